@@ -1,0 +1,148 @@
+"""Ranges in Optuna's own words (`low`, `high`, `log`, `step`, `choices`) and plain values, as TOML writes them."""
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+
+Scalar = bool | int | float | str
+"""A fixed hyperparameter as TOML writes it."""
+
+
+class Range(BaseModel):
+    """Numbers from `low` to `high`, both included; whether they are integers is the hyperparameter's own type."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    low: int | float
+    high: int | float
+    log: bool = False
+    step: int | float | None = None
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if not (math.isfinite(self.low) and math.isfinite(self.high)):
+            raise ValueError(f"low and high must be finite but got {self.low} and {self.high}")
+        if self.low > self.high:
+            raise ValueError(f"low cannot be above high but got low = {self.low}, high = {self.high}")
+        if self.log and self.low <= 0:
+            raise ValueError(f"a log range needs low > 0 but got {self.low}")
+        if self.log and self.step is not None:
+            raise ValueError("log and step exclude each other")
+        if self.step is not None and self.step <= 0:
+            raise ValueError(f"step must be positive but got {self.step}")
+        return self
+
+    def integers(self) -> Iterator[int]:
+        """Every integer of the range."""
+        return iter(range(int(self.low), int(self.high) + 1, int(self.step or 1)))
+
+    def __str__(self) -> str:
+        extra = ", log" if self.log else "" if self.step is None else f", step {self.step:g}"
+        return f"{self.low:g} to {self.high:g}{extra}"
+
+
+class Choices(BaseModel):
+    """One of a few values."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    choices: tuple[Scalar, ...]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _list(cls, table: Any) -> Any:
+        if isinstance(table, Mapping) and isinstance(table.get("choices"), list):
+            return {**table, "choices": tuple(table["choices"])}
+        return table
+
+    @model_validator(mode="after")
+    def _some(self) -> Self:
+        if not self.choices:
+            raise ValueError("choices cannot be empty")
+        if len(set(map(repr, self.choices))) < len(self.choices):
+            raise ValueError(f"choices must differ but got {list(self.choices)}")
+        return self
+
+    def __str__(self) -> str:
+        return "one of " + ", ".join(str(choice) for choice in self.choices)
+
+
+Searchable = Range | Choices | Scalar
+"""What a study file may give for a hyperparameter: searched as a range or choices, fixed as a plain value."""
+
+
+def read_searchable(value: object) -> Searchable:
+    """A TOML value as a range, choices or a fixed value.
+
+    Raises:
+        ValueError: Neither a number, string or boolean nor a table of Optuna's words.
+    """
+    if isinstance(value, Range | Choices | bool | int | float | str):
+        return value
+    if isinstance(value, Mapping):
+        table = Choices if "choices" in value else Range
+        try:
+            return table.model_validate(dict(value))
+        except ValidationError as error:
+            raise ValueError(first_error(error, table)) from None
+    raise ValueError(f"must be a value, {{ low, high }} or {{ choices }} but got {value!r}")
+
+
+def corners(table: Mapping[str, Searchable]) -> Iterator[dict[str, Scalar]]:
+    """The table with all ranges at their low ends, then at their high ends, then each choice in turn."""
+    low = {key: _end(value, at_high=False) for key, value in table.items()}
+    yield low
+    yield {key: _end(value, at_high=True) for key, value in table.items()}
+    for key, value in table.items():
+        if isinstance(value, Choices):
+            for choice in value.choices:
+                yield {**low, key: choice}
+
+
+def check(model: type[BaseModel], table: Mapping[str, Searchable]) -> None:
+    """Validate both ends of every range and every choice by the model that will receive them.
+
+    Raises:
+        ValueError: One line: the key, what is wrong, what is allowed.
+    """
+    for values in corners(table):
+        try:
+            model.model_validate(values)
+        except ValidationError as error:
+            raise ValueError(first_error(error, model)) from None
+
+
+def is_integer(model: type[BaseModel], key: str) -> bool:
+    """Whether the model's field takes integers alone."""
+    annotation = model.model_fields[key].annotation
+    return annotation is int or annotation == (int | None)
+
+
+def first_error(error: ValidationError, model: type[BaseModel]) -> str:
+    """The first of pydantic's complaints in one line: key, rule, value; the known keys for an unknown one."""
+    details = error.errors(include_url=False)[0]
+    where = ".".join(str(part) for part in details["loc"])
+    if details["type"] == "extra_forbidden":
+        known = ", ".join(model.model_fields)
+        return f"{where}: unknown key; allowed are {known}"
+    if details["type"] == "missing":
+        return f"{where}: is missing"
+    message = details["msg"].removeprefix("Value error, ").replace("\n", " ")
+    message = message[0].lower() + message[1:] if message[1:2].islower() else message
+    given = details["input"]
+    shown = f" but got {given!r}" if isinstance(given, Scalar) and "but got" not in message else ""
+    return f"{where}: {message}{shown}" if where else f"{message}{shown}"
+
+
+def _end(value: Searchable, *, at_high: bool) -> Scalar:
+    match value:
+        case Range():
+            return value.high if at_high else value.low
+        case Choices():
+            return value.choices[0]
+        case _:
+            return value
+
+
