@@ -1,0 +1,91 @@
+"""What a report knows about a study beside the frames of its runs and curves."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+RUN_COLUMNS = (
+    "run_id",
+    "kind",
+    "arm",
+    "method",
+    "student",
+    "family",
+    "design",
+    "depth",
+    "width",
+    "trial",
+    "seed",
+    "attempt",
+    "state",
+    "validation_accuracy",
+    "test_accuracy",
+    "parameters",
+    "macs",
+    "auxiliary_parameters",
+    "training_macs",
+    "teacher_macs",
+    "seconds",
+    "hyperparameters",
+    "searched",
+    "warnings",
+)
+"""Columns of the frame of runs: one row per trial (kind "trial") and per final seed (kind "final")."""
+
+CURVE_COLUMNS = ("run_id", "arm", "kind", "trial", "seed", "epoch", "metric", "value")
+"""Columns of the long frame of per-epoch metrics."""
+
+
+@dataclass(frozen=True, slots=True)
+class TeacherFacts:
+    """The teacher as it was used. Accuracy is in percent; None where a number is not known."""
+
+    label: str
+    test_accuracy: float | None
+    parameters: int
+    macs: int
+    """Multiply-accumulates of one image's forward pass."""
+    training_macs: float | None
+    """Multiply-accumulates spent to train it; None where its weights were given."""
+    seed: int | None
+    weights_hash: str
+    run_id: str
+    family: str = ""
+    depth: int | None = None
+    width: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ArmFacts:
+    """One (method, student) pair of the comparison."""
+
+    name: str
+    method: str
+    student: str
+    """The student's label, the same in every arm that trains this student (or searches these sizes)."""
+    objectives: int
+    """1: validation accuracy; 2: also MACs, where depth or width are searched."""
+    ranges: Mapping[str, str]
+    """Searched hyperparameters, each with its range in words."""
+    fixed: Mapping[str, str]
+    """The other hyperparameters with their values in words."""
+    run_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class StudyFacts:
+    """A study: its data, teacher and arms, and where its numbers come from."""
+
+    name: str
+    data: str
+    classes: int
+    train_samples: int
+    validation_samples: int
+    test_samples: int
+    teacher: TeacherFacts
+    arms: tuple[ArmFacts, ...]
+    """In the study's order, which tables and figures keep."""
+    budget: Mapping[str, str] = field(default_factory=dict)
+    """Every arm's budget in words: trials, epochs, seeds of the finals, hours."""
+    provenance: Mapping[str, str] = field(default_factory=dict)
+    """Data hash, versions, commit, machine, and under "command" the command that ran the study."""
+    experiment_id: str = ""
