@@ -1,0 +1,109 @@
+"""What LP did to the features: measured once an epoch on one batch, and the warnings that follow.
+
+Features have shape (m, p) with m of at least 2; a result that is not finite is dropped by `finite`.
+"""
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+
+def mean_affinity(edges: Tensor) -> float:
+    """Mean weight of the graph's edges: near 0 the LP term is silently off, near 1 distances are ignored."""
+    return float(edges.mean())
+
+
+def locality(lp: Tensor, features: Tensor) -> float:
+    """LP / (1/m * sum_i |s_i - mean|^2): falls when neighbours come closer than the rest, not with the scale.
+
+    0 where all features coincide.
+    """
+    scatter = (features - features.mean(dim=0)).square().sum() / features.shape[0]
+    return float(torch.where(scatter > 0, lp / scatter, torch.zeros_like(scatter)))
+
+
+def feature_rms(features: Tensor) -> float:
+    """Root of the mean squared feature, in units of the features."""
+    return float(features.square().mean().sqrt())
+
+
+def effective_rank(features: Tensor) -> float:
+    """exp(H) with H the entropy of the centred features' normalised singular values: 1 to min(m - 1, p).
+
+    0 where all features coincide, not a number where one is not finite.
+
+    Source: Roy and Vetterli, EUSIPCO 2007; centred here, for a common offset tells no samples apart.
+    """
+    if not bool(features.isfinite().all()):
+        return math.nan
+    values = torch.linalg.svdvals((features - features.mean(dim=0)).double())
+    total = values.sum()
+    # Below the rounding of the features themselves nothing but their mean is left.
+    if float(total) <= torch.finfo(features.dtype).eps * float(features.double().norm()):
+        return 0.0
+    shares = values / total
+    return float(torch.special.entr(shares).sum().exp())
+
+
+def dead_units(features: Tensor) -> float:
+    """Share of the features that are equal for all samples, up to rounding, as those of a dead ReLU are."""
+    highest, lowest = features.amax(dim=0), features.amin(dim=0)
+    size = torch.maximum(highest.abs(), lowest.abs())
+    return float((highest - lowest <= 1e-6 * size).float().mean())
+
+
+def knn_purity(neighbors: Tensor, labels: Tensor) -> float:
+    """Share of the edges, neighbours of shape (m, k), that join samples of one label."""
+    return float((labels[neighbors] == labels[:, None]).float().mean())
+
+
+def knn_overlap(one: Tensor, other: Tensor) -> float:
+    """Share of the neighbours of shape (m, k) in one graph that are neighbours in the other as well."""
+    return float((one[:, :, None] == other[:, None, :]).any(dim=2).float().mean())
+
+
+def dose(gamma: float, n_neighbors: int, bandwidth: float) -> float:
+    """The dose gamma * k * exp(-1 / bandwidth), bandwidth relative: how hard LP pulls at the median edge."""
+    return gamma * n_neighbors * math.exp(-1 / bandwidth)
+
+
+def gradient_ratio(term: Tensor, reference: Tensor, features: Tensor) -> float:
+    """|d term / d features| / |d reference / d features|; the graph is kept."""
+    norms = [
+        torch.autograd.grad(value, features, retain_graph=True, materialize_grads=True)[0].float().norm()
+        for value in (term, reference)
+    ]
+    return float(norms[0]) / max(float(norms[1]), torch.finfo(torch.float32).tiny)
+
+
+def finite(metrics: Mapping[str, float]) -> dict[str, float]:
+    """The metrics that are finite numbers."""
+    return {name: value for name, value in metrics.items() if math.isfinite(value)}
+
+
+def collapse(metrics: Mapping[str, float]) -> list[str]:
+    """A warning where nearly all features are dead or the samples lie on a line."""
+    dead = metrics.get("dead_units", 0.0) > 0.9
+    flat = metrics.get("effective_rank", math.inf) < 1.5
+    if not (dead or flat):
+        return []
+    return ["collapse: the student's features have nearly all become equal; lower gamma"]
+
+
+def vanished_graph(metrics: Mapping[str, float]) -> list[str]:
+    """A warning where the affinities are nearly all 0 or nearly all 1."""
+    affinity = metrics.get("mean_affinity", 0.5)
+    if affinity < 0.01:
+        return ["vanished graph: the mean affinity is below .01, LP does nothing; raise bandwidth"]
+    if affinity > 0.95:
+        return ["vanished graph: the mean affinity is above .95, distances are ignored; lower bandwidth"]
+    return []
+
+
+def strong_gradient(metrics: Mapping[str, float]) -> list[str]:
+    """A warning where LP pulls the features too hard from the first step on."""
+    if metrics.get("lp_ce_gradient_ratio", 0.0) < 0.19:
+        return []
+    return ["strong gradient: the LP/CE gradient ratio at the start is .19 or more; lower gamma"]

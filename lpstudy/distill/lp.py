@@ -1,0 +1,198 @@
+"""Locality preserving distillation: the student keeps the teacher's neighbourhoods (arXiv 1812.06597)."""
+
+from abc import ABC
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from typing_extensions import override
+
+from lpstudy.distill import diagnostics
+from lpstudy.distill.graph import Graph, affinities, knn_graph, laplacian, relative_bandwidth
+from lpstudy.distill.method import (
+    EMBEDDING,
+    Distillation,
+    Loss,
+    Needs,
+    Step,
+    checked_layer,
+    cross_entropy,
+    full_precision,
+    layer_of,
+    required,
+)
+from lpstudy.outputs import Network, Outputs
+
+
+def laplacian_loss(student: Tensor, lap: Tensor) -> Tensor:
+    """tr(S^T L S) / m for features S of shape (m, p) and a Laplacian L of shape (m, m); gradient (2/m) L S.
+
+    S is centred first: the same value and gradient, without the rounding that a common offset brings.
+    """
+    with torch.autocast(student.device.type, enabled=False):
+        values = full_precision(student)
+        lap = lap.to(values.dtype)
+        centred = values - values.detach().mean(dim=0)
+        return (centred * (lap @ centred)).sum() / student.shape[0]
+
+
+def lp_loss(student: Tensor, teacher: Tensor, *, n_neighbors: int, bandwidth: float) -> Tensor:
+    """1/(2m) * sum_ij a_ij |s_i - s_j|^2, a_ij = exp(-|t_i - t_j|^2 / bandwidth) on the teacher's k-NN graph.
+
+    Args:
+        student: Features, shape (m, p). The only input that receives a gradient.
+        teacher: Features, shape (m, q); q may differ from p: no regressor is learned.
+        n_neighbors: k of the directed graph; a sample is not its own neighbour.
+        bandwidth: Heat-kernel bandwidth sigma^2, in squared units of the teacher's features.
+
+    Raises:
+        ValueError: The batch has fewer than n_neighbors other samples, the two are not matrices of equally
+            many samples, n_neighbors is below 1, or the bandwidth is not above 0.
+
+    Source: Chen et al., arXiv 1812.06597.
+    """
+    if student.dim() != 2 or student.shape[0] != teacher.shape[0]:
+        raise ValueError(
+            f"student and teacher must be matrices with one row per sample "
+            f"but have shapes {tuple(student.shape)} and {tuple(teacher.shape)}"
+        )
+    if not bandwidth > 0:
+        raise ValueError(f"bandwidth must be above 0 but is {bandwidth}")
+    graph = knn_graph(teacher, n_neighbors)
+    return laplacian_loss(student, laplacian(graph, affinities(graph, bandwidth)))
+
+
+def unit_rows(features: Tensor) -> Tensor:
+    """Each row divided by its length, shape (m, p).
+
+    A millionth of the mean squared length is added under the root: the gradient of a row of zeros is finite.
+    """
+    values = full_precision(features)
+    squared = values.square().sum(dim=1, keepdim=True)
+    floor = (1e-6 * squared.detach().mean()).clamp(min=1e-12)
+    return values * torch.rsqrt(squared + floor)
+
+
+class LocalityPreserving(Distillation, ABC):
+    """The hyperparameters and the term that `lp` and `lp_kd` share; CE is always part of the loss.
+
+    The term alone is least when all features coincide, so there is no way to switch CE off.
+    """
+
+    gamma: Annotated[float, Field(ge=0, le=1000)] = 0.01
+    """Weight of the LP term once the ramp is over."""
+    n_neighbors: Annotated[int, Field(ge=1, le=4096)] = 5
+    """k; a batch with fewer other samples uses all of them."""
+    bandwidth: Annotated[float, Field(gt=0, le=1e6)] = 1.0
+    """sigma^2 relative to the median squared distance over the edges of the batch's graph."""
+    ramp: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Share of the training over which the weight rises linearly from 0 to gamma; saves too large a gamma."""
+    normalize: bool = False
+    """Whether the LP term sees the student's features scaled to length 1; widens the safe range of gamma."""
+    layer: Annotated[str, Field(min_length=1)] = EMBEDDING
+    """The student's layer: `embedding` or a map's name; flattened maps need a gamma 100 times smaller."""
+    teacher_layer: Annotated[str, Field(min_length=1)] = EMBEDDING
+    """The teacher's layer that the graph is built on."""
+
+    @property
+    def dose(self) -> float:
+        """The dose gamma * k * exp(-1 / bandwidth): collapse was never seen below .03, mostly above .34."""
+        return diagnostics.dose(self.gamma, self.n_neighbors, self.bandwidth)
+
+    @override
+    def teacher_needs(self, teacher: Network) -> Needs:
+        layer = checked_layer(teacher, self.teacher_layer, "teacher")
+        return Needs(embedding=True) if layer == EMBEDDING else Needs(maps=frozenset({layer}))
+
+    @override
+    def student_maps(self, student: Network) -> frozenset[str]:
+        return frozenset({checked_layer(student, self.layer, "student")} - {EMBEDDING})
+
+    def weight_at(self, progress: float) -> float:
+        """The weight of the LP term at this share of the training."""
+        return self.gamma if progress >= self.ramp else self.gamma * progress / self.ramp
+
+    def graph(self, features: Tensor) -> tuple[Graph, Tensor]:
+        """The graph of the teacher's features, shape (m, q) with m of at least 2, and its raw sigma^2."""
+        graph = knn_graph(features, min(self.n_neighbors, features.shape[0] - 1))
+        return graph, relative_bandwidth(graph, self.bandwidth)
+
+    def compared(self, features: Tensor) -> Tensor:
+        """The student's features as the LP term sees them, shape (m, p)."""
+        return unit_rows(features) if self.normalize else features
+
+    def term(self, student: Outputs, teacher: Outputs, step: Step) -> Tensor:
+        """The LP term over the batch of all workers, unweighted; 0 for a batch of one sample."""
+        student_rows = step.gather(layer_of(student, self.layer).flatten(1))
+        teacher_rows = step.gather(layer_of(teacher, self.teacher_layer).flatten(1))
+        if student_rows.shape[0] == 1:
+            return full_precision(student_rows).sum() * 0
+        graph, bandwidth = self.graph(teacher_rows)
+        return laplacian_loss(self.compared(student_rows), laplacian(graph, affinities(graph, bandwidth)))
+
+    @override
+    def loss(
+        self,
+        student: Outputs,
+        teacher: Outputs | None,
+        labels: Tensor,
+        step: Step,
+        auxiliary: nn.Module | None,
+    ) -> Loss:
+        del auxiliary
+        term = self.term(student, required(teacher, "lp"), step)
+        return cross_entropy(student, labels).plus("lp", term, weight=self.weight_at(step.progress))
+
+    @override
+    def start(
+        self, student: Outputs, teacher: Outputs | None, labels: Tensor, step: Step
+    ) -> dict[str, float]:
+        features = layer_of(student, self.layer)
+        weighted = self.gamma * self.term(student, required(teacher, "lp"), step)
+        ce = cross_entropy(student, labels).total
+        ratio = diagnostics.gradient_ratio(weighted, ce, features)
+        return diagnostics.finite({"lp_ce_gradient_ratio": ratio, "dose": self.dose})
+
+    @override
+    def diagnose(
+        self, student: Outputs, teacher: Outputs | None, labels: Tensor, classes: int
+    ) -> dict[str, float]:
+        del classes
+        features = full_precision(layer_of(student, self.layer).flatten(1))
+        if features.shape[0] < 2:
+            return {}
+        graph, bandwidth = self.graph(layer_of(required(teacher, "lp"), self.teacher_layer).flatten(1))
+        edges = affinities(graph, bandwidth)
+        compared = self.compared(features)
+        own = knn_graph(features, graph.neighbors.shape[1])
+        return diagnostics.finite(
+            {
+                "mean_affinity": diagnostics.mean_affinity(edges),
+                "sigma2": float(bandwidth),
+                "locality": diagnostics.locality(laplacian_loss(compared, laplacian(graph, edges)), compared),
+                "feature_rms": diagnostics.feature_rms(features),
+                "effective_rank": diagnostics.effective_rank(features),
+                "dead_units": diagnostics.dead_units(features),
+                "knn_purity": diagnostics.knn_purity(graph.neighbors, labels),
+                "knn_overlap": diagnostics.knn_overlap(graph.neighbors, own.neighbors),
+            }
+        )
+
+    @override
+    def warnings(self, metrics: Mapping[str, float], *, batch_size: int, classes: int) -> tuple[str, ...]:
+        found = [*diagnostics.collapse(metrics), *diagnostics.vanished_graph(metrics)]
+        if self.n_neighbors * classes > batch_size:
+            found.append(
+                f"many neighbours: n_neighbors should not be above batch size / classes "
+                f"but {self.n_neighbors} is above {batch_size} / {classes}"
+            )
+        found += diagnostics.strong_gradient(metrics)
+        return tuple(found)
+
+
+class LP(LocalityPreserving):
+    """CE + gamma * LP."""
+
+    method: Literal["lp"] = "lp"

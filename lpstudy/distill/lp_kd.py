@@ -1,0 +1,38 @@
+"""Locality preserving distillation together with soft targets."""
+
+from dataclasses import replace
+from typing import Literal
+
+from torch import Tensor, nn
+from typing_extensions import override
+
+from lpstudy.distill.kd import Temperature, Weight, kd_loss
+from lpstudy.distill.lp import LocalityPreserving
+from lpstudy.distill.method import Loss, Needs, Step, required
+from lpstudy.outputs import Network, Outputs
+
+
+class LPKD(LocalityPreserving):
+    """CE + weight * T^2 * KL(teacher_T || student_T) + gamma * LP."""
+
+    method: Literal["lp_kd"] = "lp_kd"
+    weight: Weight = 1.0
+    """Factor of the soft-target term."""
+    temperature: Temperature = 4.0
+
+    @override
+    def teacher_needs(self, teacher: Network) -> Needs:
+        return replace(super().teacher_needs(teacher), logits=True)
+
+    @override
+    def loss(
+        self,
+        student: Outputs,
+        teacher: Outputs | None,
+        labels: Tensor,
+        step: Step,
+        auxiliary: nn.Module | None,
+    ) -> Loss:
+        given = required(teacher, self.method)
+        soft = kd_loss(student.logits, given.logits, temperature=self.temperature)
+        return super().loss(student, given, labels, step, auxiliary).plus("kd", soft, weight=self.weight)

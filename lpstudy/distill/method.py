@@ -1,0 +1,165 @@
+"""What every distillation method is: its hyperparameters, what it reads of the teacher, its loss."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lpstudy.outputs import Network, Outputs
+
+EMBEDDING = "embedding"
+"""The name of the penultimate features where a layer is asked for; every other name is a map's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a method reads of the teacher; `Needs()` is nothing at all, so no teacher has to run."""
+
+    logits: bool = False
+    embedding: bool = False
+    maps: frozenset[str] = field(default_factory=frozenset)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Where the training stands, and how the workers of a trial see the whole batch."""
+
+    progress: float
+    """Share of the whole training that was done when this epoch started, in [0, 1)."""
+    gather: Callable[[Tensor], Tensor]
+    """The concatenation over workers along dimension 0, with gradient; the identity for one worker."""
+    classes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """A sum of weighted terms."""
+
+    total: Tensor
+    """0-dimensional, with gradient."""
+    parts: Mapping[str, Tensor]
+    """The terms as they are before weighting, detached, 0-dimensional: `ce`, `kd`, `hint`, `lp`."""
+
+    def plus(self, name: str, term: Tensor, *, weight: float) -> "Loss":
+        """The loss with weight * term added and the term listed under its name."""
+        return Loss(self.total + weight * term, {**self.parts, name: term.detach()})
+
+
+class Distillation(BaseModel, ABC):
+    """A method and its hyperparameters: what `bp`, `kd`, `fitnet`, `lp` and `lp_kd` have in common.
+
+    Outputs that come in hold the maps that `student_maps` and `teacher_needs` named, no others. `teacher` may
+    be None where `teacher_needs` is `Needs()`. Losses are in nats, or squared units of the features.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    @abstractmethod
+    def teacher_needs(self, teacher: Network) -> Needs:
+        """What is read of this teacher.
+
+        Raises:
+            ValueError: The teacher has no layer of the name that the hyperparameters give.
+        """
+
+    def student_maps(self, student: Network) -> frozenset[str]:
+        """The maps that the student must give at each training step.
+
+        Raises:
+            ValueError: The student has no layer of the name that the hyperparameters give.
+        """
+        del student
+        return frozenset()
+
+    def auxiliary(self, student: Outputs, teacher: Outputs) -> nn.Module | None:
+        """The module trained beside the student and thrown away, on the device of the outputs, or None.
+
+        Its weights come from the global random generator, which the caller forks and seeds.
+        """
+        del student, teacher
+        return None
+
+    @abstractmethod
+    def loss(
+        self,
+        student: Outputs,
+        teacher: Outputs | None,
+        labels: Tensor,
+        step: Step,
+        auxiliary: nn.Module | None,
+    ) -> Loss:
+        """The loss of one batch; labels are int64, shape (m,). No gradient reaches the teacher.
+
+        Raises:
+            ValueError: The method needs the teacher's outputs or an auxiliary module and got none.
+        """
+
+    def diagnose(
+        self, student: Outputs, teacher: Outputs | None, labels: Tensor, classes: int
+    ) -> dict[str, float]:
+        """Metrics of one batch, once an epoch and under no_grad; finite numbers only."""
+        del student, teacher, labels, classes
+        return {}
+
+    def start(
+        self, student: Outputs, teacher: Outputs | None, labels: Tensor, step: Step
+    ) -> dict[str, float]:
+        """Metrics of the first batch, before the first update, on every worker; the graph is kept."""
+        del student, teacher, labels, step
+        return {}
+
+    def warnings(self, metrics: Mapping[str, float], *, batch_size: int, classes: int) -> tuple[str, ...]:
+        """One line for each thing that went wrong; the same thing gives the same text in every epoch."""
+        del metrics, batch_size, classes
+        return ()
+
+
+def full_precision(values: Tensor) -> Tensor:
+    """The values in float32, or unchanged where they are float64; the gradient returns in their own dtype."""
+    return values if values.dtype == torch.float64 else values.float()
+
+
+def cross_entropy(student: Outputs, labels: Tensor) -> Loss:
+    """CE of the student's logits, the mean over the batch: the term that every loss starts from."""
+    value = functional.cross_entropy(full_precision(student.logits), labels)
+    return Loss(value, {"ce": value.detach()})
+
+
+def required(teacher: Outputs | None, method: str) -> Outputs:
+    """The teacher's outputs without a gradient.
+
+    Raises:
+        ValueError: There are none.
+    """
+    if teacher is None:
+        raise ValueError(f"{method} needs the teacher's outputs but got none")
+    return teacher.detach()
+
+
+def checked_layer(network: Network, layer: str, role: str) -> str:
+    """The layer's name.
+
+    Raises:
+        ValueError: It is neither `embedding` nor a map of the network; the message lists what there is.
+    """
+    known = (EMBEDDING, *network.map_names)
+    if layer not in known:
+        raise ValueError(f"the {role} has no layer {layer!r}; it has {', '.join(known)}")
+    return layer
+
+
+def layer_of(outputs: Outputs, layer: str) -> Tensor:
+    """The embedding, shape (m, features), or the map of that name, shape (m, channels, height, width).
+
+    Raises:
+        ValueError: The map was not asked for when the outputs were made.
+    """
+    if layer == EMBEDDING:
+        return outputs.embedding
+    if layer not in outputs.maps:
+        raise ValueError(f"the outputs hold no map {layer!r}, only {sorted(outputs.maps)}")
+    return outputs.maps[layer]
