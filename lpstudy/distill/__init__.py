@@ -5,15 +5,16 @@ from typing import Annotated
 from pydantic import Field
 
 from lpstudy.distill.bp import BP
+from lpstudy.distill.fitnet import FitNet
 from lpstudy.distill.kd import KD
 from lpstudy.distill.lp import LP
 from lpstudy.distill.lp_kd import LPKD
 from lpstudy.distill.method import Distillation, Loss, Needs, Step
 
-Method = Annotated[BP | KD | LP | LPKD, Field(discriminator="method")]
+Method = Annotated[BP | KD | FitNet | LP | LPKD, Field(discriminator="method")]
 """Any method, told apart by its `method`."""
 
-METHODS: dict[str, type[Distillation]] = {"bp": BP, "kd": KD, "lp": LP, "lp_kd": LPKD}
+METHODS: dict[str, type[Distillation]] = {"bp": BP, "kd": KD, "fitnet": FitNet, "lp": LP, "lp_kd": LPKD}
 """Name of a method to its model, in the order of the reports."""
 
 __all__ = ["METHODS", "Loss", "Method", "Needs", "Step"]

@@ -1,0 +1,170 @@
+"""FitNets: the student's middle layer predicts the teacher's (Romero et al., arXiv 1412.6550)."""
+
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+from typing_extensions import override
+
+from lpstudy.distill.kd import Temperature, Weight, kd_loss
+from lpstudy.distill.method import (
+    EMBEDDING,
+    Distillation,
+    Loss,
+    Needs,
+    Step,
+    checked_layer,
+    cross_entropy,
+    full_precision,
+    layer_of,
+    required,
+)
+from lpstudy.outputs import Network, Outputs
+
+MapName = Annotated[str, Field(min_length=1)]
+
+
+class Regressor(nn.Module):
+    """One convolution without bias from the guided map to the hint; its kernel covers the difference in size.
+
+    Where the guided map has g rows and the hint h, the kernel has g - h + 1, so that g - kernel + 1 = h; the
+    columns likewise. From FitNet 1 to the paper's teacher, (32, 8, 8) to (192, 7, 7), it has
+    2 * 2 * 32 * 192 = 24.6 K parameters.
+
+    Args:
+        guided: Shape (channels, height, width) of the student's map.
+        hint: The same of the teacher's.
+        device: Where the weights are made.
+
+    Source: Romero et al., arXiv 1412.6550, section 2.2.
+    """
+
+    def __init__(
+        self, guided: tuple[int, int, int], hint: tuple[int, int, int], *, device: torch.device | None = None
+    ) -> None:
+        super().__init__()
+        # The paper knows no hint larger than the guided map: `hint_loss` brings such a hint down to its size.
+        kernel = (max(guided[1] - hint[1], 0) + 1, max(guided[2] - hint[2], 0) + 1)
+        self.convolution = nn.Conv2d(guided[0], hint[0], kernel, bias=False, device=device)
+
+    def forward(self, guided: Tensor) -> Tensor:
+        """The predicted hint, shape (m, hint channels, height, width), of maps of shape (m, ...)."""
+        predicted: Tensor = self.convolution(guided)
+        return predicted
+
+
+def hint_loss(predicted: Tensor, hint: Tensor) -> Tensor:
+    """1/2 * mean of (predicted - hint)^2 over samples, channels and places.
+
+    The paper sums over the units of a map; the mean makes the weight independent of the map's size. A hint
+    with more rows or columns than the prediction is averaged down to as many.
+
+    Args:
+        predicted: Shape (m, channels, height, width). Receives the gradient.
+        hint: Shape (m, channels, height', width'); height' and width' are not smaller.
+
+    Source: Romero et al., arXiv 1412.6550, equation 3.
+    """
+    target = full_precision(hint.detach())
+    if target.shape[2:] != predicted.shape[2:]:
+        target = functional.adaptive_avg_pool2d(target, (predicted.shape[2], predicted.shape[3]))
+    return 0.5 * functional.mse_loss(full_precision(predicted), target)
+
+
+class FitNet(Distillation):
+    """First the hint, then CE + KD (`two_stage`), or CE + KD + hint_weight * hint from the start (`joint`).
+
+    In the first of two stages only the regressor and the student's layers up to the guided one get a
+    gradient; that of the others is None.
+    """
+
+    method: Literal["fitnet"] = "fitnet"
+    mode: Literal["two_stage", "joint"] = "two_stage"
+    hint_weight: Annotated[float, Field(gt=0, le=1e5)] = 1.0
+    """Factor of the hint loss."""
+    hint_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.25
+    """Share of the training spent in stage 1; of no effect in `joint`."""
+    kd_weight: Weight = 4 / 9
+    """Factor of the soft-target term when it sets in. The paper's 4 at T = 3 leaves out T^2, which is 9."""
+    kd_weight_end: Weight = 1 / 9
+    """The same at the end of the training, reached linearly."""
+    temperature: Temperature = 3.0
+    hint: MapName | None = None
+    """The teacher's map; its middle one where none is named."""
+    guided: MapName | None = None
+    """The student's map; its middle one where none is named."""
+
+    @override
+    def teacher_needs(self, teacher: Network) -> Needs:
+        return Needs(logits=True, maps=frozenset({_checked_map(teacher, self.hint, "teacher")}))
+
+    @override
+    def student_maps(self, student: Network) -> frozenset[str]:
+        return frozenset({_checked_map(student, self.guided, "student")})
+
+    @override
+    def auxiliary(self, student: Outputs, teacher: Outputs) -> nn.Module:
+        guided, hint = _map(student, self.guided), _map(teacher, self.hint)
+        return Regressor(_image_shape(guided), _image_shape(hint), device=guided.device)
+
+    def in_hint_stage(self, progress: float) -> bool:
+        """Whether the hint alone is trained at this share of the training."""
+        return self.mode == "two_stage" and progress < self.hint_fraction
+
+    def kd_weight_at(self, progress: float) -> float:
+        """The soft-target term's weight at this share of the training, linear between its two ends."""
+        begin = self.hint_fraction if self.mode == "two_stage" else 0.0
+        share = max(progress - begin, 0.0) / (1 - begin)
+        return self.kd_weight + share * (self.kd_weight_end - self.kd_weight)
+
+    @override
+    def loss(
+        self,
+        student: Outputs,
+        teacher: Outputs | None,
+        labels: Tensor,
+        step: Step,
+        auxiliary: nn.Module | None,
+    ) -> Loss:
+        given = required(teacher, self.method)
+        if auxiliary is None:
+            raise ValueError(f"{self.method} needs its regressor but got none")
+        if self.in_hint_stage(step.progress):
+            hint = self._hint(student, given, auxiliary)
+            return Loss(self.hint_weight * hint, {"hint": hint.detach()})
+        soft = kd_loss(student.logits, given.logits, temperature=self.temperature)
+        loss = cross_entropy(student, labels).plus("kd", soft, weight=self.kd_weight_at(step.progress))
+        if self.mode == "joint":
+            return loss.plus("hint", self._hint(student, given, auxiliary), weight=self.hint_weight)
+        return loss
+
+    def _hint(self, student: Outputs, teacher: Outputs, auxiliary: nn.Module) -> Tensor:
+        return hint_loss(auxiliary(_map(student, self.guided)), _map(teacher, self.hint))
+
+
+def _checked_map(network: Network, name: str | None, role: str) -> str:
+    layer = network.middle if name is None else checked_layer(network, name, role)
+    if layer == EMBEDDING:
+        raise ValueError(
+            f"fitnet needs a map of the {role}, one of {', '.join(network.map_names)}, not {layer!r}"
+        )
+    return layer
+
+
+def _map(outputs: Outputs, name: str | None) -> Tensor:
+    """The map of that name, or the only one there is."""
+    if name is not None:
+        return layer_of(outputs, name)
+    if len(outputs.maps) != 1:
+        raise ValueError(f"fitnet needs one map where none is named but got {sorted(outputs.maps)}")
+    return next(iter(outputs.maps.values()))
+
+
+def _image_shape(maps: Tensor) -> tuple[int, int, int]:
+    if maps.dim() != 4:
+        raise ValueError(
+            f"fitnet needs maps of shape (m, channels, height, width) but got {tuple(maps.shape)}"
+        )
+    return maps.shape[1], maps.shape[2], maps.shape[3]
