@@ -1,0 +1,57 @@
+"""Students and teachers: one family per file, each giving logits, an embedding and named maps."""
+
+import torch
+
+from lpstudy.outputs import Network
+from lpstudy.students import maxout
+from lpstudy.students.convnet import ConvNet
+from lpstudy.students.spec import StudentSpec
+from lpstudy.students.weights import load_weights
+from lpstudy.students.wrn import WideResNet
+
+__all__ = ["StudentSpec", "build"]
+
+
+def build(spec: StudentSpec, *, input_shape: tuple[int, int, int], classes: int, seed: int = 0) -> Network:
+    """The network of a spec, in training mode on the CPU; below `torch.device("meta")`, its shapes alone.
+
+    The seed alone determines the weights. Global random states are left as they were.
+
+    Args:
+        spec: The family and its size.
+        input_shape: (channels, height, width) of an image.
+        classes: Number of logits.
+        seed: Of the initial weights; with `spec.weights`, of a replaced head.
+
+    Raises:
+        ValueError: The images do not suit the design, or the weights do not fit.
+        FileNotFoundError: `spec.weights` does not exist.
+    """
+    if min(input_shape) < 1 or classes < 1:
+        raise ValueError(
+            f"images of shape {input_shape} in {classes} classes: every number must be at least 1"
+        )
+    meta = torch.get_default_device().type == "meta"
+    with torch.random.fork_rng(devices=[]), torch.device("meta" if meta else "cpu"):
+        torch.default_generator.manual_seed(seed)
+        network = _construct(spec, input_shape, classes)
+        if spec.weights is not None and not meta:
+            load_weights(network, spec.weights)
+    return network
+
+
+def _construct(spec: StudentSpec, input_shape: tuple[int, int, int], classes: int) -> Network:
+    match spec:
+        case StudentSpec(family="torchvision", design=str(name)):
+            from lpstudy.students.torchvision import TorchvisionNet
+
+            return TorchvisionNet(name, input_shape=input_shape, classes=classes)
+        case StudentSpec(family="maxout", design=str(name)):
+            return maxout.design(name, input_shape=input_shape, classes=classes)
+        case StudentSpec(family="maxout", depth=int(depth), width=int(width)):
+            return maxout.scaled(depth=depth, width=width, input_shape=input_shape, classes=classes)
+        case StudentSpec(family="convnet", depth=int(depth), width=int(width)):
+            return ConvNet(depth=depth, width=width, input_shape=input_shape, classes=classes)
+        case StudentSpec(family="wrn", depth=int(depth), width=int(width)):
+            return WideResNet(depth=depth, width=width, input_shape=input_shape, classes=classes)
+    raise ValueError(f"{spec.family} needs a design, or depth and width")

@@ -1,0 +1,81 @@
+"""Which network: the family and its size, as a study's file states it."""
+
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from lpstudy.students import maxout
+
+
+class StudentSpec(BaseModel):
+    """A student or a teacher: a design by name, or a depth and a width within its family."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    family: Literal["maxout", "convnet", "wrn", "torchvision"]
+    design: str | None = None
+    """maxout: fitnet1 to fitnet4 or teacher; torchvision: the name of a classification model."""
+    depth: int | None = Field(default=None, ge=1)
+    """maxout, convnet: convolutional layers; wrn: 6n + 4."""
+    width: int | None = Field(default=None, ge=1)
+    """maxout, convnet: channels of the first group or stage; wrn: the widening factor."""
+    weights: Annotated[Path | None, Field(strict=False)] = None
+    """Local safetensors file to start from; a head of another class count is replaced."""
+
+    @model_validator(mode="after")
+    def _check_size(self) -> Self:
+        """Each family has its own way to state a size."""
+        sized = self.depth is not None or self.width is not None
+        if self.design is not None and sized:
+            raise ValueError(f"design = {self.design!r} has its own size: give a design, or depth and width")
+        match self.family:
+            case "torchvision":
+                if self.design is None:
+                    raise ValueError("family torchvision needs design = the name of one of its models")
+                _check_torchvision(self.design)
+            case "maxout" if self.design is not None:
+                if self.design not in maxout.DESIGNS:
+                    known = ", ".join(maxout.DESIGNS)
+                    raise ValueError(f"unknown maxout design {self.design!r}: the known ones are {known}")
+            case family:
+                if self.design is not None:
+                    raise ValueError(
+                        f"family {family} has no designs but got {self.design!r}: give depth and width"
+                    )
+                if self.depth is None or self.width is None:
+                    raise ValueError(f"family {family} needs both depth and width")
+                _check_depth(family, self.depth)
+        return self
+
+    def label(self) -> str:
+        """Short name for tables and arms, of [a-z0-9_-] alone: fitnet1, maxout-d9-w16, wrn-16-2, resnet18."""
+        if self.design is not None:
+            return "fitnet-teacher" if self.design == "teacher" else self.design
+        if self.family == "wrn":
+            return f"wrn-{self.depth}-{self.width}"
+        return f"{self.family}-d{self.depth}-w{self.width}"
+
+
+def _check_depth(family: str, depth: int) -> None:
+    if family == "wrn" and (depth < 10 or depth % 6 != 4):
+        raise ValueError(f"the depth of a wrn must be 6n + 4 (10, 16, 22, 28, ...) but got {depth}")
+    if family == "maxout" and depth < maxout.GROUPS:
+        raise ValueError(
+            f"the depth of a maxout net must be at least 3, a layer for each group, but got {depth}"
+        )
+
+
+def _check_torchvision(design: str) -> None:
+    try:
+        from torchvision import models
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            "family torchvision needs the package torchvision, which is not installed"
+        ) from error
+    known = models.list_models(module=models)
+    if design not in known:
+        near = get_close_matches(design, known, n=5)
+        some = f"did you mean {', '.join(near)}" if near else f"the known ones are {', '.join(known)}"
+        raise ValueError(f"unknown torchvision design {design!r}: {some}")

@@ -1,0 +1,120 @@
+"""Any classification model of torchvision that ends in a linear layer, for ImageNet-sized images."""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+
+import torch
+from torch import Tensor, nn
+
+from lpstudy.outputs import Network, Outputs
+from lpstudy.students.layers import check_maps, last_linear
+
+
+class TorchvisionNet(Network):
+    """A torchvision model without its pretrained weights and without auxiliary heads.
+
+    The embedding is the input of the last linear layer. The maps are those outputs of the model's children that
+    have the shape (m, channels, height, width), before anything works on them in place.
+
+    Args:
+        name: As `torchvision.models.list_models(module=torchvision.models)` has it.
+        input_shape: (3, height, width) of an image.
+        classes: Number of logits.
+
+    Raises:
+        ValueError: The model has no linear classifier, or cannot take such images.
+    """
+
+    def __init__(self, name: str, *, input_shape: tuple[int, int, int], classes: int) -> None:
+        super().__init__()
+        if input_shape[0] != 3:
+            raise ValueError(f"{name} takes images of 3 channels but got {input_shape[0]}")
+        shapes = _child_shapes(name, input_shape, classes)
+        self.network = _model(name, input_shape, classes)
+        head = last_linear(self.network)
+        if head is None:
+            raise ValueError(f"{name} has no linear classifier and so no embedding: choose another design")
+        self._head = head[0]
+        self.map_names = tuple(shapes)
+        self.middle = _middle(self.network, shapes)
+
+    def forward(self, images: Tensor, maps: frozenset[str] = frozenset()) -> Outputs:
+        """Outputs for images of shape (m, 3, height, width)."""
+        check_maps(maps, self.map_names)
+        embeddings: list[Tensor] = []
+        found: dict[str, Tensor] = {}
+
+        def keep_input(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            embeddings.append(inputs[0])
+
+        with ExitStack() as hooks:
+            hooks.enter_context(self.network.get_submodule(self._head).register_forward_pre_hook(keep_input))
+            for name in maps:
+                hooks.enter_context(
+                    self.network.get_submodule(name).register_forward_hook(_keeper(found, name))
+                )
+            logits = self.network(images)
+        return Outputs(logits, embeddings[-1], found)
+
+
+def _keeper(found: dict[str, Tensor], name: str) -> Callable[[nn.Module, object, Tensor], None]:
+    """A forward hook that keeps a copy of the output, for the next layer may overwrite it."""
+
+    def keep(_: nn.Module, __: object, output: Tensor) -> None:
+        found[name] = output.clone()
+
+    return keep
+
+
+def _model(name: str, input_shape: tuple[int, int, int], classes: int) -> nn.Module:
+    """The model as torchvision initialises it, made for the image size where its weights depend on it."""
+    from torchvision import models
+
+    _, rows, columns = input_shape
+    options: dict[str, object] = {}
+    if name in ("googlenet", "inception_v3"):
+        # Their published weights expect the input that transform_input makes of a normalised image.
+        options = {"aux_logits": False, "transform_input": True, "init_weights": True}
+    elif name.startswith("vit_"):
+        options = {"image_size": rows}
+    elif name.startswith("maxvit_"):
+        options = {"input_size": (rows, columns)}
+    model: nn.Module = models.get_model(name, num_classes=classes, **options)
+    return model
+
+
+def _child_shapes(name: str, input_shape: tuple[int, int, int], classes: int) -> dict[str, torch.Size]:
+    """Shapes of the maps that the model's children give of one image, in the order in which they run."""
+    shapes: dict[str, torch.Size] = {}
+
+    def keeper(child: str) -> Callable[[nn.Module, object, object], None]:
+        def keep(_: nn.Module, __: object, output: object) -> None:
+            if isinstance(output, Tensor) and output.dim() == 4:
+                shapes[child] = output.shape
+
+        return keep
+
+    try:
+        with torch.device("meta"):
+            model = _model(name, input_shape, classes).eval()
+            for child, module in model.named_children():
+                module.register_forward_hook(keeper(child))
+            model(torch.empty(1, *input_shape))
+    except (AssertionError, RuntimeError, ValueError) as error:
+        size = f"{input_shape[1]}x{input_shape[2]}"
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{name} cannot take images of {size} pixels: {reason}") from error
+    if "permute" in shapes:  # Swin: what precedes it has the channels last
+        names = list(shapes)
+        for child in names[: names.index("permute")]:
+            del shapes[child]
+    return shapes
+
+
+def _middle(model: nn.Module, shapes: dict[str, torch.Size]) -> str:
+    """The map in the middle of those that come from a layer, or layers, more than a normalisation."""
+    weighted = [
+        name for name in shapes if any(weight.dim() > 1 for weight in model.get_submodule(name).parameters())
+    ]
+    names = weighted or list(shapes)
+    return names[len(names) // 2]
