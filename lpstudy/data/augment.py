@@ -1,0 +1,123 @@
+"""Augmentation as a pure function of (sample, view, seed).
+
+A view is one crop of the padded image, flipped or not. Nothing here holds the state of a random generator, so
+that any process can make the same view again: teacher and student, two trials of one epoch and seed, a
+teacher bank that was filled last week.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as functional
+from torch import Tensor
+
+GOLDEN_GAMMA = 0x9E3779B97F4A7C15 - 2**64
+MULTIPLIER_1 = 0xBF58476D1CE4E5B9 - 2**64
+MULTIPLIER_2 = 0x94D049BB133111EB - 2**64
+GOLDEN_SECTION = (math.sqrt(5.0) - 1.0) / 2.0
+
+
+def hashed(samples: Tensor, *keys: int) -> Tensor:
+    """A number in [0, 2^63) for every sample, as good as independent of its number and of the keys.
+
+    Args:
+        samples: int64, any shape.
+        keys: What the hash depends on besides the sample, in an order that matters.
+
+    Returns:
+        int64, the shape of `samples`.
+
+    Source: SplitMix64 (Steele, Lea and Flood, OOPSLA 2014), one step for the sample and one for each key.
+    """
+    state = _mixed(samples)
+    for key in keys:
+        state = _mixed(state ^ key)
+    return state & (2**63 - 1)
+
+
+def _mixed(state: Tensor) -> Tensor:
+    """SplitMix64's output for 64-bit states held in int64, whose sums and products wrap like theirs."""
+    state = state + GOLDEN_GAMMA
+    state = (state ^ _shifted(state, 30)) * MULTIPLIER_1
+    state = (state ^ _shifted(state, 27)) * MULTIPLIER_2
+    return state ^ _shifted(state, 31)
+
+
+def _shifted(state: Tensor, bits: int) -> Tensor:
+    """The logical right shift: that of int64 would drag the sign bit along."""
+    return (state >> bits) & ((1 << (64 - bits)) - 1)
+
+
+def positions(pad: int, flip: bool) -> int:
+    """How many distinct views an image has: (2 pad + 1)^2 crops, twice as many where they may be flipped."""
+    return (2 * pad + 1) ** 2 * (2 if flip else 1)
+
+
+def view_of(samples: Tensor, *, seed: int, epoch: int, count: int) -> Tensor:
+    """Which of its views each sample shows in an epoch, uniform over [0, count).
+
+    Args:
+        samples: Positions within the split, int64, shape (m,).
+        seed: The trial's seed.
+        epoch: The epoch, counted from 1.
+        count: How many views a sample has.
+
+    Returns:
+        int64, shape (m,).
+    """
+    return hashed(samples, seed, epoch) % count
+
+
+def placement(
+    samples: Tensor, views: Tensor, *, pad: int, flip: bool, seed: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Where the views are cut: (hash(sample, seed) + view * stride) mod n, n being the number of positions.
+
+    The stride is coprime with n, so that n views are every crop and flip of a sample once; fewer views are
+    a subset of its own without repeats, spread out because the stride lies near the golden section of n.
+
+    Args:
+        samples: Positions within the split, int64, shape (m,).
+        views: Numbers of views in [0, n), int64, shape (m,).
+        pad: Pixels of black on every side.
+        flip: Whether views may be mirrored left to right.
+        seed: The seed of the data, not that of a trial.
+
+    Returns:
+        Rows dy and columns dx of the crops within the padded images, int64 in [0, 2 pad], and flipped, bool;
+        each of shape (m,).
+    """
+    side = 2 * pad + 1
+    count = positions(pad, flip)
+    position = (hashed(samples, seed) % count + views * _stride(count)) % count
+    crop = position % (side * side)
+    return crop // side, crop % side, position >= side * side
+
+
+def _stride(count: int) -> int:
+    """The number coprime with count that lies nearest to its golden section (1 where count is 1)."""
+    coprime = [stride for stride in range(1, count + 1) if math.gcd(stride, count) == 1]
+    return min(coprime, key=lambda stride: abs(stride - GOLDEN_SECTION * count))
+
+
+def augment(images: Tensor, dy: Tensor, dx: Tensor, flipped: Tensor, pad: int) -> Tensor:
+    """Crops of the images padded with black, mirrored where flipped; the size stays.
+
+    Args:
+        images: Any number type, shape (m, channels, height, width).
+        dy: First row of each crop within the padded image, int64 in [0, 2 pad], shape (m,).
+        dx: First column of each crop, likewise.
+        flipped: Which crops are mirrored left to right, bool, shape (m,).
+        pad: Pixels of black on every side.
+
+    Returns:
+        The type and shape of `images`.
+    """
+    samples, channels, height, width = images.shape
+    padded = functional.pad(images, (pad, pad, pad, pad))
+    y = torch.arange(height, device=images.device)
+    x = torch.arange(width, device=images.device)
+    rows = dy[:, None] + y
+    columns = dx[:, None] + torch.where(flipped[:, None], width - 1 - x, x)
+    pixels = (rows[:, :, None] * (width + 2 * pad) + columns[:, None, :]).view(samples, 1, height * width)
+    return padded.flatten(2).gather(2, pixels.expand(-1, channels, -1)).view_as(images)

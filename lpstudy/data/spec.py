@@ -1,0 +1,54 @@
+"""What a study writes under [data]."""
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Kind = Literal["digits", "mnist", "cifar10", "cifar100", "imagenet", "image_folder"]
+
+NATIVE_SIDES: dict[Kind, int] = {"digits": 8, "mnist": 28, "cifar10": 32, "cifar100": 32}
+"""Height and width in pixels of the sets that come as arrays."""
+IMAGENET_SIDE = 224
+
+
+class DataSpec(BaseModel):
+    """A data set, how it is split and how it is augmented."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    kind: Kind
+    root: Annotated[Path, Field(strict=False)] | None = None
+    """The folder that holds the data; relative to the working directory unless absolute."""
+    validation_fraction: float = Field(default=0.2, gt=0.0, le=0.5)
+    """The share of every class of the training set that is set aside to choose hyperparameters."""
+    split_seed: int = Field(default=0, ge=0, lt=2**63)
+    """Seeds the split, the choice of labels_per_class and the order of the views; trials have seeds too."""
+    labels_per_class: int | None = Field(default=None, ge=2)
+    """Train on this many images of each class only; the validation part and the test set stay whole."""
+    image_size: int | None = Field(default=None, ge=8, le=1024)
+    """Pixels of a side. imagenet: 224 by default. image_folder: by default the size that all images share.
+    The other kinds keep their own (digits 8, mnist 28, cifar10 and cifar100 32)."""
+    pad: int = Field(default=0, ge=0, le=64)
+    """Augmentation: crops of the image padded by this many black pixels on every side."""
+    flip: bool = False
+    """Augmentation: mirrored left to right, or not."""
+    streaming: bool | None = None
+    """Decode files on the fly (true) or once into arrays (false). By default imagenet streams, and
+    image_folder does where its decoded images would take 4 GiB or more."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        native = NATIVE_SIDES.get(self.kind)
+        if native is not None:
+            if self.image_size not in (None, native):
+                raise ValueError(
+                    f"image_size is {self.image_size}, but images of {self.kind} keep their {native} pixels"
+                    " (only imagenet and image_folder are resized)"
+                )
+            if self.streaming:
+                raise ValueError(f"streaming is for imagenet and image_folder, {self.kind} is held in memory")
+        side = native or self.image_size
+        if side is not None and self.pad >= side:
+            raise ValueError(f"pad is {self.pad}, it must be below the image's side of {side} pixels")
+        return self

@@ -1,0 +1,23 @@
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Keeps decoded images of a session in a folder of its own, away from the user's."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LPSTUDY_CACHE", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real data sets: MNIST/raw, cifar10/{train,test}, tiny_imagenet25/{train,val}."""
+    folder = os.environ.get("LPSTUDY_TEST_DATA")
+    if not folder:
+        pytest.skip("LPSTUDY_TEST_DATA names no folder of real data")
+    return Path(folder)
