@@ -1,5 +1,23 @@
 """Data frames in, comparison tables and intervals out; nothing here reads or writes a file."""
 
+from lpstudy.tables.comparison import COMPARISON_COLUMNS, comparison
 from lpstudy.tables.facts import CURVE_COLUMNS, RUN_COLUMNS, ArmFacts, StudyFacts, TeacherFacts
+from lpstudy.tables.statistics import Interval, interval, paired_difference, pareto_front
+from lpstudy.tables.text import spreadsheet_safe
+from lpstudy.tables.trials import trials_table
 
-__all__ = ["CURVE_COLUMNS", "RUN_COLUMNS", "ArmFacts", "StudyFacts", "TeacherFacts"]
+__all__ = [
+    "COMPARISON_COLUMNS",
+    "CURVE_COLUMNS",
+    "RUN_COLUMNS",
+    "ArmFacts",
+    "Interval",
+    "StudyFacts",
+    "TeacherFacts",
+    "comparison",
+    "interval",
+    "paired_difference",
+    "pareto_front",
+    "spreadsheet_safe",
+    "trials_table",
+]

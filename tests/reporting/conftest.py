@@ -1,0 +1,247 @@
+"""A synthetic study: what `tracking` reads from a store, with numbers drawn from a seeded generator."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lpstudy.tables import CURVE_COLUMNS, RUN_COLUMNS, ArmFacts, StudyFacts, TeacherFacts
+
+METHODS = ("bp", "kd", "fitnet", "lp", "lp_kd")
+GAINS = {"bp": 0.0, "kd": 0.9, "fitnet": 0.1, "lp": 0.25, "lp_kd": 1.1}
+STUDENTS = {
+    "convnet-d4-w8": ("convnet", 4, 8, 24_616, 1_210_000, 88.4),
+    "convnet-d4-w16": ("convnet", 4, 16, 97_072, 4_630_000, 90.9),
+}
+RANGES = {
+    "bp": {},
+    "kd": {"weight": "0.05 to 2 (log)", "temperature": "1 to 6"},
+    "fitnet": {"hint_weight": "0.01 to 10 (log)", "kd_weight_end": "0.5 to 2"},
+    "lp": {"gamma": "0.0001 to 0.1 (log)", "n_neighbors": "1, 3, 5 or 8", "bandwidth": "0.25 to 2 (log)"},
+    "lp_kd": {"gamma": "0.0001 to 0.1 (log)", "n_neighbors": "1, 3, 5 or 8", "weight": "0.05 to 2 (log)"},
+}
+TEACHER = TeacherFacts(
+    label="convnet-d6-w64",
+    test_accuracy=93.4,
+    parameters=1_928_010,
+    macs=110_400_000,
+    training_macs=3.2e14,
+    seed=0,
+    weights_hash="9f2c41d07be1",
+    run_id="teacher0run",
+    family="convnet",
+    depth=6,
+    width=64,
+)
+EPOCHS = 20
+
+
+@dataclass(frozen=True)
+class Frames:
+    study: StudyFacts
+    runs: pd.DataFrame
+    curves: pd.DataFrame
+    importances: dict[str, dict[str, float]]
+
+
+def runs_frame(rows: list[dict[str, object]]) -> pd.DataFrame:
+    frame = pd.DataFrame(rows, columns=list(RUN_COLUMNS))
+    whole = ("trial", "seed", "attempt", "depth", "width", "parameters", "macs", "auxiliary_parameters")
+    real = ("validation_accuracy", "test_accuracy", "training_macs", "teacher_macs", "seconds")
+    return frame.astype(dict.fromkeys(whole, "Int64") | dict.fromkeys(real, "float64"))
+
+
+def curves_frame(rows: list[tuple[object, ...]]) -> pd.DataFrame:
+    frame = pd.DataFrame(rows, columns=list(CURVE_COLUMNS))
+    return frame.astype({"trial": "Int64", "seed": "Int64", "epoch": "Int64", "value": "float64"})
+
+
+def facts(arms: tuple[ArmFacts, ...], **changes: object) -> StudyFacts:
+    given: dict[str, object] = {
+        "name": "mnist",
+        "data": "mnist",
+        "classes": 10,
+        "train_samples": 1000,
+        "validation_samples": 12000,
+        "test_samples": 10000,
+        "teacher": TEACHER,
+        "arms": arms,
+        "budget": {"trials per arm": "12", "epochs": "20", "seeds of the finals": "5"},
+        "provenance": {
+            "data": "sha256 5f3a9c81d2",
+            "commit": "0a1b2c3d",
+            "versions": "torch 2.15.0, ray 2.60.0, optuna 5.0.0, mlflow 3.17.2, Python 3.11.2",
+            "machine": "2 CPU cores, Linux",
+            "command": "python -m lpstudy.sweep mnist --trials 12 --data-root /home/someone/data",
+        },
+        "experiment_id": "7",
+    }
+    return StudyFacts(**(given | changes))  # type: ignore[arg-type]
+
+
+def make(
+    methods: tuple[str, ...] = METHODS,
+    students: tuple[str, ...] = tuple(STUDENTS),
+    seeds: int = 5,
+    trials: int = 12,
+    generator_seed: int = 0,
+) -> Frames:
+    """A study with fixed students: one objective, some trials pruned, one failed, one infeasible an arm."""
+    rng = np.random.default_rng(generator_seed)
+    arms, rows, points = [], [], []
+    importances: dict[str, dict[str, float]] = {}
+    for student in students:
+        family, depth, width, parameters, macs, level = STUDENTS[student]
+        noise = {seed: rng.normal(0, 0.5) for seed in range(seeds)}  # a seed's own share, equal in all arms
+        for method in methods:
+            name = f"{method}-{student}"
+            ranges = RANGES.get(method, {}) | {"learning_rate": "0.002 to 0.02 (log)"}
+            fixed = {"batch_size": "64", "epochs": "20"}
+            arms.append(ArmFacts(name, method, student, 1, ranges, fixed, f"arm-{name}"))
+            weights = rng.dirichlet(np.ones(len(ranges)) * 0.7)
+            importances[name] = dict(zip(ranges, map(float, weights), strict=True))
+            shared = {
+                "arm": name,
+                "method": method,
+                "student": student,
+                "family": family,
+                "design": None,
+                "depth": depth,
+                "width": width,
+                "parameters": parameters,
+                "macs": macs,
+                "auxiliary_parameters": 9248 if method == "fitnet" else 0,
+                "attempt": 1,
+                "warnings": [],
+            }
+            top = level + GAINS.get(method, 0.5)
+            results = []
+            for trial in range(trials):
+                state = "pruned" if trial % 4 == 3 else "failed" if trial == 6 else "finished"
+                state = "infeasible" if trial == trials - 1 and trials > 4 else state
+                collapsed = method == "lp" and trial == 2
+                value = 11.3 if collapsed else top - float(rng.gamma(1.2, 1.1)) + 0.4
+                value = value - 6 if state == "pruned" else value
+                searched = {key: float(10 ** rng.uniform(-4, 0)) for key in ranges}
+                if "n_neighbors" in ranges:
+                    searched["n_neighbors"] = int(rng.choice([1, 3, 5, 8]))
+                known = state in ("finished", "pruned")
+                rows.append(
+                    shared
+                    | {
+                        "run_id": f"{name}-t{trial}",
+                        "kind": "trial",
+                        "trial": trial,
+                        "seed": 0,
+                        "state": state,
+                        "validation_accuracy": value if known else None,
+                        "training_macs": 4e12 if known else None,
+                        "teacher_macs": 3e12 if known and method != "bp" else 0.0,
+                        "seconds": float(rng.uniform(8, 12)) if known else None,
+                        "hyperparameters": searched | {"batch_size": 64},
+                        "searched": searched,
+                        "warnings": ["collapse: 97 % of the student's units are dead"] if collapsed else [],
+                    }
+                )
+                if state == "finished":
+                    results.append((value, trial, searched))
+            if not results:
+                continue
+            _, best, searched = max(results, key=lambda result: result[:2])
+            for seed in range(seeds):
+                own = float(rng.normal(0, 0.25))
+                run = f"{name}-f{seed}"
+                rows.append(
+                    shared
+                    | {
+                        "run_id": run,
+                        "kind": "final",
+                        "trial": best,
+                        "seed": seed,
+                        "state": "finished",
+                        "validation_accuracy": top + noise[seed] + own,
+                        "test_accuracy": top - 0.3 + noise[seed] + own,
+                        "training_macs": 1.6e13 + (0 if method == "bp" else 4.4e13),
+                        "teacher_macs": 0.0 if method == "bp" else 4.4e13,
+                        "seconds": 40.0,
+                        "hyperparameters": searched | {"batch_size": 64},
+                        "searched": searched,
+                    }
+                )
+                for epoch in range(1, EPOCHS + 1):
+                    rate = 0.32 if method in ("kd", "lp_kd") else 0.26
+                    value = 10 + (top + noise[seed] + own - 10) * (1 - np.exp(-rate * epoch))
+                    value += float(rng.normal(0, 0.3))
+                    points.append((run, name, "final", best, seed, epoch, "validation_accuracy", value))
+                    if method in ("lp", "lp_kd"):
+                        points.append((run, name, "final", best, seed, epoch, "mean_affinity", 0.41))
+                        points.append((run, name, "final", best, seed, epoch, "effective_rank", 21.5))
+    return Frames(facts(tuple(arms)), runs_frame(rows), curves_frame(points), importances)
+
+
+def make_searched(methods: tuple[str, ...] = ("bp", "kd", "lp"), trials: int = 30) -> Frames:
+    """A study whose depth and width are searched: two objectives, a front and one winner an arm."""
+    rng = np.random.default_rng(7)
+    arms, rows = [], []
+    importances: dict[str, dict[str, float]] = {}
+    for method in methods:
+        name = f"{method}-convnet"
+        ranges = RANGES[method] | {"depth": "2 to 6", "width": "4 to 32"}
+        arms.append(ArmFacts(name, method, "convnet", 2, ranges, {"epochs": "20"}, f"arm-{name}"))
+        importances[name] = dict.fromkeys(ranges, 1 / len(ranges))
+        best: tuple[float, dict[str, object]] | None = None
+        for trial in range(trials):
+            depth, width = int(rng.integers(2, 7)), int(rng.integers(4, 33))
+            macs = 9000 * depth * width**2
+            value = 96 - 60 / np.log(macs) ** 1.6 - float(rng.gamma(1.5, 0.6)) + GAINS[method]
+            row: dict[str, object] = {
+                "run_id": f"{name}-t{trial}",
+                "kind": "trial",
+                "arm": name,
+                "method": method,
+                "student": f"convnet-d{depth}-w{width}",
+                "family": "convnet",
+                "depth": depth,
+                "width": width,
+                "trial": trial,
+                "seed": 0,
+                "attempt": 1,
+                "state": "finished",
+                "validation_accuracy": value,
+                "parameters": macs // 40,
+                "macs": macs,
+                "auxiliary_parameters": 0,
+                "training_macs": 1e12,
+                "teacher_macs": 0.0,
+                "seconds": 9.0,
+                "hyperparameters": {"depth": depth, "width": width},
+                "searched": {"depth": depth, "width": width},
+                "warnings": [],
+            }
+            rows.append(row)
+            best = max(best or (value, row), (value, row), key=lambda pair: pair[0])
+        assert best is not None
+        for seed in range(3):
+            rows.append(
+                best[1]
+                | {"run_id": f"{name}-f{seed}", "kind": "final", "seed": seed}
+                | {"test_accuracy": best[0] - 0.4 + float(rng.normal(0, 0.3))}
+            )
+    return Frames(facts(tuple(arms), name="searched"), runs_frame(rows), curves_frame([]), importances)
+
+
+@pytest.fixture
+def make_frames() -> Callable[..., Frames]:
+    return make
+
+
+@pytest.fixture
+def frames() -> Frames:
+    return make()
+
+
+@pytest.fixture
+def searched_frames() -> Frames:
+    return make_searched()
