@@ -1,4 +1,4 @@
-"""Ranges in Optuna's own words (`low`, `high`, `log`, `step`, `choices`) and plain values, as TOML writes them."""
+"""Ranges in Optuna's words (`low`, `high`, `log`, `step`, `choices`) and plain values, as TOML has them."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -11,7 +11,7 @@ Scalar = bool | int | float | str
 
 
 class Range(BaseModel):
-    """Numbers from `low` to `high`, both included; whether they are integers is the hyperparameter's own type."""
+    """Numbers from `low` to `high`, both included; integers where the hyperparameter is one."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -144,5 +144,3 @@ def _end(value: Searchable, *, at_high: bool) -> Scalar:
             return value.choices[0]
         case _:
             return value
-
-

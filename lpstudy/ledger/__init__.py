@@ -1,0 +1,19 @@
+"""The durable record of a study, over Optuna's ask and tell."""
+
+from lpstudy.ledger.ledger import Done, Ledger, Waiting, database, dump, stored
+from lpstudy.ledger.records import Assignment, Kind, Record, State
+from lpstudy.ledger.samplers import importances
+
+__all__ = [
+    "Assignment",
+    "Done",
+    "Kind",
+    "Ledger",
+    "Record",
+    "State",
+    "Waiting",
+    "database",
+    "dump",
+    "importances",
+    "stored",
+]

@@ -1,0 +1,57 @@
+"""What the ledger hands out and what it knows of a run."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from lpstudy.outputs import EpochResult
+from lpstudy.space import Scalar
+
+Kind = Literal["trial", "final"]
+State = Literal["running", "finished", "pruned", "failed", "infeasible"]
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """A run to be done: a trial of the search, or a final, that is an arm's winner on one seed."""
+
+    kind: Kind
+    arm: str
+    number: int
+    """Of the trial within its arm; for a final the number of the trial that won."""
+    seed: int
+    values: Mapping[str, Scalar]
+    """The searched hyperparameters."""
+    attempt: int
+    storage_id: int
+    """Of the trial in the Optuna storage."""
+
+    @property
+    def key(self) -> str:
+        """Unique in the study and fit for a folder's name."""
+        suffix = f"-seed-{self.seed}" if self.kind == "final" else ""
+        return f"{self.arm}/{self.kind}-{self.number}{suffix}"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """All that the ledger knows of a run."""
+
+    assignment: Assignment
+    state: State
+    epochs: tuple[EpochResult, ...]
+    cause: str | None
+    """Why it failed."""
+    started: float | None
+    ended: float | None
+    """Seconds since 1970, for display alone."""
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Each warning once, in the order of its first appearance."""
+        return tuple(dict.fromkeys(text for epoch in self.epochs for text in epoch.warnings))
+
+    @property
+    def last(self) -> Mapping[str, float]:
+        """The metrics of the last epoch; empty before the first."""
+        return self.epochs[-1].metrics if self.epochs else {}

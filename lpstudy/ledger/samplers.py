@@ -1,0 +1,78 @@
+"""How Optuna is asked: ranges as suggestions, sampler, pruner, importances."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+
+from lpstudy.space import Arm, Budget, Choices, Range, Scalar, Searchable
+
+
+def distribution(arm: Arm, key: str, space: Searchable) -> BaseDistribution:
+    """The Optuna distribution of one searched hyperparameter."""
+    match space:
+        case Choices():
+            return CategoricalDistribution(space.choices)
+        case Range() if arm.integer(key):
+            return IntDistribution(int(space.low), int(space.high), log=space.log, step=int(space.step or 1))
+        case Range():
+            return FloatDistribution(space.low, space.high, log=space.log, step=space.step)
+        case _:
+            raise ValueError(f"{key}: {space!r} is fixed")
+
+
+def suggest(trial: optuna.Trial, arm: Arm) -> dict[str, Scalar]:
+    """Values for all that the arm searches; what the trial already has stays as it is."""
+    values: dict[str, Any] = {}
+    for key, space in arm.searched.items():
+        match distribution(arm, key, space):
+            case CategoricalDistribution(choices=choices):
+                values[key] = trial.suggest_categorical(key, choices)
+            case IntDistribution(low=low, high=high, step=step, log=log):
+                values[key] = trial.suggest_int(key, low, high, step=step, log=log)
+            case FloatDistribution(low=low, high=high, step=step, log=log):
+                values[key] = trial.suggest_float(key, low, high, step=step, log=log)
+    return values
+
+
+def sampler(arm: Arm, budget: Budget, asked: int) -> optuna.samplers.BaseSampler:
+    """TPE, seeded by the arm and by how many trials it has: a restart does not repeat a suggestion."""
+    digest = hashlib.sha256(f"{arm.name}:{asked}".encode()).digest()
+    return optuna.samplers.TPESampler(
+        seed=int.from_bytes(digest[:4]),
+        n_startup_trials=max(4, budget.trials // 3),
+        multivariate=True,
+        constant_liar=True,
+    )
+
+
+def pruner(budget: Budget) -> optuna.pruners.BasePruner:
+    """The rule that stops weak trials; a quarter of the epochs, or of the trials, is never judged."""
+    match budget.pruner:
+        case "median":
+            return optuna.pruners.MedianPruner(
+                n_startup_trials=max(3, budget.trials // 4), n_warmup_steps=max(1, budget.epochs // 4)
+            )
+        case "halving":
+            return optuna.pruners.SuccessiveHalvingPruner(min_resource=max(1, budget.epochs // 8))
+        case "none":
+            return optuna.pruners.NopPruner()
+
+
+def importances(arm: Arm, trials: Sequence[tuple[Mapping[str, Scalar], float]]) -> dict[str, float]:
+    """How much each searched hyperparameter matters for validation accuracy; sums to 1, empty under 4 trials.
+
+    Args:
+        arm: Whose ranges were searched.
+        trials: Values and validation accuracy of each finished trial.
+    """
+    spaces = {key: distribution(arm, key, space) for key, space in arm.searched.items()}
+    if len(trials) < 4 or not spaces or len({value for _, value in trials}) < 2:
+        return {}
+    study = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(seed=0))
+    study.add_trials(
+        [optuna.trial.create_trial(params=dict(v), distributions=spaces, value=value) for v, value in trials]
+    )
+    return optuna.importance.get_param_importances(study)

@@ -1,0 +1,28 @@
+"""Study files: TOML into strict models."""
+
+from lpstudy.space.files import difference, find, known, parse, read
+from lpstudy.space.ranges import Choices, Range, Scalar, Searchable
+from lpstudy.space.study_spec import Arm, Budget, Constraints, StudentSpace, StudySpec, TeacherSpec, Trial
+from lpstudy.space.training import Training
+from lpstudy.students import StudentSpec
+
+__all__ = [
+    "Arm",
+    "Budget",
+    "Choices",
+    "Constraints",
+    "Range",
+    "Scalar",
+    "Searchable",
+    "StudentSpace",
+    "StudentSpec",
+    "StudySpec",
+    "TeacherSpec",
+    "Training",
+    "Trial",
+    "difference",
+    "find",
+    "known",
+    "parse",
+    "read",
+]

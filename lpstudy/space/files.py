@@ -1,0 +1,118 @@
+"""Study files: found by name or path, read as TOML, refused in one line."""
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from lpstudy.data import DataSpec
+from lpstudy.space.ranges import first_error
+from lpstudy.space.study_spec import Budget, Constraints, StudentSpace, StudySpec, TeacherSpec
+from lpstudy.space.training import Training
+
+FOLDER = "search_spaces"
+LARGEST = 1 << 20
+"""Bytes of a study file; a larger one is not read."""
+SECTIONS: dict[str, type[BaseModel]] = {
+    "data": DataSpec,
+    "teacher": TeacherSpec,
+    "students": StudentSpace,
+    "training": Training,
+    "budget": Budget,
+    "constraints": Constraints,
+}
+
+
+def folders() -> tuple[Path, ...]:
+    """Where study files are looked for: the working directory's folder, then the package's."""
+    package = Path(__file__).resolve().parents[1]
+    return Path(FOLDER), package / FOLDER, package.parent / FOLDER
+
+
+def known() -> tuple[str, ...]:
+    """The names of all study files that can be found."""
+    return tuple(sorted({path.stem for folder in folders() for path in folder.glob("*.toml")}))
+
+
+def find(study: str) -> Path:
+    """The file of a study by its name, or a path that ends in .toml.
+
+    Raises:
+        ValueError: No such study; the known ones are listed.
+    """
+    if study.endswith(".toml"):
+        path = Path(study)
+        if not path.is_file():
+            raise ValueError(f"{study}: no such file")
+        return path
+    if not study.replace("-", "").replace("_", "").isalnum():
+        raise ValueError(
+            f"{study!r} is not a study name: letters, digits, - and _, or a path that ends in .toml"
+        )
+    for folder in folders():
+        path = folder / f"{study}.toml"
+        if path.is_file():
+            return path
+    raise ValueError(f"unknown study {study!r}; known are {', '.join(known()) or 'none'}")
+
+
+def read(
+    path: Path, *, trials: int | None = None, epochs: int | None = None, seeds: int | None = None
+) -> StudySpec:
+    """The study of a file, its budget overridden where a number is given.
+
+    Raises:
+        ValueError: One line: file, key, what is wrong and what is allowed.
+    """
+    if path.stat().st_size > LARGEST:
+        raise ValueError(f"{path}: a study file has at most {LARGEST} bytes but got {path.stat().st_size}")
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not valid TOML: {str(error).replace(chr(10), ' ')}") from None
+    budget = {"trials": trials, "epochs": epochs, "seeds": seeds}
+    given = {key: value for key, value in budget.items() if value is not None}
+    if given and isinstance(table.setdefault("budget", {}), dict):
+        table["budget"] |= given
+    table.setdefault("name", path.stem)
+    return parse(table, str(path))
+
+
+def parse(table: dict[str, Any], where: str) -> StudySpec:
+    """A study from its table; `where` begins the error line.
+
+    Raises:
+        ValueError: One line: where, key, what is wrong and what is allowed.
+    """
+    try:
+        return StudySpec.model_validate(table)
+    except ValidationError as error:
+        section = error.errors()[0]["loc"][:1]
+        model = SECTIONS.get(str(section[0]), StudySpec) if section else StudySpec
+        unknown_here = len(error.errors()[0]["loc"]) == 1
+        raise ValueError(f"{where}: {first_error(error, StudySpec if unknown_here else model)}") from None
+
+
+def difference(old: StudySpec, new: StudySpec) -> list[str]:
+    """What differs between two studies but for the budget that may be raised, one line a key."""
+    before, after = _flat(old.model_dump(mode="json")), _flat(new.model_dump(mode="json"))
+    free = {"budget.trials", "budget.seeds", "budget.hours"}
+    keys = sorted((before.keys() | after.keys()) - free)
+    return [
+        f"{key}: {before.get(key, 'nothing')} -> {after.get(key, 'nothing')}"
+        for key in keys
+        if before.get(key) != after.get(key)
+    ]
+
+
+def _flat(value: object, prefix: str = "") -> dict[str, object]:
+    if isinstance(value, dict):
+        items = value.items()
+    elif isinstance(value, list):
+        items = {str(i): entry for i, entry in enumerate(value)}.items()
+    else:
+        return {prefix: value}
+    return {
+        k: v for key, entry in items for k, v in _flat(entry, f"{prefix}.{key}" if prefix else key).items()
+    }

@@ -1,0 +1,200 @@
+"""The teacher: trained once per (data, spec, seed), kept as safetensors and JSON by content hash, reused."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from lpstudy.cost import cost_of
+from lpstudy.data import Data, cache_folder
+from lpstudy.distill import Needs
+from lpstudy.distill.bp import BP
+from lpstudy.outputs import Batch, EpochResult, Network, Outputs
+from lpstudy.space import StudentSpec, TeacherSpec, Trial
+from lpstudy.students import build
+from lpstudy.training import evaluate, train
+from lpstudy.training.checkpoint import to_safetensors, write_atomically
+
+FORMAT = 1
+"""Raised when the training loop changes what a teacher of the same spec becomes."""
+
+
+@dataclass(frozen=True, slots=True)
+class TeacherFile:
+    """What is known of a trained teacher; `folder` holds `weights.safetensors` and `teacher.json`."""
+
+    folder: str
+    key: str
+    """Hash of data, spec and seed, or of one's own weights."""
+    sha256: str
+    """Of the weights file."""
+    label: str
+    validation_accuracy: float
+    test_accuracy: float
+    """In percent; read once, when the teacher was ready, and used for no choice."""
+    parameters: int
+    macs: int
+    training_macs: float
+    seed: int
+
+
+class OnlineTeacher:
+    """Runs the teacher at each step; see `lpstudy.training.Targets`."""
+
+    def __init__(self, network: Network, macs: int) -> None:
+        self._network = network.eval().requires_grad_(False)
+        self._macs = macs
+
+    @property
+    def network(self) -> Network:
+        """The teacher, in evaluation mode and without gradients."""
+        return self._network
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of one image's forward pass."""
+        return self._macs
+
+    @torch.no_grad()
+    def outputs(self, batch: Batch, needs: Needs) -> Outputs:
+        """The teacher's outputs for the batch's images."""
+        outputs: Outputs = self._network(batch.images, needs.maps)
+        return outputs
+
+
+def key(spec: TeacherSpec, data: Data) -> str:
+    """Sixteen hex digits that name a teacher: its data, its spec with the seed, or its own weights."""
+    table: dict[str, object] = {
+        "data": data.fingerprint,
+        "pad": data.pad,
+        "flip": data.flip,
+        "format": FORMAT,
+    }
+    table |= spec.model_dump(mode="json", exclude={"weights", "checkpoint_seconds"})
+    if spec.weights is not None:
+        table["weights"] = hashlib.sha256(Path(spec.weights).read_bytes()).hexdigest()
+    return hashlib.sha256(json.dumps(table, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def check(spec: TeacherSpec, data: Data) -> None:
+    """Refuse a teacher that cannot be had, before anything is started.
+
+    Raises:
+        ValueError: One's own weights do not fit the network, or the images are too small for it.
+        FileNotFoundError: There is no such weights file.
+    """
+    cost_of(spec.network, input_shape=data.input_shape, classes=data.classes)
+    if spec.weights is not None:
+        if not Path(spec.weights).is_file():
+            raise FileNotFoundError(f"[teacher] weights: {spec.weights}: no such file")
+        _own(spec, data)
+
+
+def obtain(
+    spec: TeacherSpec, data: Data, *, device: torch.device, progress: Callable[[EpochResult], None]
+) -> TeacherFile:
+    """The teacher of a study: from the cache, or trained now; `progress` hears of every epoch.
+
+    Another process that wants the same teacher waits for it. A kill loses at most one checkpoint interval.
+    """
+    from filelock import FileLock
+
+    folder = cache_folder() / "teachers" / key(spec, data)
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / "lock"):
+        found = _cached(folder)
+        return found if found is not None else _make(spec, data, folder, device, progress)
+
+
+def open_teacher(file: TeacherFile, spec: TeacherSpec, data: Data, *, device: torch.device) -> OnlineTeacher:
+    """A cached teacher, ready to run.
+
+    Raises:
+        ValueError: The weights file is not the one that was recorded.
+    """
+    network = _network(spec.network, data)
+    network.load_state_dict(_read(Path(file.folder) / "weights.safetensors", file.sha256))
+    return OnlineTeacher(network.to(device), file.macs)
+
+
+def _cached(folder: Path) -> TeacherFile | None:
+    try:
+        file = TeacherFile(**json.loads((folder / "teacher.json").read_bytes()) | {"folder": str(folder)})
+        _read(folder / "weights.safetensors", file.sha256)
+    except (OSError, ValueError, TypeError):
+        return None
+    return file
+
+
+def _make(
+    spec: TeacherSpec, data: Data, folder: Path, device: torch.device, progress: Callable[[EpochResult], None]
+) -> TeacherFile:
+    network = _network(spec.network, data)
+    training_macs = 0.0
+    if spec.weights is not None:
+        network = _own(spec, data)
+    else:
+        run = Trial(
+            student=spec.network,
+            method=BP(),
+            training=spec.training,
+            epochs=spec.epochs,
+            seed=spec.seed,
+        )
+        for result in train(run, data, None, device=device, folder=folder):
+            progress(result)
+            training_macs = result.metrics["training_macs"]
+        network.load_state_dict(_read(folder / "weights.safetensors", None))
+    network.to(device)
+    weights = to_safetensors(network.state_dict())
+    cost = cost_of(spec.network, input_shape=data.input_shape, classes=data.classes)
+    file = TeacherFile(
+        folder=str(folder),
+        key=folder.name,
+        sha256=hashlib.sha256(weights).hexdigest(),
+        label=spec.network.label(),
+        validation_accuracy=evaluate(network, data.validation, device=device)[0],
+        test_accuracy=evaluate(network, data.test, device=device)[0],
+        parameters=cost.parameters,
+        macs=cost.macs,
+        training_macs=training_macs,
+        seed=spec.seed,
+    )
+    write_atomically(folder / "weights.safetensors", weights)
+    write_atomically(folder / "teacher.json", json.dumps(asdict(file), indent=1).encode())
+    for checkpoint in folder.glob("checkpoint-*"):
+        checkpoint.unlink()
+    return file
+
+
+def _own(spec: TeacherSpec, data: Data) -> Network:
+    network = _network(spec.network, data)
+    try:
+        network.load_state_dict(_read(Path(str(spec.weights)), None))
+    except (RuntimeError, ValueError, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(
+            f"[teacher] weights: {spec.weights} does not fit {spec.network.label()}: {reason}"
+        ) from None
+    return network
+
+
+def _network(spec: StudentSpec, data: Data) -> Network:
+    return build(spec, input_shape=data.input_shape, classes=data.classes)
+
+
+def _read(path: Path, sha256: str | None) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    content = path.read_bytes()
+    if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
+        raise ValueError(f"{path}: its sha-256 differs from the one recorded")
+    try:
+        return load(content)
+    except SafetensorError as error:
+        raise ValueError(f"{path}: not a safetensors file: {error}") from None

@@ -1,0 +1,6 @@
+"""The training loop: plain torch, on one worker or several."""
+
+from lpstudy.training.evaluation import evaluate
+from lpstudy.training.loop import DivergedError, Targets, train
+
+__all__ = ["DivergedError", "Targets", "evaluate", "train"]

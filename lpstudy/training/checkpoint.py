@@ -1,0 +1,105 @@
+"""Checkpoints: safetensors and JSON, written atomically, the last two kept, a differing sha-256 refused."""
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn, optim
+
+KEPT = 2
+_NAME = re.compile(r"checkpoint-(\d{6})\.json")
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """The state after an epoch; `history` is all that the epochs so far reported."""
+
+    epoch: int
+    tensors: Mapping[str, Tensor]
+    history: list[dict[str, Any]]
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Temporary file, fsync, rename: a reader sees the old file or the whole new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with temporary.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def to_safetensors(tensors: Mapping[str, Tensor]) -> bytes:
+    """The tensors as safetensors bytes; shared or strided storage is copied."""
+    from safetensors.torch import save
+
+    return save({name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()})
+
+
+def save(folder: Path, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint and drop all but the newest two."""
+    tensors = to_safetensors(checkpoint.tensors)
+    name = f"checkpoint-{checkpoint.epoch:06d}"
+    body = {
+        "epoch": checkpoint.epoch,
+        "history": checkpoint.history,
+        "sha256": hashlib.sha256(tensors).hexdigest(),
+    }
+    write_atomically(folder / f"{name}.safetensors", tensors)
+    write_atomically(folder / f"{name}.json", json.dumps(body).encode())
+    for old in sorted(folder.glob("checkpoint-*.json"))[:-KEPT]:
+        old.unlink()
+        old.with_suffix(".safetensors").unlink(missing_ok=True)
+
+
+def load(folder: Path) -> tuple[Checkpoint | None, list[str]]:
+    """The newest valid checkpoint of a folder, and one line for each that was refused."""
+    from safetensors.torch import load as from_bytes
+
+    refused: list[str] = []
+    for path in sorted(folder.glob("checkpoint-*.json"), reverse=True):
+        if not _NAME.fullmatch(path.name):
+            continue
+        try:
+            body = json.loads(path.read_bytes())
+            tensors = path.with_suffix(".safetensors").read_bytes()
+            if hashlib.sha256(tensors).hexdigest() != body["sha256"]:
+                raise ValueError("its sha-256 differs")
+            return Checkpoint(body["epoch"], from_bytes(tensors), body["history"]), refused
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            refused.append(f"{path.name} refused: {error}")
+    return None, refused
+
+
+def pack(student: nn.Module, auxiliary: nn.Module | None, optimizer: optim.Optimizer) -> dict[str, Tensor]:
+    """All tensors of a run by name."""
+    tensors = {f"student.{key}": value for key, value in student.state_dict().items()}
+    if auxiliary is not None:
+        tensors |= {f"auxiliary.{key}": value for key, value in auxiliary.state_dict().items()}
+    for number, state in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{number}.{k}": v for k, v in state.items() if isinstance(v, Tensor)}
+    return tensors
+
+
+def unpack(
+    tensors: Mapping[str, Tensor], student: nn.Module, auxiliary: nn.Module | None, optimizer: optim.Optimizer
+) -> None:
+    """Put the tensors of a run back where `pack` found them."""
+    student.load_state_dict(_below(tensors, "student."))
+    if auxiliary is not None:
+        auxiliary.load_state_dict(_below(tensors, "auxiliary."))
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in _below(tensors, "optimizer.").items():
+        number, _, name = key.partition(".")
+        state.setdefault(int(number), {})[name] = value
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}

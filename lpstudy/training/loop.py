@@ -1,0 +1,218 @@
+"""train(): one run from its first step to its last, an `EpochResult` after each epoch."""
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from lpstudy.cost import cost_of
+from lpstudy.data import Data
+from lpstudy.distill import Needs, Step
+from lpstudy.outputs import Batch, EpochResult, Network, Outputs
+from lpstudy.space import Trial
+from lpstudy.students import build
+from lpstudy.training import checkpoint, optimizers, parallel
+from lpstudy.training.evaluation import evaluate
+
+
+class DivergedError(ArithmeticError):
+    """The loss became infinite or not a number."""
+
+
+class Targets(Protocol):
+    """Where a run has its teacher's outputs from: the network at each step, or a bank filled before."""
+
+    @property
+    def network(self) -> Network:
+        """The teacher."""
+        ...
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates that one image's outputs cost."""
+        ...
+
+    def outputs(self, batch: Batch, needs: Needs) -> Outputs:
+        """What the method needs for a batch, without a gradient."""
+        ...
+
+
+def train(
+    trial: Trial,
+    data: Data,
+    teacher: Targets | None,
+    *,
+    device: torch.device,
+    folder: Path | None = None,
+    read_test: bool = False,
+) -> Iterator[EpochResult]:
+    """Run a trial and give its result epoch by epoch.
+
+    Args:
+        trial: What to train and how.
+        data: Its training and validation splits are used; the test split only at the very end of a final.
+        teacher: Source of the teacher's outputs; may be None for methods that need none.
+        device: Where the step runs.
+        folder: Checkpoints; where it holds one, the epochs so far are given again as they were, and training
+            goes on after them. At the end it holds the student as `weights.safetensors`.
+        read_test: Whether this is a final: the last epoch then has `test_accuracy`.
+
+    Raises:
+        DivergedError: The loss is not finite.
+        ValueError: The method needs a teacher and there is none.
+    """
+    run = _Run(trial, data, teacher, device)
+    history, warnings = run.restore(folder)
+    yield from history
+    saved = time.monotonic()
+    for epoch in range(len(history) + 1, trial.epochs + 1):
+        result = run.epoch(epoch, tuple(warnings), read_test=read_test)
+        warnings = []
+        history.append(result)
+        last = epoch == trial.epochs
+        if folder is not None and (last or time.monotonic() - saved >= trial.training.checkpoint_seconds):
+            if parallel.rank() == 0:
+                run.save(folder, epoch, history, last=last)
+            saved = time.monotonic()
+        yield result
+
+
+class _Run:
+    def __init__(self, trial: Trial, data: Data, teacher: Targets | None, device: torch.device) -> None:
+        self.trial, self.data, self.device = trial, data, device
+        self.method, self.training = trial.method, trial.training
+        self.student = build(
+            trial.student, input_shape=data.input_shape, classes=data.classes, seed=trial.seed
+        ).to(device)
+        self.maps = self.method.student_maps(self.student)
+        self.needs, self.teacher = self._needs(teacher)
+        self.auxiliary, loss_macs = self._auxiliary()
+        self.parameters = [*self.student.parameters()]
+        self.auxiliary_parameters = 0
+        if self.auxiliary is not None:
+            self.parameters += self.auxiliary.parameters()
+            self.auxiliary_parameters = sum(p.numel() for p in self.auxiliary.parameters())
+        self.optimizer = optimizers.make(self.parameters, self.training)
+        student = cost_of(trial.student, input_shape=data.input_shape, classes=data.classes).macs
+        self.own_macs = 3 * (student + loss_macs)
+        """Of one image's step; a backward pass costs two forward passes."""
+        self.teacher_macs = self.teacher.macs if self.teacher else 0
+        self.seen = 0
+
+    def _needs(self, teacher: Targets | None) -> tuple[Needs, Targets | None]:
+        if teacher is None:
+            if self.method.method != "bp":
+                raise ValueError(f"{self.method.method} needs a teacher")
+            return Needs(logits=False, embedding=False, maps=frozenset()), None
+        needs = self.method.teacher_needs(teacher.network)
+        wanted = needs.logits or needs.embedding or bool(needs.maps)
+        return needs, teacher if wanted else None
+
+    @torch.no_grad()
+    def _auxiliary(self) -> tuple[nn.Module | None, float]:
+        """FitNet's regressor and the like, and the MACs of one image's loss."""
+        rows = 2
+        images = torch.zeros(rows, *self.data.input_shape, device=self.device)
+        nothing = torch.zeros(rows, dtype=torch.int64, device=self.device)
+        self.student.eval()
+        student = self.student(images, self.maps)
+        self.student.train()
+        if self.teacher is None:
+            return None, 0.0
+        target = self.teacher.network(images, self.needs.maps)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.trial.seed)
+            auxiliary = self.method.auxiliary(student, target)
+        if auxiliary is not None:
+            auxiliary.to(self.device)
+        step = Step(progress=0.0, gather=_itself, classes=self.data.classes)
+        with FlopCounterMode(display=False) as counter:
+            self.method.loss(student, target, nothing, step, auxiliary)
+        return auxiliary, counter.get_total_flops() / 2 / rows
+
+    def restore(self, folder: Path | None) -> tuple[list[EpochResult], list[str]]:
+        found, refused = checkpoint.load(folder) if folder is not None else (None, [])
+        if found is None:
+            return [], refused
+        checkpoint.unpack(found.tensors, self.student, self.auxiliary, self.optimizer)
+        history = [EpochResult(h["epoch"], h["metrics"], tuple(h["warnings"])) for h in found.history]
+        return history, refused
+
+    def save(self, folder: Path, epoch: int, history: list[EpochResult], *, last: bool) -> None:
+        if last:
+            weights = checkpoint.to_safetensors(self.student.state_dict())
+            checkpoint.write_atomically(folder / "weights.safetensors", weights)
+        tensors = checkpoint.pack(self.student, self.auxiliary, self.optimizer)
+        rows = [asdict(result) for result in history]
+        checkpoint.save(folder, checkpoint.Checkpoint(epoch, tensors, rows))
+
+    def epoch(self, epoch: int, warnings: tuple[str, ...], *, read_test: bool) -> EpochResult:
+        began = time.monotonic()
+        devices = [self.device.index or 0] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices):
+            torch.manual_seed(hash((self.trial.seed, epoch)))  # dropout alone draws from it
+            metrics = self._steps(epoch)
+        parallel.average_buffers(self.student)
+        accuracy, loss = evaluate(self.student, self.data.validation, device=self.device)
+        metrics |= {"validation_accuracy": accuracy, "validation_loss": loss}
+        if not math.isfinite(metrics["train_loss"]):
+            raise DivergedError(f"loss is {metrics['train_loss']} in epoch {epoch}")
+        if read_test and epoch == self.trial.epochs:
+            metrics["test_accuracy"], _ = evaluate(self.student, self.data.test, device=self.device)
+        metrics |= {
+            "teacher_macs": float(epoch * self.seen * self.teacher_macs),
+            "training_macs": float(epoch * self.seen * (self.own_macs + self.teacher_macs)),
+            "auxiliary_parameters": float(self.auxiliary_parameters),
+            "seconds": time.monotonic() - began,
+        }
+        finite = {name: value for name, value in metrics.items() if math.isfinite(value)}
+        said = self.method.warnings(finite, batch_size=self.training.batch_size, classes=self.data.classes)
+        return EpochResult(epoch, finite, warnings + said)
+
+    def _steps(self, epoch: int) -> dict[str, float]:
+        """All steps of an epoch; the host waits for the device only at the end."""
+        self.student.train()
+        step = Step((epoch - 1) / self.trial.epochs, parallel.gather, self.data.classes)
+        steps = max(1, len(self.data.train) // self.training.batch_size)
+        sums: dict[str, Tensor] = {}
+        metrics: dict[str, float] = {}
+        self.seen = done = 0
+        batches = self.data.train.epoch(
+            batch_size=self.training.batch_size,
+            seed=self.trial.seed,
+            epoch=epoch,
+            device=self.device,
+            rank=parallel.rank(),
+            workers=parallel.count(),
+        )
+        for batch in batches:
+            progress = (epoch - 1 + done / steps) / self.trial.epochs
+            optimizers.set_rate(self.optimizer, optimizers.rate_at(self.training, progress))
+            target = self.teacher.outputs(batch, self.needs) if self.teacher else None
+            student = self.student(batch.images, self.maps)
+            if epoch == 1 and done == 0:
+                metrics |= self.method.start(student, target, batch.labels, step)
+            loss = self.method.loss(student, target, batch.labels, step, self.auxiliary)
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.total.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+            parallel.average_gradients(self.parameters)
+            self.optimizer.step()
+            for name, part in (("loss", loss.total.detach()), *loss.parts.items()):
+                sums[f"train_{name}"] = sums.get(f"train_{name}", torch.zeros_like(part)) + part
+            done += 1
+            self.seen += len(batch.labels) * parallel.count()
+        totals = parallel.total(torch.stack([value.double() for value in sums.values()])) / parallel.count()
+        metrics |= dict(zip(sums, (totals / done).tolist(), strict=True))
+        with torch.no_grad():
+            metrics |= self.method.diagnose(student.detach(), target, batch.labels, self.data.classes)
+        return metrics
+
+
+def _itself(tensor: Tensor) -> Tensor:
+    return tensor

@@ -1,0 +1,78 @@
+"""A trial on several workers: shares of the batch, features gathered with their gradient, gradients averaged.
+
+One worker is the case without a process group; every function is then the identity.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+
+def rank() -> int:
+    """This worker's number, from 0."""
+    return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
+
+
+def count() -> int:
+    """How many workers share the trial."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def gather(local: Tensor) -> Tensor:
+    """The rows of all workers, shape (workers * m, ...), in the order of their ranks.
+
+    The gradient of this worker's rows is scaled by the number of workers: every worker computes the same loss
+    of the gathered rows, and `average_gradients` divides by that number again.
+    """
+    if count() == 1:
+        return local
+    gathered: Tensor = _Gather.apply(local)
+    return gathered
+
+
+class _Gather(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, local: Tensor) -> Tensor:
+        ctx.rows = local.shape[0]
+        parts = [torch.empty_like(local) for _ in range(count())]
+        dist.all_gather(parts, local.contiguous())
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        own = grads[0].narrow(0, rank() * ctx.rows, ctx.rows)
+        return own * count()
+
+
+def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
+    """Replace every gradient by its mean over the workers, in one all-reduce."""
+    if count() == 1:
+        return
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
+    dist.all_reduce(flat)
+    flat /= count()
+    begin = 0
+    for gradient in gradients:
+        gradient.copy_(flat[begin : begin + gradient.numel()].view_as(gradient))
+        begin += gradient.numel()
+
+
+def average_buffers(module: nn.Module) -> None:
+    """Make running statistics the mean of the workers' own, so that all evaluate the same network."""
+    if count() == 1:
+        return
+    for buffer in module.buffers():
+        if buffer.is_floating_point():
+            dist.all_reduce(buffer)
+            buffer /= count()
+
+
+def total(values: Tensor) -> Tensor:
+    """The sum over the workers."""
+    if count() > 1:
+        dist.all_reduce(values)
+    return values
