@@ -13,8 +13,8 @@ from lpstudy.students.layers import check_maps, last_linear
 class TorchvisionNet(Network):
     """A torchvision model without its pretrained weights and without auxiliary heads.
 
-    The embedding is the input of the last linear layer. The maps are those outputs of the model's children that
-    have the shape (m, channels, height, width), before anything works on them in place.
+    The embedding is the input of the last linear layer. The maps are those outputs of the model's children
+    that have the shape (m, channels, height, width), before anything works on them in place.
 
     Args:
         name: As `torchvision.models.list_models(module=torchvision.models)` has it.
@@ -68,8 +68,6 @@ def _keeper(found: dict[str, Tensor], name: str) -> Callable[[nn.Module, object,
 
 def _model(name: str, input_shape: tuple[int, int, int], classes: int) -> nn.Module:
     """The model as torchvision initialises it, made for the image size where its weights depend on it."""
-    from torchvision import models
-
     _, rows, columns = input_shape
     options: dict[str, object] = {}
     if name in ("googlenet", "inception_v3"):
@@ -79,6 +77,16 @@ def _model(name: str, input_shape: tuple[int, int, int], classes: int) -> nn.Mod
         options = {"image_size": rows}
     elif name.startswith("maxvit_"):
         options = {"input_size": (rows, columns)}
+    if name.startswith("regnet_") and torch.get_default_device().type == "meta":
+        # RegNet computes its widths with tensors, which have no values on the meta device.
+        with torch.device("cpu"):
+            return _get_model(name, classes, options).to("meta")
+    return _get_model(name, classes, options)
+
+
+def _get_model(name: str, classes: int, options: dict[str, object]) -> nn.Module:
+    from torchvision import models
+
     model: nn.Module = models.get_model(name, num_classes=classes, **options)
     return model
 
@@ -112,9 +120,9 @@ def _child_shapes(name: str, input_shape: tuple[int, int, int], classes: int) ->
 
 
 def _middle(model: nn.Module, shapes: dict[str, torch.Size]) -> str:
-    """The map in the middle of those that come from a layer, or layers, more than a normalisation."""
+    """The middle one of the maps whose child is more than a normalisation or a pool; else the first map."""
     weighted = [
         name for name in shapes if any(weight.dim() > 1 for weight in model.get_submodule(name).parameters())
     ]
-    names = weighted or list(shapes)
+    names = weighted or list(shapes)[:1]
     return names[len(names) // 2]

@@ -13,7 +13,7 @@ SMALLEST_SIDE = 4
 
 
 class Block(nn.Module):
-    """x + conv(relu(bn(conv(a)))), a = relu(bn(x)); where shapes differ, a 1x1 convolution of a instead of x."""
+    """x + conv(relu(bn(conv(a)))), a = relu(bn(x)); where shapes differ, a 1x1 convolution of a for x."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
