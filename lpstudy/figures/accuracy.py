@@ -1,0 +1,151 @@
+"""Test accuracy of the winners over what they cost."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.transforms import offset_copy
+
+from lpstudy.figures.labels import Label, label_lines, points_per_pixel, tick_names
+from lpstudy.figures.style import INK, SMALL, count_words, log_counts, look, name_axes, new_figure, plain
+from lpstudy.tables.comparison import accuracy_by_seed, finals_by_trial, winner_finals
+from lpstudy.tables.facts import ArmFacts, StudyFacts
+from lpstudy.tables.statistics import interval
+
+Cost = Literal["macs", "parameters"]
+_COST_WORDS: dict[Cost, str] = {"macs": "MACs of one image's forward pass", "parameters": "parameters"}
+_PITCH = 7.5
+"""Points between the middles of symbols that stand side by side."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Point:
+    arm: ArmFacts
+    cost: float
+    mean: float
+    half_width: float
+    n: int
+    student: str
+
+
+def accuracy_over_cost(study: StudyFacts, runs: pd.DataFrame, cost: Cost) -> Figure | None:
+    """Test accuracy in percent over MACs or parameters: winners with 95 % intervals, the teacher as a line.
+
+    Arms of one method are joined over students of one family. Points at one cost stand side by side.
+    None where no final has finished.
+    """
+    points = _points(study, runs, cost)
+    if not points:
+        return None
+    methods = list(dict.fromkeys(point.arm.method for point in points))
+    crowded = len({point.cost for point in points}) < len(points)
+    title = f"Test accuracy over {'MACs' if cost == 'macs' else 'parameters'}"
+    figure, [[axes]] = new_figure(4.6, title, _reading(points, crowded))
+    log_counts(axes, [point.cost for point in points])
+    name_axes(axes, x=f"{_COST_WORDS[cost]} (log scale)", y="test accuracy (%)")
+    _limit_heights(axes, study, points)
+    _draw_teacher(axes, study, cost)
+    fixed = {point.cost: plain(point.student) for point in points if point.arm.objectives == 1}
+    if fixed:
+        tick_names(axes, {place: f"{name}\n{count_words(place)}" for place, name in fixed.items()})
+    pitch = _pitch(axes, points, len(methods)) if crowded else 0.0
+    labels = []
+    for rank, method in enumerate(methods):
+        own = sorted((point for point in points if point.arm.method == method), key=lambda point: point.cost)
+        nudge = (rank - (len(methods) - 1) / 2) * pitch
+        _draw_method(axes, own, nudge)
+        last = own[-1]
+        words = plain(method) + (f"  {plain(last.student)}" if last.arm.objectives > 1 else "")
+        labels.append(Label(words, last.cost, last.mean, look(method).colour, nudge))
+    label_lines(axes, labels, offset=14 + pitch * (len(methods) - 1) / 2)
+    return figure
+
+
+def _points(study: StudyFacts, runs: pd.DataFrame, cost: Cost) -> list[_Point]:
+    points = []
+    for arm in study.arms:
+        groups = finals_by_trial(runs, arm) if arm.objectives > 1 else [winner_finals(runs, arm)]
+        for finals in groups:
+            accuracy = interval(list(accuracy_by_seed(finals).values()))
+            done = finals[finals["state"].eq("finished")].dropna(subset=[cost])
+            if accuracy.n == 0 or done.empty or not float(done[cost].iloc[0]) > 0:
+                continue
+            label = done["student"].iloc[0]
+            student = label if isinstance(label, str) else arm.student
+            half = accuracy.half_width if accuracy.n > 1 else 0.0
+            points.append(_Point(arm, float(done[cost].iloc[0]), accuracy.mean, half, accuracy.n, student))
+    return points
+
+
+def _reading(points: Sequence[_Point], crowded: bool) -> str:
+    few, many = min(point.n for point in points), max(point.n for point in points)
+    seeds = f"{few}" if few == many else f"{few} to {many}"
+    mean = f"Mean of {seeds} seeds with its 95 % interval" if many > 1 else "One seed: no interval"
+    side = "; the methods of one student stand side by side" if crowded else ""
+    return f"{mean}{side}."
+
+
+def _pitch(axes: Axes, points: Sequence[_Point], methods: int) -> float:
+    """Points between neighbours, less where students are so close that their groups would mix."""
+    logs = np.unique(np.log([point.cost for point in points]))
+    if len(logs) < 2:
+        return _PITCH
+    low, high = np.log(axes.get_xlim())
+    width = axes.get_window_extent().width * points_per_pixel(axes)
+    gap = float(np.diff(logs).min() / (high - low)) * width
+    return min(_PITCH, 0.8 * gap / methods)
+
+
+def _draw_method(axes: Axes, points: Sequence[_Point], nudge: float) -> None:
+    style = look(points[0].arm.method)
+    shifted = offset_copy(axes.transData, axes.get_figure(root=True), x=nudge, units="points")
+    families = {point.student.split("-")[0].rstrip("0123456789") for point in points}
+    if len(families) == 1:
+        costs, means = [point.cost for point in points], [point.mean for point in points]
+        axes.plot(costs, means, color=style.colour, linewidth=1.1, alpha=0.4, transform=shifted, zorder=2)
+    for point in points:
+        axes.errorbar(
+            point.cost,
+            point.mean,
+            yerr=point.half_width or None,
+            color=style.colour,
+            marker=style.marker,
+            markersize=style.size,
+            markeredgecolor="white",
+            markeredgewidth=0.6,
+            elinewidth=1.6,
+            transform=shifted,
+            zorder=3,
+        )
+
+
+def _limit_heights(axes: Axes, study: StudyFacts, points: Sequence[_Point]) -> None:
+    low = min(point.mean - point.half_width for point in points)
+    high = max(point.mean + point.half_width for point in points)
+    if study.teacher.test_accuracy is not None:
+        low, high = min(low, study.teacher.test_accuracy), max(high, study.teacher.test_accuracy)
+    room = max(high - low, 0.5)
+    axes.set_ylim(low - 0.08 * room, high + 0.12 * room)
+
+
+def _draw_teacher(axes: Axes, study: StudyFacts, cost: Cost) -> None:
+    teacher = study.teacher
+    if teacher.test_accuracy is None:
+        return
+    size = teacher.macs if cost == "macs" else teacher.parameters
+    words = f"{count_words(size)} {'MACs' if cost == 'macs' else 'parameters'}"
+    axes.axhline(teacher.test_accuracy, color=INK, linewidth=1.1, linestyle=(0, (5, 3)), zorder=1)
+    axes.annotate(
+        f"teacher {plain(teacher.label)}: {teacher.test_accuracy:.2f} %, {words}",
+        (0, teacher.test_accuracy),
+        xycoords=("axes fraction", "data"),
+        xytext=(6, 4),
+        textcoords="offset points",
+        fontsize=SMALL,
+        color=INK,
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
+    )

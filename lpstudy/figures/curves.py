@@ -1,0 +1,93 @@
+"""Learning curves of the winners."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from lpstudy.figures.labels import Label, label_lines
+from lpstudy.figures.style import INK, NORMAL, look, name_axes, new_figure, plain
+from lpstudy.tables.comparison import winner_finals
+from lpstudy.tables.facts import StudyFacts
+
+_METRIC = "validation_accuracy"
+_MOST_COLUMNS = 2
+_WARM_UP = 0.3
+"""Share of the epochs left out of the visible range: accuracy rises too steeply there to compare anything."""
+
+
+def learning_curves(study: StudyFacts, runs: pd.DataFrame, curves: pd.DataFrame) -> Figure | None:
+    """Validation accuracy in percent over epochs of the winners' finals: mean over seeds, lowest to highest.
+
+    One panel per student. None where no curve of a final is known.
+    """
+    panels: dict[str, dict[str, pd.DataFrame]] = {}
+    seeds: set[int] = set()
+    for arm in study.arms:
+        finals = winner_finals(runs, arm)
+        names = set(finals.loc[finals["state"].eq("finished"), "run_id"])
+        own = curves[curves["run_id"].isin(names) & curves["metric"].eq(_METRIC)].dropna(subset=["value"])
+        if own.empty:
+            continue
+        seeds.add(int(own["run_id"].nunique()))
+        over_seeds = own.groupby("epoch")["value"].agg(["mean", "min", "max"])
+        panels.setdefault(arm.student, {})[arm.method] = over_seeds
+    if not panels:
+        return None
+    columns = min(_MOST_COLUMNS, len(panels))
+    rows = -(-len(panels) // columns)
+    spans = f"{min(seeds)}" if len(seeds) == 1 else f"{min(seeds)} to {max(seeds)}"
+    reading = (
+        f"Mean of {spans} seeds; the band reaches from the lowest to the highest seed."
+        if max(seeds) > 1
+        else "One seed."
+    )
+    figure, grid = new_figure(
+        1.1 + 2.9 * rows, "Learning curves of the winners", reading, heights=[1.0] * rows, columns=columns
+    )
+    flat = [axes for row in grid for axes in row]
+    for axes in flat[len(panels) :]:
+        axes.set_visible(False)
+    low, high = _visible(list(panels.values()))
+    for axes in flat:
+        axes.set_ylim(low, high)
+    last = max(int(frame.index.max()) for panel in panels.values() for frame in panel.values())
+    flat[0].set_xlim(0 if last > 1 else 0.5, last * 1.01 if last > 1 else 1.5)
+    for index, (axes, (student, methods)) in enumerate(zip(flat, panels.items(), strict=False)):
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+        below = index + columns >= len(panels)
+        axes.tick_params(labelbottom=below)
+        name_axes(
+            axes, x="epoch" if below else "", y="validation accuracy (%)" if index % columns == 0 else ""
+        )
+        if len(panels) > 1:
+            axes.set_title(plain(student), fontsize=NORMAL, fontweight="bold", color=INK, loc="left")
+        for method, frame in methods.items():
+            _draw(axes, method, frame)
+    for axes, methods in zip(flat, panels.values(), strict=False):
+        label_lines(axes, [_label(method, frame) for method, frame in methods.items()], offset=16)
+    return figure
+
+
+def _draw(axes: Axes, method: str, frame: pd.DataFrame) -> None:
+    style = look(method)
+    epochs = frame.index.to_numpy(dtype=np.float64)
+    marker = style.marker if len(frame) == 1 else None
+    axes.fill_between(epochs, frame["min"], frame["max"], color=style.colour, alpha=0.12, linewidth=0)
+    axes.plot(epochs, frame["mean"], color=style.colour, linewidth=1.5, marker=marker)
+
+
+def _label(method: str, frame: pd.DataFrame) -> Label:
+    return Label(plain(method), float(frame.index[-1]), float(frame["mean"].iloc[-1]), look(method).colour)
+
+
+def _visible(panels: Sequence[dict[str, pd.DataFrame]]) -> tuple[float, float]:
+    """Limits of the accuracy axis: all that is reached after the warm-up, with a little room."""
+    frames = [frame for panel in panels for frame in panel.values()]
+    low = min(float(frame["min"].iloc[int(_WARM_UP * len(frame)) :].min()) for frame in frames)
+    high = max(float(frame["max"].max()) for frame in frames)
+    room = max(high - low, 0.5)
+    return low - 0.05 * room, high + 0.06 * room

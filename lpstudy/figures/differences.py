@@ -1,0 +1,84 @@
+"""Paired differences of the winners to back-prop."""
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from lpstudy.figures.style import INK, NORMAL, QUIET, SMALL, look, name_axes, new_figure, plain, signed
+from lpstudy.tables.comparison import accuracy_by_seed, baseline_arm, winner_finals
+from lpstudy.tables.facts import StudyFacts
+from lpstudy.tables.statistics import paired_difference
+
+
+def difference_to_back_prop(study: StudyFacts, runs: pd.DataFrame) -> Figure | None:
+    """Difference to `bp` of the same student in percentage points: each seed, mean and 95 % interval.
+
+    None where no arm shares a finished seed with its `bp`.
+    """
+    rows = []
+    for arm in study.arms:
+        baseline = baseline_arm(study, arm)
+        if baseline is None:
+            continue
+        own = accuracy_by_seed(winner_finals(runs, arm))
+        other = accuracy_by_seed(winner_finals(runs, baseline))
+        shared = sorted(own.keys() & other.keys())
+        if shared:
+            rows.append((arm, [own[seed] - other[seed] for seed in shared], paired_difference(own, other)))
+    if not rows:
+        return None
+    students = list(dict.fromkeys(arm.student for arm, _, _ in rows))
+    lines = len(rows) + len(students)
+    figure, [[axes]] = new_figure(
+        1.35 + 0.3 * lines,
+        "What each method adds to plain back-prop on the test set",
+        "Each dot is one seed, paired with back-prop's run of the same seed; "
+        "symbol and bar are the mean and its 95 % interval.",
+    )
+    place = 0.0
+    for student in students:
+        axes.text(
+            0, place, plain(student), transform=axes.get_yaxis_transform(), fontsize=NORMAL, color=INK,
+            va="center", ha="left", fontweight="bold",
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5},
+        )  # fmt: skip
+        place += 1
+        for arm, differences, delta in (row for row in rows if row[0].student == student):
+            style = look(arm.method)
+            axes.scatter(
+                differences,
+                [place + 0.27] * len(differences),
+                s=13,
+                color=style.colour,
+                alpha=0.5,
+                linewidths=0,
+            )
+            if delta.n > 1:
+                axes.plot([delta.low, delta.high], [place, place], color=style.colour, linewidth=2.2)
+            axes.plot(
+                delta.mean,
+                place,
+                style.marker,
+                color=style.colour,
+                markersize=style.size,
+                markeredgecolor="white",
+            )
+            shown = signed(delta.mean) + (f" ± {delta.half_width:.2f}" if delta.n > 1 else " (1 seed)")
+            axes.annotate(
+                shown, (1, place), xycoords=("axes fraction", "data"), xytext=(8, 0),
+                textcoords="offset points", fontsize=SMALL, va="center", annotation_clip=False,
+                color=INK if delta.excludes_zero else QUIET,
+                fontweight="bold" if delta.excludes_zero else "normal",
+            )  # fmt: skip
+            axes.annotate(
+                plain(arm.method), (0, place), xycoords=("axes fraction", "data"), xytext=(-8, 0),
+                textcoords="offset points", fontsize=NORMAL, va="center", ha="right",
+                color=style.colour, fontweight="bold", annotation_clip=False,
+            )  # fmt: skip
+            place += 1
+    axes.axvline(0, color=INK, linewidth=1)
+    axes.set_ylim(place - 0.4, -0.6)
+    axes.set_yticks([])
+    axes.grid(visible=False, axis="y")
+    axes.spines["left"].set_visible(False)
+    name_axes(axes, x="test accuracy less back-prop's (percentage points); bold: the interval excludes zero")
+    return figure

@@ -1,0 +1,137 @@
+"""Labels beside what they name, moved apart where they would overlap."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator
+from matplotlib.transforms import ScaledTranslation
+
+from lpstudy.figures.style import NORMAL, SMALL
+
+_NEAR = 110.0
+"""Points: labels of lines that end nearer to each other than a label is long share one column."""
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """What to write and the point, in data units, where the line that it names ends."""
+
+    text: str
+    x: float
+    y: float
+    colour: str
+    nudge: float = 0.0
+    """By how much the end is drawn right of x, in points."""
+
+
+def points_per_pixel(axes: Axes) -> float:
+    """Typographic points, 1/72 inch, of one pixel."""
+    figure = axes.get_figure(root=True)
+    return 72 / (figure.dpi if figure is not None else 72)
+
+
+def spread(heights: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+    """The positions nearest to `heights` that lie `gap` apart within [low, high], in the same order.
+
+    Where they cannot all fit, the gap shrinks so that they just do. Pool-adjacent-violators on the heights
+    less the rank times the gap gives the least squares solution.
+    """
+    if not heights:
+        return []
+    order = np.argsort(heights, kind="stable")
+    if len(heights) > 1:
+        gap = min(gap, (high - low) / (len(heights) - 1))
+    ranks = np.arange(len(heights)) * gap
+    wanted = np.asarray(heights, dtype=np.float64)[order] - ranks
+    blocks: list[tuple[float, int]] = []
+    for value in wanted:
+        mean, size = float(value), 1
+        while blocks and blocks[-1][0] > mean:
+            before, count = blocks.pop()
+            mean, size = (before * count + mean * size) / (count + size), count + size
+        blocks.append((mean, size))
+    pooled = np.concatenate([np.full(size, mean) for mean, size in blocks])
+    placed = np.clip(pooled, low, high - ranks[-1]) + ranks
+    result = np.empty(len(heights))
+    result[order] = placed
+    return [float(value) for value in result]
+
+
+def label_lines(axes: Axes, labels: Sequence[Label], *, offset: float = 14) -> None:
+    """Writes each label right of where its line ends, at its height or near it, with a thin leader.
+
+    Call it when the limits of the axes are final.
+
+    Args:
+        axes: The panel.
+        labels: What to write and where.
+        offset: Distance of the text from the rightmost end of its column, in points.
+    """
+    figure = axes.get_figure(root=True)
+    if figure is None or not labels:
+        return
+    figure.draw_without_rendering()  # settles the layout, on which the height of a line of text depends
+    points = points_per_pixel(axes)
+    box = axes.get_window_extent()
+    ends = [axes.transData.transform((label.x, label.y)) * points for label in labels]
+    order = sorted(range(len(labels)), key=lambda index: float(ends[index][0]))
+    columns: list[list[int]] = []
+    for index in order:
+        if columns and ends[index][0] - ends[columns[-1][-1]][0] < _NEAR:
+            columns[-1].append(index)
+        else:
+            columns.append([index])
+    gap = 1.3 * NORMAL
+    for column in columns:
+        right = max(float(ends[index][0]) for index in column) + offset
+        heights = [float(ends[index][1]) for index in column]
+        places = spread(heights, gap, box.y0 * points + gap / 2, box.y1 * points - gap / 2)
+        for index, place in zip(column, places, strict=True):
+            label, (x, y) = labels[index], ends[index]
+            axes.annotate(
+                label.text, (label.x, label.y), xytext=(right - x, place - y), textcoords="offset points",
+                color=label.colour, fontsize=NORMAL, fontweight="bold", va="center_baseline",
+                annotation_clip=False,
+            )  # fmt: skip
+            bend = right - x - 9
+            start = label.nudge + 4.5
+            if bend > start:
+                path = [(start, 0.0), (bend, 0.0), (right - x - 2, place - y)]
+                _leader(axes, label, path)
+
+
+def _leader(axes: Axes, label: Label, path: Sequence[tuple[float, float]]) -> None:
+    """A thin line through points given in points from the label's end."""
+    figure = axes.get_figure(root=True)
+    if figure is None:
+        return
+    across, upward = (np.asarray(values) / 72 for values in zip(*path, strict=True))
+    # The stub asks for an affine transform; the class only sends one point through it, as legends do.
+    anchor = ScaledTranslation(label.x, label.y, axes.transData)  # type: ignore[arg-type]
+    place = figure.dpi_scale_trans + anchor
+    axes.add_artist(
+        Line2D(across, upward, color=label.colour, linewidth=0.7, alpha=0.6, transform=place,
+               clip_on=False, zorder=1)
+    )  # fmt: skip
+
+
+def tick_names(axes: Axes, names: Mapping[float, str]) -> None:
+    """Ticks of the x axis at the given places with the given words, lowered where neighbours would touch."""
+    figure = axes.get_figure(root=True)
+    if figure is None:
+        return
+    figure.draw_without_rendering()
+    points = points_per_pixel(axes)
+    ends: list[float] = []  # of the words on each level, from the axis downwards
+    texts = []
+    for place, words in sorted(names.items()):
+        middle = float(axes.transData.transform((place, 0))[0]) * points
+        half = 0.31 * SMALL * max(len(line) for line in words.split("\n"))
+        level = next((rank for rank, end in enumerate(ends) if end < middle - half - 4), len(ends))
+        ends[level:] = [middle + half, *ends[level + 1 :]]
+        texts.append("\n" * (level * (words.count("\n") + 1)) + words)
+    axes.xaxis.set_major_locator(FixedLocator(sorted(names)))
+    axes.set_xticks(sorted(names), texts, fontsize=SMALL)

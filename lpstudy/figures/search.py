@@ -1,0 +1,213 @@
+"""What the search did: its history, its Pareto fronts, and which hyperparameters mattered."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from lpstudy.figures.labels import Label, label_lines
+from lpstudy.figures.style import (
+    GRID,
+    INK,
+    NORMAL,
+    QUIET,
+    SMALL,
+    log_counts,
+    look,
+    name_axes,
+    new_figure,
+    plain,
+)
+from lpstudy.tables.facts import ArmFacts, StudyFacts
+from lpstudy.tables.statistics import pareto_front
+
+_MOST_COLUMNS = 5
+_ACCURACY = "validation_accuracy"
+
+
+def search_history(study: StudyFacts, runs: pd.DataFrame) -> Figure | None:
+    """Validation accuracy in percent over trials, one panel per arm, with the best so far as a line.
+
+    Methods stand in columns, students in rows (wrapped where there are more than five methods). Values far
+    below the others are drawn at the lower edge. None where no trial has a value.
+    """
+    trials = runs[runs["kind"].eq("trial") & runs[_ACCURACY].notna() & runs["trial"].notna()]
+    arms = [arm for arm in study.arms if trials["arm"].eq(arm.name).any()]
+    if not arms:
+        return None
+    methods = list(dict.fromkeys(arm.method for arm in arms))
+    columns = min(_MOST_COLUMNS, len(methods))
+    rows = -(-len(arms) // columns)
+    figure, grid = new_figure(
+        1.2 + 1.75 * rows,
+        "Search history",
+        "Each point is a trial; the line is the best finished one so far. "
+        "Hollow: pruned. ▼ at the lower edge: below the range shown.",
+        heights=[1.0] * rows,
+        columns=columns,
+    )
+    flat = [axes for row in grid for axes in row]
+    low, high = _range(trials[_ACCURACY].to_numpy(dtype=np.float64))
+    for axes in flat:
+        axes.set_ylim(low, high)
+    last = int(trials["trial"].max())
+    flat[0].set_xlim(-0.04 * (last + 1) - 0.4, last + 0.4 + 0.04 * (last + 1))
+    flat[0].xaxis.set_major_locator(MaxNLocator(integer=True, nbins=4))
+    for axes in flat[len(arms) :]:
+        axes.set_visible(False)
+    for index, (axes, arm) in enumerate(zip(flat, arms, strict=False)):
+        _draw_history(axes, arm, trials[trials["arm"].eq(arm.name)], low)
+        axes.set_title(
+            plain(arm.method, longest=16), fontsize=NORMAL, fontweight="bold", color=look(arm.method).colour,
+            loc="left", pad=12,
+        )  # fmt: skip
+        axes.annotate(
+            plain(arm.student, longest=20), (0, 1), xycoords="axes fraction", xytext=(0, 3),
+            textcoords="offset points", fontsize=SMALL - 1, color=QUIET,
+        )  # fmt: skip
+        below = index + columns >= len(arms)
+        axes.tick_params(labelbottom=below)
+        name_axes(axes, x="trial" if below else "")
+    figure.supylabel("validation accuracy (%)", fontsize=NORMAL, color=INK)
+    return figure
+
+
+def _range(values: np.ndarray) -> tuple[float, float]:
+    """Limits that leave out what lies far below the middle of the values."""
+    first, third = np.percentile(values, [25, 75])
+    floor = first - 3 * max(third - first, 0.5)
+    low, high = float(values[values >= floor].min()), float(values.max())
+    room = max(high - low, 0.5)
+    return low - 0.1 * room, high + 0.08 * room
+
+
+def _draw_history(axes: Axes, arm: ArmFacts, trials: pd.DataFrame, low: float) -> None:
+    trials = trials.sort_values("trial")
+    colour = look(arm.method).colour
+    numbers = trials["trial"].to_numpy(dtype=np.float64)
+    values = trials[_ACCURACY].to_numpy(dtype=np.float64)
+    done = trials["state"].eq("finished").to_numpy(dtype=bool)
+    below = values < low
+    for shown, face in ((done, colour), (~done, "white")):
+        seen = shown & ~below
+        axes.scatter(
+            numbers[seen], values[seen], s=18, facecolors=face, edgecolors=colour, linewidths=1, zorder=3
+        )
+        gone = shown & below
+        axes.scatter(
+            numbers[gone], np.full(gone.sum(), low), s=30, marker="v", facecolors=face, edgecolors=colour,
+            linewidths=1, zorder=3, clip_on=False,
+        )  # fmt: skip
+    if done.any():
+        best = np.maximum.accumulate(np.append(values[done], values[done][-1]))
+        steps = np.append(numbers[done], numbers[-1])
+        axes.step(steps, best, where="post", color=colour, linewidth=1.4, alpha=0.7)
+
+
+def pareto_fronts(study: StudyFacts, runs: pd.DataFrame) -> Figure | None:
+    """Validation accuracy in percent over MACs of the finished trials where depth or width were searched.
+
+    Each arm's Pareto front is a staircase. None where nothing of the kind was searched.
+    """
+    arms = [arm for arm in study.arms if arm.objectives > 1]
+    done = runs[runs["kind"].eq("trial") & runs["state"].eq("finished")].dropna(subset=[_ACCURACY, "macs"])
+    done = done[done["arm"].isin([arm.name for arm in arms]) & done["macs"].gt(0)]
+    if done.empty:
+        return None
+    figure, [[axes]] = new_figure(
+        4.6,
+        "Pareto fronts of the search",
+        "Each faint point is a finished trial (one seed, validation set); "
+        "the staircase joins an arm's best accuracy for its MACs.",
+    )
+    macs = done["macs"].to_numpy(dtype=np.float64)
+    log_counts(axes, macs.tolist())
+    axes.set_ylim(*_range(done[_ACCURACY].to_numpy(dtype=np.float64)))
+    name_axes(axes, x="MACs of one image's forward pass (log scale)", y="validation accuracy (%)")
+    several = len({arm.student for arm in arms}) > 1
+    labels = []
+    for arm in arms:
+        own = done[done["arm"].eq(arm.name)]
+        if own.empty:
+            continue
+        style = look(arm.method)
+        axes.scatter(own["macs"], own[_ACCURACY], s=11, color=style.colour, alpha=0.3, linewidths=0)
+        front = pareto_front(own)
+        x = np.append(front["macs"].to_numpy(dtype=np.float64), macs.max())
+        y = front[_ACCURACY].to_numpy(dtype=np.float64)
+        y = np.append(y, y[-1])
+        axes.step(x, y, where="post", color=style.colour, linewidth=1.5)
+        axes.plot(
+            x[:-1], y[:-1], style.marker, color=style.colour, markersize=style.size, markeredgecolor="white",
+            markeredgewidth=0.6,
+        )  # fmt: skip
+        words = plain(arm.method) + (f"  {plain(arm.student)}" if several else "")
+        labels.append(Label(words, float(x[-1]), float(y[-1]), style.colour))
+    label_lines(axes, labels)
+    return figure
+
+
+def importances(study: StudyFacts, shares: Mapping[str, Mapping[str, float]]) -> Figure | None:
+    """How much of the validation accuracy's spread each searched hyperparameter explains, one panel per arm.
+
+    Args:
+        study: The study's facts.
+        shares: For each arm's name, each hyperparameter's share in [0, 1].
+
+    Returns:
+        None where no arm has importances.
+    """
+    found = [(arm, _finite(shares.get(arm.name, {}))) for arm in study.arms]
+    methods = list(dict.fromkeys(arm.method for arm in study.arms))
+    known = sorted((pair for pair in found if pair[1]), key=lambda pair: methods.index(pair[0].method))
+    if not known:
+        return None
+    columns = min(2, len(known))
+    rows = [known[start : start + columns] for start in range(0, len(known), columns)]
+    most = [max(len(values) for _, values in row) for row in rows]
+    figure, grid = new_figure(
+        1.0 + sum(0.36 + 0.22 * bars for bars in most),
+        "Which hyperparameters mattered",
+        "Share of the spread in validation accuracy over an arm's trials that each searched hyperparameter "
+        "explains.",
+        heights=[0.1 + bars for bars in most],
+        columns=columns,
+    )
+    grid[0][0].set_xlim(0, 1.12 * max(max(values.values()) for _, values in known) or 1)
+    for panels, row, bars in zip(grid, rows, most, strict=True):
+        for axes, (arm, values) in zip(panels, row, strict=False):
+            _draw_importances(axes, arm, values, bars)
+        for axes in panels[len(row) :]:
+            axes.set_visible(False)
+    return figure
+
+
+def _finite(shares: Mapping[str, float]) -> dict[str, float]:
+    return {name: float(value) for name, value in shares.items() if np.isfinite(value) and value >= 0}
+
+
+def _draw_importances(axes: Axes, arm: ArmFacts, values: Mapping[str, float], places: int) -> None:
+    ranked: Sequence[tuple[str, float]] = sorted(values.items(), key=lambda item: -item[1])
+    colour = look(arm.method).colour
+    axes.grid(visible=False)
+    axes.spines["bottom"].set_visible(False)
+    axes.spines["left"].set_color(GRID)
+    axes.tick_params(bottom=False, labelbottom=False, left=False, labelleft=False)
+    axes.set_ylim(places - 0.45, -0.55)
+    axes.barh(range(len(ranked)), [value for _, value in ranked], height=0.62, color=colour, alpha=0.85)
+    for place, (name, value) in enumerate(ranked):
+        axes.annotate(
+            plain(name, longest=22), (0, place), xytext=(-5, 0), textcoords="offset points", fontsize=SMALL,
+            color=INK, ha="right", va="center",
+        )  # fmt: skip
+        axes.annotate(
+            f"{100 * value:.0f} %", (value, place), xytext=(4, 0), textcoords="offset points", fontsize=SMALL,
+            color=QUIET, va="center",
+        )  # fmt: skip
+    axes.set_title(
+        f"{plain(arm.method)}  {plain(arm.student)}", fontsize=NORMAL, fontweight="bold", color=colour,
+        loc="left",
+    )  # fmt: skip

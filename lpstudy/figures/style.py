@@ -1,0 +1,141 @@
+"""One look for all figures: size, type, and one colour and marker per method."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
+
+from lpstudy.tables.text import one_line
+
+WIDTH = 8.2
+"""Inches: text of 9 to 11 points is then read at about its nominal size in a README's column."""
+DOTS_PER_INCH = 160
+INK = "#1f2328"
+QUIET = "#59636e"
+GRID = "#e4e7eb"
+SMALL, NORMAL, LARGE = 8.5, 9.5, 11.5
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How a method is drawn, in every figure."""
+
+    colour: str
+    marker: str
+    size: float = 7.0
+    """Of the marker, in points, so that all look equally large."""
+
+
+# Okabe and Ito's palette and Tol's, which stay apart in the common forms of colour blindness, darkened where
+# needed so that text in them has a contrast of at least 4.5 on white; the marker says the same a second time.
+_LOOKS = {
+    "bp": Look("#5c6670", "o"),
+    "kd": Look("#0068a8", "s", 6.5),
+    "fitnet": Look("#c04a00", "^"),
+    "lp": Look("#007a58", "D", 6.2),
+    "lp_kd": Look("#a1307e", "P", 8.5),
+}
+_OTHER_LOOKS = (
+    Look("#8a6100", "v"),
+    Look("#4b3fa6", "X", 8.5),
+    Look("#8c1c3c", "<"),
+    Look("#3d6b00", ">"),
+    Look("#1f7a8c", "p"),
+    Look("#7a4b2a", "h"),
+)
+
+
+def look(method: str) -> Look:
+    """The colour and the marker of a method; of one that has none yet, the same ones in every report."""
+    if method in _LOOKS:
+        return _LOOKS[method]
+    digest = hashlib.sha256(method.encode("utf-8", "replace")).digest()
+    return _OTHER_LOOKS[digest[0] % len(_OTHER_LOOKS)]
+
+
+def plain(text: str, *, longest: int = 32) -> str:
+    """Foreign text for a figure: one line, not read as mathematics, cut where it is too long."""
+    line = one_line(text)
+    line = line if len(line) <= longest else f"{line[: longest - 1]}…"
+    return line.replace("$", r"\$")
+
+
+def new_figure(
+    height: float, title: str, subtitle: str, *, heights: Sequence[float] = (1.0,), columns: int = 1
+) -> tuple[Figure, list[list[Axes]]]:
+    """A figure of `height` inches with a title, how to read it, and a row of panels for each relative height.
+
+    All panels share the x axis, and those of one row the y axis.
+    """
+    lines = subtitle.count("\n") + 1
+    reserved = 0.45 + 0.17 * lines
+    layout = ConstrainedLayoutEngine(
+        w_pad=0.1, h_pad=0.08, wspace=0.02, hspace=0.04, rect=(0, 0, 1, 1 - reserved / height)
+    )
+    figure = Figure(figsize=(WIDTH, height), dpi=DOTS_PER_INCH, layout=layout, facecolor="white")
+    FigureCanvasAgg(figure)
+    top = 1 - 0.12 / height
+    figure.text(0.012, top, title, fontsize=LARGE, fontweight="bold", color=INK, va="top")
+    below = top - 0.25 / height
+    figure.text(0.012, below, subtitle, fontsize=SMALL, color=QUIET, va="top", linespacing=1.35)
+    grid = figure.subplots(
+        len(heights), columns, squeeze=False, sharex=True, sharey="row", height_ratios=heights
+    )
+    panels = [list(row) for row in grid]
+    for row in panels:
+        for axes in row:
+            dress(axes)
+    return figure, panels
+
+
+def dress(axes: Axes) -> None:
+    """Quiet frame and grid."""
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(QUIET)
+    axes.tick_params(colors=QUIET, labelsize=SMALL, length=3)
+    axes.grid(color=GRID, linewidth=0.8)
+    axes.set_axisbelow(True)
+
+
+def name_axes(axes: Axes, *, x: str = "", y: str = "") -> None:
+    """Axis labels with their units."""
+    axes.set_xlabel(x, fontsize=NORMAL, color=INK)
+    axes.set_ylabel(y, fontsize=NORMAL, color=INK)
+
+
+def signed(value: float, digits: int = 2) -> str:
+    """A difference with its sign, minus as the typographer's minus; what rounds to zero has none."""
+    text = f"{value:+.{digits}f}"
+    return text.lstrip("+-") if float(text) == 0 else text.replace("-", "−")
+
+
+def count_words(value: float) -> str:
+    """A count for people: 249.6 K, 30.1 M, 2.5 G, 64 T."""
+    for limit, unit in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "K")):
+        if abs(value) >= 0.9995 * limit:
+            return (
+                f"{value / limit:.3g} {unit}" if abs(value) < 999.5 * limit else f"{value / limit:.0f} {unit}"
+            )
+    return f"{value:.3g}"
+
+
+def log_counts(axes: Axes, values: Sequence[float]) -> None:
+    """A logarithmic x axis around the given counts, with ticks that read 20 M, not 2 x 10^7."""
+    low, high = min(values), max(values)
+    axes.set_xscale("log")
+    if high <= 1.05 * low:
+        axes.set_xlim(low / 2, high * 2.5)
+        axes.xaxis.set_major_locator(FixedLocator([low]))
+    else:
+        room = max(high / low, 2.0) ** 0.12
+        axes.set_xlim(low / room, high * room**1.3)  # labels stand to the right
+        decades = (high / low) > 300
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0,) if decades else (1.0, 2.0, 5.0)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: count_words(value)))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_minor_formatter(NullFormatter())
