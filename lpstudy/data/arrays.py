@@ -5,12 +5,13 @@ again. A small file beside it says which entry the data's files gave when they w
 costs a look at the files' sizes and times, and no reading.
 """
 
+import contextlib
 import hashlib
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,31 +63,54 @@ def cached(source: object, read: Callable[[], Arrays]) -> Entry:
     Raises:
         ValueError: The cache cannot be written.
     """
-    from filelock import FileLock
-
     signature = hashlib.sha256(json.dumps([FORMAT, source]).encode()).hexdigest()
     folder = cache_folder()
     pointer = folder / "sources" / signature
     entry = _opened(folder, pointer)
     if entry is not None:
         return entry
-    try:
-        pointer.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / "arrays.lock"):
-            entry = _opened(folder, pointer)
-            if entry is None:
-                arrays = read()
+    with locked("arrays.lock"):
+        entry = _opened(folder, pointer)
+        if entry is None:
+            arrays = read()
+            with _writing(folder):
                 content = _written(folder, arrays)
-                _write_atomically(pointer, content.encode())
-                entry = _opened(folder, pointer)
-    except PermissionError as error:
-        raise ValueError(
-            f"cannot write the cache {str(folder)!r} ({error.strerror}):"
-            " set LPSTUDY_CACHE to a writable folder"
-        ) from error
+                write_atomically(pointer, content.encode())
+            entry = _opened(folder, pointer)
     if entry is None:
         raise ValueError(f"the cache {str(folder)!r} does not keep what is written to it")
     return entry
+
+
+@contextlib.contextmanager
+def locked(name: str) -> Iterator[None]:
+    """Keep other processes that ask for the same lock of the cache waiting.
+
+    Raises:
+        ValueError: The cache cannot be written.
+    """
+    from filelock import FileLock
+
+    folder = cache_folder()
+    with _writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / name)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextlib.contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise ValueError(
+            f"cannot write the cache {str(folder)!r} ({error.strerror}):"
+            " set LPSTUDY_CACHE to a writable folder with room"
+        ) from error
 
 
 def _opened(folder: Path, pointer: Path) -> Entry | None:
@@ -153,8 +177,10 @@ def pixel_sums(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
     return sums
 
 
-def _write_atomically(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}")
+def write_atomically(path: Path, content: bytes) -> None:
+    """Temporary file, fsync, rename; folders are made as needed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     with temporary.open("wb") as file:
         file.write(content)
         file.flush()

@@ -4,6 +4,8 @@ Source: Alpaydin and Kaynak, UCI Machine Learning Repository, "Optical recogniti
 test part.
 """
 
+from importlib.metadata import version
+
 import numpy as np
 import torch
 
@@ -16,15 +18,21 @@ BRIGHTEST = 16
 """A pixel counts the ink of 4x4 dots."""
 
 
+def digits_version() -> str:
+    """Tells whether the images are still the same."""
+    return version("scikit-learn")
+
+
 def read_digits() -> Arrays:
     """The images as arrays, black on the ground of 0; which of them are the test set never changes."""
     from sklearn.datasets import load_digits
 
     digits = load_digits()
     images = np.rint(digits.images * (255 / BRIGHTEST)).astype(np.uint8)[:, None]
+    names = tuple(str(digit) for digit in range(10))
     labels = digits.target.astype(np.int64)
     rest, test = (
-        part.numpy() for part in stratified(torch.from_numpy(labels), TEST_FRACTION, seed=0, purpose="test")
+        part.numpy()
+        for part in stratified(torch.from_numpy(labels), TEST_FRACTION, seed=0, purpose="test", names=names)
     )
-    names = tuple(str(digit) for digit in range(10))
     return Arrays(images[rest], labels[rest], images[test], labels[test], names)

@@ -2,22 +2,32 @@
 
 import hashlib
 import json
-import math
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import torch
+from torch import Tensor
 
-from lpstudy.data.arrays import Entry, cached
+from lpstudy.data import cifar, imagenet, mnist
+from lpstudy.data.arrays import Arrays, Entry, cached
 from lpstudy.data.augment import positions
-from lpstudy.data.digits import read_digits
+from lpstudy.data.digits import digits_version, read_digits
+from lpstudy.data.download import source_of
+from lpstudy.data.image_folder import check_sizes, decode_all, first_size, list_image_folder
+from lpstudy.data.imagenet import list_imagenet
+from lpstudy.data.listing import Listing
 from lpstudy.data.partition import few_of_each, stratified
 from lpstudy.data.spec import DataSpec
 from lpstudy.data.split import ArraySplit, Preprocessing, Split
+from lpstudy.data.statistics import Statistics, measured, statistics_of
+from lpstudy.data.stream import StreamSplit
 
-SMALLEST_STD = 1 / 255
-"""A channel that never changes is not divided by zero."""
+LARGEST_ARRAY = 4 * 2**30
+"""Bytes of decoded images; what takes as many or more is streamed unless the spec says otherwise."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -25,6 +35,7 @@ class Data:
     """A data set, split, ready to give batches."""
 
     name: str
+    """The kind; of a folder of images and of imagenet, the name of the folder."""
     class_names: tuple[str, ...]
     input_shape: tuple[int, int, int]
     """Channels, height, width."""
@@ -34,7 +45,7 @@ class Data:
     test: Split
     """Read once, in the finals."""
     mean: tuple[float, ...]
-    """Of the training part's pixels in [0, 1], per channel; batches are normalised by it."""
+    """Per channel, of the training part's pixels in [0, 1] (imagenet: its usual figures)."""
     std: tuple[float, ...]
     """Likewise."""
     fingerprint: str
@@ -64,62 +75,143 @@ def load(spec: DataSpec, *, root: Path | None = None, progress: bool = False) ->
     Args:
         spec: The data set.
         root: The folder that holds the data; goes before the spec's, which goes before `default_root()`.
-        progress: Show a progress line on standard error while files are listed, decoded or downloaded.
+        progress: Show a progress line on standard error while files are fetched, listed, decoded or measured.
 
     Raises:
         FileNotFoundError: Files are missing and cannot be downloaded.
-        ValueError: Files are not what they should be, or the spec does not fit them.
+        ValueError: Files are not what they should be, the spec does not fit them, the cache is not writable.
     """
+    folder = (root or spec.root or default_root()).expanduser()
     match spec.kind:
         case "digits":
-            return _in_memory(spec, cached(["digits"], read_digits), spec.kind)
-        case _:
-            raise ValueError(f"{spec.kind} is not built yet")
+            return _from_arrays(spec, spec.kind, cached(["digits", digits_version()], read_digits))
+        case "mnist":
+            read = partial(mnist.read_mnist, folder, progress=progress)
+            return _from_arrays(spec, spec.kind, _named(spec.kind, folder, mnist.FILES, read))
+        case "cifar10" | "cifar100":
+            read = partial(cifar.read_cifar, spec.kind, folder, progress=progress)
+            return _from_arrays(spec, spec.kind, _named(spec.kind, folder, cifar.FILES[spec.kind], read))
+        case "image_folder":
+            return _from_files(spec, list_image_folder(folder, progress=progress), None, None, progress)
+        case "imagenet":
+            usual = Statistics(mean=imagenet.MEAN, std=imagenet.STD)
+            listing = list_imagenet(folder, progress=progress)
+            return _from_files(spec, listing, imagenet.SIDE, usual, progress)
 
 
-def _in_memory(spec: DataSpec, entry: Entry, name: str) -> Data:
+def _named(
+    kind: Literal["mnist", "cifar10", "cifar100"],
+    folder: Path,
+    files: tuple[str, ...],
+    read: Callable[[], Arrays],
+) -> Entry:
+    if all((folder / name).is_file() for name in files):
+        return cached([kind, source_of(folder, files)], read)
+    arrays = read()
+    return cached([kind, source_of(folder, files)], lambda: arrays)
+
+
+def _from_arrays(spec: DataSpec, name: str, entry: Entry, statistics: Statistics | None = None) -> Data:
     arrays = entry.arrays
     labels = torch.from_numpy(arrays.train_labels)
-    train, validation = _parts(spec, labels)
+    train, validation = _parts(spec, labels, arrays.class_names)
     _, channels, height, width = arrays.train_images.shape
-    sums = torch.from_numpy(entry.moments)[train].sum(dim=0).tolist()
-    pixels = len(train) * height * width
-    mean = tuple(total / pixels / 255 for total, _ in sums)
-    std = tuple(
-        max(math.sqrt(max(squares / pixels - (total / pixels) ** 2, 0)) / 255, SMALLEST_STD)
-        for total, squares in sums
-    )
-    plain = Preprocessing(mean, std)
-    views = Preprocessing(mean, std, spec.pad, spec.flip, spec.split_seed)
+    if statistics is None:
+        sums = torch.from_numpy(entry.moments)[train].sum(dim=0)
+        statistics = statistics_of(sums, len(train) * height * width)
+    plain, views = _preprocessing(spec, statistics)
     images = torch.from_numpy(arrays.train_images)
-    test_labels = torch.from_numpy(arrays.test_labels)
+    test_images, test_labels = torch.from_numpy(arrays.test_images), torch.from_numpy(arrays.test_labels)
     return Data(
         name=name,
         class_names=arrays.class_names,
         input_shape=(channels, height, width),
         train=ArraySplit(images, train, labels[train], views),
         validation=ArraySplit(images, validation, labels[validation], plain),
-        test=ArraySplit(
-            torch.from_numpy(arrays.test_images), torch.arange(len(test_labels)), test_labels, plain
-        ),
-        mean=mean,
-        std=std,
-        fingerprint=_fingerprint(spec, entry.content),
+        test=ArraySplit(test_images, torch.arange(len(test_labels)), test_labels, plain),
+        mean=statistics.mean,
+        std=statistics.std,
+        fingerprint=_fingerprint(spec, statistics, entry.content),
         pad=spec.pad,
         flip=spec.flip,
     )
 
 
-def _parts(spec: DataSpec, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def _from_files(
+    spec: DataSpec, listing: Listing, default_side: int | None, statistics: Statistics | None, progress: bool
+) -> Data:
+    side = spec.image_size or default_side
+    size = (side, side) if side is not None else first_size(listing)
+    if spec.pad >= min(size):
+        raise ValueError(f"pad is {spec.pad}, it must be below the image's side of {min(size)} pixels")
+    images = len(listing.train.labels) + len(listing.test.labels)
+    streaming = spec.streaming
+    if streaming is None:
+        streaming = spec.kind == "imagenet" or images * 3 * size[0] * size[1] >= LARGEST_ARRAY
+    if streaming:
+        return _from_stream(spec, listing, side, size, statistics, progress)
+    entry = cached(
+        ["files", side, listing.source()],
+        partial(decode_all, listing, side, size, progress=progress),
+    )
+    return _from_arrays(spec, listing.name, entry, statistics)
+
+
+def _from_stream(
+    spec: DataSpec,
+    listing: Listing,
+    side: int | None,
+    size: tuple[int, int],
+    statistics: Statistics | None,
+    progress: bool,
+) -> Data:
+    if side is None:
+        check_sizes(listing, size, progress=progress)
+    labels = torch.from_numpy(listing.train.labels)
+    train, validation = _parts(spec, labels, listing.class_names)
+
+    def part(rows: Tensor, preprocessing: Preprocessing) -> StreamSplit:
+        return StreamSplit(listing.root, listing.train.paths[rows.numpy()], labels[rows], side, preprocessing)
+
+    if statistics is None:
+        unmeasured = part(train, Preprocessing((0.0,) * 3, (1.0,) * 3))
+        chosen = [spec.validation_fraction, spec.split_seed, spec.labels_per_class]
+        statistics = measured(unmeasured, json.dumps([listing.source(), size, *chosen]), progress=progress)
+    plain, views = _preprocessing(spec, statistics)
+    test_labels = torch.from_numpy(listing.test.labels)
+    return Data(
+        name=listing.name,
+        class_names=listing.class_names,
+        input_shape=(3, *size),
+        train=part(train, views),
+        validation=part(validation, plain),
+        test=StreamSplit(listing.root, listing.test.paths, test_labels, side, plain),
+        mean=statistics.mean,
+        std=statistics.std,
+        fingerprint=_fingerprint(spec, statistics, f"{listing.content()} {size}"),
+        pad=spec.pad,
+        flip=spec.flip,
+    )
+
+
+def _parts(spec: DataSpec, labels: Tensor, names: tuple[str, ...]) -> tuple[Tensor, Tensor]:
     """Positions of the training and the validation part within the training set."""
     train, validation = stratified(
-        labels, spec.validation_fraction, seed=spec.split_seed, purpose="validation"
+        labels, spec.validation_fraction, seed=spec.split_seed, purpose="validation", names=names
     )
     if spec.labels_per_class is not None:
-        train = train[few_of_each(labels[train], spec.labels_per_class, seed=spec.split_seed)]
+        few = few_of_each(labels[train], spec.labels_per_class, seed=spec.split_seed, names=names)
+        train = train[few]
     return train, validation
 
 
-def _fingerprint(spec: DataSpec, content: str) -> str:
+def _preprocessing(spec: DataSpec, statistics: Statistics) -> tuple[Preprocessing, Preprocessing]:
+    """Without augmentation and with it."""
+    mean, std = statistics.mean, statistics.std
+    return Preprocessing(mean, std), Preprocessing(mean, std, spec.pad, spec.flip, spec.split_seed)
+
+
+def _fingerprint(spec: DataSpec, statistics: Statistics, content: str) -> str:
     chosen = [spec.validation_fraction, spec.split_seed, spec.labels_per_class, spec.pad, spec.flip]
-    return hashlib.sha256(json.dumps([content, *chosen]).encode()).hexdigest()
+    everything = [content, statistics.mean, statistics.std, *chosen]
+    return hashlib.sha256(json.dumps(everything).encode()).hexdigest()

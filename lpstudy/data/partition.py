@@ -17,7 +17,12 @@ def share_of_each(count: int, fraction: float) -> int:
 
 
 def stratified(
-    labels: Tensor, fraction: float, *, seed: int, purpose: Literal["test", "validation"]
+    labels: Tensor,
+    fraction: float,
+    *,
+    seed: int,
+    purpose: Literal["test", "validation"],
+    names: tuple[str, ...],
 ) -> tuple[Tensor, Tensor]:
     """Positions of the rest and of the chosen: the fraction of every class, to the nearest whole sample.
 
@@ -26,6 +31,7 @@ def stratified(
         fraction: In (0, 1); a larger one chooses the same samples and more.
         seed: Which samples are chosen.
         purpose: What for.
+        names: Of the classes, for messages.
 
     Returns:
         Two ascending int64 tensors that together hold every position in [0, n) once.
@@ -36,12 +42,14 @@ def stratified(
     chosen = torch.zeros(len(labels), dtype=torch.bool)
     for label, members in _by_class(labels, seed=seed, purpose=purpose):
         if len(members) < 2:
-            raise ValueError(f"class {label} has one training sample, a {purpose} part needs a second")
+            raise ValueError(
+                f"class {names[label]!r} has one training sample, a {purpose} part needs a second"
+            )
         chosen[members[: share_of_each(len(members), fraction)]] = True
     return torch.nonzero(~chosen).squeeze(1), torch.nonzero(chosen).squeeze(1)
 
 
-def few_of_each(labels: Tensor, count: int, *, seed: int) -> Tensor:
+def few_of_each(labels: Tensor, count: int, *, seed: int, names: tuple[str, ...]) -> Tensor:
     """Ascending positions of `count` samples of every class, int64; a larger count chooses the same and more.
 
     Raises:
@@ -51,8 +59,8 @@ def few_of_each(labels: Tensor, count: int, *, seed: int) -> Tensor:
     for label, members in _by_class(labels, seed=seed, purpose="labels"):
         if len(members) < count:
             raise ValueError(
-                f"labels_per_class is {count}, but class {label} has {len(members)} training samples left"
-                " beside its validation part"
+                f"labels_per_class is {count}, but class {names[label]!r} has {len(members)} training samples"
+                " left beside its validation part"
             )
         chosen.append(members[:count])
     return torch.cat(chosen).sort().values

@@ -9,7 +9,6 @@ Kind = Literal["digits", "mnist", "cifar10", "cifar100", "imagenet", "image_fold
 
 NATIVE_SIDES: dict[Kind, int] = {"digits": 8, "mnist": 28, "cifar10": 32, "cifar100": 32}
 """Height and width in pixels of the sets that come as arrays."""
-IMAGENET_SIDE = 224
 
 
 class DataSpec(BaseModel):

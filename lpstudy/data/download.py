@@ -1,0 +1,64 @@
+"""Opening a data set through torchvision, which downloads it if it is absent."""
+
+import contextlib
+import http.client
+import io
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+from lpstudy.data.arrays import locked
+
+Opened = TypeVar("Opened")
+
+
+def opened(
+    kind: str, root: Path, files: tuple[str, ...], open_: Callable[[], Opened], progress: bool
+) -> Opened:
+    """What `open_` gives; a failure becomes one line that names the folder and the files expected there.
+
+    Args:
+        kind: The data set's name.
+        root: Where it is looked for.
+        files: The files that it consists of, relative to root.
+        open_: Opens it through torchvision with download=True.
+        progress: Let torchvision show its progress line.
+
+    Raises:
+        FileNotFoundError: Files are missing and could not be downloaded.
+        ValueError: The files are there but damaged, and could not be downloaded again.
+    """
+    try:
+        with locked("download.lock"), _quiet(progress):
+            return open_()
+    except (OSError, RuntimeError, http.client.HTTPException) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        missing = [name for name in files if not (root / name).is_file()]
+        if missing:
+            raise FileNotFoundError(
+                f"{kind} is not in {str(root)!r} and could not be downloaded ({reason}):"
+                f" expected there {', '.join(missing)}"
+            ) from error
+        raise ValueError(
+            f"the files of {kind} in {str(root)!r} are damaged ({reason}): {', '.join(files)}"
+        ) from error
+    except (AssertionError, IndexError, TypeError, ValueError) as error:  # torchvision on a malformed file
+        raise ValueError(f"the files of {kind} in {str(root)!r} are damaged: {', '.join(files)}") from error
+
+
+def source_of(root: Path, files: tuple[str, ...]) -> list[list[str | int]]:
+    """What tells whether the files are still the same, without reading them."""
+    status = [(name, (root / name).stat()) for name in files]
+    return [[name, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns] for name, seen in status]
+
+
+@contextlib.contextmanager
+def _quiet(progress: bool) -> Iterator[None]:
+    """Keep torchvision's prints off standard output, and its progress line off standard error."""
+    sink = io.StringIO()
+    with contextlib.redirect_stdout(sink):
+        if progress:
+            yield
+        else:
+            with contextlib.redirect_stderr(sink):
+                yield

@@ -1,0 +1,82 @@
+"""A folder of images: train/<class>/* and test/<class>/* (or val, where there is no test), of any size."""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from lpstudy.data.arrays import Arrays
+from lpstudy.data.images import decoded, shown, size_of
+from lpstudy.data.listing import Files, Listing, listed
+from lpstudy.data.progress import followed
+
+
+def list_image_folder(root: Path, *, progress: bool) -> Listing:
+    """The folder's files. With a test folder, val is left alone: validation is cut from train in any case.
+
+    Raises:
+        FileNotFoundError: The folder, its training set or its test set is missing.
+        ValueError: A class is empty or in one set only, a file is no image, a link leads out of the folder.
+    """
+    return listed("image_folder", root, test_folders=("test", "val"), progress=progress)
+
+
+def first_size(listing: Listing) -> tuple[int, int]:
+    """Height and width of the first training image.
+
+    Raises:
+        ValueError: It cannot be read.
+    """
+    return size_of(listing.path(listing.train.paths[0]))
+
+
+def check_sizes(listing: Listing, size: tuple[int, int], *, progress: bool) -> None:
+    """Look into the head of every file.
+
+    Raises:
+        ValueError: An image cannot be read or has another height and width.
+    """
+    for files in (listing.train, listing.test):
+        for path in followed(files.paths, "sizes", total=len(files.paths), progress=progress):
+            _check_size(listing.path(path), size_of(listing.path(path)), size)
+
+
+def decode_all(listing: Listing, side: int | None, size: tuple[int, int], *, progress: bool) -> Arrays:
+    """All images as arrays.
+
+    Args:
+        listing: The files.
+        side: Pixels of a side to which images are resized and cut, or None: all must have the size then.
+        size: Height and width of what comes out.
+        progress: Show a progress line.
+
+    Raises:
+        ValueError: A file is no readable image, or has another size and none was asked for.
+    """
+    return Arrays(
+        _decoded_files(listing, listing.train, side, size, progress),
+        listing.train.labels,
+        _decoded_files(listing, listing.test, side, size, progress),
+        listing.test.labels,
+        listing.class_names,
+    )
+
+
+def _decoded_files(
+    listing: Listing, files: Files, side: int | None, size: tuple[int, int], progress: bool
+) -> npt.NDArray[np.uint8]:
+    images = np.empty((len(files.paths), 3, *size), dtype=np.uint8)
+    paths = followed(files.paths, "decoding", total=len(images), progress=progress)
+    for place, path in zip(images, paths, strict=True):
+        image = decoded(listing.path(path), side)
+        _check_size(listing.path(path), image.shape[1:], size)
+        place[...] = image
+    return images
+
+
+def _check_size(path: bytes, found: tuple[int, ...], size: tuple[int, int]) -> None:
+    if found != size:
+        raise ValueError(
+            f"{shown(path)} has {found[1]}x{found[0]} pixels, the first image {size[1]}x{size[0]}:"
+            " set image_size, to which all are resized"
+        )

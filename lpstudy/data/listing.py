@@ -1,0 +1,162 @@
+"""The files of a data set that is kept as train/<class>/* and test/<class>/*, listed without opening any.
+
+Names of folders and files may be hostile. They are compared, hashed and shown, and never become part of a
+path that is written.
+"""
+
+import hashlib
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from lpstudy.data.images import SUFFIXES, shown
+from lpstudy.data.progress import followed
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Files:
+    """The n image files of a part. Arrays, not lists: workers that are forked then share their memory."""
+
+    paths: npt.NDArray[np.bytes_]
+    """Relative to the root, as the file system names them; shape (n,)."""
+    labels: npt.NDArray[np.int64]
+    """Shape (n,)."""
+    status: npt.NDArray[np.int64]
+    """Size in bytes, times of the last change of content and of status in ns; shape (n, 3)."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Listing:
+    """A data set's files and classes."""
+
+    name: str
+    """The folder's name."""
+    root: bytes
+    """The folder, its links resolved."""
+    class_names: tuple[str, ...]
+    """Names of the class folders in the order of their bytes; the position is the label."""
+    train: Files
+    test: Files
+
+    def path(self, relative: bytes) -> bytes:
+        """Where a file lies."""
+        return os.path.join(self.root, bytes(relative))
+
+    def source(self) -> str:
+        """SHA-256 of names, sizes and times: whether the files are still the same on this machine."""
+        return self._hash(columns=3)
+
+    def content(self) -> str:
+        """SHA-256 of names and sizes: the same for every copy, but blind to a change that keeps the size."""
+        return self._hash(columns=1)
+
+    def _hash(self, columns: int) -> str:
+        total = hashlib.sha256()
+        for files in (self.train, self.test):
+            for values in (files.paths, files.labels, np.ascontiguousarray(files.status[:, :columns])):
+                total.update(f"{values.dtype}{values.shape}".encode() + values.tobytes())
+        return total.hexdigest()
+
+
+def listed(kind: str, root: Path, *, test_folders: tuple[str, ...], progress: bool) -> Listing:
+    """The files below root.
+
+    Args:
+        kind: The data set's name, for messages.
+        root: The folder.
+        test_folders: Names of the test set's folder; the first that exists is taken.
+        progress: Show a progress line.
+
+    Raises:
+        FileNotFoundError: The folder, its training set or its test set is missing.
+        ValueError: A class is empty or in one set only, a file is no image, a link leads out of the folder.
+    """
+    wanted = f"train/<class>/* and {' or '.join(f'{name}/<class>/*' for name in test_folders)}"
+    tests = [name for name in test_folders if (root / name).is_dir()]
+    if not (root / "train").is_dir() or not tests:
+        raise FileNotFoundError(f"{kind} is not in {str(root)!r}: expected there {wanted}")
+    walk = _Walk(os.fsencode(root.resolve()), progress)
+    sets = ("train", tests[0])
+    train_names, test_names = (walk.classes(os.fsencode(name)) for name in sets)
+    for name in sorted({*train_names} ^ {*test_names}):
+        there, absent = sets if name in train_names else sets[::-1]
+        raise ValueError(f"class {shown(name)} of {str(root)!r} is in {there} but not in {absent}")
+    if len(train_names) < 2:
+        raise ValueError(f"{str(root / 'train')!r} has {len(train_names)} class folder, a data set needs two")
+    names = tuple(printable(name) for name in train_names)
+    train, test = (walk.files(os.fsencode(name), train_names) for name in sets)
+    return Listing(printable(os.path.basename(walk.root)) or kind, walk.root, names, train, test)
+
+
+@dataclass(frozen=True, slots=True)
+class _Walk:
+    root: bytes
+    progress: bool
+
+    def classes(self, folder: bytes) -> list[bytes]:
+        """Names of the class folders, sorted."""
+        names = []
+        for entry in self._entries(folder):
+            if entry.is_dir():
+                names.append(entry.name)
+            elif _is_image(entry.name):
+                raise ValueError(f"the image {shown(entry.path)} must lie in the folder of its class")
+        return sorted(names)
+
+    def files(self, folder: bytes, names: list[bytes]) -> Files:
+        """The images of all classes, sorted by class and name."""
+        paths: list[bytes] = []
+        labels: list[int] = []
+        status: list[tuple[int, int, int]] = []
+        what = f"listing {os.fsdecode(folder)}"
+        for label, name in enumerate(followed(names, what, total=len(names), progress=self.progress)):
+            inside = os.path.join(folder, name)
+            entries = sorted(self._entries(inside), key=lambda entry: entry.name)
+            if not entries:
+                raise ValueError(f"the class folder {shown(os.path.join(self.root, inside))} has no images")
+            for entry in entries:
+                seen = self._image(entry)
+                paths.append(os.path.join(inside, entry.name))
+                labels.append(label)
+                status.append((seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns))
+        return Files(np.array(paths), np.array(labels, dtype=np.int64), np.array(status, dtype=np.int64))
+
+    def _entries(self, folder: bytes) -> list[os.DirEntry[bytes]]:
+        """What a folder holds, hidden names left out."""
+        where = os.path.join(self.root, folder)
+        self._stay_inside(where, os.path.islink(where))
+        with os.scandir(where) as entries:
+            kept = [entry for entry in entries if not entry.name.startswith(b".")]
+        for entry in kept:
+            self._stay_inside(entry.path, entry.is_symlink())
+        return kept
+
+    def _stay_inside(self, path: bytes, linked: bool) -> None:
+        if not linked:
+            return
+        target = os.path.realpath(path)
+        if os.path.commonpath([target, self.root]) != self.root:
+            raise ValueError(f"the link {shown(path)} leads out of the data's folder {shown(self.root)}")
+        if not os.path.exists(target):
+            raise ValueError(f"the link {shown(path)} leads nowhere")
+
+    def _image(self, entry: os.DirEntry[bytes]) -> os.stat_result:
+        seen = entry.stat()
+        if not stat.S_ISREG(seen.st_mode) or not _is_image(entry.name):
+            raise ValueError(
+                f"{shown(entry.path)} is not an image file: class folders hold {' '.join(SUFFIXES)}"
+            )
+        return seen
+
+
+def printable(name: bytes) -> str:
+    """A name as text that any file or server takes: bytes that are not UTF-8 are written out."""
+    return name.decode("utf-8", "backslashreplace")
+
+
+def _is_image(name: bytes) -> bool:
+    return name.lower().endswith(tuple(suffix.encode() for suffix in SUFFIXES))

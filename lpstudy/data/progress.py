@@ -1,0 +1,16 @@
+"""A progress line on standard error, where one is wanted."""
+
+from collections.abc import Iterable
+from typing import TypeVar
+
+Item = TypeVar("Item")
+
+
+def followed(items: Iterable[Item], what: str, *, total: int, progress: bool) -> Iterable[Item]:
+    """The items, with a line that says how many of them are done if progress is wanted."""
+    if not progress:
+        return items
+    from tqdm import tqdm
+
+    line: Iterable[Item] = tqdm(items, desc=what, total=total, mininterval=1.0)
+    return line

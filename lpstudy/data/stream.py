@@ -1,0 +1,145 @@
+"""A split whose images are decoded from their files batch by batch."""
+
+import math
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from lpstudy.data.images import decoded
+from lpstudy.data.progress import followed
+from lpstudy.data.split import Preprocessing, shuffled
+from lpstudy.outputs import Batch
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class StreamSplit:
+    """A split of files that are decoded on the fly, by as many processes as torch has threads here."""
+
+    root: bytes
+    paths: npt.NDArray[np.bytes_]
+    """Relative to root, shape (n,)."""
+    labels: Tensor
+    """int64, shape (n,)."""
+    side: int | None
+    """Pixels of a side to which images are resized and cut; None: they have one size."""
+    preprocessing: Preprocessing
+
+    def __len__(self) -> int:
+        """How many samples there are."""
+        return len(self.paths)
+
+    def epoch(
+        self,
+        *,
+        batch_size: int,
+        seed: int,
+        epoch: int,
+        device: torch.device,
+        drop_last: bool = True,
+        rank: int = 0,
+        workers: int = 1,
+    ) -> Iterator[Batch]:
+        """Batches in shuffled order, augmented: see `Split.epoch`.
+
+        Raises:
+            ValueError: The workers cannot share a batch equally; while it runs: a file is no readable image.
+        """
+        shares = shuffled(
+            len(self),
+            batch_size=batch_size,
+            seed=seed,
+            epoch=epoch,
+            drop_last=drop_last,
+            rank=rank,
+            workers=workers,
+        )
+        return (
+            self.preprocessing.augmented(
+                images,
+                self.labels[samples],
+                samples,
+                self.preprocessing.views(samples, seed=seed, epoch=epoch),
+                device,
+            )
+            for samples, images in self._pixels(shares)
+        )
+
+    def batches(self, *, batch_size: int, device: torch.device) -> Iterator[Batch]:
+        """All samples in order, not augmented; the last batch may be short.
+
+        Raises:
+            ValueError: While it runs: a file is no readable image.
+        """
+        return (
+            self.preprocessing.plain(images, self.labels[samples], samples, device)
+            for samples, images in self._pixels(torch.split(torch.arange(len(self)), batch_size))
+        )
+
+    def sums(self, samples: Tensor, *, progress: bool) -> tuple[Tensor, int]:
+        """Sums of the pixels and of their squares, int64, shape (channels, 2), and how many pixels there are.
+
+        Raises:
+            ValueError: A file is no readable image.
+        """
+        total, pixels = torch.zeros(3, 2, dtype=torch.int64), 0
+        shares = torch.split(samples, 32)
+        for _, images in followed(self._pixels(shares), "measuring", total=len(shares), progress=progress):
+            values = images.to(torch.int64)
+            total += torch.stack([values.sum(dim=(0, 2, 3)), values.square().sum(dim=(0, 2, 3))], dim=1)
+            pixels += math.prod(images.shape) // 3
+        return total, pixels
+
+    def _pixels(self, shares: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+        """The samples asked for and their uint8 images."""
+        threads = torch.get_num_threads()
+        loader = DataLoader(
+            _Decoding(self.root, self.paths, self.side),
+            batch_size=None,
+            sampler=shares,
+            # With one thread there is no core beside this one to decode on.
+            num_workers=threads if threads > 1 else 0,
+            collate_fn=_unchanged,
+            # DataLoader draws a seed that nobody uses here; from the global generator unless given one.
+            generator=torch.Generator(),
+        )
+        for samples, images in zip(shares, loader, strict=True):
+            if isinstance(images, Unreadable):
+                raise ValueError(images.message)
+            yield samples, torch.from_numpy(images)
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A bad file, as it travels from a decoding process: DataLoader would make pages of an exception."""
+
+    message: str
+
+
+class _Decoding(Dataset[npt.NDArray[np.uint8] | Unreadable]):
+    """Batches of images by the positions of their samples.
+
+    They travel as NumPy arrays, through a pipe: tensors would go through shared memory, of which a container
+    has 64 MiB.
+    """
+
+    def __init__(self, root: bytes, paths: npt.NDArray[np.bytes_], side: int | None) -> None:
+        self._root = root
+        self._paths = paths
+        self._side = side
+
+    def __getitem__(self, samples: Tensor) -> npt.NDArray[np.uint8] | Unreadable:
+        paths = [os.path.join(self._root, bytes(path)) for path in self._paths[samples.numpy()]]
+        try:
+            return np.stack([decoded(path, self._side) for path in paths])
+        except ValueError as error:
+            return Unreadable(str(error))
+
+
+def _unchanged(batch: object) -> object:
+    return batch
