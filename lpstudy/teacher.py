@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Generator, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -94,10 +94,8 @@ def check(spec: TeacherSpec, data: Data) -> None:
         _own(spec, data)
 
 
-def obtain(
-    spec: TeacherSpec, data: Data, *, device: torch.device, progress: Callable[[EpochResult], None]
-) -> TeacherFile:
-    """The teacher of a study: from the cache, or trained now; `progress` hears of every epoch.
+def obtain(spec: TeacherSpec, data: Data, *, device: torch.device) -> Iterator[EpochResult | TeacherFile]:
+    """The teacher of a study: each epoch as it ends, and at last the file; at once where it is cached.
 
     Another process that wants the same teacher waits for it. A kill loses at most one checkpoint interval.
     """
@@ -107,7 +105,9 @@ def obtain(
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / "lock"):
         found = _cached(folder)
-        return found if found is not None else _make(spec, data, folder, device, progress)
+        if found is None:
+            found = yield from _make(spec, data, folder, device)
+        yield found
 
 
 def open_teacher(file: TeacherFile, spec: TeacherSpec, data: Data, *, device: torch.device) -> OnlineTeacher:
@@ -131,8 +131,8 @@ def _cached(folder: Path) -> TeacherFile | None:
 
 
 def _make(
-    spec: TeacherSpec, data: Data, folder: Path, device: torch.device, progress: Callable[[EpochResult], None]
-) -> TeacherFile:
+    spec: TeacherSpec, data: Data, folder: Path, device: torch.device
+) -> Generator[EpochResult, None, TeacherFile]:
     network = _network(spec.network, data)
     training_macs = 0.0
     if spec.weights is not None:
@@ -146,7 +146,7 @@ def _make(
             seed=spec.seed,
         )
         for result in train(run, data, None, device=device, folder=folder):
-            progress(result)
+            yield result
             training_macs = result.metrics["training_macs"]
         network.load_state_dict(_read(folder / "weights.safetensors", None))
     network.to(device)

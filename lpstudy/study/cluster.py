@@ -1,0 +1,135 @@
+"""Ray started or joined, and what fits on it."""
+
+import logging
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+
+DRIVER_CPUS = 0.01
+"""Of a trial that only waits for its Train workers; Ray refuses 0."""
+WORKER_CPUS = 0.99
+"""Of each Train worker, so that one worker and its waiting trial fit on one core."""
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What a trial asks for, and how many trials at once; None: as many as fit."""
+
+    gpus_per_trial: float = 0.0
+    workers_per_trial: int = 1
+    concurrent: int | None = None
+
+
+def prepare_environment() -> None:
+    """Set, before Ray is started, what the user has not set: statistics off, quiet Tune."""
+    for name, value in {
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_AIR_NEW_OUTPUT": "0",
+        "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+        "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+        "TUNE_DISABLE_SIGINT_HANDLER": "1",
+        "TUNE_GLOBAL_CHECKPOINT_S": "3600",
+        "TUNE_MAX_PENDING_TRIALS_PG": "auto",
+    }.items():
+        os.environ.setdefault(name, value)
+
+
+def _token_file() -> None:
+    """Make the file that a local Ray reads its token from, for its owner's eyes alone (Ray's own is 0644)."""
+    if "RAY_AUTH_TOKEN" in os.environ:
+        return
+    path = Path(os.environ.get("RAY_AUTH_TOKEN_PATH", Path.home() / ".ray" / "auth_token"))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        path.chmod(0o600)
+        return
+    with os.fdopen(descriptor, "w") as file:
+        file.write(secrets.token_hex(32))
+
+
+@contextmanager
+def session() -> Iterator[None]:
+    """Join the cluster that RAY_ADDRESS names, or start one on this machine for as long as the context lasts.
+
+    Raises:
+        ValueError: RAY_ADDRESS names no cluster that can be reached.
+    """
+    prepare_environment()
+    address = os.environ.get("RAY_ADDRESS")
+    for name in ("ray", "ray.tune", "ray.train", "ray.data"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    try:
+        if address:
+            variables = {k: v for k, v in os.environ.items() if k.startswith("LPSTUDY_")}
+            ray.init(
+                log_to_driver=False,
+                logging_level=logging.CRITICAL,
+                runtime_env={"env_vars": variables} if variables else None,
+            )
+        else:
+            _token_file()
+            ray.init(
+                address="local",
+                include_dashboard=True,
+                dashboard_host="127.0.0.1",
+                _node_ip_address="127.0.0.1",
+                log_to_driver=False,
+                logging_level=logging.CRITICAL,
+            )
+    except (ConnectionError, RuntimeError) as error:
+        reason = str(error).strip().split("\n", 1)[0]
+        raise ValueError(f"RAY_ADDRESS={address}: cannot join the Ray cluster: {reason}") from None
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def resources() -> tuple[float, float]:
+    """CPUs and GPUs of the cluster that was joined, or of this machine where none was."""
+    if ray.is_initialized():
+        have: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]  # untyped in Ray
+        return have.get("CPU", 0.0), have.get("GPU", 0.0)
+    import torch
+
+    return float(len(os.sched_getaffinity(0))), float(torch.cuda.device_count())
+
+
+def smallest_node() -> int:
+    """CPUs of the smallest node that has any; at least 1."""
+    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]  # untyped in Ray
+    sizes = [int(node["Resources"].get("CPU", 0)) for node in nodes if node["Alive"]]
+    return min((size for size in sizes if size), default=1)
+
+
+def concurrent_trials(demand: Demand, *, cpus: float, gpus: float) -> int:
+    """How many trials run at once.
+
+    Raises:
+        ValueError: Not even one fits, or more are asked for than fit; says what is needed and what there is.
+    """
+    workers = demand.workers_per_trial
+    needed_gpus = demand.gpus_per_trial * workers
+    most = int(cpus // workers)
+    if demand.gpus_per_trial:
+        if demand.gpus_per_trial > 1 and demand.gpus_per_trial != int(demand.gpus_per_trial):
+            raise ValueError(
+                f"--gpus-per-trial must be at most 1 or a whole number but got {demand.gpus_per_trial:g}"
+            )
+        most = min(most, int(gpus / needed_gpus + 1e-9))
+    need = f"{workers} CPU{'s' * (workers > 1)}" + (f" and {needed_gpus:g} GPUs" if needed_gpus else "")
+    have = f"{cpus:g} CPUs and {gpus:g} GPUs"
+    if most < 1:
+        raise ValueError(f"a trial needs {need} but there are {have}")
+    if demand.concurrent is not None and demand.concurrent > most:
+        raise ValueError(f"--concurrent {demand.concurrent}: at most {most} trials of {need} fit in {have}")
+    return demand.concurrent or most

@@ -1,0 +1,126 @@
+"""A study from its teacher to its finals, on the Ray cluster of the session."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray import tune
+
+from lpstudy.data import DataSpec, load
+from lpstudy.ledger import Assignment, Ledger
+from lpstudy.outputs import EpochResult
+from lpstudy.space import StudySpec, TeacherSpec
+from lpstudy.study.cluster import (
+    DRIVER_CPUS,
+    WORKER_CPUS,
+    Demand,
+    concurrent_trials,
+    resources,
+    smallest_node,
+)
+from lpstudy.study.search import LedgerScheduler, LedgerSearcher, Observer
+from lpstudy.study.trial import Job, Shared, device_of, run_in_actor, run_on_workers
+from lpstudy.teacher import TeacherFile, obtain
+
+FAILURES = 2
+"""How often a trial whose process died is started again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a study keeps its files and finds its data."""
+
+    folder: Path
+    """Of the study, within the storage; absolute."""
+    data_root: Path | None
+
+
+def train_teacher(spec: StudySpec, place: Place, demand: Demand) -> Iterator[EpochResult | TeacherFile]:
+    """The teacher's epochs as they end, and at last its file; at once where it is known already."""
+    _, gpus = resources()
+    share = min(1.0, gpus) if demand.gpus_per_trial else 0.0
+    cpus = 1 if share else smallest_node()
+    root = str(place.data_root) if place.data_root else None
+    task: Any = _teach.options(num_cpus=cpus, num_gpus=share)
+    for told in task.remote(spec.teacher.model_dump_json(), spec.data.model_dump_json(), root, share):
+        yield ray.get(told)
+
+
+@ray.remote(max_retries=FAILURES, num_returns="streaming")
+def _teach(teacher: str, data: str, root: str | None, gpus: float) -> Iterator[EpochResult | TeacherFile]:
+    spec = DataSpec.model_validate_json(data)
+    loaded = load(spec, root=Path(root) if root else None)
+    device = device_of(gpus=gpus)
+    yield from obtain(TeacherSpec.model_validate_json(teacher), loaded, device=device)
+
+
+def run(ledger: Ledger, teacher: TeacherFile, place: Place, demand: Demand, observer: Observer) -> None:
+    """Do all that the ledger hands out; returns when it has no more.
+
+    Args:
+        ledger: Open, accepted and with its earlier runs taken over.
+        teacher: The study's.
+        place: Files and data.
+        demand: What a trial may use.
+        observer: Hears of every change, in this thread.
+    """
+    spec = ledger.spec
+    cpus, gpus = resources()
+    shared = Shared(
+        data=spec.data,
+        data_root=str(place.data_root) if place.data_root else None,
+        teacher=spec.teacher,
+        teacher_file=teacher,
+        gpus=demand.gpus_per_trial,
+        workers=demand.workers_per_trial,
+    )
+    hours = spec.budget.hours
+    deadline = None if hours is None else time.monotonic() + 3600 * hours
+
+    def config(assignment: Assignment) -> dict[str, Any]:
+        arm = ledger.arms[assignment.arm]
+        job = Job(
+            shared=shared,
+            trial=arm.resolve(assignment.values, epochs=spec.budget.epochs, seed=assignment.seed),
+            final=assignment.kind == "final",
+            folder=str(run_folder(place.folder, assignment)),
+        )
+        return {"job": job.model_dump_json(), "worker_cpus": WORKER_CPUS}
+
+    searcher = LedgerSearcher(
+        ledger, config, searching=lambda: deadline is None or time.monotonic() < deadline
+    )
+    tuner = tune.Tuner(
+        _trainable(demand),
+        tune_config=tune.TuneConfig(
+            search_alg=searcher,
+            scheduler=LedgerScheduler(ledger, searcher, observer),
+            num_samples=-1,
+            max_concurrent_trials=concurrent_trials(demand, cpus=cpus, gpus=gpus),
+            reuse_actors=demand.workers_per_trial == 1,
+            trial_dirname_creator=lambda trial: trial.trial_id,
+        ),
+        run_config=tune.RunConfig(
+            name="tune",
+            storage_path=str(place.folder),
+            failure_config=tune.FailureConfig(max_failures=FAILURES),
+            verbose=0,
+        ),
+    )
+    tuner.fit()
+
+
+def run_folder(study: Path, assignment: Assignment) -> Path:
+    """Where a run keeps its checkpoints and weights."""
+    return study / "runs" / assignment.key
+
+
+def _trainable(demand: Demand) -> Any:
+    if demand.workers_per_trial > 1:
+        # The trial itself only waits; Ray Train asks for its workers' share on its own.
+        return tune.with_resources(run_on_workers, {"cpu": DRIVER_CPUS})
+    bundle = {"cpu": 1.0} | ({"gpu": demand.gpus_per_trial} if demand.gpus_per_trial else {})
+    return tune.with_resources(run_in_actor, bundle)

@@ -1,0 +1,108 @@
+"""The ledger as Tune sees it: a Searcher hands out its runs, a scheduler writes down what they report."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ray.tune.experiment import Trial as TuneTrial
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
+
+from lpstudy.ledger import Assignment, Done, Ledger, Waiting
+from lpstudy.study.trial import as_result
+
+Observer = Callable[[Assignment], None]
+"""Hears that something has changed in the ledger about a run."""
+
+
+class LedgerSearcher(Searcher):
+    """Suggests what the ledger hands out.
+
+    Args:
+        ledger: The study.
+        config: What the trainable needs for a run.
+        searching: False once no new trial may be begun.
+    """
+
+    def __init__(
+        self, ledger: Ledger, config: Callable[[Assignment], dict[str, Any]], searching: Callable[[], bool]
+    ) -> None:
+        super().__init__(metric="epoch", mode="max")
+        self._ledger, self._config, self._searching = ledger, config, searching
+        self.assignments: dict[str, Assignment] = {}
+
+    def suggest(self, trial_id: str) -> Any:
+        """The next run's config, None while others must end first, FINISHED at the end."""
+        match self._ledger.next(searching=self._searching()):
+            case Done():
+                return str(Searcher.FINISHED)
+            case Waiting():
+                return None
+            case assignment:
+                self.assignments[trial_id] = assignment
+                return self._config(assignment)
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Nothing: the scheduler has told the ledger."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the ledger is durable."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing: the ledger is durable."""
+
+
+class LedgerScheduler(FIFOScheduler):
+    """Writes every report into the ledger, stops what Optuna's pruner gives up, tells each end once."""
+
+    _supports_buffered_results = False
+
+    def __init__(self, ledger: Ledger, searcher: LedgerSearcher, observer: Observer) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # untyped in Ray
+        self._ledger, self._searcher, self._observer = ledger, searcher, observer
+
+    def on_trial_result(self, tune_controller: Any, trial: TuneTrial, result: dict[str, Any]) -> str:
+        """Keep an epoch; stop the trial where it diverged or is pruned."""
+        assignment = self._assignment(trial)
+        if "failed" in result:
+            self._end(trial, "failed", result["failed"])
+            return str(TrialScheduler.STOP)
+        if trial.num_failures:
+            self._ledger.attempt(assignment, assignment.attempt + trial.num_failures)
+        prune = self._ledger.report(assignment, as_result(result))
+        if prune:
+            self._end(trial, "pruned")
+            return str(TrialScheduler.STOP)
+        self._observer(assignment)
+        return str(TrialScheduler.CONTINUE)
+
+    def on_trial_complete(self, tune_controller: Any, trial: TuneTrial, result: dict[str, Any]) -> None:
+        """Tell the end of a run that came to its own end."""
+        self._end(trial, "finished")
+
+    def on_trial_error(self, tune_controller: Any, trial: TuneTrial) -> None:
+        """Tell a run that failed more often than it may."""
+        self._end(trial, "failed", _cause(trial))
+
+    def on_trial_remove(self, tune_controller: Any, trial: TuneTrial) -> None:
+        """Tell a run that was dropped before it ran."""
+        self._end(trial, "failed", "dropped before it ran")
+
+    def _assignment(self, trial: TuneTrial) -> Assignment:
+        return self._searcher.assignments[trial.trial_id]
+
+    def _end(self, trial: TuneTrial, state: Any, cause: str | None = None) -> None:
+        assignment = self._assignment(trial)
+        self._ledger.finish(assignment, state, cause)
+        self._observer(assignment)
+
+
+def _cause(trial: TuneTrial) -> str:
+    """The last line of the error that Tune wrote down, at most 300 characters."""
+    path = trial.error_file
+    if path is None or not Path(path).is_file():
+        return "its process died"
+    lines = [line for line in Path(path).read_text(errors="replace").splitlines() if line.strip()]
+    return lines[-1].strip()[:300] if lines else "its process died"

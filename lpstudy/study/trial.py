@@ -1,0 +1,137 @@
+"""A trial where it runs: in the Tune actor itself, or on the workers of a TorchTrainer that it starts."""
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import asdict
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import BaseModel, ConfigDict
+from ray import train as ray_train
+from ray import tune
+
+from lpstudy.data import Data, DataSpec, load
+from lpstudy.outputs import EpochResult
+from lpstudy.space import TeacherSpec, Trial
+from lpstudy.teacher import OnlineTeacher, TeacherFile, open_teacher
+from lpstudy.training import DivergedError, train
+
+WORKER_FAILURES = 2
+"""How often Ray Train starts a trial's workers again before the trial has failed."""
+
+
+class Shared(BaseModel):
+    """What all runs of a study have in common; travels to the actors as JSON."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    data: DataSpec
+    data_root: str | None
+    teacher: TeacherSpec
+    teacher_file: TeacherFile
+    gpus: float
+    """Per trial; 0 trains on the CPU."""
+    workers: int
+
+
+class Job(BaseModel):
+    """One run."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    shared: Shared
+    trial: Trial
+    final: bool
+    folder: str
+
+    @property
+    def label(self) -> str:
+        """Names the run's folder; unique within the study."""
+        return Path(self.folder).name
+
+
+def run_in_actor(config: dict[str, Any]) -> None:
+    """Tune function: the loop runs right here."""
+    job = Job.model_validate_json(config["job"])
+    for report in _reports(job):
+        tune.report(report)
+
+
+def run_on_workers(config: dict[str, Any]) -> None:
+    """Tune function: the loop runs on Ray Train workers, whose reports are passed on."""
+    from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchTrainer
+    from ray.tune.integration.ray_train import TuneReportCallback
+
+    job = Job.model_validate_json(config["job"])
+    gpus = job.shared.gpus
+    per_worker = {"CPU": config["worker_cpus"]} | ({"GPU": gpus} if gpus else {})
+    trainer = TorchTrainer(
+        _worker,
+        train_loop_config={"job": config["job"]},
+        scaling_config=ScalingConfig(
+            num_workers=job.shared.workers, use_gpu=bool(gpus), resources_per_worker=per_worker
+        ),
+        run_config=RunConfig(
+            name="workers",
+            storage_path=str(Path(job.folder).resolve()),
+            callbacks=[TuneReportCallback()],  # type: ignore[no-untyped-call,list-item]  # Ray's own pattern
+            failure_config=FailureConfig(
+                max_failures=WORKER_FAILURES,
+                controller_failure_limit=3,  # type: ignore[call-arg]  # Train V2 has it, its stub is V1
+            ),
+            checkpoint_config=CheckpointConfig(num_to_keep=1),
+        ),
+    )
+    trainer.fit()
+
+
+def _worker(config: dict[str, Any]) -> None:
+    for report in _reports(Job.model_validate_json(config["job"])):
+        ray_train.report(report)
+
+
+def _reports(job: Job) -> Iterator[dict[str, Any]]:
+    """Each epoch as a dictionary; a diverged run ends with its cause under `failed`."""
+    device = device_of(gpus=job.shared.gpus)
+    data = _data(job.shared.data.model_dump_json(), job.shared.data_root)
+    teacher = _teacher(job.shared.model_dump_json(), data, device)
+    epochs = train(job.trial, data, teacher, device=device, folder=Path(job.folder), read_test=job.final)
+    try:
+        for result in epochs:
+            yield as_report(result)
+    except DivergedError as error:
+        yield {"failed": f"nan: {error}"}
+
+
+def as_report(result: EpochResult) -> dict[str, Any]:
+    """An epoch as it travels through Tune, which would flatten a nested dictionary."""
+    return {"epoch": result.epoch, "report": json.dumps(asdict(result))}
+
+
+def as_result(report: dict[str, Any]) -> EpochResult:
+    """The epoch that a report tells of."""
+    told = json.loads(report["report"])
+    return EpochResult(told["epoch"], told["metrics"], tuple(told["warnings"]))
+
+
+def device_of(*, gpus: float) -> torch.device:
+    """The GPU that Ray gave, or the CPU with as many threads as CPUs were given."""
+    if gpus:
+        return torch.device("cuda", torch.cuda.current_device())
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    return torch.device("cpu")
+
+
+@lru_cache(maxsize=1)
+def _data(spec: str, root: str | None) -> Data:
+    return load(DataSpec.model_validate_json(spec), root=Path(root) if root else None)
+
+
+@lru_cache(maxsize=1)
+def _teacher(shared: str, data: Data, device: torch.device) -> OnlineTeacher:
+    told = Shared.model_validate_json(shared)
+    return open_teacher(told.teacher_file, told.teacher, data, device=device)
