@@ -182,13 +182,14 @@ class LocalityPreserving(Distillation, ABC):
 
     @override
     def warnings(self, metrics: Mapping[str, float], *, batch_size: int, classes: int) -> tuple[str, ...]:
-        found = [*diagnostics.collapse(metrics), *diagnostics.vanished_graph(metrics)]
+        found = [*diagnostics.collapse(metrics, batch_size=batch_size, classes=classes)]
+        found += diagnostics.vanished_graph(metrics)
+        found += diagnostics.strong_gradient(metrics)
         if self.n_neighbors * classes > batch_size:
             found.append(
-                f"many neighbours: n_neighbors should not be above batch size / classes "
-                f"but {self.n_neighbors} is above {batch_size} / {classes}"
+                f"many neighbours: n_neighbors is {self.n_neighbors} but should not be above "
+                f"batch size / classes = {batch_size} / {classes}, or edges join different classes"
             )
-        found += diagnostics.strong_gradient(metrics)
         return tuple(found)
 
 
