@@ -103,6 +103,8 @@ class MaxoutNet(Network):
                 # E[max(a, b)^2] = E[a^2] for independent centred a, b of one variance, so weights of variance
                 # 1 / fan_in keep the second moment through any number of maxout layers.
                 nn.init.normal_(module.weight, std=1 / math.sqrt(module.weight[0].numel()))
+        # The pools raise it, so the classifier starts small: a loss near that of chance.
+        nn.init.normal_(self.classifier.weight, std=0.01)
         nn.init.zeros_(self.classifier.bias)
 
     def forward(self, images: Tensor, maps: frozenset[str] = frozenset()) -> Outputs:
