@@ -1,0 +1,114 @@
+"""Published sizes: what a design's name promises."""
+
+import pytest
+import torch
+
+from lpstudy.cost import cost_of
+from lpstudy.students import StudentSpec, build
+
+CIFAR = (3, 32, 32)
+
+FITNETS = [
+    # design, parameters, MACs: arXiv 1412.6550, recomputed with a 2-piece fully-connected layer
+    ("teacher", 9.04e6, 725.1e6),
+    ("fitnet1", 249.6e3, 30.15e6),
+    ("fitnet2", 861.9e3, 107.8e6),
+    ("fitnet3", 1.50e6, 324e6),
+    ("fitnet4", 2.545e6, 381.7e6),
+]
+
+
+@pytest.mark.parametrize(("design", "parameters", "macs"), FITNETS)
+def test_fitnets_have_their_published_size(design: str, parameters: float, macs: float) -> None:
+    found = cost_of(StudentSpec(family="maxout", design=design), input_shape=CIFAR, classes=10)
+
+    assert float(f"{found.parameters:.{_digits(parameters)}g}") == parameters
+    assert float(f"{found.macs:.{_digits(macs)}g}") == macs
+
+
+def _digits(value: float) -> int:
+    return len(f"{value:.10e}".split("e")[0].rstrip("0").replace(".", ""))
+
+
+@pytest.mark.parametrize(
+    ("design", "middle", "shape", "depth"),
+    [
+        ("teacher", "conv2", (192, 7, 7), 3),
+        ("fitnet1", "conv6", (32, 8, 8), 9),
+        ("fitnet2", "conv6", (80, 8, 8), 9),
+        ("fitnet3", "conv8", (80, 8, 8), 11),
+        ("fitnet4", "conv11", (80, 8, 8), 17),
+    ],
+)
+def test_hint_and_guided_layers_are_the_published_ones(
+    design: str, middle: str, shape: tuple[int, int, int], depth: int
+) -> None:
+    with torch.device("meta"):
+        network = build(StudentSpec(family="maxout", design=design), input_shape=CIFAR, classes=10)
+        outputs = network(torch.empty(2, *CIFAR), frozenset({middle}))
+
+    assert network.middle == middle
+    assert outputs.maps[middle].shape == (2, *shape)
+    assert outputs.embedding.shape == (2, 500)
+    assert network.map_names == tuple(f"conv{number}" for number in range(1, depth + 1))
+
+
+@pytest.mark.parametrize(
+    ("depth", "width", "classes", "parameters"),
+    [
+        # Millions, with two digits: arXiv 1605.07146, table 4. Exact: widely used implementations.
+        (40, 1, 10, 0.6e6),
+        (40, 2, 10, 2.2e6),
+        (40, 4, 10, 8.9e6),
+        (40, 8, 10, 35.7e6),
+        (28, 10, 10, 36.5e6),
+        (28, 12, 10, 52.5e6),
+        (22, 8, 10, 17.2e6),
+        (16, 8, 10, 11.0e6),
+        (16, 10, 10, 17.1e6),
+        (16, 2, 100, 703_284),
+        (40, 2, 100, 2_255_156),
+    ],
+)
+def test_wide_residual_networks_have_their_published_size(
+    depth: int, width: int, classes: int, parameters: float
+) -> None:
+    found = cost_of(
+        StudentSpec(family="wrn", depth=depth, width=width), input_shape=CIFAR, classes=classes
+    ).parameters
+
+    assert found == parameters or round(found / 1e6, 1) == parameters / 1e6
+
+
+@pytest.mark.parametrize(
+    ("design", "side"),
+    [
+        ("resnet18", 224),
+        ("resnet50", 224),
+        ("mobilenet_v3_small", 224),
+        ("shufflenet_v2_x0_5", 224),
+        ("regnet_x_400mf", 224),
+        ("googlenet", 224),
+        ("vgg11", 224),
+        ("vit_b_32", 224),
+        ("swin_t", 224),
+    ],
+)
+def test_torchvision_models_cost_what_torchvision_publishes(design: str, side: int) -> None:
+    """Its tables of pretrained weights state parameters and giga-MACs, measured with another counter."""
+    from torchvision import models
+
+    published = models.get_model_weights(design).IMAGENET1K_V1.meta
+
+    found = cost_of(
+        StudentSpec(family="torchvision", design=design), input_shape=(3, side, side), classes=1000
+    )
+
+    assert found.parameters == published["num_params"]
+    assert found.macs / 1e9 == pytest.approx(published["_ops"], abs=6e-4)
+
+
+def test_resnets_have_the_parameters_that_everyone_knows() -> None:
+    for design, parameters in (("resnet18", 11_689_512), ("resnet50", 25_557_032)):
+        spec = StudentSpec(family="torchvision", design=design)
+        assert cost_of(spec, input_shape=(3, 224, 224), classes=1000).parameters == parameters
