@@ -67,14 +67,23 @@ def comparison(study: StudyFacts, runs: pd.DataFrame) -> pd.DataFrame:
     missing = [column for column in RUN_COLUMNS if column not in runs.columns]
     if missing:
         raise ValueError(f"the frame of runs lacks the columns {', '.join(missing)}")
-    by_seed = {arm.name: accuracy_by_seed(winner_finals(runs, arm)) for arm in study.arms}
-    rows = [_teacher_row(study)]
-    for arm in study.arms:
-        baseline = baseline_arm(study, arm)
-        delta = paired_difference(by_seed[arm.name], by_seed[baseline.name]) if baseline else interval([])
-        rows.append(_arm_row(study, arm, runs, interval(list(by_seed[arm.name].values())), delta))
+    rows = [_teacher_row(study), *(_arm_row(study, arm, runs) for arm in study.arms)]
     table = pd.DataFrame(rows, columns=list(COMPARISON_COLUMNS))
     return table.astype(dict.fromkeys(_WHOLE_NUMBERS, "Int64"))
+
+
+def accuracy(runs: pd.DataFrame, arm: ArmFacts) -> Interval:
+    """Test accuracy of the arm's winner in percent, over the seeds of its finals."""
+    return interval(list(accuracy_by_seed(winner_finals(runs, arm)).values()))
+
+
+def difference(runs: pd.DataFrame, arm: ArmFacts, other: ArmFacts | None) -> Interval:
+    """Test accuracy of one arm's winner less that of another's in percentage points, paired by seed."""
+    if other is None:
+        return interval([])
+    return paired_difference(
+        accuracy_by_seed(winner_finals(runs, arm)), accuracy_by_seed(winner_finals(runs, other))
+    )
 
 
 def baseline_arm(study: StudyFacts, arm: ArmFacts) -> ArmFacts | None:
@@ -171,17 +180,17 @@ def _teacher_row(study: StudyFacts) -> dict[str, object]:
     }
 
 
-def _arm_row(
-    study: StudyFacts, arm: ArmFacts, runs: pd.DataFrame, accuracy: Interval, delta: Interval
-) -> dict[str, object]:
+def _arm_row(study: StudyFacts, arm: ArmFacts, runs: pd.DataFrame) -> dict[str, object]:
+    reached = accuracy(runs, arm)
+    delta = difference(runs, arm, baseline_arm(study, arm))
     states = trial_states(runs, arm)
     row: dict[str, object] = {
         "method": arm.method,
         "student": arm.student,
-        "accuracy_mean": accuracy.mean,
-        "accuracy_low": accuracy.low,
-        "accuracy_high": accuracy.high,
-        "seeds": accuracy.n,
+        "accuracy_mean": reached.mean,
+        "accuracy_low": reached.low,
+        "accuracy_high": reached.high,
+        "seeds": reached.n,
         "delta_bp_mean": delta.mean,
         "delta_bp_low": delta.low,
         "delta_bp_high": delta.high,

@@ -1,0 +1,74 @@
+"""The comparison on a terminal."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from lpstudy.rendering import words
+from lpstudy.tables.statistics import Interval
+from lpstudy.tables.text import one_line
+
+_HEADS = (
+    "method",
+    "student",
+    "test accuracy %",
+    "n",
+    "Δ bp",
+    "params",
+    "smaller",
+    "MACs",
+    "cheaper",
+    "trials",
+)
+_LEFT = 2
+_LONGEST = 20
+
+
+def console_table(comparison: pd.DataFrame) -> str:
+    """The comparison as fixed-width text of at most 110 columns; trials are finished/pruned/failed."""
+    records: list[dict[str, object]] = comparison.astype("object").to_dict("records")  # type: ignore[assignment]
+    rows = [_cells(row) for row in records]
+    widths = [max(map(len, column)) for column in zip(_HEADS, *rows, strict=True)]
+    rule = "  ".join("─" * width for width in widths)
+    lines = [_line(_HEADS, widths), rule, *(_line(row, widths) for row in rows)]
+    return "\n".join(lines)
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    aligned = (
+        cell.ljust(width) if column < _LEFT else cell.rjust(width)
+        for column, (cell, width) in enumerate(zip(cells, widths, strict=True))
+    )
+    return "  ".join(aligned).rstrip()
+
+
+def _cells(row: Mapping[str, object]) -> tuple[str, ...]:
+    states = [words.count(row[f"trials_{state}"]) for state in ("finished", "pruned", "failed")]
+    return (
+        _short(row["method"]),
+        _short(row["student"]),
+        words.accuracy(_interval(row, "accuracy")),
+        words.count(row["seeds"]),
+        words.difference(_interval(row, "delta_bp")),
+        words.count(row["parameters"]),
+        words.ratio(row["compression"]),
+        words.count(row["macs"]),
+        words.ratio(row["speedup"]),
+        words.NOTHING if words.NOTHING in states else "/".join(states),
+    )
+
+
+def _interval(row: Mapping[str, object], name: str) -> Interval:
+    """The interval in three columns; its n tells no more than whether there is a mean and whether bounds."""
+    mean, low, high = (words.real(row[f"{name}_{part}"]) for part in ("mean", "low", "high"))
+    if mean is None:
+        return Interval(np.nan, np.nan, np.nan, 0)
+    if low is None or high is None:
+        return Interval(mean, np.nan, np.nan, 1)
+    return Interval(mean, low, high, 2)
+
+
+def _short(text: object) -> str:
+    line = one_line(str(text))
+    return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 1]}…"

@@ -1,0 +1,147 @@
+"""Writes a study's report: Markdown, tables and figures, each file whole or not at all."""
+
+import io
+import os
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from lpstudy import figures
+from lpstudy.rendering.answer import answer
+from lpstudy.rendering.markdown import Markdown, block, render
+from lpstudy.rendering.sections import (
+    budget_section,
+    comparison_section,
+    diagnostics_section,
+    effort_section,
+    notes,
+    provenance_section,
+    tuned_section,
+    warnings_section,
+)
+from lpstudy.tables import comparison, spreadsheet_safe, trials_table
+from lpstudy.tables.facts import StudyFacts
+
+_FIGURE_NAMES = (
+    "differences",
+    "accuracy_over_macs",
+    "accuracy_over_parameters",
+    "pareto_fronts",
+    "learning_curves",
+    "search_history",
+    "importance",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The files of a report."""
+
+    markdown: Path
+    files: tuple[Path, ...]
+    """All of them, the Markdown first."""
+
+
+def write_report(
+    folder: Path,
+    study: StudyFacts,
+    runs: pd.DataFrame,
+    curves: pd.DataFrame,
+    importances: Mapping[str, Mapping[str, float]],
+    *,
+    links: Callable[[str], str],
+) -> Report:
+    """Writes report.md, comparison.csv, trials.csv and figures/*.png into the folder, over what is there.
+
+    The same frames give the same bytes. No file holds an absolute path or runs as a formula in a spreadsheet.
+
+    Args:
+        folder: Where to write; made if it is not there.
+        study: The study's facts.
+        runs: One row per trial and final.
+        curves: The metrics of each epoch.
+        importances: For each arm's name, each searched hyperparameter's share in [0, 1].
+        links: The web address of a run given its id, or "" where it has none.
+
+    Raises:
+        ValueError: A frame lacks a column.
+        OSError: The folder cannot be written.
+    """
+    table = comparison(study, runs)
+    drawn = {name: figure for name, figure in _draw(study, runs, curves, importances).items() if figure}
+    text = render(
+        "report.md.j2",
+        study=study,
+        answer=answer(study, runs),
+        comparison=comparison_section(study, table, runs),
+        effort=effort_section(study, table, runs, links),
+        notes=notes(study, runs),
+        figures=set(drawn),
+        searched_sizes=any(arm.objectives > 1 for arm in study.arms),
+        budget=budget_section(study),
+        tuned=tuned_section(study, runs),
+        diagnostics=diagnostics_section(study, runs, curves),
+        warnings=warnings_section(study, runs),
+        provenance=provenance_section(study),
+        command=block(study.provenance["command"]) if study.provenance.get("command") else Markdown(""),
+    )
+    markdown = folder / "report.md"
+    (folder / "figures").mkdir(parents=True, exist_ok=True)
+    contents = {_figure_path(folder, name): _png(figure) for name, figure in drawn.items()}
+    contents[folder / "comparison.csv"] = _csv(spreadsheet_safe(table))
+    contents[folder / "trials.csv"] = _csv(trials_table(runs))
+    contents[markdown] = text.encode("utf-8")  # last: it names the others
+    for path, content in contents.items():
+        _write(path, content)
+    for name in _FIGURE_NAMES:
+        if name not in drawn:
+            _figure_path(folder, name).unlink(missing_ok=True)
+    return Report(markdown, (markdown, *(path for path in contents if path != markdown)))
+
+
+def _draw(
+    study: StudyFacts,
+    runs: pd.DataFrame,
+    curves: pd.DataFrame,
+    importances: Mapping[str, Mapping[str, float]],
+) -> dict[str, Figure | None]:
+    return {
+        "differences": figures.difference_to_back_prop(study, runs),
+        "accuracy_over_macs": figures.accuracy_over_cost(study, runs, "macs"),
+        "accuracy_over_parameters": figures.accuracy_over_cost(study, runs, "parameters"),
+        "pareto_fronts": figures.pareto_fronts(study, runs),
+        "learning_curves": figures.learning_curves(study, runs, curves),
+        "search_history": figures.search_history(study, runs),
+        "importance": figures.importances(study, importances),
+    }
+
+
+def _figure_path(folder: Path, name: str) -> Path:
+    return folder / "figures" / f"{name}.png"
+
+
+def _png(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", metadata={"Software": None})  # no version: equal data, equal bytes
+    return buffer.getvalue()
+
+
+def _csv(frame: pd.DataFrame) -> bytes:
+    return frame.to_csv(index=False, lineterminator="\n", float_format="%.10g").encode("utf-8")
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Writes a file so that a reader sees the old one or the new one, whatever happens meanwhile."""
+    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
+    try:
+        with part.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)

@@ -1,0 +1,205 @@
+"""The parts of the report, as Markdown."""
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pandas as pd
+
+from lpstudy.rendering import words
+from lpstudy.rendering.markdown import Markdown, bold, code, escape, join, link, table
+from lpstudy.tables.comparison import (
+    accuracy,
+    baseline_arm,
+    difference,
+    mapping,
+    teacher_share,
+    trial_states,
+    winner,
+    winner_finals,
+)
+from lpstudy.tables.diagnostics import diagnostics
+from lpstudy.tables.facts import ArmFacts, StudyFacts
+from lpstudy.tables.statistics import interval
+from lpstudy.tables.trials import warning_counts
+
+_MOST_WARNINGS = 25
+_SHORT_ID = 8
+
+
+def comparison_section(study: StudyFacts, comparison: pd.DataFrame, runs: pd.DataFrame) -> Markdown:
+    """What was reached, and the size it was reached with; the highest mean of each student is bold."""
+    means = {arm.name: accuracy(runs, arm).mean for arm in study.arms}
+    heads = (
+        "method", "student", "test accuracy % (n)", "Δ `bp`, points", "parameters", "compression", "MACs",
+        "FLOPs", "speed-up",
+    )  # fmt: skip
+    rows = []
+    for arm, row in _arms_and_rows(study, comparison):
+        if arm is None:
+            reached = study.teacher.test_accuracy
+            own = interval([] if reached is None else [reached])
+            delta, best = interval([]), False
+        else:
+            own, delta = accuracy(runs, arm), difference(runs, arm, baseline_arm(study, arm))
+            rivals = [means[other.name] for other in study.arms if other.student == arm.student]
+            best = own.n > 0 and own.mean == max(mean for mean in rivals if math.isfinite(mean))
+        shown = f"{words.accuracy(own)} ({own.n})" if own.n else words.NOTHING
+        rows.append(
+            (
+                *_names(arm, row),
+                bold(shown) if best else shown,
+                bold(words.difference(delta)) if delta.excludes_zero else words.difference(delta),
+                words.count(row["parameters"]),
+                words.ratio(row["compression"]),
+                words.count(row["macs"]),
+                words.count(row["flops"]),
+                words.ratio(row["speedup"]),
+            )
+        )
+    return table([Markdown(head) for head in heads], rows, left=2)
+
+
+def effort_section(
+    study: StudyFacts, comparison: pd.DataFrame, runs: pd.DataFrame, links: Callable[[str], str]
+) -> Markdown:
+    """What it took: parameters used in training alone, training cost, trials, and where the runs are."""
+    heads = (
+        "method", "student", "auxiliary parameters", "training MACs", "teacher's share", "finished", "pruned",
+        "failed", "MLflow run",
+    )  # fmt: skip
+    rows = []
+    for arm, row in _arms_and_rows(study, comparison):
+        share = math.nan if arm is None else teacher_share(runs, arm)
+        run = str(row["mlflow_run_id"])
+        rows.append(
+            (
+                *_names(arm, row),
+                words.count(row["auxiliary_parameters"]),
+                words.count(row["training_macs"]),
+                f"{100 * share:.0f} %" if math.isfinite(share) else words.NOTHING,
+                *(words.count(row[f"trials_{state}"]) for state in ("finished", "pruned", "failed")),
+                link(run[:_SHORT_ID], links(run)) if run else words.NOTHING,
+            )
+        )
+    return table(heads, rows, left=2)
+
+
+def _arms_and_rows(
+    study: StudyFacts, comparison: pd.DataFrame
+) -> Iterator[tuple[ArmFacts | None, "pd.Series[Any]"]]:
+    """The comparison's rows with their arms; the teacher's has none."""
+    for arm, (_, row) in zip((None, *study.arms), comparison.iterrows(), strict=True):
+        yield arm, row
+
+
+def _names(arm: ArmFacts | None, row: "pd.Series[Any]") -> tuple[Markdown, Markdown]:
+    return (Markdown("teacher") if arm is None else code(arm.method)), code(row["student"])
+
+
+def notes(study: StudyFacts, runs: pd.DataFrame) -> list[Markdown]:
+    """What a reader must know beside the table: what is missing from it and what it does not say."""
+    lost: dict[str, list[str]] = {}
+    for arm in study.arms:
+        finals = winner_finals(runs, arm)
+        for state, count in finals[~finals["state"].eq("finished")]["state"].value_counts().items():
+            lost.setdefault(str(state), []).append(f"{count} of {arm_words(arm)}")
+    counts = {arm.name: trial_states(runs, arm).get("infeasible", 0) for arm in study.arms}
+    refused = [f"{counts[arm.name]} of {arm_words(arm)}" for arm in study.arms if counts[arm.name]]
+    if len(refused) > 1 and len(set(counts.values())) == 1:
+        refused = [f"{counts[study.arms[0].name]} in each arm"]
+    found = [
+        Markdown(f"Finals left out because they are {escape(state)}: {', '.join(named)}.")
+        for state, named in lost.items()
+    ]
+    if refused:
+        found.append(
+            Markdown(
+                f"Designs beyond the study's constraints, not trained and not counted: {', '.join(refused)}."
+            )
+        )
+    return found
+
+
+def budget_section(study: StudyFacts) -> Markdown:
+    """Every arm's budget on one line."""
+    return join((Markdown(f"{escape(name)} {escape(amount)}") for name, amount in study.budget.items()), ", ")
+
+
+def tuned_section(study: StudyFacts, runs: pd.DataFrame) -> list[tuple[Markdown, Markdown, Markdown]]:
+    """For each method its heading, the table of ranges and best values, and what was fixed."""
+    parts = []
+    for method in dict.fromkeys(arm.method for arm in study.arms):
+        arms = [arm for arm in study.arms if arm.method == method]
+        names = list(dict.fromkeys(name for arm in arms for name in arm.ranges))
+        best = [_best_values(runs, arm) for arm in arms]
+        rows = [
+            (
+                code(name),
+                join(dict.fromkeys(arm.ranges[name] for arm in arms if name in arm.ranges), "; "),
+                *(words.value(values[name]) if name in values else words.NOTHING for values in best),
+            )
+            for name in names
+        ]
+        heads = ["hyperparameter", "searched", *(Markdown(f"best, {code(arm.student)}") for arm in arms)]
+        shown = table(heads, rows, left=2) if rows else Markdown("Nothing was searched.")
+        fixed = {name: text for arm in arms for name, text in arm.fixed.items()}
+        settings = join((Markdown(f"{code(name)} {escape(text)}") for name, text in fixed.items()), ", ")
+        parts.append((code(method), shown, settings))
+    return parts
+
+
+def _best_values(runs: pd.DataFrame, arm: ArmFacts) -> dict[str, object]:
+    run = winner(runs, arm)
+    return {} if run is None else dict(mapping(run["hyperparameters"])) | dict(mapping(run["searched"]))
+
+
+def diagnostics_section(study: StudyFacts, runs: pd.DataFrame, curves: pd.DataFrame) -> Markdown | None:
+    """The table of the neighbourhood graph's diagnostics; None where none were logged."""
+    frame = diagnostics(study, runs, curves)
+    if frame.empty:
+        return None
+    arms = {arm.name: arm for arm in study.arms}
+    metrics = list(frame.columns[1:])
+    rows = [
+        (arm_words(arms[str(row["arm"])]), *(_short(row[metric]) for metric in metrics))
+        for _, row in frame.iterrows()
+    ]
+    return table(["arm", *(metric.replace("_", " ") for metric in metrics)], rows)
+
+
+def warnings_section(study: StudyFacts, runs: pd.DataFrame) -> Markdown:
+    """The distinct warnings of each arm and how many runs gave them."""
+    counts = warning_counts(runs)
+    if counts.empty:
+        return Markdown("None.")
+    arms = {arm.name: arm for arm in study.arms}
+    rows = [
+        (arm_words(arms[name]) if name in arms else code(name), text, number)
+        for name, text, number in counts.head(_MOST_WARNINGS).itertuples(index=False)
+    ]
+    heads = ["arm", "warning", "runs"]
+    shown = table(heads, rows, left=2)
+    more = len(counts) - _MOST_WARNINGS
+    return Markdown(f"{shown}\n\n{more} more in [trials.csv](trials.csv).") if more > 0 else shown
+
+
+def provenance_section(study: StudyFacts) -> Markdown:
+    """Where the numbers come from; the command stands apart."""
+    teacher = study.teacher
+    seed = "" if teacher.seed is None else f", seed {teacher.seed}"
+    rows: list[tuple[object, object]] = [
+        (name, text) for name, text in study.provenance.items() if name != "command"
+    ]
+    rows.append(("teacher", Markdown(f"{code(teacher.label)}{seed}, weights {code(teacher.weights_hash)}")))
+    return table(["", ""], rows, left=2)
+
+
+def arm_words(arm: ArmFacts) -> Markdown:
+    """An arm by its method and student."""
+    return Markdown(f"{code(arm.method)} on {code(arm.student)}")
+
+
+def _short(value: object) -> str:
+    number = words.real(value)
+    return words.NOTHING if number is None else f"{number:.3g}"

@@ -1,0 +1,61 @@
+"""Numbers as a reader wants them; `NOTHING` where there is none."""
+
+import math
+
+from lpstudy.figures.style import count_words, signed
+from lpstudy.tables.statistics import Interval
+
+NOTHING = "–"
+
+
+def count(value: object) -> str:
+    """249.6 K, 30.15 M: a count of at most four figures."""
+    number = real(value)
+    return NOTHING if number is None else count_words(number)
+
+
+def ratio(value: object) -> str:
+    """36.2×."""
+    number = real(value)
+    if number is None:
+        return NOTHING
+    return f"{number:.1f}×" if number < 99.95 else f"{number:.0f}×"
+
+
+def accuracy(value: Interval) -> str:
+    """88.42 ± 0.26: mean and half the 95 % interval, in percent."""
+    if value.n == 0:
+        return NOTHING
+    return f"{value.mean:.2f}" + (f" ± {value.half_width:.2f}" if value.n > 1 else "")
+
+
+def difference(value: Interval) -> str:
+    """+0.55 ± 0.17, in percentage points."""
+    if value.n == 0:
+        return NOTHING
+    return signed(value.mean) + (f" ± {value.half_width:.2f}" if value.n > 1 else "")
+
+
+def value(cell: object) -> str:
+    """A hyperparameter: numbers with three significant figures, whole ones as they are."""
+    if isinstance(cell, float) and math.isfinite(cell):
+        return f"{cell:.3g}"
+    return str(cell)
+
+
+def seeds(n: int) -> str:
+    """5 seeds."""
+    return "1 seed" if n == 1 else f"{n} seeds"
+
+
+def listing(pieces: list[str]) -> str:
+    """a, b and c."""
+    return " and ".join([", ".join(pieces[:-1]), pieces[-1]]) if len(pieces) > 1 else "".join(pieces)
+
+
+def real(value: object) -> float | None:
+    """The finite number in a cell; None where there is none."""
+    if isinstance(value, int | float) and math.isfinite(value):
+        return float(value)
+    item = getattr(value, "item", None)  # a NumPy scalar
+    return real(item()) if callable(item) else None
