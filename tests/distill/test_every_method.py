@@ -1,0 +1,330 @@
+"""What holds for every method; a new one is tested by being added to CASES."""
+
+import math
+from collections.abc import Callable
+from typing import Any, get_args
+
+import pytest
+import torch
+from pydantic import BaseModel, TypeAdapter, ValidationError
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from lpstudy.distill import METHODS, Loss, Method, Needs, Step
+from lpstudy.distill.bp import BP
+from lpstudy.distill.fitnet import FitNet
+from lpstudy.distill.kd import KD
+from lpstudy.distill.lp import LP
+from lpstudy.distill.lp_kd import LPKD
+from lpstudy.distill.method import Distillation
+from lpstudy.outputs import Network, Outputs
+
+CASES: dict[str, Distillation] = {
+    "bp": BP(),
+    "kd": KD(),
+    "fitnet two_stage": FitNet(),
+    "fitnet joint": FitNet(mode="joint"),
+    "fitnet named maps": FitNet(mode="joint", hint="conv1", guided="conv3"),
+    "lp": LP(),
+    "lp normalised": LP(normalize=True),
+    "lp of maps": LP(layer="conv2", teacher_layer="conv1"),
+    "lp_kd": LPKD(),
+}
+PROGRESS = (0.0, 0.2, 0.6, 0.99)
+ANY: TypeAdapter[Distillation] = TypeAdapter(Method)
+NUMBERS = [
+    pytest.param(name, key, id=f"{name}.{key}")
+    for name, model in METHODS.items()
+    for key, field in model.model_fields.items()
+    if field.annotation in (int, float)
+]
+
+Images = Callable[[int], Tensor]
+StepAt = Callable[[float], Step]
+
+
+@pytest.fixture(params=list(CASES))
+def method(request: pytest.FixtureRequest) -> Distillation:
+    return CASES[request.param]
+
+
+def outputs(
+    method: Distillation, student: Network, teacher: Network, images: Tensor
+) -> tuple[Outputs, Outputs]:
+    needs = method.teacher_needs(teacher)
+    return student(images, method.student_maps(student)), teacher(images, needs.maps)
+
+
+def auxiliary(method: Distillation, student: Network, teacher: Network, images: Tensor) -> nn.Module | None:
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(0)
+        return method.auxiliary(*outputs(method, student, teacher, images))
+
+
+def bounds(name: str, key: str) -> dict[str, float]:
+    schema = METHODS[name].model_json_schema()["properties"][key]
+    return {rule: schema[rule] for rule in schema if "inimum" in rule or "aximum" in rule}
+
+
+def test_every_method_of_the_union_is_listed_by_its_name_and_has_a_case() -> None:
+    union = get_args(get_args(Method)[0])
+    assert {model: model.model_fields["method"].default for model in union} == {
+        model: name for name, model in METHODS.items()
+    }
+    assert {type(case) for case in CASES.values()} == set(union)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_is_made_from_its_name_alone_and_survives_json(name: str) -> None:
+    made = ANY.validate_python({"method": name})
+    assert type(made) is METHODS[name]
+    assert ANY.validate_json(ANY.dump_json(made)) == made
+    assert hash(made) == hash(METHODS[name]())
+
+
+def test_an_unknown_method_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(ValidationError, match=r"'bp', 'kd', 'fitnet', 'lp', 'lp_kd'"):
+        ANY.validate_python({"method": "mystery"})
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_an_unknown_hyperparameter_is_refused(name: str) -> None:
+    with pytest.raises(ValidationError, match="momentun"):
+        METHODS[name].model_validate({"momentun": 0.9})
+
+
+@pytest.mark.parametrize(("name", "key"), NUMBERS)
+def test_a_number_out_of_its_range_is_refused_with_the_rule_and_the_value(name: str, key: str) -> None:
+    rules = bounds(name, key)
+    assert len(rules) == 2, f"{key} must have a lower and an upper bound but has {rules}"
+    for rule, bound in rules.items():
+        whole = METHODS[name].model_fields[key].annotation is int
+        beyond = 1 if whole else 1e-3 * (abs(bound) or 1)
+        value = bound if rule.startswith("exclusive") else bound + (beyond if "aximum" in rule else -beyond)
+        with pytest.raises(ValidationError) as caught:
+            METHODS[name].model_validate({key: value})
+        (error,) = caught.value.errors()
+        assert error["loc"] == (key,)
+        assert float(error["msg"].split()[-1]) == bound
+        assert error["input"] == value
+        assert "\n" not in error["msg"]
+
+
+@pytest.mark.parametrize(("name", "key"), NUMBERS)
+def test_both_ends_of_a_range_are_taken(name: str, key: str) -> None:
+    for rule, bound in bounds(name, key).items():
+        inward = 0 if not rule.startswith("exclusive") else 1e-6 * (1 if "inimum" in rule else -1)
+        assert getattr(METHODS[name].model_validate({key: bound + inward}), key) == bound + inward
+
+
+@pytest.mark.parametrize(("name", "key"), NUMBERS)
+@pytest.mark.parametrize("value", [math.nan, math.inf, "1", True, None])
+def test_what_is_no_number_is_refused(name: str, key: str, value: object) -> None:
+    with pytest.raises(ValidationError):
+        METHODS[name].model_validate({key: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "value"),
+    [
+        ("kd", "weight", -0.1),
+        ("kd", "temperature", 0),
+        ("fitnet", "hint_fraction", 1),
+        ("fitnet", "hint_weight", 0),
+        ("fitnet", "kd_weight_end", -1),
+        ("fitnet", "mode", "three_stage"),
+        ("fitnet", "hint", ""),
+        ("lp", "gamma", -1e-9),
+        ("lp", "n_neighbors", 0),
+        ("lp", "n_neighbors", 2.5),
+        ("lp", "bandwidth", 0),
+        ("lp", "ramp", 1.1),
+        ("lp", "layer", ""),
+        ("lp_kd", "gamma", -1),
+        ("lp_kd", "temperature", -4),
+    ],
+)
+def test_these_values_are_refused(name: str, key: str, value: object) -> None:
+    with pytest.raises(ValidationError, match=key):
+        METHODS[name].model_validate({key: value})
+
+
+def test_a_method_cannot_be_changed(method: Distillation) -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        method.method = "other"  # type: ignore[attr-defined] # refused is what is tested
+
+
+@pytest.mark.parametrize("samples", [1, 2, 3, 5, 12])
+@pytest.mark.parametrize("progress", PROGRESS)
+def test_loss_is_finite_and_its_gradient_reaches_the_student_but_never_the_teacher(
+    method: Distillation,
+    student: Network,
+    teacher: Network,
+    images: Images,
+    labels: Images,
+    step_at: StepAt,
+    samples: int,
+    progress: float,
+) -> None:
+    extra = auxiliary(method, student, teacher, images(2))
+    mine, theirs = outputs(method, student, teacher, images(samples))
+    loss = method.loss(mine, theirs, labels(samples), step_at(progress), extra)
+    assert loss.total.shape == ()
+    assert loss.total.isfinite()
+    assert loss.parts
+    assert loss.parts.keys() <= {"ce", "kd", "hint", "lp"}
+    assert all(
+        part.isfinite() and part.shape == () and not part.requires_grad for part in loss.parts.values()
+    )
+    loss.total.backward()
+    first = student.get_parameter("conv1.weight").grad
+    assert first is not None
+    assert first.isfinite().all()
+    assert first.abs().sum() > 0
+    assert all(parameter.grad is None for parameter in teacher.parameters())
+
+
+def test_reads_nothing_of_the_teacher_but_what_it_names(
+    method: Distillation, student: Network, teacher: Network, images: Images, labels: Images, step_at: StepAt
+) -> None:
+    needs = method.teacher_needs(teacher)
+    extra = auxiliary(method, student, teacher, images(2))
+    mine, full = outputs(method, student, teacher, images(8))
+    void = torch.full((8, 1), math.nan)
+    theirs = Outputs(
+        full.logits if needs.logits else void, full.embedding if needs.embedding else void, full.maps
+    )
+    for progress in PROGRESS:
+        given = None if needs == Needs() else theirs
+        assert method.loss(mine, given, labels(8), step_at(progress), extra).total.isfinite()
+
+
+def test_says_so_where_the_teacher_it_needs_is_missing(
+    method: Distillation, student: Network, teacher: Network, images: Images, labels: Images, step_at: StepAt
+) -> None:
+    if method.teacher_needs(teacher) == Needs():
+        return
+    extra = auxiliary(method, student, teacher, images(2))
+    mine, _ = outputs(method, student, teacher, images(4))
+    with pytest.raises(ValueError, match=r"\A[a-z_]+ needs the teacher's outputs but got none\Z"):
+        method.loss(mine, None, labels(4), step_at(0.5), extra)
+
+
+@pytest.mark.parametrize("progress", PROGRESS)
+def test_under_bf16_autocast_the_loss_stays_in_float32_and_close(
+    method: Distillation,
+    student: Network,
+    teacher: Network,
+    images: Images,
+    labels: Images,
+    step_at: StepAt,
+    progress: float,
+) -> None:
+    extra = auxiliary(method, student, teacher, images(2))
+
+    def measured() -> Loss:
+        mine, theirs = outputs(method, student, teacher, images(24))
+        return method.loss(mine, theirs, labels(24), step_at(progress), extra)
+
+    exact = measured()
+    with torch.autocast("cpu", torch.bfloat16):
+        half = measured()
+    assert half.total.dtype == torch.float32
+    assert half.parts.keys() == exact.parts.keys()
+    for name, part in exact.parts.items():
+        torch.testing.assert_close(half.parts[name], part, rtol=0.1, atol=1e-2)
+    half.total.backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in student.parameters())
+
+
+def test_float64_stays_float64(
+    method: Distillation, student: Network, teacher: Network, images: Images, labels: Images, step_at: StepAt
+) -> None:
+    extra = auxiliary(method, student.double(), teacher.double(), images(2).double())
+    mine, theirs = outputs(method, student, teacher, images(6).double())
+    extra = extra.double() if extra is not None else None
+    assert method.loss(mine, theirs, labels(6), step_at(0.5), extra).total.dtype == torch.float64
+
+
+def test_nothing_in_a_step_waits_for_a_value(
+    method: Distillation, student: Network, teacher: Network, images: Images, labels: Images, step_at: StepAt
+) -> None:
+    # Fake tensors have no values: `.item()` or a branch on one raises.
+    extra = auxiliary(method, student, teacher, images(2))
+    with FakeTensorMode(allow_non_fake_inputs=True) as fake:
+        batch, targets = fake.from_tensor(images(6)), fake.from_tensor(labels(6))
+        for progress in PROGRESS:
+            mine, theirs = outputs(method, student, teacher, batch)
+            method.loss(mine, theirs, targets, step_at(progress), extra).total.backward()
+
+
+def test_leaves_the_global_random_generator_alone(
+    method: Distillation, student: Network, teacher: Network, images: Images, labels: Images, step_at: StepAt
+) -> None:
+    extra = auxiliary(method, student, teacher, images(2))
+    before = torch.get_rng_state()
+    mine, theirs = outputs(method, student, teacher, images(6))
+    method.loss(mine, theirs, labels(6), step_at(0.5), extra)
+    method.start(mine, theirs, labels(6), step_at(0.5))
+    method.diagnose(mine.detach(), theirs, labels(6), 3)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_training_lowers_the_loss(
+    method: Distillation, student: Network, teacher: Network, images: Images, labels: Images, step_at: StepAt
+) -> None:
+    extra = auxiliary(method, student, teacher, images(2))
+    trained = [*student.parameters(), *(extra.parameters() if extra is not None else ())]
+    optimizer = torch.optim.Adam(trained, lr=1e-2)
+    totals = []
+    for _ in range(25):
+        mine, theirs = outputs(method, student, teacher, images(24))
+        total = method.loss(mine, theirs, labels(24), step_at(0.0), extra).total
+        optimizer.zero_grad()
+        total.backward()
+        optimizer.step()
+        totals.append(float(total.detach()))
+    assert totals[-1] < 0.95 * totals[0]
+
+
+@pytest.mark.parametrize("samples", [1, 2, 7, 24])
+@pytest.mark.parametrize("factor", [0.0, 1.0, 1e4, math.nan])
+def test_metrics_are_finite_numbers_and_warnings_single_lines_that_do_not_vary(
+    method: Distillation,
+    student: Network,
+    teacher: Network,
+    images: Images,
+    labels: Images,
+    step_at: StepAt,
+    samples: int,
+    factor: float,
+) -> None:
+    mine, theirs = outputs(method, student, teacher, images(samples))
+    maps = {name: value * factor for name, value in mine.maps.items()}
+    scaled = Outputs(mine.logits, mine.embedding * factor, maps)
+    metrics = method.start(mine, theirs, labels(samples), step_at(0.0))
+    with torch.no_grad():
+        metrics |= method.diagnose(scaled, theirs, labels(samples), 3)
+    assert all(type(value) is float and math.isfinite(value) for value in metrics.values())
+    found = method.warnings(metrics, batch_size=samples, classes=3)
+    assert all(line.strip() == line and "\n" not in line for line in found)
+    moved = {name: value * 1.0001 for name, value in metrics.items()}
+    assert method.warnings(moved, batch_size=samples, classes=3) == found
+    assert method.warnings({}, batch_size=10**6, classes=3) == ()
+
+
+def test_the_graph_is_kept_for_the_step_after_the_start(
+    method: Distillation, student: Network, teacher: Network, images: Images, labels: Images, step_at: StepAt
+) -> None:
+    extra = auxiliary(method, student, teacher, images(2))
+    mine, theirs = outputs(method, student, teacher, images(6))
+    method.start(mine, theirs, labels(6), step_at(0.0))
+    assert all(parameter.grad is None for parameter in student.parameters())
+    method.loss(mine, theirs, labels(6), step_at(0.0), extra).total.backward()
+
+
+def test_has_a_docstring_of_its_own_and_no_hyperparameter_without_a_default(method: Distillation) -> None:
+    assert type(method).__doc__ != Distillation.__doc__
+    assert issubclass(type(method), BaseModel)
+    fields: dict[str, Any] = dict(type(method).model_fields)
+    assert not [name for name, field in fields.items() if field.is_required()]
