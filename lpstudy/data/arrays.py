@@ -142,6 +142,8 @@ def _content(entry: Path) -> str:
 def _written(folder: Path, arrays: Arrays) -> str:
     """Write an entry under a temporary name, then rename it to its content."""
     (folder / "arrays").mkdir(exist_ok=True)
+    for left in (folder / "arrays").glob(".writing-*"):  # by a process that was killed, as the lock is ours
+        shutil.rmtree(left)
     temporary = Path(tempfile.mkdtemp(prefix=".writing-", dir=folder / "arrays"))
     try:
         values: tuple[npt.NDArray[np.uint8] | npt.NDArray[np.int64], ...] = (
@@ -170,10 +172,12 @@ def _written(folder: Path, arrays: Arrays) -> str:
 def pixel_sums(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
     """Sums of the pixels and of their squares, exact; int64, shape (n, channels, 2)."""
     sums = np.empty((*images.shape[:2], 2), dtype=np.int64)
-    for start in range(0, len(images), 1024):
-        chunk = images[start : start + 1024].reshape(-1, images.shape[1], images[0, 0].size).astype(np.uint32)
-        sums[start : start + 1024, :, 0] = chunk.sum(axis=2)
-        sums[start : start + 1024, :, 1] = np.square(chunk).sum(axis=2)
+    pixels = images.reshape(*images.shape[:2], -1)
+    step = max(1, 2**22 // pixels[0].size)  # 16 MiB at a time
+    for start in range(0, len(images), step):
+        chunk = pixels[start : start + step].astype(np.uint32)
+        sums[start : start + step, :, 0] = chunk.sum(axis=2)
+        sums[start : start + step, :, 1] = np.square(chunk).sum(axis=2)
     return sums
 
 

@@ -5,10 +5,11 @@ that any process can make the same view again: teacher and student, two trials o
 teacher bank that was filled last week.
 """
 
+import functools
 import math
 
 import torch
-import torch.nn.functional as functional
+import torch.nn.functional
 from torch import Tensor
 
 GOLDEN_GAMMA = 0x9E3779B97F4A7C15 - 2**64
@@ -94,6 +95,7 @@ def placement(
     return crop // side, crop % side, position >= side * side
 
 
+@functools.cache
 def _stride(count: int) -> int:
     """The number coprime with count that lies nearest to its golden section (1 where count is 1)."""
     coprime = [stride for stride in range(1, count + 1) if math.gcd(stride, count) == 1]
@@ -114,7 +116,7 @@ def augment(images: Tensor, dy: Tensor, dx: Tensor, flipped: Tensor, pad: int) -
         The type and shape of `images`.
     """
     samples, channels, height, width = images.shape
-    padded = functional.pad(images, (pad, pad, pad, pad))
+    padded = torch.nn.functional.pad(images, (pad, pad, pad, pad))
     y = torch.arange(height, device=images.device)
     x = torch.arange(width, device=images.device)
     rows = dy[:, None] + y

@@ -1,0 +1,240 @@
+"""What every data set must do, whatever its kind: a new one is tested by being added to MAKERS."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from lpstudy.data import Data, DataSpec, load
+from lpstudy.data.augment import placement
+from lpstudy.data.split import Split
+from lpstudy.outputs import Batch
+
+CPU = torch.device("cpu")
+
+
+def with_(spec: DataSpec, **changes: object) -> DataSpec:
+    return DataSpec.model_validate({**dict(spec), **changes})
+
+
+def bytes_of(images: Tensor, data: Data) -> Tensor:
+    """The pixels that normalised images were made of."""
+    mean, std = (torch.tensor(value).view(-1, 1, 1) for value in (data.mean, data.std))
+    return ((images * std + mean) * 255).round().to(torch.uint8)
+
+
+def whole(split: Split) -> Batch:
+    (batch,) = split.batches(batch_size=len(split), device=CPU)
+    return batch
+
+
+def one_epoch(split: Split, batch_size: int = 8, seed: int = 1, epoch: int = 1) -> list[Batch]:
+    return list(split.epoch(batch_size=batch_size, seed=seed, epoch=epoch, device=CPU))
+
+
+def same(one: Iterable[Batch], other: Iterable[Batch]) -> bool:
+    return all(
+        torch.equal(a.images, b.images)
+        and torch.equal(a.labels, b.labels)
+        and torch.equal(a.samples, b.samples)
+        and torch.equal(a.views, b.views)
+        for a, b in zip(one, other, strict=True)
+    )
+
+
+def test_gives_the_test_images_as_they_were_written(made):
+    data = load(made.spec)
+    batch = whole(data.test)
+    assert torch.equal(bytes_of(batch.images, data), torch.from_numpy(made.test_images))
+    assert batch.labels.tolist() == made.test_labels.tolist() == data.test.labels.tolist()
+    assert batch.samples.tolist() == list(range(len(made.test_labels)))
+    assert not batch.views.any()
+
+
+def test_training_and_validation_part_make_up_the_training_set(made):
+    data = load(made.spec)
+    parts = [whole(part) for part in (data.train, data.validation)]
+    found = [
+        (image.numpy().tobytes(), label)
+        for batch in parts
+        for image, label in zip(bytes_of(batch.images, data), batch.labels.tolist(), strict=True)
+    ]
+    written = zip((image.tobytes() for image in made.train_images), made.train_labels.tolist(), strict=True)
+    assert sorted(found) == sorted(written)
+
+
+def test_every_class_gives_its_fraction_to_validation(made):
+    data = load(with_(made.spec, validation_fraction=0.4))
+    counts = np.bincount(made.train_labels)
+    assert np.bincount(data.validation.labels).tolist() == np.rint(counts * 0.4).astype(int).tolist()
+
+
+def test_describes_itself(made):
+    data = load(with_(made.spec, pad=2, flip=True))
+    assert data.input_shape == made.train_images.shape[1:]
+    assert data.class_names == made.class_names
+    assert data.classes == len(made.class_names)
+    assert data.augmentations == 5 * 5 * 2
+    assert (len(data.mean), len(data.std)) == (data.input_shape[0],) * 2
+
+
+def test_training_batches_are_normalised(made):
+    data = load(made.spec)
+    images = whole(data.train).images
+    assert images.dtype == torch.float32
+    if made.spec.kind == "imagenet":
+        assert data.mean == (0.485, 0.456, 0.406)
+        return
+    spread, mean = torch.std_mean(images, dim=(0, 2, 3), correction=0)
+    torch.testing.assert_close(mean, torch.zeros_like(mean), atol=1e-4, rtol=0)
+    torch.testing.assert_close(spread, torch.ones_like(spread), atol=1e-4, rtol=0)
+
+
+def test_an_epoch_shows_every_sample_once(made):
+    split = load(made.spec).train
+    batches = list(split.epoch(batch_size=8, seed=1, epoch=1, device=CPU, drop_last=False))
+    samples = torch.cat([batch.samples for batch in batches])
+    assert sorted(samples.tolist()) == list(range(len(split)))
+    assert samples.tolist() != sorted(samples.tolist())
+    assert torch.equal(torch.cat([batch.labels for batch in batches]), split.labels[samples])
+
+
+def test_drops_a_short_last_batch(made):
+    split = load(made.spec).train
+    assert [len(batch.labels) for batch in one_epoch(split)] == [8] * (len(split) // 8)
+
+
+def test_an_epoch_is_never_empty(made):
+    split = load(made.spec).train
+    (batch,) = one_epoch(split, batch_size=len(split) + 1)
+    assert len(batch.labels) == len(split)
+
+
+def test_keeps_the_last_batch_in_order(made):
+    split = load(made.spec).test
+    sizes = [len(batch.labels) for batch in split.batches(batch_size=8, device=CPU)]
+    assert sizes == [8] * (len(split) // 8) + [len(split) % 8] * (len(split) % 8 > 0)
+
+
+def test_seed_and_epoch_determine_batches_and_views(made):
+    spec = with_(made.spec, pad=2, flip=True)
+    first = one_epoch(load(spec).train)
+    assert same(first, one_epoch(load(spec).train))
+    for other in (one_epoch(load(spec).train, seed=2), one_epoch(load(spec).train, epoch=2)):
+        assert not torch.equal(first[0].samples, other[0].samples)
+    views = [{batch.samples[i].item(): batch.views[i].item() for batch in first for i in range(8)}]
+    views += [
+        {batch.samples[i].item(): batch.views[i].item() for batch in batches for i in range(8)}
+        for batches in (one_epoch(load(spec).train, seed=2), one_epoch(load(spec).train, epoch=2))
+    ]
+    assert views[0] != views[1]
+    assert views[0] != views[2]
+
+
+def test_a_view_is_a_crop_of_the_padded_image_and_perhaps_its_mirror_image(made):
+    data = load(with_(made.spec, pad=3, flip=True, split_seed=5))
+    originals = bytes_of(whole(data.train).images, data).numpy()
+    (batch, *_) = one_epoch(data.train)
+    _, height, width = data.input_shape
+    found = bytes_of(batch.images, data).numpy()
+    for image, sample, view in zip(found, batch.samples, batch.views, strict=True):
+        dy, dx, flipped = (
+            value.item() for value in placement(sample[None], view[None], pad=3, flip=True, seed=5)
+        )
+        padded = np.pad(originals[sample], ((0, 0), (3, 3), (3, 3)))
+        crop = padded[:, dy : dy + height, dx : dx + width]
+        assert np.array_equal(image, crop[:, :, ::-1] if flipped else crop)
+
+
+def test_without_pad_and_flip_nothing_is_augmented(made):
+    data = load(made.spec)
+    (batch, *_) = one_epoch(data.train)
+    assert torch.equal(batch.images, whole(data.train).images[batch.samples])
+    assert not batch.views.any()
+
+
+def test_workers_share_the_batch_of_one_worker(made):
+    split = load(with_(made.spec, pad=1)).train
+    alone = one_epoch(split)
+    shares = [
+        list(split.epoch(batch_size=8, seed=1, epoch=1, device=CPU, rank=rank, workers=2))
+        for rank in range(2)
+    ]
+    for batch, *parts in zip(alone, *shares, strict=True):
+        assert [len(part.labels) for part in parts] == [4, 4]
+        for name in ("images", "labels", "samples", "views"):
+            joined = torch.cat([getattr(part, name) for part in parts])
+            assert torch.equal(joined, getattr(batch, name))
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "rank", "workers", "message"),
+    [
+        (9, 0, 2, "batch_size must be divisible by the 2 workers but got 9"),
+        (0, 0, 1, "batch_size must be at least 1 but got 0"),
+        (8, 2, 2, r"rank must lie in \[0, 2\)"),
+        (11 * 10_007, 0, 11, "11 workers cannot share a last batch"),
+    ],
+)
+def test_refuses_batches_that_cannot_be_shared(made, batch_size, rank, workers, message):
+    split = load(made.spec).train
+    with pytest.raises(ValueError, match=message):
+        split.epoch(batch_size=batch_size, seed=1, epoch=1, device=CPU, rank=rank, workers=workers)
+
+
+def test_leaves_the_global_generators_alone(made):
+    torch_state, numpy_state = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002 (looked at)
+    data = load(with_(made.spec, pad=1, flip=True, labels_per_class=2))
+    one_epoch(data.train)
+    whole(data.test)
+    assert torch.equal(torch.get_rng_state(), torch_state)
+    assert np.array_equal(np.random.get_state()[1], numpy_state)  # noqa: NPY002 (looked at)
+
+
+def test_few_labels_are_as_many_of_each_class_and_leave_the_rest_alone(made):
+    everything, few = load(made.spec), load(with_(made.spec, labels_per_class=3))
+    assert np.bincount(few.train.labels).tolist() == [3] * few.classes
+    assert few.validation.labels.tolist() == everything.validation.labels.tolist()
+    assert len(few.test) == len(everything.test)
+
+
+def test_more_labels_than_there_are_is_an_error(made):
+    with pytest.raises(ValueError, match="labels_per_class is 999, but class") as caught:
+        load(with_(made.spec, labels_per_class=999))
+    assert "\n" not in str(caught.value)
+
+
+def test_the_fingerprint_changes_with_what_changes_pixels_labels_or_the_split(made):
+    changes = [
+        {},
+        {"split_seed": 1},
+        {"validation_fraction": 0.4},
+        {"labels_per_class": 2},
+        {"labels_per_class": 3},
+        {"pad": 1},
+        {"flip": True},
+    ]
+    fingerprints = [load(with_(made.spec, **change)).fingerprint for change in changes]
+    assert len(set(fingerprints)) == len(changes)
+    assert all(len(bytes.fromhex(value)) == 32 for value in fingerprints)
+
+
+def test_a_copy_elsewhere_has_the_same_fingerprint(made_of_files, tmp_path):
+    before = load(made_of_files.spec).fingerprint
+    (tmp_path / "root").rename(tmp_path / "elsewhere")
+    assert load(made_of_files.spec, root=tmp_path / "elsewhere").fingerprint == before
+
+
+def test_missing_data_is_one_line_that_names_the_folder(made_of_files, tmp_path, monkeypatch, capfd):
+    # A proxy that nobody runs: the download fails as it does without a network.
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    with pytest.raises(FileNotFoundError) as caught:
+        load(made_of_files.spec, root=tmp_path / "nowhere")
+    message = str(caught.value)
+    assert "\n" not in message
+    assert repr(str(tmp_path / "nowhere")) in message
+    assert "expected there" in message
+    assert capfd.readouterr() == ("", "")
