@@ -1,11 +1,13 @@
 """The durable record of a study, over Optuna's ask and tell."""
 
-from lpstudy.ledger.ledger import Done, Ledger, Waiting, database, dump, stored
+from lpstudy.ledger.book import Book, database, stored
+from lpstudy.ledger.ledger import Done, Ledger, Waiting, dump
 from lpstudy.ledger.records import Assignment, Kind, Record, State
 from lpstudy.ledger.samplers import importances
 
 __all__ = [
     "Assignment",
+    "Book",
     "Done",
     "Kind",
     "Ledger",

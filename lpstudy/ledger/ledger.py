@@ -1,25 +1,21 @@
-"""The study's ledger: what has been asked, what came of it. An Optuna storage is its only truth."""
+"""The study's ledger: hands out runs and keeps what they report. An Optuna storage is its only truth."""
 
 import uuid
-import warnings
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
 from lpstudy.cost import cost_of
 from lpstudy.ledger import samplers
-from lpstudy.ledger.records import Assignment, Record, State
+from lpstudy.ledger.book import EPOCH, Book
+from lpstudy.ledger.records import Assignment, State
 from lpstudy.outputs import EpochResult
 from lpstudy.space import Arm, StudySpec, difference, parse
 
-SEARCH_SEED = 0
-"""All trials of the search share it; the finals use 1, 2, ...: none repeats a run that was selected."""
 TRIES = 200
 """Infeasible suggestions in a row after which an arm is given up."""
-_EPOCH = "epoch:"
 
 
 class Waiting:
@@ -30,40 +26,12 @@ class Done:
     """Everything the study wants has been done."""
 
 
-def database(folder: Path) -> str:
-    """URL of the ledger in a study's folder."""
-    return f"sqlite:///{folder / 'ledger.db'}"
-
-
-class Ledger:
-    """Hands out runs and keeps what they report; one process writes, any may read.
-
-    Args:
-        url: An SQLAlchemy URL.
-        spec: The study.
-        input_shape: (channels, height, width) of the images.
-        classes: Number of classes.
-    """
+class Ledger(Book):
+    """The one writer of a study's storage; `accept` and `take` come first."""
 
     def __init__(self, url: str, spec: StudySpec, *, input_shape: tuple[int, int, int], classes: int) -> None:
-        self.spec, self.input_shape, self.classes = spec, input_shape, classes
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
-        warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
-        self._storage = optuna.storages.RDBStorage(url)
-        self._meta = self._open(spec.name, 1)
-        self.arms = {arm.name: arm for arm in spec.arms()}
-        self._search = {
-            arm.name: self._open(f"{spec.name}/{arm.name}", arm.objectives) for arm in spec.arms()
-        }
-        self._finals = {arm.name: self._open(f"{spec.name}/{arm.name}/finals", 1) for arm in spec.arms()}
-        self.exhausted: set[str] = set()
+        super().__init__(url, spec, input_shape=input_shape, classes=classes)
         self._retaken: list[Assignment] = []
-
-    def _open(self, name: str, objectives: int) -> optuna.Study:
-        directions = (optuna.study.StudyDirection.MAXIMIZE, optuna.study.StudyDirection.MINIMIZE)
-        return optuna.create_study(
-            storage=self._storage, study_name=name, directions=directions[:objectives], load_if_exists=True
-        )
 
     def accept(self) -> None:
         """Hold the space against the one that the study began with, and keep it.
@@ -93,23 +61,18 @@ class Ledger:
         """Keep a fact of the whole study; `value` must be fit for JSON."""
         self._meta.set_user_attr(key, value)
 
-    @property
-    def facts(self) -> dict[str, Any]:
-        """The facts of the whole study: spec, id, input_shape, classes and what was kept."""
-        return self._meta.user_attrs
-
     def _retake(self) -> Iterator[Assignment]:
         for name in self.arms:
             for study in (self._search[name], self._finals[name]):
                 for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
                     live = optuna.Trial(study, trial._trial_id)
-                    if study is self._search[name]:
-                        if "kind" not in trial.user_attrs:
-                            self._fill(live, self.arms[name])
-                    elif "kind" not in trial.user_attrs:
+                    if "kind" in trial.user_attrs:
+                        live.set_user_attr("attempt", trial.user_attrs["attempt"] + 1)
+                    elif study is self._finals[name]:
                         study.tell(trial.number, state=TrialState.FAIL)
                         continue
-                    live.set_user_attr("attempt", live.user_attrs.get("attempt", 1) + 1)
+                    elif not self._fill(live, self.arms[name]):
+                        continue
                     yield self._assignment(name, self._storage.get_trial(trial._trial_id))
 
     def next(self, *, searching: bool = True) -> Assignment | Waiting | Done:
@@ -124,9 +87,6 @@ class Ledger:
             return trial if trial is not None else self.next(searching=searching)
         return self._next_final(set(short) if searching else set())
 
-    def _counted(self, name: str) -> int:
-        return sum("infeasible" not in t.user_attrs for t in self._search[name].get_trials(deepcopy=False))
-
     def _ask(self, name: str) -> Assignment | None:
         arm, study = self.arms[name], self._search[name]
         for _ in range(TRIES):
@@ -134,7 +94,7 @@ class Ledger:
             trial = study.ask()
             if self._fill(trial, arm):
                 return self._assignment(name, self._storage.get_trial(trial._trial_id))
-        self.exhausted.add(name)
+        self.keep("exhausted", sorted({*self.exhausted, name}))
         return None
 
     def _fill(self, trial: optuna.Trial, arm: Arm) -> bool:
@@ -167,12 +127,7 @@ class Ledger:
                     waiting = True
                     continue
                 winner = self.winner(name)
-                if winner is None:
-                    continue
-                mine = [
-                    t for t in study.get_trials(deepcopy=False) if t.user_attrs.get("number") == winner.number
-                ]
-                if any(t.user_attrs["seed"] == seed for t in mine):
+                if winner is None or seed not in self._unseen(name):
                     continue
                 trial = study.ask()
                 values = dict(winner.params)
@@ -189,30 +144,21 @@ class Ledger:
         waiting = waiting or any(self._running(study) for study in self._finals.values())
         return Waiting() if waiting else Done()
 
-    def _running(self, study: optuna.Study) -> bool:
-        return bool(study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)))
-
-    def winner(self, arm: str) -> FrozenTrial | None:
-        """The finished trial with the highest validation accuracy; of equals the first."""
-        done = self._search[arm].get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        return max(done, key=lambda trial: (trial.values[0], -trial.number), default=None)
-
-    def _study(self, assignment: Assignment) -> optuna.Study:
-        return (self._search if assignment.kind == "trial" else self._finals)[assignment.arm]
-
     def report(self, assignment: Assignment, result: EpochResult) -> bool:
         """Keep an epoch, unless it is known already. Returns whether to prune the trial."""
         study = self._study(assignment)
         known = self._storage.get_trial(assignment.storage_id)
-        key = f"{_EPOCH}{result.epoch:06d}"
+        key = f"{EPOCH}{result.epoch:06d}"
         if known.state != TrialState.RUNNING or key in known.user_attrs:
             return False
         trial = optuna.Trial(study, assignment.storage_id)
         row = {"metrics": dict(result.metrics), "warnings": list(result.warnings)}
+        pruned = assignment.kind == "trial" and len(study.directions) == 1
+        if pruned and result.epoch not in known.intermediate_values:
+            trial.report(result.metrics["validation_accuracy"], result.epoch)
         trial.set_user_attr(key, row)
-        if assignment.kind == "final" or len(study.directions) > 1:
+        if not pruned:
             return False
-        trial.report(result.metrics["validation_accuracy"], result.epoch)
         study.pruner = samplers.pruner(self.spec.budget)
         return result.epoch < self.spec.budget.epochs and trial.should_prune()
 
@@ -244,73 +190,6 @@ class Ledger:
     def attempt(self, assignment: Assignment, attempt: int) -> None:
         """Keep which attempt of a run is under way."""
         optuna.Trial(self._study(assignment), assignment.storage_id).set_user_attr("attempt", attempt)
-
-    def _assignment(self, arm: str, trial: FrozenTrial) -> Assignment:
-        attributes = trial.user_attrs
-        final = attributes.get("kind") == "final"
-        return Assignment(
-            kind="final" if final else "trial",
-            arm=arm,
-            number=attributes["number"] if final else trial.number,
-            seed=attributes["seed"] if final else SEARCH_SEED,
-            values=attributes["values"] if final else dict(trial.params),
-            attempt=attributes.get("attempt", 1),
-            storage_id=trial._trial_id,
-        )
-
-    def record(self, assignment: Assignment) -> Record:
-        """What is known of a run now."""
-        return self._record(assignment.arm, self._storage.get_trial(assignment.storage_id))
-
-    def records(self) -> list[Record]:
-        """Every run of the study, arm by arm, the finals last."""
-        pairs = [(n, t) for n, s in self._search.items() for t in s.get_trials(deepcopy=False)]
-        finals = [(n, t) for n, s in self._finals.items() for t in s.get_trials(deepcopy=False)]
-        return [self._record(n, t) for n, t in pairs + [p for p in finals if "kind" in p[1].user_attrs]]
-
-    def _record(self, arm: str, trial: FrozenTrial) -> Record:
-        rows = sorted((k, v) for k, v in trial.user_attrs.items() if k.startswith(_EPOCH))
-        epochs = (
-            EpochResult(int(k.removeprefix(_EPOCH)), v["metrics"], tuple(v["warnings"])) for k, v in rows
-        )
-        started, ended = trial.datetime_start, trial.datetime_complete
-        return Record(
-            assignment=self._assignment(arm, trial),
-            state=_state(trial),
-            epochs=tuple(epochs),
-            cause=trial.user_attrs.get("cause"),
-            started=started.timestamp() if started else None,
-            ended=ended.timestamp() if ended else None,
-        )
-
-
-def _state(trial: FrozenTrial) -> State:
-    if "infeasible" in trial.user_attrs:
-        return "infeasible"
-    match trial.state:
-        case TrialState.COMPLETE:
-            return "finished"
-        case TrialState.PRUNED:
-            return "pruned"
-        case TrialState.FAIL:
-            return "failed"
-        case _:
-            return "running"
-
-
-def stored(url: str, name: str) -> Ledger:
-    """The ledger of a study as its storage has it, to be read.
-
-    Raises:
-        ValueError: The storage has no such study.
-    """
-    try:
-        facts = optuna.load_study(study_name=name, storage=optuna.storages.RDBStorage(url)).user_attrs
-        spec = parse(facts["spec"], "the ledger")
-    except KeyError:
-        raise ValueError(f"the ledger has no study {name!r}") from None
-    channels, height, width = facts["input_shape"]
-    return Ledger(url, spec, input_shape=(channels, height, width), classes=facts["classes"])
 
 
 def dump(spec: StudySpec) -> dict[str, Any]:

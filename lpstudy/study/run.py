@@ -1,5 +1,6 @@
 """A study from its teacher to its finals, on the Ray cluster of the session."""
 
+import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -90,6 +91,12 @@ def run(ledger: Ledger, teacher: TeacherFile, place: Place, demand: Demand, obse
         )
         return {"job": job.model_dump_json(), "worker_cpus": WORKER_CPUS}
 
+    def observe(assignment: Assignment) -> None:
+        if ledger.record(assignment).state != "running":
+            for path in run_folder(place.folder, assignment).glob("checkpoint-*"):
+                path.unlink(missing_ok=True)
+        observer(assignment)
+
     searcher = LedgerSearcher(
         ledger, config, searching=lambda: deadline is None or time.monotonic() < deadline
     )
@@ -97,7 +104,7 @@ def run(ledger: Ledger, teacher: TeacherFile, place: Place, demand: Demand, obse
         _trainable(demand),
         tune_config=tune.TuneConfig(
             search_alg=searcher,
-            scheduler=LedgerScheduler(ledger, searcher, observer),
+            scheduler=LedgerScheduler(ledger, searcher, observe),
             num_samples=-1,
             max_concurrent_trials=concurrent_trials(demand, cpus=cpus, gpus=gpus),
             reuse_actors=demand.workers_per_trial == 1,
@@ -111,6 +118,7 @@ def run(ledger: Ledger, teacher: TeacherFile, place: Place, demand: Demand, obse
         ),
     )
     tuner.fit()
+    shutil.rmtree(place.folder / "tune", ignore_errors=True)  # Tune's own state; the ledger has it all
 
 
 def run_folder(study: Path, assignment: Assignment) -> Path:

@@ -47,6 +47,10 @@ class LedgerSearcher(Searcher):
     ) -> None:
         """Nothing: the scheduler has told the ledger."""
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing for Tune's snapshot, which is never restored."""
+        return {}
+
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the ledger is durable."""
 
@@ -62,6 +66,10 @@ class LedgerScheduler(FIFOScheduler):
     def __init__(self, ledger: Ledger, searcher: LedgerSearcher, observer: Observer) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # untyped in Ray
         self._ledger, self._searcher, self._observer = ledger, searcher, observer
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing for Tune's snapshot, which is never restored."""
+        return {}
 
     def on_trial_result(self, tune_controller: Any, trial: TuneTrial, result: dict[str, Any]) -> str:
         """Keep an epoch; stop the trial where it diverged or is pruned."""

@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
@@ -83,6 +84,17 @@ def train(
         yield result
 
 
+def seconds_per_step(
+    trial: Trial, data: Data, teacher: Targets | None, *, device: torch.device, steps: int = 3
+) -> float:
+    """Wall seconds of one training step, the mean of a few after one that is not counted."""
+    run = _Run(trial, data, teacher, device)
+    run.steps(1, 1)
+    began = time.monotonic()
+    run.steps(1, steps)
+    return (time.monotonic() - began) / min(steps, max(1, len(data.train) // trial.training.batch_size))
+
+
 class _Run:
     def __init__(self, trial: Trial, data: Data, teacher: Targets | None, device: torch.device) -> None:
         self.trial, self.data, self.device = trial, data, device
@@ -104,6 +116,8 @@ class _Run:
         """Of one image's step; a backward pass costs two forward passes."""
         self.teacher_macs = self.teacher.macs if self.teacher else 0
         self.seen = 0
+        self.seconds = 0.0
+        """Of all epochs so far, by the monotonic clock, whatever process ran them."""
 
     def _needs(self, teacher: Targets | None) -> tuple[Needs, Targets | None]:
         if teacher is None:
@@ -142,6 +156,7 @@ class _Run:
             return [], refused
         checkpoint.unpack(found.tensors, self.student, self.auxiliary, self.optimizer)
         history = [EpochResult(h["epoch"], h["metrics"], tuple(h["warnings"])) for h in found.history]
+        self.seconds = history[-1].metrics["seconds"]
         return history, refused
 
     def save(self, folder: Path, epoch: int, history: list[EpochResult], *, last: bool) -> None:
@@ -157,7 +172,7 @@ class _Run:
         devices = [self.device.index or 0] if self.device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices):
             torch.manual_seed(hash((self.trial.seed, epoch)))  # dropout alone draws from it
-            metrics = self._steps(epoch)
+            metrics = self.steps(epoch)
         parallel.average_buffers(self.student)
         accuracy, loss = evaluate(self.student, self.data.validation, device=self.device)
         metrics |= {"validation_accuracy": accuracy, "validation_loss": loss}
@@ -169,14 +184,15 @@ class _Run:
             "teacher_macs": float(epoch * self.seen * self.teacher_macs),
             "training_macs": float(epoch * self.seen * (self.own_macs + self.teacher_macs)),
             "auxiliary_parameters": float(self.auxiliary_parameters),
-            "seconds": time.monotonic() - began,
+            "seconds": self.seconds + time.monotonic() - began,
         }
+        self.seconds = metrics["seconds"]
         finite = {name: value for name, value in metrics.items() if math.isfinite(value)}
         said = self.method.warnings(finite, batch_size=self.training.batch_size, classes=self.data.classes)
         return EpochResult(epoch, finite, warnings + said)
 
-    def _steps(self, epoch: int) -> dict[str, float]:
-        """All steps of an epoch; the host waits for the device only at the end."""
+    def steps(self, epoch: int, most: int | None = None) -> dict[str, float]:
+        """All steps of an epoch, or `most` of them; the host waits for the device only at the end."""
         self.student.train()
         step = Step((epoch - 1) / self.trial.epochs, parallel.gather, self.data.classes)
         steps = max(1, len(self.data.train) // self.training.batch_size)
@@ -191,7 +207,7 @@ class _Run:
             rank=parallel.rank(),
             workers=parallel.count(),
         )
-        for batch in batches:
+        for batch in islice(batches, most):
             progress = (epoch - 1 + done / steps) / self.trial.epochs
             optimizers.set_rate(self.optimizer, optimizers.rate_at(self.training, progress))
             target = self.teacher.outputs(batch, self.needs) if self.teacher else None

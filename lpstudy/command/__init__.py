@@ -1,0 +1,1 @@
+"""What the commands share: flags, checks, exit codes, progress, publishing."""

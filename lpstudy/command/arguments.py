@@ -1,0 +1,80 @@
+"""Flags that several commands share."""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+EXITS = "exit codes: 0 done, 1 a fault at run time, 2 bad input (one line says what), 130 interrupted"
+
+
+def parser(command: str, description: str) -> argparse.ArgumentParser:
+    """A parser that names the command as the user gave it."""
+    return argparse.ArgumentParser(prog=f"lpstudy {command}", description=description, epilog=EXITS)
+
+
+def whole(lowest: int) -> Callable[[str], int]:
+    """The type of a flag that takes a whole number."""
+
+    def read(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"must be a whole number but got {text!r}") from None
+        if value < lowest:
+            raise argparse.ArgumentTypeError(f"must be at least {lowest} but got {value}")
+        return value
+
+    return read
+
+
+def share(text: str) -> float:
+    """The type of `--gpus-per-trial`: a number from 0 on."""
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a number but got {text!r}") from None
+    if not 0 <= value <= 1024:
+        raise argparse.ArgumentTypeError(f"must be from 0 to 1024 but got {text}")
+    return value
+
+
+def add_study(to: argparse.ArgumentParser) -> None:
+    """The study and what may be overridden of it."""
+    to.add_argument("study", help="name of a file in search_spaces/, or a path that ends in .toml")
+    to.add_argument("--trials", type=whole(1), help="trials per arm")
+    to.add_argument("--epochs", type=whole(1), help="epochs of every trial and final")
+    to.add_argument("--seeds", type=whole(1), help="seeds of the finals")
+    to.add_argument(
+        "--data-root", type=Path, help="folder of the data sets (default: LPSTUDY_DATA or ~/.cache/lpstudy)"
+    )
+
+
+def add_demand(to: argparse.ArgumentParser) -> None:
+    """What a trial may use."""
+    to.add_argument(
+        "--gpus-per-trial",
+        type=share,
+        default=0.0,
+        metavar="G",
+        help="GPUs of a trial's worker; 0.25 packs four",
+    )
+    to.add_argument(
+        "--workers-per-trial",
+        type=whole(1),
+        default=1,
+        metavar="N",
+        help="Ray Train workers that share each batch",
+    )
+    to.add_argument(
+        "--concurrent", type=whole(1), metavar="N", help="trials at once (default: as many as fit)"
+    )
+
+
+def add_storage(to: argparse.ArgumentParser) -> None:
+    """Where studies are kept."""
+    to.add_argument(
+        "--storage",
+        type=Path,
+        default=Path("studies"),
+        help="ledger, checkpoints, weights (default: ./studies)",
+    )

@@ -1,0 +1,107 @@
+"""Progress of a study: one live line on a terminal, a line at each finished run in a log."""
+
+import sys
+import time
+from collections import Counter
+
+from tqdm import tqdm
+
+from lpstudy.ledger import Assignment, Ledger, Record
+from lpstudy.outputs import EpochResult
+
+EVERY = 60.0
+"""Seconds between two lines of a log while nothing finishes."""
+
+
+class Console:
+    """Hears of changes and shows where the study stands.
+
+    Args:
+        ledger: Asked for counts and the best so far.
+        live: Whether standard error is a terminal.
+    """
+
+    def __init__(self, ledger: Ledger, *, live: bool) -> None:
+        self._ledger = ledger
+        self._states = {r.assignment.key: r for r in ledger.records() if r.state != "infeasible"}
+        self._began, self._said = time.monotonic(), time.monotonic()
+        self._before = self._done()
+        self._warned: set[tuple[str, str]] = set()
+        total = ledger.wanted
+        self._bar = (
+            tqdm(total=total, initial=self._before, file=sys.stderr, bar_format=_FORMAT) if live else None
+        )
+
+    def changed(self, assignment: Assignment) -> None:
+        """Show a run's change."""
+        record = self._ledger.record(assignment)
+        self._states[assignment.key] = record
+        self._warn(record)
+        if self._bar is not None:
+            self._bar.total, self._bar.n = self._ledger.wanted, self._done()
+            self._bar.set_description_str(assignment.arm, refresh=False)
+            self._bar.set_postfix_str(self._best())
+        elif record.state != "running" or time.monotonic() - self._said >= EVERY:
+            self._line(record)
+
+    def say(self, text: str) -> None:
+        """A line of its own."""
+        if self._bar is not None:
+            self._bar.write(text, file=sys.stderr)
+        else:
+            print(text, file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+        if self._bar is not None:
+            self._bar.close()
+
+    def _done(self) -> int:
+        return sum(record.state != "running" for record in self._states.values())
+
+    def _best(self) -> str:
+        """The best validation accuracy so far and its arm."""
+        trials = [r for r in self._states.values() if r.state == "finished" and r.assignment.kind == "trial"]
+        if not trials:
+            return "best: none yet"
+        best = max(trials, key=lambda record: record.last["validation_accuracy"])
+        return f"best {best.assignment.arm} {best.last['validation_accuracy']:.2f} %"
+
+    def _line(self, record: Record) -> None:
+        self._said = time.monotonic()
+        done, total = self._done(), self._ledger.wanted
+        fresh = done - self._before
+        left = (total - done) * (time.monotonic() - self._began) / fresh if fresh else None
+        accuracy = record.last.get("validation_accuracy")
+        shown = f" {accuracy:.2f} %" if accuracy is not None else ""
+        cause = f" ({record.cause})" if record.cause else ""
+        eta = f", ETA {duration(left)}" if left is not None else ""
+        self.say(f"{done}/{total} {record.assignment.key} {record.state}{shown}{cause}; {self._best()}{eta}")
+
+    def _warn(self, record: Record) -> None:
+        for text in record.warnings:
+            if (record.assignment.arm, text) not in self._warned:
+                self._warned.add((record.assignment.arm, text))
+                self.say(f"warning: {record.assignment.key}: {text}")
+
+
+def teacher_line(result: EpochResult, epochs: int) -> str:
+    """Where the teacher's training stands."""
+    return f"teacher: epoch {result.epoch}/{epochs}, validation {result.metrics['validation_accuracy']:.2f} %"
+
+
+def counts(records: list[Record]) -> Counter[str]:
+    """How many runs are in each state."""
+    return Counter(record.state for record in records)
+
+
+def duration(seconds: float) -> str:
+    """About how long, in words: 45 s, 12 min, 3.5 h, 2.0 days."""
+    for limit, unit, name in ((90, 1, "s"), (5400, 60, "min")):
+        if seconds < limit:
+            return f"{seconds / unit:.0f} {name}"
+    hours = seconds / 3600
+    return f"{hours:.1f} h" if hours < 48 else f"{hours / 24:.1f} days"
+
+
+_FORMAT = "{desc} {n_fmt}/{total_fmt} |{bar:20}| {postfix} [{elapsed}, ETA {remaining}]"

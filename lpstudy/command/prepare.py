@@ -1,0 +1,114 @@
+"""Everything that can be refused before anything is started."""
+
+import tempfile
+from argparse import Namespace
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from lpstudy.cost import cost_of
+from lpstudy.data import Data, load
+from lpstudy.outputs import Network
+from lpstudy.space import Arm, Scalar, StudentSpec, StudySpec, find, read
+from lpstudy.space.ranges import Choices, Range, corners
+from lpstudy.students import build
+from lpstudy.teacher import check
+
+MOST_SIZES = 256
+"""Designs of a searched student that are looked at for the infeasible share."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A study whose file, data, networks and methods fit together."""
+
+    spec: StudySpec
+    data: Data
+
+
+def prepare(arguments: Namespace) -> Prepared:
+    """Read and check a study with its overrides and data.
+
+    Raises:
+        ValueError: The first thing that is wrong, in one line.
+        OSError: A file or folder cannot be read.
+    """
+    path = find(arguments.study)
+    spec = read(path, trials=arguments.trials, epochs=arguments.epochs, seeds=arguments.seeds)
+    data = load(spec.data, root=arguments.data_root, progress=True)
+    check(spec.teacher, data)
+    teacher = skeleton(spec.teacher.network, data)
+    for arm in spec.arms():
+        _check_arm(arm, spec, data, teacher)
+    return Prepared(spec, data)
+
+
+def writable(folder: Path) -> None:
+    """Make a folder and see that files can be written in it.
+
+    Raises:
+        ValueError: They cannot.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ValueError(f"{folder}: cannot write there: {error.strerror}") from None
+
+
+def skeleton(spec: StudentSpec, data: Data) -> Network:
+    """The network without weights."""
+    with torch.device("meta"):
+        return build(spec, input_shape=data.input_shape, classes=data.classes)
+
+
+def sizes(arm: Arm) -> list[dict[str, Scalar]]:
+    """Depths and widths that an arm may ask for, thinned out where many; a design has one, empty."""
+    found: list[dict[str, Scalar]] = [{}]
+    for key, space in arm.student.searched.items():
+        values: list[Scalar] = []
+        match space:
+            case Range():
+                values = list(space.integers())
+            case Choices():
+                values = list(space.choices)
+        found = [{**row, key: value} for row in found for value in values]
+    step = max(1, len(found) // MOST_SIZES)
+    return found[::step]
+
+
+def feasible(arm: Arm, spec: StudySpec, data: Data) -> list[dict[str, Scalar]]:
+    """The sizes within the limits."""
+    limits = spec.constraints
+    fit = []
+    for values in sizes(arm):
+        cost = cost_of(arm.student_spec(values), input_shape=data.input_shape, classes=data.classes)
+        over = (limits.max_macs is not None and cost.macs > limits.max_macs) or (
+            limits.max_parameters is not None and cost.parameters > limits.max_parameters
+        )
+        if not over:
+            fit.append(values)
+    return fit
+
+
+def _check_arm(arm: Arm, spec: StudySpec, data: Data, teacher: Network) -> None:
+    try:
+        fits = feasible(arm, spec, data)
+    except ValueError as error:
+        raise ValueError(f"students: {arm.student.label}: {error}") from None
+    if not fits:
+        size = cost_of(arm.student_spec(sizes(arm)[0]), input_shape=data.input_shape, classes=data.classes)
+        raise ValueError(
+            f"students: {arm.student.label}: no design is within [constraints];"
+            f" the smallest has {size.macs:,} MACs and {size.parameters:,} parameters"
+        )
+    student = skeleton(arm.student_spec(fits[0]), data)
+    for values in corners(arm.hyperparameters):
+        trial = arm.resolve(fits[0] | values, epochs=1, seed=0)
+        try:
+            trial.method.teacher_needs(teacher)
+            trial.method.student_maps(student)
+        except ValueError as error:
+            raise ValueError(f"methods.{arm.method}: {error}") from None

@@ -1,0 +1,51 @@
+"""Where a study's numbers come from: versions, commit, machine, command."""
+
+import os
+import platform
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+from lpstudy.data import Data
+from lpstudy.teacher import TeacherFile
+
+PACKAGES = ("lpstudy", "torch", "torchvision", "ray", "optuna", "mlflow", "numpy")
+
+
+def provenance(data: Data, teacher: TeacherFile, command: str) -> dict[str, str]:
+    """All of it in words; no path and no host name."""
+    return {
+        "data hash": data.fingerprint[:16],
+        "teacher hash": teacher.key,
+        "versions": ", ".join(f"{name} {version(name)}" for name in PACKAGES),
+        "commit": commit(),
+        "machine": machine(),
+        "command": command,
+    }
+
+
+def machine() -> str:
+    """System, CPUs and GPUs."""
+    words = f"{platform.system()} {platform.machine()}, {len(os.sched_getaffinity(0))} CPUs"
+    names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return f"{words}, {', '.join(names) or 'no GPU'}; Python {platform.python_version()}"
+
+
+def commit() -> str:
+    """The commit of lpstudy's own checkout, `+` where it was changed; unknown outside of one."""
+    here = Path(__file__).resolve().parents[2]
+    if not (here / ".git").exists():
+        return "unknown"
+    try:
+        head = _git(here, "rev-parse", "--short=12", "HEAD")
+        changed = _git(here, "status", "--porcelain", "--untracked-files=no")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return f"{head}+" if changed else head
+
+
+def _git(folder: Path, *words: str) -> str:
+    done = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, check=True, timeout=20)
+    return done.stdout.strip()

@@ -1,0 +1,53 @@
+"""The report of a study: made from MLflow alone, put back there, shown."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from mlflow.tracking import MlflowClient
+
+from lpstudy import tracking
+from lpstudy.ledger import importances
+from lpstudy.rendering import Report, console_table, write_report
+from lpstudy.tables import comparison
+
+PAGE = "http://127.0.0.1:5000"
+"""Where `mlflow ui` shows a database of one's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A report and its table."""
+
+    report: Report
+    table: pd.DataFrame
+
+
+def publish(client: MlflowClient, study: str, reports: Path) -> Published:
+    """Write `reports/<study>/` from what MLflow has.
+
+    Raises:
+        ValueError: MLflow has no such study.
+    """
+    projected = tracking.read(client, study)
+    important = {
+        arm.name: importances(arm, tracking.searched_trials(arm, projected.runs))
+        for arm in projected.spec.arms()
+    }
+    uri = tracking.tracking_uri()
+    page = uri.rstrip("/") if uri.startswith("http") else PAGE
+
+    def link(run_id: str) -> str:
+        return f"{page}/#/experiments/{projected.facts.experiment_id}/runs/{run_id}"
+
+    folder = reports / study
+    report = write_report(folder, projected.facts, projected.runs, projected.curves, important, links=link)
+    tracking.log_report(client, study, {str(path.relative_to(folder)): path for path in report.files})
+    return Published(report, comparison(projected.facts, projected.runs))
+
+
+def show(published: Published, study: str) -> None:
+    """Print the comparison table and where everything is."""
+    print(console_table(published.table))
+    print(f"\nreport  {published.report.markdown}")
+    print(f"MLflow  {tracking.tracking_uri()}, experiment {tracking.experiment_name(study)}")

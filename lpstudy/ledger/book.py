@@ -1,0 +1,168 @@
+"""What a study's storage knows, for any number of readers."""
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from lpstudy.ledger.records import Assignment, Record, State
+from lpstudy.outputs import EpochResult
+from lpstudy.space import StudySpec, parse
+
+SEARCH_SEED = 0
+"""All trials of the search share it; the finals use 1, 2, ...: none repeats a run that was selected."""
+EPOCH = "epoch:"
+"""Attributes of a trial that hold an epoch's result begin so."""
+
+
+def database(folder: Path) -> str:
+    """URL of the ledger in a study's folder."""
+    return f"sqlite:///{folder / 'ledger.db'}"
+
+
+class Book:
+    """What has been asked and what came of it.
+
+    Args:
+        url: An SQLAlchemy URL.
+        spec: The study.
+        input_shape: (channels, height, width) of the images.
+        classes: Number of classes.
+    """
+
+    def __init__(self, url: str, spec: StudySpec, *, input_shape: tuple[int, int, int], classes: int) -> None:
+        self.spec, self.input_shape, self.classes = spec, input_shape, classes
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+        self._storage = optuna.storages.RDBStorage(url)
+        self._meta = self._open(spec.name, 1)
+        self.arms = {arm.name: arm for arm in spec.arms()}
+        self._search = {
+            arm.name: self._open(f"{spec.name}/{arm.name}", arm.objectives) for arm in spec.arms()
+        }
+        self._finals = {arm.name: self._open(f"{spec.name}/{arm.name}/finals", 1) for arm in spec.arms()}
+
+    def _open(self, name: str, objectives: int) -> optuna.Study:
+        directions = (optuna.study.StudyDirection.MAXIMIZE, optuna.study.StudyDirection.MINIMIZE)
+        return optuna.create_study(
+            storage=self._storage, study_name=name, directions=directions[:objectives], load_if_exists=True
+        )
+
+    @property
+    def exhausted(self) -> frozenset[str]:
+        """Arms in which no feasible design was found any more."""
+        return frozenset(self.facts.get("exhausted", ()))
+
+    @property
+    def wanted(self) -> int:
+        """How many trials and finals the study has when it is complete."""
+        budget = self.spec.budget
+        lost = [name for name in self.exhausted if self.winner(name) is None]
+        trials = sum(self._counted(n) if n in self.exhausted else budget.trials for n in self.arms)
+        return trials + budget.seeds * (len(self.arms) - len(lost))
+
+    def complete(self) -> bool:
+        """Whether nothing is left to be done."""
+        if any(self._running(s) for s in (*self._search.values(), *self._finals.values())):
+            return False
+        short = [n for n in self.arms if self._counted(n) < self.spec.budget.trials]
+        if set(short) - self.exhausted:
+            return False
+        return all(self._unseen(name) == [] for name in self.arms)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The facts of the whole study: spec, id, input_shape, classes and what was kept."""
+        return self._meta.user_attrs
+
+    def _counted(self, name: str) -> int:
+        return sum("infeasible" not in t.user_attrs for t in self._search[name].get_trials(deepcopy=False))
+
+    def _unseen(self, name: str) -> list[int]:
+        """Seeds on which the arm's winner has not been trained; none where there is no winner."""
+        winner = self.winner(name)
+        if winner is None:
+            return []
+        rows = (trial.user_attrs for trial in self._finals[name].get_trials(deepcopy=False))
+        seen = {row.get("seed") for row in rows if row.get("number") == winner.number}
+        return [seed for seed in range(1, self.spec.budget.seeds + 1) if seed not in seen]
+
+    def _running(self, study: optuna.Study) -> bool:
+        return bool(study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)))
+
+    def winner(self, arm: str) -> FrozenTrial | None:
+        """The finished trial with the highest validation accuracy; of equals the first."""
+        done = self._search[arm].get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        return max(done, key=lambda trial: (trial.values[0], -trial.number), default=None)
+
+    def _study(self, assignment: Assignment) -> optuna.Study:
+        return (self._search if assignment.kind == "trial" else self._finals)[assignment.arm]
+
+    def _assignment(self, arm: str, trial: FrozenTrial) -> Assignment:
+        attributes = trial.user_attrs
+        final = attributes.get("kind") == "final"
+        return Assignment(
+            kind="final" if final else "trial",
+            arm=arm,
+            number=attributes["number"] if final else trial.number,
+            seed=attributes["seed"] if final else SEARCH_SEED,
+            values=attributes["values"] if final else dict(trial.params),
+            attempt=attributes.get("attempt", 1),
+            storage_id=trial._trial_id,
+        )
+
+    def record(self, assignment: Assignment) -> Record:
+        """What is known of a run now."""
+        return self._record(assignment.arm, self._storage.get_trial(assignment.storage_id))
+
+    def records(self) -> list[Record]:
+        """Every run of the study, arm by arm, the finals last."""
+        pairs = [(n, t) for n, s in self._search.items() for t in s.get_trials(deepcopy=False)]
+        finals = [(n, t) for n, s in self._finals.items() for t in s.get_trials(deepcopy=False)]
+        return [self._record(n, t) for n, t in pairs + [p for p in finals if "kind" in p[1].user_attrs]]
+
+    def _record(self, arm: str, trial: FrozenTrial) -> Record:
+        rows = sorted((k, v) for k, v in trial.user_attrs.items() if k.startswith(EPOCH))
+        epochs = (
+            EpochResult(int(k.removeprefix(EPOCH)), v["metrics"], tuple(v["warnings"])) for k, v in rows
+        )
+        started, ended = trial.datetime_start, trial.datetime_complete
+        return Record(
+            assignment=self._assignment(arm, trial),
+            state=_state(trial),
+            epochs=tuple(epochs),
+            cause=trial.user_attrs.get("cause"),
+            started=started.timestamp() if started else None,
+            ended=ended.timestamp() if ended else None,
+        )
+
+
+def _state(trial: FrozenTrial) -> State:
+    if "infeasible" in trial.user_attrs:
+        return "infeasible"
+    match trial.state:
+        case TrialState.COMPLETE:
+            return "finished"
+        case TrialState.PRUNED:
+            return "pruned"
+        case TrialState.FAIL:
+            return "failed"
+        case _:
+            return "running"
+
+
+def stored(url: str, name: str) -> Book:
+    """The ledger of a study as its storage has it, to be read.
+
+    Raises:
+        ValueError: The storage has no such study.
+    """
+    try:
+        facts = optuna.load_study(study_name=name, storage=optuna.storages.RDBStorage(url)).user_attrs
+        spec = parse(facts["spec"], "the ledger")
+    except KeyError:
+        raise ValueError(f"the ledger has no study {name!r}") from None
+    channels, height, width = facts["input_shape"]
+    return Book(url, spec, input_shape=(channels, height, width), classes=facts["classes"])

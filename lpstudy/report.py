@@ -1,0 +1,39 @@
+"""`python -m lpstudy.report NAME`: write a study's report anew, from MLflow alone."""
+
+import sys
+from argparse import ArgumentParser
+from collections.abc import Sequence
+from pathlib import Path
+
+from lpstudy import tracking
+from lpstudy.command import arguments as flags
+from lpstudy.command.exits import DONE, ending, refusing
+from lpstudy.command.prepare import writable
+from lpstudy.command.publish import publish, show
+
+
+def parser() -> ArgumentParser:
+    """The command's flags."""
+    made = flags.parser("report", "Write a study's report anew, from MLflow alone.")
+    made.add_argument("study", help="name of a study that MLflow has")
+    made.add_argument("--reports", type=Path, default=Path("reports"), help="folder of the reports")
+    return made
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit code."""
+    given = parser().parse_args(argv)
+    return ending("report", lambda: _report(given.study, given.reports))
+
+
+def _report(study: str, reports: Path) -> int:
+    with refusing():
+        writable(reports)
+        client = tracking.connect()
+        tracking.find(client, study)
+    show(publish(client, study, reports), study)
+    return DONE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

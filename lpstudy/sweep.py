@@ -1,0 +1,203 @@
+"""`python -m lpstudy.sweep NAME`: run a study from its teacher to its report, or go on with it."""
+
+import os
+import shlex
+import sys
+import time
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
+from itertools import count
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+from mlflow.tracking import MlflowClient
+
+from lpstudy import study, tracking
+from lpstudy.command import arguments as flags
+from lpstudy.command.console import EVERY, Console, counts, duration, teacher_line
+from lpstudy.command.exits import DONE, FAULT, ending, refusing
+from lpstudy.command.prepare import Prepared, prepare, writable
+from lpstudy.command.provenance import provenance
+from lpstudy.command.publish import publish, show
+from lpstudy.ledger import Assignment, Ledger, database, dump
+from lpstudy.space import StudySpec, Training
+from lpstudy.space.ranges import corners
+from lpstudy.study import Demand, Place
+from lpstudy.teacher import TeacherFile
+
+PROJECTION_SECONDS = 60.0
+"""How long the end of a study waits for MLflow."""
+
+
+def parser() -> ArgumentParser:
+    """The command's flags."""
+    made = flags.parser("sweep", "Run a study, or go on where it stopped.")
+    flags.add_study(made)
+    flags.add_storage(made)
+    made.add_argument("--reports", type=Path, default=Path("reports"), help="folder of the reports")
+    flags.add_demand(made)
+    made.add_argument(
+        "--fresh", action="store_true", help="start anew; the old study is kept under another name"
+    )
+    return made
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit code."""
+    words = sys.argv[1:] if argv is None else list(argv)
+    given = parser().parse_args(words)
+    command = shlex.join(["python", "-m", "lpstudy.sweep", *words])
+    return ending("sweep", lambda: _sweep(given, command))
+
+
+def _sweep(given: Namespace, command: str) -> int:
+    began = time.monotonic()
+    with ExitStack() as stack:
+        with refusing():
+            prepared = prepare(given)
+            demand = _demand(given, prepared.spec)
+            folder = _folder(given.storage, prepared.spec.name)
+            stack.enter_context(_held(folder))
+            writable(given.reports)
+            client = tracking.connect()
+            if "RAY_ADDRESS" in os.environ:
+                _join(stack, demand)
+        if given.fresh and folder.exists():
+            folder.rename(_free(folder))
+        folder.mkdir(exist_ok=True)
+        data, spec = prepared.data, prepared.spec
+        ledger = Ledger(database(folder), spec, input_shape=data.input_shape, classes=data.classes)
+        with refusing():
+            ledger.accept()
+        ledger.take()
+        behind = None
+        if ledger.complete():
+            print(f"study {spec.name!r} is finished; its report is written anew", file=sys.stderr)
+        else:
+            if "RAY_ADDRESS" not in os.environ:
+                _join(stack, demand)
+            place = Place(folder, given.data_root.resolve() if given.data_root else None)
+            behind = _run(ledger, prepared, client, place, demand, command)
+        return _publish(ledger, client, given, began, behind)
+
+
+def _run(
+    ledger: Ledger, prepared: Prepared, client: MlflowClient, place: Place, demand: Demand, command: str
+) -> str | None:
+    """Teacher, search and finals; returns why MLflow lags behind, or None."""
+    teacher = _teacher(prepared.spec, place, demand)
+    facts = tracking.Facts(
+        spec=dump(prepared.spec),
+        data=_data_facts(prepared),
+        teacher={k: v for k, v in asdict(teacher).items() if k != "folder"},
+        provenance=provenance(prepared.data, teacher, command),
+    )
+    ledger.keep("teacher", facts.teacher)
+    projection = tracking.Projection(client, ledger, facts, place.folder / "runs")
+    projection.start()
+    console = Console(ledger, live=sys.stderr.isatty())
+
+    def changed(assignment: Assignment) -> None:
+        projection.changed(assignment)
+        console.changed(assignment)
+
+    try:
+        study.run(ledger, teacher, place, demand, changed)
+    finally:
+        console.close()
+        projection.close(seconds=PROJECTION_SECONDS)
+    return projection.error
+
+
+def _teacher(spec: StudySpec, place: Place, demand: Demand) -> TeacherFile:
+    said = time.monotonic() - EVERY
+    for told in study.train_teacher(spec, place, demand):
+        if isinstance(told, TeacherFile):
+            print(f"teacher: {told.label}, test {told.test_accuracy:.2f} %", file=sys.stderr)
+            return told
+        if time.monotonic() - said >= (1 if sys.stderr.isatty() else EVERY):
+            said = time.monotonic()
+            line = teacher_line(told, spec.teacher.epochs)
+            print(f"\r{line}" if sys.stderr.isatty() else line, end=_end(), file=sys.stderr, flush=True)
+    raise RuntimeError("the teacher's task ended without a teacher")
+
+
+def _end() -> str:
+    return " " if sys.stderr.isatty() else "\n"
+
+
+def _publish(ledger: Ledger, client: MlflowClient, given: Namespace, began: float, behind: str | None) -> int:
+    name = ledger.spec.name
+    if behind is not None:
+        print(
+            f"MLflow lags behind ({behind}); the same command brings it up to date",
+            file=sys.stderr,
+        )
+        return FAULT
+    show(publish(client, name, given.reports), name)
+    states = counts(ledger.records())
+    print(
+        ", ".join(f"{n} {state}" for state, n in states.items()), f"in {duration(time.monotonic() - began)}"
+    )
+    return DONE if states["finished"] else FAULT
+
+
+def _demand(given: Namespace, spec: StudySpec) -> Demand:
+    demand = Demand(given.gpus_per_trial, given.workers_per_trial, given.concurrent)
+    for values in corners(spec.training):
+        size = values.get("batch_size", Training().batch_size)
+        if int(size) % demand.workers_per_trial:
+            raise ValueError(
+                f"--workers-per-trial {demand.workers_per_trial}:"
+                f" training.batch_size = {size} is not divisible by it"
+            )
+    if "RAY_ADDRESS" not in os.environ:
+        cpus, gpus = study.resources()
+        study.concurrent_trials(demand, cpus=cpus, gpus=gpus)
+    return demand
+
+
+def _join(stack: ExitStack, demand: Demand) -> None:
+    with refusing():
+        stack.enter_context(study.session())
+        cpus, gpus = study.resources()
+        study.concurrent_trials(demand, cpus=cpus, gpus=gpus)
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    lock = FileLock(folder.with_name(f".{folder.name}.lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise ValueError(f"study {folder.name!r} is running already in {folder.parent}") from None
+    with lock:
+        yield
+
+
+def _folder(storage: Path, name: str) -> Path:
+    writable(storage)
+    return storage.resolve() / name
+
+
+def _free(folder: Path) -> Path:
+    """A name beside the folder that is not taken."""
+    return next(p for n in count(1) if not (p := folder.with_name(f"{folder.name}.old{n}")).exists())
+
+
+def _data_facts(prepared: Prepared) -> dict[str, object]:
+    data = prepared.data
+    return {
+        "name": data.name,
+        "classes": data.classes,
+        "input_shape": list(data.input_shape),
+        "train": len(data.train),
+        "validation": len(data.validation),
+        "test": len(data.test),
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,142 @@
+"""The MLflow client, the names of tags, and what a study's runs have in common."""
+
+import json
+import logging
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from mlflow.entities import Experiment, Run, ViewType
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+from requests.exceptions import RequestException
+from sqlalchemy.exc import SQLAlchemyError
+
+DEFAULT_URI = "sqlite:///mlflow.db"
+PARENT = "mlflow.parentRunId"
+"""The tag by which MLflow's page shows a run below another."""
+PAGE = 1000
+"""Runs of one answer."""
+
+
+def tag(name: str) -> str:
+    """A tag of lpstudy's own."""
+    return f"lpstudy.{name}"
+
+
+KEY = tag("key")
+"""The tag by which a run is found again: study-wide unique and the same after every restart."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known of a study beside its runs; it goes into `study.json` on the run named `report`."""
+
+    spec: Mapping[str, Any]
+    data: Mapping[str, Any]
+    """name, classes, train, validation, test (samples), input_shape."""
+    teacher: Mapping[str, Any]
+    """A `TeacherFile` without its folder."""
+    provenance: Mapping[str, str]
+    """data (hash), teacher (hash), versions, commit, machine, command."""
+
+    def as_text(self) -> str:
+        """As JSON."""
+        return json.dumps(asdict(self), indent=1)
+
+    def tags(self) -> dict[str, str]:
+        """Of every run."""
+        names = {"commit": "commit", "versions": "versions", "data": "data hash", "teacher": "teacher hash"}
+        return {tag(name): self.provenance[key] for name, key in names.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A run that MLflow has."""
+
+    run_id: str
+    state: str
+
+
+def tracking_uri() -> str:
+    """`MLFLOW_TRACKING_URI`, or a database in the working directory."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
+
+
+def connect() -> MlflowClient:
+    """A client that has had an answer.
+
+    Raises:
+        ValueError: Nothing answers at `MLFLOW_TRACKING_URI`.
+    """
+    for name, value in {
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    }.items():
+        os.environ.setdefault(name, value)
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    uri = tracking_uri()
+    try:
+        client = MlflowClient(tracking_uri=uri)
+        client.search_experiments(max_results=1)
+    except (MlflowException, RequestException, SQLAlchemyError, OSError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ValueError(
+            f"MLFLOW_TRACKING_URI={uri}: no tracking server answers; start it, or unset the variable to use"
+            f" {DEFAULT_URI} ({reason})"
+        ) from None
+    return client
+
+
+def experiment_name(study: str) -> str:
+    """The experiment of a study."""
+    return f"lpstudy/{study}"
+
+
+def open_experiment(client: MlflowClient, study: str, identity: str) -> Experiment:
+    """The study's experiment; one of that name that belongs to an older study is renamed first."""
+    name = experiment_name(study)
+    found = client.get_experiment_by_name(name)
+    if found is not None and found.lifecycle_stage == "deleted":
+        client.rename_experiment(found.experiment_id, f"{name} (deleted {found.experiment_id})")
+        found = None
+    if found is not None and found.tags.get(tag("id"), identity) != identity:
+        client.rename_experiment(found.experiment_id, f"{name} (before {identity[:8]})")
+        found = None
+    if found is None:
+        client.create_experiment(name, tags={tag("id"): identity})
+        found = client.get_experiment_by_name(name)
+    if found is None:
+        raise MlflowException(f"experiment {name} cannot be created")
+    return found
+
+
+def all_runs(client: MlflowClient, experiment: Experiment) -> list[Run]:
+    """Every run of an experiment."""
+    runs: list[Run] = []
+    token = None
+    while True:
+        page = client.search_runs(
+            [experiment.experiment_id],
+            run_view_type=ViewType.ACTIVE_ONLY,
+            max_results=PAGE,
+            order_by=["attributes.start_time ASC"],
+            page_token=token,
+        )
+        runs += page
+        token = page.token
+        if not token:
+            return runs
+
+
+def find_runs(client: MlflowClient, experiment: Experiment) -> dict[str, Known]:
+    """Every run of lpstudy's by its key."""
+    return {
+        run.data.tags[KEY]: Known(run.info.run_id, run.data.tags.get(tag("state"), "running"))
+        for run in all_runs(client, experiment)
+        if KEY in run.data.tags
+    }
