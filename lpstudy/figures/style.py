@@ -31,14 +31,14 @@ class Look:
     """Of the marker, in points, so that all look equally large."""
 
 
-# Okabe and Ito's palette and Tol's, which stay apart in the common forms of colour blindness, darkened where
-# needed so that text in them has a contrast of at least 4.5 on white; the marker says the same a second time.
+# After Okabe and Ito: at least 14 apart in CIELAB as the three forms of colour blindness see them, and with a
+# contrast of at least 4.5 on white, so that text can have them too. The marker says the same a second time.
 _LOOKS = {
-    "bp": Look("#5c6670", "o"),
-    "kd": Look("#0068a8", "s", 6.5),
-    "fitnet": Look("#c04a00", "^"),
-    "lp": Look("#007a58", "D", 6.2),
-    "lp_kd": Look("#a1307e", "P", 8.5),
+    "bp": Look("#3d434b", "o"),
+    "kd": Look("#0a6fd0", "s", 6.5),
+    "fitnet": Look("#bd5200", "^"),
+    "lp": Look("#008766", "D", 6.2),
+    "lp_kd": Look("#8a1a8c", "P", 8.5),
 }
 _OTHER_LOOKS = (
     Look("#8a6100", "v"),

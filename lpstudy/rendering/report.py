@@ -3,7 +3,7 @@
 import io
 import os
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from lpstudy import figures
 from lpstudy.rendering.answer import answer
-from lpstudy.rendering.markdown import Markdown, block, render
+from lpstudy.rendering.markdown import block, render
 from lpstudy.rendering.sections import (
     budget_section,
     comparison_section,
@@ -71,9 +71,34 @@ def write_report(
         ValueError: A frame lacks a column.
         OSError: The folder cannot be written.
     """
-    table = comparison(study, runs)
     drawn = {name: figure for name, figure in _draw(study, runs, curves, importances).items() if figure}
-    text = render(
+    text = report_text(study, runs, curves, drawn, links=links)
+    markdown = folder / "report.md"
+    (folder / "figures").mkdir(parents=True, exist_ok=True)
+    contents = {_figure_path(folder, name): _png(figure) for name, figure in drawn.items()}
+    contents[folder / "comparison.csv"] = _csv(spreadsheet_safe(comparison(study, runs)))
+    contents[folder / "trials.csv"] = _csv(trials_table(runs))
+    contents[markdown] = text.encode("utf-8")  # last: it names the others
+    for path, content in contents.items():
+        _write(path, content)
+    for name in _FIGURE_NAMES:
+        if name not in drawn:
+            _figure_path(folder, name).unlink(missing_ok=True)
+    return Report(markdown, (markdown, *(path for path in contents if path != markdown)))
+
+
+def report_text(
+    study: StudyFacts,
+    runs: pd.DataFrame,
+    curves: pd.DataFrame,
+    drawn: Collection[str],
+    *,
+    links: Callable[[str], str],
+) -> str:
+    """The report's Markdown, which shows the figures that were drawn."""
+    table = comparison(study, runs)
+    command = study.provenance.get("command")
+    return render(
         "report.md.j2",
         study=study,
         answer=answer(study, runs),
@@ -87,20 +112,8 @@ def write_report(
         diagnostics=diagnostics_section(study, runs, curves),
         warnings=warnings_section(study, runs),
         provenance=provenance_section(study),
-        command=block(study.provenance["command"]) if study.provenance.get("command") else Markdown(""),
+        command=block(command) if command else None,
     )
-    markdown = folder / "report.md"
-    (folder / "figures").mkdir(parents=True, exist_ok=True)
-    contents = {_figure_path(folder, name): _png(figure) for name, figure in drawn.items()}
-    contents[folder / "comparison.csv"] = _csv(spreadsheet_safe(table))
-    contents[folder / "trials.csv"] = _csv(trials_table(runs))
-    contents[markdown] = text.encode("utf-8")  # last: it names the others
-    for path, content in contents.items():
-        _write(path, content)
-    for name in _FIGURE_NAMES:
-        if name not in drawn:
-            _figure_path(folder, name).unlink(missing_ok=True)
-    return Report(markdown, (markdown, *(path for path in contents if path != markdown)))
 
 
 def _draw(

@@ -31,7 +31,7 @@ def comparison_section(study: StudyFacts, comparison: pd.DataFrame, runs: pd.Dat
     """What was reached, and the size it was reached with; the highest mean of each student is bold."""
     means = {arm.name: accuracy(runs, arm).mean for arm in study.arms}
     heads = (
-        "method", "student", "test accuracy % (n)", "Δ `bp`, points", "parameters", "compression", "MACs",
+        "method", "student", "test accuracy % (n)", "Δ `bp`", "parameters", "compression", "MACs",
         "FLOPs", "speed-up",
     )  # fmt: skip
     rows = []
@@ -94,7 +94,7 @@ def _arms_and_rows(
 
 
 def _names(arm: ArmFacts | None, row: "pd.Series[Any]") -> tuple[Markdown, Markdown]:
-    return (Markdown("teacher") if arm is None else code(arm.method)), code(row["student"])
+    return (Markdown("teacher") if arm is None else code(arm.method)), escape(row["student"])
 
 
 def notes(study: StudyFacts, runs: pd.DataFrame) -> list[Markdown]:

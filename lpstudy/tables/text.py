@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 _ABSOLUTE_PATH = re.compile(
-    r"""(?:(?<![\w.:/…~-])|(?<=-[A-Z])|(?<=file:/)|(?<=file://))  # not within a relative path or a URL
+    r"""(?:(?<![\w.:/…~<-])|(?<=-[A-Z])|(?<=file:/)|(?<=file://))  # not within a relative path or a URL
     (?:[A-Za-z]:[\\/]|/)(?:[^\s'"`|,;:()\[\]{}<>\\/]+[\\/])*  # the folders
     (?P<name>[^\s'"`|,;:()\[\]{}<>\\/]+)[\\/]?  # and what they hold""",
     re.VERBOSE,

@@ -1,0 +1,324 @@
+import csv
+import io
+import json
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from lpstudy.tables import (
+    COMPARISON_COLUMNS,
+    ArmFacts,
+    comparison,
+    interval,
+    paired_difference,
+    pareto_front,
+    spreadsheet_safe,
+    trials_table,
+)
+from lpstudy.tables.comparison import teacher_share, trial_states
+from lpstudy.tables.diagnostics import diagnostics
+from lpstudy.tables.text import hyperparameters_json, without_folders
+from lpstudy.tables.trials import warning_counts
+
+ISSUE = (
+    "method,student,family,depth,width,accuracy_mean,accuracy_low,accuracy_high,seeds,delta_bp_mean,"
+    "delta_bp_low,delta_bp_high,parameters,compression,macs,flops,speedup,auxiliary_parameters,training_macs,"
+    "trials_finished,trials_pruned,trials_failed,best_hyperparameters,mlflow_run_id"
+)
+
+
+def arm_of(frames, name: str) -> ArmFacts:
+    return next(arm for arm in frames.study.arms if arm.name == name)
+
+
+def finals(frames, name: str) -> pd.DataFrame:
+    runs = frames.runs
+    return runs[runs["arm"].eq(name) & runs["kind"].eq("final")].sort_values("seed")
+
+
+def row_of(frames, name: str) -> pd.Series:
+    position = [arm.name for arm in frames.study.arms].index(name)
+    return comparison(frames.study, frames.runs).iloc[position + 1]
+
+
+def test_columns_are_those_of_the_issue(frames):
+    table = comparison(frames.study, frames.runs)
+    assert ",".join(table.columns) == ISSUE
+    assert ",".join(COMPARISON_COLUMNS) == ISSUE
+
+
+def test_interval_is_scipys_t_interval_of_a_mean():
+    values = [88.1, 88.9, 87.4, 90.2, 88.8]
+    low, high = stats.t.interval(0.95, 4, loc=np.mean(values), scale=stats.sem(values))
+    found = interval(values)
+    assert (found.mean, found.low, found.high, found.n) == (
+        pytest.approx(np.mean(values)),
+        pytest.approx(low),
+        pytest.approx(high),
+        5,
+    )
+
+
+def test_one_value_has_a_mean_and_no_interval():
+    found = interval([91.0])
+    assert (found.mean, found.n) == (91.0, 1)
+    assert np.isnan([found.low, found.high]).all()
+    assert not found.excludes_zero
+
+
+@pytest.mark.parametrize("values", [[], [np.nan], [np.inf, np.nan]])
+def test_no_finite_value_gives_no_mean(values):
+    found = interval(values)
+    assert np.isnan(found.mean)
+    assert found.n == 0
+
+
+def test_missing_values_are_left_out_of_an_interval():
+    assert interval([1.0, np.nan, 3.0]) == interval([1.0, 3.0])
+
+
+def test_paired_difference_is_scipys_paired_t_test_over_the_shared_seeds():
+    ours = {0: 90.1, 1: 91.0, 2: 89.5, 7: 12.0}
+    theirs = {2: 89.9, 1: 90.2, 0: 89.6, 9: 99.0}
+    test = stats.ttest_rel([90.1, 91.0, 89.5], [89.6, 90.2, 89.9]).confidence_interval(0.95)
+    found = paired_difference(ours, theirs)
+    assert (found.low, found.high, found.n) == (pytest.approx(test.low), pytest.approx(test.high), 3)
+
+
+def test_no_shared_seed_gives_no_difference():
+    assert paired_difference({0: 1.0}, {1: 1.0}).n == 0
+
+
+def test_pareto_front_is_the_brute_force_one():
+    rng = np.random.default_rng(3)
+    for _ in range(50):
+        frame = pd.DataFrame(
+            {"validation_accuracy": rng.integers(80, 90, 30) * 1.0, "macs": rng.integers(1, 15, 30)}
+        )
+        frame.loc[rng.integers(0, 30, 3), "validation_accuracy"] = np.nan
+        points = list(zip(frame["validation_accuracy"], frame["macs"], strict=True))
+        expected = {
+            index
+            for index, (high, low) in enumerate(points)
+            if np.isfinite(high)
+            and not any((a >= high and c <= low and (a > high or c < low)) for a, c in points)
+        }
+        front = pareto_front(frame)
+        assert set(front.index) == expected
+        assert front["macs"].is_monotonic_increasing
+
+
+def test_pareto_front_reads_nullable_columns(searched_frames):
+    runs = searched_frames.runs
+    trials = runs[runs["arm"].eq("kd-convnet") & runs["kind"].eq("trial")]
+    front = pareto_front(trials)
+    assert 0 < len(front) < len(trials)
+    assert front["validation_accuracy"].is_monotonic_increasing
+
+
+def test_teacher_comes_first_then_the_arms_in_the_studys_order(frames):
+    table = comparison(frames.study, frames.runs)
+    assert list(table["method"]) == ["teacher", *(arm.method for arm in frames.study.arms)]
+    teacher = table.iloc[0]
+    assert (teacher["accuracy_mean"], teacher["compression"], teacher["speedup"]) == (93.4, 1.0, 1.0)
+    assert teacher["flops"] == 2 * 110_400_000
+    assert teacher["mlflow_run_id"] == "teacher0run"
+
+
+def test_row_of_an_arm_agrees_with_a_computation_by_hand(frames):
+    own = finals(frames, "lp-convnet-d4-w8")
+    base = finals(frames, "bp-convnet-d4-w8")
+    row = row_of(frames, "lp-convnet-d4-w8")
+    values = own["test_accuracy"].to_numpy()
+    low, high = stats.t.interval(0.95, 4, loc=values.mean(), scale=stats.sem(values))
+    paired = stats.ttest_rel(values, base["test_accuracy"].to_numpy())
+    assert row["accuracy_mean"] == pytest.approx(values.mean())
+    assert (row["accuracy_low"], row["accuracy_high"]) == (pytest.approx(low), pytest.approx(high))
+    assert row["delta_bp_mean"] == pytest.approx((values - base["test_accuracy"].to_numpy()).mean())
+    assert row["delta_bp_low"] == pytest.approx(paired.confidence_interval(0.95).low)
+    assert row["seeds"] == 5
+    assert row["parameters"] == 24_616
+    assert row["compression"] == pytest.approx(1_928_010 / 24_616)
+    assert row["speedup"] == pytest.approx(110_400_000 / 1_210_000)
+    assert row["flops"] == 2_420_000
+    assert row["training_macs"] == pytest.approx(6.0e13)
+    assert json.loads(row["best_hyperparameters"]) == own["hyperparameters"].iloc[0]
+    assert teacher_share(frames.runs, arm_of(frames, "lp-convnet-d4-w8")) == pytest.approx(4.4 / 6)
+
+
+def test_trials_are_counted_by_state_and_infeasible_ones_apart(frames):
+    row = row_of(frames, "kd-convnet-d4-w16")
+    assert (row["trials_finished"], row["trials_pruned"], row["trials_failed"]) == (8, 2, 1)
+    assert trial_states(frames.runs, arm_of(frames, "kd-convnet-d4-w16"))["infeasible"] == 1
+
+
+def test_back_prop_itself_and_arms_without_it_have_no_difference(frames, make_frames):
+    assert np.isnan(row_of(frames, "bp-convnet-d4-w8")["delta_bp_mean"])
+    without = make_frames(methods=("kd", "lp"))
+    table = comparison(without.study, without.runs)
+    assert table[["delta_bp_mean", "delta_bp_low", "delta_bp_high"]].isna().all(axis=None)
+
+
+def test_difference_is_to_back_prop_of_the_same_student(make_frames):
+    frames = make_frames()
+    runs = frames.runs
+    other = runs["arm"].eq("bp-convnet-d4-w16")
+    before = row_of(frames, "kd-convnet-d4-w8")["delta_bp_mean"]
+    runs.loc[other, "test_accuracy"] -= 10
+    assert row_of(frames, "kd-convnet-d4-w8")["delta_bp_mean"] == before
+
+
+def test_one_seed_has_no_bounds(make_frames):
+    row = row_of(make_frames(seeds=1), "kd-convnet-d4-w8")
+    assert np.isfinite(row["delta_bp_mean"])
+    assert pd.isna(row[["accuracy_low", "accuracy_high", "delta_bp_low", "delta_bp_high"]]).all()
+
+
+def test_no_finished_trial_leaves_a_row_of_zero_counts(make_frames):
+    row = row_of(make_frames(trials=0), "kd-convnet-d4-w8")
+    assert (row["seeds"], row["trials_finished"]) == (0, 0)
+    assert pd.isna(row["accuracy_mean"])
+    assert row["best_hyperparameters"] == "{}"
+
+
+def test_without_finals_the_best_trial_describes_the_arm(frames):
+    runs = frames.runs[frames.runs["kind"].eq("trial")]
+    row = comparison(frames.study, runs).iloc[2]
+    trials = runs[runs["arm"].eq("kd-convnet-d4-w8") & runs["state"].eq("finished")]
+    best = trials.loc[trials["validation_accuracy"].idxmax()]
+    assert json.loads(row["best_hyperparameters"]) == best["hyperparameters"]
+    assert row["parameters"] == 24_616
+    assert pd.isna(row["accuracy_mean"])
+
+
+def test_failed_final_or_missing_accuracy_leaves_its_seed_out(make_frames):
+    frames = make_frames()
+    name = "kd-convnet-d4-w8"
+    lost = finals(frames, name).index[:2]
+    frames.runs.loc[lost[0], "state"] = "failed"
+    frames.runs.loc[lost[1], "test_accuracy"] = np.nan
+    left = finals(frames, name).iloc[2:]["test_accuracy"]
+    row = row_of(frames, name)
+    assert row["seeds"] == 3
+    assert row["accuracy_mean"] == pytest.approx(left.mean())
+
+
+def test_later_attempt_of_a_seed_replaces_the_earlier(make_frames):
+    frames = make_frames()
+    name = "kd-convnet-d4-w8"
+    again = finals(frames, name).head(1).assign(attempt=2, test_accuracy=50.0, run_id="again")
+    runs = pd.concat([again, frames.runs], ignore_index=True)
+    values = finals(frames, name)["test_accuracy"].to_numpy().copy()
+    values[0] = 50.0
+    row = comparison(frames.study, runs).iloc[2]
+    assert row["accuracy_mean"] == pytest.approx(values.mean())
+    assert row["seeds"] == 5
+
+
+def test_finals_of_an_earlier_winner_do_not_count(make_frames):
+    frames = make_frames()
+    name = "kd-convnet-d4-w8"
+    runs = frames.runs
+    trials = runs[runs["arm"].eq(name) & runs["kind"].eq("trial") & runs["state"].eq("finished")]
+    worst = trials.loc[trials["validation_accuracy"].idxmin(), "trial"]
+    stale = finals(frames, name).assign(trial=worst, test_accuracy=99.9)
+    stale["run_id"] = "stale-" + stale["run_id"]
+    with_stale = pd.concat([stale, runs], ignore_index=True)
+    pd.testing.assert_frame_equal(
+        comparison(frames.study, with_stale), comparison(frames.study, runs), check_like=True
+    )
+
+
+def test_winner_of_a_size_search_brings_its_own_size(searched_frames):
+    row = row_of(searched_frames, "kd-convnet")
+    own = finals(searched_frames, "kd-convnet").iloc[0]
+    assert row["student"] == own["student"]
+    assert (row["depth"], row["width"], row["macs"]) == (own["depth"], own["width"], own["macs"])
+    assert np.isfinite(row["delta_bp_mean"])  # partners are found by the arm's student, not by the design
+
+
+def test_teacher_with_given_weights_and_unknown_accuracy_leaves_gaps(make_frames):
+    frames = make_frames()
+    teacher = replace(frames.study.teacher, test_accuracy=None, training_macs=None, seed=None)
+    row = comparison(replace(frames.study, teacher=teacher), frames.runs).iloc[0]
+    assert pd.isna(row[["accuracy_mean", "seeds", "training_macs"]]).all()
+
+
+def test_frame_without_a_column_is_refused_by_its_name(frames):
+    with pytest.raises(ValueError, match="lacks the columns seed, macs"):
+        comparison(frames.study, frames.runs.drop(columns=["macs", "seed"]))
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n", " ="])
+def test_strings_that_a_spreadsheet_would_run_are_defused(start):
+    cell = f'{start}HYPERLINK("http://x")'
+    safe = spreadsheet_safe(pd.DataFrame({"text": [cell, "plain"], "number": [-1.5, 2.0]}))
+    assert safe["text"].tolist() == [f"'{cell}", "plain"]
+    assert safe["number"].tolist() == [-1.5, 2.0]
+
+
+def test_trials_table_is_flat_ordered_and_survives_a_csv(make_frames):
+    frames = make_frames()
+    frames.runs.at[0, "student"] = "=1+1|<b>"
+    frames.runs.at[0, "warnings"] = ['a "quoted", /home/someone/x.png\nwarning', "@second"]
+    frames.runs.at[0, "hyperparameters"] = {"gamma": float("nan"), "k": np.int64(3), "name": "=x"}
+    table = trials_table(frames.runs)
+    read = list(csv.DictReader(io.StringIO(table.to_csv(index=False))))
+    assert len(read) == len(frames.runs)
+    first = read[[row["run_id"] for row in read].index("bp-convnet-d4-w8-t0")]
+    assert first["student"] == "'=1+1|<b>"
+    assert first["warnings"] == 'a "quoted", …/x.png warning; @second'
+    assert json.loads(first["hyperparameters"]) == {"gamma": None, "k": 3, "name": "=x"}
+    assert float(first["flops"]) == 2 * float(first["macs"])
+    kinds = [row["kind"] for row in read if row["arm"] == "kd-convnet-d4-w8"]
+    assert kinds == ["trial"] * 12 + ["final"] * 5
+
+
+def test_warnings_are_counted_once_a_run(make_frames):
+    frames = make_frames(methods=("lp",), students=("convnet-d4-w8",))
+    for index in frames.runs.index[:3]:
+        frames.runs.at[index, "warnings"] = ["collapse: seen", "collapse: seen"]
+    counts = warning_counts(frames.runs)
+    assert counts.iloc[0].tolist() == ["lp-convnet-d4-w8", "collapse: seen", 3]
+    assert warning_counts(frames.runs.iloc[:0]).empty
+
+
+def test_diagnostics_are_the_last_values_averaged_over_the_finals(make_frames):
+    frames = make_frames()
+    curves = frames.curves
+    name = "lp-convnet-d4-w16"
+    rows = curves["arm"].eq(name) & curves["metric"].eq("effective_rank")
+    curves.loc[rows, "value"] = curves.loc[rows, "epoch"].astype(float) + curves.loc[rows, "seed"].astype(
+        float
+    )
+    table = diagnostics(frames.study, frames.runs, curves).set_index("arm")
+    assert table.loc[name, "effective_rank"] == pytest.approx(20 + 2)
+    assert "bp-convnet-d4-w16" not in table.index
+    assert list(table.columns) == ["mean_affinity", "effective_rank"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("--data-root /home/x/data", "--data-root …/data"),
+        ("--data-root=/a/b/c", "--data-root=…/c"),
+        ("no file '/srv/sets/x.png'", "no file '…/x.png'"),
+        ("C:\\Users\\me\\x.py", "…/x.py"),
+        ("sqlite:////home/x/mlflow.db", "sqlite:…/mlflow.db"),
+        ("file:///home/x/y", "file:…/y"),
+        ("http://host:5000/runs/1", "http://host:5000/runs/1"),
+        ("MACs/FLOPs in ./studies/x or ../y, 3/5", "MACs/FLOPs in ./studies/x or ../y, 3/5"),
+        ("finished / pruned", "finished / pruned"),
+    ],
+)
+def test_absolute_paths_lose_their_folders_and_nothing_else_changes(text, expected):
+    assert without_folders(text) == expected
+
+
+def test_hyperparameters_are_sorted_json():
+    assert (
+        hyperparameters_json({"b": np.float64(0.5), "a": True, "c": "x"}) == '{"a": true, "b": 0.5, "c": "x"}'
+    )
