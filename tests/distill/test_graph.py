@@ -54,6 +54,16 @@ def test_a_sample_is_never_its_own_neighbour_among_duplicates(dtype: torch.dtype
         assert graph.squared_distances.max() < 1e-5
 
 
+def test_rounding_makes_no_distance_negative() -> None:
+    features = normal(1, 64).float().repeat(128, 1) + 1e-5 * normal(128, 64, seed=1).float()
+    features[0] += 100
+    norms = (centred := features - features.mean(0)).square().sum(1)
+    assert (norms[:, None] + norms - 2 * centred @ centred.T).min() < 0
+    graph = knn_graph(features, 3)
+    assert graph.squared_distances.min() >= 0
+    assert affinities(graph, relative_bandwidth(graph, 0.25)).max() <= 1
+
+
 def test_is_directed() -> None:
     graph = knn_graph(torch.tensor([[0.0], [1.0], [10.0]]), 1)
     assert graph.neighbors.tolist() == [[1], [0], [1]]
