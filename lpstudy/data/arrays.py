@@ -61,19 +61,21 @@ def cached(source: object, read: Callable[[], Arrays]) -> Entry:
         read: Reads and decodes the data set.
 
     Raises:
-        ValueError: The cache cannot be written.
+        ValueError: The cache cannot be read or written.
     """
     signature = hashlib.sha256(json.dumps([FORMAT, source]).encode()).hexdigest()
     folder = cache_folder()
     pointer = folder / "sources" / signature
-    entry = _opened(folder, pointer)
+    with _usable(folder):
+        entry = _opened(folder, pointer)
     if entry is not None:
         return entry
     with locked("arrays.lock"):
-        entry = _opened(folder, pointer)
+        with _usable(folder):
+            entry = _opened(folder, pointer)
         if entry is None:
             arrays = read()
-            with _writing(folder):
+            with _usable(folder):
                 content = _written(folder, arrays)
                 write_atomically(pointer, content.encode())
             entry = _opened(folder, pointer)
@@ -87,12 +89,12 @@ def locked(name: str) -> Iterator[None]:
     """Keep other processes that ask for the same lock of the cache waiting.
 
     Raises:
-        ValueError: The cache cannot be written.
+        ValueError: The cache cannot be read or written.
     """
     from filelock import FileLock
 
     folder = cache_folder()
-    with _writing(folder):
+    with _usable(folder):
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / name)
         lock.acquire()
@@ -103,12 +105,12 @@ def locked(name: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _writing(folder: Path) -> Iterator[None]:
+def _usable(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
         raise ValueError(
-            f"cannot write the cache {str(folder)!r} ({error.strerror}):"
+            f"cannot use the cache {str(folder)!r} ({error.strerror}):"
             " set LPSTUDY_CACHE to a writable folder with room"
         ) from error
 

@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import io
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -10,6 +11,9 @@ from typing import TypeVar
 from lpstudy.data.arrays import locked
 
 Opened = TypeVar("Opened")
+
+SECONDS = 30.0
+"""How long a download may stand still; torchvision sets no limit."""
 
 
 def opened(
@@ -26,10 +30,18 @@ def opened(
 
     Raises:
         FileNotFoundError: Files are missing and could not be downloaded.
-        ValueError: The files are there but damaged, and could not be downloaded again.
+        ValueError: The files are there but damaged, and could not be downloaded again; or the cache, where
+            the lock lies, cannot be written.
     """
+    with locked("download.lock"):
+        return _opened(kind, root, files, open_, progress)
+
+
+def _opened(
+    kind: str, root: Path, files: tuple[str, ...], open_: Callable[[], Opened], progress: bool
+) -> Opened:
     try:
-        with locked("download.lock"), _quiet(progress):
+        with _quiet(progress), _patient_for(SECONDS):
             return open_()
     except (OSError, RuntimeError, http.client.HTTPException) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
@@ -50,6 +62,16 @@ def source_of(root: Path, files: tuple[str, ...]) -> list[list[str | int]]:
     """What tells whether the files are still the same, without reading them."""
     status = [(name, (root / name).stat()) for name in files]
     return [[name, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns] for name, seen in status]
+
+
+@contextlib.contextmanager
+def _patient_for(seconds: float) -> Iterator[None]:
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
 
 
 @contextlib.contextmanager

@@ -129,7 +129,7 @@ def test_many_at_once_read_once(folder):
 
 def test_a_cache_that_cannot_be_written_is_one_line(folder):
     folder.write_text("not a folder")
-    with pytest.raises(ValueError, match=r"cannot write the cache '.*' \(.*\): set LPSTUDY_CACHE") as caught:
+    with pytest.raises(ValueError, match=r"cannot use the cache '.*' \(.*\): set LPSTUDY_CACHE") as caught:
         cached("a", Reader())
     assert "\n" not in str(caught.value)
 

@@ -107,6 +107,14 @@ def test_a_third_of_every_digit_is_the_test_set():
     assert len(arrays.test_labels) == 599
 
 
+def test_an_unusable_cache_is_not_taken_for_damaged_files(tmp_path, monkeypatch):
+    mnist_files(tmp_path)
+    (tmp_path / "cache").write_text("not a folder")
+    monkeypatch.setenv("LPSTUDY_CACHE", str(tmp_path / "cache"))
+    with pytest.raises(ValueError, match="cannot use the cache"):
+        load(DataSpec(kind="mnist", root=tmp_path))
+
+
 def test_digits_need_no_root(tmp_path):
     data = load(DataSpec(kind="digits"), root=tmp_path / "nowhere")
     assert (len(data.train), len(data.validation), len(data.test)) == (959, 239, 599)
