@@ -30,14 +30,8 @@ CASES: dict[str, Distillation] = {
     "lp of maps": LP(layer="conv2", teacher_layer="conv1"),
     "lp_kd": LPKD(),
 }
-PROGRESS = (0.0, 0.2, 0.6, 0.99)
+PROGRESS = (0.0, 0.6)
 ANY: TypeAdapter[Distillation] = TypeAdapter(Method)
-NUMBERS = [
-    pytest.param(name, key, id=f"{name}.{key}")
-    for name, model in METHODS.items()
-    for key, field in model.model_fields.items()
-    if field.annotation in (int, float)
-]
 
 Images = Callable[[int], Tensor]
 StepAt = Callable[[float], Step]
@@ -61,11 +55,6 @@ def auxiliary(method: Distillation, student: Network, teacher: Network, images: 
         return method.auxiliary(*outputs(method, student, teacher, images))
 
 
-def bounds(name: str, key: str) -> dict[str, float]:
-    schema = METHODS[name].model_json_schema()["properties"][key]
-    return {rule: schema[rule] for rule in schema if "inimum" in rule or "aximum" in rule}
-
-
 def test_every_method_of_the_union_is_listed_by_its_name_and_has_a_case() -> None:
     union = get_args(get_args(Method)[0])
     assert {model: model.model_fields["method"].default for model in union} == {
@@ -87,74 +76,12 @@ def test_an_unknown_method_is_refused_with_the_known_ones() -> None:
         ANY.validate_python({"method": "mystery"})
 
 
-@pytest.mark.parametrize("name", METHODS)
-def test_an_unknown_hyperparameter_is_refused(name: str) -> None:
-    with pytest.raises(ValidationError, match="momentun"):
-        METHODS[name].model_validate({"momentun": 0.9})
-
-
-@pytest.mark.parametrize(("name", "key"), NUMBERS)
-def test_a_number_out_of_its_range_is_refused_with_the_rule_and_the_value(name: str, key: str) -> None:
-    rules = bounds(name, key)
-    assert len(rules) == 2, f"{key} must have a lower and an upper bound but has {rules}"
-    for rule, bound in rules.items():
-        whole = METHODS[name].model_fields[key].annotation is int
-        beyond = 1 if whole else 1e-3 * (abs(bound) or 1)
-        value = bound if rule.startswith("exclusive") else bound + (beyond if "aximum" in rule else -beyond)
-        with pytest.raises(ValidationError) as caught:
-            METHODS[name].model_validate({key: value})
-        (error,) = caught.value.errors()
-        assert error["loc"] == (key,)
-        assert float(error["msg"].split()[-1]) == bound
-        assert error["input"] == value
-        assert "\n" not in error["msg"]
-
-
-@pytest.mark.parametrize(("name", "key"), NUMBERS)
-def test_both_ends_of_a_range_are_taken(name: str, key: str) -> None:
-    for rule, bound in bounds(name, key).items():
-        inward = 0 if not rule.startswith("exclusive") else 1e-6 * (1 if "inimum" in rule else -1)
-        assert getattr(METHODS[name].model_validate({key: bound + inward}), key) == bound + inward
-
-
-@pytest.mark.parametrize(("name", "key"), NUMBERS)
-@pytest.mark.parametrize("value", [math.nan, math.inf, "1", True, None])
-def test_what_is_no_number_is_refused(name: str, key: str, value: object) -> None:
-    with pytest.raises(ValidationError):
-        METHODS[name].model_validate({key: value})
-
-
-@pytest.mark.parametrize(
-    ("name", "key", "value"),
-    [
-        ("kd", "weight", -0.1),
-        ("kd", "temperature", 0),
-        ("fitnet", "hint_fraction", 1),
-        ("fitnet", "hint_weight", 0),
-        ("fitnet", "kd_weight_end", -1),
-        ("fitnet", "mode", "three_stage"),
-        ("fitnet", "hint", ""),
-        ("lp", "gamma", -1e-9),
-        ("lp", "n_neighbors", 0),
-        ("lp", "n_neighbors", 2.5),
-        ("lp", "bandwidth", 0),
-        ("lp", "ramp", 1.1),
-        ("lp", "layer", ""),
-        ("lp_kd", "gamma", -1),
-        ("lp_kd", "temperature", -4),
-    ],
-)
-def test_these_values_are_refused(name: str, key: str, value: object) -> None:
-    with pytest.raises(ValidationError, match=key):
-        METHODS[name].model_validate({key: value})
-
-
 def test_a_method_cannot_be_changed(method: Distillation) -> None:
     with pytest.raises(ValidationError, match="frozen"):
         method.method = "other"  # type: ignore[attr-defined] # refused is what is tested
 
 
-@pytest.mark.parametrize("samples", [1, 2, 3, 5, 12])
+@pytest.mark.parametrize("samples", [1, 2, 5, 12])
 @pytest.mark.parametrize("progress", PROGRESS)
 def test_loss_is_finite_and_its_gradient_reaches_the_student_but_never_the_teacher(
     method: Distillation,
@@ -287,7 +214,7 @@ def test_training_lowers_the_loss(
     assert totals[-1] < 0.95 * totals[0]
 
 
-@pytest.mark.parametrize("samples", [1, 2, 7, 24])
+@pytest.mark.parametrize("samples", [1, 2, 24])
 @pytest.mark.parametrize("factor", [0.0, 1.0, 1e4, math.nan])
 def test_metrics_are_finite_numbers_and_warnings_single_lines_that_do_not_vary(
     method: Distillation,
