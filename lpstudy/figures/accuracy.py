@@ -12,7 +12,7 @@ from matplotlib.transforms import offset_copy
 
 from lpstudy.figures.labels import Label, label_lines, points_per_pixel, tick_names
 from lpstudy.figures.style import INK, SMALL, count_words, log_counts, look, name_axes, new_figure, plain
-from lpstudy.tables.comparison import accuracy_by_seed, finals_by_trial, winner_finals
+from lpstudy.tables.arms import accuracy_by_seed, arm_results
 from lpstudy.tables.facts import ArmFacts, StudyFacts
 from lpstudy.tables.statistics import interval
 
@@ -67,8 +67,9 @@ def accuracy_over_cost(study: StudyFacts, runs: pd.DataFrame, cost: Cost) -> Fig
 
 def _points(study: StudyFacts, runs: pd.DataFrame, cost: Cost) -> list[_Point]:
     points = []
-    for arm in study.arms:
-        groups = finals_by_trial(runs, arm) if arm.objectives > 1 else [winner_finals(runs, arm)]
+    for result in arm_results(study, runs):
+        arm = result.arm
+        groups = result.finals_by_trial if arm.objectives > 1 else [result.finals]
         for finals in groups:
             accuracy = interval(list(accuracy_by_seed(finals).values()))
             done = finals[finals["state"].eq("finished")].dropna(subset=[cost])

@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from lpstudy.figures.labels import Label, label_lines
 from lpstudy.figures.style import INK, NORMAL, look, name_axes, new_figure, plain
-from lpstudy.tables.comparison import winner_finals
+from lpstudy.tables.arms import arm_results
 from lpstudy.tables.facts import StudyFacts
 
 _METRIC = "validation_accuracy"
@@ -26,15 +26,14 @@ def learning_curves(study: StudyFacts, runs: pd.DataFrame, curves: pd.DataFrame)
     """
     panels: dict[str, dict[str, pd.DataFrame]] = {}
     seeds: set[int] = set()
-    for arm in study.arms:
-        finals = winner_finals(runs, arm)
-        names = set(finals.loc[finals["state"].eq("finished"), "run_id"])
+    for result in arm_results(study, runs):
+        names = set(result.finished["run_id"])
         own = curves[curves["run_id"].isin(names) & curves["metric"].eq(_METRIC)].dropna(subset=["value"])
         if own.empty:
             continue
         seeds.add(int(own["run_id"].nunique()))
         over_seeds = own.groupby("epoch")["value"].agg(["mean", "min", "max"])
-        panels.setdefault(arm.student, {})[arm.method] = over_seeds
+        panels.setdefault(result.arm.student, {})[result.arm.method] = over_seeds
     if not panels:
         return None
     columns = min(_MOST_COLUMNS, len(panels))

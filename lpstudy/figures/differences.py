@@ -4,9 +4,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from lpstudy.figures.style import INK, NORMAL, QUIET, SMALL, look, name_axes, new_figure, plain, signed
-from lpstudy.tables.comparison import accuracy_by_seed, baseline_arm, winner_finals
+from lpstudy.tables.arms import arm_results, baseline_of
 from lpstudy.tables.facts import StudyFacts
-from lpstudy.tables.statistics import paired_difference
 
 
 def difference_to_back_prop(study: StudyFacts, runs: pd.DataFrame) -> Figure | None:
@@ -15,15 +14,14 @@ def difference_to_back_prop(study: StudyFacts, runs: pd.DataFrame) -> Figure | N
     None where no arm shares a finished seed with its `bp`.
     """
     rows = []
-    for arm in study.arms:
-        baseline = baseline_arm(study, arm)
-        if baseline is None:
-            continue
-        own = accuracy_by_seed(winner_finals(runs, arm))
-        other = accuracy_by_seed(winner_finals(runs, baseline))
-        shared = sorted(own.keys() & other.keys())
-        if shared:
-            rows.append((arm, [own[seed] - other[seed] for seed in shared], paired_difference(own, other)))
+    results = arm_results(study, runs)
+    for result in results:
+        baseline = baseline_of(result, results)
+        delta = result.difference(baseline)
+        if baseline is not None and delta.n:
+            shared = sorted(result.by_seed.keys() & baseline.by_seed.keys())
+            each = [result.by_seed[seed] - baseline.by_seed[seed] for seed in shared]
+            rows.append((result.arm, each, delta))
     if not rows:
         return None
     students = list(dict.fromkeys(arm.student for arm, _, _ in rows))

@@ -7,42 +7,44 @@ import pandas as pd
 
 from lpstudy.rendering import words
 from lpstudy.rendering.markdown import Markdown, code, join
-from lpstudy.tables.comparison import BASELINE, accuracy, baseline_arm, difference, winner
-from lpstudy.tables.facts import ArmFacts, StudyFacts
+from lpstudy.tables.arms import BASELINE, ArmResult, baseline_of
+from lpstudy.tables.facts import ArmFacts, TeacherFacts
 from lpstudy.tables.statistics import Interval
 
 
 @dataclass(frozen=True, slots=True)
 class _Result:
-    arm: ArmFacts
-    accuracy: Interval
+    of: ArmResult
     delta: Interval
     """To back-prop with the same student."""
 
+    @property
+    def arm(self) -> ArmFacts:
+        return self.of.arm
 
-def answer(study: StudyFacts, runs: pd.DataFrame) -> list[Markdown]:
+    @property
+    def accuracy(self) -> Interval:
+        return self.of.accuracy
+
+
+def answer(teacher: TeacherFacts, results: list[ArmResult]) -> list[Markdown]:
     """One paragraph, and where a study has several students a further one for each, the first being the sum.
 
     A difference counts as seen only where its 95 % interval over paired seeds excludes zero.
     """
-    students = list(dict.fromkeys(arm.student for arm in study.arms))
-    groups = {
-        student: [
-            _Result(arm, accuracy(runs, arm), difference(runs, arm, baseline_arm(study, arm)))
-            for arm in study.arms
-            if arm.student == student
-        ]
-        for student in students
-    }
-    finished = {student: [one for one in group if one.accuracy.n] for student, group in groups.items()}
+    finished: dict[str, list[_Result]] = {result.arm.student: [] for result in results}
+    for result in results:
+        if result.accuracy.n:
+            delta = result.difference(baseline_of(result, results))
+            finished[result.arm.student].append(_Result(result, delta))
     if not any(finished.values()):
-        return [_nothing_yet(runs)]
-    each = [_about(study, runs, student, group) for student, group in finished.items()]
+        return [_nothing_yet(results)]
+    each = [_about(teacher, student, group) for student, group in finished.items()]
     return each if len(each) == 1 else [_sum(finished), *each]
 
 
-def _nothing_yet(runs: pd.DataFrame) -> Markdown:
-    done = int((runs["kind"].eq("trial") & runs["state"].eq("finished")).sum())
+def _nothing_yet(results: Sequence[ArmResult]) -> Markdown:
+    done = sum(result.states.get("finished", 0) for result in results)
     trials = "1 trial has finished" if done == 1 else f"{done} trials have finished"
     return Markdown(f"No final has finished yet, so nothing can be said about test accuracy; {trials}.")
 
@@ -64,7 +66,7 @@ def _sum(groups: dict[str, list[_Result]]) -> Markdown:
     return Markdown(f"Over {students}, **better than plain back-prop beyond noise**: {better}{none}.")
 
 
-def _about(study: StudyFacts, runs: pd.DataFrame, student: str, group: Sequence[_Result]) -> Markdown:
+def _about(teacher: TeacherFacts, student: str, group: Sequence[_Result]) -> Markdown:
     if not group:
         return Markdown(f"On {code(student)}, no final has finished yet.")
     ranked = sorted(group, key=lambda one: -one.accuracy.mean)
@@ -72,7 +74,7 @@ def _about(study: StudyFacts, runs: pd.DataFrame, student: str, group: Sequence[
     on, name, n = f"On {code(student)},", code(best.arm.method), words.seeds(best.accuracy.n)
     reached = f"{words.accuracy(best.accuracy)} %"
     rivals = [one for one in others if one.arm.method != BASELINE]
-    lead = _lead(runs, best, rivals)
+    lead = _lead(best, rivals)
     if not any(one.arm.method == BASELINE for one in group):
         first = (
             f"{on} {name} has the highest test accuracy, {reached} ({n}); no `{BASELINE}` to compare it with."
@@ -87,7 +89,7 @@ def _about(study: StudyFacts, runs: pd.DataFrame, student: str, group: Sequence[
     if lead is not None:
         verdict = "beyond noise" if lead.low > 0 else "within noise"
         second = f"Its lead over {code(rivals[0].arm.method)}, {words.difference(lead)}, is {verdict}."
-    sentences = (first, second, _others(best, others), _size(study, runs, best))
+    sentences = (first, second, _others(best, others), _size(teacher, best))
     return join(Markdown(sentence) for sentence in sentences if sentence)
 
 
@@ -110,11 +112,11 @@ def _over_baseline(on: str, name: str, reached: str, best: _Result, lead: Interv
     )
 
 
-def _lead(runs: pd.DataFrame, best: _Result, rivals: Sequence[_Result]) -> Interval | None:
+def _lead(best: _Result, rivals: Sequence[_Result]) -> Interval | None:
     """The best one's lead over the next other than back-prop; None where there is none or no interval."""
     if best.arm.method == BASELINE or not rivals:
         return None
-    lead = difference(runs, best.arm, rivals[0].arm)
+    lead = best.of.difference(rivals[0].of)
     return lead if lead.n > 1 else None
 
 
@@ -138,12 +140,12 @@ def _others(best: _Result, others: Sequence[_Result]) -> str:
     return " ".join(sentences)
 
 
-def _size(study: StudyFacts, runs: pd.DataFrame, best: _Result) -> str:
-    run = winner(runs, best.arm)
+def _size(teacher: TeacherFacts, best: _Result) -> str:
+    run = best.of.winner
     if run is None or pd.isna(run["parameters"]) or pd.isna(run["macs"]):
         return ""
-    smaller = words.ratio(study.teacher.parameters / int(run["parameters"]))
-    cheaper = words.ratio(study.teacher.macs / int(run["macs"]))
-    of_teacher = study.teacher.test_accuracy
+    smaller = words.ratio(teacher.parameters / int(run["parameters"]))
+    cheaper = words.ratio(teacher.macs / int(run["macs"]))
+    of_teacher = teacher.test_accuracy
     reached = "" if of_teacher is None else f" ({of_teacher:.2f} %)"
     return f"The teacher{reached} has {smaller} its parameters and {cheaper} its MACs."

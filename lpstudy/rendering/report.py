@@ -24,6 +24,7 @@ from lpstudy.rendering.sections import (
     warnings_section,
 )
 from lpstudy.tables import comparison, spreadsheet_safe, trials_table
+from lpstudy.tables.arms import arm_results
 from lpstudy.tables.facts import StudyFacts
 
 _FIGURE_NAMES = (
@@ -71,10 +72,10 @@ def write_report(
         ValueError: A frame lacks a column.
         OSError: The folder cannot be written.
     """
+    (folder / "figures").mkdir(parents=True, exist_ok=True)  # what cannot be written is known before the work
     drawn = {name: figure for name, figure in _draw(study, runs, curves, importances).items() if figure}
     text = report_text(study, runs, curves, drawn, links=links)
     markdown = folder / "report.md"
-    (folder / "figures").mkdir(parents=True, exist_ok=True)
     contents = {_figure_path(folder, name): _png(figure) for name, figure in drawn.items()}
     contents[folder / "comparison.csv"] = _csv(spreadsheet_safe(comparison(study, runs)))
     contents[folder / "trials.csv"] = _csv(trials_table(runs))
@@ -96,20 +97,20 @@ def report_text(
     links: Callable[[str], str],
 ) -> str:
     """The report's Markdown, which shows the figures that were drawn."""
-    table = comparison(study, runs)
+    table, results = comparison(study, runs), arm_results(study, runs)
     command = study.provenance.get("command")
     return render(
         "report.md.j2",
         study=study,
-        answer=answer(study, runs),
-        comparison=comparison_section(study, table, runs),
-        effort=effort_section(study, table, runs, links),
-        notes=notes(study, runs),
+        answer=answer(study.teacher, results),
+        comparison=comparison_section(study, results, table),
+        effort=effort_section(results, table, links),
+        notes=notes(results),
         figures=set(drawn),
         searched_sizes=any(arm.objectives > 1 for arm in study.arms),
         budget=budget_section(study),
-        tuned=tuned_section(study, runs),
-        diagnostics=diagnostics_section(study, runs, curves),
+        tuned=tuned_section(results),
+        diagnostics=diagnostics_section(results, curves),
         warnings=warnings_section(study, runs),
         provenance=provenance_section(study),
         command=block(command) if command else None,

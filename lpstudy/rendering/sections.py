@@ -8,16 +8,7 @@ import pandas as pd
 
 from lpstudy.rendering import words
 from lpstudy.rendering.markdown import Markdown, bold, code, escape, join, link, table
-from lpstudy.tables.comparison import (
-    accuracy,
-    baseline_arm,
-    difference,
-    mapping,
-    teacher_share,
-    trial_states,
-    winner,
-    winner_finals,
-)
+from lpstudy.tables.arms import ArmResult, baseline_of, mapping
 from lpstudy.tables.diagnostics import diagnostics
 from lpstudy.tables.facts import ArmFacts, StudyFacts
 from lpstudy.tables.statistics import interval
@@ -27,27 +18,26 @@ _MOST_WARNINGS = 25
 _SHORT_ID = 8
 
 
-def comparison_section(study: StudyFacts, comparison: pd.DataFrame, runs: pd.DataFrame) -> Markdown:
+def comparison_section(study: StudyFacts, results: list[ArmResult], comparison: pd.DataFrame) -> Markdown:
     """What was reached, and the size it was reached with; the highest mean of each student is bold."""
-    means = {arm.name: accuracy(runs, arm).mean for arm in study.arms}
     heads = (
         "method", "student", "test accuracy % (n)", "Δ `bp`", "parameters", "compression", "MACs",
         "FLOPs", "speed-up",
     )  # fmt: skip
     rows = []
-    for arm, row in _arms_and_rows(study, comparison):
-        if arm is None:
+    for result, row in _results_and_rows(results, comparison):
+        if result is None:
             reached = study.teacher.test_accuracy
             own = interval([] if reached is None else [reached])
             delta, best = interval([]), False
         else:
-            own, delta = accuracy(runs, arm), difference(runs, arm, baseline_arm(study, arm))
-            rivals = [means[other.name] for other in study.arms if other.student == arm.student]
-            best = own.n > 0 and own.mean == max(mean for mean in rivals if math.isfinite(mean))
+            own, delta = result.accuracy, result.difference(baseline_of(result, results))
+            rivals = [one.accuracy for one in results if one.arm.student == result.arm.student]
+            best = own.n > 0 and own.mean == max(rival.mean for rival in rivals if rival.n)
         shown = f"{words.accuracy(own)} ({own.n})" if own.n else words.NOTHING
         rows.append(
             (
-                *_names(arm, row),
+                *_names(result, row),
                 bold(shown) if best else shown,
                 bold(words.difference(delta)) if delta.excludes_zero else words.difference(delta),
                 words.count(row["parameters"]),
@@ -61,7 +51,7 @@ def comparison_section(study: StudyFacts, comparison: pd.DataFrame, runs: pd.Dat
 
 
 def effort_section(
-    study: StudyFacts, comparison: pd.DataFrame, runs: pd.DataFrame, links: Callable[[str], str]
+    results: list[ArmResult], comparison: pd.DataFrame, links: Callable[[str], str]
 ) -> Markdown:
     """What it took: parameters used in training alone, training cost, trials, and where the runs are."""
     heads = (
@@ -69,12 +59,12 @@ def effort_section(
         "failed", "MLflow run",
     )  # fmt: skip
     rows = []
-    for arm, row in _arms_and_rows(study, comparison):
-        share = math.nan if arm is None else teacher_share(runs, arm)
+    for result, row in _results_and_rows(results, comparison):
+        share = math.nan if result is None else result.teacher_share
         run = str(row["mlflow_run_id"])
         rows.append(
             (
-                *_names(arm, row),
+                *_names(result, row),
                 words.count(row["auxiliary_parameters"]),
                 words.count(row["training_macs"]),
                 f"{100 * share:.0f} %" if math.isfinite(share) else words.NOTHING,
@@ -85,29 +75,30 @@ def effort_section(
     return table(heads, rows, left=2)
 
 
-def _arms_and_rows(
-    study: StudyFacts, comparison: pd.DataFrame
-) -> Iterator[tuple[ArmFacts | None, "pd.Series[Any]"]]:
-    """The comparison's rows with their arms; the teacher's has none."""
-    for arm, (_, row) in zip((None, *study.arms), comparison.iterrows(), strict=True):
-        yield arm, row
+def _results_and_rows(
+    results: list[ArmResult], comparison: pd.DataFrame
+) -> Iterator[tuple[ArmResult | None, "pd.Series[Any]"]]:
+    """The comparison's rows with what they show; the teacher's has none."""
+    for result, (_, row) in zip((None, *results), comparison.iterrows(), strict=True):
+        yield result, row
 
 
-def _names(arm: ArmFacts | None, row: "pd.Series[Any]") -> tuple[Markdown, Markdown]:
-    return (Markdown("teacher") if arm is None else code(arm.method)), escape(row["student"])
+def _names(result: ArmResult | None, row: "pd.Series[Any]") -> tuple[Markdown, Markdown]:
+    return (Markdown("teacher") if result is None else code(result.arm.method)), escape(row["student"])
 
 
-def notes(study: StudyFacts, runs: pd.DataFrame) -> list[Markdown]:
+def notes(results: list[ArmResult]) -> list[Markdown]:
     """What a reader must know beside the table: what is missing from it and what it does not say."""
     lost: dict[str, list[str]] = {}
-    for arm in study.arms:
-        finals = winner_finals(runs, arm)
+    for result in results:
+        finals = result.finals
         for state, count in finals[~finals["state"].eq("finished")]["state"].value_counts().items():
-            lost.setdefault(str(state), []).append(f"{count} of {arm_words(arm)}")
-    counts = {arm.name: trial_states(runs, arm).get("infeasible", 0) for arm in study.arms}
-    refused = [f"{counts[arm.name]} of {arm_words(arm)}" for arm in study.arms if counts[arm.name]]
-    if len(refused) > 1 and len(set(counts.values())) == 1:
-        refused = [f"{counts[study.arms[0].name]} in each arm"]
+            lost.setdefault(str(state), []).append(f"{count} of {arm_words(result.arm)}")
+    counts = [result.states.get("infeasible", 0) for result in results]
+    pairs = zip(counts, results, strict=True)
+    refused = [f"{count} of {arm_words(result.arm)}" for count, result in pairs if count]
+    if len(refused) > 1 and len(set(counts)) == 1:
+        refused = [f"{counts[0]} in each arm"]
     found = [
         Markdown(f"Finals left out because they are {escape(state)}: {', '.join(named)}.")
         for state, named in lost.items()
@@ -126,13 +117,14 @@ def budget_section(study: StudyFacts) -> Markdown:
     return join((Markdown(f"{escape(name)} {escape(amount)}") for name, amount in study.budget.items()), ", ")
 
 
-def tuned_section(study: StudyFacts, runs: pd.DataFrame) -> list[tuple[Markdown, Markdown, Markdown]]:
+def tuned_section(results: list[ArmResult]) -> list[tuple[Markdown, Markdown, Markdown]]:
     """For each method its heading, the table of ranges and best values, and what was fixed."""
     parts = []
-    for method in dict.fromkeys(arm.method for arm in study.arms):
-        arms = [arm for arm in study.arms if arm.method == method]
+    for method in dict.fromkeys(result.arm.method for result in results):
+        own = [result for result in results if result.arm.method == method]
+        arms = [result.arm for result in own]
         names = list(dict.fromkeys(name for arm in arms for name in arm.ranges))
-        best = [_best_values(runs, arm) for arm in arms]
+        best = [_best_values(result) for result in own]
         rows = [
             (
                 code(name),
@@ -149,17 +141,17 @@ def tuned_section(study: StudyFacts, runs: pd.DataFrame) -> list[tuple[Markdown,
     return parts
 
 
-def _best_values(runs: pd.DataFrame, arm: ArmFacts) -> dict[str, object]:
-    run = winner(runs, arm)
+def _best_values(result: ArmResult) -> dict[str, object]:
+    run = result.winner
     return {} if run is None else dict(mapping(run["hyperparameters"])) | dict(mapping(run["searched"]))
 
 
-def diagnostics_section(study: StudyFacts, runs: pd.DataFrame, curves: pd.DataFrame) -> Markdown | None:
+def diagnostics_section(results: list[ArmResult], curves: pd.DataFrame) -> Markdown | None:
     """The table of the neighbourhood graph's diagnostics; None where none were logged."""
-    frame = diagnostics(study, runs, curves)
+    frame = diagnostics(results, curves)
     if frame.empty:
         return None
-    arms = {arm.name: arm for arm in study.arms}
+    arms = {result.arm.name: result.arm for result in results}
     metrics = list(frame.columns[1:])
     rows = [
         (arm_words(arms[str(row["arm"])]), *(_short(row[metric]) for metric in metrics))

@@ -2,8 +2,7 @@
 
 import pandas as pd
 
-from lpstudy.tables.comparison import winner_finals
-from lpstudy.tables.facts import StudyFacts
+from lpstudy.tables.arms import ArmResult
 
 DIAGNOSTICS = (
     "lp_ce_gradient_ratio",
@@ -17,7 +16,7 @@ DIAGNOSTICS = (
 )
 
 
-def diagnostics(study: StudyFacts, runs: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
+def diagnostics(results: list[ArmResult], curves: pd.DataFrame) -> pd.DataFrame:
     """Each arm's diagnostics as last logged, mean over the winner's finals; arms without any are left out.
 
     Returns:
@@ -25,11 +24,11 @@ def diagnostics(study: StudyFacts, runs: pd.DataFrame, curves: pd.DataFrame) -> 
     """
     known = curves[curves["metric"].isin(DIAGNOSTICS)].dropna(subset=["value"])
     rows = []
-    for arm in study.arms:
-        own = known[known["run_id"].isin(set(winner_finals(runs, arm)["run_id"]))]
+    for result in results:
+        own = known[known["run_id"].isin(set(result.finals["run_id"]))]
         if own.empty:
             continue
         last = own.sort_values("epoch", kind="stable").groupby(["run_id", "metric"])["value"].last()
-        rows.append({"arm": arm.name} | last.groupby("metric").mean().to_dict())
+        rows.append({"arm": result.arm.name} | last.groupby("metric").mean().to_dict())
     frame = pd.DataFrame(rows, columns=["arm", *DIAGNOSTICS])
     return frame.dropna(axis="columns", how="all") if len(frame) else frame

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from lpstudy.tables.comparison import mapping
+from lpstudy.tables.arms import mapping
 from lpstudy.tables.text import hyperparameters_json, one_line, spreadsheet_safe, without_folders
 
 _ORDER = ["arm", "kind", "trial", "seed", "attempt", "run_id"]

@@ -232,7 +232,7 @@ def make_searched(methods: tuple[str, ...] = ("bp", "kd", "lp"), trials: int = 3
     return Frames(facts(tuple(arms), name="searched"), runs_frame(rows), curves_frame([]), importances)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_frames() -> Callable[..., Frames]:
     return make
 

@@ -13,6 +13,7 @@ from lpstudy.rendering.answer import answer
 from lpstudy.rendering.markdown import block, code, escape, link
 from lpstudy.rendering.report import report_text
 from lpstudy.tables import comparison, trials_table
+from lpstudy.tables.arms import arm_results
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -65,6 +66,10 @@ def write(folder, frames):
     return write_report(folder, frames.study, frames.runs, frames.curves, frames.importances, links=address)
 
 
+def answered(frames) -> list[str]:
+    return answer(frames.study.teacher, arm_results(frames.study, frames.runs))
+
+
 def text_of(frames) -> str:
     return report_text(frames.study, frames.runs, frames.curves, ALL_FIGURES, links=address)
 
@@ -86,8 +91,16 @@ def one(make_frames):
     return make_frames(methods=("bp", "kd", "lp"), students=("convnet-d4-w8",))
 
 
-def test_every_named_file_is_there_and_none_else(tmp_path, frames):
-    report = write(tmp_path / "reports" / "mnist", frames)
+@pytest.fixture(scope="module")
+def written(make_frames, tmp_path_factory):
+    """The report of a study of two methods and two students, one trial of which warned of a file."""
+    frames = make_frames(methods=("bp", "lp"))
+    frames.runs.at[0, "warnings"] = ["cannot read /home/someone/data/x.png"]
+    return frames, write(tmp_path_factory.mktemp("out") / "reports" / "mnist", frames)
+
+
+def test_every_named_file_is_there_and_none_else(written):
+    _, report = written
     text = report.markdown.read_text("utf-8")
     named = set(re.findall(r"\]\((figures/[a-z_]+\.png|[a-z]+\.csv)\)", text))
     there = {str(path.relative_to(report.markdown.parent)) for path in report.markdown.parent.rglob("*.*")}
@@ -114,20 +127,19 @@ def test_report_has_every_part_that_the_issue_lists(frames):
         assert part in text, part
 
 
-def test_report_names_no_folder_of_the_machine(tmp_path, one):
-    frames = one
-    frames.runs.at[0, "warnings"] = ["cannot read /home/someone/data/x.png"]
-    report = write(tmp_path, frames)
+def test_report_names_no_folder_of_the_machine(written):
+    _, report = written
     for path in report.files:
         if path.suffix != ".png":
             text = path.read_text("utf-8")
             assert "/home/" not in text
-            assert str(tmp_path) not in text
+            assert str(report.markdown.parent.parent) not in text
     assert "--data-root …/data" in report.markdown.read_text("utf-8")
 
 
-def test_same_frames_give_the_same_bytes(tmp_path, one):
-    first, second = write(tmp_path / "a", one), write(tmp_path / "b", one)
+def test_same_frames_give_the_same_bytes(written, tmp_path):
+    frames, first = written
+    second = write(tmp_path, frames)
     for ours, theirs in zip(first.files, second.files, strict=True):
         assert ours.read_bytes() == theirs.read_bytes(), ours.name
 
@@ -142,19 +154,25 @@ def test_rewriting_removes_figures_that_are_no_longer_true_and_leaves_no_parts(t
     assert not list(tmp_path.rglob("*.part"))
 
 
-def test_unwritable_folder_is_an_os_error_and_leaves_the_old_report(tmp_path, one):
-    report = write(tmp_path / "report", one)
-    before = report.markdown.read_bytes()
+def test_folder_that_cannot_be_made_is_an_os_error(tmp_path, one):
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="file"):
         write(tmp_path / "file", one)
-    assert report.markdown.read_bytes() == before
 
 
-def test_comparison_csv_reads_back_as_the_comparison(tmp_path, one):
-    frames = one
-    write(tmp_path, frames)
-    read = pd.read_csv(tmp_path / "comparison.csv")
+def test_failing_write_leaves_the_old_report_whole(tmp_path, one):
+    report = tmp_path / "report.md"
+    report.write_text("old")
+    (tmp_path / "trials.csv").mkdir()  # cannot be replaced by a file
+    with pytest.raises(OSError, match=r"trials\.csv"):
+        write(tmp_path, one)
+    assert report.read_text() == "old"
+    assert not list(tmp_path.rglob("*.part"))
+
+
+def test_comparison_csv_reads_back_as_the_comparison(written):
+    frames, report = written
+    read = pd.read_csv(report.markdown.with_name("comparison.csv"))
     table = comparison(frames.study, frames.runs)
     assert list(read.columns) == list(table.columns)
     np.testing.assert_allclose(read["delta_bp_low"], table["delta_bp_low"], rtol=1e-8)
@@ -164,7 +182,7 @@ def test_comparison_csv_reads_back_as_the_comparison(tmp_path, one):
 def test_gain_whose_interval_excludes_zero_is_stated_as_one(one):
     set_differences(one, "kd-convnet-d4-w8", [1.0, 1.2, 0.8, 1.1, 0.9])
     set_differences(one, "lp-convnet-d4-w8", [0.5, -0.5, 0.3, -0.3, 0.1])
-    [text] = answer(one.study, one.runs)
+    [text] = answered(one)
     assert "**`kd` is best**" in text
     assert "**+1.00 ± 0.20 points over plain back-prop** (95 % interval, paired over 5 seeds)" in text
     assert "Within noise of back-prop: `lp` (+0.02 ± 0.51)." in text
@@ -173,7 +191,7 @@ def test_gain_whose_interval_excludes_zero_is_stated_as_one(one):
 def test_gain_within_its_interval_is_called_noise(one):
     set_differences(one, "kd-convnet-d4-w8", [1.0, -0.9, 0.8, -0.6, 0.2])
     set_differences(one, "lp-convnet-d4-w8", [-1.0, -1.1, -0.9, -1.2, -0.8])
-    [text] = answer(one.study, one.runs)
+    [text] = answered(one)
     assert "**within noise**" in text
     assert "is best" not in text
     assert "Worse: `lp` (−1.00 ± 0.20)." in text
@@ -182,14 +200,14 @@ def test_gain_within_its_interval_is_called_noise(one):
 def test_back_prop_on_top_is_said_plainly(one):
     for name in ("kd-convnet-d4-w8", "lp-convnet-d4-w8"):
         set_differences(one, name, [-0.1, 0.05, -0.2, 0.02, -0.1])
-    [text] = answer(one.study, one.runs)
+    [text] = answered(one)
     assert "**no method beats plain back-prop**" in text
 
 
 def test_lead_over_the_next_method_is_judged_too(one):
     set_differences(one, "kd-convnet-d4-w8", [1.0, 1.2, 0.8, 1.1, 0.9])
     set_differences(one, "lp-convnet-d4-w8", [1.2, 0.9, 0.9, 1.0, 0.8])
-    [text] = answer(one.study, one.runs)
+    [text] = answered(one)
     assert "**`kd` leads**" in text
     assert "Its lead over `lp`" in text
     assert "is within noise" in text
@@ -212,13 +230,13 @@ def test_sparse_studies_are_reported_honestly(changes, expected, make_frames):
 
 
 def test_several_students_are_summed_first(frames, make_frames):
-    first, *each = answer(frames.study, frames.runs)
+    first, *each = answered(frames)
     assert len(each) == 2
     assert first.startswith("Over 2 students, **better than plain back-prop beyond noise**")
     for arm in frames.study.arms:
         if arm.method != "bp":
             set_differences(frames, arm.name, [0.5, -0.5, 0.3, -0.3, 0.1])
-    assert "No method is better than plain back-prop beyond noise" in answer(frames.study, frames.runs)[0]
+    assert "No method is better than plain back-prop beyond noise" in answered(frames)[0]
 
 
 def test_lost_finals_are_named(one):

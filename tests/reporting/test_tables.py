@@ -10,7 +10,6 @@ from scipy import stats
 
 from lpstudy.tables import (
     COMPARISON_COLUMNS,
-    ArmFacts,
     comparison,
     interval,
     paired_difference,
@@ -18,7 +17,7 @@ from lpstudy.tables import (
     spreadsheet_safe,
     trials_table,
 )
-from lpstudy.tables.comparison import teacher_share, trial_states
+from lpstudy.tables.arms import ArmResult, arm_results
 from lpstudy.tables.diagnostics import diagnostics
 from lpstudy.tables.text import hyperparameters_json, without_folders
 from lpstudy.tables.trials import warning_counts
@@ -30,8 +29,8 @@ ISSUE = (
 )
 
 
-def arm_of(frames, name: str) -> ArmFacts:
-    return next(arm for arm in frames.study.arms if arm.name == name)
+def result_of(frames, name: str) -> ArmResult:
+    return next(one for one in arm_results(frames.study, frames.runs) if one.arm.name == name)
 
 
 def finals(frames, name: str) -> pd.DataFrame:
@@ -146,13 +145,13 @@ def test_row_of_an_arm_agrees_with_a_computation_by_hand(frames):
     assert row["flops"] == 2_420_000
     assert row["training_macs"] == pytest.approx(6.0e13)
     assert json.loads(row["best_hyperparameters"]) == own["hyperparameters"].iloc[0]
-    assert teacher_share(frames.runs, arm_of(frames, "lp-convnet-d4-w8")) == pytest.approx(4.4 / 6)
+    assert result_of(frames, "lp-convnet-d4-w8").teacher_share == pytest.approx(4.4 / 6)
 
 
 def test_trials_are_counted_by_state_and_infeasible_ones_apart(frames):
     row = row_of(frames, "kd-convnet-d4-w16")
     assert (row["trials_finished"], row["trials_pruned"], row["trials_failed"]) == (8, 2, 1)
-    assert trial_states(frames.runs, arm_of(frames, "kd-convnet-d4-w16"))["infeasible"] == 1
+    assert result_of(frames, "kd-convnet-d4-w16").states["infeasible"] == 1
 
 
 def test_back_prop_itself_and_arms_without_it_have_no_difference(frames, make_frames):
@@ -294,7 +293,7 @@ def test_diagnostics_are_the_last_values_averaged_over_the_finals(make_frames):
     curves.loc[rows, "value"] = curves.loc[rows, "epoch"].astype(float) + curves.loc[rows, "seed"].astype(
         float
     )
-    table = diagnostics(frames.study, frames.runs, curves).set_index("arm")
+    table = diagnostics(arm_results(frames.study, frames.runs), curves).set_index("arm")
     assert table.loc[name, "effective_rank"] == pytest.approx(20 + 2)
     assert "bp-convnet-d4-w16" not in table.index
     assert list(table.columns) == ["mean_affinity", "effective_rank"]
