@@ -12,20 +12,19 @@ from itertools import count
 from pathlib import Path
 
 from filelock import FileLock, Timeout
-from mlflow.tracking import MlflowClient
 
 from lpstudy import study, tracking
 from lpstudy.command import arguments as flags
 from lpstudy.command.console import EVERY, Console, counts, duration, teacher_line
 from lpstudy.command.exits import DONE, FAULT, ending, refusing
-from lpstudy.command.prepare import Prepared, prepare, writable
+from lpstudy.command.prepare import Prepared, demand_of, prepare, writable
 from lpstudy.command.provenance import provenance
 from lpstudy.command.publish import publish, show
 from lpstudy.ledger import Assignment, Ledger, database, dump
-from lpstudy.space import StudySpec, Training
-from lpstudy.space.ranges import corners
+from lpstudy.space import StudySpec
 from lpstudy.study import Demand, Place
 from lpstudy.teacher import TeacherFile
+from lpstudy.tracking import Client
 
 PROJECTION_SECONDS = 60.0
 """How long the end of a study waits for MLflow."""
@@ -57,7 +56,7 @@ def _sweep(given: Namespace, command: str) -> int:
     with ExitStack() as stack:
         with refusing():
             prepared = prepare(given)
-            demand = _demand(given, prepared.spec)
+            demand = demand_of(given, prepared.spec)
             folder = _folder(given.storage, prepared.spec.name)
             stack.enter_context(_held(folder))
             writable(given.reports)
@@ -84,7 +83,7 @@ def _sweep(given: Namespace, command: str) -> int:
 
 
 def _run(
-    ledger: Ledger, prepared: Prepared, client: MlflowClient, place: Place, demand: Demand, command: str
+    ledger: Ledger, prepared: Prepared, client: Client, place: Place, demand: Demand, command: str
 ) -> str | None:
     """Teacher, search and finals; returns why MLflow lags behind, or None."""
     teacher = _teacher(prepared.spec, place, demand)
@@ -128,7 +127,7 @@ def _end() -> str:
     return " " if sys.stderr.isatty() else "\n"
 
 
-def _publish(ledger: Ledger, client: MlflowClient, given: Namespace, began: float, behind: str | None) -> int:
+def _publish(ledger: Ledger, client: Client, given: Namespace, began: float, behind: str | None) -> int:
     name = ledger.spec.name
     if behind is not None:
         print(
@@ -142,21 +141,6 @@ def _publish(ledger: Ledger, client: MlflowClient, given: Namespace, began: floa
         ", ".join(f"{n} {state}" for state, n in states.items()), f"in {duration(time.monotonic() - began)}"
     )
     return DONE if states["finished"] else FAULT
-
-
-def _demand(given: Namespace, spec: StudySpec) -> Demand:
-    demand = Demand(given.gpus_per_trial, given.workers_per_trial, given.concurrent)
-    for values in corners(spec.training):
-        size = values.get("batch_size", Training().batch_size)
-        if int(size) % demand.workers_per_trial:
-            raise ValueError(
-                f"--workers-per-trial {demand.workers_per_trial}:"
-                f" training.batch_size = {size} is not divisible by it"
-            )
-    if "RAY_ADDRESS" not in os.environ:
-        cpus, gpus = study.resources()
-        study.concurrent_trials(demand, cpus=cpus, gpus=gpus)
-    return demand
 
 
 def _join(stack: ExitStack, demand: Demand) -> None:

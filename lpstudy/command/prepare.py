@@ -1,5 +1,6 @@
 """Everything that can be refused before anything is started."""
 
+import os
 import tempfile
 from argparse import Namespace
 from dataclasses import dataclass
@@ -7,12 +8,14 @@ from pathlib import Path
 
 import torch
 
+from lpstudy import study
 from lpstudy.cost import cost_of
 from lpstudy.data import Data, load
 from lpstudy.outputs import Network
-from lpstudy.space import Arm, Scalar, StudentSpec, StudySpec, find, read
+from lpstudy.space import Arm, Scalar, StudentSpec, StudySpec, Training, find, read
 from lpstudy.space.ranges import Choices, Range, corners
 from lpstudy.students import build
+from lpstudy.study import Demand
 from lpstudy.teacher import check
 
 MOST_SIZES = 256
@@ -42,6 +45,26 @@ def prepare(arguments: Namespace) -> Prepared:
     for arm in spec.arms():
         _check_arm(arm, spec, data, teacher)
     return Prepared(spec, data)
+
+
+def demand_of(given: Namespace, spec: StudySpec) -> Demand:
+    """What a trial may use, as the flags say it.
+
+    Raises:
+        ValueError: The batch cannot be shared, or this machine, where no cluster is to be joined, has less.
+    """
+    demand = Demand(given.gpus_per_trial, given.workers_per_trial, given.concurrent)
+    for values in corners(spec.training):
+        size = values.get("batch_size", Training().batch_size)
+        if int(size) % demand.workers_per_trial:
+            raise ValueError(
+                f"--workers-per-trial {demand.workers_per_trial}:"
+                f" training.batch_size = {size} is not divisible by it"
+            )
+    if "RAY_ADDRESS" not in os.environ:
+        cpus, gpus = study.resources()
+        study.concurrent_trials(demand, cpus=cpus, gpus=gpus)
+    return demand
 
 
 def writable(folder: Path) -> None:

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
-from mlflow.tracking import MlflowClient
 
 from lpstudy import tracking
 from lpstudy.ledger import importances
 from lpstudy.rendering import Report, console_table, write_report
 from lpstudy.tables import comparison
+from lpstudy.tracking import Client
 
 PAGE = "http://127.0.0.1:5000"
 """Where `mlflow ui` shows a database of one's own."""
@@ -23,7 +23,7 @@ class Published:
     table: pd.DataFrame
 
 
-def publish(client: MlflowClient, study: str, reports: Path) -> Published:
+def publish(client: Client, study: str, reports: Path) -> Published:
     """Write `reports/<study>/` from what MLflow has.
 
     Raises:

@@ -13,6 +13,7 @@ from mlflow.tracking import MlflowClient
 from requests.exceptions import RequestException
 from sqlalchemy.exc import SQLAlchemyError
 
+Client = MlflowClient
 DEFAULT_URI = "sqlite:///mlflow.db"
 PARENT = "mlflow.parentRunId"
 """The tag by which MLflow's page shows a run below another."""

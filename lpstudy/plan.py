@@ -1,0 +1,134 @@
+"""`python -m lpstudy.plan NAME`: what a study would do and about how long it would take; nothing is run."""
+
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from lpstudy import study
+from lpstudy.command import arguments as flags
+from lpstudy.command.console import duration
+from lpstudy.command.exits import DONE, ending, refusing
+from lpstudy.command.prepare import Prepared, demand_of, feasible, prepare, sizes
+from lpstudy.cost import cost_of
+from lpstudy.distill.bp import BP
+from lpstudy.ledger import SEARCH_SEED
+from lpstudy.space import Arm, Trial
+from lpstudy.space.ranges import corners
+from lpstudy.students import build
+from lpstudy.teacher import OnlineTeacher
+from lpstudy.training import seconds_per_step
+
+EVALUATION = 1 / 3
+"""Work of one evaluated image over that of one trained image: a forward pass of three."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """An arm in figures."""
+
+    arm: str
+    student: str
+    parameters: int
+    macs: int
+    infeasible: float
+    """Share of the designs in reach that are above the limits."""
+    seconds: float
+    """Of one run, all epochs."""
+
+
+def parser() -> ArgumentParser:
+    """The command's flags."""
+    made = flags.parser("plan", "Show what a study would do and about how long it would take; runs nothing.")
+    flags.add_study(made)
+    flags.add_demand(made)
+    return made
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit code."""
+    given = parser().parse_args(argv)
+    return ending("plan", lambda: _plan(given))
+
+
+def _plan(given: Namespace) -> int:
+    with refusing():
+        prepared = prepare(given)
+        demand = demand_of(given, prepared.spec)
+        cpus, gpus = study.resources()
+        at_once = study.concurrent_trials(demand, cpus=cpus, gpus=gpus)
+    torch.set_num_threads(1)
+    spec, data = prepared.spec, prepared.data
+    device = torch.device("cuda" if demand.gpus_per_trial else "cpu")
+    teacher = _teacher(prepared, device)
+    size = cost_of(spec.teacher.network, input_shape=data.input_shape, classes=data.classes)
+    parts = f"{len(data.train)} train, {len(data.validation)} validation, {len(data.test)} test"
+    print(f"{spec.name}: {data.name}, {parts}")
+    print(f"teacher {spec.teacher.network.label()}: {size.parameters:,} parameters, {size.macs:,} MACs")
+    lines = [_line(arm, prepared, teacher, device) for arm in spec.arms()]
+    print(f"\n{'arm':<30} {'student':<20} {'parameters':>12} {'MACs':>16} {'infeasible':>10} {'one run':>8}")
+    for line in lines:
+        figures = (
+            f"{line.parameters:>12,} {line.macs:>16,} {line.infeasible:>10.0%} {duration(line.seconds):>8}"
+        )
+        print(f"{line.arm:<30} {line.student:<20} {figures}")
+    budget = spec.budget
+    runs = budget.trials + budget.seeds
+    print(
+        f"\n{len(lines)} arms x ({budget.trials} trials + {budget.seeds} finals) = {len(lines) * runs} runs"
+        f" of {budget.epochs} epochs, {at_once} at once"
+    )
+    taught = 0.0 if spec.teacher.weights else _teacher_seconds(prepared, device)
+    total = taught + sum(line.seconds for line in lines) * runs / at_once
+    print(f"about {duration(total)} without pruning, {duration(taught)} of it for a teacher that is new")
+    return DONE
+
+
+def _teacher(prepared: Prepared, device: torch.device) -> OnlineTeacher:
+    """The network with weights of no worth: a step takes as long."""
+    data, spec = prepared.data, prepared.spec.teacher.network
+    size = cost_of(spec, input_shape=data.input_shape, classes=data.classes)
+    network = build(spec, input_shape=data.input_shape, classes=data.classes)
+    return OnlineTeacher(network.to(device), size.macs)
+
+
+def _line(arm: Arm, prepared: Prepared, teacher: OnlineTeacher, device: torch.device) -> Line:
+    spec, data = prepared.spec, prepared.data
+    fits = feasible(arm, spec, data)
+    middle = fits[len(fits) // 2]
+    values = next(corners(arm.searched)) | middle
+    trial = arm.resolve(values, epochs=spec.budget.epochs, seed=SEARCH_SEED)
+    size = cost_of(trial.student, input_shape=data.input_shape, classes=data.classes)
+    return Line(
+        arm=arm.name,
+        student=trial.student.label(),
+        parameters=size.parameters,
+        macs=size.macs,
+        infeasible=1 - len(fits) / len(sizes(arm)),
+        seconds=_seconds(trial, prepared, teacher, device),
+    )
+
+
+def _teacher_seconds(prepared: Prepared, device: torch.device) -> float:
+    spec = prepared.spec.teacher
+    trial = Trial(
+        student=spec.network, method=BP(), training=spec.training, epochs=spec.epochs, seed=spec.seed
+    )
+    return _seconds(trial, prepared, None, device)
+
+
+def _seconds(trial: Trial, prepared: Prepared, teacher: OnlineTeacher | None, device: torch.device) -> float:
+    """Of a whole run, from a few timed steps."""
+    data, batch = prepared.data, trial.training.batch_size
+    step = seconds_per_step(trial, data, teacher, device=device)
+    trained = max(1, len(data.train) // batch)
+    alone = 3 * cost_of(trial.student, input_shape=data.input_shape, classes=data.classes).macs
+    share = alone / (alone + (teacher.macs if teacher and trial.method.method != "bp" else 0))
+    evaluated = EVALUATION * share * len(data.validation) / batch
+    return trial.epochs * step * (trained + evaluated)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
