@@ -41,7 +41,8 @@ def lab() -> Image.Image:
     return Image.frombytes("LAB", (14, 10), COLOURS.tobytes())
 
 
-def test_a_palette_with_transparency_keeps_its_colours(tmp_path):
+@pytest.mark.filterwarnings("error")
+def test_a_palette_with_transparency_keeps_its_colours_and_warns_of_nothing(tmp_path):
     palette = Image.fromarray(COLOURS).quantize(16)
     path = written(tmp_path / "a.png", palette, transparency=bytes(range(16)))
     assert np.array_equal(decoded(path, None), np.asarray(palette.convert("RGB")).transpose(2, 0, 1))
