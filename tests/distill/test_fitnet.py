@@ -62,6 +62,13 @@ def test_hint_loss_equals_a_convolution_written_as_loops() -> None:
     assert float(hint_loss(regressor(guided), hint).detach()) == pytest.approx(expected, rel=1e-12)
 
 
+def test_gradient_of_the_hint_loss_never_reaches_the_teacher() -> None:
+    predicted, hint = torch.ones(1, 2, 3, 3, requires_grad=True), torch.zeros(1, 2, 3, 3, requires_grad=True)
+    hint_loss(predicted, hint).backward()
+    assert predicted.grad is not None
+    assert hint.grad is None
+
+
 def test_a_larger_hint_is_averaged_over_equal_windows() -> None:
     hint = torch.arange(16.0).reshape(1, 1, 4, 4)
     averaged = torch.tensor([[2.5, 4.5], [10.5, 12.5]]).reshape(1, 1, 2, 2)

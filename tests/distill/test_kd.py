@@ -32,6 +32,13 @@ def test_equals_numpy_and_so_does_its_gradient(temperature: float) -> None:
     np.testing.assert_allclose(student.grad.numpy(), temperature * difference / len(STUDENT), atol=1e-13)
 
 
+def test_gradient_reaches_the_student_and_never_the_teacher() -> None:
+    student, teacher = torch.tensor(STUDENT, requires_grad=True), torch.tensor(TEACHER, requires_grad=True)
+    kd_loss(student, teacher, temperature=2).backward()
+    assert student.grad is not None
+    assert teacher.grad is None
+
+
 def test_is_zero_for_logits_that_differ_by_a_constant() -> None:
     logits = torch.tensor(STUDENT)
     assert float(kd_loss(logits + 5, logits, temperature=3)) == pytest.approx(0, abs=1e-14)

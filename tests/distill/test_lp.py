@@ -243,6 +243,19 @@ def test_workers_share_one_graph_over_the_whole_batch(method: LP | LPKD) -> None
         assert torch.equal(part, whole)
 
 
+def test_teacher_features_are_gathered_without_a_gradient() -> None:
+    # A collective with a gradient would be run backwards as well, for nothing.
+    student, teacher = normal(6, 4, seed=1).requires_grad_(), normal(6, 5, seed=2).requires_grad_()
+    gathered: dict[int, bool] = {}
+
+    def gather(rows: Tensor) -> Tensor:
+        gathered[rows.shape[1]] = rows.requires_grad
+        return rows
+
+    LP().loss(outputs(student), outputs(teacher), torch.arange(6) % 3, Step(0.9, gather, 3), None)
+    assert gathered == {4: True, 5: False}
+
+
 def test_start_gives_the_gradient_ratio_of_the_full_gamma() -> None:
     embedding, teacher = normal(10, 3, seed=1).requires_grad_(), normal(10, 5, seed=2)
     head = normal(3, 3, seed=3)
