@@ -164,10 +164,11 @@ def test_back_prop_itself_and_arms_without_it_have_no_difference(frames, make_fr
 def test_difference_is_to_back_prop_of_the_same_student(make_frames):
     frames = make_frames()
     runs = frames.runs
-    other = runs["arm"].eq("bp-convnet-d4-w16")
-    before = row_of(frames, "kd-convnet-d4-w8")["delta_bp_mean"]
-    runs.loc[other, "test_accuracy"] -= 10
-    assert row_of(frames, "kd-convnet-d4-w8")["delta_bp_mean"] == before
+    before = row_of(frames, "kd-convnet-d4-w16")["delta_bp_mean"]
+    runs.loc[runs["arm"].eq("bp-convnet-d4-w8"), "test_accuracy"] -= 10
+    assert row_of(frames, "kd-convnet-d4-w16")["delta_bp_mean"] == before
+    runs.loc[runs["arm"].eq("bp-convnet-d4-w16"), "test_accuracy"] -= 10
+    assert row_of(frames, "kd-convnet-d4-w16")["delta_bp_mean"] == pytest.approx(before + 10)
 
 
 def test_one_seed_has_no_bounds(make_frames):
