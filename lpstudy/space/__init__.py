@@ -2,7 +2,8 @@
 
 from lpstudy.space.files import difference, find, known, parse, read
 from lpstudy.space.ranges import Choices, Range, Scalar, Searchable
-from lpstudy.space.study_spec import Arm, Budget, Constraints, StudentSpace, StudySpec, TeacherSpec, Trial
+from lpstudy.space.student_space import StudentSpace
+from lpstudy.space.study_spec import Arm, Budget, Constraints, StudySpec, TeacherSpec, Trial
 from lpstudy.space.training import Training
 from lpstudy.students import StudentSpec
 

@@ -8,7 +8,8 @@ from pydantic import BaseModel, ValidationError
 
 from lpstudy.data import DataSpec
 from lpstudy.space.ranges import first_error
-from lpstudy.space.study_spec import Budget, Constraints, StudentSpace, StudySpec, TeacherSpec
+from lpstudy.space.student_space import StudentSpace
+from lpstudy.space.study_spec import NAME, Budget, Constraints, StudySpec, TeacherSpec
 from lpstudy.space.training import Training
 
 FOLDER = "search_spaces"
@@ -44,11 +45,12 @@ def find(study: str) -> Path:
     if study.endswith(".toml"):
         path = Path(study)
         if not path.is_file():
-            raise ValueError(f"{study}: no such file")
+            raise ValueError(f"{_printable(study)}: no such file")
         return path
-    if not study.replace("-", "").replace("_", "").isalnum():
+    if not NAME.fullmatch(study):
         raise ValueError(
-            f"{study!r} is not a study name: letters, digits, - and _, or a path that ends in .toml"
+            f"{study[:80]!r} is not a study name:"
+            " 1 to 64 letters, digits, - and _, or a path that ends in .toml"
         )
     for folder in folders():
         path = folder / f"{study}.toml"
@@ -69,8 +71,8 @@ def read(
         raise ValueError(f"{path}: a study file has at most {LARGEST} bytes but got {path.stat().st_size}")
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not valid TOML: {str(error).replace(chr(10), ' ')}") from None
+    except (ValueError, RecursionError) as error:  # also of bytes, of endless numbers, of endless brackets
+        raise ValueError(_printable(f"{path}: not valid TOML: {error}")) from None
     budget = {"trials": trials, "epochs": epochs, "seeds": seeds}
     given = {key: value for key, value in budget.items() if value is not None}
     if given and isinstance(table.setdefault("budget", {}), dict):
@@ -91,7 +93,8 @@ def parse(table: dict[str, Any], where: str) -> StudySpec:
         section = error.errors()[0]["loc"][:1]
         model = SECTIONS.get(str(section[0]), StudySpec) if section else StudySpec
         unknown_here = len(error.errors()[0]["loc"]) == 1
-        raise ValueError(f"{where}: {first_error(error, StudySpec if unknown_here else model)}") from None
+        told = first_error(error, StudySpec if unknown_here else model)
+        raise ValueError(_printable(f"{where}: {told}")) from None
 
 
 def difference(old: StudySpec, new: StudySpec) -> list[str]:
@@ -106,7 +109,14 @@ def difference(old: StudySpec, new: StudySpec) -> list[str]:
     ]
 
 
+def _printable(text: str) -> str:
+    """One line that shows what a terminal would act upon: a key of a study file may hold anything."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def _flat(value: object, prefix: str = "") -> dict[str, object]:
+    if value in ({}, []):
+        return {prefix: "with its defaults"}
     if isinstance(value, dict):
         items = value.items()
     elif isinstance(value, list):

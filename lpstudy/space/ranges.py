@@ -2,12 +2,34 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any, Self
+from decimal import Decimal
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
 
 Scalar = bool | int | float | str
 """A fixed hyperparameter as TOML writes it."""
+
+
+def _finite(value: object) -> object:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"must be a number but got {value!r}")
+    try:
+        finite = math.isfinite(value)
+    except OverflowError:  # an integer that no float can hold
+        raise ValueError("must be finite but got an integer of more than 300 digits") from None
+    if not finite:
+        raise ValueError(f"must be finite but got {value}")
+    return value
+
+
+def _plain(value: object) -> object:
+    if not isinstance(value, Scalar):
+        raise ValueError(f"must be a number, a string or a boolean but got {value!r}")
+    return value
+
+
+Number = Annotated[int | float, BeforeValidator(_finite)]
 
 
 class Range(BaseModel):
@@ -15,15 +37,13 @@ class Range(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    low: int | float
-    high: int | float
+    low: Number
+    high: Number
     log: bool = False
-    step: int | float | None = None
+    step: Number | None = None
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:
-        if not (math.isfinite(self.low) and math.isfinite(self.high)):
-            raise ValueError(f"low and high must be finite but got {self.low} and {self.high}")
         if self.low > self.high:
             raise ValueError(f"low cannot be above high but got low = {self.low}, high = {self.high}")
         if self.log and self.low <= 0:
@@ -32,11 +52,16 @@ class Range(BaseModel):
             raise ValueError("log and step exclude each other")
         if self.step is not None and self.step <= 0:
             raise ValueError(f"step must be positive but got {self.step}")
+        if self.step is not None and (_exact(self.high) - _exact(self.low)) % _exact(self.step):
+            raise ValueError(
+                f"high must be low and a multiple of step"
+                f" but got low = {self.low}, high = {self.high}, step = {self.step}"
+            )
         return self
 
-    def integers(self) -> Iterator[int]:
+    def integers(self) -> range:
         """Every integer of the range."""
-        return iter(range(int(self.low), int(self.high) + 1, int(self.step or 1)))
+        return range(int(self.low), int(self.high) + 1, int(self.step or 1))
 
     def __str__(self) -> str:
         extra = ", log" if self.log else "" if self.step is None else f", step {self.step:g}"
@@ -48,7 +73,7 @@ class Choices(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    choices: tuple[Scalar, ...]
+    choices: tuple[Annotated[Scalar, BeforeValidator(_plain)], ...]
 
     @model_validator(mode="before")
     @classmethod
@@ -112,6 +137,19 @@ def check(model: type[BaseModel], table: Mapping[str, Searchable]) -> None:
             model.model_validate(values)
         except ValidationError as error:
             raise ValueError(first_error(error, model)) from None
+    for key, value in table.items():
+        if is_integer(model, key):
+            check_integers(key, value)
+
+
+def check_integers(key: str, space: Searchable) -> None:
+    """Refuse a range of an integer that has a fractional step.
+
+    Raises:
+        ValueError: One line: the key, what is wrong, what is allowed.
+    """
+    if isinstance(space, Range) and isinstance(space.step, float):
+        raise ValueError(f"{key}: step must be an integer but got {space.step}")
 
 
 def is_integer(model: type[BaseModel], key: str) -> bool:
@@ -125,15 +163,31 @@ def first_error(error: ValidationError, model: type[BaseModel]) -> str:
     details = error.errors(include_url=False)[0]
     where = ".".join(str(part) for part in details["loc"])
     if details["type"] == "extra_forbidden":
-        known = ", ".join(model.model_fields)
+        known = ", ".join(key for key in model.model_fields if key != "method")
         return f"{where}: unknown key; allowed are {known}"
     if details["type"] == "missing":
         return f"{where}: is missing"
     message = details["msg"].removeprefix("Value error, ").replace("\n", " ")
     message = message[0].lower() + message[1:] if message[1:2].islower() else message
-    given = details["input"]
-    shown = f" but got {given!r}" if isinstance(given, Scalar) and "but got" not in message else ""
+    if details["type"] in ("model_type", "dict_type"):
+        message = "must be a table"
+    shown = "" if details["type"] == "value_error" else f" but got {_shown(details['input'])}"
     return f"{where}: {message}{shown}" if where else f"{message}{shown}"
+
+
+def _shown(value: object) -> str:
+    match value:
+        case Mapping() | BaseModel():
+            return "a table"
+        case list() | tuple():
+            return "a list"
+        case _:
+            return repr(value)
+
+
+def _exact(number: float) -> Decimal:
+    """The decimal that the study file wrote: 0.3 is three tenths."""
+    return Decimal(str(number))
 
 
 def _end(value: Searchable, *, at_high: bool) -> Scalar:

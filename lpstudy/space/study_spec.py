@@ -1,5 +1,6 @@
 """A study as its TOML file describes it: data, teacher, students, methods and ranges, budget, constraints."""
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, Self
 
@@ -17,11 +18,13 @@ from lpstudy.space.ranges import (
     is_integer,
     read_searchable,
 )
+from lpstudy.space.student_space import STUDENT_KEYS, StudentSpace
 from lpstudy.space.training import Training
 from lpstudy.students import StudentSpec
 
-STUDENT_KEYS = ("depth", "width")
 PRUNERS = Literal["median", "halving", "none"]
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+"""What a study may be called: it becomes a folder and an experiment."""
 
 
 class TeacherSpec(Training):
@@ -34,7 +37,7 @@ class TeacherSpec(Training):
     weights: str | None = None
     """Path of a safetensors file; the teacher is then not trained."""
     epochs: Annotated[int, Field(ge=1)] = 30
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
 
     @model_validator(mode="after")
     def _network(self) -> Self:
@@ -51,52 +54,6 @@ class TeacherSpec(Training):
     def training(self) -> Training:
         """How the teacher is trained."""
         return Training.model_validate({key: getattr(self, key) for key in Training.model_fields})
-
-
-class StudentSpace(BaseModel):
-    """A fixed design, or a family with ranges of depth and width: the arm then has two objectives."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
-
-    family: str
-    design: str | None = None
-    depth: Any = None
-    width: Any = None
-
-    @field_validator("depth", "width", mode="before")
-    @classmethod
-    def _range(cls, value: object) -> Searchable | None:
-        return None if value is None else read_searchable(value)
-
-    @model_validator(mode="after")
-    def _every_size_is_valid(self) -> Self:
-        for values in corners(self.searched | self.fixed):
-            StudentSpec.model_validate(values)
-        for key, value in self.searched.items():
-            if isinstance(value, Range) and value.log:
-                raise ValueError(f"{key}: log is not for {key}; give low, high and step")
-            if isinstance(value, Range) and int(value.high - value.low) <= 4096:
-                low = next(corners(self.searched | self.fixed))
-                for size in value.integers():
-                    StudentSpec.model_validate(low | {key: size})
-        return self
-
-    @property
-    def searched(self) -> dict[str, Searchable]:
-        """Depth and width as far as they are ranges."""
-        sizes = {"depth": self.depth, "width": self.width}
-        return {key: value for key, value in sizes.items() if isinstance(value, Range | Choices)}
-
-    @property
-    def fixed(self) -> dict[str, Scalar]:
-        """The plain values."""
-        table = {key: getattr(self, key) for key in ("family", "design", *STUDENT_KEYS)}
-        return {key: value for key, value in table.items() if isinstance(value, str | int)}
-
-    @property
-    def label(self) -> str:
-        """The design's name, or the family's where sizes are searched."""
-        return self.family if self.searched else StudentSpec.model_validate(self.fixed).label()
 
 
 class Budget(BaseModel):
@@ -195,7 +152,7 @@ class StudySpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")]
+    name: str
     data: DataSpec
     teacher: TeacherSpec
     students: tuple[StudentSpace, ...] = Field(min_length=1, strict=False)
@@ -204,10 +161,27 @@ class StudySpec(BaseModel):
     budget: Budget = Budget()
     constraints: Constraints = Constraints()
 
+    @field_validator("name")
+    @classmethod
+    def _name(cls, name: str) -> str:
+        if not NAME.fullmatch(name):
+            raise ValueError(f"must be 1 to 64 letters, digits, - and _ but got {name!r}")
+        return name
+
+    @field_validator("students", mode="before")
+    @classmethod
+    def _students(cls, tables: object) -> object:
+        if not isinstance(tables, list | tuple):
+            raise ValueError("must be a list of tables, each headed [[students]]")
+        return tables
+
     @field_validator("training", mode="before")
     @classmethod
     def _training(cls, table: object) -> dict[str, Searchable]:
-        return _read_table(Training, table)
+        read = _read_table(Training, table)
+        if isinstance(read.get("checkpoint_seconds"), Range | Choices):
+            raise ValueError("checkpoint_seconds: cannot be searched, it changes no result")
+        return read
 
     @field_validator("methods", mode="before")
     @classmethod
@@ -222,14 +196,16 @@ class StudySpec(BaseModel):
             try:
                 read[name] = _read_table(METHODS[name], table)
             except ValueError as error:
-                raise ValueError(f"{name}.{error}") from None
+                joint = "." if isinstance(table, Mapping) else ": "
+                raise ValueError(f"{name}{joint}{error}") from None
         return read
 
     @model_validator(mode="after")
     def _neighbors_fit_the_batch(self) -> Self:
-        batch = min(int(values.get("batch_size", 128)) for values in corners(self.training))
+        default = Training().batch_size
+        batch = min(int(values.get("batch_size", default)) for values in corners(self.training))
         for name, table in self.methods.items():
-            for values in corners(table):
+            for values in corners(METHODS[name]().model_dump() | table):
                 k = values.get("n_neighbors", 1)
                 if isinstance(k, int) and k >= batch:
                     raise ValueError(
@@ -271,5 +247,7 @@ def _read_table(model: type[BaseModel], table: object) -> dict[str, Searchable]:
             read[key] = read_searchable(value)
         except ValueError as error:
             raise ValueError(f"{key}: {error}") from None
+    if "method" in read:
+        raise ValueError("method: is the name of the table; leave it out")
     check(model, read)
     return read

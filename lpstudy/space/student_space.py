@@ -1,0 +1,61 @@
+"""The students of a study: a fixed design, or a family whose depth and width are searched."""
+
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, field_validator, model_validator
+
+from lpstudy.space.ranges import Choices, Range, Scalar, Searchable, check_integers, corners, read_searchable
+from lpstudy.students import StudentSpec
+
+STUDENT_KEYS = ("depth", "width")
+MOST_SIZES = 4096
+"""Values in a range of depth or width; each is validated before anything runs."""
+
+
+class StudentSpace(BaseModel):
+    """A fixed design, or a family with ranges of depth and width: the arm then has two objectives."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+    family: str
+    design: str | None = None
+    depth: Any = None
+    width: Any = None
+
+    @field_validator("depth", "width", mode="before")
+    @classmethod
+    def _range(cls, value: object) -> Searchable | None:
+        return None if value is None else read_searchable(value)
+
+    @model_validator(mode="after")
+    def _every_size_is_valid(self) -> Self:
+        for values in corners(self.searched | self.fixed):
+            StudentSpec.model_validate(values)
+        for key, value in self.searched.items():
+            if isinstance(value, Range) and value.log:
+                raise ValueError(f"{key}: log is not for {key}; give low, high and step")
+            check_integers(key, value)
+            if isinstance(value, Range):
+                if (count := len(value.integers())) > MOST_SIZES:
+                    raise ValueError(f"{key}: a range has at most {MOST_SIZES} sizes but got {count}")
+                low = next(corners(self.searched | self.fixed))
+                for size in value.integers():
+                    StudentSpec.model_validate(low | {key: size})
+        return self
+
+    @property
+    def searched(self) -> dict[str, Searchable]:
+        """Depth and width as far as they are ranges."""
+        sizes = {"depth": self.depth, "width": self.width}
+        return {key: value for key, value in sizes.items() if isinstance(value, Range | Choices)}
+
+    @property
+    def fixed(self) -> dict[str, Scalar]:
+        """The plain values."""
+        table = {key: getattr(self, key) for key in ("family", "design", *STUDENT_KEYS)}
+        return {key: value for key, value in table.items() if isinstance(value, Scalar)}
+
+    @property
+    def label(self) -> str:
+        """The design's name, or the family's where sizes are searched."""
+        return self.family if self.searched else StudentSpec.model_validate(self.fixed).label()

@@ -1,0 +1,158 @@
+"""A bad section, key or value is refused in one line: the file, the key, what is wrong, what is allowed."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from lpstudy.space import StudySpec, read
+
+TEMPERATURE = "temperature = { low = 1, high = 6 }"
+CONVNET = 'family = "convnet"\ndepth = 2\nwidth = 8'
+RATE = "learning_rate = { low = 2e-3, high = 2e-2, log = true }"
+KEYS = "batch_size, optimizer, learning_rate, weight_decay, schedule, checkpoint_seconds"
+
+BAD: dict[str, tuple[str, str, list[str]]] = {
+    # What is wrong: text of a good study, what stands in its place, parts of the line.
+    "unclosed table": ("[data]", "[data", ["not valid TOML", "line 3"]),
+    "table given twice": ("[training]", "[data]", ["not valid TOML", "twice"]),
+    "number without end": ("pad = 1", f"pad = {'9' * 5000}", ["not valid TOML"]),
+    "brackets without end": ("pad = 1", f"pad = {'[' * 5000}", ["not valid TOML"]),
+    "unknown section": (
+        "[training]",
+        "[trainin]",
+        [
+            "trainin: unknown key",
+            "allowed are name, data, teacher, students, methods, training, budget, constraints",
+        ],
+    ),
+    "unknown key of the data": (
+        "pad = 1",
+        "padding = 1",
+        ["data.padding: unknown key", "kind, root, validation_fraction"],
+    ),
+    "unknown key of the teacher": (
+        "width = 32",
+        "width = 32\nepoch = 3",
+        ["teacher.epoch: unknown key", f"allowed are {KEYS}", "depth, width, weights, epochs, seed"],
+    ),
+    "unknown key of a student": (
+        CONVNET,
+        f"{CONVNET}\nlayers = 3",
+        ["students.0.layers: unknown key", "allowed are family, design, depth, width"],
+    ),
+    "unknown key of a method": (
+        TEMPERATURE,
+        "temprature = 3",
+        ["kd.temprature: unknown key", "allowed are weight, temperature"],
+    ),
+    "unknown key of the training": (
+        RATE,
+        "optimiser = 'adam'",
+        ["optimiser: unknown key", f"allowed are {KEYS}"],
+    ),
+    "unknown key of the budget": (
+        "trials = 8",
+        "trial = 8",
+        ["budget.trial: unknown key", "allowed are trials, epochs, seeds, hours, pruner"],
+    ),
+    "unknown key of the constraints": (
+        "max_macs",
+        "max_mac",
+        ["constraints.max_mac: unknown key", "allowed are max_macs, max_parameters"],
+    ),
+    "unknown key of a range": (TEMPERATURE, "temperature = { low = 1, hihg = 6 }", ["kd.temperature: high"]),
+    "unknown data set": (
+        '"digits"',
+        '"digit"',
+        ["data.kind", "'digits', 'mnist', 'cifar10'", "got 'digit'"],
+    ),
+    "unknown family": (
+        'family = "wrn"',
+        'family = "wrm"',
+        ["students.1.family", "'convnet', 'wrn'", "'wrm'"],
+    ),
+    "unknown family of the teacher": (
+        'family = "convnet"\ndepth = 4',
+        'family = "net"\ndepth = 4',
+        ["teacher.family", "'convnet', 'wrn'", "'net'"],
+    ),
+    "unknown design": (
+        CONVNET,
+        'family = "maxout"\ndesign = "fitnet5"',
+        ["students.0", "'fitnet5'", "fitnet1, fitnet2, fitnet3, fitnet4"],
+    ),
+    "unknown method": (
+        "[methods.kd]",
+        "[methods.rkd]",
+        ["methods: rkd: unknown method", "bp, kd, fitnet, lp, lp_kd"],
+    ),
+    "no data": ('[data]\nkind = "digits"\npad = 1', "", ["data: is missing"]),
+    "no kind of data": ('kind = "digits"', "", ["data.kind: is missing"]),
+    "no width": ("depth = 2\nwidth = 8", "depth = 2", ["students.0", "convnet needs both depth and width"]),
+    "unknown optimiser": (RATE, "optimizer = 'lion'", ["optimizer", "'adam', 'sgd' or 'rmsprop'", "'lion'"]),
+    "student given twice": (
+        CONVNET,
+        f"{CONVNET}\n\n[[students]]\n{CONVNET}",
+        ["students: convnet-d2-w8 is given twice"],
+    ),
+    "one table of students": (
+        '[[students]]\nfamily = "convnet"\ndepth = 2\nwidth = 8\n\n[[students]]',
+        "[students]",
+        ["students: must be a list of tables, each headed [[students]]"],
+    ),
+    "table where a number belongs": (
+        "width = 32",
+        "width = 32\nlearning_rate = { low = 1e-3, high = 1e-2 }",
+        ["teacher.learning_rate", "got a table"],
+    ),
+    "number where a table belongs": (
+        "[methods.bp]",
+        "[methods]\nbp = 3",
+        ["methods: bp: must be a table", "got 3"],
+    ),
+    "name of the method within it": ("gamma = 0.02", 'method = "lp"', ["lp.method", "leave it out"]),
+    "no trials": ("trials = 8", "trials = 0", ["budget.trials", "greater than or equal to 1", "got 0"]),
+    "no epochs": ("epochs = 30", "epochs = 0", ["budget.epochs", "greater than or equal to 1", "got 0"]),
+    "no hours": ("trials = 8", "hours = 0", ["budget.hours", "greater than 0", "got 0"]),
+    "unknown pruner": ("trials = 8", "pruner = 'asha'", ["budget.pruner", "'median', 'halving' or 'none'"]),
+    "limit of 0": ("1000000", "0", ["constraints.max_macs", "greater than 0", "got 0"]),
+    "seed that torch does not take": (
+        "width = 32",
+        f"width = 32\nseed = {2**70}",
+        ["teacher.seed", "less than"],
+    ),
+    "key that would act on the terminal": ("pad = 1", '"a\\n\\u001bb" = 1', [r"data.a\n\x1bb: unknown key"]),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_is_refused_in_one_line(case: str, changed: Callable[..., StudySpec], study_file: Path) -> None:
+    old, new, parts = BAD[case]
+    with pytest.raises(ValueError, match=r"mine\.toml: ") as error:
+        changed((old, new))
+    line = str(error.value)
+    assert line.startswith(f"{study_file}: ")
+    assert line.isprintable()
+    for part in parts:
+        assert part in line
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "..", "../x", "/x", "-x", "a b", "a\nb", "a\x1b", "é", "x" * 65])
+def test_a_hostile_name_is_refused_in_one_line(name: str, changed: Callable[..., StudySpec]) -> None:
+    written = name.replace("\n", "\\n").replace("\x1b", "\\u001b")
+    with pytest.raises(ValueError, match="name: must be 1 to 64 letters, digits, - and _ but got") as error:
+        changed(('"mine"', f'"{written}"'))
+    assert str(error.value).isprintable()
+
+
+def test_bytes_that_are_no_text_are_refused(study_file: Path) -> None:
+    study_file.write_bytes(b"\xff\xfe")
+    with pytest.raises(ValueError, match=r"mine\.toml: not valid TOML: .*0xff"):
+        read(study_file)
+
+
+def test_a_file_of_a_megabyte_is_not_read(study_file: Path) -> None:
+    study_file.write_text("#" * (2**20 + 1))
+    with pytest.raises(ValueError, match=r"mine\.toml: a study file has at most 1048576 bytes"):
+        read(study_file)
