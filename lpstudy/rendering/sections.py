@@ -21,7 +21,7 @@ _SHORT_ID = 8
 def comparison_section(study: StudyFacts, results: list[ArmResult], comparison: pd.DataFrame) -> Markdown:
     """What was reached, and the size it was reached with; the highest mean of each student is bold."""
     heads = (
-        "method", "student", "test accuracy % (n)", "Δ `bp`", "parameters", "compression", "MACs",
+        "method", "student", "test accuracy % (n)", "Δ `bp`", "params", "compression", "MACs",
         "FLOPs", "speed-up",
     )  # fmt: skip
     rows = []
@@ -55,8 +55,8 @@ def effort_section(
 ) -> Markdown:
     """What it took: parameters used in training alone, training cost, trials, and where the runs are."""
     heads = (
-        "method", "student", "auxiliary parameters", "training MACs", "teacher's share", "finished", "pruned",
-        "failed", "MLflow run",
+        "method", "student", "auxiliary", "training MACs", "teacher's share", "finished", "pruned", "failed",
+        "MLflow",
     )  # fmt: skip
     rows = []
     for result, row in _results_and_rows(results, comparison):

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from lpstudy.rendering.report import report_text
 from lpstudy.tables import CURVE_COLUMNS, RUN_COLUMNS, ArmFacts, StudyFacts, TeacherFacts
 
 METHODS = ("bp", "kd", "fitnet", "lp", "lp_kd")
@@ -245,3 +246,31 @@ def frames() -> Frames:
 @pytest.fixture
 def searched_frames() -> Frames:
     return make_searched()
+
+
+@pytest.fixture
+def one(make_frames: Callable[..., Frames]) -> Frames:
+    """One student, three methods, five seeds."""
+    return make_frames(methods=("bp", "kd", "lp"), students=("convnet-d4-w8",))
+
+
+@pytest.fixture(scope="session")
+def text_of() -> Callable[[Frames], str]:
+    """The report's Markdown, as if every figure had been drawn."""
+    names = (
+        "differences",
+        "accuracy_over_macs",
+        "accuracy_over_parameters",
+        "pareto_fronts",
+        "learning_curves",
+        "search_history",
+        "importance",
+    )
+
+    def text(frames: Frames) -> str:
+        def address(run: str) -> str:
+            return f"http://127.0.0.1:5000/#/runs/{run}"
+
+        return report_text(frames.study, frames.runs, frames.curves, names, links=address)
+
+    return text
