@@ -77,7 +77,8 @@ def _sweep(given: Namespace, command: str) -> int:
         else:
             if "RAY_ADDRESS" not in os.environ:
                 _join(stack, demand)
-            place = Place(folder, given.data_root.resolve() if given.data_root else None)
+            root = given.data_root or spec.data.root
+            place = Place(folder, root.resolve() if root else None)
             behind = _run(ledger, prepared, client, place, demand, command)
         return _publish(ledger, client, given, began, behind)
 

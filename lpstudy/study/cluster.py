@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from ray.exceptions import RayError
 
 DRIVER_CPUS = 0.01
 """Of a trial that only waits for its Train workers; Ray refuses 0."""
@@ -39,6 +40,9 @@ def prepare_environment() -> None:
         "TUNE_MAX_PENDING_TRIALS_PG": "auto",
     }.items():
         os.environ.setdefault(name, value)
+    for name in ("LPSTUDY_CACHE", "LPSTUDY_DATA"):
+        if name in os.environ:  # the actors have other working directories
+            os.environ[name] = str(Path(os.environ[name]).absolute())
 
 
 def _token_file() -> None:
@@ -85,9 +89,14 @@ def session() -> Iterator[None]:
                 log_to_driver=False,
                 logging_level=logging.CRITICAL,
             )
-    except (ConnectionError, RuntimeError) as error:
-        reason = str(error).strip().split("\n", 1)[0]
-        raise ValueError(f"RAY_ADDRESS={address}: cannot join the Ray cluster: {reason}") from None
+    except (ConnectionError, RuntimeError, ValueError, RayError) as error:
+        reason = " ".join(str(error).split())[:300]
+        if not address:
+            raise ValueError(f"Ray cannot be started on this machine: {reason}") from None
+        raise ValueError(
+            f"RAY_ADDRESS={address}: cannot join the Ray cluster: start it, or unset the variable to run on"
+            f" this machine alone ({reason})"
+        ) from None
     try:
         yield
     finally:
