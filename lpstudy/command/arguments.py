@@ -3,13 +3,24 @@
 import argparse
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
+
+from lpstudy.command.exits import BAD_INPUT
 
 EXITS = "exit codes: 0 done, 1 a fault at run time, 2 bad input (one line says what), 130 interrupted"
 
 
+class Parser(argparse.ArgumentParser):
+    """Refuses in one line, without the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print what is wrong and leave with the exit code of bad input."""
+        self.exit(BAD_INPUT, f"{self.prog}: {' '.join(message.split())}; see {self.prog} --help\n")
+
+
 def parser(command: str, description: str) -> argparse.ArgumentParser:
     """A parser that names the command as the user gave it."""
-    return argparse.ArgumentParser(prog=f"lpstudy {command}", description=description, epilog=EXITS)
+    return Parser(prog=f"lpstudy {command}", description=description, epilog=EXITS, allow_abbrev=False)
 
 
 def whole(lowest: int) -> Callable[[str], int]:
