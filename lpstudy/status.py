@@ -8,8 +8,9 @@ from pathlib import Path
 from lpstudy.command import arguments as flags
 from lpstudy.command.console import counts
 from lpstudy.command.exits import DONE, ending, refusing
-from lpstudy.ledger import Book, database, stored
+from lpstudy.ledger import Book, Kind, Record, database, stored
 
+KINDS: tuple[Kind, ...] = ("trial", "final")
 HEAD = (
     f"{'arm':<28} {'kind':<6} {'finished':>8} {'pruned':>6} {'failed':>6} {'running':>7} {'left':>5}  best %"
 )
@@ -35,38 +36,53 @@ def _status(given: Namespace) -> int:
         if given.study is not None and given.study not in names:
             have = ", ".join(names) or "none"
             raise ValueError(f"{given.storage} has no study {given.study!r}; it has {have}")
-        books = [
-            stored(database(given.storage.resolve() / name), name)
-            for name in ([given.study] if given.study else names)
-        ]
-    if not books:
+    if not names:
         print(f"no studies in {given.storage}")
-    for book in books:
-        _show(book)
+    for name in [given.study] if given.study else names:
+        _show(name, given.storage)
     return DONE
 
 
 def _names(storage: Path) -> list[str]:
+    """Folders of studies; one that --fresh has put aside is called NAME.old1."""
     return sorted(path.parent.name for path in storage.glob("*/ledger.db"))
 
 
-def _show(book: Book) -> None:
-    records = book.records()
-    done = sum(record.state not in ("running", "infeasible") for record in records)
+def _show(name: str, storage: Path) -> None:
+    try:
+        book = stored(database(storage.resolve() / name), name.partition(".")[0])
+    except ValueError as error:
+        print(f"{name}: cannot be read: {error}\n")
+        return
+    records = [record for record in book.records() if record.state != "infeasible"]
+    done = sum(record.state != "running" for record in records)
     state = "finished" if book.complete() else "unfinished"
-    print(f"{book.spec.name}: {state}, {done} of {book.wanted} runs\n{HEAD}")
-    budget = {"trial": book.spec.budget.trials, "final": book.spec.budget.seeds}
+    print(f"{name}: {state}, {done} of {book.wanted} runs\n{HEAD}")
     for arm in book.arms:
-        for kind in ("trial", "final"):
-            mine = [r for r in records if r.assignment.arm == arm and r.assignment.kind == kind]
-            states = counts(mine)
-            accuracies = [r.last["validation_accuracy"] for r in mine if r.state == "finished"]
-            best = f"{max(accuracies):.2f}" if accuracies else "-"
-            numbers = [states[s] for s in ("finished", "pruned", "failed", "running")]
-            left = max(0, budget[kind] - sum(numbers))
-            columns = " ".join(f"{n:>{w}}" for n, w in zip(numbers, (8, 6, 6, 7), strict=True))
-            print(f"{arm:<28} {kind:<6} {columns} {left:>5}  {best}")
+        for kind in KINDS:
+            _show_line(book, arm, kind, [r for r in records if r.assignment.arm == arm])
     print()
+
+
+def _show_line(book: Book, arm: str, kind: Kind, of_arm: list[Record]) -> None:
+    mine = [record for record in of_arm if record.assignment.kind == kind]
+    states = counts(mine)
+    accuracies = [r.last["validation_accuracy"] for r in mine if r.state == "finished"]
+    best = f"{max(accuracies):.2f}" if accuracies else "-"
+    numbers = [states[s] for s in ("finished", "pruned", "failed", "running")]
+    columns = " ".join(f"{n:>{w}}" for n, w in zip(numbers, (8, 6, 6, 7), strict=True))
+    print(f"{arm:<28} {kind:<6} {columns} {_left(book, arm, kind, mine):>5}  {best}")
+
+
+def _left(book: Book, arm: str, kind: Kind, mine: list[Record]) -> int:
+    """How many runs are to come; finals of a trial that has been outdone since do not count."""
+    if kind == "trial":
+        return 0 if arm in book.exhausted else max(0, book.spec.budget.trials - len(mine))
+    winner = book.winner(arm)
+    if winner is None:
+        return book.spec.budget.seeds
+    of_winner = sum(record.assignment.number == winner.number for record in mine)
+    return max(0, book.spec.budget.seeds - of_winner)
 
 
 if __name__ == "__main__":

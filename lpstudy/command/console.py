@@ -3,6 +3,7 @@
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterable
 
 from tqdm import tqdm
 
@@ -90,7 +91,7 @@ def teacher_line(result: EpochResult, epochs: int) -> str:
     return f"teacher: epoch {result.epoch}/{epochs}, validation {result.metrics['validation_accuracy']:.2f} %"
 
 
-def counts(records: list[Record]) -> Counter[str]:
+def counts(records: Iterable[Record]) -> Counter[str]:
     """How many runs are in each state."""
     return Counter(record.state for record in records)
 
