@@ -34,7 +34,7 @@ def publish(client: Client, study: str, reports: Path) -> Published:
         arm.name: importances(arm, tracking.searched_trials(arm, projected.runs))
         for arm in projected.spec.arms()
     }
-    uri = tracking.tracking_uri()
+    uri = tracking.shown(tracking.tracking_uri())
     page = uri.rstrip("/") if uri.startswith("http") else PAGE
 
     def link(run_id: str) -> str:
@@ -50,4 +50,4 @@ def show(published: Published, study: str) -> None:
     """Print the comparison table and where everything is."""
     print(console_table(published.table))
     print(f"\nreport  {published.report.markdown}")
-    print(f"MLflow  {tracking.tracking_uri()}, experiment {tracking.experiment_name(study)}")
+    print(f"MLflow  {tracking.shown(tracking.tracking_uri())}, experiment {tracking.experiment_name(study)}")

@@ -1,10 +1,19 @@
 """MLflow: what the ledger knows is written there, what the report says is read from there."""
 
-from lpstudy.tracking.client import Client, Facts, connect, experiment_name, tracking_uri
+from lpstudy.tracking.client import (
+    UNANSWERED,
+    Client,
+    Facts,
+    connect,
+    experiment_name,
+    shown,
+    tracking_uri,
+)
 from lpstudy.tracking.projection import Projection
 from lpstudy.tracking.reading import Projected, find, log_report, read, searched_trials, studies
 
 __all__ = [
+    "UNANSWERED",
     "Client",
     "Facts",
     "Projected",
@@ -15,6 +24,7 @@ __all__ = [
     "log_report",
     "read",
     "searched_trials",
+    "shown",
     "studies",
     "tracking_uri",
 ]

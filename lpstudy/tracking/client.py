@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from mlflow.entities import Experiment, Run, ViewType
 from mlflow.exceptions import MlflowException
@@ -19,6 +20,8 @@ PARENT = "mlflow.parentRunId"
 """The tag by which MLflow's page shows a run below another."""
 PAGE = 1000
 """Runs of one answer."""
+UNANSWERED = (MlflowException, RequestException, SQLAlchemyError)
+"""What the client throws where a server or a database does not do what it is asked."""
 
 
 def tag(name: str) -> str:
@@ -65,6 +68,12 @@ def tracking_uri() -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
 
 
+def shown(uri: str) -> str:
+    """The address without user and password, for messages and reports."""
+    parts = urlsplit(uri)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl() if "@" in parts.netloc else uri
+
+
 def connect() -> MlflowClient:
     """A client that has had an answer.
 
@@ -73,7 +82,8 @@ def connect() -> MlflowClient:
     """
     for name, value in {
         "MLFLOW_DISABLE_TELEMETRY": "true",
-        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+        # Sent again by the client itself, a request could make a run twice; the projection tries again.
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
         "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     }.items():
@@ -84,11 +94,13 @@ def connect() -> MlflowClient:
     try:
         client = MlflowClient(tracking_uri=uri)
         client.search_experiments(max_results=1)
-    except (MlflowException, RequestException, SQLAlchemyError, OSError) as error:
-        reason = " ".join(str(error).split())[:200]
+    except (*UNANSWERED, OSError) as error:
+        reason = " ".join(str(error).replace(uri, shown(uri)).split())[:200]
+        if "MLFLOW_TRACKING_URI" not in os.environ:
+            raise ValueError(f"{uri}: MLflow's database cannot be used here ({reason})") from None
         raise ValueError(
-            f"MLFLOW_TRACKING_URI={uri}: no tracking server answers; start it, or unset the variable to use"
-            f" {DEFAULT_URI} ({reason})"
+            f"MLFLOW_TRACKING_URI={shown(uri)}: no tracking server answers; start it, or unset the variable"
+            f" to use {DEFAULT_URI} ({reason})"
         ) from None
     return client
 
@@ -99,21 +111,27 @@ def experiment_name(study: str) -> str:
 
 
 def open_experiment(client: MlflowClient, study: str, identity: str) -> Experiment:
-    """The study's experiment; one of that name that belongs to an older study is renamed first."""
+    """The study's experiment; another that has its name, of an older study say, is renamed first."""
     name = experiment_name(study)
-    found = client.get_experiment_by_name(name)
-    if found is not None and found.lifecycle_stage == "deleted":
-        client.rename_experiment(found.experiment_id, f"{name} (deleted {found.experiment_id})")
-        found = None
-    if found is not None and found.tags.get(tag("id"), identity) != identity:
-        client.rename_experiment(found.experiment_id, f"{name} (before {identity[:8]})")
-        found = None
-    if found is None:
-        client.create_experiment(name, tags={tag("id"): identity})
-        found = client.get_experiment_by_name(name)
-    if found is None:
-        raise MlflowException(f"experiment {name} cannot be created")
-    return found
+    own = client.search_experiments(filter_string=f"tags.`{tag('id')}` = '{identity}'")
+    if own and own[0].name == name:
+        return own[0]
+    holder = client.get_experiment_by_name(name)
+    if holder is not None:
+        _rename(client, holder, f"{name} (experiment {holder.experiment_id})")
+    if own:
+        _rename(client, own[0], name)
+        return own[0]
+    return client.get_experiment(client.create_experiment(name, tags={tag("id"): identity}))
+
+
+def _rename(client: MlflowClient, experiment: Experiment, name: str) -> None:
+    deleted = experiment.lifecycle_stage == "deleted"
+    if deleted:  # MLflow renames none that is deleted, and keeps its name taken
+        client.restore_experiment(experiment.experiment_id)
+    client.rename_experiment(experiment.experiment_id, name)
+    if deleted:
+        client.delete_experiment(experiment.experiment_id)
 
 
 def all_runs(client: MlflowClient, experiment: Experiment) -> list[Run]:

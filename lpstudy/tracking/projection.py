@@ -1,13 +1,14 @@
 """MLflow as a projection of the ledger: written by one thread, found by key, never able to stop training."""
 
 import json
+import math
 import queue
 import threading
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
-from mlflow.entities import Metric, Param, RunTag
+from mlflow.entities import Experiment, Metric, Param, RunTag
 from mlflow.tracking import MlflowClient
 
 from lpstudy.cost import cost_of
@@ -21,6 +22,8 @@ BATCH = 1000
 """Metrics that MLflow takes in one request."""
 LONGEST = 4000
 """Characters of a tag."""
+LONGEST_PAUSE = 10.0
+"""Seconds between two attempts while the server does not answer."""
 UNLOGGED = {"checkpoint_seconds"}
 """Changes no result; left out so that a run keeps under 40 keys."""
 
@@ -41,8 +44,9 @@ class Projection:
 
     def __init__(self, client: MlflowClient, ledger: Ledger, facts: Facts, runs_folder: Path) -> None:
         self._client, self._ledger, self._facts, self._folder = client, ledger, facts, runs_folder
-        self._experiment = open_experiment(client, ledger.spec.name, ledger.facts["id"])
-        self._runs = find_runs(client, self._experiment)
+        self._experiment: Experiment | None = None
+        self._runs: dict[str, Known] = {}
+        self._described: set[str] = set()
         self._epochs: dict[str, int] = {}
         self._changes: queue.SimpleQueue[Assignment | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._follow, name="mlflow", daemon=True)
@@ -50,21 +54,8 @@ class Projection:
         self.error: str | None = None
         """Why the last attempt to write failed; None while all is well."""
 
-    @property
-    def experiment_id(self) -> str:
-        """Of the study."""
-        return str(self._experiment.experiment_id)
-
-    @property
-    def behind(self) -> int:
-        """How many runs have changed and are not written yet."""
-        return len(self._behind)
-
     def start(self) -> None:
-        """Write the study's facts and its arms, then follow the ledger."""
-        self._client.log_text(self._report_run(), self._facts.as_text(), "study.json")
-        for arm in self._ledger.arms.values():
-            self._arm_run(arm)
+        """Write the study's facts and its arms, then follow the ledger; returns at once."""
         self._thread.start()
 
     def changed(self, assignment: Assignment) -> None:
@@ -73,47 +64,66 @@ class Projection:
 
     def close(self, *, seconds: float) -> None:
         """Write what is left, for at most so many seconds, and end every run, the unfinished as paused."""
-        for record in self._ledger.records():
-            known = self._runs.get(record.assignment.key)
-            if record.state != "infeasible" and (known is None or known.state != record.state):
-                self._changes.put(record.assignment)
         self._changes.put(None)
         self._thread.join(seconds)
+        if self._thread.is_alive() and self.error is None:
+            self.error = f"it did not answer within {seconds:g} s"
 
     def _follow(self) -> None:
-        ending, pause = False, 0.5
+        ending, wait = False, 0.0
         while True:
-            ending = self._collect(ending, pause)
+            ending = self._collect(wait) or ending
             try:
                 self._write_all(paused=ending)
-                self.error, pause = None, 0.5
+                self.error, wait = None, math.inf
             except Exception as error:  # whatever the client throws is kept, shown and tried again
                 self.error = " ".join(str(error).split())[:300]
-                pause = min(30.0, 2 * pause)
+                self._experiment = None  # which runs there are is asked again: an answer may have been lost
+                wait = 1.0 if wait in (0.0, math.inf) else min(LONGEST_PAUSE, 2 * wait)
             if ending and self.error is None:
                 return
 
-    def _collect(self, ending: bool, pause: float) -> bool:
-        """Wait for changes, or for a while if some are unwritten; returns whether the study has ended."""
-        block = not ending or bool(self._behind)
+    def _collect(self, wait: float) -> bool:
+        """Wait so many seconds for a change and note all there are; returns whether the study has ended."""
+        ended = False
         try:
-            change = self._changes.get(block=block, timeout=pause if self._behind or ending else None)
+            change = self._changes.get(timeout=None if math.isinf(wait) else wait)
             while True:
                 if change is None:
-                    ending = True
+                    ended = True
                 else:
                     self._behind[change.key] = change
                 change = self._changes.get_nowait()
         except queue.Empty:
-            return ending
+            return ended
+
+    def _open(self) -> Experiment:
+        experiment = open_experiment(self._client, self._ledger.spec.name, self._ledger.facts["id"])
+        self._runs = find_runs(self._client, experiment)
+        self._described.clear()
+        self._epochs.clear()
+        self._experiment = experiment
+        self._client.log_text(self._report_run(), self._facts.as_text(), "study.json")
+        for arm in self._ledger.arms.values():
+            self._arm_run(arm)
+        return experiment
 
     def _write_all(self, *, paused: bool) -> None:
+        if self._experiment is None:
+            self._open()
+        if paused:
+            for record in self._ledger.records():
+                known = self._runs.get(record.assignment.key)
+                if record.state != "infeasible" and (known is None or known.state != record.state):
+                    self._behind[record.assignment.key] = record.assignment
         for key, assignment in list(self._behind.items()):
             self._write(self._ledger.record(assignment), paused=paused)
             del self._behind[key]
         if paused:
             for arm in self._ledger.arms.values():
                 self._end_arm(arm)
+            if self._runs["report"].state == "running":
+                self._end(self._report_run(), "report", "paused", None)
 
     def _write(self, record: Record, *, paused: bool) -> None:
         assignment = record.assignment
@@ -146,11 +156,8 @@ class Projection:
             self._end(run, assignment.key, state, record.ended)
 
     def _run(self, record: Record) -> str:
-        """The run of a trial or final; a new one gets its tags, hyperparameters and cost."""
+        """The run of a trial or final, with its tags, hyperparameters and cost."""
         assignment = record.assignment
-        known = self._runs.get(assignment.key)
-        if known is not None:
-            return known.run_id
         arm = self._ledger.arms[assignment.arm]
         spec = arm.student_spec(assignment.values)
         cost = cost_of(spec, input_shape=self._ledger.input_shape, classes=self._ledger.classes)
@@ -161,28 +168,29 @@ class Projection:
             tag("trial"): str(assignment.number),
             tag("seed"): str(assignment.seed),
             tag("student"): spec.label(),
+            PARENT: self._arm_run(arm),
         }
-        began = int(1000 * record.started) if record.started else None
-        run = self._create(assignment.key, assignment.key.split("/")[1], tags, self._arm_run(arm), began)
-        values = {k: v for k, v in (arm.fixed | dict(assignment.values)).items() if k not in UNLOGGED}
+        began = int(1000 * (record.started or 0))
+        run = self._found(assignment.key, assignment.key.split("/")[1], tags, began)
         figures = {"parameters": cost.parameters, "macs": cost.macs, "flops": cost.flops}
-        self._client.log_batch(
-            run,
-            params=[Param(name, str(value)) for name, value in values.items()],
-            metrics=[Metric(name, value, began or 0, 0) for name, value in figures.items()],
-        )
+        metrics = [Metric(name, value, began, 0) for name, value in figures.items()]
+        self._describe(run, assignment.key, arm.fixed | dict(assignment.values), metrics)
         return run
 
     def _arm_run(self, arm: Arm) -> str:
-        known = self._runs.get(f"arm/{arm.name}")
-        if known is not None:
-            return known.run_id
+        key = f"arm/{arm.name}"
         tags = {tag("arm"): arm.name, tag("method"): arm.method, tag("kind"): "arm"}
-        run = self._create(f"arm/{arm.name}", arm.name, tags, None, None)
-        spaces = {**arm.fixed, **arm.searched}
-        params = [Param(name, str(space)) for name, space in spaces.items() if name not in UNLOGGED]
-        self._client.log_batch(run, params=params)
+        run = self._found(key, arm.name, tags, None)
+        self._describe(run, key, {**arm.fixed, **arm.searched}, [])
         return run
+
+    def _describe(self, run: str, key: str, values: Mapping[str, object], metrics: list[Metric]) -> None:
+        """Write what stays the same; again in a later process, which cannot know of a write that was lost."""
+        if key in self._described or self._runs[key].state != "running":
+            return
+        params = [Param(name, str(value)) for name, value in values.items() if name not in UNLOGGED]
+        self._client.log_batch(run, params=params, metrics=metrics)
+        self._described.add(key)
 
     def _end_arm(self, arm: Arm) -> None:
         """Bring an arm's counts up to date and end its run; nothing is written where nothing has changed."""
@@ -200,28 +208,29 @@ class Projection:
         self._end(run, f"arm/{arm.name}", "finished", None)
 
     def _report_run(self) -> str:
-        known = self._runs.get("report")
-        tags = {tag("kind"): "report"}
-        return known.run_id if known else self._create("report", "report", tags, None, None)
+        return self._found("report", "report", {tag("kind"): "report"}, None)
 
-    def _create(
-        self, key: str, name: str, tags: Mapping[str, str], parent: str | None, began: int | None
-    ) -> str:
-        common = self._facts.tags() | {
-            KEY: key,
-            tag("study"): self._ledger.spec.name,
-            tag("state"): "running",
-        }
-        family = {PARENT: parent} if parent else {}
+    def _found(self, key: str, name: str, tags: Mapping[str, str], began: int | None) -> str:
+        """The run of that key; made, with its tags, where there is none."""
+        known = self._runs.get(key)
+        if known is not None:
+            return known.run_id
+        if self._experiment is None:
+            raise RuntimeError("the experiment is not open")
+        common = {KEY: key, tag("study"): self._ledger.spec.name, tag("state"): "running"}
         run = self._client.create_run(
-            self.experiment_id, start_time=began, run_name=name, tags={**common, **family, **tags}
+            str(self._experiment.experiment_id),
+            start_time=began,
+            run_name=name,
+            tags={**common, **self._facts.tags(), **tags},
         )
         self._runs[key] = Known(str(run.info.run_id), "running")
         return str(run.info.run_id)
 
     def _end(self, run: str, key: str, state: str, ended: float | None) -> None:
-        self._client.set_tag(run, tag("state"), state)
+        """End a run; the tag comes last: where it is missing after a kill, the run is written again."""
         self._client.set_terminated(
             run, STATUS.get(state, "KILLED"), end_time=int(1000 * ended) if ended else None
         )
+        self._client.set_tag(run, tag("state"), state)
         self._runs[key] = Known(run, state)

@@ -88,7 +88,7 @@ def find(client: MlflowClient, study: str) -> Experiment:
         ValueError: MLflow has no such study; those it has are named.
     """
     experiment = client.get_experiment_by_name(experiment_name(study))
-    if experiment is None:
+    if experiment is None or experiment.lifecycle_stage == "deleted":
         have = ", ".join(studies(client)) or "none"
         raise ValueError(f"MLflow has no study {study!r}; it has {have}")
     return experiment
@@ -121,7 +121,8 @@ def _study_json(client: MlflowClient, run: Run) -> dict[str, Any]:
 
 def _row(run: Run, arm: Arm) -> dict[str, object]:
     tags, metrics = run.data.tags, run.data.metrics
-    values = {name: _scalar(text, arm, name) for name, text in run.data.params.items()}
+    own = arm.searched.keys() | arm.fixed.keys()  # others may have been added by hand
+    values = {name: _scalar(text, arm, name) for name, text in run.data.params.items() if name in own}
     spec = arm.student_spec(values)
     return {
         "run_id": run.info.run_id,
