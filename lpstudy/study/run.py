@@ -25,6 +25,7 @@ from lpstudy.study.cluster import (
 from lpstudy.study.search import LedgerScheduler, LedgerSearcher, Observer
 from lpstudy.study.trial import Job, Shared, device_of, run_in_actor, run_on_workers
 from lpstudy.teacher import TeacherFile, obtain
+from lpstudy.training import DivergedError
 
 FAILURES = 2
 """How often a trial whose process died is started again."""
@@ -40,14 +41,21 @@ class Place:
 
 
 def train_teacher(spec: StudySpec, place: Place, demand: Demand) -> Iterator[EpochResult | TeacherFile]:
-    """The teacher's epochs as they end, and at last its file; at once where it is known already."""
+    """The teacher's epochs as they end, and at last its file; at once where it is known already.
+
+    Raises:
+        DivergedError: Its loss is not finite.
+    """
     _, gpus = resources()
     share = min(1.0, gpus) if demand.gpus_per_trial else 0.0
     cpus = 1 if share else smallest_node()
     root = str(place.data_root) if place.data_root else None
     task: Any = _teach.options(num_cpus=cpus, num_gpus=share)
     for told in task.remote(spec.teacher.model_dump_json(), spec.data.model_dump_json(), root, share):
-        yield ray.get(told)
+        try:
+            yield ray.get(told)
+        except DivergedError as error:  # Ray's own has the remote traceback as its text
+            raise DivergedError(str(getattr(error, "cause", error))) from None
 
 
 @ray.remote(max_retries=FAILURES, num_returns="streaming")

@@ -47,11 +47,6 @@ class Job(BaseModel):
     final: bool
     folder: str
 
-    @property
-    def label(self) -> str:
-        """Names the run's folder; unique within the study."""
-        return Path(self.folder).name
-
 
 def run_in_actor(config: dict[str, Any]) -> None:
     """Tune function: the loop runs right here."""
