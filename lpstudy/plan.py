@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _plan(given: Namespace) -> int:
     with refusing():
         prepared = prepare(given)
-        demand = demand_of(given, prepared.spec)
+        demand = demand_of(given, prepared)
         cpus, gpus = study.resources()
         at_once = study.concurrent_trials(demand, cpus=cpus, gpus=gpus)
     torch.set_num_threads(1)

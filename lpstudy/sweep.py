@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 from lpstudy import study, tracking
 from lpstudy.command import arguments as flags
 from lpstudy.command.console import EVERY, Console, counts, duration, teacher_line
-from lpstudy.command.exits import DONE, FAULT, ending, refusing
+from lpstudy.command.exits import DONE, FAULT, FaultError, ending, refusing
 from lpstudy.command.prepare import Prepared, demand_of, prepare, writable
 from lpstudy.command.provenance import provenance
 from lpstudy.command.publish import publish, show
@@ -24,10 +24,15 @@ from lpstudy.ledger import Assignment, Ledger, database, dump
 from lpstudy.space import StudySpec
 from lpstudy.study import Demand, Place
 from lpstudy.teacher import TeacherFile
-from lpstudy.tracking import Client
+from lpstudy.tracking import Client, Projection
+from lpstudy.training import DivergedError
 
 PROJECTION_SECONDS = 60.0
 """How long the end of a study waits for MLflow."""
+INTERRUPTED_SECONDS = 10.0
+"""How long one that breaks off waits for it."""
+CLEAR = "\r\x1b[K"
+"""Takes a terminal's line back to its begin."""
 
 
 def parser() -> ArgumentParser:
@@ -56,87 +61,108 @@ def _sweep(given: Namespace, command: str) -> int:
     with ExitStack() as stack:
         with refusing():
             prepared = prepare(given)
-            demand = demand_of(given, prepared.spec)
-            folder = _folder(given.storage, prepared.spec.name)
-            stack.enter_context(_held(folder))
+            demand = demand_of(given, prepared)
+            writable(given.storage)
             writable(given.reports)
             client = tracking.connect()
+            folder = given.storage.resolve() / prepared.spec.name
+            stack.enter_context(_held(folder))
             if "RAY_ADDRESS" in os.environ:
                 _join(stack, demand)
         if given.fresh and folder.exists():
             folder.rename(_free(folder))
-        folder.mkdir(exist_ok=True)
-        data, spec = prepared.data, prepared.spec
-        ledger = Ledger(database(folder), spec, input_shape=data.input_shape, classes=data.classes)
         with refusing():
-            ledger.accept()
+            ledger = _ledger(folder, prepared)
         ledger.take()
-        behind = None
+        teacher = None
+        place = Place(folder, given.data_root.resolve() if given.data_root else None)
         if ledger.complete():
-            print(f"study {spec.name!r} is finished; its report is written anew", file=sys.stderr)
+            print(f"study {ledger.spec.name!r} is finished; its report is written anew", file=sys.stderr)
         else:
             if "RAY_ADDRESS" not in os.environ:
                 _join(stack, demand)
-            root = given.data_root or spec.data.root
-            place = Place(folder, root.resolve() if root else None)
-            behind = _run(ledger, prepared, client, place, demand, command)
-        return _publish(ledger, client, given, began, behind)
+            teacher = _teacher(prepared.spec, place, demand)
+            ledger.keep("teacher", {k: v for k, v in asdict(teacher).items() if k != "folder"})
+            ledger.keep("provenance", provenance(prepared.data, teacher, command))
+        projection = _projection(ledger, prepared, client, folder)
+        projection.start()
+        patience = INTERRUPTED_SECONDS
+        try:
+            if teacher is not None:
+                _run(ledger, teacher, projection, place, demand)
+            patience = PROJECTION_SECONDS
+        finally:
+            projection.close(seconds=patience)
+        return _publish(ledger, client, given, began, projection.error)
 
 
-def _run(
-    ledger: Ledger, prepared: Prepared, client: Client, place: Place, demand: Demand, command: str
-) -> str | None:
-    """Teacher, search and finals; returns why MLflow lags behind, or None."""
-    teacher = _teacher(prepared.spec, place, demand)
+def _ledger(folder: Path, prepared: Prepared) -> Ledger:
+    folder.mkdir(exist_ok=True)
+    data = prepared.data
+    ledger = Ledger(database(folder), prepared.spec, input_shape=data.input_shape, classes=data.classes)
+    ledger.accept()
+    return ledger
+
+
+def _projection(ledger: Ledger, prepared: Prepared, client: Client, folder: Path) -> Projection:
+    kept = ledger.facts
     facts = tracking.Facts(
         spec=dump(prepared.spec),
         data=_data_facts(prepared),
-        teacher={k: v for k, v in asdict(teacher).items() if k != "folder"},
-        provenance=provenance(prepared.data, teacher, command),
+        teacher=kept["teacher"],
+        provenance=kept["provenance"],
     )
-    ledger.keep("teacher", facts.teacher)
-    projection = tracking.Projection(client, ledger, facts, place.folder / "runs")
-    projection.start()
+    return Projection(client, ledger, facts, folder / "runs")
+
+
+def _run(ledger: Ledger, teacher: TeacherFile, projection: Projection, place: Place, demand: Demand) -> None:
+    """Search and finals; MLflow follows, or lags behind."""
     console = Console(ledger, live=sys.stderr.isatty())
+    said = None
 
     def changed(assignment: Assignment) -> None:
+        nonlocal said
         projection.changed(assignment)
         console.changed(assignment)
+        if projection.error is not None and said is None:
+            said = projection.error
+            console.say(f"warning: MLflow lags behind, training goes on: {said}")
 
     try:
         study.run(ledger, teacher, place, demand, changed)
     finally:
         console.close()
-        projection.close(seconds=PROJECTION_SECONDS)
-    return projection.error
 
 
 def _teacher(spec: StudySpec, place: Place, demand: Demand) -> TeacherFile:
+    live = sys.stderr.isatty()
     said = time.monotonic() - EVERY
-    for told in study.train_teacher(spec, place, demand):
-        if isinstance(told, TeacherFile):
-            print(f"teacher: {told.label}, test {told.test_accuracy:.2f} %", file=sys.stderr)
-            return told
-        if time.monotonic() - said >= (1 if sys.stderr.isatty() else EVERY):
-            said = time.monotonic()
-            line = teacher_line(told, spec.teacher.epochs)
-            print(f"\r{line}" if sys.stderr.isatty() else line, end=_end(), file=sys.stderr, flush=True)
+    try:
+        for told in study.train_teacher(spec, place, demand):
+            if isinstance(told, TeacherFile):
+                line = f"teacher: {told.label}, test {told.test_accuracy:.2f} %"
+                print(f"{CLEAR}{line}" if live else line, file=sys.stderr)
+                return told
+            if time.monotonic() - said >= (1 if live else EVERY):
+                said = time.monotonic()
+                line = teacher_line(told, spec.teacher.epochs)
+                print(
+                    f"{CLEAR}{line}" if live else line, end="" if live else "\n", file=sys.stderr, flush=True
+                )
+    except DivergedError as error:
+        raise FaultError(f"the teacher diverged: {error}; lower [teacher] learning_rate") from error
     raise RuntimeError("the teacher's task ended without a teacher")
-
-
-def _end() -> str:
-    return " " if sys.stderr.isatty() else "\n"
 
 
 def _publish(ledger: Ledger, client: Client, given: Namespace, began: float, behind: str | None) -> int:
     name = ledger.spec.name
+    if behind is None:
+        try:
+            show(publish(client, name, given.reports), name)
+        except tracking.UNANSWERED as error:
+            behind = " ".join(str(error).split())[:300]
     if behind is not None:
-        print(
-            f"MLflow lags behind ({behind}); the same command brings it up to date",
-            file=sys.stderr,
-        )
-        return FAULT
-    show(publish(client, name, given.reports), name)
+        raise FaultError(f"MLflow lags behind ({behind}); the same command brings it up to date")
     states = counts(ledger.records())
     print(
         ", ".join(f"{n} {state}" for state, n in states.items()), f"in {duration(time.monotonic() - began)}"
@@ -160,11 +186,6 @@ def _held(folder: Path) -> Iterator[None]:
         raise ValueError(f"study {folder.name!r} is running already in {folder.parent}") from None
     with lock:
         yield
-
-
-def _folder(storage: Path, name: str) -> Path:
-    writable(storage)
-    return storage.resolve() / name
 
 
 def _free(folder: Path) -> Path:

@@ -12,6 +12,10 @@ class BadInputError(Exception):
     """What the user gave cannot be done; the message is one line."""
 
 
+class FaultError(Exception):
+    """What was asked went wrong at run time for a reason that one line can say."""
+
+
 @contextmanager
 def refusing() -> Iterator[None]:
     """Within it a ValueError or an OSError is the user's to mend: it becomes a BadInputError."""
@@ -28,6 +32,9 @@ def ending(command: str, body: Callable[[], int]) -> int:
     except BadInputError as error:
         print(f"lpstudy {command}: {error}", file=sys.stderr)
         return BAD_INPUT
+    except FaultError as error:
+        print(f"lpstudy {command}: {error}", file=sys.stderr)
+        return FAULT
     except KeyboardInterrupt:
         print(f"lpstudy {command}: interrupted; the same command goes on where it stopped", file=sys.stderr)
         return INTERRUPTED

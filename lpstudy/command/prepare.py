@@ -3,6 +3,7 @@
 import os
 import tempfile
 from argparse import Namespace
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import torch
 from lpstudy import study
 from lpstudy.cost import cost_of
 from lpstudy.data import Data, load
-from lpstudy.outputs import Network
+from lpstudy.outputs import Network, Outputs
 from lpstudy.space import Arm, Scalar, StudentSpec, StudySpec, Training, find, read
 from lpstudy.space.ranges import Choices, Range, corners
 from lpstudy.students import build
@@ -47,24 +48,35 @@ def prepare(arguments: Namespace) -> Prepared:
     return Prepared(spec, data)
 
 
-def demand_of(given: Namespace, spec: StudySpec) -> Demand:
+def demand_of(given: Namespace, prepared: Prepared) -> Demand:
     """What a trial may use, as the flags say it.
 
     Raises:
-        ValueError: The batch cannot be shared, or this machine, where no cluster is to be joined, has less.
+        ValueError: A batch cannot be shared, or this machine, where no cluster is to be joined, has less.
     """
     demand = Demand(given.gpus_per_trial, given.workers_per_trial, given.concurrent)
-    for values in corners(spec.training):
-        size = values.get("batch_size", Training().batch_size)
-        if int(size) % demand.workers_per_trial:
+    train = len(prepared.data.train)
+    for size in _batch_sizes(prepared.spec):
+        short = f", of which the {train} training images fill one," if size > train else ""
+        if min(size, train) % demand.workers_per_trial:
             raise ValueError(
                 f"--workers-per-trial {demand.workers_per_trial}:"
-                f" training.batch_size = {size} is not divisible by it"
+                f" training.batch_size = {size}{short} is not divisible by it"
             )
-    if "RAY_ADDRESS" not in os.environ:
+    if not os.environ.get("RAY_ADDRESS"):
         cpus, gpus = study.resources()
         study.concurrent_trials(demand, cpus=cpus, gpus=gpus)
     return demand
+
+
+def _batch_sizes(spec: StudySpec) -> Iterable[int]:
+    match spec.training.get("batch_size", Training().batch_size):
+        case Range() as space:
+            return space.integers()
+        case Choices() as space:
+            return [int(choice) for choice in space.choices]
+        case size:
+            return [int(size)]
 
 
 def writable(folder: Path) -> None:
@@ -78,7 +90,7 @@ def writable(folder: Path) -> None:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise ValueError(f"{folder}: cannot write there: {error.strerror}") from None
+        raise ValueError(f"{folder}: cannot write there: {error.strerror or error}") from None
 
 
 def skeleton(spec: StudentSpec, data: Data) -> Network:
@@ -129,9 +141,16 @@ def _check_arm(arm: Arm, spec: StudySpec, data: Data, teacher: Network) -> None:
         )
     student = skeleton(arm.student_spec(fits[0]), data)
     for values in corners(arm.hyperparameters):
-        trial = arm.resolve(fits[0] | values, epochs=1, seed=0)
+        method = arm.resolve(fits[0] | values, epochs=1, seed=0).method
         try:
-            trial.method.teacher_needs(teacher)
-            trial.method.student_maps(student)
+            wanted = method.teacher_needs(teacher).maps, method.student_maps(student)
+            method.auxiliary(_shapes(student, data, wanted[1]), _shapes(teacher, data, wanted[0]))
         except ValueError as error:
             raise ValueError(f"methods.{arm.method}: {error}") from None
+
+
+@torch.no_grad()
+def _shapes(network: Network, data: Data, maps: frozenset[str]) -> Outputs:
+    """Outputs without values, of two images."""
+    outputs: Outputs = network.eval()(torch.empty(2, *data.input_shape, device="meta"), maps)
+    return outputs
