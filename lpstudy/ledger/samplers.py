@@ -49,7 +49,7 @@ def sampler(arm: Arm, budget: Budget, asked: int) -> optuna.samplers.BaseSampler
 
 
 def pruner(budget: Budget) -> optuna.pruners.BasePruner:
-    """The rule that stops weak trials; `median` judges none of the first third, nor before half its epochs."""
+    """The rule that stops weak trials; `median` spares the first third, and all for half their epochs."""
     match budget.pruner:
         case "median":
             return optuna.pruners.MedianPruner(
