@@ -57,11 +57,19 @@ class Book:
 
     @property
     def wanted(self) -> int:
-        """How many trials and finals the study has when it is complete."""
-        budget = self.spec.budget
-        lost = [name for name in self.exhausted if self.winner(name) is None]
-        trials = sum(self._counted(n) if n in self.exhausted else budget.trials for n in self.arms)
-        return trials + budget.seeds * (len(self.arms) - len(lost))
+        """How many trials and finals the study has when it is complete, as far as is known now."""
+        return sum(self._wanted(name, exhausted=name in self.exhausted) for name in self.arms)
+
+    def _wanted(self, name: str, *, exhausted: bool) -> int:
+        budget, counted = self.spec.budget, self._counted(name)
+        asked = exhausted or counted >= budget.trials
+        over = asked and not self._running(self._search[name])
+        finals = len(self._begun(name))  # those of an earlier winner too
+        if self.winner(name) is not None:
+            finals += len(self._unseen(name))
+        elif not over:
+            finals += budget.seeds
+        return (counted if asked else budget.trials) + finals
 
     def complete(self) -> bool:
         """Whether nothing is left to be done."""
@@ -85,9 +93,13 @@ class Book:
         winner = self.winner(name)
         if winner is None:
             return []
-        rows = (trial.user_attrs for trial in self._finals[name].get_trials(deepcopy=False))
-        seen = {row.get("seed") for row in rows if row.get("number") == winner.number}
+        rows = (trial.user_attrs for trial in self._begun(name))
+        seen = {row["seed"] for row in rows if row["number"] == winner.number}
         return [seed for seed in range(1, self.spec.budget.seeds + 1) if seed not in seen]
+
+    def _begun(self, name: str) -> list[FrozenTrial]:
+        """An arm's finals, but for one that a kill left without all that it needs."""
+        return [t for t in self._finals[name].get_trials(deepcopy=False) if "kind" in t.user_attrs]
 
     def _running(self, study: optuna.Study) -> bool:
         return bool(study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)))
@@ -120,8 +132,8 @@ class Book:
     def records(self) -> list[Record]:
         """Every run of the study, arm by arm, the finals last."""
         pairs = [(n, t) for n, s in self._search.items() for t in s.get_trials(deepcopy=False)]
-        finals = [(n, t) for n, s in self._finals.items() for t in s.get_trials(deepcopy=False)]
-        return [self._record(n, t) for n, t in pairs + [p for p in finals if "kind" in p[1].user_attrs]]
+        finals = [(n, t) for n in self._finals for t in self._begun(n)]
+        return [self._record(n, t) for n, t in pairs + finals]
 
     def _record(self, arm: str, trial: FrozenTrial) -> Record:
         rows = sorted((k, v) for k, v in trial.user_attrs.items() if k.startswith(EPOCH))

@@ -62,16 +62,17 @@ class Ledger(Book):
         self._meta.set_user_attr(key, value)
 
     def _retake(self) -> Iterator[Assignment]:
-        for name in self.arms:
+        for name, arm in self.arms.items():
             for study in (self._search[name], self._finals[name]):
                 for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+                    study.sampler = samplers.sampler(arm, self.spec.budget, trial.number)
                     live = optuna.Trial(study, trial._trial_id)
                     if "kind" in trial.user_attrs:
                         live.set_user_attr("attempt", trial.user_attrs["attempt"] + 1)
                     elif study is self._finals[name]:
                         study.tell(trial.number, state=TrialState.FAIL)
                         continue
-                    elif not self._fill(live, self.arms[name]):
+                    elif not self._fill(live, arm):
                         continue
                     yield self._assignment(name, self._storage.get_trial(trial._trial_id))
 

@@ -1,0 +1,104 @@
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+
+from lpstudy.ledger import Assignment, Done, Ledger, Waiting, database
+from lpstudy.outputs import EpochResult
+from lpstudy.space import StudySpec, parse
+
+SHAPE, CLASSES = (1, 8, 8), 10
+
+Table = dict[str, Any]
+Make = Callable[..., StudySpec]
+Open = Callable[[StudySpec], Ledger]
+Accuracy = Callable[[Assignment, int], float]
+
+
+class Play:
+    """Does what a ledger hands out, with made-up accuracies, and keeps what was handed out."""
+
+    def __init__(self, accuracy: Accuracy) -> None:
+        self.accuracy = accuracy
+        self.handed: list[Assignment] = []
+
+    def one(self, ledger: Ledger, *, searching: bool = True) -> Assignment | Waiting | Done:
+        """Take the next run and bring it to its end."""
+        taken = ledger.next(searching=searching)
+        if isinstance(taken, Assignment):
+            self.handed.append(taken)
+            self.run(ledger, taken)
+        return taken
+
+    def run(self, ledger: Ledger, assignment: Assignment) -> None:
+        """Report every epoch and tell the end."""
+        for epoch in range(1, ledger.spec.budget.epochs + 1):
+            result = EpochResult(epoch, {"validation_accuracy": self.accuracy(assignment, epoch)})
+            if ledger.report(assignment, result):
+                ledger.finish(assignment, "pruned")
+                return
+        ledger.finish(assignment, "finished")
+
+    def all(self, ledger: Ledger) -> None:
+        """Everything, until the ledger is done."""
+        while not isinstance(self.one(ledger), Done):
+            pass
+
+
+def by_rate(assignment: Assignment, epoch: int) -> float:
+    """An accuracy in percent that is best at a learning rate of 0.005."""
+    return 90 + epoch / 100 - 1000 * abs(float(assignment.values["learning_rate"]) - 0.005)
+
+
+@pytest.fixture
+def play() -> Play:
+    return Play(by_rate)
+
+
+@pytest.fixture
+def make() -> Make:
+    """A study of two arms with one searched hyperparameter; keywords replace whole sections."""
+
+    def make_study(**sections: Table | list[Table]) -> StudySpec:
+        table: Table = {
+            "name": "small",
+            "data": {"kind": "digits"},
+            "teacher": {"family": "convnet", "depth": 2, "width": 8},
+            "students": [{"family": "convnet", "depth": 2, "width": 4}],
+            "methods": {"bp": {}, "kd": {}},
+            "training": {"learning_rate": {"low": 1e-3, "high": 1e-2}},
+            "budget": {"trials": 3, "epochs": 2, "seeds": 2},
+        }
+        return parse(table | sections, "here")
+
+    return make_study
+
+
+@pytest.fixture(scope="session")
+def empty_storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A storage with its tables made, which takes Optuna longer than all else."""
+    folder = tmp_path_factory.mktemp("storage")
+    optuna.storages.RDBStorage(database(folder)).remove_session()
+    return folder / "ledger.db"
+
+
+@pytest.fixture
+def url(tmp_path: Path, empty_storage: Path) -> str:
+    shutil.copy(empty_storage, tmp_path)
+    return database(tmp_path)
+
+
+@pytest.fixture
+def reopen(url: str) -> Open:
+    """The ledger of the test's storage, as a new process opens it."""
+
+    def open_ledger(spec: StudySpec) -> Ledger:
+        ledger = Ledger(url, spec, input_shape=SHAPE, classes=CLASSES)
+        ledger.accept()
+        ledger.take()
+        return ledger
+
+    return open_ledger

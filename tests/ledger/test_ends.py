@@ -1,0 +1,221 @@
+"""How runs end, who wins, what the finals are, and when a study is complete."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from lpstudy.ledger import Assignment, Done, Ledger, Waiting, importances, stored
+from lpstudy.outputs import EpochResult
+from lpstudy.space import StudySpec
+
+Make = Callable[..., StudySpec]
+Open = Callable[[StudySpec], Ledger]
+
+ARM = "bp-convnet-d2-w4"
+ONE_ARM = {"bp": {}}
+
+
+def results(*percents: float) -> list[EpochResult]:
+    return [EpochResult(n, {"validation_accuracy": p}) for n, p in enumerate(percents, 1)]
+
+
+def taken(ledger: Ledger) -> Assignment:
+    run = ledger.next()
+    assert isinstance(run, Assignment)
+    return run
+
+
+def reported(ledger: Ledger, run: Assignment, *percents: float) -> list[bool]:
+    """Whether the ledger wanted to prune after each epoch."""
+    return [ledger.report(run, result) for result in results(*percents)]
+
+
+def test_a_weak_trial_is_pruned_once_there_are_enough_to_judge_by(make: Make, reopen: Open) -> None:
+    ledger = reopen(make(methods=ONE_ARM, budget={"trials": 6, "epochs": 4, "seeds": 1}))
+    for _ in range(4):  # as many as the median rule wants
+        run = taken(ledger)
+        assert reported(ledger, run, 5, 6, 7, 8) == [False] * 4
+        ledger.finish(run, "finished")
+    run = taken(ledger)
+    # Not judged before half of the epochs; the last one has nothing left to save.
+    assert reported(ledger, run, 1, 2) == [False, True]
+    ledger.finish(run, "pruned")
+    assert ledger.record(run).state == "pruned"
+    run = taken(ledger)
+    assert reported(ledger, run, 10, 11, 12, 3) == [False] * 4
+    ledger.finish(run, "finished")
+    final = taken(ledger)
+    assert final.kind == "final"
+    assert reported(ledger, final, 1, 1, 1, 1) == [False] * 4
+
+
+@pytest.mark.parametrize("sizes", [False, True])
+def test_nothing_is_pruned_by_none_nor_with_two_objectives(sizes: bool, make: Make, reopen: Open) -> None:
+    width = {"choices": [2, 4]} if sizes else 4
+    budget = {"trials": 4, "epochs": 3, "seeds": 1, "pruner": "median" if sizes else "none"}
+    students = [{"family": "convnet", "depth": 2, "width": width}]
+    ledger = reopen(make(methods=ONE_ARM, students=students, budget=budget))
+    for percent in (90, 90, 90, 1):
+        run = taken(ledger)
+        assert reported(ledger, run, percent, percent, percent) == [False] * 3
+        ledger.finish(run, "finished")
+
+
+def test_a_failed_trial_counts_and_never_wins(make: Make, reopen: Open) -> None:
+    ledger = reopen(make(methods=ONE_ARM, budget={"trials": 2, "epochs": 2, "seeds": 1}))
+    run = taken(ledger)
+    reported(ledger, run, 99)
+    ledger.finish(run, "failed", "nan: loss is nan in epoch 2")
+    assert (ledger.record(run).state, ledger.record(run).cause) == ("failed", "nan: loss is nan in epoch 2")
+    other = taken(ledger)
+    reported(ledger, other, 10, 11)
+    ledger.finish(other, "finished")
+    final = taken(ledger)
+    assert (final.kind, final.number) == ("final", other.number)
+
+
+def test_a_run_that_ends_before_its_last_epoch_has_failed(make: Make, reopen: Open) -> None:
+    ledger = reopen(make(methods=ONE_ARM))
+    run = taken(ledger)
+    reported(ledger, run, 99)
+    ledger.finish(run, "finished")
+    record = ledger.record(run)
+    assert (record.state, record.cause) == ("failed", "ended after 1 of 2 epochs")
+    assert ledger.winner(ARM) is None
+
+
+def test_a_run_that_has_ended_stays_as_it_is(make: Make, reopen: Open) -> None:
+    ledger = reopen(make(methods=ONE_ARM))
+    run = taken(ledger)
+    reported(ledger, run, 50, 60)
+    ledger.finish(run, "finished")
+    ledger.finish(run, "failed", "a late word")
+    assert reported(ledger, run, 1, 1, 1) == [False] * 3
+    record = ledger.record(run)
+    assert (record.state, record.cause, len(record.epochs)) == ("finished", None, 2)
+    assert record.last == {"validation_accuracy": 60}
+
+
+def test_an_arm_all_of_whose_trials_failed_has_no_finals(make: Make, reopen: Open) -> None:
+    ledger = reopen(make(methods=ONE_ARM, budget={"trials": 1, "epochs": 1, "seeds": 3}))
+    assert ledger.wanted == 4
+    ledger.finish(taken(ledger), "failed", "died")
+    assert isinstance(ledger.next(), Done)
+    assert ledger.complete()
+    assert ledger.wanted == len(ledger.records()) == 1
+
+
+def test_finals_train_each_winner_once_on_every_seed(make: Make, reopen: Open, play: Any) -> None:
+    ledger = reopen(make())
+    play.all(ledger)
+    trials = [run for run in play.handed if run.kind == "trial"]
+    finals = [run for run in play.handed if run.kind == "final"]
+    assert play.handed == trials + finals
+    assert {run.seed for run in trials} == {0}
+    assert [run.seed for run in finals] == [1, 1, 2, 2]
+    for arm in ledger.arms:
+        own = [run for run in trials if run.arm == arm]
+        best = max(own, key=lambda run: play.accuracy(run, 2))
+        for final in (run for run in finals if run.arm == arm):
+            assert (final.number, final.values) == (best.number, best.values)
+    assert len({run.key for run in play.handed}) == len(play.handed) == ledger.wanted
+
+
+def test_finals_wait_for_the_last_trial_of_their_arm(make: Make, reopen: Open, play: Any) -> None:
+    ledger = reopen(make(methods=ONE_ARM, budget={"trials": 2, "epochs": 1, "seeds": 1}))
+    first, second = taken(ledger), taken(ledger)
+    play.run(ledger, first)
+    assert isinstance(ledger.next(), Waiting)
+    play.run(ledger, second)
+    assert taken(ledger).kind == "final"
+    assert not ledger.complete()
+    assert isinstance(ledger.next(), Waiting)
+
+
+def test_a_final_killed_while_it_was_written_down_is_run_all_the_same(
+    make: Make, reopen: Open, play: Any
+) -> None:
+    spec = make(methods=ONE_ARM, budget={"trials": 1, "epochs": 1, "seeds": 2})
+    ledger = reopen(spec)
+    play.one(ledger)
+    half = ledger._finals[ARM].ask()
+    half.set_user_attr("number", 0)
+    half.set_user_attr("seed", 1)
+    ledger = reopen(spec)
+    play.all(ledger)
+    assert [run.seed for run in play.handed if run.kind == "final"] == [1, 2]
+    assert ledger.complete()
+    assert len(ledger.records()) == ledger.wanted == 3
+
+
+def test_more_trials_and_seeds_reopen_a_complete_study(make: Make, reopen: Open, play: Any) -> None:
+    play.all(reopen(make(methods=ONE_ARM, budget={"trials": 1, "epochs": 1, "seeds": 1})))
+    play.handed.clear()
+    play.accuracy = lambda run, epoch: 99 if run.number else 1
+    ledger = reopen(make(methods=ONE_ARM, budget={"trials": 2, "epochs": 1, "seeds": 2}))
+    assert not ledger.complete()
+    play.all(ledger)
+    # The new trial wins, so it is trained on every seed; the old winner's final is kept and not repeated.
+    assert [(run.kind, run.number, run.seed) for run in play.handed] == [
+        ("trial", 1, 0),
+        ("final", 1, 1),
+        ("final", 1, 2),
+    ]
+    assert ledger.complete()
+    assert len(ledger.records()) == ledger.wanted == 5
+    fewer = reopen(make(methods=ONE_ARM, budget={"trials": 1, "epochs": 1, "seeds": 2}))
+    assert fewer.complete()
+    assert fewer.wanted == 5
+
+
+def test_a_changed_space_is_refused_with_the_difference(make: Make, reopen: Open, url: str) -> None:
+    reopen(make())
+    other = make(training={"learning_rate": {"low": 1e-3, "high": 2e-2}})
+    with pytest.raises(ValueError, match="another space") as error:
+        reopen(other)
+    assert "training.learning_rate.high: 0.01 -> 0.02" in str(error.value)
+    assert str(error.value).isprintable()
+    assert stored(url, "small").spec == make()
+
+
+def test_a_study_that_was_never_begun_is_refused(make: Make, reopen: Open, url: str) -> None:
+    reopen(make())
+    with pytest.raises(ValueError, match="no study 'smal'"):
+        stored(url, "smal")
+
+
+def test_another_process_reads_the_records_while_the_study_runs(
+    make: Make, reopen: Open, url: str, play: Any
+) -> None:
+    ledger = reopen(make(methods=ONE_ARM))
+    play.one(ledger)
+    running = taken(ledger)
+    reported(ledger, running, 12.5)
+    code = (
+        "import sys; from lpstudy.ledger import stored\n"
+        "for r in stored(sys.argv[1], 'small').records():\n"
+        "    print(r.assignment.key, r.state, len(r.epochs), r.last['validation_accuracy'])"
+    )
+    read = subprocess.run([sys.executable, "-c", code, url], capture_output=True, text=True, check=True)
+    expected = [
+        (record.assignment.key, record.state, str(len(record.epochs)), record.last["validation_accuracy"])
+        for record in ledger.records()
+    ]
+    rows = [line.split() for line in read.stdout.splitlines()]
+    assert [(key, state, epochs, float(last)) for key, state, epochs, last in rows] == expected
+    assert [state for _, state, _, _ in rows] == ["finished", "running"]
+
+
+def test_the_hyperparameter_that_decides_has_the_higher_importance(make: Make) -> None:
+    arm = make(methods={"kd": {"temperature": {"low": 1.0, "high": 5.0}}}).arms()[0]
+    trials = [
+        ({"learning_rate": 1e-3 + rate * 1e-4, "temperature": 1.0 + (7 * rate) % 40 / 10}, 90.0 - rate)
+        for rate in range(40)
+    ]
+    found = importances(arm, trials)
+    assert sum(found.values()) == pytest.approx(1)
+    assert found["learning_rate"] > found["temperature"]
+    assert importances(arm, trials[:3]) == {}

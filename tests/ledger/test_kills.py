@@ -1,0 +1,75 @@
+"""A process may be killed between any two writes of the storage; the next one brings the study to its end."""
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from optuna.storages import RDBStorage
+
+from lpstudy.ledger import Ledger
+from lpstudy.space import StudySpec
+
+Make = Callable[..., StudySpec]
+Open = Callable[[StudySpec], Ledger]
+
+WRITES = (
+    "_create_new_trial",  # under Optuna's cache of finished trials
+    "set_study_user_attr",
+    "set_trial_intermediate_value",
+    "_set_trial_param",
+    "set_trial_state_values",
+    "set_trial_system_attr",
+    "set_trial_user_attr",
+)
+MADE = 26
+"""So many writes are made by the small study below."""
+
+
+class KilledError(BaseException):
+    """Nothing in the ledger catches it."""
+
+
+@pytest.mark.parametrize("survived", [*range(1, MADE, 4), MADE - 1])
+def test_a_kill_between_two_writes_loses_nothing_and_repeats_nothing(
+    survived: int, make: Make, reopen: Open, play: Any
+) -> None:
+    spec = make(methods={"bp": {}}, budget={"trials": 2, "epochs": 1, "seeds": 1})
+    with pytest.MonkeyPatch.context() as patch:
+        _kill_after(survived, patch)
+        try:
+            play.all(reopen(spec))
+        except KilledError:
+            pass
+        else:
+            pytest.fail(f"the study makes no {survived} writes")
+    ledger = reopen(spec)
+    play.all(ledger)
+    assert ledger.complete()
+    records = ledger.records()
+    assert [(r.assignment.kind, r.assignment.seed, r.state) for r in records] == [
+        ("trial", 0, "finished"),
+        ("trial", 0, "finished"),
+        ("final", 1, "finished"),
+    ]
+    assert all(len(record.epochs) == 1 for record in records)
+    # What had ended before the kill is not handed out after it; what had not is, as another attempt.
+    assert max(Counter(run.key for run in play.handed).values()) <= 2
+    assert len(play.handed) <= 4
+
+
+def _kill_after(survived: int, patch: pytest.MonkeyPatch) -> None:
+    """Let so many writes of the storage through, and none after them."""
+    left = [survived]
+
+    def killing(write: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*given: Any, **named: Any) -> Any:
+            if left[0] == 0:
+                raise KilledError
+            left[0] -= 1
+            return write(*given, **named)
+
+        return call
+
+    for name in WRITES:
+        patch.setattr(RDBStorage, name, killing(getattr(RDBStorage, name)))
