@@ -27,6 +27,8 @@ from lpstudy.teacher import TeacherFile
 from lpstudy.tracking import Client, Projection
 from lpstudy.training import DivergedError
 
+JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
+"""Set where a process was started by `ray job submit`."""
 PROJECTION_SECONDS = 60.0
 """How long the end of a study waits for MLflow."""
 INTERRUPTED_SECONDS = 10.0
@@ -69,13 +71,15 @@ def _sweep(given: Namespace, command: str) -> int:
             stack.enter_context(_held(folder))
             if "RAY_ADDRESS" in os.environ:
                 _join(stack, demand)
+        _mention_job_folder(given)
         if given.fresh and folder.exists():
             folder.rename(_free(folder))
         with refusing():
             ledger = _ledger(folder, prepared)
         ledger.take()
         teacher = None
-        place = Place(folder, given.data_root.resolve() if given.data_root else None)
+        root = given.data_root or prepared.spec.data.root
+        place = Place(folder, root.resolve() if root else None)
         if ledger.complete():
             print(f"study {ledger.spec.name!r} is finished; its report is written anew", file=sys.stderr)
         else:
@@ -94,6 +98,17 @@ def _sweep(given: Namespace, command: str) -> int:
         finally:
             projection.close(seconds=patience)
         return _publish(ledger, client, given, began, projection.error)
+
+
+def _mention_job_folder(given: Namespace) -> None:
+    """A Ray job works in a copy of the submitted folder, which goes with the job."""
+    own = tracking.tracking_uri() == tracking.DEFAULT_URI
+    if JOB in os.environ and (own or not (given.storage.is_absolute() and given.reports.is_absolute())):
+        print(
+            "note: a Ray job works in a copy of the folder; to keep what it writes, give absolute --storage"
+            " and --reports and set MLFLOW_TRACKING_URI",
+            file=sys.stderr,
+        )
 
 
 def _ledger(folder: Path, prepared: Prepared) -> Ledger:

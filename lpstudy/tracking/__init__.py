@@ -1,6 +1,7 @@
 """MLflow: what the ledger knows is written there, what the report says is read from there."""
 
 from lpstudy.tracking.client import (
+    DEFAULT_URI,
     UNANSWERED,
     Client,
     Facts,
@@ -13,6 +14,7 @@ from lpstudy.tracking.projection import Projection
 from lpstudy.tracking.reading import Projected, find, log_report, read, searched_trials, studies
 
 __all__ = [
+    "DEFAULT_URI",
     "UNANSWERED",
     "Client",
     "Facts",
