@@ -1,6 +1,5 @@
 """Where a study's numbers come from: versions, commit, machine, command."""
 
-import os
 import platform
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
@@ -9,6 +8,7 @@ from pathlib import Path
 import torch
 
 from lpstudy.data import Data
+from lpstudy.study import own_cpus
 from lpstudy.teacher import TeacherFile
 
 PACKAGES = ("lpstudy", "torch", "torchvision", "ray", "optuna", "mlflow", "numpy")
@@ -35,7 +35,7 @@ def _version(package: str) -> str:
 
 def machine() -> str:
     """System, CPUs and GPUs."""
-    words = f"{platform.system()} {platform.machine()}, {len(os.sched_getaffinity(0))} CPUs"
+    words = f"{platform.system()} {platform.machine()}, {own_cpus()} CPUs"
     names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     return f"{words}, {', '.join(names) or 'no GPU'}; Python {platform.python_version()}"
 

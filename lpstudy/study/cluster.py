@@ -3,6 +3,7 @@
 import logging
 import os
 import secrets
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -110,7 +111,14 @@ def resources() -> tuple[float, float]:
         return have.get("CPU", 0.0), have.get("GPU", 0.0)
     import torch
 
-    return float(len(os.sched_getaffinity(0))), float(torch.cuda.device_count())
+    return float(own_cpus()), float(torch.cuda.device_count())
+
+
+def own_cpus() -> int:
+    """CPUs that this process may use."""
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def smallest_node() -> int:
