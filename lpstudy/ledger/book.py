@@ -6,6 +6,7 @@ from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
 
 from lpstudy.ledger.records import Assignment, Record, State
 from lpstudy.outputs import EpochResult
@@ -36,7 +37,7 @@ class Book:
         self.spec, self.input_shape, self.classes = spec, input_shape, classes
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
-        self._storage = optuna.storages.RDBStorage(url)
+        self._storage = _opened(url)
         self._meta = self._open(spec.name, 1)
         self.arms = {arm.name: arm for arm in spec.arms()}
         self._search = {
@@ -172,9 +173,17 @@ def stored(url: str, name: str) -> Book:
         ValueError: The storage has no such study.
     """
     try:
-        facts = optuna.load_study(study_name=name, storage=optuna.storages.RDBStorage(url)).user_attrs
+        facts = optuna.load_study(study_name=name, storage=_opened(url)).user_attrs
         spec = parse(facts["spec"], "the ledger")
     except KeyError:
         raise ValueError(f"the ledger has no study {name!r}") from None
     channels, height, width = facts["input_shape"]
     return Book(url, spec, input_shape=(channels, height, width), classes=facts["classes"])
+
+
+def _opened(url: str) -> optuna.storages.RDBStorage:
+    try:
+        return optuna.storages.RDBStorage(url)
+    except (SQLAlchemyError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"the ledger {url} cannot be read: {reason}") from None
