@@ -18,7 +18,10 @@ def make(parameters: Iterable[nn.Parameter], training: Training) -> optim.Optimi
         case "adam":
             return optim.AdamW(parameters, lr=rate, weight_decay=decay, fused=True)
         case "sgd":
-            return optim.SGD(parameters, lr=rate, weight_decay=decay, momentum=0.9, nesterov=True, fused=True)
+            # Not fused: that form fails where weights get their first gradient later, as in FitNet's stages.
+            return optim.SGD(
+                parameters, lr=rate, weight_decay=decay, momentum=0.9, nesterov=True, foreach=True
+            )
         case "rmsprop":
             return optim.RMSprop(parameters, lr=rate, weight_decay=decay)
 
