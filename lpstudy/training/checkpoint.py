@@ -19,6 +19,8 @@ _NAME = re.compile(r"checkpoint-(\d{6})\.json")
 class Checkpoint:
     """The state after an epoch; `history` is all that the epochs so far reported."""
 
+    run: str
+    """Names the run that it belongs to: no other may go on from it."""
     epoch: int
     tensors: Mapping[str, Tensor]
     history: list[dict[str, Any]]
@@ -46,20 +48,21 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
     """Write a checkpoint and drop all but the newest two."""
     tensors = to_safetensors(checkpoint.tensors)
     name = f"checkpoint-{checkpoint.epoch:06d}"
-    body = {
-        "epoch": checkpoint.epoch,
-        "history": checkpoint.history,
-        "sha256": hashlib.sha256(tensors).hexdigest(),
-    }
+    body = {"run": checkpoint.run, "epoch": checkpoint.epoch, "history": checkpoint.history}
     write_atomically(folder / f"{name}.safetensors", tensors)
-    write_atomically(folder / f"{name}.json", json.dumps(body).encode())
+    write_atomically(folder / f"{name}.json", json.dumps(body | {"sha256": _digest(tensors, body)}).encode())
     for old in sorted(folder.glob("checkpoint-*.json"))[:-KEPT]:
         old.unlink()
         old.with_suffix(".safetensors").unlink(missing_ok=True)
 
 
-def load(folder: Path) -> tuple[Checkpoint | None, list[str]]:
-    """The newest valid checkpoint of a folder, and one line for each that was refused."""
+def _digest(tensors: bytes, body: Mapping[str, Any]) -> str:
+    told = {key: value for key, value in body.items() if key != "sha256"}
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode() + tensors).hexdigest()
+
+
+def load(folder: Path, run: str) -> tuple[Checkpoint | None, list[str]]:
+    """The newest valid checkpoint of a run in a folder, and one line for each that was refused."""
     from safetensors.torch import load as from_bytes
 
     refused: list[str] = []
@@ -69,9 +72,11 @@ def load(folder: Path) -> tuple[Checkpoint | None, list[str]]:
         try:
             body = json.loads(path.read_bytes())
             tensors = path.with_suffix(".safetensors").read_bytes()
-            if hashlib.sha256(tensors).hexdigest() != body["sha256"]:
+            if _digest(tensors, body) != body["sha256"]:
                 raise ValueError("its sha-256 differs")
-            return Checkpoint(body["epoch"], from_bytes(tensors), body["history"]), refused
+            if body["run"] != run:
+                raise ValueError("another run made it")
+            return Checkpoint(run, body["epoch"], from_bytes(tensors), body["history"]), refused
         except (OSError, ValueError, KeyError, TypeError) as error:
             refused.append(f"{path.name} refused: {error}")
     return None, refused

@@ -1,8 +1,11 @@
 """train(): one run from its first step to its last, an `EpochResult` after each epoch."""
 
+import hashlib
+import json
 import math
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -10,7 +13,6 @@ from typing import Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from lpstudy.cost import cost_of
 from lpstudy.data import Data
@@ -20,6 +22,7 @@ from lpstudy.space import Trial
 from lpstudy.students import build
 from lpstudy.training import checkpoint, optimizers, parallel
 from lpstudy.training.evaluation import evaluate
+from lpstudy.training.work import Work, loss_macs, work
 
 
 class DivergedError(ArithmeticError):
@@ -104,17 +107,13 @@ class _Run:
         ).to(device)
         self.maps = self.method.student_maps(self.student)
         self.needs, self.teacher = self._needs(teacher)
-        self.auxiliary, loss_macs = self._auxiliary()
+        self.auxiliary, self.work = self._auxiliary()
         self.parameters = [*self.student.parameters()]
         self.auxiliary_parameters = 0
         if self.auxiliary is not None:
             self.parameters += self.auxiliary.parameters()
             self.auxiliary_parameters = sum(p.numel() for p in self.auxiliary.parameters())
         self.optimizer = optimizers.make(self.parameters, self.training)
-        student = cost_of(trial.student, input_shape=data.input_shape, classes=data.classes).macs
-        self.own_macs = 3 * (student + loss_macs)
-        """Of one image's step; a backward pass costs two forward passes."""
-        self.teacher_macs = self.teacher.macs if self.teacher else 0
         self.seen = 0
         self.seconds = 0.0
         """Of all epochs so far, by the monotonic clock, whatever process ran them."""
@@ -129,29 +128,49 @@ class _Run:
         return needs, teacher if wanted else None
 
     @torch.no_grad()
-    def _auxiliary(self) -> tuple[nn.Module | None, float]:
-        """FitNet's regressor and the like, and the MACs of one image's loss."""
-        rows = 2
-        images = torch.zeros(rows, *self.data.input_shape, device=self.device)
-        nothing = torch.zeros(rows, dtype=torch.int64, device=self.device)
+    def _auxiliary(self) -> tuple[nn.Module | None, Work]:
+        """FitNet's regressor and the like, and what one image's training costs."""
+        trial, data = self.trial, self.data
+        macs = cost_of(trial.student, input_shape=data.input_shape, classes=data.classes).macs
+        images = torch.zeros(2, *data.input_shape, device=self.device)
         self.student.eval()
         student = self.student(images, self.maps)
         self.student.train()
-        if self.teacher is None:
-            return None, 0.0
-        target = self.teacher.network(images, self.needs.maps)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.trial.seed)
-            auxiliary = self.method.auxiliary(student, target)
+        target = self.teacher.network(images, self.needs.maps) if self.teacher else None
+        auxiliary = None
+        if target is not None:
+            with self._seeded(trial.seed):
+                auxiliary = self.method.auxiliary(student, target)
         if auxiliary is not None:
             auxiliary.to(self.device)
-        step = Step(progress=0.0, gather=_itself, classes=self.data.classes)
-        with FlopCounterMode(display=False) as counter:
-            self.method.loss(student, target, nothing, step, auxiliary)
-        return auxiliary, counter.get_total_flops() / 2 / rows
+        batch = torch.arange(min(self.training.batch_size, len(data.train)), device=self.device) % 2
+        student, target = student.rows(batch), target.rows(batch) if target else None
+
+        def of_loss(epoch: int) -> float:
+            step = Step((epoch - 1) / trial.epochs, _itself, data.classes)
+            return loss_macs(self.method, student, target, step, auxiliary)
+
+        taught = self.teacher.macs if self.teacher else 0
+        return auxiliary, work(macs, taught, of_loss, epochs=trial.epochs)
+
+    @contextmanager
+    def _seeded(self, seed: int) -> Iterator[None]:
+        """A seed for what draws from the global generators, which are left as they were."""
+        devices = [self.device.index or 0] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices):
+            torch.manual_seed(seed)
+            yield
+
+    @property
+    def identity(self) -> str:
+        """What a checkpoint must have been made by: the trial, on this data."""
+        data = self.data
+        told = self.trial.model_dump(mode="json", exclude={"training": {"checkpoint_seconds"}})
+        table = json.dumps([told, data.fingerprint, data.pad, data.flip], sort_keys=True)
+        return hashlib.sha256(table.encode()).hexdigest()
 
     def restore(self, folder: Path | None) -> tuple[list[EpochResult], list[str]]:
-        found, refused = checkpoint.load(folder) if folder is not None else (None, [])
+        found, refused = checkpoint.load(folder, self.identity) if folder is not None else (None, [])
         if found is None:
             return [], refused
         checkpoint.unpack(found.tensors, self.student, self.auxiliary, self.optimizer)
@@ -165,24 +184,22 @@ class _Run:
             checkpoint.write_atomically(folder / "weights.safetensors", weights)
         tensors = checkpoint.pack(self.student, self.auxiliary, self.optimizer)
         rows = [asdict(result) for result in history]
-        checkpoint.save(folder, checkpoint.Checkpoint(epoch, tensors, rows))
+        checkpoint.save(folder, checkpoint.Checkpoint(self.identity, epoch, tensors, rows))
 
     def epoch(self, epoch: int, warnings: tuple[str, ...], *, read_test: bool) -> EpochResult:
         began = time.monotonic()
-        devices = [self.device.index or 0] if self.device.type == "cuda" else []
-        with torch.random.fork_rng(devices=devices):
-            torch.manual_seed(hash((self.trial.seed, epoch)))  # dropout alone draws from it
+        with self._seeded(hash((self.trial.seed, epoch))):  # dropout alone draws from it
             metrics = self.steps(epoch)
         parallel.average_buffers(self.student)
         accuracy, loss = evaluate(self.student, self.data.validation, device=self.device)
         metrics |= {"validation_accuracy": accuracy, "validation_loss": loss}
-        if not math.isfinite(metrics["train_loss"]):
-            raise DivergedError(f"loss is {metrics['train_loss']} in epoch {epoch}")
+        if not math.isfinite(loss):  # of weights that the very last step spoilt
+            raise DivergedError(f"validation loss is {loss} in epoch {epoch}")
         if read_test and epoch == self.trial.epochs:
             metrics["test_accuracy"], _ = evaluate(self.student, self.data.test, device=self.device)
         metrics |= {
-            "teacher_macs": float(epoch * self.seen * self.teacher_macs),
-            "training_macs": float(epoch * self.seen * (self.own_macs + self.teacher_macs)),
+            "teacher_macs": self.work.of_teacher(epoch, self.seen),
+            "training_macs": self.work.of_training(epoch, self.seen),
             "auxiliary_parameters": float(self.auxiliary_parameters),
             "seconds": self.seconds + time.monotonic() - began,
         }
@@ -225,6 +242,8 @@ class _Run:
             self.seen += len(batch.labels) * parallel.count()
         totals = parallel.total(torch.stack([value.double() for value in sums.values()])) / parallel.count()
         metrics |= dict(zip(sums, (totals / done).tolist(), strict=True))
+        if not math.isfinite(metrics["train_loss"]):
+            raise DivergedError(f"loss is {metrics['train_loss']} in epoch {epoch}")
         with torch.no_grad():
             metrics |= self.method.diagnose(student.detach(), target, batch.labels, self.data.classes)
         return metrics

@@ -1,0 +1,64 @@
+"""Multiply-accumulates that a run's training takes."""
+
+from bisect import bisect_left
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from lpstudy.distill import Method, Step
+from lpstudy.outputs import Outputs
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What one image costs in an epoch, in multiply-accumulates."""
+
+    student: int
+    """Its forward pass; a backward pass costs two of them."""
+    teacher: int
+    """Its outputs; 0 where the method reads none."""
+    loss: tuple[float, float]
+    """The loss with its gradient, in the first epochs and in the last ones: FitNet has two stages."""
+    first: int
+    """How many epochs the first ones are."""
+
+    def of_teacher(self, epochs: int, images: int) -> float:
+        """The teacher's part in so many epochs of so many images."""
+        return float(epochs * images * self.teacher)
+
+    def of_training(self, epochs: int, images: int) -> float:
+        """All of it in so many epochs of so many images."""
+        early = min(epochs, self.first)
+        losses = early * self.loss[0] + (epochs - early) * self.loss[1]
+        return self.of_teacher(epochs, images) + images * (3 * self.student * epochs + losses)
+
+
+def work(student: int, teacher: int, loss: Callable[[int], float], *, epochs: int) -> Work:
+    """The work of a run whose loss, a function of the epoch, changes its cost at most once."""
+    begin = loss(1)
+    first = bisect_left(range(1, epochs + 1), True, key=lambda epoch: loss(epoch) != begin)
+    return Work(student, teacher, (begin, loss(epochs)), first)
+
+
+def loss_macs(
+    method: Method, student: Outputs, teacher: Outputs | None, step: Step, auxiliary: nn.Module | None
+) -> float:
+    """Multiply-accumulates of a batch's loss with its gradient, for each of the m images.
+
+    The outputs must be those of a whole batch: the graph of the LP methods costs more per image in a larger
+    one. The auxiliary module is left without gradients.
+    """
+    rows = student.logits.shape[0]
+    leaves = student.detach()
+    for tensor in (leaves.logits, leaves.embedding, *leaves.maps.values()):
+        tensor.requires_grad_()
+    labels = torch.zeros(rows, dtype=torch.int64, device=leaves.logits.device)
+    with torch.enable_grad(), FlopCounterMode(display=False) as counter:
+        loss = method.loss(leaves, teacher, labels, step, auxiliary)
+        loss.total.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    if auxiliary is not None:
+        auxiliary.zero_grad(set_to_none=True)
+    return int(counter.get_total_flops()) / 2 / rows

@@ -1,0 +1,162 @@
+"""A run that is killed goes on from its last valid checkpoint, as if nothing had happened."""
+
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from lpstudy.data import Data
+from lpstudy.outputs import EpochResult
+from lpstudy.space import Trial
+from lpstudy.teacher import OnlineTeacher
+from lpstudy.training import train
+
+MakeTrial = Callable[..., Trial]
+
+CPU = torch.device("cpu")
+
+
+def told(results: list[EpochResult]) -> list[dict[str, float]]:
+    """All but the time."""
+    return [{k: v for k, v in result.metrics.items() if k != "seconds"} for result in results]
+
+
+def killed_after(epochs: int, trial: Trial, data: Data, teacher: OnlineTeacher, folder: Path) -> None:
+    running = train(trial, data, teacher, device=CPU, folder=folder)
+    list(islice(running, epochs))
+    running.close()
+
+
+@pytest.mark.parametrize(
+    ("method", "optimizer", "epochs"),
+    [
+        ("bp", "adam", 2),
+        ("bp", "sgd", 2),
+        ("bp", "rmsprop", 2),
+        ("fitnet", "adam", 1),  # in the middle of the hint stage
+        ("fitnet", "sgd", 3),  # after it
+        ("fitnet", "rmsprop", 1),
+        ("lp_kd", "adam", 2),
+    ],
+)
+def test_a_resumed_run_equals_one_that_was_never_stopped_bit_for_bit(
+    method: str,
+    optimizer: str,
+    epochs: int,
+    data: Data,
+    teacher: OnlineTeacher,
+    make_trial: MakeTrial,
+    tmp_path: Path,
+) -> None:
+    values = {"hint_fraction": 0.5} if method == "fitnet" else {}
+    trial = make_trial(method, epochs=4, optimizer=optimizer, weight_decay=0.01, **values)
+    whole = list(train(trial, data, teacher, device=CPU, folder=tmp_path / "whole"))
+    killed_after(epochs, trial, data, teacher, tmp_path / "resumed")
+    resumed = list(train(trial, data, teacher, device=CPU, folder=tmp_path / "resumed"))
+    assert told(resumed) == told(whole)
+    expected = load_file(tmp_path / "whole" / "weights.safetensors")
+    for name, tensor in load_file(tmp_path / "resumed" / "weights.safetensors").items():
+        assert torch.equal(tensor, expected[name]), name
+    last = load_file(tmp_path / "whole" / "checkpoint-000004.safetensors")
+    for name, tensor in load_file(tmp_path / "resumed" / "checkpoint-000004.safetensors").items():
+        assert torch.equal(tensor, last[name]), name
+    assert any(name.startswith("auxiliary.") for name in last) == (method == "fitnet")
+
+
+def test_epochs_are_given_again_as_they_were_times_and_all(
+    data: Data, make_trial: MakeTrial, tmp_path: Path
+) -> None:
+    trial = make_trial("bp")
+    first = list(train(trial, data, None, device=CPU, folder=tmp_path))
+    again = list(train(trial, data, None, device=CPU, folder=tmp_path))
+    assert again == first
+    seconds = [result.metrics["seconds"] for result in again]
+    assert seconds == sorted(seconds)
+
+
+def test_the_last_two_checkpoints_are_kept(data: Data, make_trial: MakeTrial, tmp_path: Path) -> None:
+    list(train(make_trial("bp", epochs=5), data, None, device=CPU, folder=tmp_path))
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "checkpoint-000004.json",
+        "checkpoint-000004.safetensors",
+        "checkpoint-000005.json",
+        "checkpoint-000005.safetensors",
+        "weights.safetensors",
+    ]
+
+
+def test_within_the_interval_only_the_last_epoch_is_written(
+    data: Data, make_trial: MakeTrial, tmp_path: Path
+) -> None:
+    list(train(make_trial("bp", checkpoint_seconds=3600.0), data, None, device=CPU, folder=tmp_path))
+    assert [path.name for path in sorted(tmp_path.glob("checkpoint-*.json"))] == ["checkpoint-000003.json"]
+
+
+def _flip_a_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+
+
+def _truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-20])
+
+
+def _other_accuracy(path: Path) -> None:
+    text = path.read_text()
+    at = text.index('"validation_accuracy": ') + len('"validation_accuracy": ')
+    path.write_text(text[:at] + ("1" if text[at] != "1" else "2") + text[at + 1 :])
+
+
+@pytest.mark.parametrize(
+    ("suffix", "harm"),
+    [
+        ("safetensors", _flip_a_bit),
+        ("safetensors", _truncate),
+        ("safetensors", Path.unlink),
+        ("json", _truncate),
+        ("json", _other_accuracy),
+    ],
+)
+def test_a_harmed_checkpoint_is_refused_with_a_warning_and_the_one_before_is_used(
+    suffix: str, harm: Callable[[Path], None], data: Data, make_trial: MakeTrial, tmp_path: Path
+) -> None:
+    trial = make_trial("bp", epochs=4)
+    whole = list(train(trial, data, None, device=CPU))
+    killed_after(3, trial, data, None, tmp_path)
+    kept = (tmp_path / "checkpoint-000002.json").stat().st_mtime_ns
+    harm(tmp_path / f"checkpoint-000003.{suffix}")
+    resumed = list(train(trial, data, None, device=CPU, folder=tmp_path))
+    assert kept
+    assert told(resumed) == told(whole)
+    assert [result.epoch for result in resumed if result.warnings] == [3]
+    (warning,) = resumed[2].warnings
+    assert warning.startswith("checkpoint-000003.json refused: ")
+    assert warning.isprintable()
+
+
+def test_with_no_valid_checkpoint_the_run_begins_anew(
+    data: Data, make_trial: MakeTrial, tmp_path: Path
+) -> None:
+    trial = make_trial("bp")
+    whole = list(train(trial, data, None, device=CPU, folder=tmp_path))
+    for path in tmp_path.glob("checkpoint-*.safetensors"):
+        _flip_a_bit(path)
+    again = list(train(trial, data, None, device=CPU, folder=tmp_path))
+    assert told(again) == told(whole)
+    assert [len(result.warnings) for result in again] == [2, 0, 0]
+
+
+@pytest.mark.parametrize("other", [{"seed": 1}, {"learning_rate": 0.001}])
+def test_no_run_goes_on_from_the_checkpoint_of_another(
+    other: dict[str, float], data: Data, make_trial: MakeTrial, tmp_path: Path
+) -> None:
+    list(train(make_trial("bp"), data, None, device=CPU, folder=tmp_path))
+    trial = make_trial("bp", **other)
+    results = list(train(trial, data, None, device=CPU, folder=tmp_path))
+    assert told(results) == told(list(train(trial, data, None, device=CPU)))
+    assert all("another run made it" in warning for warning in results[0].warnings)
+    assert results[0].warnings

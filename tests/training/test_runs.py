@@ -1,0 +1,201 @@
+"""One run on one worker: what it learns, reports and costs."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from lpstudy.cost import cost_of
+from lpstudy.data import Data, DataSpec, load
+from lpstudy.distill import METHODS, Needs
+from lpstudy.outputs import Batch, EpochResult, Network, Outputs
+from lpstudy.space import Trial
+from lpstudy.students import build
+from lpstudy.teacher import OnlineTeacher
+from lpstudy.training import DivergedError, evaluate, seconds_per_step, train
+from lpstudy.training.optimizers import rate_at
+
+MakeTrial = Callable[..., Trial]
+
+CPU = torch.device("cpu")
+
+
+def run(
+    trial: Trial, data: Data, teacher: OnlineTeacher | None, folder: Path | None = None
+) -> list[EpochResult]:
+    return list(train(trial, data, teacher, device=CPU, folder=folder))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_learns_digits(method: str, teacher: OnlineTeacher, make_trial: MakeTrial) -> None:
+    # The teacher knows nothing: its part in the loss is small, so that the labels teach.
+    values = {
+        "kd": {"weight": 0.01},
+        "fitnet": {"kd_weight": 0.01, "hint_fraction": 0.1},
+        "lp_kd": {"weight": 0.01},
+    }
+    trial = make_trial(
+        method,
+        epochs=10,
+        student={"family": "convnet", "depth": 2, "width": 16},
+        learning_rate=0.02,
+        **values.get(method, {}),
+    )
+    results = run(trial, load(DataSpec(kind="digits", labels_per_class=40)), teacher)
+    assert [result.epoch for result in results] == list(range(1, 11))
+    losses = [r.metrics["train_ce"] for r in results if "train_ce" in r.metrics]
+    assert losses[-1] < 0.6 * losses[0]
+    assert results[-1].metrics["validation_loss"] < 0.5 * math.log(10)
+    assert results[-1].metrics["validation_accuracy"] > 80
+
+
+def test_the_weights_at_the_end_give_the_accuracy_of_the_last_epoch(
+    data: Data, make_trial: MakeTrial, tmp_path: Path
+) -> None:
+    trial = make_trial()
+    results = list(train(trial, data, None, device=CPU, folder=tmp_path, read_test=True))
+    network = build(trial.student, input_shape=data.input_shape, classes=data.classes, seed=77)
+    network.load_state_dict(load_file(tmp_path / "weights.safetensors"))
+    network.eval()
+    for split, name in ((data.validation, "validation"), (data.test, "test")):
+        (batch,) = split.batches(batch_size=len(split), device=CPU)
+        with torch.no_grad():
+            guessed = network(batch.images).logits.argmax(1)
+        share = 100 * (guessed == batch.labels).double().mean().item()
+        assert results[-1].metrics[f"{name}_accuracy"] == pytest.approx(share, abs=1e-9)
+    assert all("test_accuracy" not in result.metrics for result in results[:-1])
+
+
+def test_evaluation_leaves_the_network_as_it_was(data: Data, make_trial: MakeTrial) -> None:
+    network = build(make_trial().student, input_shape=data.input_shape, classes=data.classes)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    evaluate(network, data.validation, device=CPU)
+    assert network.training
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+
+
+class Watching:
+    """Notes which batches the teacher is asked for."""
+
+    def __init__(self, teacher: OnlineTeacher) -> None:
+        self._teacher = teacher
+        self.seen: list[tuple[list[int], list[int]]] = []
+
+    @property
+    def network(self) -> Network:
+        return self._teacher.network
+
+    @property
+    def macs(self) -> int:
+        return self._teacher.macs
+
+    def outputs(self, batch: Batch, needs: Needs) -> Outputs:
+        self.seen.append((batch.samples.tolist(), batch.views.tolist()))
+        return self._teacher.outputs(batch, needs)
+
+
+def test_two_methods_see_the_same_batches_on_one_seed_and_others_on_another(
+    data: Data, teacher: OnlineTeacher, make_trial: MakeTrial
+) -> None:
+    watched = []
+    for method, seed in (("kd", 3), ("lp", 3), ("kd", 4)):
+        watching = Watching(teacher)
+        list(train(make_trial(method, epochs=2, seed=seed), data, watching, device=CPU))
+        watched.append(watching.seen)
+    assert len(watched[0]) == 4
+    assert watched[0] == watched[1]
+    assert watched[0] != watched[2]
+    assert watched[0][:2] != watched[0][2:]
+
+
+def test_a_run_is_the_same_whenever_it_is_run(data: Data, make_trial: MakeTrial) -> None:
+    state = torch.get_rng_state()
+    first, torch_seed = run(make_trial(), data, None), torch.get_rng_state()
+    torch.rand(7)
+    second = run(make_trial(), data, None)
+    assert [told(r) for r in first] == [told(r) for r in second]
+    assert torch.equal(state, torch_seed)
+    assert told(run(make_trial(seed=1), data, None)[-1]) != told(first[-1])
+
+
+def told(result: EpochResult) -> dict[str, float]:
+    """All but the time."""
+    return {name: value for name, value in result.metrics.items() if name != "seconds"}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_training_macs_are_counted_by_the_image(
+    method: str, data: Data, teacher: OnlineTeacher, make_trial: MakeTrial
+) -> None:
+    trial = make_trial(method, epochs=4, **({"hint_fraction": 0.5} if method == "fitnet" else {}))
+    metrics = run(trial, data, teacher)[-1].metrics
+    student = cost_of(trial.student, input_shape=data.input_shape, classes=data.classes).macs
+    images = 4 * 100
+    # LP: a Gram matrix of 16 teacher features, and Laplacian times 8 student features forward and backward;
+    # FitNet in its first two epochs: a 1 x 1 convolution of 4 on 8 maps, 8 x 8 pixels, in three passes.
+    of_loss = {"lp": 50 * (16 + 2 * 8), "lp_kd": 50 * (16 + 2 * 8), "fitnet": 3 * 4 * 8 * 64 / 2}
+    taught = 0 if method == "bp" else images * teacher.macs
+    assert metrics["teacher_macs"] == taught
+    assert metrics["training_macs"] == images * (3 * student + of_loss.get(method, 0)) + taught
+    assert metrics["auxiliary_parameters"] == (4 * 8 if method == "fitnet" else 0)
+
+
+def test_schedules_lower_the_rate_as_published(make_trial: MakeTrial) -> None:
+    cosine, step, constant = (
+        make_trial(schedule=schedule, learning_rate=0.05).training
+        for schedule in ("cosine", "step", "constant")
+    )
+    assert [rate_at(cosine, p) for p in (0, 0.5, 1 / 3)] == pytest.approx([0.05, 0.025, 0.0375])
+    # 240 epochs, times 0.1 at 150, 180 and 210.
+    rates = [rate_at(step, epoch / 240) for epoch in (0, 149, 150, 179, 180, 209, 210, 239)]
+    assert rates == pytest.approx([0.05, 0.05, 5e-3, 5e-3, 5e-4, 5e-4, 5e-5, 5e-5])
+    assert [rate_at(constant, p) for p in (0, 0.99)] == [0.05, 0.05]
+
+
+def test_equals_a_plain_loop_of_sgd_whose_rate_falls_at_every_step(
+    data: Data, make_trial: MakeTrial, tmp_path: Path
+) -> None:
+    trial = make_trial(epochs=3, seed=4, optimizer="sgd", learning_rate=0.05, weight_decay=0.01)
+    list(train(trial, data, None, device=CPU, folder=tmp_path))
+    network = build(trial.student, input_shape=data.input_shape, classes=data.classes, seed=4)
+    plain = torch.optim.SGD(network.parameters(), lr=0, momentum=0.9, nesterov=True, weight_decay=0.01)
+    for epoch in (1, 2, 3):
+        for step, batch in enumerate(data.train.epoch(batch_size=50, seed=4, epoch=epoch, device=CPU)):
+            plain.param_groups[0]["lr"] = 0.025 * (1 + math.cos(math.pi * (2 * (epoch - 1) + step) / 6))
+            plain.zero_grad()
+            torch.nn.functional.cross_entropy(network(batch.images).logits, batch.labels).backward()
+            plain.step()
+    trained = load_file(tmp_path / "weights.safetensors")
+    for name, value in network.state_dict().items():
+        torch.testing.assert_close(trained[name], value, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("method", ["fitnet", "lp"])
+def test_a_loss_that_is_not_finite_ends_the_run(
+    method: str, data: Data, teacher: OnlineTeacher, make_trial: MakeTrial
+) -> None:
+    trial = make_trial(method, student={"family": "maxout", "depth": 3, "width": 4})
+    wild = trial.training.model_copy(update={"learning_rate": 1e20})  # no study file may say so
+    with pytest.raises(DivergedError, match=r"loss is (nan|inf) in epoch \d"):
+        run(trial.model_copy(update={"training": wild}), data, teacher)
+
+
+def test_weights_spoilt_by_the_very_last_step_end_the_run_too(data: Data, make_trial: MakeTrial) -> None:
+    trial = make_trial(epochs=1, batch_size=100, student={"family": "maxout", "depth": 3, "width": 4})
+    wild = trial.training.model_copy(update={"learning_rate": 1e30})
+    with pytest.raises(DivergedError, match="validation loss is"):
+        run(trial.model_copy(update={"training": wild}), data, None)
+
+
+def test_a_method_that_needs_a_teacher_is_refused_without(data: Data, make_trial: MakeTrial) -> None:
+    with pytest.raises(ValueError, match="kd needs a teacher"):
+        run(make_trial("kd"), data, None)
+
+
+def test_a_step_takes_time_and_leaves_no_trace(
+    data: Data, teacher: OnlineTeacher, make_trial: MakeTrial
+) -> None:
+    assert seconds_per_step(make_trial("lp_kd"), data, teacher, device=CPU) > 0

@@ -1,0 +1,143 @@
+"""Two workers that share every batch do what one does: real processes, gloo."""
+
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, distributed, multiprocessing
+
+from lpstudy.data import Data
+from lpstudy.distill import METHODS
+from lpstudy.space import Trial
+from lpstudy.teacher import OnlineTeacher
+from lpstudy.training import parallel, train
+
+MakeTrial = Callable[..., Trial]
+
+CPU = torch.device("cpu")
+WORKERS = 2
+CASES = {method: {"mode": "joint"} if method == "fitnet" else {} for method in METHODS} | {
+    "two_stage": {"mode": "two_stage", "hint_fraction": 0.5}
+}
+
+
+def pairs(rows: Tensor) -> Tensor:
+    """A number to which every row contributes by its place and together with its neighbours."""
+    places = torch.arange(1, len(rows) + 1, dtype=rows.dtype)
+    return (places * rows.sin().prod(1)).sum() + sum((a * b).sum() ** 2 for a, b in pairwise(rows))
+
+
+def work(
+    rank: int, store: str, folder: str, trials: dict[str, Trial], data: Data, teacher: OnlineTeacher
+) -> None:
+    """All that the tests below look at, in one process group: to start one takes longer than to use it."""
+    torch.set_num_threads(1)
+    distributed.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=WORKERS)
+    result: dict[str, Tensor] = {}
+
+    rows = torch.arange(12.0).reshape(6, 2)[rank * 3 : rank * 3 + 3].requires_grad_()
+    whole = parallel.gather(rows)
+    result["gathered"] = whole.detach()
+    pairs(whole).backward()  # type: ignore[no-untyped-call]
+    assert rows.grad is not None
+    result["gradient"] = rows.grad
+
+    norm = torch.nn.BatchNorm1d(2)
+    norm.running_mean = torch.tensor([1.0, 2.0]) * (rank + 1)
+    parallel.average_buffers(norm)
+    result["mean"] = norm.running_mean
+
+    for name, trial in trials.items():
+        for told in train(trial, data, teacher, device=CPU, folder=Path(folder) / name):
+            result |= {
+                f"{name}.{told.epoch}.{key}": torch.tensor(value, dtype=torch.float64)
+                for key, value in told.metrics.items()
+            }
+    save_file(result, Path(folder) / f"rank-{rank}.safetensors")
+    distributed.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def trials() -> dict[str, Trial]:
+    """Five epochs of two steps, in a network without batch norm."""
+    return {
+        name: Trial.model_validate(
+            {
+                "student": {"family": "maxout", "depth": 3, "width": 4},
+                "method": {"method": name if name in METHODS else "fitnet", **values},
+                "training": {"batch_size": 50, "optimizer": "sgd", "learning_rate": 0.02},
+                "epochs": 5,
+                "seed": 2,
+            }
+        )
+        for name, values in CASES.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def folder(
+    trials: dict[str, Trial], data: Data, teacher: OnlineTeacher, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Where two workers left what they did."""
+    made = tmp_path_factory.mktemp("workers")
+    arguments = (str(made / "store"), str(made), trials, data, teacher)
+    multiprocessing.spawn(work, args=arguments, nprocs=WORKERS)  # type: ignore[no-untyped-call]
+    return made
+
+
+@pytest.fixture(scope="module")
+def ranks(folder: Path) -> list[dict[str, Tensor]]:
+    return [load_file(folder / f"rank-{rank}.safetensors") for rank in range(WORKERS)]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_two_workers_equal_one_after_ten_steps(
+    name: str, trials: dict[str, Trial], folder: Path, data: Data, teacher: OnlineTeacher, tmp_path: Path
+) -> None:
+    list(train(trials[name], data, teacher, device=CPU, folder=tmp_path))
+    one = load_file(tmp_path / "checkpoint-000005.safetensors")
+    two = load_file(folder / name / "checkpoint-000005.safetensors")
+    assert one.keys() == two.keys()
+    for key, expected in one.items():
+        apart = (two[key] - expected).abs().max()
+        assert apart <= 1e-5 * expected.abs().max(), key
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_two_workers_report_what_one_does(
+    name: str,
+    trials: dict[str, Trial],
+    ranks: list[dict[str, Tensor]],
+    data: Data,
+    teacher: OnlineTeacher,
+) -> None:
+    shared = ("train_", "validation_", "training_macs", "teacher_macs")
+    for told in train(trials[name], data, teacher, device=CPU):
+        for key, value in told.metrics.items():
+            if key.startswith(shared):
+                reported = ranks[0][f"{name}.{told.epoch}.{key}"].item()
+                assert reported == pytest.approx(value, rel=2e-4), (told.epoch, key)
+
+
+def test_gather_gives_the_rows_in_order_and_the_gradient_of_the_whole_batch(
+    ranks: list[dict[str, Tensor]],
+) -> None:
+    rows = torch.arange(12.0).reshape(6, 2).requires_grad_()
+    pairs(rows).backward()  # type: ignore[no-untyped-call]
+    assert rows.grad is not None
+    assert all(torch.equal(rank["gathered"], rows) for rank in ranks)
+    # Averaged over the workers afterwards, hence the factor.
+    torch.testing.assert_close(torch.cat([rank["gradient"] for rank in ranks]) / WORKERS, rows.grad)
+
+
+def test_running_statistics_are_averaged(ranks: list[dict[str, Tensor]]) -> None:
+    assert all(rank["mean"].tolist() == [1.5, 3.0] for rank in ranks)
+
+
+def test_one_worker_gathers_nothing() -> None:
+    rows = torch.ones(2, 2)
+    assert parallel.gather(rows) is rows
+    assert (parallel.rank(), parallel.count()) == (0, 1)
