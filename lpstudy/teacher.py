@@ -21,6 +21,8 @@ from lpstudy.training.checkpoint import to_safetensors, write_atomically
 
 FORMAT = 1
 """Raised when the training loop changes what a teacher of the same spec becomes."""
+LONGEST = 300
+"""Characters of torch's complaint about one's own weights, which names every tensor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,9 +176,14 @@ def _make(
 def _own(spec: TeacherSpec, data: Data) -> Network:
     network = _network(spec.network, data)
     try:
-        network.load_state_dict(_read(Path(str(spec.weights)), None))
+        weights = _read(Path(str(spec.weights)), None)
+        spoilt = [name for name, tensor in weights.items() if not tensor.isfinite().all()]
+        if spoilt:
+            raise ValueError(f"{spoilt[0]} is not finite")
+        network.load_state_dict(weights)
     except (RuntimeError, ValueError, OSError) as error:
         reason = " ".join(str(error).split())
+        reason = reason if len(reason) <= LONGEST else f"{reason[:LONGEST]} ..."
         raise ValueError(
             f"[teacher] weights: {spec.weights} does not fit {spec.network.label()}: {reason}"
         ) from None

@@ -1,0 +1,212 @@
+"""A teacher is trained once per data, spec and seed, and used by every later study."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from lpstudy import teacher
+from lpstudy.cost import cost_of
+from lpstudy.data import Data, DataSpec, load
+from lpstudy.distill import Needs
+from lpstudy.outputs import EpochResult
+from lpstudy.space import TeacherSpec
+from lpstudy.students import build
+from lpstudy.teacher import TeacherFile, check, key, obtain, open_teacher
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def data() -> Data:
+    return load(DataSpec(kind="digits", labels_per_class=10))
+
+
+@pytest.fixture(autouse=True)
+def _own_teachers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: Data) -> None:
+    """Each test begins without teachers."""
+    monkeypatch.setenv("LPSTUDY_CACHE", str(tmp_path / "cache"))
+
+
+def spec(**values: object) -> TeacherSpec:
+    given = {"family": "convnet", "depth": 2, "width": 4, "epochs": 3, "batch_size": 50}
+    return TeacherSpec.model_validate(given | values)
+
+
+def obtained(wanted: TeacherSpec, data: Data) -> tuple[list[EpochResult], TeacherFile]:
+    """The epochs that were trained, and the teacher."""
+    *epochs, file = obtain(wanted, data, device=CPU)
+    assert isinstance(file, TeacherFile)
+    assert all(isinstance(epoch, EpochResult) for epoch in epochs)
+    return [epoch for epoch in epochs if isinstance(epoch, EpochResult)], file
+
+
+def test_is_trained_once_and_then_reused(data: Data) -> None:
+    epochs, first = obtained(spec(), data)
+    assert [epoch.epoch for epoch in epochs] == [1, 2, 3]
+    assert obtained(spec(), data) == ([], first)
+    assert first.validation_accuracy == epochs[-1].metrics["validation_accuracy"]
+    assert first.training_macs == epochs[-1].metrics["training_macs"] > 0
+    assert first.key == key(spec(), data) == Path(first.folder).name
+
+
+def test_what_is_recorded_is_what_the_weights_do(data: Data) -> None:
+    _, file = obtained(spec(), data)
+    opened = open_teacher(file, spec(), data, device=CPU)
+    (batch,) = data.test.batches(batch_size=len(data.test), device=CPU)
+    outputs = opened.outputs(batch, Needs(logits=True))
+    share = 100 * (outputs.logits.argmax(1) == batch.labels).double().mean().item()
+    assert file.test_accuracy == pytest.approx(share, abs=1e-9)
+    cost = cost_of(spec().network, input_shape=data.input_shape, classes=data.classes)
+    assert (file.parameters, file.macs) == (cost.parameters, cost.macs) == (cost.parameters, opened.macs)
+
+
+def test_gives_no_gradient_and_keeps_its_statistics(data: Data) -> None:
+    _, file = obtained(spec(), data)
+    opened = open_teacher(file, spec(), data, device=CPU)
+    before = {name: value.clone() for name, value in opened.network.state_dict().items()}
+    (batch,) = data.test.batches(batch_size=len(data.test), device=CPU)
+    outputs = opened.outputs(batch, Needs(logits=True, maps=frozenset({opened.network.middle})))
+    assert not outputs.logits.requires_grad
+    assert outputs.maps.keys() == {opened.network.middle}
+    assert not opened.network.training
+    assert not any(parameter.requires_grad for parameter in opened.network.parameters())
+    assert all(torch.equal(value, before[name]) for name, value in opened.network.state_dict().items())
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "teacher.json"])
+@pytest.mark.parametrize("harm", ["flipped", "truncated", "gone"])
+def test_a_harmed_teacher_is_trained_again_to_the_same_weights(name: str, harm: str, data: Data) -> None:
+    _, first = obtained(spec(epochs=1), data)
+    path = Path(first.folder) / name
+    content = path.read_bytes()
+    match harm:
+        case "flipped":
+            path.write_bytes(b"?" + content[1:-1] + bytes([content[-1] ^ 1]))
+        case "truncated":
+            path.write_bytes(content[:-20])
+        case _:
+            path.unlink()
+    epochs, again = obtained(spec(epochs=1), data)
+    assert len(epochs) == 1
+    assert again == first
+
+
+def test_weights_that_changed_after_they_were_found_are_refused(data: Data) -> None:
+    _, file = obtained(spec(epochs=1), data)
+    path = Path(file.folder) / "weights.safetensors"
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(ValueError, match="its sha-256 differs from the one recorded"):
+        open_teacher(file, spec(epochs=1), data, device=CPU)
+
+
+def test_a_killed_training_goes_on(data: Data) -> None:
+    wanted = spec(checkpoint_seconds=0.0)
+    running = obtain(wanted, data, device=CPU)
+    first = next(running)
+    next(running)
+    running.close()
+    epochs, resumed = obtained(wanted, data)
+    assert epochs[0] == first  # its time too: it was not trained again
+    folder = Path(resumed.folder)
+    assert not list(folder.glob("checkpoint-*"))
+    weights = load_file(folder / "weights.safetensors")
+    for path in folder.iterdir():
+        path.unlink()
+    _, whole = obtained(wanted, data)
+    for name, value in load_file(folder / "weights.safetensors").items():
+        assert torch.equal(value, weights[name])
+    assert (whole.sha256, whole.test_accuracy) == (resumed.sha256, resumed.test_accuracy)
+
+
+def test_the_key_changes_with_all_that_changes_the_teacher(data: Data) -> None:
+    others = [
+        key(spec(), data),
+        key(spec(seed=1), data),
+        key(spec(width=5), data),
+        key(spec(epochs=4), data),
+        key(spec(learning_rate=0.01), data),
+        key(spec(), load(DataSpec(kind="digits", labels_per_class=11))),
+        key(spec(), load(DataSpec(kind="digits", labels_per_class=10, split_seed=1))),
+        key(spec(), load(DataSpec(kind="digits", labels_per_class=10, pad=1))),
+        key(spec(), load(DataSpec(kind="digits", labels_per_class=10, flip=True))),
+    ]
+    assert len(set(others)) == len(others)
+    assert key(spec(checkpoint_seconds=1.0), data) == others[0]
+
+
+def _weights(data: Data, path: Path, seed: int = 5) -> dict[str, torch.Tensor]:
+    network = build(spec().network, input_shape=data.input_shape, classes=data.classes, seed=seed)
+    state = {name: value.clone() for name, value in network.state_dict().items()}
+    save_file(state, path)
+    return state
+
+
+def test_ones_own_weights_are_used_and_not_trained(data: Data, tmp_path: Path) -> None:
+    path = tmp_path / "own.safetensors"
+    state = _weights(data, path)
+    wanted = spec(weights=str(path))
+    check(wanted, data)
+    epochs, file = obtained(wanted, data)
+    assert (epochs, file.training_macs) == ([], 0)
+    opened = open_teacher(file, wanted, data, device=CPU)
+    assert all(torch.equal(value, state[name]) for name, value in opened.network.state_dict().items())
+    _weights(data, path, seed=6)
+    assert key(wanted, data) != file.key
+
+
+def _not_there(path: Path, state: dict[str, torch.Tensor]) -> None:
+    path.unlink()
+
+
+def _no_safetensors(path: Path, state: dict[str, torch.Tensor]) -> None:
+    path.write_bytes(b"not tensors")
+
+
+def _incomplete(path: Path, state: dict[str, torch.Tensor]) -> None:
+    save_file(dict(list(state.items())[1:]), path)
+
+
+def _of_another_shape(path: Path, state: dict[str, torch.Tensor]) -> None:
+    save_file({name: value.repeat(2) if value.dim() == 1 else value for name, value in state.items()}, path)
+
+
+def _of_another_network(path: Path, state: dict[str, torch.Tensor]) -> None:
+    save_file({f"layer{n}.of.quite.another.network": torch.zeros(1) for n in range(200)}, path)
+
+
+def _not_finite(path: Path, state: dict[str, torch.Tensor]) -> None:
+    save_file({k: v * float("nan") if v.is_floating_point() else v for k, v in state.items()}, path)
+
+
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        (_not_there, "no such file"),
+        (_no_safetensors, "not a safetensors file"),
+        (_incomplete, "[Mm]issing key"),
+        (_of_another_shape, "size mismatch"),
+        (_of_another_network, "[Mm]issing key"),
+        (_not_finite, "is not finite"),
+    ],
+)
+def test_wrong_weights_are_refused_in_one_short_line_before_anything_is_started(
+    harm: object, said: str, data: Data, tmp_path: Path
+) -> None:
+    path = tmp_path / "own.safetensors"
+    assert callable(harm)
+    harm(path, _weights(data, path))
+    with pytest.raises((ValueError, FileNotFoundError), match=said) as error:
+        check(spec(weights=str(path)), data)
+    line = str(error.value)
+    assert line.startswith(f"[teacher] weights: {path}")
+    assert line.isprintable()
+    assert len(line) < len(str(path)) * 2 + teacher.LONGEST + 100
+
+
+def test_a_network_too_large_for_the_images_is_refused(data: Data) -> None:
+    with pytest.raises(ValueError, match=r"alexnet|images") as error:
+        check(spec(depth=None, width=None, family="torchvision", design="alexnet"), data)
+    assert str(error.value).isprintable()
