@@ -69,7 +69,7 @@ def _sweep(given: Namespace, command: str) -> int:
             client = tracking.connect()
             folder = given.storage.resolve() / prepared.spec.name
             stack.enter_context(_held(folder))
-            if "RAY_ADDRESS" in os.environ:
+            if os.environ.get("RAY_ADDRESS"):
                 _join(stack, demand)
         _mention_job_folder(given)
         if given.fresh and folder.exists():
@@ -83,7 +83,7 @@ def _sweep(given: Namespace, command: str) -> int:
         if ledger.complete():
             print(f"study {ledger.spec.name!r} is finished; its report is written anew", file=sys.stderr)
         else:
-            if "RAY_ADDRESS" not in os.environ:
+            if not os.environ.get("RAY_ADDRESS"):
                 _join(stack, demand)
             teacher = _teacher(prepared.spec, place, demand)
             ledger.keep("teacher", {k: v for k, v in asdict(teacher).items() if k != "folder"})

@@ -3,6 +3,7 @@
 import logging
 import os
 import secrets
+import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,9 @@ DRIVER_CPUS = 0.01
 """Of a trial that only waits for its Train workers; Ray refuses 0."""
 WORKER_CPUS = 0.99
 """Of each Train worker, so that one worker and its waiting trial fit on one core."""
+
+REACH_SECONDS = 10.0
+"""How long a cluster's head may take to accept a connection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,13 @@ def _token_file() -> None:
         file.write(secrets.token_hex(32))
 
 
+def _reach(address: str) -> None:
+    """Refuse an address at which nothing listens; Ray itself would try it for minutes."""
+    if ":" in address:
+        host, _, port = address.removeprefix("ray://").rpartition(":")
+        socket.create_connection((host.strip("[]"), int(port)), timeout=REACH_SECONDS).close()
+
+
 @contextmanager
 def session() -> Iterator[None]:
     """Join the cluster that RAY_ADDRESS names, or start one on this machine for as long as the context lasts.
@@ -74,6 +85,7 @@ def session() -> Iterator[None]:
         logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         if address:
+            _reach(address)
             variables = {k: v for k, v in os.environ.items() if k.startswith("LPSTUDY_")}
             ray.init(
                 log_to_driver=False,
@@ -90,7 +102,7 @@ def session() -> Iterator[None]:
                 log_to_driver=False,
                 logging_level=logging.CRITICAL,
             )
-    except (ConnectionError, RuntimeError, ValueError, RayError) as error:
+    except (OSError, RuntimeError, ValueError, RayError) as error:
         reason = " ".join(str(error).split())[:300]
         if not address:
             raise ValueError(f"Ray cannot be started on this machine: {reason}") from None
