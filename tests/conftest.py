@@ -3,6 +3,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from running import UNSET, Left, run
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -12,6 +13,22 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LPSTUDY_CACHE", str(folder))
         yield folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_store_and_machine() -> Iterator[None]:
+    """Keeps studies from a tracking server and a cluster that the user's environment names."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in UNSET:
+            patch.delenv(name, raising=False)
+        yield
+
+
+@pytest.fixture(scope="session")
+def smoke(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Left]:
+    """The working directory of one `python -m lpstudy.sweep smoke` that has ended, and what it said."""
+    folder = tmp_path_factory.mktemp("smoke")
+    return folder, run(folder, "sweep", "smoke")
 
 
 @pytest.fixture(scope="session")

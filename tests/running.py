@@ -1,0 +1,216 @@
+"""Studies run as a user runs them, and what they leave."""
+
+import contextlib
+import io
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow.entities import Run
+from mlflow.tracking import MlflowClient
+
+from lpstudy.ledger import Record, database, stored
+
+ROOT = Path(__file__).resolve().parents[1]
+UNSET = ("MLFLOW_TRACKING_URI", "RAY_ADDRESS")
+"""What would lead a study away from its own folder and machine."""
+
+TINY = """
+[data]
+kind = "digits"
+labels_per_class = 5
+
+[teacher]
+family = "convnet"
+depth = 2
+width = 4
+epochs = 1
+batch_size = 50
+
+[[students]]
+family = "convnet"
+depth = 2
+width = 2
+
+[methods.bp]
+
+[training]
+batch_size = 50
+learning_rate = { low = 1e-3, high = 1e-1, log = true }
+checkpoint_seconds = 0.0
+
+[budget]
+trials = 1
+epochs = 2
+seeds = 1
+"""
+"""One arm, one trial, one final."""
+
+
+@dataclass(frozen=True)
+class Left:
+    """What a command left: its exit code and its words."""
+
+    code: int
+    out: str
+    err: str
+
+
+def write_space(folder: Path, *changes: tuple[str, str], name: str = "tiny") -> Path:
+    """The tiny study with some of its lines changed."""
+    text = TINY
+    for old, new in changes:
+        assert text.count(old) == 1, old
+        text = text.replace(old, new)
+    path = folder / f"{name}.toml"
+    path.write_text(text)
+    return path
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """Of a command: this process's, without what would lead the study elsewhere."""
+    given = {key: value for key, value in os.environ.items() if key not in UNSET}
+    return given | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"} | variables
+
+
+def start(folder: Path, command: str, *words: str, **variables: str) -> "subprocess.Popen[str]":
+    """Begin `python -m lpstudy.COMMAND` in a folder."""
+    return subprocess.Popen(
+        [sys.executable, "-m", f"lpstudy.{command}", *words],
+        cwd=folder,
+        env=environment(**variables),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def ended(process: "subprocess.Popen[str]") -> Left:
+    """Wait for a command's end."""
+    try:
+        out, err = process.communicate(timeout=300)
+    finally:
+        process.kill()
+    return Left(process.returncode, out, err)
+
+
+def run(folder: Path, command: str, *words: str, **variables: str) -> Left:
+    """`python -m lpstudy.COMMAND` in a folder, to its end."""
+    return ended(start(folder, command, *words, **variables))
+
+
+def call(main: Callable[[Sequence[str]], int], folder: Path, *words: str) -> Left:
+    """A command in this process, which saves the imports; standard error is no terminal.
+
+    MLflow keeps one store for each URI: the default, which is relative, would be that of another folder.
+    """
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.chdir(folder), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            with pytest.MonkeyPatch.context() as patch:
+                if "MLFLOW_TRACKING_URI" not in os.environ:
+                    patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
+                code = main(words)
+        except SystemExit as left:  # argparse leaves so
+            code = int(left.code or 0)
+    return Left(code, out.getvalue(), err.getvalue())
+
+
+def wait_for(condition: Callable[[], Any], *, seconds: float = 120) -> Any:
+    """The condition's first true value."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if value := condition():
+            return value
+        time.sleep(0.02)
+    raise TimeoutError(f"not within {seconds} s")
+
+
+def records(folder: Path, study: str) -> list[Record]:
+    """All that the ledger of a study in `folder/studies` knows."""
+    return stored(database(folder / "studies" / study), study).records()
+
+
+def client_of(folder: Path) -> MlflowClient:
+    """Of the database that a study makes in its working directory."""
+    return MlflowClient(tracking_uri=f"sqlite:///{folder / 'mlflow.db'}")
+
+
+def runs(client: MlflowClient, study: str) -> list[Run]:
+    """Every run of a study in MLflow."""
+    experiment = client.get_experiment_by_name(f"lpstudy/{study}")
+    return list(client.search_runs([experiment.experiment_id], max_results=1000))
+
+
+def keys(found: list[Run]) -> list[str]:
+    """The runs' keys in order, each as often as there are runs of it."""
+    return sorted(run.data.tags["lpstudy.key"] for run in found)
+
+
+def files(folder: Path) -> list[str]:
+    """All files below a folder, by their places in it."""
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def free_port() -> int:
+    """One that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def mlflow_server(folder: Path, port: int) -> Iterator["subprocess.Popen[bytes]"]:
+    """A real server on loopback with its store in a folder, for as long as the context lasts."""
+    folder.mkdir(exist_ok=True)
+    words = ["server", "-w", "1", "--host", "127.0.0.1", "--port", str(port)]
+    words += ["--backend-store-uri", f"sqlite:///{folder / 'server.db'}"]
+    words += ["--artifacts-destination", str(folder / "artifacts")]
+    variables = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    with (folder / "log").open("ab") as log:
+        server = subprocess.Popen(
+            [sys.executable, "-m", "mlflow", *words],
+            cwd=folder,
+            env=environment(**variables),
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+        try:
+            wait_for(lambda: _answers(port))
+            yield server
+        finally:
+            stop_group(server)
+
+
+def stop_group(process: "subprocess.Popen[bytes]") -> None:
+    """Kill a process and all that it has started in its own session."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, 9)
+    process.wait()
+
+
+def _answers(port: int) -> bool:
+    import http.client
+
+    try:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        connection.request("GET", "/health")
+        return connection.getresponse().status == 200
+    except OSError:
+        return False
+
+
+def one_line(left: Left) -> str:
+    """The one line on standard error of a command that refused; fails where there is more or less."""
+    assert left.out == ""
+    assert re.fullmatch(r"lpstudy \w+: [^\n]+\n", left.err), left.err
+    return left.err

@@ -1,0 +1,183 @@
+"""Bad input: exit code 2, one line that says what, where and what is allowed, and nothing is started."""
+
+import socket
+import time
+from pathlib import Path
+
+import pytest
+import ray
+from filelock import FileLock
+from running import Left, call, files, free_port, one_line, run, write_space
+
+from lpstudy import plan, report, status, sweep
+
+
+def refused(left: Left, *words: str) -> str:
+    assert left.code == 2, left
+    line = one_line(left)
+    for word in words:
+        assert word in line, line
+    assert not ray.is_initialized()
+    return line
+
+
+BUDGET, RATE = "trials = 1", "learning_rate = { low = 1e-3, high = 1e-1, log = true }"
+SPACES = {
+    "malformed TOML": ([(BUDGET, "trials = = 1")], ["tiny.toml", "line "]),
+    "unknown section": ([("[budget]", "[budgets]")], ["budgets: unknown key", "budget"]),
+    "unknown key": ([(BUDGET, "trails = 1")], ["budget.trails: unknown key", "trials"]),
+    "unknown hyperparameter": (
+        [("[methods.bp]", "[methods.kd]\ntau = 4")],
+        ["methods", "tau", "temperature"],
+    ),
+    "unknown method": ([("[methods.bp]", "[methods.magic]")], ["magic: unknown method", "lp_kd"]),
+    "value out of range": ([("high = 1e-1", "high = 11.0")], ["learning_rate", "11", "10"]),
+    "wrong type": ([(BUDGET, 'trials = "many"')], ["budget.trials", "many"]),
+    "low above high": ([("low = 1e-3", "low = 0.5")], ["learning_rate", "low = 0.5", "high = 0.1"]),
+    "no trials": ([(BUDGET, "trials = 0")], ["budget.trials", "0"]),
+    "no students": ([("[[students]]", "[[pupils]]")], ["students"]),
+    "k not below the batch": (
+        [("[methods.bp]", "[methods.lp]\nn_neighbors = 50")],
+        ["methods.lp.n_neighbors", "batch_size = 50", "got 50"],
+    ),
+    "WRN depth not 6n+4": (
+        [('family = "convnet"\ndepth = 2\nwidth = 2', 'family = "wrn"\ndepth = 12\nwidth = 1')],
+        ["6n", "12"],
+    ),
+    "unknown family": ([('family = "convnet"\ndepth = 2\nwidth = 2', 'family = "vgg"')], ["vgg", "convnet"]),
+    "unknown design": (
+        [('family = "convnet"\ndepth = 2\nwidth = 2', 'family = "maxout"\ndesign = "fitnet9"')],
+        ["fitnet9", "fitnet1"],
+    ),
+    "unknown data set": ([('kind = "digits"', 'kind = "svhn"')], ["data.kind", "svhn", "cifar10"]),
+    "unknown map": (
+        [("[methods.bp]", '[methods.fitnet]\nguided = "conv9"')],
+        ["methods.fitnet", "conv9", "conv1"],
+    ),
+    "nothing within the constraints": (
+        [("[budget]", "[constraints]\nmax_macs = 10\n[budget]")],
+        ["convnet-d2-w2", "[constraints]", "MACs"],
+    ),
+    "no such weights": ([("epochs = 1\n", 'weights = "gone.safetensors"\n')], ["[teacher] weights", "gone"]),
+    "a name with a path": ([("\n[data]", '\nname = "../tiny"\n[data]')], ["name", "../tiny"]),
+}
+
+
+@pytest.mark.parametrize("case", SPACES)
+@pytest.mark.parametrize("command", [sweep, plan], ids=["sweep", "plan"])
+def test_a_bad_space_is_refused(case: str, command: object, tmp_path: Path) -> None:
+    changes, words = SPACES[case]
+    write_space(tmp_path, *changes)
+    refused(call(command.main, tmp_path, "tiny.toml"), *words)  # type: ignore[attr-defined]  # both have main
+    assert files(tmp_path) == ["tiny.toml"]
+
+
+FLAGS = {
+    "--trials 0": ["--trials", "at least 1", "0"],
+    "--trials many": ["--trials", "whole number", "many"],
+    "--epochs -1": ["--epochs", "at least 1"],
+    "--seeds 0": ["--seeds", "at least 1"],
+    "--gpus-per-trial lots": ["--gpus-per-trial", "number", "lots"],
+    "--gpus-per-trial 512": ["512 GPUs", "CPUs"],
+    "--workers-per-trial 25": ["25 CPUs", "there are"],
+    "--workers-per-trial 3": ["--workers-per-trial 3", "batch_size = 50", "divisible"],
+    "--concurrent 4096": ["--concurrent 4096", "at most"],
+    "--gamma 3": ["--gamma"],
+    "--trial 3": ["--trial"],
+}
+
+
+@pytest.mark.parametrize("words", FLAGS)
+def test_a_bad_flag_is_refused(words: str, tmp_path: Path) -> None:
+    write_space(tmp_path)
+    refused(call(sweep.main, tmp_path, "tiny.toml", *words.split()), *FLAGS[words])
+    assert files(tmp_path) == ["tiny.toml"]
+
+
+def test_a_training_part_below_one_batch_is_shared_too(tmp_path: Path) -> None:
+    # 5 images of each of 10 classes: one batch of 50, which 4 workers cannot share, though they share 100.
+    write_space(tmp_path, ("batch_size = 50\nlearning", "batch_size = 100\nlearning"))
+    left = call(sweep.main, tmp_path, "tiny.toml", "--workers-per-trial", "4")
+    refused(left, "--workers-per-trial 4", "100", "50 training images")
+
+
+def test_every_batch_size_of_a_range_is_shared(tmp_path: Path) -> None:
+    size = "batch_size = { low = 30, high = 50, step = 5 }\nlearning"
+    write_space(tmp_path, ("batch_size = 50\nlearning", size))
+    refused(call(sweep.main, tmp_path, "tiny.toml", "--workers-per-trial", "2"), "batch_size = 35")
+
+
+@pytest.mark.parametrize("name", ["nosuch", "", "..", "../digits", "a/b", "nosuch.toml", "studies\nof"])
+@pytest.mark.parametrize("command", [sweep, plan], ids=["sweep", "plan"])
+def test_a_study_that_is_not_there_is_refused(name: str, command: object, tmp_path: Path) -> None:
+    line = refused(call(command.main, tmp_path, name))  # type: ignore[attr-defined]  # both have main
+    assert ("digits, imagenet, mnist, smoke" in line) == (name == "nosuch")
+    assert files(tmp_path) == []
+
+
+def test_data_that_is_not_there_is_named_with_its_files(tmp_path: Path) -> None:
+    write_space(tmp_path, ('kind = "digits"', 'kind = "image_folder"\nroot = "pictures"'))
+    refused(call(sweep.main, tmp_path, "tiny.toml"), "pictures", "train")
+    (tmp_path / "empty").mkdir()
+    refused(call(sweep.main, tmp_path, "tiny.toml", "--data-root", "empty"), "empty", "train")
+    assert files(tmp_path) == ["tiny.toml"]
+
+
+@pytest.mark.parametrize("flag", ["--storage", "--reports"])
+def test_a_folder_that_cannot_be_written_is_refused(flag: str, tmp_path: Path) -> None:
+    write_space(tmp_path)
+    (tmp_path / "file").write_text("")
+    refused(call(sweep.main, tmp_path, "tiny.toml", flag, "file/below"), "file/below", "cannot write")
+    assert files(tmp_path) == ["file", "tiny.toml"]
+
+
+def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    write_space(tmp_path, ("epochs = 1\n", 'weights = "own.safetensors"\n'))
+    (tmp_path / "own.safetensors").write_bytes(b"no weights at all")
+    refused(call(sweep.main, tmp_path, "tiny.toml"), "own.safetensors", "convnet-d2-w4")
+
+
+@pytest.mark.parametrize("command", [sweep, report], ids=["sweep", "report"])
+def test_a_tracking_server_that_is_not_there_is_refused(
+    command: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_space(tmp_path)
+    address = f"http://user:secret@127.0.0.1:{free_port()}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    left = call(command.main, tmp_path, "tiny.toml")  # type: ignore[attr-defined]  # both have main
+    line = refused(left, "MLFLOW_TRACKING_URI=http://127.0.0.1:", "start it", "unset")
+    assert "secret" not in line
+    assert files(tmp_path) == ["tiny.toml"]
+
+
+def test_a_tracking_server_that_is_silent_is_refused_within_half_a_minute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_space(tmp_path)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "2")  # the default is 20 s, once
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        began = time.monotonic()
+        refused(call(sweep.main, tmp_path, "tiny.toml"), "no tracking server answers")
+        assert time.monotonic() - began < 30
+
+
+def test_a_cluster_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    write_space(tmp_path)
+    left = run(tmp_path, "sweep", "tiny.toml", RAY_ADDRESS=f"127.0.0.1:{free_port()}")
+    refused(left, "RAY_ADDRESS=127.0.0.1:", "cannot join", "unset")
+    assert not [name for name in files(tmp_path) if name.endswith("ledger.db")]
+
+
+def test_a_study_that_runs_is_refused_before_anything_is_asked_of_it(tmp_path: Path) -> None:
+    write_space(tmp_path)
+    (tmp_path / "studies").mkdir()
+    with FileLock(tmp_path / "studies/.tiny.lock"):
+        refused(call(sweep.main, tmp_path, "tiny.toml"), "'tiny' is running already")
+    assert "studies/tiny/ledger.db" not in files(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["nosuch", "..", "a/b"])
+def test_status_and_report_list_what_there_is(name: str, tmp_path: Path) -> None:
+    refused(call(status.main, tmp_path, name), "has no study", "it has none")
+    refused(call(report.main, tmp_path, name), "MLflow has no study", "it has none")

@@ -1,0 +1,231 @@
+"""What one whole study leaves: the smoke study, run once as a user runs it."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from running import Left, call, client_of, files, keys, one_line, records, runs, write_space
+from safetensors.torch import load_file
+
+from lpstudy import report, sweep
+from lpstudy.data import load
+from lpstudy.space import find, read
+from lpstudy.students import build
+
+METHODS = ["bp", "kd", "fitnet", "lp", "lp_kd"]
+Smoke = tuple[Path, Left]
+
+
+def arm(method: str) -> str:
+    return f"{method}-convnet-d2-w8"
+
+
+KEYS = sorted(
+    ["report"]
+    + [f"arm/{arm(m)}" for m in METHODS]
+    + [f"{arm(m)}/trial-0" for m in METHODS]
+    + [f"{arm(m)}/final-0-seed-1" for m in METHODS]
+)
+
+
+def test_a_study_ends_well_and_prints_its_table(smoke: Smoke) -> None:
+    _, left = smoke
+    assert left.code == 0, left.err
+    rows = [line.split()[0] for line in left.out.splitlines()[2:8]]
+    assert rows == ["teacher", *METHODS]
+    assert "report  reports/smoke/report.md" in left.out
+    assert "MLflow  sqlite:///mlflow.db, experiment lpstudy/smoke" in left.out
+    assert re.search(r"^10 finished in \d+ (s|min)$", left.out, re.MULTILINE)
+
+
+def test_a_log_has_a_line_for_the_teacher_and_each_run_and_none_else(smoke: Smoke) -> None:
+    _, left = smoke
+    teacher, *lines = [line for line in left.err.splitlines() if not line.startswith("teacher: epoch")]
+    assert teacher.startswith("teacher: convnet-d3-w16, test ")
+    told = [line for line in lines if not line.startswith("warning: ")]
+    assert [int(line.split("/")[0]) for line in told] == list(range(1, 11)), left.err
+    assert all(" finished " in line for line in told)
+
+
+def test_the_ledger_has_every_trial_and_final_once(smoke: Smoke) -> None:
+    found = records(smoke[0], "smoke")
+    assert sorted(record.assignment.key for record in found) == [
+        key for key in KEYS if "/final" in key or "/trial" in key
+    ]
+    assert {record.state for record in found} == {"finished"}
+    assert all([epoch.epoch for epoch in record.epochs] == [1, 2] for record in found)
+
+
+def test_nothing_but_ledger_weights_store_and_report_is_left(smoke: Smoke) -> None:
+    left = [name for name in files(smoke[0]) if not name.startswith(("mlruns/", "reports/"))]
+    weights = [
+        f"studies/smoke/runs/{key}/weights.safetensors" for key in KEYS if "/final" in key or "/trial" in key
+    ]
+    assert left == sorted(["mlflow.db", "studies/.smoke.lock", "studies/smoke/ledger.db", *weights])
+
+
+def test_mlflow_has_a_run_for_each_arm_trial_and_final_and_none_is_running(smoke: Smoke) -> None:
+    found = runs(client_of(smoke[0]), "smoke")
+    assert keys(found) == KEYS
+    assert {run.info.status for run in found} == {"FINISHED"}
+
+
+def test_trials_and_finals_are_children_of_their_arm(smoke: Smoke) -> None:
+    by_id = {run.info.run_id: run for run in runs(client_of(smoke[0]), "smoke")}
+    for run in by_id.values():
+        tags = run.data.tags
+        if tags["lpstudy.kind"] in ("trial", "final"):
+            parent = by_id[tags["mlflow.parentRunId"]].data.tags
+            assert (parent["lpstudy.kind"], parent["lpstudy.arm"]) == ("arm", tags["lpstudy.arm"])
+        else:
+            assert "mlflow.parentRunId" not in tags
+
+
+def test_every_run_says_where_it_comes_from(smoke: Smoke) -> None:
+    for run in runs(client_of(smoke[0]), "smoke"):
+        tags = run.data.tags
+        assert tags["lpstudy.study"] == "smoke"
+        assert tags["lpstudy.state"] == "finished"
+        for name in ("commit", "versions", "data", "teacher"):
+            assert tags[f"lpstudy.{name}"]
+        if tags["lpstudy.kind"] in ("trial", "final"):
+            assert tags["lpstudy.arm"] == arm(tags["lpstudy.method"])
+            assert (tags["lpstudy.trial"], tags["lpstudy.attempt"]) == ("0", "1")
+            assert tags["lpstudy.seed"] == ("1" if tags["lpstudy.kind"] == "final" else "0")
+
+
+def test_a_run_has_at_most_40_keys_and_those_of_its_method(smoke: Smoke) -> None:
+    for run in runs(client_of(smoke[0]), "smoke"):
+        assert len(run.data.params) + len(run.data.metrics) <= 40
+        if run.data.tags["lpstudy.kind"] not in ("trial", "final"):
+            continue
+        assert {"validation_accuracy", "train_loss", "parameters", "macs", "flops"} <= run.data.metrics.keys()
+        assert run.data.metrics["flops"] == 2 * run.data.metrics["macs"]
+        method = run.data.tags["lpstudy.method"]
+        assert ("gamma" in run.data.params) == method.startswith("lp")
+        assert ("locality" in run.data.metrics) == method.startswith("lp")
+        assert ("lp_ce_gradient_ratio" in run.data.metrics) == method.startswith("lp")
+        assert (run.data.metrics["auxiliary_parameters"] > 0) == (method == "fitnet")
+
+
+def test_the_test_set_is_read_by_finals_alone(smoke: Smoke) -> None:
+    for run in runs(client_of(smoke[0]), "smoke"):
+        assert ("test_accuracy" in run.data.metrics) == (run.data.tags["lpstudy.kind"] == "final")
+
+
+def test_each_epoch_is_one_metric_point(smoke: Smoke) -> None:
+    client = client_of(smoke[0])
+    for run in runs(client, "smoke"):
+        if run.data.tags["lpstudy.kind"] in ("trial", "final"):
+            history = client.get_metric_history(run.info.run_id, "validation_accuracy")
+            assert [point.step for point in history] == [1, 2]
+
+
+def test_the_weights_of_a_final_give_its_recorded_test_accuracy(smoke: Smoke) -> None:
+    client = client_of(smoke[0])
+    spec = read(find("smoke"))
+    data = load(spec.data)
+    network = build(
+        spec.arms()[0].student_spec({}), input_shape=data.input_shape, classes=data.classes
+    ).eval()
+    finals = [run for run in runs(client, "smoke") if run.data.tags["lpstudy.kind"] == "final"]
+    assert len(finals) == 5
+    for run in finals:
+        network.load_state_dict(load_file(client.download_artifacts(run.info.run_id, "weights.safetensors")))
+        batch = next(data.test.batches(batch_size=len(data.test), device=torch.device("cpu")))
+        with torch.no_grad():
+            right = (network(batch.images).logits.argmax(1) == batch.labels).double().mean().item()
+        assert run.data.metrics["test_accuracy"] == pytest.approx(100 * right, abs=1e-9)
+
+
+def test_the_same_command_again_says_it_is_finished_and_adds_no_run(smoke: Smoke) -> None:
+    folder, first = smoke
+    before = {
+        run.info.run_id: (run.info.end_time, run.data.metrics) for run in runs(client_of(folder), "smoke")
+    }
+    again = call(sweep.main, folder, "smoke")
+    assert again.code == 0
+    assert again.err == "study 'smoke' is finished; its report is written anew\n"
+    assert again.out.splitlines()[:10] == first.out.splitlines()[:10]
+    after = {
+        run.info.run_id: (run.info.end_time, run.data.metrics) for run in runs(client_of(folder), "smoke")
+    }
+    finals_and_trials = {k: v for k, v in before.items() if "train_loss" in v[1]}
+    assert before.keys() == after.keys()
+    assert {k: after[k] for k in finals_and_trials} == finals_and_trials
+
+
+def test_what_mlflow_has_lost_is_written_again(smoke: Smoke, tmp_path: Path) -> None:
+    copy = shutil.copytree(smoke[0], tmp_path / "copy")
+    (copy / "mlflow.db").unlink()
+    shutil.rmtree(copy / "mlruns")
+    table = (copy / "reports/smoke/comparison.csv").read_text()
+    again = call(sweep.main, copy, "smoke")
+    assert again.code == 0, again.err
+    found = runs(client_of(copy), "smoke")
+    assert keys(found) == KEYS
+    assert {run.info.status for run in found} == {"FINISHED"}
+    rebuilt = (copy / "reports/smoke/comparison.csv").read_text()
+    assert without_ids(rebuilt) == without_ids(table)
+
+
+def test_a_changed_space_is_refused_with_its_difference(smoke: Smoke) -> None:
+    folder, _ = smoke
+    text = find("smoke").read_text().replace("learning_rate = 1e-2", "learning_rate = 2e-2")
+    (folder / "smoke.toml").write_text(text)
+    before = (folder / "studies/smoke/ledger.db").read_bytes()
+    line = one_line(call(sweep.main, folder, "smoke.toml"))
+    (folder / "smoke.toml").unlink()
+    assert "training.learning_rate: 0.01 -> 0.02" in line
+    assert "--fresh" in line
+    assert (folder / "studies/smoke/ledger.db").read_bytes() == before
+
+
+def test_a_study_that_runs_already_is_refused(smoke: Smoke) -> None:
+    from filelock import FileLock
+
+    with FileLock(smoke[0] / "studies/.smoke.lock"):
+        line = one_line(call(sweep.main, smoke[0], "smoke"))
+    assert "'smoke' is running already" in line
+
+
+def test_a_ledger_that_is_no_database_is_refused(tmp_path: Path) -> None:
+    write_space(tmp_path)
+    ledger = tmp_path / "studies/tiny/ledger.db"
+    ledger.parent.mkdir(parents=True)
+    ledger.write_text("no database " * 1000)
+    left = call(sweep.main, tmp_path, "tiny.toml")
+    assert left.code == 2
+    assert "ledger" in one_line(left)
+
+
+def test_mlflow_keeps_the_report_as_it_is(smoke: Smoke) -> None:
+    folder, _ = smoke
+    client = client_of(folder)
+    run = next(run for run in runs(client, "smoke") if run.info.run_name == "report")
+    kept = Path(client.download_artifacts(run.info.run_id, "report"))
+    made = folder / "reports/smoke"
+    assert files(kept) == files(made)
+    assert all((kept / name).read_bytes() == (made / name).read_bytes() for name in files(made))
+    facts = json.loads(Path(client.download_artifacts(run.info.run_id, "study.json")).read_text())
+    assert facts["provenance"]["command"] == "python -m lpstudy.sweep smoke"
+
+
+def without_ids(table: str) -> str:
+    return re.sub(r"\b[0-9a-f]{32}\b", "", table)
+
+
+def test_the_report_command_makes_the_same_report_from_mlflow_alone(smoke: Smoke, tmp_path: Path) -> None:
+    folder, _ = smoke
+    made = {name: (folder / "reports/smoke" / name).read_bytes() for name in files(folder / "reports/smoke")}
+    aside = (folder / "studies").rename(tmp_path / "studies")
+    try:
+        left = call(report.main, folder, "smoke", "--reports", str(tmp_path / "anew"))
+    finally:
+        aside.rename(folder / "studies")
+    assert left.code == 0, left.err
+    anew = tmp_path / "anew/smoke"
+    assert {name: (anew / name).read_bytes() for name in files(anew)} == made
