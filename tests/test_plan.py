@@ -1,0 +1,40 @@
+import re
+from pathlib import Path
+
+from running import call, files, write_space
+
+from lpstudy import plan
+
+
+def test_a_plan_names_arms_sizes_runs_and_time_and_leaves_nothing(tmp_path: Path) -> None:
+    left = call(plan.main, tmp_path, "smoke")
+    assert left.code == 0, left.err
+    lines = left.out.splitlines()
+    assert lines[0] == "smoke: digits, 100 train, 239 validation, 599 test"
+    rows = [line.split() for line in lines if "convnet-d2-w8" in line]
+    assert [row[0].partition("-")[0] for row in rows] == ["bp", "kd", "fitnet", "lp", "lp_kd"]
+    # Convolutions of 1 -> 8 and 8 -> 16 channels with BN, and a linear layer of 16 -> 10.
+    parameters = (9 * 8 + 2 * 8) + (9 * 8 * 16 + 2 * 16) + (16 * 10 + 10)
+    assert all(row[2] == f"{parameters:,}" for row in rows)
+    assert "5 arms x (1 trials + 1 finals) = 10 runs of 2 epochs" in left.out
+    assert re.search(r"^about \d+ (s|min) without pruning", left.out, re.MULTILINE)
+    assert files(tmp_path) == []
+
+
+def test_the_infeasible_share_is_counted_over_all_sizes(tmp_path: Path) -> None:
+    sizes = "depth = { low = 2, high = 3 }\nwidth = { choices = [2, 4, 8, 16] }\n"
+    sizes += "\n[constraints]\nmax_macs = 20000\n"
+    write_space(tmp_path, ("depth = 2\nwidth = 2\n", sizes))
+    left = call(plan.main, tmp_path, "tiny.toml", "--trials", "3", "--seeds", "2", "--concurrent", "1")
+    row = next(line for line in left.out.splitlines() if line.startswith("bp-convnet"))
+    # Widths 8 and 16 of either depth, 23,200 MACs and more, are above the limit; 4 is at 6,080 and 15,296.
+    assert "50%" in row.split()
+    assert "1 arms x (3 trials + 2 finals) = 5 runs of 2 epochs, 1 at once" in left.out
+
+
+def test_more_epochs_take_longer(tmp_path: Path) -> None:
+    write_space(tmp_path)
+    short = call(plan.main, tmp_path, "tiny.toml", "--epochs", "1")
+    long = call(plan.main, tmp_path, "tiny.toml", "--epochs", "1000000")
+    assert re.search(r"about \d+ s without", short.out)
+    assert re.search(r"about [\d.]+ (h|days|min) without", long.out)

@@ -1,0 +1,52 @@
+import csv
+import re
+from pathlib import Path
+
+from running import Left, files
+
+HEAD = (
+    "method,student,family,depth,width,accuracy_mean,accuracy_low,accuracy_high,seeds,delta_bp_mean,delta_bp_low,"
+    "delta_bp_high,parameters,compression,macs,flops,speedup,auxiliary_parameters,training_macs,trials_finished,"
+    "trials_pruned,trials_failed,best_hyperparameters,mlflow_run_id"
+)
+Smoke = tuple[Path, Left]
+
+
+def rows(smoke: Smoke, table: str) -> list[dict[str, str]]:
+    with (smoke[0] / "reports/smoke" / table).open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_comparison_has_the_columns_of_the_issue(smoke: Smoke) -> None:
+    text = (smoke[0] / "reports/smoke/comparison.csv").read_text()
+    assert text.splitlines()[0] == HEAD
+    table = rows(smoke, "comparison.csv")
+    assert [row["method"] for row in table] == ["teacher", "bp", "kd", "fitnet", "lp", "lp_kd"]
+    for row in table[1:]:
+        assert (row["seeds"], row["trials_finished"], row["trials_failed"]) == ("1", "1", "0")
+        assert (row["family"], row["depth"], row["width"]) == ("convnet", "2", "8")
+        assert float(row["flops"]) == 2 * float(row["macs"])
+        assert re.fullmatch("[0-9a-f]{32}", row["mlflow_run_id"])
+
+
+def test_trials_csv_has_a_row_for_each_trial_and_final(smoke: Smoke) -> None:
+    kinds = [row["kind"] for row in rows(smoke, "trials.csv")]
+    assert (kinds.count("trial"), kinds.count("final")) == (5, 5)
+
+
+def test_the_report_is_whole(smoke: Smoke) -> None:
+    made = files(smoke[0] / "reports/smoke")
+    assert {"report.md", "comparison.csv", "trials.csv", "figures/accuracy_over_macs.png"} <= set(made)
+    text = (smoke[0] / "reports/smoke/report.md").read_text()
+    shown = re.findall(r"\]\((figures/[^)]+)\)", text)
+    assert shown
+    assert set(shown) <= set(made)
+    assert "python -m lpstudy.sweep smoke" in text
+
+
+def test_no_file_of_the_report_holds_an_absolute_path(smoke: Smoke) -> None:
+    folder = smoke[0]
+    for name in files(folder / "reports/smoke"):
+        content = (folder / "reports/smoke" / name).read_bytes()
+        for path in (str(folder), str(Path.home()), str(Path(__file__).resolve().parents[1])):
+            assert path.encode() not in content, name

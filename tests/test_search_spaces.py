@@ -1,0 +1,142 @@
+"""Every study file that lpstudy brings along, without its data."""
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+from running import ROOT, environment
+
+from lpstudy.cost import cost_of
+from lpstudy.outputs import Network, Outputs
+from lpstudy.space import Arm, StudentSpec, StudySpec, Training, find, known, read
+from lpstudy.space.ranges import Choices, Range, corners
+from lpstudy.students import build
+
+SHAPES = {
+    "digits": ((1, 8, 8), 10),
+    "mnist": ((1, 28, 28), 10),
+    "cifar10": ((3, 32, 32), 10),
+    "cifar100": ((3, 32, 32), 100),
+    "imagenet": ((3, 224, 224), 1000),
+}
+NAMES = ["cifar10", "cifar100", "digits", "imagenet", "mnist", "smoke"]
+METHODS = {"bp", "kd", "fitnet", "lp", "lp_kd"}
+
+
+@pytest.fixture(params=NAMES)
+def spec(request: pytest.FixtureRequest) -> StudySpec:
+    return read(find(request.param))
+
+
+def skeleton(student: StudentSpec, spec: StudySpec) -> Network:
+    shape, classes = SHAPES[spec.data.kind]
+    with torch.device("meta"):
+        return build(student, input_shape=shape, classes=classes).eval()
+
+
+def outputs(network: Network, spec: StudySpec, maps: frozenset[str]) -> Outputs:
+    shape, _ = SHAPES[spec.data.kind]
+    with torch.no_grad():
+        given: Outputs = network(torch.empty(2, *shape, device="meta"), maps)
+    return given
+
+
+def ends(arm: Arm) -> list[dict[str, object]]:
+    return list(corners(arm.student.searched | arm.hyperparameters))
+
+
+def test_all_are_known() -> None:
+    assert sorted(path.stem for path in (ROOT / "search_spaces").glob("*.toml")) == NAMES
+    assert set(NAMES) <= set(known())
+
+
+def test_every_method_has_an_arm_for_every_student(spec: StudySpec) -> None:
+    assert set(spec.methods) == METHODS
+    assert len(spec.arms()) == len(METHODS) * len(spec.students)
+
+
+def test_every_arm_resolves_at_both_ends(spec: StudySpec) -> None:
+    for arm in spec.arms():
+        for values in ends(arm):
+            trial = arm.resolve(values, epochs=spec.budget.epochs, seed=0)
+            assert trial.method.method == arm.method
+
+
+def test_networks_and_regressors_fit_the_images(spec: StudySpec) -> None:
+    teacher = skeleton(spec.teacher.network, spec)
+    _, classes = SHAPES[spec.data.kind]
+    for arm in spec.arms():
+        for values in list(corners(arm.student.searched)):
+            trial = arm.resolve(next(corners(arm.hyperparameters)) | values, epochs=1, seed=0)
+            student = skeleton(trial.student, spec)
+            told = outputs(student, spec, trial.method.student_maps(student))
+            taught = outputs(teacher, spec, trial.method.teacher_needs(teacher).maps)
+            assert told.logits.shape == taught.logits.shape == (2, classes)
+            trial.method.auxiliary(told, taught)
+
+
+def test_students_within_the_limits_are_smaller_than_their_teacher(spec: StudySpec) -> None:
+    shape, classes = SHAPES[spec.data.kind]
+    teacher = cost_of(spec.teacher.network, input_shape=shape, classes=classes)
+    for arm in spec.arms():
+        for values in corners(arm.student.searched):
+            student = cost_of(arm.student_spec(values), input_shape=shape, classes=classes)
+            if student.macs <= (spec.constraints.max_macs or student.macs):
+                assert student.macs < teacher.macs
+                assert student.parameters < teacher.parameters
+
+
+def test_no_sample_has_more_neighbours_than_the_batch_has_others(spec: StudySpec) -> None:
+    for arm in spec.arms():
+        for values in ends(arm):
+            batch = values.get("batch_size", Training().batch_size)
+            assert int(values.get("n_neighbors", 1)) < int(batch)
+
+
+def test_ranges_are_those_that_science_bears_out(spec: StudySpec) -> None:
+    for arm in spec.arms():
+        gamma = arm.hyperparameters.get("gamma")
+        if gamma is not None:
+            assert gamma == Range(low=1e-4, high=1e-1, log=True)
+        neighbours = arm.hyperparameters.get("n_neighbors", 1)
+        allowed = neighbours.choices if isinstance(neighbours, Choices) else (neighbours,)
+        assert set(allowed) <= {1, 2, 3, 5, 8}
+
+
+def test_a_wheel_brings_them_along(tmp_path: Path) -> None:
+    build_wheel = "import sys; from hatchling.build import build_wheel; print(build_wheel(sys.argv[1]))"
+    pytest.importorskip("hatchling", reason="building a wheel offline needs hatchling in the environment")
+    done = subprocess.run(
+        [sys.executable, "-c", build_wheel, str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    wheel = tmp_path / done.stdout.split()[-1]
+    installed = tmp_path / "site"
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(installed)
+    code = "import lpstudy.space as s; print(s.__file__, *(s.find(name) for name in s.known()), sep='\\n')"
+    told = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=environment(PYTHONPATH=str(installed)),
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.splitlines()
+    assert told[0].startswith(str(installed))
+    assert told[1:] == [str(installed / f"lpstudy/search_spaces/{name}.toml") for name in NAMES]
+
+
+def test_one_in_the_working_directory_goes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    own = Path("search_spaces/digits.toml")
+    own.parent.mkdir()
+    own.write_text("")
+    assert find("digits") == own
+    assert find("mnist").is_file()
