@@ -4,6 +4,7 @@ import contextlib
 import io
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -90,7 +91,13 @@ def start(folder: Path, command: str, *words: str, **variables: str) -> "subproc
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=_heed_interrupts,
     )
+
+
+def _heed_interrupts() -> None:
+    """A shell that starts the tests in the background has its children ignore them."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def ended(process: "subprocess.Popen[str]") -> Left:
@@ -214,3 +221,20 @@ def one_line(left: Left) -> str:
     assert left.out == ""
     assert re.fullmatch(r"lpstudy \w+: [^\n]+\n", left.err), left.err
     return left.err
+
+
+def descendants(pid: int) -> dict[int, str]:
+    """The processes that a process has started, and they in turn: id and command line (Linux)."""
+    parents: dict[int, int] = {}
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            parents[int(status.parent.name)] = int(status.read_text().rpartition(")")[2].split()[1])
+    found, grown = {pid}, True
+    while grown:
+        below = {child for child, parent in parents.items() if parent in found} - found
+        found, grown = found | below, bool(below)
+    lines: dict[int, str] = {}
+    for child in found - {pid}:
+        with contextlib.suppress(OSError):
+            lines[child] = Path(f"/proc/{child}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    return lines

@@ -1,0 +1,283 @@
+"""The ledger written to MLflow and read back, without Ray: against a database, and a server that dies."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+from mlflow.tracking import MlflowClient
+from running import free_port, keys, mlflow_server, runs
+
+from lpstudy import tracking
+from lpstudy.ledger import Assignment, Done, Ledger, Waiting, database, dump
+from lpstudy.outputs import EpochResult
+from lpstudy.space import StudySpec, parse
+
+SHAPE, CLASSES, EPOCHS = (1, 8, 8), 10, 3
+SPACE = {
+    "name": "held",
+    "data": {"kind": "digits"},
+    "teacher": {"family": "convnet", "depth": 3, "width": 8},
+    "students": [{"family": "convnet", "depth": {"low": 2, "high": 3}, "width": 4}],
+    "methods": {
+        "bp": {},
+        "lp": {"n_neighbors": {"choices": [1, 3]}, "normalize": {"choices": [True, False]}, "ramp": 0.5},
+    },
+    "training": {"optimizer": {"choices": ["adam", "sgd"]}, "learning_rate": {"low": 1e-3, "high": 0.1}},
+    "budget": {"trials": 3, "epochs": EPOCHS, "seeds": 2},
+}
+PROVENANCE = {
+    "data hash": "d1",
+    "teacher hash": "t1",
+    "versions": "lpstudy 0",
+    "commit": "c1",
+    "machine": "m",
+    "command": "python -m lpstudy.sweep held",
+}
+TEACHER = {
+    "key": "t1",
+    "sha256": "0" * 64,
+    "label": "convnet-d3-w8",
+    "validation_accuracy": 91.0,
+    "test_accuracy": 90.0,
+    "parameters": 1000,
+    "macs": 5000,
+    "training_macs": 1e6,
+    "seed": 0,
+}
+
+
+@pytest.fixture
+def spec() -> StudySpec:
+    return parse(SPACE, "here")
+
+
+@pytest.fixture
+def ledger(tmp_path: Path, spec: StudySpec) -> Ledger:
+    return opened(tmp_path / "held", spec)
+
+
+@pytest.fixture(scope="module")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database that MLflow has made; that takes seconds."""
+    path = tmp_path_factory.mktemp("store") / "mlflow.db"
+    MlflowClient(tracking_uri=f"sqlite:///{path}").search_experiments()
+    return path
+
+
+@pytest.fixture
+def client(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> MlflowClient:
+    shutil.copy(empty_store, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    return tracking.connect()
+
+
+def opened(folder: Path, spec: StudySpec) -> Ledger:
+    folder.mkdir(exist_ok=True)
+    ledger = Ledger(database(folder), spec, input_shape=SHAPE, classes=CLASSES)
+    ledger.accept()
+    return ledger
+
+
+def projection(client: MlflowClient, ledger: Ledger, folder: Path) -> tracking.Projection:
+    data = {"name": "digits", "classes": 10, "input_shape": SHAPE, "train": 9, "validation": 5, "test": 5}
+    facts = tracking.Facts(dump(ledger.spec), data, TEACHER, PROVENANCE)
+    return tracking.Projection(client, ledger, facts, folder / "held/runs")
+
+
+def project(client: MlflowClient, ledger: Ledger, folder: Path) -> None:
+    """Once, as a process does that finds the ledger as it is."""
+    made = projection(client, ledger, folder)
+    made.start()
+    made.close(seconds=120)
+    assert made.error is None
+
+
+def play(ledger: Ledger, changed: Callable[[Assignment], None] = lambda assignment: None) -> None:
+    """Bring every run to its end; the first trial of each arm fails."""
+    while not isinstance(taken := ledger.next(), Waiting | Done):
+        for epoch in range(1, EPOCHS + 1):
+            metrics = {"validation_accuracy": 50.0 + taken.number + epoch / 7, "train_loss": 1 / epoch}
+            if taken.kind == "final" and epoch == EPOCHS:
+                metrics["test_accuracy"] = 60.0 + taken.seed
+            ledger.report(taken, EpochResult(epoch, metrics, ("k is large",) if epoch == 1 else ()))
+            changed(taken)
+        ledger.finish(taken, "failed" if taken.kind == "trial" and taken.number == 0 else "finished", None)
+        changed(taken)
+
+
+def content(client: MlflowClient) -> dict[str, object]:
+    """All that MLflow has of the study: each run's status, tags, parameters and every metric point."""
+    found = {}
+    for run in runs(client, "held"):
+        points = {
+            name: [(p.step, p.timestamp, p.value) for p in client.get_metric_history(run.info.run_id, name)]
+            for name in run.data.metrics
+        }
+        found[run.info.run_id] = (run.info.status, run.data.tags, run.data.params, points)
+    return found
+
+
+def test_a_second_projection_changes_nothing(client: MlflowClient, ledger: Ledger, tmp_path: Path) -> None:
+    play(ledger)
+    project(client, ledger, tmp_path)
+    before = content(client)
+    project(client, ledger, tmp_path)
+    assert content(client) == before
+    assert len(keys(runs(client, "held"))) == 1 + 2 + 2 * (3 + 2)
+
+
+def test_following_and_catching_up_give_the_same(
+    client: MlflowClient, ledger: Ledger, spec: StudySpec, tmp_path: Path
+) -> None:
+    following = projection(client, ledger, tmp_path)
+    following.start()
+    play(ledger, following.changed)
+    following.close(seconds=120)
+    followed = sorted(map(repr, (points for *_, points in content(client).values())))
+    client.delete_experiment(client.get_experiment_by_name("lpstudy/held").experiment_id)
+    project(client, opened(tmp_path / "held", spec), tmp_path)
+    assert sorted(map(repr, (points for *_, points in content(client).values()))) == followed
+
+
+def test_each_run_has_its_epochs_and_its_end(client: MlflowClient, ledger: Ledger, tmp_path: Path) -> None:
+    play(ledger)
+    project(client, ledger, tmp_path)
+    by_key = {run.data.tags["lpstudy.key"]: run for run in runs(client, "held")}
+    states = {"finished": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
+    for record in ledger.records():
+        run = by_key[record.assignment.key]
+        assert run.info.status == states[record.state]
+        assert run.data.tags["lpstudy.state"] == record.state
+        history = client.get_metric_history(run.info.run_id, "validation_accuracy")
+        assert [(point.step, point.value) for point in history] == [
+            (epoch.epoch, epoch.metrics["validation_accuracy"]) for epoch in record.epochs
+        ]
+    assert by_key["arm/lp-convnet"].data.metrics["trials_failed"] == 1
+
+
+def test_hyperparameters_come_back_with_their_types(
+    client: MlflowClient, ledger: Ledger, tmp_path: Path
+) -> None:
+    play(ledger)
+    project(client, ledger, tmp_path)
+    read = tracking.read(client, "held")
+    assert read.spec == ledger.spec
+    values = {record.assignment.key: record.assignment.values for record in ledger.records()}
+    assert len(read.runs) == len(values)
+    for row in read.runs.itertuples():
+        final = f"-seed-{row.seed}" if row.kind == "final" else ""
+        searched = dict(values[f"{row.arm}/{row.kind}-{row.trial}{final}"])
+        assert row.searched == searched
+        assert {k: type(v) for k, v in row.searched.items()} == {k: type(v) for k, v in searched.items()}
+        if row.method == "lp":
+            assert row.hyperparameters["ramp"] == 0.5
+            assert isinstance(row.hyperparameters["n_neighbors"], int)
+        assert row.warnings == ["k is large"]
+
+
+def test_an_unfinished_run_is_paused_and_goes_on(
+    client: MlflowClient, ledger: Ledger, tmp_path: Path
+) -> None:
+    taken = ledger.next()
+    assert isinstance(taken, Assignment)
+    ledger.report(taken, EpochResult(1, {"validation_accuracy": 50.0}))
+    project(client, ledger, tmp_path)
+    statuses = {run.data.tags["lpstudy.key"]: run.info.status for run in runs(client, "held")}
+    assert "RUNNING" not in statuses.values()
+    paused = next(run for run in runs(client, "held") if run.data.tags["lpstudy.key"] == taken.key)
+    assert paused.data.tags["lpstudy.state"] == "paused"
+    ledger.report(taken, EpochResult(2, {"validation_accuracy": 51.0}))
+    ledger.report(taken, EpochResult(3, {"validation_accuracy": 52.0}))
+    ledger.finish(taken, "finished")
+    project(client, ledger, tmp_path)
+    again = client.get_run(paused.info.run_id)
+    assert again.info.status == "FINISHED"
+    assert len(client.get_metric_history(paused.info.run_id, "validation_accuracy")) == 3
+
+
+def test_a_run_that_a_kill_left_half_written_is_completed(
+    client: MlflowClient, ledger: Ledger, tmp_path: Path
+) -> None:
+    play(ledger)
+    experiment = client.create_experiment("lpstudy/held", tags={"lpstudy.id": ledger.facts["id"]})
+    record = ledger.records()[1]
+    # What a process leaves that dies between two requests: the run alone, without parameters and metrics.
+    tags = {"lpstudy.key": record.assignment.key, "lpstudy.state": "running"}
+    tags |= {"lpstudy.kind": "trial", "lpstudy.arm": record.assignment.arm}
+    tags |= {"lpstudy.trial": str(record.assignment.number), "lpstudy.seed": "0"}
+    half = client.create_run(experiment, tags=tags).info.run_id
+    project(client, ledger, tmp_path)
+    run = client.get_run(half)
+    assert run.info.status == "FINISHED"
+    assert run.data.params["depth" if "depth" in run.data.params else "learning_rate"]
+    assert run.data.metrics["macs"] > 0
+    assert len(tracking.read(client, "held").runs) == len(ledger.records())
+
+
+def test_two_studies_of_one_name_share_a_store(client: MlflowClient, spec: StudySpec, tmp_path: Path) -> None:
+    ledgers = [opened(tmp_path / name, spec) for name in ("one", "two")]
+    for ledger in ledgers:
+        play(ledger)
+    for ledger in (*ledgers, *ledgers):  # each pushes the other aside, and takes the name again
+        project(client, ledger, tmp_path)
+    experiments = [e for e in client.search_experiments() if e.name.startswith("lpstudy/")]
+    assert sorted(e.tags["lpstudy.id"] for e in experiments) == sorted(one.facts["id"] for one in ledgers)
+    for experiment in experiments:
+        assert len(client.search_runs([experiment.experiment_id])) == 1 + 2 + 2 * (3 + 2)
+
+
+def test_a_deleted_experiment_of_the_name_is_no_obstacle(
+    client: MlflowClient, ledger: Ledger, tmp_path: Path
+) -> None:
+    play(ledger)
+    project(client, ledger, tmp_path)
+    client.delete_experiment(client.get_experiment_by_name("lpstudy/held").experiment_id)
+    with pytest.raises(ValueError, match="MLflow has no study 'held'"):
+        tracking.find(client, "held")
+    project(client, ledger, tmp_path)
+    assert len(tracking.read(client, "held").runs) == len(ledger.records())
+
+
+def test_a_server_that_dies_stops_nothing_and_is_caught_up_with(
+    spec: StudySpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = free_port()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
+    ledger = opened(tmp_path / "held", spec)
+    with mlflow_server(tmp_path / "server", port):
+        client = tracking.connect()
+        following = projection(client, ledger, tmp_path)
+        following.start()
+        taken = ledger.next()
+        assert isinstance(taken, Assignment)
+        ledger.report(taken, EpochResult(1, {"validation_accuracy": 50.0}))
+        following.changed(taken)
+    ledger.finish(taken, "failed", "of no matter")
+    play(ledger, following.changed)  # would raise if MLflow could stop it
+    following.close(seconds=3)
+    assert following.error
+    with mlflow_server(tmp_path / "server", port):
+        project(client, ledger, tmp_path)
+        found = runs(client, "held")
+        assert len(set(keys(found))) == len(keys(found)) == 1 + 2 + 2 * (3 + 2)
+        assert "RUNNING" not in {run.info.status for run in found}
+        assert len(tracking.read(client, "held").runs) == len(ledger.records())
+
+
+def test_an_address_is_shown_without_its_password() -> None:
+    assert tracking.shown("https://user:p@ss@host:5000/x") == "https://host:5000/x"
+    assert tracking.shown("sqlite:///mlflow.db") == "sqlite:///mlflow.db"
+    assert tracking.shown("http://127.0.0.1:5000") == "http://127.0.0.1:5000"
+
+
+def test_facts_are_what_the_report_reads(client: MlflowClient, ledger: Ledger, tmp_path: Path) -> None:
+    play(ledger)
+    project(client, ledger, tmp_path)
+    facts = tracking.read(client, "held").facts
+    assert asdict(facts)["provenance"] == PROVENANCE
+    assert (facts.teacher.label, facts.teacher.test_accuracy) == ("convnet-d3-w8", 90.0)
+    assert [arm.name for arm in facts.arms] == ["bp-convnet", "lp-convnet"]
+    assert facts.budget["trials per arm"] == "3"
