@@ -114,7 +114,8 @@ class Projection:
         if paused:
             for record in self._ledger.records():
                 known = self._runs.get(record.assignment.key)
-                if record.state != "infeasible" and (known is None or known.state != record.state):
+                written = known is not None and known.state == record.state != "running"
+                if record.state != "infeasible" and not written:
                     self._behind[record.assignment.key] = record.assignment
         for key, assignment in list(self._behind.items()):
             self._write(self._ledger.record(assignment), paused=paused)

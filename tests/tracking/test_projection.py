@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from mlflow.tracking import MlflowClient
-from running import free_port, keys, mlflow_server, runs
+from running import free_port, keys, mlflow_server, runs, wait_for
 
 from lpstudy import tracking
 from lpstudy.ledger import Assignment, Done, Ledger, Waiting, database, dump
@@ -184,7 +184,13 @@ def test_an_unfinished_run_is_paused_and_goes_on(
     taken = ledger.next()
     assert isinstance(taken, Assignment)
     ledger.report(taken, EpochResult(1, {"validation_accuracy": 50.0}))
-    project(client, ledger, tmp_path)
+    following = projection(client, ledger, tmp_path)
+    following.start()
+    following.changed(taken)
+    wait_for(
+        lambda: client.get_experiment_by_name("lpstudy/held") and taken.key in keys(runs(client, "held"))
+    )
+    following.close(seconds=120)
     statuses = {run.data.tags["lpstudy.key"]: run.info.status for run in runs(client, "held")}
     assert "RUNNING" not in statuses.values()
     paused = next(run for run in runs(client, "held") if run.data.tags["lpstudy.key"] == taken.key)
