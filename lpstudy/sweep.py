@@ -23,7 +23,7 @@ from lpstudy.command.publish import publish, show
 from lpstudy.ledger import Assignment, Ledger, database, dump
 from lpstudy.space import StudySpec
 from lpstudy.study import Demand, Place
-from lpstudy.teacher import TeacherFile
+from lpstudy.teacher import TeacherFile, key
 from lpstudy.tracking import Client, Projection
 from lpstudy.training import DivergedError
 
@@ -115,7 +115,7 @@ def _ledger(folder: Path, prepared: Prepared) -> Ledger:
     folder.mkdir(exist_ok=True)
     data = prepared.data
     ledger = Ledger(database(folder), prepared.spec, input_shape=data.input_shape, classes=data.classes)
-    ledger.accept()
+    ledger.accept(key(prepared.spec.teacher, data))
     return ledger
 
 

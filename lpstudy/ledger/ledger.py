@@ -33,12 +33,21 @@ class Ledger(Book):
         super().__init__(url, spec, input_shape=input_shape, classes=classes)
         self._retaken: list[Assignment] = []
 
-    def accept(self) -> None:
-        """Hold the space against the one that the study began with, and keep it.
+    def accept(self, content: str) -> None:
+        """Hold the space and its content against what the study began with, and keep them.
+
+        Args:
+            content: Hash of the images and the teacher, which a path does not tell.
 
         Raises:
             ValueError: They differ in more than trials, seeds and hours; the differences are named.
         """
+        begun = self._meta.user_attrs.get("content", content)
+        if begun != content:
+            raise ValueError(
+                f"study {self.spec.name!r} has begun with other images or another teacher"
+                f" ({begun} -> {content}); restore them, choose another name, or give --fresh"
+            )
         stored = self._meta.user_attrs.get("spec")
         if stored is not None:
             changes = difference(parse(stored, "the ledger"), self.spec)
@@ -47,6 +56,7 @@ class Ledger(Book):
                     f"study {self.spec.name!r} has begun with another space: {'; '.join(changes)}; "
                     "restore it, choose another name, or give --fresh"
                 )
+        self._meta.set_user_attr("content", content)
         self._meta.set_user_attr("spec", dump(self.spec))
         self._meta.set_user_attr("input_shape", list(self.input_shape))
         self._meta.set_user_attr("classes", self.classes)

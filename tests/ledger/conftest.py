@@ -97,7 +97,7 @@ def reopen(url: str) -> Open:
 
     def open_ledger(spec: StudySpec) -> Ledger:
         ledger = Ledger(url, spec, input_shape=SHAPE, classes=CLASSES)
-        ledger.accept()
+        ledger.accept("images")
         ledger.take()
         return ledger
 

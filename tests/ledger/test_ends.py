@@ -183,6 +183,12 @@ def test_a_changed_space_is_refused_with_the_difference(make: Make, reopen: Open
     assert stored(url, "small").spec == make()
 
 
+def test_other_images_are_refused_though_the_space_is_the_same(make: Make, reopen: Open) -> None:
+    ledger = reopen(make())
+    with pytest.raises(ValueError, match=r"begun with other images or another teacher \(images -> others\)"):
+        ledger.accept("others")
+
+
 def test_a_study_that_was_never_begun_is_refused(make: Make, reopen: Open, url: str) -> None:
     reopen(make())
     with pytest.raises(ValueError, match="no study 'smal'"):

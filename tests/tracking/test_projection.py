@@ -77,7 +77,7 @@ def client(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -
 def opened(folder: Path, spec: StudySpec) -> Ledger:
     folder.mkdir(exist_ok=True)
     ledger = Ledger(database(folder), spec, input_shape=SHAPE, classes=CLASSES)
-    ledger.accept()
+    ledger.accept("images")
     return ledger
 
 
