@@ -10,6 +10,8 @@ from tqdm import tqdm
 from lpstudy.ledger import Assignment, Ledger, Record
 from lpstudy.outputs import EpochResult
 
+REFRESH = 1.0
+"""Seconds between two pictures of the live line while nothing finishes."""
 EVERY = 60.0
 """Seconds between two lines of a log while nothing finishes."""
 
@@ -35,10 +37,14 @@ class Console:
 
     def changed(self, assignment: Assignment) -> None:
         """Show a run's change."""
+        recent = time.monotonic() - self._said < (REFRESH if self._bar is not None else EVERY)
+        if recent and self._ledger.running(assignment):
+            return
         record = self._ledger.record(assignment)
         self._states[assignment.key] = record
         self._warn(record)
         if self._bar is not None:
+            self._said = time.monotonic()
             self._bar.total, self._bar.n = self._ledger.wanted, self._done()
             self._bar.set_description_str(assignment.arm, refresh=False)
             self._bar.set_postfix_str(self._best())

@@ -32,6 +32,7 @@ class Ledger(Book):
     def __init__(self, url: str, spec: StudySpec, *, input_shape: tuple[int, int, int], classes: int) -> None:
         super().__init__(url, spec, input_shape=input_shape, classes=classes)
         self._retaken: list[Assignment] = []
+        self._kept: dict[int, set[int] | None] = {}
 
     def accept(self, content: str) -> None:
         """Hold the space and its content against what the study began with, and keep them.
@@ -155,28 +156,42 @@ class Ledger(Book):
         waiting = waiting or any(self._running(study) for study in self._finals.values())
         return Waiting() if waiting else Done()
 
+    def running(self, assignment: Assignment) -> bool:
+        """Whether the run has not ended; answered from memory, for this process alone writes."""
+        return self._known(assignment) is not None
+
+    def _known(self, assignment: Assignment) -> set[int] | None:
+        """The epochs that are kept of a run; None once it has ended."""
+        number = assignment.storage_id
+        if number not in self._kept:
+            trial = self._storage.get_trial(number)
+            epochs = {int(key.removeprefix(EPOCH)) for key in trial.user_attrs if key.startswith(EPOCH)}
+            self._kept[number] = epochs if trial.state == TrialState.RUNNING else None
+        return self._kept[number]
+
     def report(self, assignment: Assignment, result: EpochResult) -> bool:
         """Keep an epoch, unless it is known already. Returns whether to prune the trial."""
-        study = self._study(assignment)
-        known = self._storage.get_trial(assignment.storage_id)
-        key = f"{EPOCH}{result.epoch:06d}"
-        if known.state != TrialState.RUNNING or key in known.user_attrs:
+        study, number, budget = self._study(assignment), assignment.storage_id, self.spec.budget
+        known = self._known(assignment)
+        if known is None or result.epoch in known:
             return False
-        trial = optuna.Trial(study, assignment.storage_id)
+        judged = assignment.kind == "trial" and len(study.directions) == 1
+        if judged and result.epoch >= samplers.spared(budget):
+            accuracy = result.metrics["validation_accuracy"]
+            self._storage.set_trial_intermediate_value(number, result.epoch, accuracy)
         row = {"metrics": dict(result.metrics), "warnings": list(result.warnings)}
-        pruned = assignment.kind == "trial" and len(study.directions) == 1
-        if pruned and result.epoch not in known.intermediate_values:
-            trial.report(result.metrics["validation_accuracy"], result.epoch)
-        trial.set_user_attr(key, row)
-        if not pruned:
+        self._storage.set_trial_user_attr(number, f"{EPOCH}{result.epoch:06d}", row)
+        known.add(result.epoch)
+        if not judged or not samplers.spared(budget) <= result.epoch < budget.epochs:
             return False
-        study.pruner = samplers.pruner(self.spec.budget)
-        return result.epoch < self.spec.budget.epochs and trial.should_prune()
+        study.pruner = samplers.pruner(budget)
+        return optuna.Trial(study, number).should_prune()
 
     def finish(self, assignment: Assignment, state: State, cause: str | None = None) -> None:
         """Tell the end of a run, once; a run that has ended stays as it is."""
         study = self._study(assignment)
         trial = self._storage.get_trial(assignment.storage_id)
+        self._kept[assignment.storage_id] = None
         if trial.state != TrialState.RUNNING:
             return
         record = self.record(assignment)

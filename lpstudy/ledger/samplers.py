@@ -48,12 +48,17 @@ def sampler(arm: Arm, budget: Budget, asked: int) -> optuna.samplers.BaseSampler
     )
 
 
+def spared(budget: Budget) -> int:
+    """How many epochs of every trial the pruner does not look at."""
+    return max(1, budget.epochs // 2) if budget.pruner == "median" else 0
+
+
 def pruner(budget: Budget) -> optuna.pruners.BasePruner:
     """The rule that stops weak trials; `median` spares the first third, and all for half their epochs."""
     match budget.pruner:
         case "median":
             return optuna.pruners.MedianPruner(
-                n_startup_trials=max(4, budget.trials // 3), n_warmup_steps=max(1, budget.epochs // 2)
+                n_startup_trials=max(4, budget.trials // 3), n_warmup_steps=spared(budget)
             )
         case "halving":
             return optuna.pruners.SuccessiveHalvingPruner(min_resource=max(1, budget.epochs // 8))

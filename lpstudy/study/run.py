@@ -100,7 +100,7 @@ def run(ledger: Ledger, teacher: TeacherFile, place: Place, demand: Demand, obse
         return {"job": job.model_dump_json(), "worker_cpus": WORKER_CPUS}
 
     def observe(assignment: Assignment) -> None:
-        if ledger.record(assignment).state != "running":
+        if not ledger.running(assignment):
             for path in run_folder(place.folder, assignment).glob("checkpoint-*"):
                 path.unlink(missing_ok=True)
         observer(assignment)

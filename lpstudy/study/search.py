@@ -8,7 +8,7 @@ from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from lpstudy.ledger import Assignment, Done, Ledger, Waiting
+from lpstudy.ledger import Assignment, Done, Ledger, State, Waiting
 from lpstudy.study.trial import as_result
 
 Observer = Callable[[Assignment], None]
@@ -30,6 +30,8 @@ class LedgerSearcher(Searcher):
         super().__init__(metric="epoch", mode="max")
         self._ledger, self._config, self._searching = ledger, config, searching
         self.assignments: dict[str, Assignment] = {}
+        self.given_up: Callable[[str], None] = lambda trial_id: None
+        """Hears of a run that is not started again."""
 
     def suggest(self, trial_id: str) -> Any:
         """The next run's config, None while others must end first, FINISHED at the end."""
@@ -45,7 +47,9 @@ class LedgerSearcher(Searcher):
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Nothing: the scheduler has told the ledger."""
+        """Pass on that a run has failed for good; all other ends the scheduler hears itself."""
+        if error:
+            self.given_up(trial_id)
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing for Tune's snapshot, which is never restored."""
@@ -66,6 +70,8 @@ class LedgerScheduler(FIFOScheduler):
     def __init__(self, ledger: Ledger, searcher: LedgerSearcher, observer: Observer) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # untyped in Ray
         self._ledger, self._searcher, self._observer = ledger, searcher, observer
+        self._causes: dict[str, str] = {}
+        searcher.given_up = self._given_up
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing for Tune's snapshot, which is never restored."""
@@ -75,34 +81,37 @@ class LedgerScheduler(FIFOScheduler):
         """Keep an epoch; stop the trial where it diverged or is pruned."""
         assignment = self._assignment(trial)
         if "failed" in result:
-            self._end(trial, "failed", result["failed"])
+            self._end(assignment, "failed", result["failed"])
             return str(TrialScheduler.STOP)
         if trial.num_failures:
             self._ledger.attempt(assignment, assignment.attempt + trial.num_failures)
         prune = self._ledger.report(assignment, as_result(result))
         if prune:
-            self._end(trial, "pruned")
+            self._end(assignment, "pruned")
             return str(TrialScheduler.STOP)
         self._observer(assignment)
         return str(TrialScheduler.CONTINUE)
 
     def on_trial_complete(self, tune_controller: Any, trial: TuneTrial, result: dict[str, Any]) -> None:
         """Tell the end of a run that came to its own end."""
-        self._end(trial, "finished")
+        self._end(self._assignment(trial), "finished")
 
     def on_trial_error(self, tune_controller: Any, trial: TuneTrial) -> None:
-        """Tell a run that failed more often than it may."""
-        self._end(trial, "failed", _cause(trial))
+        """Keep why a run's process died; Tune says so too before it starts the run again."""
+        self._causes[trial.trial_id] = _cause(trial)
 
     def on_trial_remove(self, tune_controller: Any, trial: TuneTrial) -> None:
         """Tell a run that was dropped before it ran."""
-        self._end(trial, "failed", "dropped before it ran")
+        self._end(self._assignment(trial), "failed", "dropped before it ran")
 
     def _assignment(self, trial: TuneTrial) -> Assignment:
         return self._searcher.assignments[trial.trial_id]
 
-    def _end(self, trial: TuneTrial, state: Any, cause: str | None = None) -> None:
-        assignment = self._assignment(trial)
+    def _given_up(self, trial_id: str) -> None:
+        cause = self._causes.get(trial_id, "its process died")
+        self._end(self._searcher.assignments[trial_id], "failed", cause)
+
+    def _end(self, assignment: Assignment, state: State, cause: str | None = None) -> None:
         self._ledger.finish(assignment, state, cause)
         self._observer(assignment)
 

@@ -4,6 +4,7 @@ import json
 import math
 import queue
 import threading
+import time
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +19,8 @@ from lpstudy.tracking.client import KEY, PARENT, Facts, Known, find_runs, open_e
 
 STATUS = {"finished": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
 TRIAL_STATES: tuple[State, ...] = ("finished", "pruned", "failed", "infeasible")
+PACE = 1.0
+"""Seconds over which changes are gathered: short epochs are written several at a time."""
 BATCH = 1000
 """Metrics that MLflow takes in one request."""
 LONGEST = 4000
@@ -84,18 +87,16 @@ class Projection:
                 return
 
     def _collect(self, wait: float) -> bool:
-        """Wait so many seconds for a change and note all there are; returns whether the study has ended."""
-        ended = False
+        """Wait so many seconds for a change and PACE for more; returns whether the study has ended."""
         try:
             change = self._changes.get(timeout=None if math.isinf(wait) else wait)
-            while True:
-                if change is None:
-                    ended = True
-                else:
-                    self._behind[change.key] = change
-                change = self._changes.get_nowait()
+            until = time.monotonic() + PACE
+            while change is not None:
+                self._behind[change.key] = change
+                change = self._changes.get(timeout=max(0.0, until - time.monotonic()))
         except queue.Empty:
-            return ended
+            return False
+        return True
 
     def _open(self) -> Experiment:
         experiment = open_experiment(self._client, self._ledger.spec.name, self._ledger.facts["id"])
@@ -137,13 +138,15 @@ class Projection:
             if epoch.epoch > done
             for name, value in epoch.metrics.items()
         ]
-        for first in range(0, len(metrics), BATCH):
-            self._client.log_batch(run, metrics=metrics[first : first + BATCH])
         state = "paused" if record.state == "running" and paused else record.state
         notes = {"attempt": str(assignment.attempt), "warnings": json.dumps(record.warnings)[:LONGEST]}
         if record.cause is not None:
             notes["cause"] = record.cause[:LONGEST]
-        self._client.log_batch(run, tags=[RunTag(tag(name), value) for name, value in notes.items()])
+        if state == "running":
+            notes["state"] = state
+        tags = [RunTag(tag(name), value) for name, value in notes.items()]
+        for first in range(0, max(1, len(metrics)), BATCH):
+            self._client.log_batch(run, metrics=metrics[first : first + BATCH], tags=tags)
         self._epochs[assignment.key] = len(record.epochs)
         weights = self._folder / assignment.key / "weights.safetensors"
         if state == "finished" and assignment.kind == "final" and weights.is_file():
@@ -151,7 +154,6 @@ class Projection:
         if state == "running":
             if self._runs[assignment.key].state != "running":
                 self._client.update_run(run, status="RUNNING")
-            self._client.set_tag(run, tag("state"), state)
             self._runs[assignment.key] = Known(run, state)
         else:
             self._end(run, assignment.key, state, record.ended)
