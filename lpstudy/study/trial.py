@@ -99,7 +99,7 @@ def _reports(job: Job) -> Iterator[dict[str, Any]]:
         for result in epochs:
             yield as_report(result)
     except DivergedError as error:
-        yield {"failed": f"nan: {error}"}
+        yield {"epoch": 0, "failed": f"nan: {error}"}  # Tune ends the study at a report without its metric
 
 
 def as_report(result: EpochResult) -> dict[str, Any]:
