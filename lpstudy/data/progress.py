@@ -1,5 +1,6 @@
 """A progress line on standard error, where one is wanted."""
 
+import sys
 from collections.abc import Iterable
 from typing import TypeVar
 
@@ -12,5 +13,6 @@ def followed(items: Iterable[Item], what: str, *, total: int, progress: bool) ->
         return items
     from tqdm import tqdm
 
-    line: Iterable[Item] = tqdm(items, desc=what, total=total, mininterval=1.0)
+    pause = 1.0 if sys.stderr.isatty() else 60.0  # a log gets a line now and then
+    line: Iterable[Item] = tqdm(items, desc=what, total=total, mininterval=pause)
     return line
