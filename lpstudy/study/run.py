@@ -23,7 +23,7 @@ from lpstudy.study.cluster import (
     smallest_node,
 )
 from lpstudy.study.search import LedgerScheduler, LedgerSearcher, Observer
-from lpstudy.study.trial import Job, Shared, device_of, run_in_actor, run_on_workers
+from lpstudy.study.trial import WORKERS, Job, Shared, device_of, run_in_actor, run_on_workers
 from lpstudy.teacher import TeacherFile, obtain
 from lpstudy.training import DivergedError
 
@@ -101,8 +101,10 @@ def run(ledger: Ledger, teacher: TeacherFile, place: Place, demand: Demand, obse
 
     def observe(assignment: Assignment) -> None:
         if not ledger.running(assignment):
-            for path in run_folder(place.folder, assignment).glob("checkpoint-*"):
+            folder = run_folder(place.folder, assignment)
+            for path in folder.glob("checkpoint-*"):
                 path.unlink(missing_ok=True)
+            shutil.rmtree(folder / WORKERS, ignore_errors=True)
         observer(assignment)
 
     searcher = LedgerSearcher(

@@ -21,6 +21,8 @@ from lpstudy.training import DivergedError, train
 
 WORKER_FAILURES = 2
 """How often Ray Train starts a trial's workers again before the trial has failed."""
+WORKERS = "workers"
+"""Folder of Ray Train's own state, within a run's."""
 
 
 class Shared(BaseModel):
@@ -71,7 +73,7 @@ def run_on_workers(config: dict[str, Any]) -> None:
             num_workers=job.shared.workers, use_gpu=bool(gpus), resources_per_worker=per_worker
         ),
         run_config=RunConfig(
-            name="workers",
+            name=WORKERS,
             storage_path=str(Path(job.folder).resolve()),
             callbacks=[TuneReportCallback()],  # type: ignore[no-untyped-call,list-item]  # Ray's own pattern
             failure_config=FailureConfig(
