@@ -158,7 +158,7 @@ def _scalar(text: str, arm: Arm, name: str) -> Scalar:
     space = arm.searched.get(name, arm.fixed.get(name))
     for choice in getattr(space, "choices", ()):
         if str(choice) == text:
-            return choice  # type: ignore[no-any-return]
+            return choice  # type: ignore[no-any-return]  # one of Choices
     if isinstance(space, bool):
         return text == "True"
     if isinstance(space, str):
