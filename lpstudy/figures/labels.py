@@ -109,8 +109,7 @@ def _leader(axes: Axes, label: Label, path: Sequence[tuple[float, float]]) -> No
     if figure is None:
         return
     across, upward = (np.asarray(values) / 72 for values in zip(*path, strict=True))
-    # The stub asks for an affine transform; the class only sends one point through it, as legends do.
-    anchor = ScaledTranslation(label.x, label.y, axes.transData)  # type: ignore[arg-type]
+    anchor = ScaledTranslation(label.x, label.y, axes.transData)  # type: ignore[arg-type]  # sends one point
     place = figure.dpi_scale_trans + anchor
     axes.add_artist(
         Line2D(across, upward, color=label.colour, linewidth=0.7, alpha=0.6, transform=place,

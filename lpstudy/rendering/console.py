@@ -27,8 +27,8 @@ _LONGEST = 20
 
 def console_table(comparison: pd.DataFrame) -> str:
     """The comparison as fixed-width text of at most 110 columns; trials are finished/pruned/failed."""
-    records: list[dict[str, object]] = comparison.astype("object").to_dict("records")  # type: ignore[assignment]
-    rows = [_cells(row) for row in records]
+    records = comparison.astype("object").to_dict("records")
+    rows = [_cells({str(name): value for name, value in row.items()}) for row in records]
     widths = [max(map(len, column)) for column in zip(_HEADS, *rows, strict=True)]
     rule = "  ".join("─" * width for width in widths)
     lines = [_line(_HEADS, widths), rule, *(_line(row, widths) for row in rows)]
