@@ -18,8 +18,8 @@ class Batch:
     """int64, shape (m,)."""
     samples: Tensor
     """int64, shape (m,): position of each sample within its split."""
-    views: Tensor
-    """int64, shape (m,): which deterministic crop and flip each image is; 0 where nothing is augmented."""
+    view: int
+    """Which of its deterministic crops and flips every sample shows; 0 where nothing is augmented."""
 
 
 @dataclass(frozen=True, slots=True)

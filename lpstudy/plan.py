@@ -1,6 +1,7 @@
 """`python -m lpstudy.plan NAME`: what a study would do and about how long it would take; nothing is run."""
 
 import sys
+import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,16 +12,21 @@ from lpstudy import study
 from lpstudy.command import arguments as flags
 from lpstudy.command.console import duration
 from lpstudy.command.exits import DONE, ending, refusing
+from lpstudy.command.phases import bank_words
 from lpstudy.command.prepare import Prepared, demand_of, feasible, prepare, sizes
 from lpstudy.cost import cost_of
+from lpstudy.distill import Needs
 from lpstudy.distill.bp import BP
 from lpstudy.ledger import SEARCH_SEED
 from lpstudy.space import Arm, Trial
 from lpstudy.space.ranges import corners
 from lpstudy.students import build
-from lpstudy.teacher import OnlineTeacher
-from lpstudy.training import seconds_per_step
+from lpstudy.teacher import Bank, OnlineTeacher
+from lpstudy.training import Targets, seconds_per_step
+from lpstudy.training.precision import resolved
 
+TIMED = 64
+"""Images of the batch that the teacher is timed by."""
 EVALUATION = 1 / 3
 """Work of one evaluated image over that of one trained image: a forward pass of three."""
 
@@ -62,11 +68,13 @@ def _plan(given: Namespace) -> int:
     torch.set_num_threads(1)
     spec, data = prepared.spec, prepared.data
     device = torch.device("cuda" if demand.gpus_per_trial else "cpu")
-    teacher = _teacher(prepared, device)
+    running = _teacher(prepared, device)
+    teacher = _targets(prepared, running, device)
     size = cost_of(spec.teacher.network, input_shape=data.input_shape, classes=data.classes)
     parts = f"{len(data.train)} train, {len(data.validation)} validation, {len(data.test)} test"
     print(f"{spec.name}: {data.name}, {parts}")
     print(f"teacher {spec.teacher.network.label()}: {size.parameters:,} parameters, {size.macs:,} MACs")
+    print(f"teacher's outputs: {bank_words(prepared.plan)}")
     lines = [_line(arm, prepared, teacher, device) for arm in spec.arms()]
     print(f"\n{'arm':<30} {'student':<20} {'parameters':>12} {'MACs':>16} {'infeasible':>10} {'one run':>8}")
     for line in lines:
@@ -81,8 +89,12 @@ def _plan(given: Namespace) -> int:
         f" of {budget.epochs} epochs, {at_once} at once"
     )
     taught = 0.0 if spec.teacher.weights else _teacher_seconds(prepared, device)
-    total = taught + sum(line.seconds for line in lines) * runs / at_once
-    print(f"about {duration(total)} without pruning, {duration(taught)} of it for a teacher that is new")
+    filled = _filling_seconds(prepared, running, device) / (at_once if device.type == "cpu" else 1)
+    total = taught + filled + sum(line.seconds for line in lines) * runs / at_once
+    print(
+        f"about {duration(total)} without pruning, {duration(taught)} of it for a teacher that is new and"
+        f" {duration(filled)} for its outputs"
+    )
     return DONE
 
 
@@ -91,10 +103,38 @@ def _teacher(prepared: Prepared, device: torch.device) -> OnlineTeacher:
     data, spec = prepared.data, prepared.spec.teacher.network
     size = cost_of(spec, input_shape=data.input_shape, classes=data.classes)
     network = build(spec, input_shape=data.input_shape, classes=data.classes)
-    return OnlineTeacher(network.to(device), size.macs)
+    return OnlineTeacher(
+        network, size.macs, device=device, bf16=resolved(prepared.spec.teacher.precision, device)
+    )
 
 
-def _line(arm: Arm, prepared: Prepared, teacher: OnlineTeacher, device: torch.device) -> Line:
+def _targets(prepared: Prepared, teacher: OnlineTeacher, device: torch.device) -> Targets:
+    """A bank as the study's will be, but of zeros that take no room; or the teacher itself."""
+    plan = prepared.plan
+    if not plan.kept:
+        return teacher
+    dtype = torch.float16 if plan.dtype == "fp16" else torch.float32
+    zero = torch.zeros((), dtype=dtype)
+    kept = {output.name: zero.expand(plan.views, plan.samples, *output.shape) for output in plan.kept}
+    return Bank(kept, teacher.network, teacher.macs(Needs(logits=True), 1), teacher, device)
+
+
+def _filling_seconds(prepared: Prepared, teacher: OnlineTeacher, device: torch.device) -> float:
+    """Of all views on one core or GPU, from one timed batch; 0 where nothing is kept."""
+    plan, data = prepared.plan, prepared.data.on(device)
+    if not plan.kept:
+        return 0.0
+    rows = torch.arange(min(TIMED, plan.samples))
+    seconds = []
+    for _ in range(2):  # the first one is a warm-up
+        began = time.monotonic()
+        for batch in data.train.showing(0, rows, batch_size=TIMED, device=device):
+            teacher.outputs(batch, Needs(logits=True)).logits.sum().item()
+        seconds.append(time.monotonic() - began)
+    return seconds[-1] * plan.views * plan.samples / len(rows)
+
+
+def _line(arm: Arm, prepared: Prepared, teacher: Targets, device: torch.device) -> Line:
     spec, data = prepared.spec, prepared.data
     fits = feasible(arm, spec, data)
     middle = fits[len(fits) // 2]
@@ -119,13 +159,15 @@ def _teacher_seconds(prepared: Prepared, device: torch.device) -> float:
     return _seconds(trial, prepared, None, device)
 
 
-def _seconds(trial: Trial, prepared: Prepared, teacher: OnlineTeacher | None, device: torch.device) -> float:
+def _seconds(trial: Trial, prepared: Prepared, teacher: Targets | None, device: torch.device) -> float:
     """Of a whole run, from a few timed steps."""
-    data, batch = prepared.data, trial.training.batch_size
+    data, batch = prepared.data.using(prepared.plan.views), trial.training.batch_size
     step = seconds_per_step(trial, data, teacher, device=device)
     trained = max(1, len(data.train) // batch)
     alone = 3 * cost_of(trial.student, input_shape=data.input_shape, classes=data.classes).macs
-    share = alone / (alone + (teacher.macs if teacher and trial.method.method != "bp" else 0))
+    needs = trial.method.teacher_needs(teacher.network) if teacher else Needs()
+    run_online = teacher.macs(needs, trial.epochs + 1) if teacher else 0
+    share = alone / (alone + run_online)
     evaluated = EVALUATION * share * len(data.validation) / batch
     return trial.epochs * step * (trained + evaluated)
 

@@ -15,17 +15,16 @@ from filelock import FileLock, Timeout
 
 from lpstudy import study, tracking
 from lpstudy.command import arguments as flags
-from lpstudy.command.console import EVERY, Console, counts, duration, teacher_line
+from lpstudy.command.console import Console, counts, duration
 from lpstudy.command.exits import DONE, FAULT, FaultError, ending, refusing
+from lpstudy.command.phases import fill_bank, train_teacher
 from lpstudy.command.prepare import Prepared, demand_of, prepare, writable
 from lpstudy.command.provenance import provenance
 from lpstudy.command.publish import publish, show
 from lpstudy.ledger import Assignment, Ledger, database, dump
-from lpstudy.space import StudySpec
 from lpstudy.study import Demand, Place
-from lpstudy.teacher import TeacherFile, key
+from lpstudy.teacher import BankPlan, TeacherFile, key
 from lpstudy.tracking import Client, Projection
-from lpstudy.training import DivergedError
 
 JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 """Set where a process was started by `ray job submit`."""
@@ -33,8 +32,6 @@ PROJECTION_SECONDS = 60.0
 """How long the end of a study waits for MLflow."""
 INTERRUPTED_SECONDS = 10.0
 """How long one that breaks off waits for it."""
-CLEAR = "\r\x1b[K"
-"""Takes a terminal's line back to its begin."""
 
 
 def parser() -> ArgumentParser:
@@ -85,15 +82,16 @@ def _sweep(given: Namespace, command: str) -> int:
         else:
             if not os.environ.get("RAY_ADDRESS"):
                 _join(stack, demand)
-            teacher = _teacher(prepared.spec, place, demand)
+            teacher = train_teacher(prepared, place, demand)
             ledger.keep("teacher", {k: v for k, v in asdict(teacher).items() if k != "folder"})
-            ledger.keep("provenance", provenance(prepared.data, teacher, command))
+            ledger.keep("provenance", provenance(prepared, teacher, command))
+            fill_bank(prepared, teacher, place, demand)
         projection = _projection(ledger, prepared, client, folder)
         projection.start()
         patience = INTERRUPTED_SECONDS
         try:
             if teacher is not None:
-                _run(ledger, teacher, projection, place, demand)
+                _run(ledger, teacher, prepared.plan, projection, place, demand)
             patience = PROJECTION_SECONDS
         finally:
             projection.close(seconds=patience)
@@ -130,7 +128,14 @@ def _projection(ledger: Ledger, prepared: Prepared, client: Client, folder: Path
     return Projection(client, ledger, facts, folder / "runs")
 
 
-def _run(ledger: Ledger, teacher: TeacherFile, projection: Projection, place: Place, demand: Demand) -> None:
+def _run(
+    ledger: Ledger,
+    teacher: TeacherFile,
+    plan: BankPlan,
+    projection: Projection,
+    place: Place,
+    demand: Demand,
+) -> None:
     """Search and finals; MLflow follows, or lags behind."""
     console = Console(ledger, live=sys.stderr.isatty())
     said = None
@@ -144,29 +149,9 @@ def _run(ledger: Ledger, teacher: TeacherFile, projection: Projection, place: Pl
             console.say(f"warning: MLflow lags behind, training goes on: {said}")
 
     try:
-        study.run(ledger, teacher, place, demand, changed)
+        study.run(ledger, teacher, plan, place, demand, changed)
     finally:
         console.close()
-
-
-def _teacher(spec: StudySpec, place: Place, demand: Demand) -> TeacherFile:
-    live = sys.stderr.isatty()
-    said = time.monotonic() - EVERY
-    try:
-        for told in study.train_teacher(spec, place, demand):
-            if isinstance(told, TeacherFile):
-                line = f"teacher: {told.label}, test {told.test_accuracy:.2f} %"
-                print(f"{CLEAR}{line}" if live else line, file=sys.stderr)
-                return told
-            if time.monotonic() - said >= (1 if live else EVERY):
-                said = time.monotonic()
-                line = teacher_line(told, spec.teacher.epochs)
-                print(
-                    f"{CLEAR}{line}" if live else line, end="" if live else "\n", file=sys.stderr, flush=True
-                )
-    except DivergedError as error:
-        raise FaultError(f"the teacher diverged: {error}; lower [teacher] learning_rate") from error
-    raise RuntimeError("the teacher's task ended without a teacher")
 
 
 def _publish(ledger: Ledger, client: Client, given: Namespace, began: float, behind: str | None) -> int:

@@ -6,7 +6,6 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from lpstudy import teacher
 from lpstudy.cost import cost_of
 from lpstudy.data import Data, DataSpec, load
 from lpstudy.distill import Needs
@@ -14,6 +13,7 @@ from lpstudy.outputs import EpochResult
 from lpstudy.space import TeacherSpec
 from lpstudy.students import build
 from lpstudy.teacher import TeacherFile, check, key, obtain, open_teacher
+from lpstudy.teacher.fit import LONGEST
 
 CPU = torch.device("cpu")
 
@@ -59,7 +59,11 @@ def test_what_is_recorded_is_what_the_weights_do(data: Data) -> None:
     share = 100 * (outputs.logits.argmax(1) == batch.labels).double().mean().item()
     assert file.test_accuracy == pytest.approx(share, abs=1e-9)
     cost = cost_of(spec().network, input_shape=data.input_shape, classes=data.classes)
-    assert (file.parameters, file.macs) == (cost.parameters, cost.macs) == (cost.parameters, opened.macs)
+    assert (
+        (file.parameters, file.macs)
+        == (cost.parameters, cost.macs)
+        == (cost.parameters, opened.macs(Needs(logits=True), 1))
+    )
 
 
 def test_gives_no_gradient_and_keeps_its_statistics(data: Data) -> None:
@@ -203,7 +207,7 @@ def test_wrong_weights_are_refused_in_one_short_line_before_anything_is_started(
     line = str(error.value)
     assert line.startswith(f"[teacher] weights: {path}")
     assert line.isprintable()
-    assert len(line) < len(str(path)) * 2 + teacher.LONGEST + 100
+    assert len(line) < len(str(path)) * 2 + LONGEST + 100
 
 
 def test_a_network_too_large_for_the_images_is_refused(data: Data) -> None:

@@ -17,7 +17,7 @@ from lpstudy.space import Arm, Scalar, StudentSpec, StudySpec, Training, find, r
 from lpstudy.space.ranges import Choices, Range, corners
 from lpstudy.students import build
 from lpstudy.study import Demand
-from lpstudy.teacher import check
+from lpstudy.teacher import BankPlan, check, plan_bank
 
 MOST_SIZES = 256
 """Designs of a searched student that are looked at for the infeasible share."""
@@ -29,6 +29,8 @@ class Prepared:
 
     spec: StudySpec
     data: Data
+    plan: BankPlan
+    """Which of the teacher's outputs are computed once."""
 
 
 def prepare(arguments: Namespace) -> Prepared:
@@ -45,7 +47,7 @@ def prepare(arguments: Namespace) -> Prepared:
     teacher = skeleton(spec.teacher.network, data)
     for arm in spec.arms():
         _check_arm(arm, spec, data, teacher)
-    return Prepared(spec, data)
+    return Prepared(spec, data, plan_bank(spec, data))
 
 
 def demand_of(given: Namespace, prepared: Prepared) -> Demand:

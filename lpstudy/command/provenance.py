@@ -7,18 +7,20 @@ from pathlib import Path
 
 import torch
 
-from lpstudy.data import Data
+from lpstudy.command.phases import bank_words
+from lpstudy.command.prepare import Prepared
 from lpstudy.study import own_cpus
 from lpstudy.teacher import TeacherFile
 
 PACKAGES = ("lpstudy", "torch", "torchvision", "ray", "optuna", "mlflow", "numpy")
 
 
-def provenance(data: Data, teacher: TeacherFile, command: str) -> dict[str, str]:
+def provenance(prepared: Prepared, teacher: TeacherFile, command: str) -> dict[str, str]:
     """All of it in words; no path and no host name."""
     return {
-        "data hash": data.fingerprint[:16],
+        "data hash": prepared.data.fingerprint[:16],
         "teacher hash": teacher.key,
+        "teacher's outputs": bank_words(prepared.plan),
         "versions": ", ".join(f"{name} {_version(name)}" for name in PACKAGES),
         "commit": commit(),
         "machine": machine(),

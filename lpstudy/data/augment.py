@@ -54,32 +54,33 @@ def positions(pad: int, flip: bool) -> int:
     return (2 * pad + 1) ** 2 * (2 if flip else 1)
 
 
-def view_of(samples: Tensor, *, seed: int, epoch: int, count: int) -> Tensor:
-    """Which of its views each sample shows in an epoch, uniform over [0, count).
+def view_of(*, seed: int, epoch: int, count: int) -> int:
+    """Which view all samples show in an epoch: each of [0, count) once, by the seed's order, then again.
+
+    One number for all samples loses nothing, for `placement` cuts it elsewhere in each of them; and what a
+    teacher bank holds of a view is read as a whole.
 
     Args:
-        samples: Positions within the split, int64, shape (m,).
         seed: The trial's seed.
         epoch: The epoch, counted from 1.
-        count: How many views a sample has.
-
-    Returns:
-        int64, shape (m,).
+        count: How many views are used.
     """
-    return hashed(samples, seed, epoch) % count
+    turn, number = divmod(epoch - 1, count)
+    order = hashed(torch.arange(count), seed, turn).argsort()
+    return int(order[number])
 
 
 def placement(
-    samples: Tensor, views: Tensor, *, pad: int, flip: bool, seed: int
+    samples: Tensor, view: int | Tensor, *, pad: int, flip: bool, seed: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Where the views are cut: (hash(sample, seed) + view * stride) mod n, n being the number of positions.
+    """Where a view is cut: (hash(sample, seed) + view * stride) mod n, n being the number of positions.
 
     The stride is coprime with n, so that n views are every crop and flip of a sample once; fewer views are
     a subset of its own without repeats, spread out because the stride lies near the golden section of n.
 
     Args:
         samples: Positions within the split, int64, shape (m,).
-        views: Numbers of views in [0, n), int64, shape (m,).
+        view: Its number in [0, n), or one for each sample, int64, shape (m,).
         pad: Pixels of black on every side.
         flip: Whether views may be mirrored left to right.
         seed: The seed of the data, not that of a trial.
@@ -90,7 +91,7 @@ def placement(
     """
     side = 2 * pad + 1
     count = positions(pad, flip)
-    position = (hashed(samples, seed) % count + views * _stride(count)) % count
+    position = (hashed(samples, seed) % count + view * _stride(count)) % count
     crop = position % (side * side)
     return crop // side, crop % side, position >= side * side
 

@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -62,6 +62,28 @@ class Data:
     def augmentations(self) -> int:
         """How many distinct views a training image has."""
         return positions(self.pad, self.flip)
+
+    @property
+    def views(self) -> int:
+        """How many of them are shown, one in each epoch."""
+        return self.train.views
+
+    def using(self, views: int) -> "Data":
+        """The same data with only so many views of each training image.
+
+        Raises:
+            ValueError: There are not so many, or not even one is asked for.
+        """
+        return replace(self, train=self.train.using(views))
+
+    def on(self, device: torch.device) -> "Data":
+        """The same data with what can be held on a device there."""
+        return replace(
+            self,
+            train=self.train.on(device),
+            validation=self.validation.on(device),
+            test=self.test.on(device),
+        )
 
 
 def default_root() -> Path:

@@ -1,14 +1,17 @@
 """The parts of a data set, and the batches that they give."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Protocol, Self
 
 import torch
 from torch import Tensor
 
 from lpstudy.data.augment import augment, hashed, placement, positions, view_of
 from lpstudy.outputs import Batch
+
+CPU = torch.device("cpu")
 
 
 class Split(Protocol):
@@ -17,6 +20,11 @@ class Split(Protocol):
     @property
     def labels(self) -> Tensor:
         """int64, shape (n,)."""
+        ...
+
+    @property
+    def views(self) -> int:
+        """How many views of each sample are shown, one in each epoch."""
         ...
 
     def __len__(self) -> int:
@@ -34,7 +42,7 @@ class Split(Protocol):
         rank: int = 0,
         workers: int = 1,
     ) -> Iterator[Batch]:
-        """Batches in shuffled order, augmented; (seed, epoch) alone determine the order and the views.
+        """Batches in shuffled order, augmented; (seed, epoch) alone determine the order and the view.
 
         Args:
             batch_size: Samples of a batch over all workers.
@@ -55,6 +63,24 @@ class Split(Protocol):
         """All samples in order, not augmented; the last batch may be short."""
         ...
 
+    def showing(
+        self, view: int, samples: Tensor, *, batch_size: int, device: torch.device
+    ) -> Iterator[Batch]:
+        """One view of some samples, in their order; int64 of shape (any,). The last batch may be short."""
+        ...
+
+    def using(self, views: int) -> Self:
+        """The same split with only so many views of each sample.
+
+        Raises:
+            ValueError: There are not so many, or not even one is asked for.
+        """
+        ...
+
+    def on(self, device: torch.device) -> Self:
+        """The same split with its images on a device, where they can be held there."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Preprocessing:
@@ -68,40 +94,86 @@ class Preprocessing:
     flip: bool = False
     seed: int = 0
     """The seed of the data: which crop and flip a sample's view is."""
+    used: int | None = None
+    """How many of the views are shown; None: all."""
 
-    def views(self, samples: Tensor, *, seed: int, epoch: int) -> Tensor:
-        """Which view each sample shows in an epoch; int64, shape (m,)."""
-        return view_of(samples, seed=seed, epoch=epoch, count=positions(self.pad, self.flip))
+    @property
+    def views(self) -> int:
+        """How many views of each sample are shown."""
+        return positions(self.pad, self.flip) if self.used is None else self.used
+
+    def using(self, views: int) -> "Preprocessing":
+        """The same with only so many views.
+
+        Raises:
+            ValueError: There are not so many, or not even one is asked for.
+        """
+        most = positions(self.pad, self.flip)
+        if not 1 <= views <= most:
+            raise ValueError(f"views must lie in [1, {most}] but is {views}")
+        return replace(self, used=views)
+
+    def view(self, *, seed: int, epoch: int) -> int:
+        """Which view an epoch shows."""
+        return view_of(seed=seed, epoch=epoch, count=self.views)
 
     def augmented(
-        self, images: Tensor, labels: Tensor, samples: Tensor, views: Tensor, device: torch.device
+        self, images: Tensor, labels: Tensor, samples: Tensor, view: int, device: torch.device
     ) -> Batch:
-        """The batch of these views of uint8 images of shape (m, channels, height, width)."""
-        images = images.to(device, non_blocking=True)
+        """The batch of this view of uint8 images of shape (m, channels, height, width)."""
+        images = _moved(images, device)
         if positions(self.pad, self.flip) > 1:
-            placed = placement(samples, views, pad=self.pad, flip=self.flip, seed=self.seed)
+            placed = placement(samples, view, pad=self.pad, flip=self.flip, seed=self.seed)
             dy, dx, flipped = (value.to(device, non_blocking=True) for value in placed)
             images = augment(images, dy, dx, flipped, self.pad)
-        return self._batch(images, labels, samples, views, device)
+        return self._batch(images, labels, samples, view, device)
 
     def plain(self, images: Tensor, labels: Tensor, samples: Tensor, device: torch.device) -> Batch:
         """The batch of uint8 images as they are, view 0."""
-        views = torch.zeros_like(samples)
-        return self._batch(images.to(device, non_blocking=True), labels, samples, views, device)
+        return self._batch(_moved(images, device), labels, samples, 0, device)
 
     def _batch(
-        self, images: Tensor, labels: Tensor, samples: Tensor, views: Tensor, device: torch.device
+        self, images: Tensor, labels: Tensor, samples: Tensor, view: int, device: torch.device
     ) -> Batch:
-        mean = torch.tensor(self.mean, device=device).view(-1, 1, 1)
-        std = torch.tensor(self.std, device=device).view(-1, 1, 1)
-        normalised = images.to(torch.float32).mul_(1.0 / (255.0 * std)).sub_(mean / std)
-        return Batch(normalised, labels.to(device), samples.to(device), views.to(device))
+        scale, offset = _normalisation(self.mean, self.std, device)
+        normalised = images.to(torch.float32).mul_(scale).sub_(offset)
+        return Batch(
+            normalised,
+            labels.to(device, non_blocking=True),
+            samples.to(device, non_blocking=True),
+            view,
+        )
+
+
+def _moved(images: Tensor, device: torch.device) -> Tensor:
+    """On the device; from pinned memory where a GPU can then fetch them while it computes."""
+    if device.type == "cuda" and images.device.type == "cpu":
+        images = images.pin_memory()
+    return images.to(device, non_blocking=True)
+
+
+@cache
+def _normalisation(
+    mean: tuple[float, ...], std: tuple[float, ...], device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """What pixels are multiplied by, and what is then subtracted; both of shape (channels, 1, 1)."""
+    of_mean = torch.tensor(mean, device=device).view(-1, 1, 1)
+    of_std = torch.tensor(std, device=device).view(-1, 1, 1)
+    return 1.0 / (255.0 * of_std), of_mean / of_std
 
 
 def shuffled(
-    size: int, *, batch_size: int, seed: int, epoch: int, drop_last: bool, rank: int, workers: int
+    size: int,
+    *,
+    batch_size: int,
+    seed: int,
+    epoch: int,
+    drop_last: bool,
+    rank: int,
+    workers: int,
+    device: torch.device = CPU,
 ) -> list[Tensor]:
-    """A worker's share of every batch of an epoch, as positions within the split, int64.
+    """A worker's share of every batch of an epoch, as positions within the split, int64, on the device.
 
     Raises:
         ValueError: batch_size is not positive, rank is not a worker's, or a batch cannot be shared equally.
@@ -110,7 +182,7 @@ def shuffled(
     key = hashed(torch.tensor([epoch]), seed)
     order = torch.randperm(size, generator=torch.Generator().manual_seed(int(key)))
     shares = []
-    for batch in torch.split(order, batch_size):
+    for batch in torch.split(order.to(device), batch_size):
         if len(batch) < batch_size:
             if drop_last and size > batch_size:
                 continue
@@ -149,6 +221,11 @@ class ArraySplit:
         """How many samples there are."""
         return len(self.rows)
 
+    @property
+    def views(self) -> int:
+        """How many views of each sample are shown."""
+        return self.preprocessing.views
+
     def epoch(
         self,
         *,
@@ -169,23 +246,40 @@ class ArraySplit:
             drop_last=drop_last,
             rank=rank,
             workers=workers,
+            device=self.images.device,
         )
-        return (
-            self.preprocessing.augmented(
-                self._pixels(samples),
-                self.labels[samples],
-                samples,
-                self.preprocessing.views(samples, seed=seed, epoch=epoch),
-                device,
-            )
-            for samples in shares
-        )
+        return self._showing(self.preprocessing.view(seed=seed, epoch=epoch), shares, device)
 
     def batches(self, *, batch_size: int, device: torch.device) -> Iterator[Batch]:
         """All samples in order, not augmented; the last batch may be short."""
+        everything = torch.arange(len(self), device=self.images.device)
         return (
             self.preprocessing.plain(self._pixels(samples), self.labels[samples], samples, device)
-            for samples in torch.split(torch.arange(len(self)), batch_size)
+            for samples in torch.split(everything, batch_size)
+        )
+
+    def showing(
+        self, view: int, samples: Tensor, *, batch_size: int, device: torch.device
+    ) -> Iterator[Batch]:
+        """One view of some samples, in their order; the last batch may be short."""
+        return self._showing(view, torch.split(samples.to(self.images.device), batch_size), device)
+
+    def using(self, views: int) -> "ArraySplit":
+        """The same split with only so many views of each sample: see `Split.using`."""
+        return replace(self, preprocessing=self.preprocessing.using(views))
+
+    def on(self, device: torch.device) -> "ArraySplit":
+        """The same split with its own images on a device; on the CPU they stay where they are."""
+        if device.type == "cpu":
+            return self
+        images = self.images.index_select(0, self.rows).to(device)
+        rows = torch.arange(len(self), device=device)
+        return replace(self, images=images, rows=rows, labels=self.labels.to(device))
+
+    def _showing(self, view: int, shares: Iterable[Tensor], device: torch.device) -> Iterator[Batch]:
+        return (
+            self.preprocessing.augmented(self._pixels(samples), self.labels[samples], samples, view, device)
+            for samples in shares
         )
 
     def _pixels(self, samples: Tensor) -> Tensor:

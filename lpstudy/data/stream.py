@@ -3,7 +3,7 @@
 import math
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +34,11 @@ class StreamSplit:
         """How many samples there are."""
         return len(self.paths)
 
+    @property
+    def views(self) -> int:
+        """How many views of each sample are shown."""
+        return self.preprocessing.views
+
     def epoch(
         self,
         *,
@@ -59,16 +64,7 @@ class StreamSplit:
             rank=rank,
             workers=workers,
         )
-        return (
-            self.preprocessing.augmented(
-                images,
-                self.labels[samples],
-                samples,
-                self.preprocessing.views(samples, seed=seed, epoch=epoch),
-                device,
-            )
-            for samples, images in self._pixels(shares)
-        )
+        return self._showing(self.preprocessing.view(seed=seed, epoch=epoch), shares, device)
 
     def batches(self, *, batch_size: int, device: torch.device) -> Iterator[Batch]:
         """All samples in order, not augmented; the last batch may be short.
@@ -79,6 +75,31 @@ class StreamSplit:
         return (
             self.preprocessing.plain(images, self.labels[samples], samples, device)
             for samples, images in self._pixels(torch.split(torch.arange(len(self)), batch_size))
+        )
+
+    def showing(
+        self, view: int, samples: Tensor, *, batch_size: int, device: torch.device
+    ) -> Iterator[Batch]:
+        """One view of some samples, in their order; the last batch may be short.
+
+        Raises:
+            ValueError: While it runs: a file is no readable image.
+        """
+        return self._showing(view, torch.split(samples, batch_size), device)
+
+    def using(self, views: int) -> "StreamSplit":
+        """The same split with only so many views of each sample: see `Split.using`."""
+        return replace(self, preprocessing=self.preprocessing.using(views))
+
+    def on(self, device: torch.device) -> "StreamSplit":
+        """The split itself: its images lie in files."""
+        del device
+        return self
+
+    def _showing(self, view: int, shares: Sequence[Tensor], device: torch.device) -> Iterator[Batch]:
+        return (
+            self.preprocessing.augmented(images, self.labels[samples], samples, view, device)
+            for samples, images in self._pixels(shares)
         )
 
     def sums(self, samples: Tensor, *, progress: bool) -> tuple[Tensor, int]:

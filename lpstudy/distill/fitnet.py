@@ -1,5 +1,6 @@
 """FitNets: the student's middle layer predicts the teacher's (Romero et al., arXiv 1412.6550)."""
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 import torch
@@ -120,6 +121,17 @@ class FitNet(Distillation):
         return self.kd_weight + share * (self.kd_weight_end - self.kd_weight)
 
     @override
+    def weights(self, progress: float) -> dict[str, float]:
+        if self.in_hint_stage(progress):
+            return {"hint": self.hint_weight}
+        weights = {"kd": self.kd_weight_at(progress)}
+        return weights if self.mode == "two_stage" else {**weights, "hint": self.hint_weight}
+
+    @override
+    def needs_of(self, needs: Needs, weights: Mapping[str, float]) -> Needs:
+        return Needs(logits="kd" in weights, maps=needs.maps if "hint" in weights else frozenset())
+
+    @override
     def loss(
         self,
         student: Outputs,
@@ -131,13 +143,13 @@ class FitNet(Distillation):
         given = required(teacher, self.method)
         if auxiliary is None:
             raise ValueError(f"{self.method} needs its regressor but got none")
-        if self.in_hint_stage(step.progress):
+        if "kd" not in step.weights:
             hint = self._hint(student, given, auxiliary)
-            return Loss(self.hint_weight * hint, {"hint": hint.detach()})
+            return Loss(step.weights["hint"] * hint, {"hint": hint.detach()})
         soft = kd_loss(student.logits, given.logits, temperature=self.temperature)
-        loss = cross_entropy(student, labels).plus("kd", soft, weight=self.kd_weight_at(step.progress))
-        if self.mode == "joint":
-            return loss.plus("hint", self._hint(student, given, auxiliary), weight=self.hint_weight)
+        loss = cross_entropy(student, labels).plus("kd", soft, weight=step.weights["kd"])
+        if "hint" in step.weights:
+            return loss.plus("hint", self._hint(student, given, auxiliary), weight=step.weights["hint"])
         return loss
 
     def _hint(self, student: Outputs, teacher: Outputs, auxiliary: nn.Module) -> Tensor:

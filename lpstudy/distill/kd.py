@@ -55,6 +55,11 @@ class KD(Distillation):
         return Needs(logits=True)
 
     @override
+    def weights(self, progress: float) -> dict[str, float]:
+        del progress
+        return {"kd": self.weight}
+
+    @override
     def loss(
         self,
         student: Outputs,
@@ -63,6 +68,6 @@ class KD(Distillation):
         step: Step,
         auxiliary: nn.Module | None,
     ) -> Loss:
-        del step, auxiliary
+        del auxiliary
         soft = kd_loss(student.logits, required(teacher, self.method).logits, temperature=self.temperature)
-        return cross_entropy(student, labels).plus("kd", soft, weight=self.weight)
+        return cross_entropy(student, labels).plus("kd", soft, weight=step.weights["kd"])

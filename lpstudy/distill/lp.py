@@ -110,9 +110,9 @@ class LocalityPreserving(Distillation, ABC):
     def student_maps(self, student: Network) -> frozenset[str]:
         return frozenset({checked_layer(student, self.layer, "student")} - {EMBEDDING})
 
-    def weight_at(self, progress: float) -> float:
-        """The weight of the LP term at this share of the training."""
-        return self.gamma if progress >= self.ramp else self.gamma * progress / self.ramp
+    @override
+    def weights(self, progress: float) -> dict[str, float]:
+        return {"lp": self.gamma if progress >= self.ramp else self.gamma * progress / self.ramp}
 
     def graph(self, features: Tensor) -> tuple[Graph, Tensor]:
         """The graph of the teacher's features, shape (m, q) with m of at least 2, and its raw sigma^2."""
@@ -143,7 +143,7 @@ class LocalityPreserving(Distillation, ABC):
     ) -> Loss:
         del auxiliary
         term = self.term(student, required(teacher, "lp"), step)
-        return cross_entropy(student, labels).plus("lp", term, weight=self.weight_at(step.progress))
+        return cross_entropy(student, labels).plus("lp", term, weight=step.weights["lp"])
 
     @override
     def start(

@@ -25,6 +25,10 @@ class LPKD(LocalityPreserving):
         return replace(super().teacher_needs(teacher), logits=True)
 
     @override
+    def weights(self, progress: float) -> dict[str, float]:
+        return {**super().weights(progress), "kd": self.weight}
+
+    @override
     def loss(
         self,
         student: Outputs,
@@ -35,4 +39,5 @@ class LPKD(LocalityPreserving):
     ) -> Loss:
         given = required(teacher, self.method)
         soft = kd_loss(student.logits, given.logits, temperature=self.temperature)
-        return super().loss(student, given, labels, step, auxiliary).plus("kd", soft, weight=self.weight)
+        loss = super().loss(student, given, labels, step, auxiliary)
+        return loss.plus("kd", soft, weight=step.weights["kd"])

@@ -26,10 +26,11 @@ class Needs:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Where the training stands, and how the workers of a trial see the whole batch."""
+    """What the loss weighs its terms by in an epoch, and how the workers of a trial see the whole batch."""
 
-    progress: float
-    """Share of the whole training that was done when this epoch started, in [0, 1)."""
+    weights: Mapping[str, float | Tensor]
+    """The method's `weights` of the epoch. Tensors, 0-dimensional, where a step is recorded once and repeated
+    with other values."""
     gather: Callable[[Tensor], Tensor]
     """The concatenation over workers along dimension 0, with gradient; the identity for one worker."""
     classes: int
@@ -44,7 +45,7 @@ class Loss:
     parts: Mapping[str, Tensor]
     """The terms as they are before weighting, detached, 0-dimensional: `ce`, `kd`, `hint`, `lp`."""
 
-    def plus(self, name: str, term: Tensor, *, weight: float) -> "Loss":
+    def plus(self, name: str, term: Tensor, *, weight: float | Tensor) -> "Loss":
         """The loss with weight * term added and the term listed under its name."""
         return Loss(self.total + weight * term, {**self.parts, name: term.detach()})
 
@@ -82,6 +83,20 @@ class Distillation(BaseModel, ABC):
         """
         del student, teacher
         return None
+
+    def weights(self, progress: float) -> dict[str, float]:
+        """Factors of the terms besides CE: `kd`, `hint`, `lp`; a term that is left out is not computed.
+
+        Args:
+            progress: Share of the whole training that was done when the epoch started, in [0, 1).
+        """
+        del progress
+        return {}
+
+    def needs_of(self, needs: Needs, weights: Mapping[str, float]) -> Needs:
+        """The part of `teacher_needs` that an epoch with these weights reads."""
+        del weights
+        return needs
 
     @abstractmethod
     def loss(

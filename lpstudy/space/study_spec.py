@@ -27,6 +27,10 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 """What a study may be called: it becomes a folder and an experiment."""
 
 
+BANK_KEYS = ("views", "online", "bank_gb", "bank_dtype")
+"""What [teacher] says of its outputs; the teacher itself is the same whatever it says."""
+
+
 class TeacherSpec(Training):
     """The network that is trained once per study and then teaches; or one's own, by its weights file."""
 
@@ -38,6 +42,21 @@ class TeacherSpec(Training):
     """Path of a safetensors file; the teacher is then not trained."""
     epochs: Annotated[int, Field(ge=1)] = 30
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    views: Annotated[int, Field(ge=1)] | None = None
+    """How many crops and flips of each image the students see; by default one for each epoch, as long as
+    there are so many and the teacher's outputs for them fit in bank_gb."""
+    online: bool = False
+    """Run the teacher at each step, with every crop and flip, rather than once for all runs."""
+    bank_gb: Annotated[float, Field(gt=0)] = 4.0
+    """How many GB (10^9 bytes) of the teacher's outputs may be kept in the cache."""
+    bank_dtype: Literal["fp16", "fp32"] = "fp16"
+    """Number format of the outputs that are kept."""
+
+    @model_validator(mode="after")
+    def _no_views_online(self) -> Self:
+        if self.online and self.views is not None:
+            raise ValueError("views: has no effect with online = true, which shows every crop and flip")
+        return self
 
     @model_validator(mode="after")
     def _network(self) -> Self:

@@ -7,7 +7,7 @@ al., arXiv 1302.4389.
 import math
 from collections import OrderedDict
 from collections.abc import Sequence
-from functools import reduce
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -32,26 +32,40 @@ HIDDEN = 500
 """Maxout units of the fully-connected layer: the embedding."""
 
 
-def maxout(x: Tensor, pieces: int = PIECES) -> Tensor:
-    """max_p x[:, p * units + u]: the largest of each unit's linear pieces.
+def maxout(x: Tensor) -> Tensor:
+    """max(x[:, u], x[:, units + u]): the larger of each unit's two linear pieces.
 
     Args:
-        x: Linear pieces, shape (m, pieces * units, ...), piece by piece.
-        pieces: Linear pieces a unit has.
+        x: Linear pieces, shape (m, 2 * units, ...), piece by piece.
 
     Returns:
-        Shape (m, units, ...). Where pieces tie, they share the gradient.
+        Shape (m, units, ...). Where pieces tie, the first has the gradient.
 
     Raises:
-        ValueError: The channels are not a multiple of the pieces.
+        ValueError: The number of channels is odd.
 
     Source: Goodfellow et al., arXiv 1302.4389, section 3.
     """
-    if x.shape[1] % pieces:
-        raise ValueError(
-            f"maxout of {pieces} pieces needs a multiple of {pieces} channels but got {x.shape[1]}"
-        )
-    return reduce(torch.maximum, x.chunk(pieces, dim=1))
+    if x.shape[1] % PIECES:
+        raise ValueError(f"maxout of {PIECES} pieces needs an even number of channels but got {x.shape[1]}")
+    larger: Tensor = _Maxout.apply(x)
+    return larger
+
+
+class _Maxout(torch.autograd.Function):
+    """Keeps which piece was larger; `torch.maximum` keeps both of them and looks for ties again."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        first, second = x.chunk(PIECES, dim=1)
+        ctx.save_for_backward(first >= second)
+        return torch.maximum(first, second)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        (first_is_larger,) = ctx.saved_tensors
+        of_first = grads[0] * first_is_larger
+        return torch.cat((of_first, grads[0] - of_first), dim=1)
 
 
 class MaxoutConv(nn.Module):

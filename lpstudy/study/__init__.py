@@ -1,12 +1,15 @@
 """Ray Tune and Ray Train run what the ledger hands out."""
 
-from lpstudy.study.cluster import Demand, concurrent_trials, own_cpus, resources, session
-from lpstudy.study.run import Place, run, run_folder, train_teacher
+from lpstudy.study.cluster import Demand, Place, concurrent_trials, own_cpus, resources, session
+from lpstudy.study.filling import Filling, fill_bank
+from lpstudy.study.run import run, run_folder, train_teacher
 
 __all__ = [
     "Demand",
+    "Filling",
     "Place",
     "concurrent_trials",
+    "fill_bank",
     "own_cpus",
     "resources",
     "run",

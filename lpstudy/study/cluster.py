@@ -32,6 +32,15 @@ class Demand:
     concurrent: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a study keeps its files and finds its data."""
+
+    folder: Path
+    """Of the study, within the storage; absolute."""
+    data_root: Path | None
+
+
 def prepare_environment() -> None:
     """Set, before Ray is started, what the user has not set: statistics off, quiet Tune."""
     for name, value in {

@@ -3,7 +3,6 @@
 import shutil
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,26 +17,18 @@ from lpstudy.study.cluster import (
     DRIVER_CPUS,
     WORKER_CPUS,
     Demand,
+    Place,
     concurrent_trials,
     resources,
     smallest_node,
 )
 from lpstudy.study.search import LedgerScheduler, LedgerSearcher, Observer
 from lpstudy.study.trial import WORKERS, Job, Shared, device_of, run_in_actor, run_on_workers
-from lpstudy.teacher import TeacherFile, obtain
+from lpstudy.teacher import BankPlan, TeacherFile, obtain
 from lpstudy.training import DivergedError
 
 FAILURES = 2
 """How often a trial whose process died is started again."""
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a study keeps its files and finds its data."""
-
-    folder: Path
-    """Of the study, within the storage; absolute."""
-    data_root: Path | None
 
 
 def train_teacher(spec: StudySpec, place: Place, demand: Demand) -> Iterator[EpochResult | TeacherFile]:
@@ -66,12 +57,15 @@ def _teach(teacher: str, data: str, root: str | None, gpus: float) -> Iterator[E
     yield from obtain(TeacherSpec.model_validate_json(teacher), loaded, device=device)
 
 
-def run(ledger: Ledger, teacher: TeacherFile, place: Place, demand: Demand, observer: Observer) -> None:
+def run(
+    ledger: Ledger, teacher: TeacherFile, plan: BankPlan, place: Place, demand: Demand, observer: Observer
+) -> None:
     """Do all that the ledger hands out; returns when it has no more.
 
     Args:
         ledger: Open, accepted and with its earlier runs taken over.
         teacher: The study's.
+        plan: Its bank, filled.
         place: Files and data.
         demand: What a trial may use.
         observer: Hears of every change, in this thread.
@@ -83,6 +77,7 @@ def run(ledger: Ledger, teacher: TeacherFile, place: Place, demand: Demand, obse
         data_root=str(place.data_root) if place.data_root else None,
         teacher=spec.teacher,
         teacher_file=teacher,
+        plan=plan,
         gpus=demand.gpus_per_trial,
         workers=demand.workers_per_trial,
     )

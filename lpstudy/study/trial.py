@@ -16,8 +16,8 @@ from ray import tune
 from lpstudy.data import Data, DataSpec, load
 from lpstudy.outputs import EpochResult
 from lpstudy.space import TeacherSpec, Trial
-from lpstudy.teacher import OnlineTeacher, TeacherFile, open_teacher
-from lpstudy.training import DivergedError, train
+from lpstudy.teacher import BankPlan, TeacherFile, open_targets
+from lpstudy.training import DivergedError, Targets, train
 
 WORKER_FAILURES = 2
 """How often Ray Train starts a trial's workers again before the trial has failed."""
@@ -34,6 +34,7 @@ class Shared(BaseModel):
     data_root: str | None
     teacher: TeacherSpec
     teacher_file: TeacherFile
+    plan: BankPlan
     gpus: float
     """Per trial; 0 trains on the CPU."""
     workers: int
@@ -94,8 +95,7 @@ def _worker(config: dict[str, Any]) -> None:
 def _reports(job: Job) -> Iterator[dict[str, Any]]:
     """Each epoch as a dictionary; a diverged run ends with its cause under `failed`."""
     device = device_of(gpus=job.shared.gpus)
-    data = _data(job.shared.data.model_dump_json(), job.shared.data_root)
-    teacher = _teacher(job.shared.model_dump_json(), data, device)
+    data, teacher = _opened(job.shared.model_dump_json(), device)
     epochs = train(job.trial, data, teacher, device=device, folder=Path(job.folder), read_test=job.final)
     try:
         for result in epochs:
@@ -124,11 +124,9 @@ def device_of(*, gpus: float) -> torch.device:
 
 
 @lru_cache(maxsize=1)
-def _data(spec: str, root: str | None) -> Data:
-    return load(DataSpec.model_validate_json(spec), root=Path(root) if root else None)
-
-
-@lru_cache(maxsize=1)
-def _teacher(shared: str, data: Data, device: torch.device) -> OnlineTeacher:
+def _opened(shared: str, device: torch.device) -> tuple[Data, Targets]:
+    """The study's data with the views that its students see, and its teacher's outputs; once a process."""
     told = Shared.model_validate_json(shared)
-    return open_teacher(told.teacher_file, told.teacher, data, device=device)
+    data = load(told.data, root=Path(told.data_root) if told.data_root else None)
+    teacher = open_targets(told.plan, told.teacher_file, told.teacher, data, device=device)
+    return data.using(told.plan.views).on(device), teacher

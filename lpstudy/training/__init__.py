@@ -1,6 +1,8 @@
 """The training loop: plain torch, on one worker or several."""
 
 from lpstudy.training.evaluation import evaluate
-from lpstudy.training.loop import DivergedError, Targets, seconds_per_step, train
+from lpstudy.training.loop import seconds_per_step, train
+from lpstudy.training.run import DivergedError
+from lpstudy.training.targets import Targets
 
 __all__ = ["DivergedError", "Targets", "evaluate", "seconds_per_step", "train"]

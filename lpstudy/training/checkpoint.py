@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn, optim
 
 KEPT = 2
@@ -92,11 +93,16 @@ def pack(student: nn.Module, auxiliary: nn.Module | None, optimizer: optim.Optim
     return tensors
 
 
+def of_student(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The student's part of what `pack` gave."""
+    return _below(tensors, "student.")
+
+
 def unpack(
     tensors: Mapping[str, Tensor], student: nn.Module, auxiliary: nn.Module | None, optimizer: optim.Optimizer
 ) -> None:
     """Put the tensors of a run back where `pack` found them."""
-    student.load_state_dict(_below(tensors, "student."))
+    student.load_state_dict(of_student(tensors))
     if auxiliary is not None:
         auxiliary.load_state_dict(_below(tensors, "auxiliary."))
     state: dict[int, dict[str, Tensor]] = {}
@@ -104,6 +110,11 @@ def unpack(
         number, _, name = key.partition(".")
         state.setdefault(int(number), {})[name] = value
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    for parameter, values in optimizer.state.items():
+        for name, value in values.items():
+            # Fused optimisers go through memory in its order: averages must lie as their weights do.
+            if value.shape == parameter.shape:
+                values[name] = torch.empty_like(parameter).copy_(value)
 
 
 def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -6,13 +6,17 @@ from torch.nn import functional
 from lpstudy.data.split import Split
 from lpstudy.outputs import Network
 from lpstudy.training import parallel
+from lpstudy.training.layout import channels_last
+from lpstudy.training.precision import autocast
 
 BATCH = 500
 """Images per evaluation batch."""
 
 
 @torch.no_grad()
-def evaluate(network: Network, split: Split, *, device: torch.device) -> tuple[float, float]:
+def evaluate(
+    network: Network, split: Split, *, device: torch.device, bf16: bool = False
+) -> tuple[float, float]:
     """Accuracy in percent and mean cross-entropy in nats; workers share the batches and agree."""
     was_training = network.training
     network.eval()
@@ -20,7 +24,8 @@ def evaluate(network: Network, split: Split, *, device: torch.device) -> tuple[f
     for number, batch in enumerate(split.batches(batch_size=BATCH, device=device)):
         if number % parallel.count() != parallel.rank():
             continue
-        logits = network(batch.images).logits.float()
+        with autocast(device, bf16=bf16):
+            logits = network(channels_last(batch.images)).logits.float()
         sums[0] += (logits.argmax(1) == batch.labels).sum()
         sums[1] += functional.cross_entropy(logits, batch.labels, reduction="sum")
     network.train(was_training)

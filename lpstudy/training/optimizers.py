@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable
 
+import torch
 from torch import nn, optim
 
 from lpstudy.space import Training
@@ -11,19 +12,24 @@ STEPS = (0.625, 0.75, 0.875)
 """Where `step` lowers the rate, as shares of the training: epochs 150, 180 and 210 of the usual 240."""
 
 
-def make(parameters: Iterable[nn.Parameter], training: Training) -> optim.Optimizer:
-    """The optimiser of a run."""
-    rate, decay = training.learning_rate, training.weight_decay
+def make(parameters: Iterable[nn.Parameter], training: Training, device: torch.device) -> optim.Optimizer:
+    """The optimiser of a run. On a GPU its rate is a tensor there, so that a recorded step sees it change."""
+    on_gpu = device.type == "cuda"
+    rate = torch.tensor(training.learning_rate, device=device) if on_gpu else training.learning_rate
+    decay = training.weight_decay
     match training.optimizer:
         case "adam":
-            return optim.AdamW(parameters, lr=rate, weight_decay=decay, fused=True)
+            return optim.AdamW(parameters, lr=rate, weight_decay=decay, fused=True, capturable=on_gpu)
         case "sgd":
-            # Not fused: that form fails where weights get their first gradient later, as in FitNet's stages.
-            return optim.SGD(
-                parameters, lr=rate, weight_decay=decay, momentum=0.9, nesterov=True, foreach=True
-            )
+            sgd = optim.SGD(parameters, lr=rate, weight_decay=decay, momentum=0.9, nesterov=True, fused=True)
+            # The fused form fails where weights get their first gradient later, as in FitNet's stages, for
+            # they have no momentum yet; a first step from a momentum of 0 is the same step.
+            for group in sgd.param_groups:
+                for parameter in group["params"]:
+                    sgd.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+            return sgd
         case "rmsprop":
-            return optim.RMSprop(parameters, lr=rate, weight_decay=decay)
+            return optim.RMSprop(parameters, lr=rate, weight_decay=decay, foreach=True, capturable=on_gpu)
 
 
 def rate_at(training: Training, progress: float) -> float:
@@ -40,4 +46,7 @@ def rate_at(training: Training, progress: float) -> float:
 def set_rate(optimizer: optim.Optimizer, rate: float) -> None:
     """Use this learning rate from the next step on."""
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        if isinstance(group["lr"], torch.Tensor):
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate

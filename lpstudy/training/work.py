@@ -18,8 +18,8 @@ class Work:
 
     student: int
     """Its forward pass; a backward pass costs two of them."""
-    teacher: int
-    """Its outputs; 0 where the method reads none."""
+    teacher: Callable[[int], int]
+    """The teacher's outputs in an epoch, counted from 1; 0 where the method reads none."""
     loss: tuple[float, float]
     """The loss with its gradient, in the first epochs and in the last ones: FitNet has two stages."""
     first: int
@@ -27,7 +27,7 @@ class Work:
 
     def of_teacher(self, epochs: int, images: int) -> float:
         """The teacher's part in so many epochs of so many images."""
-        return float(epochs * images * self.teacher)
+        return float(images * sum(self.teacher(epoch) for epoch in range(1, epochs + 1)))
 
     def of_training(self, epochs: int, images: int) -> float:
         """All of it in so many epochs of so many images."""
@@ -36,7 +36,7 @@ class Work:
         return self.of_teacher(epochs, images) + images * (3 * self.student * epochs + losses)
 
 
-def work(student: int, teacher: int, loss: Callable[[int], float], *, epochs: int) -> Work:
+def work(student: int, teacher: Callable[[int], int], loss: Callable[[int], float], *, epochs: int) -> Work:
     """The work of a run whose loss, a function of the epoch, changes its cost at most once."""
     begin = loss(1)
     first = bisect_left(range(1, epochs + 1), True, key=lambda epoch: loss(epoch) != begin)

@@ -39,7 +39,7 @@ def same(one: Iterable[Batch], other: Iterable[Batch]) -> bool:
         torch.equal(a.images, b.images)
         and torch.equal(a.labels, b.labels)
         and torch.equal(a.samples, b.samples)
-        and torch.equal(a.views, b.views)
+        and a.view == b.view
         for a, b in zip(one, other, strict=True)
     )
 
@@ -50,7 +50,7 @@ def test_gives_the_test_images_as_they_were_written(made):
     assert torch.equal(bytes_of(batch.images, data), torch.from_numpy(made.test_images))
     assert batch.labels.tolist() == made.test_labels.tolist() == data.test.labels.tolist()
     assert batch.samples.tolist() == list(range(len(made.test_labels)))
-    assert not batch.views.any()
+    assert batch.view == 0
 
 
 def test_training_and_validation_part_make_up_the_training_set(made):
@@ -124,13 +124,26 @@ def test_seed_and_epoch_determine_batches_and_views(made):
     assert same(first, one_epoch(load(spec).train))
     for other in (one_epoch(load(spec).train, seed=2), one_epoch(load(spec).train, epoch=2)):
         assert not torch.equal(first[0].samples, other[0].samples)
-    views = [{batch.samples[i].item(): batch.views[i].item() for batch in first for i in range(8)}]
-    views += [
-        {batch.samples[i].item(): batch.views[i].item() for batch in batches for i in range(8)}
-        for batches in (one_epoch(load(spec).train, seed=2), one_epoch(load(spec).train, epoch=2))
-    ]
-    assert views[0] != views[1]
-    assert views[0] != views[2]
+    views = [one_epoch(load(spec).train, epoch=epoch)[0].view for epoch in (1, 2, 3)]
+    assert first[0].view == views[0]
+    assert len(set(views)) == 3
+
+
+def test_few_views_are_shown_in_turn(made):
+    data = load(with_(made.spec, pad=2, flip=True)).using(3)
+    assert data.views == 3
+    views = [one_epoch(data.train, epoch=epoch)[0].view for epoch in range(1, 7)]
+    assert sorted(views[:3]) == sorted(views[3:]) == [0, 1, 2]
+    for views in (0, 51):
+        with pytest.raises(ValueError, match=rf"views must lie in \[1, 50\] but is {views}"):
+            data.using(views)
+
+
+def test_one_view_of_some_samples_is_what_an_epoch_shows_of_them(made):
+    data = load(with_(made.spec, pad=2, flip=True))
+    (shown, *_) = one_epoch(data.train, epoch=3)
+    (again,) = data.train.showing(shown.view, shown.samples, batch_size=8, device=CPU)
+    assert same([shown], [again])
 
 
 def test_a_view_is_a_crop_of_the_padded_image_and_perhaps_its_mirror_image(made):
@@ -139,9 +152,9 @@ def test_a_view_is_a_crop_of_the_padded_image_and_perhaps_its_mirror_image(made)
     (batch, *_) = one_epoch(data.train)
     _, height, width = data.input_shape
     found = bytes_of(batch.images, data).numpy()
-    for image, sample, view in zip(found, batch.samples, batch.views, strict=True):
+    for image, sample in zip(found, batch.samples, strict=True):
         dy, dx, flipped = (
-            value.item() for value in placement(sample[None], view[None], pad=3, flip=True, seed=5)
+            value.item() for value in placement(sample[None], batch.view, pad=3, flip=True, seed=5)
         )
         padded = np.pad(originals[sample], ((0, 0), (3, 3), (3, 3)))
         crop = padded[:, dy : dy + height, dx : dx + width]
@@ -152,7 +165,7 @@ def test_without_pad_and_flip_nothing_is_augmented(made):
     data = load(made.spec)
     (batch, *_) = one_epoch(data.train)
     assert torch.equal(batch.images, whole(data.train).images[batch.samples])
-    assert not batch.views.any()
+    assert batch.view == 0
 
 
 def test_workers_share_the_batch_of_one_worker(made):
@@ -164,7 +177,8 @@ def test_workers_share_the_batch_of_one_worker(made):
     ]
     for batch, *parts in zip(alone, *shares, strict=True):
         assert [len(part.labels) for part in parts] == [4, 4]
-        for name in ("images", "labels", "samples", "views"):
+        assert {part.view for part in parts} == {batch.view}
+        for name in ("images", "labels", "samples"):
             joined = torch.cat([getattr(part, name) for part in parts])
             assert torch.equal(joined, getattr(batch, name))
 

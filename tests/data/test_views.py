@@ -30,21 +30,16 @@ def test_the_hash_is_splitmix64_of_the_sample_and_of_each_key():
     assert hashed(torch.tensor(samples), 7, 2**63 - 1).tolist() == expected
 
 
-def test_views_are_uniform():
-    samples = torch.arange(162_000)
-    views = view_of(samples, seed=3, epoch=2, count=162)
-    counts = torch.bincount(views, minlength=162).double()
-    chi_square = ((counts - 1000) ** 2 / 1000).sum().item()
-    # 161 degrees of freedom: mean 161, standard deviation 18.
-    assert 161 - 5 * 18 < chi_square < 161 + 5 * 18
+def test_each_view_is_shown_once_before_any_is_shown_again():
+    views = [view_of(seed=3, epoch=epoch, count=162) for epoch in range(1, 325)]
+    assert sorted(views[:162]) == sorted(views[162:]) == list(range(162))
+    assert views[:162] != views[162:]
 
 
-@pytest.mark.parametrize("change", [{"seed": 4}, {"epoch": 3}])
-def test_views_of_other_seeds_and_epochs_agree_by_chance_only(change):
-    samples = torch.arange(10_000)
-    one = view_of(samples, seed=3, epoch=2, count=10)
-    other = view_of(samples, **{"seed": 3, "epoch": 2, "count": 10, **change})
-    assert (one == other).double().mean().item() == pytest.approx(0.1, abs=0.015)
+def test_seeds_show_views_in_orders_that_agree_by_chance_only():
+    one, other = ([view_of(seed=seed, epoch=epoch, count=500) for epoch in range(1, 501)] for seed in (3, 4))
+    # Two random orders have one place in common on average; more than 7 in one of 100,000 cases.
+    assert sum(a == b for a, b in zip(one, other, strict=True)) <= 7
 
 
 @pytest.mark.parametrize("flip", [False, True])

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from lpstudy.distill import Step
+from lpstudy.distill.method import Distillation
 from lpstudy.outputs import Network, Outputs
 
 CLASSES = 3
@@ -65,5 +66,5 @@ def labels() -> Callable[[int], Tensor]:
 
 
 @pytest.fixture
-def step_at() -> Callable[[float], Step]:
-    return lambda progress: Step(progress, lambda rows: rows, CLASSES)
+def step_at() -> Callable[[Distillation, float], Step]:
+    return lambda method, progress: Step(method.weights(progress), lambda rows: rows, CLASSES)

@@ -34,7 +34,7 @@ PROGRESS = (0.0, 0.6)
 ANY: TypeAdapter[Distillation] = TypeAdapter(Method)
 
 Images = Callable[[int], Tensor]
-StepAt = Callable[[float], Step]
+StepAt = Callable[[Distillation, float], Step]
 
 
 @pytest.fixture(params=list(CASES))
@@ -95,7 +95,7 @@ def test_loss_is_finite_and_its_gradient_reaches_the_student_but_never_the_teach
 ) -> None:
     extra = auxiliary(method, student, teacher, images(2))
     mine, theirs = outputs(method, student, teacher, images(samples))
-    loss = method.loss(mine, theirs, labels(samples), step_at(progress), extra)
+    loss = method.loss(mine, theirs, labels(samples), step_at(method, progress), extra)
     assert loss.total.shape == ()
     assert loss.total.isfinite()
     assert loss.parts
@@ -123,7 +123,7 @@ def test_reads_nothing_of_the_teacher_but_what_it_names(
     )
     for progress in PROGRESS:
         given = None if needs == Needs() else theirs
-        assert method.loss(mine, given, labels(8), step_at(progress), extra).total.isfinite()
+        assert method.loss(mine, given, labels(8), step_at(method, progress), extra).total.isfinite()
 
 
 def test_says_so_where_the_teacher_it_needs_is_missing(
@@ -134,7 +134,7 @@ def test_says_so_where_the_teacher_it_needs_is_missing(
     extra = auxiliary(method, student, teacher, images(2))
     mine, _ = outputs(method, student, teacher, images(4))
     with pytest.raises(ValueError, match=r"\A[a-z_]+ needs the teacher's outputs but got none\Z"):
-        method.loss(mine, None, labels(4), step_at(0.5), extra)
+        method.loss(mine, None, labels(4), step_at(method, 0.5), extra)
 
 
 @pytest.mark.parametrize("progress", PROGRESS)
@@ -151,7 +151,7 @@ def test_under_bf16_autocast_the_loss_stays_in_float32_and_close(
 
     def measured() -> Loss:
         mine, theirs = outputs(method, student, teacher, images(24))
-        return method.loss(mine, theirs, labels(24), step_at(progress), extra)
+        return method.loss(mine, theirs, labels(24), step_at(method, progress), extra)
 
     exact = measured()
     with torch.autocast("cpu", torch.bfloat16):
@@ -170,7 +170,7 @@ def test_float64_stays_float64(
     extra = auxiliary(method, student.double(), teacher.double(), images(2).double())
     mine, theirs = outputs(method, student, teacher, images(6).double())
     extra = extra.double() if extra is not None else None
-    assert method.loss(mine, theirs, labels(6), step_at(0.5), extra).total.dtype == torch.float64
+    assert method.loss(mine, theirs, labels(6), step_at(method, 0.5), extra).total.dtype == torch.float64
 
 
 def test_nothing_in_a_step_waits_for_a_value(
@@ -182,7 +182,7 @@ def test_nothing_in_a_step_waits_for_a_value(
         batch, targets = fake.from_tensor(images(6)), fake.from_tensor(labels(6))
         for progress in PROGRESS:
             mine, theirs = outputs(method, student, teacher, batch)
-            method.loss(mine, theirs, targets, step_at(progress), extra).total.backward()
+            method.loss(mine, theirs, targets, step_at(method, progress), extra).total.backward()
 
 
 def test_leaves_the_global_random_generator_alone(
@@ -191,8 +191,8 @@ def test_leaves_the_global_random_generator_alone(
     extra = auxiliary(method, student, teacher, images(2))
     before = torch.get_rng_state()
     mine, theirs = outputs(method, student, teacher, images(6))
-    method.loss(mine, theirs, labels(6), step_at(0.5), extra)
-    method.start(mine, theirs, labels(6), step_at(0.5))
+    method.loss(mine, theirs, labels(6), step_at(method, 0.5), extra)
+    method.start(mine, theirs, labels(6), step_at(method, 0.5))
     method.diagnose(mine.detach(), theirs, labels(6), 3)
     assert torch.equal(before, torch.get_rng_state())
 
@@ -206,7 +206,7 @@ def test_training_lowers_the_loss(
     totals = []
     for _ in range(25):
         mine, theirs = outputs(method, student, teacher, images(24))
-        total = method.loss(mine, theirs, labels(24), step_at(0.0), extra).total
+        total = method.loss(mine, theirs, labels(24), step_at(method, 0.0), extra).total
         optimizer.zero_grad()
         total.backward()
         optimizer.step()
@@ -229,7 +229,7 @@ def test_metrics_are_finite_numbers_and_warnings_single_lines_that_do_not_vary(
     mine, theirs = outputs(method, student, teacher, images(samples))
     maps = {name: value * factor for name, value in mine.maps.items()}
     scaled = Outputs(mine.logits, mine.embedding * factor, maps)
-    metrics = method.start(mine, theirs, labels(samples), step_at(0.0))
+    metrics = method.start(mine, theirs, labels(samples), step_at(method, 0.0))
     with torch.no_grad():
         metrics |= method.diagnose(scaled, theirs, labels(samples), 3)
     assert all(type(value) is float and math.isfinite(value) for value in metrics.values())
@@ -245,9 +245,9 @@ def test_the_graph_is_kept_for_the_step_after_the_start(
 ) -> None:
     extra = auxiliary(method, student, teacher, images(2))
     mine, theirs = outputs(method, student, teacher, images(6))
-    method.start(mine, theirs, labels(6), step_at(0.0))
+    method.start(mine, theirs, labels(6), step_at(method, 0.0))
     assert all(parameter.grad is None for parameter in student.parameters())
-    method.loss(mine, theirs, labels(6), step_at(0.0), extra).total.backward()
+    method.loss(mine, theirs, labels(6), step_at(method, 0.0), extra).total.backward()
 
 
 def test_has_a_docstring_of_its_own_and_no_hyperparameter_without_a_default(method: Distillation) -> None:

@@ -77,7 +77,9 @@ def test_method_adds_the_weighted_term_to_cross_entropy() -> None:
     student = Outputs(torch.tensor(STUDENT), torch.zeros(7, 1))
     teacher = Outputs(torch.tensor(TEACHER), torch.zeros(7, 1))
     method = KD(weight=0.3, temperature=2.5)
-    loss = method.loss(student, teacher, torch.tensor(labels), Step(0.0, lambda rows: rows, 5), None)
+    loss = method.loss(
+        student, teacher, torch.tensor(labels), Step(method.weights(0.0), lambda rows: rows, 5), None
+    )
     ce = -np.log(softmax(STUDENT)[np.arange(7), labels]).mean()
     soft = oracle(STUDENT, TEACHER, 2.5)
     assert float(loss.parts["ce"]) == pytest.approx(ce, rel=1e-12)

@@ -7,9 +7,12 @@ from lpstudy.distill import Step
 from lpstudy.distill.graph import affinities, knn_graph, laplacian, relative_bandwidth
 from lpstudy.distill.lp import LP, laplacian_loss, lp_loss, unit_rows
 from lpstudy.distill.lp_kd import LPKD
+from lpstudy.distill.method import Distillation
 from lpstudy.outputs import Network, Outputs
 
-STEP = Step(0.9, lambda rows: rows, 3)
+
+def step_of(method: Distillation, progress: float = 0.9) -> Step:
+    return Step(method.weights(progress), lambda rows: rows, 3)
 
 
 def normal(samples: int, features: int, *, seed: int = 0) -> Tensor:
@@ -87,7 +90,10 @@ def test_is_least_when_all_features_coincide() -> None:
     assert lp_loss(same, teacher, n_neighbors=3, bandwidth=1.0) == 0
     assert lp_loss(normal(10, 3), teacher, n_neighbors=3, bandwidth=1.0) > 0
     assert (
-        "ce" in LP().loss(outputs(normal(6, 4)), outputs(teacher[:6]), torch.arange(6) % 3, STEP, None).parts
+        "ce"
+        in LP()
+        .loss(outputs(normal(6, 4)), outputs(teacher[:6]), torch.arange(6) % 3, step_of(LP()), None)
+        .parts
     )
 
 
@@ -122,7 +128,7 @@ def test_equal_features_of_teacher_or_student_give_finite_loss_and_gradient(valu
     for mine, theirs in ((same, normal(8, 4).float()), (normal(8, 4).float(), same), (same, same)):
         for method in (LP(), LP(normalize=True), LPKD()):
             student = mine.clone().requires_grad_()
-            method.loss(outputs(student), outputs(theirs), labels, STEP, None).total.backward()
+            method.loss(outputs(student), outputs(theirs), labels, step_of(method), None).total.backward()
             assert student.grad is not None
             assert student.grad.isfinite().all()
 
@@ -148,7 +154,7 @@ def test_function_refuses_what_it_cannot_measure(
 
 def term(method: LP, student: Tensor, teacher: Tensor, *, progress: float = 0.9) -> float:
     labels = torch.arange(len(student)) % 3
-    step = Step(progress, lambda rows: rows, 3)
+    step = step_of(method, progress)
     return float(method.loss(outputs(student), outputs(teacher), labels, step, None).parts["lp"])
 
 
@@ -173,18 +179,19 @@ def test_method_clamps_k_on_a_short_batch_and_gives_nothing_for_one_sample() -> 
 )
 def test_ramp_raises_the_weight_linearly(ramp: float, progress: float, weight: float) -> None:
     method = LP(gamma=0.3, ramp=ramp)
-    assert method.weight_at(progress) == pytest.approx(weight)
-    step = Step(progress, lambda rows: rows, 3)
+    assert method.weights(progress)["lp"] == pytest.approx(weight)
+    step = step_of(method, progress)
     loss = method.loss(outputs(normal(9, 4)), outputs(normal(9, 4, seed=1)), torch.arange(9) % 3, step, None)
     assert float(loss.total) == pytest.approx(float(loss.parts["ce"] + weight * loss.parts["lp"]), rel=1e-12)
 
 
 def test_lp_kd_is_the_sum_of_both() -> None:
     student, teacher, labels = outputs(normal(9, 4)), outputs(normal(9, 4, seed=1)), torch.arange(9) % 3
-    loss = LPKD(gamma=0.2, weight=0.7, temperature=2.0).loss(student, teacher, labels, STEP, None)
+    method = LPKD(gamma=0.2, weight=0.7, temperature=2.0)
+    loss = method.loss(student, teacher, labels, step_of(method), None)
     ce, lp, kd = (float(loss.parts[name]) for name in ("ce", "lp", "kd"))
     assert float(loss.total) == pytest.approx(ce + 0.2 * lp + 0.7 * kd, rel=1e-12)
-    assert lp == float(LP().loss(student, teacher, labels, STEP, None).parts["lp"])
+    assert lp == float(LP().loss(student, teacher, labels, step_of(LP()), None).parts["lp"])
 
 
 def test_normalised_student_features_have_length_1_and_the_term_no_scale() -> None:
@@ -204,7 +211,7 @@ def test_maps_are_compared_as_flat_vectors() -> None:
     student = outputs(normal(10, 3), conv1=maps.reshape(10, 6, 2, 2))
     teacher = outputs(normal(10, 3), conv2=hint.reshape(10, 2, 2, 2))
     method = LP(layer="conv1", teacher_layer="conv2")
-    lp = method.loss(student, teacher, torch.arange(10) % 3, STEP, None).parts["lp"]
+    lp = method.loss(student, teacher, torch.arange(10) % 3, step_of(method), None).parts["lp"]
     assert float(lp) == pytest.approx(term(LP(), maps, hint), rel=1e-12)
 
 
@@ -223,7 +230,9 @@ def test_layers_are_asked_for_and_checked(student: Network, teacher: Network) ->
     with pytest.raises(ValueError, match="the teacher has no layer 'pool'"):
         LP(teacher_layer="pool").teacher_needs(teacher)
     with pytest.raises(ValueError, match=r"no map 'conv1', only \[\]"):
-        LP(layer="conv1").loss(outputs(normal(4, 4)), outputs(normal(4, 4)), torch.arange(4) % 3, STEP, None)
+        LP(layer="conv1").loss(
+            outputs(normal(4, 4)), outputs(normal(4, 4)), torch.arange(4) % 3, step_of(LP()), None
+        )
 
 
 @pytest.mark.parametrize(
@@ -231,13 +240,13 @@ def test_layers_are_asked_for_and_checked(student: Network, teacher: Network) ->
 )
 def test_workers_share_one_graph_over_the_whole_batch(method: LP | LPKD) -> None:
     student, teacher, labels = normal(12, 4, seed=1), normal(12, 6, seed=2), torch.arange(12) % 3
-    whole = method.loss(outputs(student), outputs(teacher), labels, STEP, None).parts["lp"]
+    whole = method.loss(outputs(student), outputs(teacher), labels, step_of(method), None).parts["lp"]
 
     def gather(rows: Tensor) -> Tensor:
         # What a collective would bring: the rows of all workers, in their order.
         return student if rows.shape[1] == student.shape[1] else teacher
 
-    step = Step(0.9, gather, 3)
+    step = Step(method.weights(0.9), gather, 3)
     for own in (slice(0, 6), slice(6, 12)):
         part = method.loss(outputs(student[own]), outputs(teacher[own]), labels[own], step, None).parts["lp"]
         assert torch.equal(part, whole)
@@ -252,7 +261,9 @@ def test_teacher_features_are_gathered_without_a_gradient() -> None:
         gathered[rows.shape[1]] = rows.requires_grad
         return rows
 
-    LP().loss(outputs(student), outputs(teacher), torch.arange(6) % 3, Step(0.9, gather, 3), None)
+    LP().loss(
+        outputs(student), outputs(teacher), torch.arange(6) % 3, Step(LP().weights(0.9), gather, 3), None
+    )
     assert gathered == {4: True, 5: False}
 
 
@@ -261,7 +272,7 @@ def test_start_gives_the_gradient_ratio_of_the_full_gamma() -> None:
     head = normal(3, 3, seed=3)
     labels = torch.arange(10) % 3
     method = LP(gamma=0.4, n_neighbors=3, ramp=0.5)
-    step = Step(0.0, lambda rows: rows, 3)
+    step = step_of(method, 0.0)
     metrics = method.start(Outputs(embedding @ head, embedding), outputs(teacher), labels, step)
     graph = knn_graph(teacher, 3)
     _, of_lp = naive(

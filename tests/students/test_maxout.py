@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -6,13 +8,38 @@ from lpstudy.students import StudentSpec, build
 from lpstudy.students.maxout import MaxoutNet, maxout
 
 
-@pytest.mark.parametrize("pieces", [1, 2, 3])
-def test_maxout_is_the_largest_piece_of_each_unit(pieces: int) -> None:
-    x = torch.randn(4, pieces * 5, 3, 2, generator=torch.Generator().manual_seed(0))
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_maxout_is_the_larger_piece_of_each_unit(layout: torch.memory_format) -> None:
+    x = torch.randn(4, 2 * 5, 3, 2, generator=torch.Generator().manual_seed(0)).contiguous(
+        memory_format=layout
+    )
 
-    expected = x.numpy().reshape(4, pieces, 5, 3, 2).max(axis=1)
+    expected = x.numpy().reshape(4, 2, 5, 3, 2).max(axis=1)
 
-    np.testing.assert_array_equal(maxout(x, pieces).numpy(), expected)
+    np.testing.assert_array_equal(maxout(x).numpy(), expected)
+    assert maxout(x).is_contiguous(memory_format=layout)
+
+
+def test_gradient_is_that_of_torchs_maximum_where_nothing_ties() -> None:
+    x = torch.randn(4, 2 * 5, 3, 2, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    factor = torch.randn(4, 5, 3, 2, generator=torch.Generator().manual_seed(1))
+
+    (gradient,) = torch.autograd.grad((maxout(x) * factor).sum(), x)
+
+    (expected,) = torch.autograd.grad((torch.maximum(x[:, :5], x[:, 5:]) * factor).sum(), x)
+    assert torch.equal(gradient, expected)
+
+
+def test_keeps_a_bool_for_each_unit_and_neither_piece() -> None:
+    kept = []
+    x = torch.randn(4, 2 * 5, 3, 2, requires_grad=True)
+    with torch.autograd.graph.saved_tensors_hooks(lambda tensor: kept.append(tensor) or tensor, lambda t: t):
+        maxout(x)
+    assert [(tensor.dtype, tuple(tensor.shape)) for tensor in kept] == [(torch.bool, (4, 5, 3, 2))]
+
+
+def test_a_value_that_is_no_number_stays_one() -> None:
+    assert maxout(torch.tensor([[math.nan, 1.0], [1.0, math.nan]])).isnan().all()
 
 
 def test_only_the_largest_piece_receives_the_gradient() -> None:
@@ -23,16 +50,16 @@ def test_only_the_largest_piece_receives_the_gradient() -> None:
     assert gradient.tolist() == [[0.0, 1.0, 1.0, 0.0]]
 
 
-def test_tied_pieces_share_the_gradient() -> None:
+def test_the_first_of_tied_pieces_has_the_gradient() -> None:
     x = torch.tensor([[2.0, 2.0]], requires_grad=True)
 
     (gradient,) = torch.autograd.grad(maxout(x).sum(), x)
 
-    assert gradient.tolist() == [[0.5, 0.5]]
+    assert gradient.tolist() == [[1.0, 0.0]]
 
 
 def test_channels_that_do_not_divide_are_refused() -> None:
-    with pytest.raises(ValueError, match="multiple of 2 channels but got 5"):
+    with pytest.raises(ValueError, match="even number of channels but got 5"):
         maxout(torch.zeros(1, 5))
 
 

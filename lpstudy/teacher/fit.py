@@ -11,15 +11,17 @@ from torch import Tensor
 
 from lpstudy.cost import cost_of
 from lpstudy.data import Data, cache_folder
-from lpstudy.distill import Needs
 from lpstudy.distill.bp import BP
-from lpstudy.outputs import Batch, EpochResult, Network, Outputs
-from lpstudy.space import StudentSpec, TeacherSpec, Trial
+from lpstudy.outputs import EpochResult, Network
+from lpstudy.space import BANK_KEYS, StudentSpec, TeacherSpec, Trial
 from lpstudy.students import build
+from lpstudy.teacher.online import OnlineTeacher
 from lpstudy.training import evaluate, train
 from lpstudy.training.checkpoint import to_safetensors, write_atomically
+from lpstudy.training.layout import channels_last_
+from lpstudy.training.precision import resolved
 
-FORMAT = 1
+FORMAT = 2
 """Raised when the training loop changes what a teacher of the same spec becomes."""
 LONGEST = 300
 """Characters of torch's complaint about one's own weights, which names every tensor."""
@@ -44,30 +46,6 @@ class TeacherFile:
     seed: int
 
 
-class OnlineTeacher:
-    """Runs the teacher at each step; see `lpstudy.training.Targets`."""
-
-    def __init__(self, network: Network, macs: int) -> None:
-        self._network = network.eval().requires_grad_(False)
-        self._macs = macs
-
-    @property
-    def network(self) -> Network:
-        """The teacher, in evaluation mode and without gradients."""
-        return self._network
-
-    @property
-    def macs(self) -> int:
-        """Multiply-accumulates of one image's forward pass."""
-        return self._macs
-
-    @torch.no_grad()
-    def outputs(self, batch: Batch, needs: Needs) -> Outputs:
-        """The teacher's outputs for the batch's images."""
-        outputs: Outputs = self._network(batch.images, needs.maps)
-        return outputs
-
-
 def key(spec: TeacherSpec, data: Data) -> str:
     """Sixteen hex digits that name a teacher: its data, its spec with the seed, or its own weights."""
     table: dict[str, object] = {
@@ -76,7 +54,7 @@ def key(spec: TeacherSpec, data: Data) -> str:
         "flip": data.flip,
         "format": FORMAT,
     }
-    table |= spec.model_dump(mode="json", exclude={"weights", "checkpoint_seconds"})
+    table |= spec.model_dump(mode="json", exclude={"weights", "checkpoint_seconds", *BANK_KEYS})
     if spec.weights is not None:
         table["weights"] = hashlib.sha256(Path(spec.weights).read_bytes()).hexdigest()
     return hashlib.sha256(json.dumps(table, sort_keys=True).encode()).hexdigest()[:16]
@@ -120,7 +98,7 @@ def open_teacher(file: TeacherFile, spec: TeacherSpec, data: Data, *, device: to
     """
     network = _network(spec.network, data)
     network.load_state_dict(_read(Path(file.folder) / "weights.safetensors", file.sha256))
-    return OnlineTeacher(network.to(device), file.macs)
+    return OnlineTeacher(network, file.macs, device=device, bf16=resolved(spec.precision, device))
 
 
 def _cached(folder: Path) -> TeacherFile | None:
@@ -151,16 +129,17 @@ def _make(
             yield result
             training_macs = result.metrics["training_macs"]
         network.load_state_dict(_read(folder / "weights.safetensors", None))
-    network.to(device)
     weights = to_safetensors(network.state_dict())
+    channels_last_(network.to(device))
+    bf16 = resolved(spec.precision, device)
     cost = cost_of(spec.network, input_shape=data.input_shape, classes=data.classes)
     file = TeacherFile(
         folder=str(folder),
         key=folder.name,
         sha256=hashlib.sha256(weights).hexdigest(),
         label=spec.network.label(),
-        validation_accuracy=evaluate(network, data.validation, device=device)[0],
-        test_accuracy=evaluate(network, data.test, device=device)[0],
+        validation_accuracy=evaluate(network, data.validation, device=device, bf16=bf16)[0],
+        test_accuracy=evaluate(network, data.test, device=device, bf16=bf16)[0],
         parameters=cost.parameters,
         macs=cost.macs,
         training_macs=training_macs,

@@ -1,0 +1,99 @@
+"""What comes before the trials, with its progress: the teacher, then its outputs."""
+
+import sys
+import time
+
+from lpstudy import study
+from lpstudy.command.console import EVERY, duration, teacher_line
+from lpstudy.command.exits import FaultError
+from lpstudy.command.prepare import Prepared
+from lpstudy.study import Demand, Place
+from lpstudy.teacher import BankPlan, TeacherFile
+from lpstudy.training import DivergedError
+
+CLEAR = "\r\x1b[K"
+"""Takes a terminal's line back to its begin."""
+
+
+class Progress:
+    """One line that is written anew on a terminal; in a log, a line now and then."""
+
+    def __init__(self) -> None:
+        self._live = sys.stderr.isatty()
+        self._said = time.monotonic() - EVERY
+
+    def show(self, text: str) -> None:
+        """Where the work stands; not each time."""
+        if time.monotonic() - self._said >= (1 if self._live else EVERY):
+            self._said = time.monotonic()
+            self._print(text, end="" if self._live else "\n")
+
+    def say(self, text: str) -> None:
+        """A line that stays."""
+        self._print(text, end="\n")
+
+    def _print(self, text: str, *, end: str) -> None:
+        print(f"{CLEAR}{text}" if self._live else text, end=end, file=sys.stderr, flush=True)
+
+
+def train_teacher(prepared: Prepared, place: Place, demand: Demand) -> TeacherFile:
+    """The study's teacher, trained or found.
+
+    Raises:
+        FaultError: It diverged.
+    """
+    spec, progress = prepared.spec, Progress()
+    try:
+        for told in study.train_teacher(spec, place, demand):
+            if isinstance(told, TeacherFile):
+                progress.say(f"teacher: {told.label}, test {told.test_accuracy:.2f} %")
+                return told
+            progress.show(teacher_line(told, spec.teacher.epochs))
+    except DivergedError as error:
+        raise FaultError(f"the teacher diverged: {error}; lower [teacher] learning_rate") from error
+    raise RuntimeError("the teacher's task ended without a teacher")
+
+
+def fill_bank(prepared: Prepared, teacher: TeacherFile, place: Place, demand: Demand) -> None:
+    """The teacher's outputs, computed or found.
+
+    Raises:
+        FaultError: The disk is too small, or an output is beyond the bank's number format.
+    """
+    plan, progress = prepared.plan, Progress()
+    progress.say(f"teacher's outputs: {bank_words(plan)}")
+    if not plan.kept:
+        return
+    began, first = time.monotonic(), None
+    try:
+        for filling in study.fill_bank(prepared.spec, prepared.data, teacher, plan, place, demand):
+            if filling.note:
+                progress.say(f"teacher's outputs: {filling.note}")
+                continue
+            first = filling.done - 1 if first is None else first
+            rate = (filling.done - first) / max(time.monotonic() - began, 1e-9)
+            left = duration((filling.total - filling.done) / rate)
+            progress.show(f"teacher's outputs: {filling.done / filling.total:.0%}, ETA {left}")
+    except (ValueError, OSError) as error:
+        raise FaultError(f"the teacher bank: {error}") from error
+    if first is not None:
+        progress.say(f"teacher's outputs: computed in {duration(time.monotonic() - began)}")
+
+
+def bank_words(plan: BankPlan) -> str:
+    """What is kept and what is computed at each step, and why."""
+    parts = []
+    if plan.kept:
+        names = ", ".join(kept.name for kept in plan.kept)
+        parts.append(f"{names} kept, {size_words(plan.bytes)} in {plan.dtype}")
+    if plan.online:
+        parts.append(f"{', '.join(plan.online)} computed at each step")
+    return "; ".join([*parts, plan.reason])
+
+
+def size_words(size: int) -> str:
+    """Bytes in kB, MB or GB."""
+    for unit, name in ((1e9, "GB"), (1e6, "MB")):
+        if size >= unit:
+            return f"{size / unit:.3g} {name}"
+    return f"{size / 1e3:.3g} kB"

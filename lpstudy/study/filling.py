@@ -1,0 +1,128 @@
+"""The teacher's outputs computed once, on all the cores or GPUs of the cluster."""
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+import torch
+from filelock import FileLock, Timeout
+
+from lpstudy.data import Data, DataSpec, load
+from lpstudy.space import StudySpec, TeacherSpec
+from lpstudy.study.cluster import Demand, Place, resources
+from lpstudy.study.trial import device_of
+from lpstudy.teacher import (
+    BankPlan,
+    Block,
+    Filled,
+    TeacherFile,
+    describe,
+    fill,
+    open_teacher,
+    shares,
+    store_of,
+)
+
+FAILURES = 2
+"""How often a worker that died begins its share again."""
+WAIT_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Filling:
+    """How far the bank is."""
+
+    done: int
+    """Blocks of it that are valid."""
+    total: int
+    note: str = ""
+    """What else there is to say: who is waited for, what was damaged."""
+
+
+def fill_bank(
+    spec: StudySpec, data: Data, file: TeacherFile, plan: BankPlan, place: Place, demand: Demand
+) -> Iterator[Filling]:
+    """Compute what the bank lacks, block by block; at once where an earlier study has filled it.
+
+    Another study that wants the same bank waits until this one has filled it. What a kill left is kept, but
+    for the blocks that were being written.
+
+    Raises:
+        ValueError: The disk is too small, or an output is beyond the bank's number format.
+    """
+    gpus = min(1.0, resources()[1]) if demand.gpus_per_trial else 0.0
+    store = store_of(plan, file, spec.teacher, data, torch.device("cuda" if gpus else "cpu"))
+    total = len(store.blocks())
+    store.folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(store.folder / "lock")
+    waiting = False
+    while True:
+        try:
+            lock.acquire(timeout=WAIT_SECONDS)
+            break
+        except Timeout:
+            if not waiting:
+                yield Filling(0, total, "another study is filling it, waiting")
+            waiting = True
+    with lock:
+        missing, damaged = store.missing()
+        for line in damaged:
+            yield Filling(total - len(missing), total, line)
+        if missing:
+            _check_disk(store.folder, plan, len(missing) / total)
+            store.prepare()
+            store.describe(describe(plan, file, data))
+            root = str(place.data_root) if place.data_root else None
+            told = (spec.data.model_dump_json(), root, spec.teacher.model_dump_json(), file, plan)
+            done = total - len(missing)
+            for filled in _by_workers(missing, told, gpus):
+                store.enter(filled.block, filled.digests)
+                done += 1
+                yield Filling(done, total)
+
+
+def _check_disk(folder: Path, plan: BankPlan, share: float) -> None:
+    needed, free = int(plan.bytes * share), shutil.disk_usage(folder).free
+    if needed > free:
+        raise ValueError(
+            f"{folder}: the teacher bank takes {needed:,} bytes more, but {free:,} are free: lower [teacher]"
+            " views, set online = true, or set LPSTUDY_CACHE to another disk"
+        )
+
+
+def _by_workers(missing: list[Block], told: tuple[Any, ...], gpus: float) -> Iterator[Filled]:
+    """All that is missing, in the order in which the workers have it."""
+    cpus, all_gpus = resources()
+    workers = max(1, int(all_gpus / gpus) if gpus else int(cpus))
+    task: Any = _fill.options(num_cpus=1, num_gpus=gpus)
+    running: list[Any] = [task.remote(*told, share, gpus) for share in shares(missing, workers)]
+    while running:
+        ready: list[Any] = ray.wait(running, num_returns=1, fetch_local=False)[0]
+        for stream in ready:
+            try:
+                yield ray.get(next(stream))
+            except StopIteration:
+                running.remove(stream)
+            except ray.exceptions.RayTaskError as error:
+                cause = error.cause
+                raise ValueError(str(cause)) from None if isinstance(cause, ValueError) else error
+
+
+@ray.remote(max_retries=FAILURES, num_returns="streaming")
+def _fill(
+    data: str,
+    root: str | None,
+    teacher: str,
+    file: TeacherFile,
+    plan: BankPlan,
+    blocks: list[Block],
+    gpus: float,
+) -> Iterator[Filled]:
+    device = device_of(gpus=gpus)
+    loaded = load(DataSpec.model_validate_json(data), root=Path(root) if root else None)
+    spec = TeacherSpec.model_validate_json(teacher)
+    store = store_of(plan, file, spec, loaded, device)
+    yield from fill(store, loaded, open_teacher(file, spec, loaded, device=device), blocks)

@@ -1,0 +1,83 @@
+"""Filling the bank: each block once, by whichever worker it is dealt to."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from lpstudy.data import Data
+from lpstudy.distill import Needs
+from lpstudy.distill.method import EMBEDDING
+from lpstudy.outputs import Outputs
+from lpstudy.space import TeacherSpec
+from lpstudy.teacher.bank import Bank
+from lpstudy.teacher.fit import TeacherFile, open_teacher
+from lpstudy.teacher.online import OnlineTeacher
+from lpstudy.teacher.plan import LOGITS, MAP, BankPlan, skeleton
+from lpstudy.teacher.store import Block, Store, numbers
+from lpstudy.training import Targets
+from lpstudy.training.evaluation import BATCH
+from lpstudy.training.precision import resolved
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """A block that is on disk, to be entered."""
+
+    block: Block
+    digests: dict[str, str]
+
+
+def store_of(plan: BankPlan, file: TeacherFile, spec: TeacherSpec, data: Data, device: torch.device) -> Store:
+    """The files of a bank whose outputs are computed on a device of this kind."""
+    return Store(plan, file, data, bf16=resolved(spec.precision, device))
+
+
+def fill(store: Store, data: Data, teacher: OnlineTeacher, blocks: Iterable[Block]) -> Iterator[Filled]:
+    """Compute and write blocks one by one.
+
+    Raises:
+        ValueError: An output is beyond the bank's number format.
+        OSError: The disk is full.
+    """
+    plan = store.plan
+    names = [kept.name for kept in plan.kept]
+    needs = Needs(
+        logits=LOGITS in names,
+        embedding=EMBEDDING in names,
+        maps=frozenset(name.removeprefix(MAP) for name in names if name.startswith(MAP)),
+    )
+    device = next(teacher.network.parameters()).device
+    for block in blocks:
+        samples = torch.arange(block.first, block.last)
+        parts: dict[str, list[np.ndarray]] = {name: [] for name in names}
+        for batch in data.train.showing(block.view, samples, batch_size=BATCH, device=device):
+            outputs = teacher.outputs(batch, needs)
+            for name in names:
+                parts[name].append(numbers(_output(outputs, name), plan.dtype))
+        yield Filled(block, store.write(block, {name: np.concatenate(rows) for name, rows in parts.items()}))
+
+
+def open_targets(
+    plan: BankPlan, file: TeacherFile, spec: TeacherSpec, data: Data, *, device: torch.device
+) -> Targets:
+    """Where a study's runs have the teacher's outputs from: its filled bank, its teacher, or both.
+
+    Raises:
+        ValueError: The bank is not filled, or the weights are not those that were recorded.
+    """
+    if not plan.kept:
+        return open_teacher(file, spec, data, device=device)
+    online = open_teacher(file, spec, data, device=device) if plan.online else None
+    kept = store_of(plan, file, spec, data, device).opened()
+    return Bank(kept, skeleton(spec, data), file.macs, online, device)
+
+
+def _output(outputs: Outputs, name: str) -> torch.Tensor:
+    match name:
+        case "logits":
+            return outputs.logits
+        case "embedding":
+            return outputs.embedding
+    return outputs.maps[name.removeprefix(MAP)]

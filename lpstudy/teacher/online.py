@@ -1,0 +1,39 @@
+"""The teacher run at each step."""
+
+import torch
+
+from lpstudy.distill import Needs
+from lpstudy.outputs import Batch, Network, Outputs
+from lpstudy.training.layout import channels_last, channels_last_
+from lpstudy.training.precision import autocast
+
+
+class OnlineTeacher:
+    """Runs the teacher at each step; see `lpstudy.training.Targets`."""
+
+    def __init__(
+        self, network: Network, macs: int, *, device: torch.device | None = None, bf16: bool = False
+    ) -> None:
+        self._device = device or torch.device("cpu")
+        self._network: Network = network.to(self._device).eval().requires_grad_(False)
+        channels_last_(self._network)
+        self._macs = macs
+        self._bf16 = bf16
+
+    @property
+    def network(self) -> Network:
+        """The teacher, in evaluation mode and without gradients."""
+        return self._network
+
+    def macs(self, needs: Needs, epoch: int) -> int:
+        """Multiply-accumulates of one image's forward pass, where anything is needed of it."""
+        del epoch
+        return 0 if needs == Needs() else self._macs
+
+    @torch.no_grad()
+    def outputs(self, batch: Batch, needs: Needs) -> Outputs:
+        """The teacher's outputs for the batch's images."""
+        images = channels_last(batch.images)
+        with autocast(self._device, bf16=self._bf16):
+            outputs: Outputs = self._network(images, needs.maps)
+        return outputs

@@ -1,0 +1,212 @@
+"""The bank's files: one array an output, mapped into memory, and beside it which blocks of it are valid.
+
+A block is one view of some thousand samples. It is written, brought to disk and only then entered, with its
+SHA-256, so that what a kill left half-written is never read.
+"""
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from lpstudy.data import Data, cache_folder
+from lpstudy.teacher.fit import TeacherFile
+from lpstudy.teacher.plan import BYTES, BankPlan, Kept
+from lpstudy.training.checkpoint import write_atomically
+
+FORMAT = 1
+"""Raised when views, or what is stored of them, change their meaning."""
+BLOCK = 4096
+"""Samples of a block: some seconds to some minutes of work."""
+MANIFEST = "bank.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Some samples of one view."""
+
+    view: int
+    first: int
+    last: int
+    """Past the end."""
+
+
+class Store:
+    """A bank's folder in the cache; another teacher, other data, another number format have another folder.
+
+    Args:
+        plan: What is kept; outputs and views that an earlier study kept stay where they are.
+        teacher: Whose outputs.
+        data: Of which images.
+        bf16: Whether the teacher computes in bfloat16.
+    """
+
+    def __init__(self, plan: BankPlan, teacher: TeacherFile, data: Data, *, bf16: bool) -> None:
+        told = [FORMAT, teacher.sha256, data.fingerprint, plan.dtype, bf16]
+        name = hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
+        self.plan = plan
+        self.folder = cache_folder() / "banks" / name
+
+    def blocks(self) -> list[Block]:
+        """All blocks of the plan, view by view."""
+        samples = self.plan.samples
+        return [
+            Block(view, first, min(first + BLOCK, samples))
+            for view in range(self.plan.views)
+            for first in range(0, samples, BLOCK)
+        ]
+
+    def prepare(self) -> None:
+        """Make the files, of their full length but without content where they are new.
+
+        Raises:
+            OSError: The folder cannot be written, or its disk is too small.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for kept in self.plan.kept:
+            path = self._path(kept.name)
+            long = self.plan.views * self._view_bytes(kept)
+            with path.open("ab") as file:
+                if file.seek(0, os.SEEK_END) < long:
+                    file.truncate(long)
+
+    def write(self, block: Block, outputs: Mapping[str, npt.NDArray[np.floating]]) -> dict[str, str]:
+        """Put a block's outputs, each of shape (samples, ...), to disk; their SHA-256 by name."""
+        digests = {}
+        for kept in self.plan.kept:
+            content = np.ascontiguousarray(outputs[kept.name]).tobytes()
+            with self._path(kept.name).open("r+b") as file:
+                file.seek(self._begin(kept, block))
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            digests[kept.name] = hashlib.sha256(content).hexdigest()
+        return digests
+
+    def enter(self, block: Block, digests: Mapping[str, str]) -> None:
+        """Note that a block is valid; one process at a time, the one that holds the bank's lock."""
+        entries = self._entries(block.view)
+        for name, digest in digests.items():
+            entries[f"{name} {block.first}"] = digest
+        write_atomically(self._view_path(block.view), json.dumps(entries, indent=1, sort_keys=True).encode())
+
+    def describe(self, facts: Mapping[str, object]) -> None:
+        """Write what the files hold, for a reader: shapes, number format, teacher, data."""
+        shapes = {kept.name: [self.plan.samples, *kept.shape] for kept in self.plan.kept}
+        path = self.folder / MANIFEST
+        before = json.loads(path.read_bytes())["shapes"] if path.is_file() else {}
+        body = {**facts, "dtype": self.plan.dtype, "block": BLOCK, "shapes": {**before, **shapes}}
+        write_atomically(path, json.dumps(body, indent=1, sort_keys=True).encode())
+
+    def missing(self) -> tuple[list[Block], list[str]]:
+        """Blocks that are not there or differ from their SHA-256, and one line for each that differs."""
+        wanted, damaged = [], []
+        for block in self.blocks():
+            entries = self._entries(block.view)
+            whole = True
+            for kept in self.plan.kept:
+                digest = entries.get(f"{kept.name} {block.first}")
+                if digest is None:
+                    whole = False
+                elif hashlib.sha256(self._read(kept, block)).hexdigest() != digest:
+                    whole = False
+                    damaged.append(
+                        f"{self._path(kept.name)}: view {block.view}, samples {block.first} to"
+                        f" {block.last - 1}: the SHA-256 differs; computed again"
+                    )
+            if not whole:
+                wanted.append(block)
+        return wanted, damaged
+
+    def opened(self) -> dict[str, Tensor]:
+        """Every output that is kept, of shape (views, samples, ...), mapped into memory.
+
+        Raises:
+            ValueError: A file is shorter than it should be, or a block was never filled.
+        """
+        for view in range(self.plan.views):
+            entries = self._entries(view)
+            for kept in self.plan.kept:
+                if any(f"{kept.name} {first}" not in entries for first in range(0, self.plan.samples, BLOCK)):
+                    raise ValueError(f"{self._path(kept.name)}: view {view} was not filled")
+        return {kept.name: self._mapped(kept) for kept in self.plan.kept}
+
+    def _mapped(self, kept: Kept) -> Tensor:
+        path = self._path(kept.name)
+        shape = (self.plan.views, self.plan.samples, *kept.shape)
+        if path.stat().st_size < math.prod(shape) * BYTES[self.plan.dtype]:
+            raise ValueError(f"{path}: is shorter than its {self.plan.views} views")
+        # Mode "c", copy on write, for torch wants an array that it could write to; nobody does.
+        return torch.from_numpy(np.memmap(path, dtype=_numpy(self.plan.dtype), mode="c", shape=shape))
+
+    def _entries(self, view: int) -> dict[str, str]:
+        try:
+            entries = json.loads(self._view_path(view).read_bytes())
+        except (OSError, ValueError):
+            return {}
+        return entries if isinstance(entries, dict) else {}
+
+    def _read(self, kept: Kept, block: Block) -> bytes:
+        try:
+            with self._path(kept.name).open("rb") as file:
+                file.seek(self._begin(kept, block))
+                return file.read((block.last - block.first) * self._view_bytes(kept) // self.plan.samples)
+        except OSError:
+            return b""
+
+    def _begin(self, kept: Kept, block: Block) -> int:
+        of_view = self._view_bytes(kept)
+        return block.view * of_view + block.first * (of_view // self.plan.samples)
+
+    def _view_bytes(self, kept: Kept) -> int:
+        return self.plan.samples * math.prod(kept.shape) * BYTES[self.plan.dtype]
+
+    def _path(self, name: str) -> Path:
+        """Where an output lies; what is not a letter or a digit in its name is written in hex."""
+        safe = "".join(c if (c.isalnum() and c.isascii()) or c in "._-" else f"%{ord(c):x}" for c in name)
+        return self.folder / f"{safe}.{self.plan.dtype}"
+
+    def _view_path(self, view: int) -> Path:
+        return self.folder / "views" / f"{view:05d}.json"
+
+
+def describe(plan: BankPlan, teacher: TeacherFile, data: Data) -> dict[str, object]:
+    """What a bank's manifest says of its origin."""
+    return {
+        "teacher": {key: value for key, value in asdict(teacher).items() if key != "folder"},
+        "data": {"name": data.name, "fingerprint": data.fingerprint, "pad": data.pad, "flip": data.flip},
+        "augmentations": plan.augmentations,
+    }
+
+
+def numbers(outputs: Tensor, dtype: str) -> npt.NDArray[np.floating]:
+    """The outputs in the bank's number format.
+
+    Raises:
+        ValueError: One is beyond what the format holds.
+    """
+    values: npt.NDArray[np.floating] = outputs.float().cpu().numpy().astype(_numpy(dtype))
+    if not np.isfinite(values).all():
+        largest = float(outputs.float().abs().max())
+        raise ValueError(
+            f'the teacher\'s outputs reach {largest:.3g}, beyond {dtype}: set [teacher] bank_dtype = "fp32"'
+        )
+    return values
+
+
+def _numpy(dtype: str) -> type[np.floating]:
+    return np.float16 if dtype == "fp16" else np.float32
+
+
+def shares(blocks: list[Block], workers: int) -> Iterator[list[Block]]:
+    """The blocks dealt out to workers, as evenly as they go."""
+    for worker in range(min(workers, len(blocks))):
+        yield blocks[worker::workers]

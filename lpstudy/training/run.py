@@ -1,0 +1,232 @@
+"""A run: its networks, its epochs, its state on disk."""
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from itertools import islice
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from lpstudy.cost import cost_of
+from lpstudy.data import Data
+from lpstudy.distill import Needs, Step
+from lpstudy.outputs import EpochResult
+from lpstudy.space import Trial
+from lpstudy.students import build
+from lpstudy.training import checkpoint, optimizers, parallel, precision
+from lpstudy.training.evaluation import evaluate
+from lpstudy.training.layout import channels_last_
+from lpstudy.training.recorded import Recorded
+from lpstudy.training.step import Learner
+from lpstudy.training.targets import Targets, example
+from lpstudy.training.work import Work, loss_macs, work
+
+
+class DivergedError(ArithmeticError):
+    """The loss became infinite or not a number."""
+
+
+class Run:
+    """One trial in training.
+
+    Args:
+        trial: What to train and how.
+        data: On the device, where it can be held there.
+        teacher: See `train`.
+        device: Where the step runs.
+
+    Raises:
+        ValueError: The method needs a teacher and there is none.
+    """
+
+    def __init__(self, trial: Trial, data: Data, teacher: Targets | None, device: torch.device) -> None:
+        self.trial, self.data, self.device = trial, data, device
+        self.method, self.training = trial.method, trial.training
+        self.needs, self.teacher = self._needs(teacher)
+        self.learner, self.work = self._learner()
+        alone_on_gpu = device.type == "cuda" and parallel.count() == 1
+        self.step = Recorded(self.learner) if alone_on_gpu else self.learner.step
+        self.seen = 0
+        self.seconds = 0.0
+        """Of all epochs so far, by the monotonic clock, whatever process ran them."""
+
+    def _needs(self, teacher: Targets | None) -> tuple[Needs, Targets | None]:
+        if teacher is None:
+            if self.method.method != "bp":
+                raise ValueError(f"{self.method.method} needs a teacher")
+            return Needs(), None
+        needs = self.method.teacher_needs(teacher.network)
+        return needs, teacher if needs != Needs() else None
+
+    @torch.no_grad()
+    def _learner(self) -> tuple[Learner, Work]:
+        """Student, FitNet's regressor and the like, and what one image's training costs."""
+        trial, data = self.trial, self.data
+        network = build(trial.student, input_shape=data.input_shape, classes=data.classes, seed=trial.seed)
+        channels_last_(network.to(self.device))
+        maps = self.method.student_maps(network)
+        images = torch.zeros(2, *data.input_shape, device=self.device)
+        network.eval()
+        student = network(images, maps)
+        network.train()
+        target = example(self.teacher, images, self.needs) if self.teacher else None
+        auxiliary = None
+        if target is not None:
+            with self._seeded(trial.seed):
+                auxiliary = self.method.auxiliary(student, target)
+        parameters = [*network.parameters()]
+        if auxiliary is not None:
+            channels_last_(auxiliary.to(self.device))
+            parameters += auxiliary.parameters()
+        learner = Learner(
+            student=network,
+            auxiliary=auxiliary,
+            method=self.method,
+            maps=maps,
+            optimizer=optimizers.make(parameters, self.training, self.device),
+            device=self.device,
+            bf16=precision.resolved(self.training.precision, self.device),
+        )
+        batch = torch.arange(min(self.training.batch_size, len(data.train)), device=self.device) % 2
+        student, target = student.rows(batch), target.rows(batch) if target else None
+
+        def of_loss(epoch: int) -> float:
+            step = Step(self._weights(epoch), _itself, data.classes)
+            return loss_macs(self.method, student, target, step, auxiliary)
+
+        def of_teacher(epoch: int) -> int:
+            needs = self.method.needs_of(self.needs, self._weights(epoch))
+            return self.teacher.macs(needs, epoch) if self.teacher else 0
+
+        macs = cost_of(trial.student, input_shape=data.input_shape, classes=data.classes).macs
+        return learner, work(macs, of_teacher, of_loss, epochs=trial.epochs)
+
+    def _weights(self, epoch: int) -> dict[str, float]:
+        return self.method.weights((epoch - 1) / self.trial.epochs)
+
+    @contextmanager
+    def _seeded(self, seed: int) -> Iterator[None]:
+        """A seed for what draws from the global generators, which are left as they were."""
+        devices = [self.device.index or 0] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices):
+            torch.manual_seed(seed)
+            yield
+
+    @property
+    def identity(self) -> str:
+        """What a checkpoint must have been made by: the trial, on this data."""
+        data = self.data
+        told = self.trial.model_dump(mode="json", exclude={"training": {"checkpoint_seconds"}})
+        table = json.dumps([told, data.fingerprint, data.pad, data.flip, data.views], sort_keys=True)
+        return hashlib.sha256(table.encode()).hexdigest()
+
+    def restore(self, folder: Path | None) -> tuple[list[EpochResult], list[str]]:
+        """The epochs that a folder's checkpoint holds, whose state is taken over; a line for each refused."""
+        found, refused = checkpoint.load(folder, self.identity) if folder is not None else (None, [])
+        if found is None:
+            return [], refused
+        learner = self.learner
+        checkpoint.unpack(found.tensors, learner.student, learner.auxiliary, learner.optimizer)
+        history = [EpochResult(h["epoch"], h["metrics"], tuple(h["warnings"])) for h in found.history]
+        self.seconds = history[-1].metrics["seconds"]
+        return history, refused
+
+    def saving(
+        self, folder: Path, epoch: int, history: list[EpochResult], *, last: bool
+    ) -> Callable[[], None]:
+        """Writes the state as it is now: the run may go on before that is done."""
+        learner = self.learner
+        tensors = checkpoint.pack(learner.student, learner.auxiliary, learner.optimizer)
+        tensors = {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
+        rows = [asdict(result) for result in history]
+        identity = self.identity
+
+        def write() -> None:
+            if last:
+                weights = checkpoint.to_safetensors(checkpoint.of_student(tensors))
+                checkpoint.write_atomically(folder / "weights.safetensors", weights)
+            checkpoint.save(folder, checkpoint.Checkpoint(identity, epoch, tensors, rows))
+
+        return write
+
+    def epoch(self, epoch: int, warnings: tuple[str, ...], *, read_test: bool) -> EpochResult:
+        """Train and evaluate once.
+
+        Raises:
+            DivergedError: The loss is not finite.
+        """
+        began = time.monotonic()
+        student, bf16 = self.learner.student, self.learner.bf16
+        with self._seeded(hash((self.trial.seed, epoch))):  # dropout alone draws from it
+            metrics = self.steps(epoch)
+        parallel.average_buffers(student)
+        accuracy, loss = evaluate(student, self.data.validation, device=self.device, bf16=bf16)
+        metrics |= {"validation_accuracy": accuracy, "validation_loss": loss}
+        if not math.isfinite(loss):  # of weights that the very last step spoilt
+            raise DivergedError(f"validation loss is {loss} in epoch {epoch}")
+        if read_test and epoch == self.trial.epochs:
+            metrics["test_accuracy"], _ = evaluate(student, self.data.test, device=self.device, bf16=bf16)
+        auxiliary = self.learner.auxiliary
+        metrics |= {
+            "teacher_macs": self.work.of_teacher(epoch, self.seen),
+            "training_macs": self.work.of_training(epoch, self.seen),
+            "auxiliary_parameters": float(sum(p.numel() for p in auxiliary.parameters()) if auxiliary else 0),
+            "views": float(self.data.views),
+            "bf16": float(bf16),
+            "seconds": self.seconds + time.monotonic() - began,
+        }
+        self.seconds = metrics["seconds"]
+        finite = {name: value for name, value in metrics.items() if math.isfinite(value)}
+        said = self.method.warnings(finite, batch_size=self.training.batch_size, classes=self.data.classes)
+        return EpochResult(epoch, finite, warnings + said)
+
+    def steps(self, epoch: int, most: int | None = None) -> dict[str, float]:
+        """All steps of an epoch, or `most` of them; the host waits for the device only at the end.
+
+        Raises:
+            DivergedError: The loss is not finite.
+        """
+        self.learner.student.train()
+        weights = self._weights(epoch)
+        step = Step(weights, parallel.gather, self.data.classes)
+        needs = self.method.needs_of(self.needs, weights)
+        steps = max(1, len(self.data.train) // self.training.batch_size)
+        sums: dict[str, Tensor] = {}
+        metrics: dict[str, float] = {}
+        self.seen = done = 0
+        batches = self.data.train.epoch(
+            batch_size=self.training.batch_size,
+            seed=self.trial.seed,
+            epoch=epoch,
+            device=self.device,
+            rank=parallel.rank(),
+            workers=parallel.count(),
+        )
+        for batch in islice(batches, most):
+            progress = (epoch - 1 + done / steps) / self.trial.epochs
+            optimizers.set_rate(self.learner.optimizer, optimizers.rate_at(self.training, progress))
+            target = self.teacher.outputs(batch, needs) if self.teacher else None
+            if epoch == 1 and done == 0:
+                metrics |= self.learner.start(batch, target, step)
+            terms, student = self.step(batch, target, step)
+            for name, term in terms.items():
+                sums[f"train_{name}"] = sums.get(f"train_{name}", torch.zeros_like(term)) + term
+            done += 1
+            self.seen += len(batch.labels) * parallel.count()
+        totals = parallel.total(torch.stack([value.double() for value in sums.values()])) / parallel.count()
+        metrics |= dict(zip(sums, (totals / done).tolist(), strict=True))
+        if not math.isfinite(metrics["train_loss"]):
+            raise DivergedError(f"loss is {metrics['train_loss']} in epoch {epoch}")
+        with torch.no_grad():
+            metrics |= self.method.diagnose(student, target, batch.labels, self.data.classes)
+        return metrics
+
+
+def _itself(tensor: Tensor) -> Tensor:
+    return tensor

@@ -1,0 +1,65 @@
+"""One training step: forward, loss, backward, update."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn, optim
+
+from lpstudy.distill import Method, Step
+from lpstudy.outputs import Batch, Network, Outputs
+from lpstudy.training import parallel
+from lpstudy.training.layout import channels_last
+from lpstudy.training.precision import autocast
+
+
+@dataclass(frozen=True, slots=True)
+class Learner:
+    """What learns in a run, and how."""
+
+    student: Network
+    auxiliary: nn.Module | None
+    """FitNet's regressor and the like."""
+    method: Method
+    maps: frozenset[str]
+    """The student's maps that the method reads."""
+    optimizer: optim.Optimizer
+    device: torch.device
+    bf16: bool
+
+    @property
+    def parameters(self) -> list[nn.Parameter]:
+        """All that learns."""
+        return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+
+    def forward(self, batch: Batch) -> Outputs:
+        """The student's outputs for a batch."""
+        with autocast(self.device, bf16=self.bf16):
+            outputs: Outputs = self.student(channels_last(batch.images), self.maps)
+        return outputs
+
+    def start(self, batch: Batch, target: Outputs | None, step: Step) -> dict[str, float]:
+        """The method's metrics of the first batch; the student is left as it was."""
+        kept = [(buffer, buffer.clone()) for buffer in self.student.buffers()]
+        student = self.forward(batch)
+        metrics = self.method.start(student, target, batch.labels, step)
+        with torch.no_grad():
+            for buffer, before in kept:
+                buffer.copy_(before)
+        return metrics
+
+    def step(self, batch: Batch, target: Outputs | None, step: Step) -> tuple[Mapping[str, Tensor], Outputs]:
+        """Learn from a batch.
+
+        Returns:
+            The loss and its terms, 0-dimensional and detached, and the student's outputs before the update,
+            detached.
+        """
+        self.optimizer.zero_grad(set_to_none=True)
+        student = self.forward(batch)
+        with autocast(self.device, bf16=self.bf16):
+            loss = self.method.loss(student, target, batch.labels, step, self.auxiliary)
+        loss.total.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        parallel.average_gradients(self.parameters)
+        self.optimizer.step()
+        return {"loss": loss.total.detach(), **loss.parts}, student.detach()
