@@ -18,7 +18,7 @@ from lpstudy.students import build
 from lpstudy.teacher.online import OnlineTeacher
 from lpstudy.training import evaluate, train
 from lpstudy.training.checkpoint import to_safetensors, write_atomically
-from lpstudy.training.layout import channels_last_
+from lpstudy.training.layout import lay
 from lpstudy.training.precision import resolved
 
 FORMAT = 2
@@ -130,7 +130,7 @@ def _make(
             training_macs = result.metrics["training_macs"]
         network.load_state_dict(_read(folder / "weights.safetensors", None))
     weights = to_safetensors(network.state_dict())
-    channels_last_(network.to(device))
+    lay(network.to(device))
     bf16 = resolved(spec.precision, device)
     cost = cost_of(spec.network, input_shape=data.input_shape, classes=data.classes)
     file = TeacherFile(

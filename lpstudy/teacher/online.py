@@ -4,7 +4,7 @@ import torch
 
 from lpstudy.distill import Needs
 from lpstudy.outputs import Batch, Network, Outputs
-from lpstudy.training.layout import channels_last, channels_last_
+from lpstudy.training.layout import lay
 from lpstudy.training.precision import autocast
 
 
@@ -16,7 +16,7 @@ class OnlineTeacher:
     ) -> None:
         self._device = device or torch.device("cpu")
         self._network: Network = network.to(self._device).eval().requires_grad_(False)
-        channels_last_(self._network)
+        self._layout = lay(self._network)
         self._macs = macs
         self._bf16 = bf16
 
@@ -33,7 +33,7 @@ class OnlineTeacher:
     @torch.no_grad()
     def outputs(self, batch: Batch, needs: Needs) -> Outputs:
         """The teacher's outputs for the batch's images."""
-        images = channels_last(batch.images)
+        images = batch.images.contiguous(memory_format=self._layout)
         with autocast(self._device, bf16=self._bf16):
             outputs: Outputs = self._network(images, needs.maps)
         return outputs

@@ -6,7 +6,7 @@ from torch.nn import functional
 from lpstudy.data.split import Split
 from lpstudy.outputs import Network
 from lpstudy.training import parallel
-from lpstudy.training.layout import channels_last
+from lpstudy.training.layout import layout_of
 from lpstudy.training.precision import autocast
 
 BATCH = 500
@@ -20,12 +20,13 @@ def evaluate(
     """Accuracy in percent and mean cross-entropy in nats; workers share the batches and agree."""
     was_training = network.training
     network.eval()
+    layout = layout_of(network)
     sums = torch.zeros(2, dtype=torch.float64, device=device)
     for number, batch in enumerate(split.batches(batch_size=BATCH, device=device)):
         if number % parallel.count() != parallel.rank():
             continue
         with autocast(device, bf16=bf16):
-            logits = network(channels_last(batch.images)).logits.float()
+            logits = network(batch.images.contiguous(memory_format=layout)).logits.float()
         sums[0] += (logits.argmax(1) == batch.labels).sum()
         sums[1] += functional.cross_entropy(logits, batch.labels, reduction="sum")
     network.train(was_training)

@@ -1,14 +1,24 @@
-"""How weights and pixels lie in memory: a pixel's channels side by side, quicker for convolutions."""
+"""How weights and pixels lie in memory: plane by plane, or a pixel's channels side by side."""
 
 import torch
-from torch import Tensor
+from torch import nn
+
+LARGEST = 7
+"""Side of the largest kernel that a CPU is quicker on with channels side by side: a ResNet-18's forward pass
+takes 0.79 of the time so, that of FitNets' teacher with its 8 x 8 kernels 1.20 (AVX2)."""
 
 
-def channels_last(images: Tensor) -> Tensor:
-    """Images of shape (m, channels, height, width); their values stay as they are."""
-    return images.contiguous(memory_format=torch.channels_last)
+def layout_of(network: nn.Module) -> torch.memory_format:
+    """The layout of the images that a network is quicker on."""
+    convolutions = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
+    on_cpu = all(convolution.weight.device.type == "cpu" for convolution in convolutions)
+    if on_cpu and any(max(convolution.kernel_size) > LARGEST for convolution in convolutions):
+        return torch.contiguous_format
+    return torch.channels_last
 
 
-def channels_last_(network: torch.nn.Module) -> None:
-    """The same for the weights of a network's convolutions, in place."""
-    network.to(memory_format=torch.channels_last)
+def lay(network: nn.Module) -> torch.memory_format:
+    """Give a network's weights that layout, in place; their values stay as they are."""
+    layout = layout_of(network)
+    network.to(memory_format=layout)
+    return layout

@@ -21,7 +21,7 @@ from lpstudy.space import Trial
 from lpstudy.students import build
 from lpstudy.training import checkpoint, optimizers, parallel, precision
 from lpstudy.training.evaluation import evaluate
-from lpstudy.training.layout import channels_last_
+from lpstudy.training.layout import lay
 from lpstudy.training.recorded import Recorded
 from lpstudy.training.step import Learner
 from lpstudy.training.targets import Targets, example
@@ -69,7 +69,7 @@ class Run:
         """Student, FitNet's regressor and the like, and what one image's training costs."""
         trial, data = self.trial, self.data
         network = build(trial.student, input_shape=data.input_shape, classes=data.classes, seed=trial.seed)
-        channels_last_(network.to(self.device))
+        layout = lay(network.to(self.device))
         maps = self.method.student_maps(network)
         images = torch.zeros(2, *data.input_shape, device=self.device)
         network.eval()
@@ -82,7 +82,7 @@ class Run:
                 auxiliary = self.method.auxiliary(student, target)
         parameters = [*network.parameters()]
         if auxiliary is not None:
-            channels_last_(auxiliary.to(self.device))
+            lay(auxiliary.to(self.device))
             parameters += auxiliary.parameters()
         learner = Learner(
             student=network,
@@ -91,6 +91,7 @@ class Run:
             maps=maps,
             optimizer=optimizers.make(parameters, self.training, self.device),
             device=self.device,
+            layout=layout,
             bf16=precision.resolved(self.training.precision, self.device),
         )
         batch = torch.arange(min(self.training.batch_size, len(data.train)), device=self.device) % 2

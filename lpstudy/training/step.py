@@ -9,7 +9,6 @@ from torch import Tensor, nn, optim
 from lpstudy.distill import Method, Step
 from lpstudy.outputs import Batch, Network, Outputs
 from lpstudy.training import parallel
-from lpstudy.training.layout import channels_last
 from lpstudy.training.precision import autocast
 
 
@@ -25,6 +24,8 @@ class Learner:
     """The student's maps that the method reads."""
     optimizer: optim.Optimizer
     device: torch.device
+    layout: torch.memory_format
+    """Of the images."""
     bf16: bool
 
     @property
@@ -34,8 +35,9 @@ class Learner:
 
     def forward(self, batch: Batch) -> Outputs:
         """The student's outputs for a batch."""
+        images = batch.images.contiguous(memory_format=self.layout)
         with autocast(self.device, bf16=self.bf16):
-            outputs: Outputs = self.student(channels_last(batch.images), self.maps)
+            outputs: Outputs = self.student(images, self.maps)
         return outputs
 
     def start(self, batch: Batch, target: Outputs | None, step: Step) -> dict[str, float]:
