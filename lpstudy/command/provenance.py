@@ -9,6 +9,7 @@ import torch
 
 from lpstudy.command.phases import bank_words
 from lpstudy.command.prepare import Prepared
+from lpstudy.rendering.sections import TARGETS
 from lpstudy.study import own_cpus
 from lpstudy.teacher import TeacherFile
 
@@ -20,7 +21,7 @@ def provenance(prepared: Prepared, teacher: TeacherFile, command: str) -> dict[s
     return {
         "data hash": prepared.data.fingerprint[:16],
         "teacher hash": teacher.key,
-        "teacher's outputs": bank_words(prepared.plan),
+        TARGETS: bank_words(prepared.plan),
         "versions": ", ".join(f"{name} {_version(name)}" for name in PACKAGES),
         "commit": commit(),
         "machine": machine(),

@@ -270,7 +270,7 @@ class ArraySplit:
 
     def on(self, device: torch.device) -> "ArraySplit":
         """The same split with its own images on a device; on the CPU they stay where they are."""
-        if device.type == "cpu":
+        if device.type in ("cpu", self.images.device.type):
             return self
         images = self.images.index_select(0, self.rows).to(device)
         rows = torch.arange(len(self), device=device)

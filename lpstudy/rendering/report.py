@@ -12,8 +12,9 @@ from matplotlib.figure import Figure
 
 from lpstudy import figures
 from lpstudy.rendering.answer import answer
-from lpstudy.rendering.markdown import block, render
+from lpstudy.rendering.markdown import block, escape, render
 from lpstudy.rendering.sections import (
+    TARGETS,
     budget_section,
     comparison_section,
     diagnostics_section,
@@ -98,7 +99,7 @@ def report_text(
 ) -> str:
     """The report's Markdown, which shows the figures that were drawn."""
     table, results = comparison(study, runs), arm_results(study, runs)
-    command = study.provenance.get("command")
+    command, targets = study.provenance.get("command"), study.provenance.get(TARGETS)
     return render(
         "report.md.j2",
         study=study,
@@ -109,6 +110,7 @@ def report_text(
         figures=set(drawn),
         searched_sizes=any(arm.objectives > 1 for arm in study.arms),
         budget=budget_section(study),
+        targets=escape(targets) if targets else None,
         tuned=tuned_section(results),
         diagnostics=diagnostics_section(results, curves),
         warnings=warnings_section(study, runs),

@@ -112,6 +112,10 @@ def notes(results: list[ArmResult]) -> list[Markdown]:
     return found
 
 
+TARGETS = "teacher's outputs"
+"""What the provenance calls the words on the teacher bank; the report has them beside the budget."""
+
+
 def budget_section(study: StudyFacts) -> Markdown:
     """Every arm's budget on one line."""
     return join((Markdown(f"{escape(name)} {escape(amount)}") for name, amount in study.budget.items()), ", ")
@@ -181,7 +185,7 @@ def provenance_section(study: StudyFacts) -> Markdown:
     teacher = study.teacher
     seed = "" if teacher.seed is None else f", seed {teacher.seed}"
     rows: list[tuple[object, object]] = [
-        (name, text) for name, text in study.provenance.items() if name != "command"
+        (name, text) for name, text in study.provenance.items() if name not in ("command", TARGETS)
     ]
     rows.append(("teacher", Markdown(f"{code(teacher.label)}{seed}, weights {code(teacher.weights_hash)}")))
     return table(["", ""], rows, left=2)

@@ -8,11 +8,18 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import ray
+import torch
 from ray.exceptions import RayError
+
+from lpstudy.space import Training
+from lpstudy.training.precision import has_bf16
+
+Spec = TypeVar("Spec", bound=Training)
 
 DRIVER_CPUS = 0.01
 """Of a trial that only waits for its Train workers; Ray refuses 0."""
@@ -130,8 +137,6 @@ def resources() -> tuple[float, float]:
     if ray.is_initialized():
         have: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]  # untyped in Ray
         return have.get("CPU", 0.0), have.get("GPU", 0.0)
-    import torch
-
     return float(own_cpus()), float(torch.cuda.device_count())
 
 
@@ -140,6 +145,26 @@ def own_cpus() -> int:
     if sys.platform == "linux":
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def settled(training: Spec, demand: Demand) -> Spec:
+    """The same with a precision that is not `auto`: one for all of a study's runs, wherever they run."""
+    gpus = min(1.0, demand.gpus_per_trial)
+    bf16 = training.precision == "bf16" or (training.precision == "auto" and _has_bf16(gpus))
+    return training.model_copy(update={"precision": "bf16" if bf16 else "fp32"})
+
+
+@cache
+def _has_bf16(gpus: float) -> bool:
+    """Asked of a node with a GPU where trials have one, for the driver's may have none."""
+    if not gpus:
+        return has_bf16(torch.device("cpu"))
+    task: Any = ray.remote(_gpu_has_bf16)
+    return bool(ray.get(task.options(num_cpus=0, num_gpus=gpus).remote()))
+
+
+def _gpu_has_bf16() -> bool:
+    return has_bf16(torch.device("cuda"))
 
 
 def smallest_node() -> int:

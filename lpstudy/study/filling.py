@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 
 from lpstudy.data import Data, DataSpec, load
 from lpstudy.space import StudySpec, TeacherSpec
-from lpstudy.study.cluster import Demand, Place, resources
+from lpstudy.study.cluster import Demand, Place, resources, settled
 from lpstudy.study.trial import device_of
 from lpstudy.teacher import (
     BankPlan,
@@ -54,7 +54,8 @@ def fill_bank(
         ValueError: The disk is too small, or an output is beyond the bank's number format.
     """
     gpus = min(1.0, resources()[1]) if demand.gpus_per_trial else 0.0
-    store = store_of(plan, file, spec.teacher, data, torch.device("cuda" if gpus else "cpu"))
+    teacher = settled(spec.teacher, demand)
+    store = store_of(plan, file, teacher, data, torch.device("cuda" if gpus else "cpu"))
     total = len(store.blocks())
     store.folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(store.folder / "lock")
@@ -76,7 +77,7 @@ def fill_bank(
             store.prepare()
             store.describe(describe(plan, file, data))
             root = str(place.data_root) if place.data_root else None
-            told = (spec.data.model_dump_json(), root, spec.teacher.model_dump_json(), file, plan)
+            told = (spec.data.model_dump_json(), root, teacher.model_dump_json(), file, plan)
             done = total - len(missing)
             for filled in _by_workers(missing, told, gpus):
                 store.enter(filled.block, filled.digests)

@@ -20,6 +20,7 @@ from lpstudy.study.cluster import (
     Place,
     concurrent_trials,
     resources,
+    settled,
     smallest_node,
 )
 from lpstudy.study.search import LedgerScheduler, LedgerSearcher, Observer
@@ -75,7 +76,7 @@ def run(
     shared = Shared(
         data=spec.data,
         data_root=str(place.data_root) if place.data_root else None,
-        teacher=spec.teacher,
+        teacher=settled(spec.teacher, demand),
         teacher_file=teacher,
         plan=plan,
         gpus=demand.gpus_per_trial,
@@ -86,9 +87,10 @@ def run(
 
     def config(assignment: Assignment) -> dict[str, Any]:
         arm = ledger.arms[assignment.arm]
+        trial = arm.resolve(assignment.values, epochs=spec.budget.epochs, seed=assignment.seed)
         job = Job(
             shared=shared,
-            trial=arm.resolve(assignment.values, epochs=spec.budget.epochs, seed=assignment.seed),
+            trial=trial.model_copy(update={"training": settled(trial.training, demand)}),
             final=assignment.kind == "final",
             folder=str(run_folder(place.folder, assignment)),
         )
