@@ -54,7 +54,7 @@ CASES = {
         "cifar10",
     ),
     "tiny_imagenet25": (
-        'kind = "imagenet"\nimage_size = 64\nlabels_per_class = 10\nvalidation_fraction = 0.02\npad = 4\n'
+        'kind = "imagenet"\nimage_size = 32\nlabels_per_class = 4\nvalidation_fraction = 0.02\npad = 4\n'
         "flip = true",
         RESNET,
         RESNET,
