@@ -1,6 +1,7 @@
 """What a study's storage knows, for any number of readers."""
 
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,8 @@ from lpstudy.space import StudySpec, parse
 
 SEARCH_SEED = 0
 """All trials of the search share it; the finals use 1, 2, ...: none repeats a run that was selected."""
-EPOCH = "epoch:"
-"""Attributes of a trial that hold an epoch's result begin so."""
+EPOCHS = "epochs:"
+"""Attributes of a trial that hold what its epochs gave begin so; the first of them follows."""
 
 
 def database(folder: Path) -> str:
@@ -37,7 +38,7 @@ class Book:
         self.spec, self.input_shape, self.classes = spec, input_shape, classes
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
-        self._storage = _opened(url)
+        self._storage: optuna.storages.BaseStorage = _opened(url)
         self._meta = self._open(spec.name, 1)
         self.arms = {arm.name: arm for arm in spec.arms()}
         self._search = {
@@ -137,19 +138,23 @@ class Book:
         return [self._record(n, t) for n, t in pairs + finals]
 
     def _record(self, arm: str, trial: FrozenTrial) -> Record:
-        rows = sorted((k, v) for k, v in trial.user_attrs.items() if k.startswith(EPOCH))
-        epochs = (
-            EpochResult(int(k.removeprefix(EPOCH)), v["metrics"], tuple(v["warnings"])) for k, v in rows
-        )
         started, ended = trial.datetime_start, trial.datetime_complete
         return Record(
             assignment=self._assignment(arm, trial),
             state=_state(trial),
-            epochs=tuple(epochs),
+            epochs=tuple(epochs_of(trial)),
             cause=trial.user_attrs.get("cause"),
             started=started.timestamp() if started else None,
             ended=ended.timestamp() if ended else None,
         )
+
+
+def epochs_of(trial: FrozenTrial) -> Iterator[EpochResult]:
+    """What a trial has reported, in order."""
+    written = sorted((key, rows) for key, rows in trial.user_attrs.items() if key.startswith(EPOCHS))
+    for _, rows in written:
+        for row in rows:
+            yield EpochResult(row["epoch"], row["metrics"], tuple(row["warnings"]))
 
 
 def _state(trial: FrozenTrial) -> State:

@@ -1,7 +1,8 @@
 """The study's ledger: hands out runs and keeps what they report. An Optuna storage is its only truth."""
 
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import optuna
@@ -9,7 +10,8 @@ from optuna.trial import TrialState
 
 from lpstudy.cost import cost_of
 from lpstudy.ledger import samplers
-from lpstudy.ledger.book import EPOCH, Book
+from lpstudy.ledger.book import EPOCHS, Book, epochs_of
+from lpstudy.ledger.copies import Copies
 from lpstudy.ledger.records import Assignment, State
 from lpstudy.outputs import EpochResult
 from lpstudy.space import Arm, StudySpec, difference, parse
@@ -27,12 +29,18 @@ class Done:
 
 
 class Ledger(Book):
-    """The one writer of a study's storage; `accept` and `take` come first."""
+    """The one writer of a study's storage, which it reads once; `accept` and `take` come first."""
 
     def __init__(self, url: str, spec: StudySpec, *, input_shape: tuple[int, int, int], classes: int) -> None:
         super().__init__(url, spec, input_shape=input_shape, classes=classes)
+        studies = (self._meta, *self._search.values(), *self._finals.values())
+        self._copies = Copies(self._storage, studies, lambda trial: self._values(epochs_of(trial)))
+        self._storage = self._copies.storage
+        self._meta = self._copies.study(self._meta.study_name)
+        self._search = {arm: self._copies.study(study.study_name) for arm, study in self._search.items()}
+        self._finals = {arm: self._copies.study(study.study_name) for arm, study in self._finals.items()}
+        self._pruner = samplers.pruner(spec.budget)
         self._retaken: list[Assignment] = []
-        self._kept: dict[int, set[int] | None] = {}
 
     def accept(self, content: str) -> None:
         """Hold the space and its content against what the study began with, and keep them.
@@ -57,12 +65,12 @@ class Ledger(Book):
                     f"study {self.spec.name!r} has begun with another space: {'; '.join(changes)}; "
                     "restore it, choose another name, or give --fresh"
                 )
-        self._meta.set_user_attr("content", content)
-        self._meta.set_user_attr("spec", dump(self.spec))
-        self._meta.set_user_attr("input_shape", list(self.input_shape))
-        self._meta.set_user_attr("classes", self.classes)
+        self.keep("content", content)
+        self.keep("spec", dump(self.spec))
+        self.keep("input_shape", list(self.input_shape))
+        self.keep("classes", self.classes)
         if "id" not in self._meta.user_attrs:
-            self._meta.set_user_attr("id", uuid.uuid4().hex)
+            self.keep("id", uuid.uuid4().hex)
 
     def take(self) -> None:
         """Take over what an earlier process left running; `next` hands it out first."""
@@ -70,29 +78,21 @@ class Ledger(Book):
 
     def keep(self, key: str, value: object) -> None:
         """Keep a fact of the whole study; `value` must be fit for JSON."""
-        self._meta.set_user_attr(key, value)
+        self._copies.keep(self._meta, key, value)
 
     def _retake(self) -> Iterator[Assignment]:
-        for name, arm in self.arms.items():
+        for name in self.arms:
             for study in (self._search[name], self._finals[name]):
                 for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-                    study.sampler = samplers.sampler(arm, self.spec.budget, trial.number)
-                    live = optuna.Trial(study, trial._trial_id)
-                    if "kind" in trial.user_attrs:
-                        live.set_user_attr("attempt", trial.user_attrs["attempt"] + 1)
-                    elif study is self._finals[name]:
-                        study.tell(trial.number, state=TrialState.FAIL)
-                        continue
-                    elif not self._fill(live, arm):
-                        continue
+                    self._copies.set(trial._trial_id, "attempt", trial.user_attrs["attempt"] + 1)
                     yield self._assignment(name, self._storage.get_trial(trial._trial_id))
 
     def next(self, *, searching: bool = True) -> Assignment | Waiting | Done:
         """The next run; `searching` false: no new trial of the search, only what was begun and finals."""
         if self._retaken:
             return self._retaken.pop(0)
-        counts = {name: self._counted(name) for name in self.arms}
-        short = [n for n in counts if counts[n] < self.spec.budget.trials and n not in self.exhausted]
+        counts, exhausted = {name: self._counted(name) for name in self.arms}, self.exhausted
+        short = [n for n in counts if counts[n] < self.spec.budget.trials and n not in exhausted]
         if searching and short:
             name = min(short, key=lambda arm: counts[arm])
             trial = self._ask(name)
@@ -104,13 +104,15 @@ class Ledger(Book):
         for _ in range(TRIES):
             study.sampler = samplers.sampler(arm, self.spec.budget, len(study.get_trials(deepcopy=False)))
             trial = study.ask()
-            if self._fill(trial, arm):
+            feasible = self._fill(trial, arm)
+            self._copies.add(study, trial._trial_id)
+            if feasible:
                 return self._assignment(name, self._storage.get_trial(trial._trial_id))
         self.keep("exhausted", sorted({*self.exhausted, name}))
         return None
 
     def _fill(self, trial: optuna.Trial, arm: Arm) -> bool:
-        """Suggest what the trial lacks; an infeasible design is told at once, and false."""
+        """Suggest what the arm searches; an infeasible design is told at once, and false."""
         values = samplers.suggest(trial, arm)
         over = self.excess(arm, values)
         for key, excess in over.items():
@@ -152,54 +154,64 @@ class Ledger(Book):
                 }
                 for key, value in given.items():
                     trial.set_user_attr(key, value)
+                self._copies.add(study, trial._trial_id)
                 return self._assignment(name, self._storage.get_trial(trial._trial_id))
         waiting = waiting or any(self._running(study) for study in self._finals.values())
         return Waiting() if waiting else Done()
 
     def running(self, assignment: Assignment) -> bool:
-        """Whether the run has not ended; answered from memory, for this process alone writes."""
-        return self._known(assignment) is not None
+        """Whether the run has not ended."""
+        return self._storage.get_trial(assignment.storage_id).state == TrialState.RUNNING
 
-    def _known(self, assignment: Assignment) -> set[int] | None:
-        """The epochs that are kept of a run; None once it has ended."""
-        number = assignment.storage_id
-        if number not in self._kept:
-            trial = self._storage.get_trial(number)
-            epochs = {int(key.removeprefix(EPOCH)) for key in trial.user_attrs if key.startswith(EPOCH)}
-            self._kept[number] = epochs if trial.state == TrialState.RUNNING else None
-        return self._kept[number]
+    def report(self, assignment: Assignment, results: Sequence[EpochResult]) -> bool:
+        """Keep epochs, in one transaction, up to the one after which the trial is to be pruned.
 
-    def report(self, assignment: Assignment, result: EpochResult) -> bool:
-        """Keep an epoch, unless it is known already. Returns whether to prune the trial."""
-        study, number, budget = self._study(assignment), assignment.storage_id, self.spec.budget
-        known = self._known(assignment)
-        if known is None or result.epoch in known:
+        Those that are known already stay as they are. Returns whether to prune the trial.
+        """
+        trial = self._storage.get_trial(assignment.storage_id)
+        if trial.state != TrialState.RUNNING:
             return False
-        judged = assignment.kind == "trial" and len(study.directions) == 1
-        if judged and result.epoch >= samplers.spared(budget):
-            accuracy = result.metrics["validation_accuracy"]
-            self._storage.set_trial_intermediate_value(number, result.epoch, accuracy)
-        row = {"metrics": dict(result.metrics), "warnings": list(result.warnings)}
-        self._storage.set_trial_user_attr(number, f"{EPOCH}{result.epoch:06d}", row)
-        known.add(result.epoch)
-        if not judged or not samplers.spared(budget) <= result.epoch < budget.epochs:
+        known = {epoch.epoch for epoch in epochs_of(trial)}
+        rows: list[dict[str, Any]] = []
+        prune = False
+        for result in results:
+            if result.epoch not in known:
+                rows.append(asdict(result))
+                prune = self._judge(assignment, result)
+                if prune:
+                    break
+        if rows:
+            self._copies.set(assignment.storage_id, f"{EPOCHS}{rows[0]['epoch']:06d}", rows)
+            self._copies.write_rungs(assignment.storage_id, trial.system_attrs.keys())
+        return prune
+
+    def _judge(self, assignment: Assignment, result: EpochResult) -> bool:
+        """Whether the pruner gives the trial up after this epoch; after the last there is nothing to save."""
+        study, number = self._study(assignment), assignment.storage_id
+        values = self._values([result])
+        if assignment.kind == "final" or len(study.directions) > 1 or not values:
             return False
-        study.pruner = samplers.pruner(budget)
-        return optuna.Trial(study, number).should_prune()
+        for epoch, accuracy in values.items():
+            self._storage.set_trial_intermediate_value(number, epoch, accuracy)
+        left = result.epoch < self.spec.budget.epochs
+        return left and self._pruner.prune(study, self._storage.get_trial(number))
+
+    def _values(self, results: Iterable[EpochResult]) -> dict[int, float]:
+        """What the pruner looks at, by epoch."""
+        first = samplers.spared(self.spec.budget)
+        return {r.epoch: r.metrics["validation_accuracy"] for r in results if r.epoch >= first}
 
     def finish(self, assignment: Assignment, state: State, cause: str | None = None) -> None:
         """Tell the end of a run, once; a run that has ended stays as it is."""
-        study = self._study(assignment)
-        trial = self._storage.get_trial(assignment.storage_id)
-        self._kept[assignment.storage_id] = None
-        if trial.state != TrialState.RUNNING:
+        if not self.running(assignment):
             return
+        study, budget, number = self._study(assignment), self.spec.budget, assignment.storage_id
         record = self.record(assignment)
+        if state == "finished" and len(record.epochs) < budget.epochs:
+            state, cause = "failed", f"ended after {len(record.epochs)} of {budget.epochs} epochs"
         if cause is not None:
-            optuna.Trial(study, assignment.storage_id).set_user_attr("cause", cause)
-        if state == "finished" and len(record.epochs) < self.spec.budget.epochs:
-            state, cause = "failed", f"ended after {len(record.epochs)} of {self.spec.budget.epochs} epochs"
-            optuna.Trial(study, assignment.storage_id).set_user_attr("cause", cause)
+            self._copies.set(number, "cause", cause)
+        trial = self._storage.get_trial(number)
         match state:
             case "finished":
                 values = [record.last["validation_accuracy"]]
@@ -212,10 +224,12 @@ class Ledger(Book):
                 study.tell(trial.number, state=TrialState.PRUNED)
             case _:
                 study.tell(trial.number, state=TrialState.FAIL)
+        self._copies.end(number)
 
     def attempt(self, assignment: Assignment, attempt: int) -> None:
         """Keep which attempt of a run is under way."""
-        optuna.Trial(self._study(assignment), assignment.storage_id).set_user_attr("attempt", attempt)
+        if self._storage.get_trial(assignment.storage_id).user_attrs["attempt"] != attempt:
+            self._copies.set(assignment.storage_id, "attempt", attempt)
 
 
 def dump(spec: StudySpec) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from lpstudy.ledger import Assignment, Done, Ledger, State, Waiting
-from lpstudy.study.trial import as_result
+from lpstudy.study.trial import as_results
 
 Observer = Callable[[Assignment], None]
 """Hears that something has changed in the ledger about a run."""
@@ -78,16 +78,15 @@ class LedgerScheduler(FIFOScheduler):
         return {}
 
     def on_trial_result(self, tune_controller: Any, trial: TuneTrial, result: dict[str, Any]) -> str:
-        """Keep an epoch; stop the trial where it diverged or is pruned."""
+        """Keep the epochs; stop the trial where it is pruned or has diverged."""
         assignment = self._assignment(trial)
-        if "failed" in result:
-            self._end(assignment, "failed", result["failed"])
-            return str(TrialScheduler.STOP)
         if trial.num_failures:
             self._ledger.attempt(assignment, assignment.attempt + trial.num_failures)
-        prune = self._ledger.report(assignment, as_result(result))
-        if prune:
+        if self._ledger.report(assignment, as_results(result)):
             self._end(assignment, "pruned")
+            return str(TrialScheduler.STOP)
+        if "failed" in result:
+            self._end(assignment, "failed", result["failed"])
             return str(TrialScheduler.STOP)
         self._observer(assignment)
         return str(TrialScheduler.CONTINUE)

@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
@@ -23,6 +24,8 @@ WORKER_FAILURES = 2
 """How often Ray Train starts a trial's workers again before the trial has failed."""
 WORKERS = "workers"
 """Folder of Ray Train's own state, within a run's."""
+PACE = 1.0
+"""Seconds of epochs that a report gathers; it costs the same however many they are."""
 
 
 class Shared(BaseModel):
@@ -54,8 +57,16 @@ class Job(BaseModel):
 def run_in_actor(config: dict[str, Any]) -> None:
     """Tune function: the loop runs right here."""
     job = Job.model_validate_json(config["job"])
-    for report in _reports(job):
-        tune.report(report)
+    held: list[EpochResult] = []
+    told = time.monotonic()
+    try:
+        for result in _epochs(job):
+            held.append(result)
+            if result.epoch == job.trial.epochs or time.monotonic() - told >= PACE:
+                tune.report(as_report(held))
+                held, told = [], time.monotonic()
+    except DivergedError as error:
+        tune.report(as_report(held, error))
 
 
 def run_on_workers(config: dict[str, Any]) -> None:
@@ -88,31 +99,29 @@ def run_on_workers(config: dict[str, Any]) -> None:
 
 
 def _worker(config: dict[str, Any]) -> None:
-    for report in _reports(Job.model_validate_json(config["job"])):
-        ray_train.report(report)
+    try:
+        for result in _epochs(Job.model_validate_json(config["job"])):
+            ray_train.report(as_report([result]))  # the workers wait for each other: as many of each
+    except DivergedError as error:
+        ray_train.report(as_report([], error))
 
 
-def _reports(job: Job) -> Iterator[dict[str, Any]]:
-    """Each epoch as a dictionary; a diverged run ends with its cause under `failed`."""
+def _epochs(job: Job) -> Iterator[EpochResult]:
     device = device_of(gpus=job.shared.gpus)
     data, teacher = _opened(job.shared.model_dump_json(), device)
-    epochs = train(job.trial, data, teacher, device=device, folder=Path(job.folder), read_test=job.final)
-    try:
-        for result in epochs:
-            yield as_report(result)
-    except DivergedError as error:
-        yield {"epoch": 0, "failed": f"nan: {error}"}  # Tune ends the study at a report without its metric
+    yield from train(job.trial, data, teacher, device=device, folder=Path(job.folder), read_test=job.final)
 
 
-def as_report(result: EpochResult) -> dict[str, Any]:
-    """An epoch as it travels through Tune, which would flatten a nested dictionary."""
-    return {"epoch": result.epoch, "report": json.dumps(asdict(result))}
+def as_report(results: Sequence[EpochResult], error: DivergedError | None = None) -> dict[str, Any]:
+    """Epochs as they travel through Tune, which would flatten a nested dictionary; why a run diverged."""
+    epoch = results[-1].epoch if results else 0  # Tune ends the study at a report without its metric
+    failed = {} if error is None else {"failed": f"nan: {error}"}
+    return {"epoch": epoch, "report": json.dumps([asdict(result) for result in results]), **failed}
 
 
-def as_result(report: dict[str, Any]) -> EpochResult:
-    """The epoch that a report tells of."""
-    told = json.loads(report["report"])
-    return EpochResult(told["epoch"], told["metrics"], tuple(told["warnings"]))
+def as_results(report: dict[str, Any]) -> list[EpochResult]:
+    """The epochs that a report tells of."""
+    return [EpochResult(r["epoch"], r["metrics"], tuple(r["warnings"])) for r in json.loads(report["report"])]
 
 
 def device_of(*, gpus: float) -> torch.device:

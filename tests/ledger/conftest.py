@@ -37,7 +37,7 @@ class Play:
         """Report every epoch and tell the end."""
         for epoch in range(1, ledger.spec.budget.epochs + 1):
             result = EpochResult(epoch, {"validation_accuracy": self.accuracy(assignment, epoch)})
-            if ledger.report(assignment, result):
+            if ledger.report(assignment, [result]):
                 ledger.finish(assignment, "pruned")
                 return
         ledger.finish(assignment, "finished")

@@ -16,6 +16,12 @@ Open = Callable[[StudySpec], Ledger]
 
 ARM = "bp-convnet-d2-w4"
 ONE_ARM = {"bp": {}}
+CURVES = [
+    [start + gain * epoch for epoch in range(16)]
+    for start, gain in ((50, 1), (40, 2), (60, 0.5), (55, 0.2), (20, 1), (58, 1), (61, 0.4), (30, 3))
+]
+ENDS = {"median": [16, 16, 16, 16, 8, 16, 15, 8], "halving": [16, 2, 16, 2, 2, 2, 16, 2]}
+"""After so many epochs the rules, written down anew over these curves in NumPy, end each trial."""
 
 
 def results(*percents: float) -> list[EpochResult]:
@@ -30,7 +36,7 @@ def taken(ledger: Ledger) -> Assignment:
 
 def reported(ledger: Ledger, run: Assignment, *percents: float) -> list[bool]:
     """Whether the ledger wanted to prune after each epoch."""
-    return [ledger.report(run, result) for result in results(*percents)]
+    return [ledger.report(run, [result]) for result in results(*percents)]
 
 
 def test_a_weak_trial_is_pruned_once_there_are_enough_to_judge_by(make: Make, reopen: Open) -> None:
@@ -52,6 +58,22 @@ def test_a_weak_trial_is_pruned_once_there_are_enough_to_judge_by(make: Make, re
         assert final.kind == "final"
         assert reported(ledger, final, *[percent] * 4) == [False] * 4
         ledger.finish(final, "finished")
+
+
+@pytest.mark.parametrize("pruner", ["median", "halving"])
+def test_epochs_told_together_end_as_those_told_one_by_one(pruner: str, make: Make, reopen: Open) -> None:
+    budget = {"trials": 8, "epochs": 16, "seeds": 1, "pruner": pruner}
+    spec = make(methods=ONE_ARM, budget=budget)
+    ledger = reopen(spec)
+    for together, curve in enumerate(CURVES):
+        run, told = taken(ledger), results(*curve)
+        size = (1, 2, 5, 16)[together % 4]
+        chunks = [told[first : first + size] for first in range(0, 16, size)]
+        pruned = next((True for chunk in chunks if ledger.report(run, chunk)), False)
+        ledger.finish(run, "pruned" if pruned else "finished")
+        if together % 2:
+            ledger = reopen(spec)
+    assert [len(record.epochs) for record in ledger.records()] == ENDS[pruner]
 
 
 @pytest.mark.parametrize("sizes", [False, True])
@@ -135,22 +157,6 @@ def test_finals_wait_for_the_last_trial_of_their_arm(make: Make, reopen: Open, p
     assert taken(ledger).kind == "final"
     assert not ledger.complete()
     assert isinstance(ledger.next(), Waiting)
-
-
-def test_a_final_killed_while_it_was_written_down_is_run_all_the_same(
-    make: Make, reopen: Open, play: Any
-) -> None:
-    spec = make(methods=ONE_ARM, budget={"trials": 1, "epochs": 1, "seeds": 2})
-    ledger = reopen(spec)
-    play.one(ledger)
-    half = ledger._finals[ARM].ask()
-    half.set_user_attr("number", 0)
-    half.set_user_attr("seed", 1)
-    ledger = reopen(spec)
-    play.all(ledger)
-    assert [run.seed for run in play.handed if run.kind == "final"] == [1, 2]
-    assert ledger.complete()
-    assert len(ledger.records()) == ledger.wanted == 3
 
 
 def test_more_trials_and_seeds_reopen_a_complete_study(make: Make, reopen: Open, play: Any) -> None:

@@ -77,40 +77,18 @@ def test_no_suggestion_comes_twice_though_each_is_asked_for_by_a_new_process(
     assert len({run.values["learning_rate"] for run in play.handed}) == 6
 
 
-@pytest.mark.parametrize("suggested", [False, True])
-def test_a_trial_killed_while_it_was_asked_for_is_completed(
-    suggested: bool, make: Make, reopen: Open, url: str
-) -> None:
-    spec = make(
-        methods={"kd": {"temperature": {"low": 1.0, "high": 4.0}}},
-        budget={"trials": 1, "epochs": 1, "seeds": 1},
-    )
-    reopen(spec)
-    half = optuna.load_study(study_name="small/kd-convnet-d2-w4", storage=url).ask()
-    if suggested:
-        half.suggest_float("temperature", 1.0, 4.0)
-    ledger = reopen(spec)
-    taken = ledger.next()
-    assert isinstance(taken, Assignment)
-    assert (taken.number, taken.attempt) == (0, 1)
-    assert taken.values.keys() == {"learning_rate", "temperature"}
-    if suggested:
-        assert taken.values["temperature"] == half.params["temperature"]
-    assert isinstance(ledger.next(), Waiting)  # no second trial: the budget is one
-
-
 def test_epochs_told_again_after_a_kill_are_kept_once(make: Make, reopen: Open) -> None:
     spec = make(budget={"trials": 1, "epochs": 3, "seeds": 1})
     ledger = reopen(spec)
     run = ledger.next()
     assert isinstance(run, Assignment)
-    ledger.report(run, accuracy(50))
-    ledger.report(run, accuracy(60, 2))
+    ledger.report(run, [accuracy(50)])
+    ledger.report(run, [accuracy(60, 2)])
     ledger = reopen(spec)
     run = ledger.next()
     assert isinstance(run, Assignment)
     for epoch, percent in ((1, 1.0), (2, 1.0), (3, 70.0)):  # whatever they are told as
-        ledger.report(run, accuracy(percent, epoch))
+        ledger.report(run, [accuracy(percent, epoch)])
     ledger.finish(run, "finished")
     record = ledger.record(run)
     assert record.state == "finished"
@@ -121,7 +99,9 @@ def test_epochs_told_again_after_a_kill_are_kept_once(make: Make, reopen: Open) 
     ]
 
 
-def test_infeasible_designs_are_told_and_neither_counted_nor_run(make: Make, reopen: Open, play: Any) -> None:
+def test_infeasible_designs_are_told_and_neither_counted_nor_run(
+    make: Make, reopen: Open, url: str, play: Any
+) -> None:
     small = make(students=SIZES).arms()[0]
     limit = cost_of(small.student_spec({"width": 8}), input_shape=(1, 8, 8), classes=10).macs
     spec = make(
@@ -141,7 +121,7 @@ def test_infeasible_designs_are_told_and_neither_counted_nor_run(make: Make, reo
     assert all(record.assignment.values["width"] == 64 for record in infeasible)
     assert all(record.epochs == () for record in infeasible)
     assert len(records) - len(infeasible) == ledger.wanted == 7
-    study = optuna.load_study(study_name="small/bp-convnet", storage=ledger._storage)
+    study = optuna.load_study(study_name="small/bp-convnet", storage=url)
     assert {study.trials[record.assignment.number].state.name for record in infeasible} == {"PRUNED"}
 
 
@@ -164,12 +144,12 @@ def test_an_arm_without_a_feasible_design_is_given_up_and_the_others_go_on(
 
 
 def test_an_arm_with_searched_sizes_has_accuracy_and_macs_as_objectives(
-    make: Make, reopen: Open, play: Any
+    make: Make, reopen: Open, url: str, play: Any
 ) -> None:
     spec = make(students=SIZES, methods={"bp": {}}, budget=TWO_TRIALS)
     ledger = reopen(spec)
     play.all(ledger)
-    study = optuna.load_study(study_name="small/bp-convnet", storage=ledger._storage)
+    study = optuna.load_study(study_name="small/bp-convnet", storage=url)
     assert [direction.name for direction in study.directions] == ["MAXIMIZE", "MINIMIZE"]
     for run in play.handed[:2]:
         student = spec.arms()[0].student_spec(run.values)

@@ -102,7 +102,7 @@ def play(ledger: Ledger, changed: Callable[[Assignment], None] = lambda assignme
             metrics = {"validation_accuracy": 50.0 + taken.number + epoch / 7, "train_loss": 1 / epoch}
             if taken.kind == "final" and epoch == EPOCHS:
                 metrics["test_accuracy"] = 60.0 + taken.seed
-            ledger.report(taken, EpochResult(epoch, metrics, ("k is large",) if epoch == 1 else ()))
+            ledger.report(taken, [EpochResult(epoch, metrics, ("k is large",) if epoch == 1 else ())])
             changed(taken)
         ledger.finish(taken, "failed" if taken.kind == "trial" and taken.number == 0 else "finished", None)
         changed(taken)
@@ -183,7 +183,7 @@ def test_an_unfinished_run_is_paused_and_goes_on(
 ) -> None:
     taken = ledger.next()
     assert isinstance(taken, Assignment)
-    ledger.report(taken, EpochResult(1, {"validation_accuracy": 50.0}))
+    ledger.report(taken, [EpochResult(1, {"validation_accuracy": 50.0})])
     following = projection(client, ledger, tmp_path)
     following.start()
     following.changed(taken)
@@ -195,8 +195,7 @@ def test_an_unfinished_run_is_paused_and_goes_on(
     assert "RUNNING" not in statuses.values()
     paused = next(run for run in runs(client, "held") if run.data.tags["lpstudy.key"] == taken.key)
     assert paused.data.tags["lpstudy.state"] == "paused"
-    ledger.report(taken, EpochResult(2, {"validation_accuracy": 51.0}))
-    ledger.report(taken, EpochResult(3, {"validation_accuracy": 52.0}))
+    ledger.report(taken, [EpochResult(n, {"validation_accuracy": 49.0 + n}) for n in (2, 3)])
     ledger.finish(taken, "finished")
     project(client, ledger, tmp_path)
     again = client.get_run(paused.info.run_id)
@@ -259,7 +258,7 @@ def test_a_server_that_dies_stops_nothing_and_is_caught_up_with(
         following.start()
         taken = ledger.next()
         assert isinstance(taken, Assignment)
-        ledger.report(taken, EpochResult(1, {"validation_accuracy": 50.0}))
+        ledger.report(taken, [EpochResult(1, {"validation_accuracy": 50.0})])
         following.changed(taken)
     ledger.finish(taken, "failed", "of no matter")
     play(ledger, following.changed)  # would raise if MLflow could stop it

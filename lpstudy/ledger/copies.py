@@ -1,0 +1,77 @@
+"""A storage's studies held in memory by the one process that writes them."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import optuna
+from optuna.storages import BaseStorage, InMemoryStorage
+from optuna.trial import FrozenTrial
+
+
+class Copies:
+    """Studies in memory that are equal to those of a storage, and the writes that keep them so.
+
+    Optuna's questions (what has run, what to try, what to prune) are answered from memory. Only what another
+    process must find is written to the storage, each change in one transaction, and before the copy shows it.
+
+    Args:
+        storage: Nothing else writes it.
+        studies: Of the storage.
+        intermediate: The values by step that a trial is pruned by; the storage has none.
+    """
+
+    def __init__(
+        self,
+        storage: BaseStorage,
+        studies: Iterable[optuna.Study],
+        intermediate: Callable[[FrozenTrial], dict[int, float]],
+    ) -> None:
+        self.storage = InMemoryStorage()
+        """Holds the copies."""
+        self._written = storage
+        self._study_ids: dict[str, int] = {}
+        self._trial_ids: dict[int, int] = {}
+        trials: list[tuple[str, FrozenTrial]] = []
+        for study in studies:
+            name = study.study_name
+            self._study_ids[name] = storage.get_study_id_from_name(name)
+            copy = optuna.create_study(storage=self.storage, study_name=name, directions=study.directions)
+            for key, value in study.user_attrs.items():
+                copy.set_user_attr(key, value)
+            trials += [(name, trial) for trial in study.get_trials(deepcopy=False)]
+        for name, trial in sorted(
+            trials, key=lambda pair: pair[1]._trial_id
+        ):  # a copy has the same id each time
+            trial.intermediate_values = intermediate(trial)
+            made = self.storage.create_new_trial(self.storage.get_study_id_from_name(name), trial)
+            self._trial_ids[made] = trial._trial_id
+
+    def study(self, name: str) -> optuna.Study:
+        """The copy of a study."""
+        return optuna.load_study(study_name=name, storage=self.storage)
+
+    def add(self, study: optuna.Study, trial_id: int) -> None:
+        """Write a trial that was asked for, whole: there is never a half of one."""
+        trial = self.storage.get_trial(trial_id)
+        self._trial_ids[trial_id] = self._written.create_new_trial(self._study_ids[study.study_name], trial)
+
+    def keep(self, study: optuna.Study, key: str, value: Any) -> None:
+        """Set an attribute of a study."""
+        self._written.set_study_user_attr(self._study_ids[study.study_name], key, value)
+        study.set_user_attr(key, value)
+
+    def set(self, trial_id: int, key: str, value: Any) -> None:
+        """Set an attribute of a trial."""
+        self._written.set_trial_user_attr(self._trial_ids[trial_id], key, value)
+        self.storage.set_trial_user_attr(trial_id, key, value)
+
+    def write_rungs(self, trial_id: int, known: Iterable[str]) -> None:
+        """Write the attributes that a pruner has given a trial, but for those known."""
+        for key, value in self.storage.get_trial(trial_id).system_attrs.items():
+            if key not in known:
+                self._written.set_trial_system_attr(self._trial_ids[trial_id], key, value)
+
+    def end(self, trial_id: int) -> None:
+        """Write the end of a trial that was told."""
+        trial = self.storage.get_trial(trial_id)
+        self._written.set_trial_state_values(self._trial_ids[trial_id], trial.state, trial.values)
