@@ -61,6 +61,7 @@ class Known:
 
     run_id: str
     state: str
+    """As it was written last, but `running` until MLflow has been told the end too."""
 
 
 def tracking_uri() -> str:
@@ -154,8 +155,9 @@ def all_runs(client: MlflowClient, experiment: Experiment) -> list[Run]:
 
 def find_runs(client: MlflowClient, experiment: Experiment) -> dict[str, Known]:
     """Every run of lpstudy's by its key."""
-    return {
-        run.data.tags[KEY]: Known(run.info.run_id, run.data.tags.get(tag("state"), "running"))
-        for run in all_runs(client, experiment)
-        if KEY in run.data.tags
-    }
+    return {run.data.tags[KEY]: _known(run) for run in all_runs(client, experiment) if KEY in run.data.tags}
+
+
+def _known(run: Run) -> Known:
+    open_ = run.info.status == "RUNNING"
+    return Known(run.info.run_id, "running" if open_ else run.data.tags.get(tag("state"), "running"))

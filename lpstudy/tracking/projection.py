@@ -19,10 +19,8 @@ from lpstudy.tracking.client import KEY, PARENT, Facts, Known, find_runs, open_e
 
 STATUS = {"finished": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
 TRIAL_STATES: tuple[State, ...] = ("finished", "pruned", "failed", "infeasible")
-PACE = 1.0
-"""Seconds over which changes are gathered: short epochs are written several at a time."""
-BATCH = 1000
-"""Metrics that MLflow takes in one request."""
+PACE = 5.0
+"""Seconds over which changes are gathered: a request costs as much as hundreds of points in it."""
 LONGEST = 4000
 """Characters of a tag."""
 LONGEST_PAUSE = 10.0
@@ -51,6 +49,7 @@ class Projection:
         self._runs: dict[str, Known] = {}
         self._described: set[str] = set()
         self._epochs: dict[str, int] = {}
+        self._notes: dict[str, dict[str, str]] = {}
         self._changes: queue.SimpleQueue[Assignment | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._follow, name="mlflow", daemon=True)
         self._behind: dict[str, Assignment] = {}
@@ -103,6 +102,7 @@ class Projection:
         self._runs = find_runs(self._client, experiment)
         self._described.clear()
         self._epochs.clear()
+        self._notes.clear()
         self._experiment = experiment
         self._client.log_text(self._report_run(), self._facts.as_text(), "study.json")
         for arm in self._ledger.arms.values():
@@ -125,75 +125,80 @@ class Projection:
             for arm in self._ledger.arms.values():
                 self._end_arm(arm)
             if self._runs["report"].state == "running":
+                self._client.set_tag(self._report_run(), tag("state"), "paused")
                 self._end(self._report_run(), "report", "paused", None)
 
     def _write(self, record: Record, *, paused: bool) -> None:
+        """One request with all that is new of a run, and another where it has ended or goes on."""
         assignment = record.assignment
         run = self._run(record)
         done = self._epochs.get(assignment.key, 0)
-        begin = int(1000 * (record.started or 0))
+        began = int(1000 * (record.started or 0))
         metrics = [
-            Metric(name, value, begin + epoch.epoch, epoch.epoch)
+            Metric(name, value, began + epoch.epoch, epoch.epoch)
             for epoch in record.epochs
             if epoch.epoch > done
             for name, value in epoch.metrics.items()
         ]
         state = "paused" if record.state == "running" and paused else record.state
         notes = {"attempt": str(assignment.attempt), "warnings": json.dumps(record.warnings)[:LONGEST]}
-        if record.cause is not None:
-            notes["cause"] = record.cause[:LONGEST]
-        if state == "running":
-            notes["state"] = state
-        tags = [RunTag(tag(name), value) for name, value in notes.items()]
-        for first in range(0, max(1, len(metrics)), BATCH):
-            self._client.log_batch(run, metrics=metrics[first : first + BATCH], tags=tags)
-        self._epochs[assignment.key] = len(record.epochs)
+        notes |= {"state": state} | ({"cause": record.cause[:LONGEST]} if record.cause is not None else {})
+        known = self._notes.get(assignment.key, {})
+        tags = [RunTag(tag(name), value) for name, value in notes.items() if known.get(name) != value]
+        if self._undescribed(assignment.key):
+            arm = self._ledger.arms[assignment.arm]
+            metrics += self._cost(arm, assignment, began)
+            self._client.log_batch(run, metrics, _params(arm.fixed | dict(assignment.values)), tags)
+            self._described.add(assignment.key)
+        else:
+            self._client.log_batch(run, metrics, tags=tags)
+        self._epochs[assignment.key], self._notes[assignment.key] = len(record.epochs), notes
         weights = self._folder / assignment.key / "weights.safetensors"
         if state == "finished" and assignment.kind == "final" and weights.is_file():
             self._client.log_artifact(run, str(weights))
-        if state == "running":
-            if self._runs[assignment.key].state != "running":
-                self._client.update_run(run, status="RUNNING")
-            self._runs[assignment.key] = Known(run, state)
-        else:
+        if state != "running":
             self._end(run, assignment.key, state, record.ended)
+        elif self._runs[assignment.key].state != "running":
+            self._client.update_run(run, status="RUNNING")
+            self._runs[assignment.key] = Known(run, state)
 
-    def _run(self, record: Record) -> str:
-        """The run of a trial or final, with its tags, hyperparameters and cost."""
-        assignment = record.assignment
-        arm = self._ledger.arms[assignment.arm]
+    def _cost(self, arm: Arm, assignment: Assignment, began: int) -> list[Metric]:
+        """What the student costs, which stays the same."""
         spec = arm.student_spec(assignment.values)
         cost = cost_of(spec, input_shape=self._ledger.input_shape, classes=self._ledger.classes)
+        figures = {"parameters": cost.parameters, "macs": cost.macs, "flops": cost.flops}
+        return [Metric(name, value, began, 0) for name, value in figures.items()]
+
+    def _run(self, record: Record) -> str:
+        """The run of a trial or final; made, with its tags, where there is none."""
+        assignment = record.assignment
+        if assignment.key in self._runs:
+            return self._runs[assignment.key].run_id
+        arm = self._ledger.arms[assignment.arm]
         tags = {
             tag("arm"): arm.name,
             tag("method"): arm.method,
             tag("kind"): assignment.kind,
             tag("trial"): str(assignment.number),
             tag("seed"): str(assignment.seed),
-            tag("student"): spec.label(),
+            tag("student"): arm.student_spec(assignment.values).label(),
             PARENT: self._arm_run(arm),
         }
         began = int(1000 * (record.started or 0))
-        run = self._found(assignment.key, assignment.key.split("/")[1], tags, began)
-        figures = {"parameters": cost.parameters, "macs": cost.macs, "flops": cost.flops}
-        metrics = [Metric(name, value, began, 0) for name, value in figures.items()]
-        self._describe(run, assignment.key, arm.fixed | dict(assignment.values), metrics)
-        return run
+        return self._found(assignment.key, assignment.key.split("/")[1], tags, began)
 
     def _arm_run(self, arm: Arm) -> str:
         key = f"arm/{arm.name}"
         tags = {tag("arm"): arm.name, tag("method"): arm.method, tag("kind"): "arm"}
         run = self._found(key, arm.name, tags, None)
-        self._describe(run, key, {**arm.fixed, **arm.searched}, [])
+        if self._undescribed(key):
+            self._client.log_batch(run, params=_params({**arm.fixed, **arm.searched}))
+            self._described.add(key)
         return run
 
-    def _describe(self, run: str, key: str, values: Mapping[str, object], metrics: list[Metric]) -> None:
-        """Write what stays the same; again in a later process, which cannot know of a write that was lost."""
-        if key in self._described or self._runs[key].state != "running":
-            return
-        params = [Param(name, str(value)) for name, value in values.items() if name not in UNLOGGED]
-        self._client.log_batch(run, params=params, metrics=metrics)
-        self._described.add(key)
+    def _undescribed(self, key: str) -> bool:
+        """Whether to write what stays the same: in a later process again, for a write may have been lost."""
+        return key not in self._described and self._runs[key].state == "running"
 
     def _end_arm(self, arm: Arm) -> None:
         """Bring an arm's counts up to date and end its run; nothing is written where nothing has changed."""
@@ -207,7 +212,7 @@ class Projection:
         run = self._arm_run(arm)
         step = len(records)
         metrics = [Metric(name, value, step, step) for name, value in figures.items()]
-        self._client.log_batch(run, metrics=metrics)
+        self._client.log_batch(run, metrics, tags=[RunTag(tag("state"), "finished")])
         self._end(run, f"arm/{arm.name}", "finished", None)
 
     def _report_run(self) -> str:
@@ -231,9 +236,12 @@ class Projection:
         return str(run.info.run_id)
 
     def _end(self, run: str, key: str, state: str, ended: float | None) -> None:
-        """End a run; the tag comes last: where it is missing after a kill, the run is written again."""
+        """End a run whose state is written: one that a kill keeps from its end is written again."""
         self._client.set_terminated(
             run, STATUS.get(state, "KILLED"), end_time=int(1000 * ended) if ended else None
         )
-        self._client.set_tag(run, tag("state"), state)
         self._runs[key] = Known(run, state)
+
+
+def _params(values: Mapping[str, object]) -> list[Param]:
+    return [Param(name, str(value)) for name, value in values.items() if name not in UNLOGGED]
