@@ -23,13 +23,10 @@ from lpstudy.study.cluster import (
     settled,
     smallest_node,
 )
-from lpstudy.study.search import LedgerScheduler, LedgerSearcher, Observer
+from lpstudy.study.search import FAILURES, Observer, Trainable, drive
 from lpstudy.study.trial import WORKERS, Job, Shared, device_of, run_in_actor, run_on_workers
 from lpstudy.teacher import BankPlan, TeacherFile, obtain
 from lpstudy.training import DivergedError
-
-FAILURES = 2
-"""How often a trial whose process died is started again."""
 
 
 def train_teacher(spec: StudySpec, place: Place, demand: Demand) -> Iterator[EpochResult | TeacherFile]:
@@ -104,27 +101,16 @@ def run(
             shutil.rmtree(folder / WORKERS, ignore_errors=True)
         observer(assignment)
 
-    searcher = LedgerSearcher(
-        ledger, config, searching=lambda: deadline is None or time.monotonic() < deadline
+    def searching() -> bool:
+        return deadline is None or time.monotonic() < deadline
+
+    trainable = Trainable(
+        _function(demand),
+        config,
+        concurrent=concurrent_trials(demand, cpus=cpus, gpus=gpus),
+        reuse_actors=demand.workers_per_trial == 1,
     )
-    tuner = tune.Tuner(
-        _trainable(demand),
-        tune_config=tune.TuneConfig(
-            search_alg=searcher,
-            scheduler=LedgerScheduler(ledger, searcher, observe),
-            num_samples=-1,
-            max_concurrent_trials=concurrent_trials(demand, cpus=cpus, gpus=gpus),
-            reuse_actors=demand.workers_per_trial == 1,
-            trial_dirname_creator=lambda trial: trial.trial_id,
-        ),
-        run_config=tune.RunConfig(
-            name="tune",
-            storage_path=str(place.folder),
-            failure_config=tune.FailureConfig(max_failures=FAILURES),
-            verbose=0,
-        ),
-    )
-    tuner.fit()
+    drive(ledger, trainable, place.folder / "tune", searching=searching, observer=observe)
     shutil.rmtree(place.folder / "tune", ignore_errors=True)  # Tune's own state; the ledger has it all
 
 
@@ -133,7 +119,7 @@ def run_folder(study: Path, assignment: Assignment) -> Path:
     return study / "runs" / assignment.key
 
 
-def _trainable(demand: Demand) -> Any:
+def _function(demand: Demand) -> Any:
     if demand.workers_per_trial > 1:
         # The trial itself only waits; Ray Train asks for its workers' share on its own.
         return tune.with_resources(run_on_workers, {"cpu": DRIVER_CPUS})

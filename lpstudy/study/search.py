@@ -1,9 +1,11 @@
 """The ledger as Tune sees it: a Searcher hands out its runs, a scheduler writes down what they report."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ray import tune
 from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
@@ -13,6 +15,55 @@ from lpstudy.study.trial import as_results
 
 Observer = Callable[[Assignment], None]
 """Hears that something has changed in the ledger about a run."""
+FAILURES = 2
+"""How often a trial whose process died is started again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trainable:
+    """What Tune runs for an assignment."""
+
+    function: Any
+    """A Tune function, with its resources."""
+    config: Callable[[Assignment], dict[str, Any]]
+    """What it is called with."""
+    concurrent: int
+    """How many at once."""
+    reuse_actors: bool
+    """Whether the next run may go into the process of one that has ended."""
+
+
+def drive(
+    ledger: Ledger, trainable: Trainable, folder: Path, *, searching: Callable[[], bool], observer: Observer
+) -> None:
+    """Have Tune run all that the ledger hands out; returns when it has no more.
+
+    Args:
+        ledger: The study.
+        trainable: Run for each assignment.
+        folder: Where Tune keeps its own state; absolute.
+        searching: False once no new trial may be begun.
+        observer: Hears of every change, in this thread.
+    """
+    searcher = LedgerSearcher(ledger, trainable.config, searching)
+    tuner = tune.Tuner(
+        trainable.function,
+        tune_config=tune.TuneConfig(
+            search_alg=searcher,
+            scheduler=LedgerScheduler(ledger, searcher, observer),
+            num_samples=-1,
+            max_concurrent_trials=trainable.concurrent,
+            reuse_actors=trainable.reuse_actors,
+            trial_dirname_creator=lambda trial: trial.trial_id,
+        ),
+        run_config=tune.RunConfig(
+            name=folder.name,
+            storage_path=str(folder.parent),
+            failure_config=tune.FailureConfig(max_failures=FAILURES),
+            verbose=0,
+        ),
+    )
+    tuner.fit()
 
 
 class LedgerSearcher(Searcher):
@@ -111,8 +162,9 @@ class LedgerScheduler(FIFOScheduler):
         self._end(self._searcher.assignments[trial_id], "failed", cause)
 
     def _end(self, assignment: Assignment, state: State, cause: str | None = None) -> None:
-        self._ledger.finish(assignment, state, cause)
-        self._observer(assignment)
+        if self._ledger.running(assignment):  # Tune tells the end of a stopped run too
+            self._ledger.finish(assignment, state, cause)
+            self._observer(assignment)
 
 
 def _cause(trial: TuneTrial) -> str:
