@@ -41,11 +41,14 @@ def test_a_study_ends_well_and_prints_its_table(smoke: Smoke) -> None:
     assert re.search(r"^10 finished in \d+ (s|min)$", left.out, re.MULTILINE)
 
 
-def test_a_log_has_a_line_for_the_teacher_and_each_run_and_none_else(smoke: Smoke) -> None:
+def test_a_log_has_a_line_for_the_teacher_its_outputs_and_each_run_and_none_else(smoke: Smoke) -> None:
     _, left = smoke
-    teacher, *lines = [line for line in left.err.splitlines() if not line.startswith("teacher: epoch")]
+    progress = ("teacher: epoch", "teacher's outputs: computed", "warning: ")
+    teacher, outputs, *told = [line for line in left.err.splitlines() if not line.startswith(progress)]
     assert teacher.startswith("teacher: convnet-d3-w16, test ")
-    told = [line for line in lines if not line.startswith("warning: ")]
+    # 100 samples, 2 views, fp16: 10 logits, an embedding of 64, a map of 32 x 4 x 4.
+    kept = "logits, embedding, map.conv2 kept, 234 kB in fp16; 2 of 9 views, one for each epoch of a run"
+    assert outputs == f"teacher's outputs: {kept}"
     assert [int(line.split("/")[0]) for line in told] == list(range(1, 11)), left.err
     assert all(" finished " in line for line in told)
 
