@@ -47,7 +47,7 @@ class TeacherSpec(Training):
     there are so many and the teacher's outputs for them fit in bank_gb."""
     online: bool = False
     """Run the teacher at each step, with every crop and flip, rather than once for all runs."""
-    bank_gb: Annotated[float, Field(gt=0)] = 4.0
+    bank_gb: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 4.0
     """How many GB (10^9 bytes) of the teacher's outputs may be kept in the cache."""
     bank_dtype: Literal["fp16", "fp32"] = "fp16"
     """Number format of the outputs that are kept."""

@@ -1,0 +1,41 @@
+"""A study's teacher and bank, filled here and not by Ray."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors.torch import save_file
+
+from lpstudy.data import Data
+from lpstudy.space import StudySpec
+from lpstudy.students import build
+from lpstudy.teacher import BankPlan, OnlineTeacher, Store, TeacherFile, describe, fill
+
+
+@dataclass
+class Banked:
+    """A study, its teacher and the files of its bank."""
+
+    spec: StudySpec
+    data: Data
+    file: TeacherFile
+    plan: BankPlan
+    store: Store
+    teacher: OnlineTeacher
+
+    def fill(self, most: int | None = None) -> list[str]:
+        """Fill what is missing, or the first blocks of it; what was said of damage."""
+        missing, damaged = self.store.missing()
+        self.store.prepare()
+        self.store.describe(describe(self.plan, self.file, self.data))
+        for filled in fill(self.store, self.data, self.teacher, missing[:most]):
+            self.store.enter(filled.block, filled.digests)
+        return damaged
+
+
+def weights(spec: StudySpec, data: Data, path: Path, *, seed: int, logits: float = 1.0) -> None:
+    """A teacher that learnt nothing, whose logits are multiplied by a number."""
+    network = build(spec.teacher.network, input_shape=data.input_shape, classes=data.classes, seed=seed)
+    state = {name: value.detach().clone() for name, value in network.state_dict().items()}
+    for name in ("classifier.weight", "classifier.bias"):
+        state[name] = (state[name].double() * logits).float()
+    save_file(state, path)
