@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -79,9 +80,14 @@ class Store:
                     file.truncate(long)
 
     def write(self, block: Block, outputs: Mapping[str, npt.NDArray[np.floating]]) -> dict[str, str]:
-        """Put a block's outputs, each of shape (samples, ...), to disk; their SHA-256 by name."""
+        """Put a block's outputs, each of shape (samples, ...), to disk; their SHA-256 by name.
+
+        An output of it that is valid stays as it is: the runs of another study may be reading it.
+        """
         digests = {}
         for kept in self.plan.kept:
+            if self._state(kept, block) == "valid":
+                continue
             content = np.ascontiguousarray(outputs[kept.name]).tobytes()
             with self._path(kept.name).open("r+b") as file:
                 file.seek(self._begin(kept, block))
@@ -93,7 +99,7 @@ class Store:
 
     def enter(self, block: Block, digests: Mapping[str, str]) -> None:
         """Note that a block is valid; one process at a time, the one that holds the bank's lock."""
-        entries = self._entries(block.view)
+        entries = self._entries(block.view) or {}
         for name, digest in digests.items():
             entries[f"{name} {block.first}"] = digest
         write_atomically(self._view_path(block.view), json.dumps(entries, indent=1, sort_keys=True).encode())
@@ -102,29 +108,36 @@ class Store:
         """Write what the files hold, for a reader: shapes, number format, teacher, data."""
         shapes = {kept.name: [self.plan.samples, *kept.shape] for kept in self.plan.kept}
         path = self.folder / MANIFEST
-        before = json.loads(path.read_bytes())["shapes"] if path.is_file() else {}
+        try:
+            before = dict(json.loads(path.read_bytes())["shapes"])
+        except (OSError, ValueError, TypeError, KeyError):  # new, or damaged; no filling depends on it
+            before = {}
         body = {**facts, "dtype": self.plan.dtype, "block": BLOCK, "shapes": {**before, **shapes}}
         write_atomically(path, json.dumps(body, indent=1, sort_keys=True).encode())
 
     def missing(self) -> tuple[list[Block], list[str]]:
-        """Blocks that are not there or differ from their SHA-256, and one line for each that differs."""
+        """Blocks that are not there or differ from their SHA-256, and one line for each thing damaged."""
         wanted, damaged = [], []
         for block in self.blocks():
-            entries = self._entries(block.view)
-            whole = True
-            for kept in self.plan.kept:
-                digest = entries.get(f"{kept.name} {block.first}")
-                if digest is None:
-                    whole = False
-                elif hashlib.sha256(self._read(kept, block)).hexdigest() != digest:
-                    whole = False
-                    damaged.append(
-                        f"{self._path(kept.name)}: view {block.view}, samples {block.first} to"
-                        f" {block.last - 1}: the SHA-256 differs; computed again"
-                    )
-            if not whole:
+            if block.first == 0 and self._entries(block.view) is None:
+                damaged.append(f"{self._view_path(block.view)}: is not readable; the view is computed again")
+            states = {kept: self._state(kept, block) for kept in self.plan.kept}
+            if set(states.values()) != {"valid"}:
                 wanted.append(block)
+            damaged += [
+                f"{self._path(kept.name)}: view {block.view}, samples {block.first} to {block.last - 1}: the"
+                " SHA-256 differs; computed again"
+                for kept, state in states.items()
+                if state == "damaged"
+            ]
         return wanted, damaged
+
+    def _state(self, kept: Kept, block: Block) -> Literal["valid", "damaged", "absent"]:
+        """Whether an output of a block is on disk as it was entered."""
+        digest = (self._entries(block.view) or {}).get(f"{kept.name} {block.first}")
+        if digest is None:
+            return "absent"
+        return "valid" if hashlib.sha256(self._read(kept, block)).hexdigest() == digest else "damaged"
 
     def opened(self) -> dict[str, Tensor]:
         """Every output that is kept, of shape (views, samples, ...), mapped into memory.
@@ -133,7 +146,7 @@ class Store:
             ValueError: A file is shorter than it should be, or a block was never filled.
         """
         for view in range(self.plan.views):
-            entries = self._entries(view)
+            entries = self._entries(view) or {}
             for kept in self.plan.kept:
                 if any(f"{kept.name} {first}" not in entries for first in range(0, self.plan.samples, BLOCK)):
                     raise ValueError(f"{self._path(kept.name)}: view {view} was not filled")
@@ -147,12 +160,15 @@ class Store:
         # Mode "c", copy on write, for torch wants an array that it could write to; nobody does.
         return torch.from_numpy(np.memmap(path, dtype=_numpy(self.plan.dtype), mode="c", shape=shape))
 
-    def _entries(self, view: int) -> dict[str, str]:
+    def _entries(self, view: int) -> dict[str, str] | None:
+        """SHA-256 by output and first sample; None where the file is damaged."""
         try:
             entries = json.loads(self._view_path(view).read_bytes())
-        except (OSError, ValueError):
+        except FileNotFoundError:
             return {}
-        return entries if isinstance(entries, dict) else {}
+        except (OSError, ValueError):
+            return None
+        return entries if isinstance(entries, dict) else None
 
     def _read(self, kept: Kept, block: Block) -> bytes:
         try:
@@ -170,8 +186,8 @@ class Store:
         return self.plan.samples * math.prod(kept.shape) * BYTES[self.plan.dtype]
 
     def _path(self, name: str) -> Path:
-        """Where an output lies; what is not a letter or a digit in its name is written in hex."""
-        safe = "".join(c if (c.isalnum() and c.isascii()) or c in "._-" else f"%{ord(c):x}" for c in name)
+        """Where an output lies; what is not a letter or a digit in its name is written in six hex digits."""
+        safe = "".join(c if (c.isalnum() and c.isascii()) or c in "._-" else f"%{ord(c):06x}" for c in name)
         return self.folder / f"{safe}.{self.plan.dtype}"
 
     def _view_path(self, view: int) -> Path:
@@ -191,11 +207,15 @@ def numbers(outputs: Tensor, dtype: str) -> npt.NDArray[np.floating]:
     """The outputs in the bank's number format.
 
     Raises:
-        ValueError: One is beyond what the format holds.
+        ValueError: One is not finite, or beyond what the format holds.
     """
-    values: npt.NDArray[np.floating] = outputs.float().cpu().numpy().astype(_numpy(dtype))
+    exact = outputs.float().cpu().numpy()
+    if not np.isfinite(exact).all():
+        raise ValueError("the teacher's outputs are not finite: another teacher is needed")
+    with np.errstate(over="ignore"):
+        values: npt.NDArray[np.floating] = exact.astype(_numpy(dtype))
     if not np.isfinite(values).all():
-        largest = float(outputs.float().abs().max())
+        largest = float(np.abs(exact).max())
         raise ValueError(
             f'the teacher\'s outputs reach {largest:.3g}, beyond {dtype}: set [teacher] bank_dtype = "fp32"'
         )
