@@ -13,7 +13,8 @@ from lpstudy.teacher import Store, TeacherFile, obtain, open_teacher, plan_bank,
 
 MakeStudy = Callable[..., StudySpec]
 CPU = torch.device("cpu")
-METHODS = {"kd": {}, "lp": {"n_neighbors": 3}}
+Methods = dict[str, dict[str, object]]
+METHODS: Methods = {"kd": {}, "lp": {"n_neighbors": 3}}
 """They read logits and embedding."""
 
 
@@ -24,9 +25,7 @@ def _one_thread() -> None:
 
 @pytest.fixture
 def make_study() -> MakeStudy:
-    def make(
-        methods: dict[str, dict[str, object]] = METHODS, *, epochs: int = 3, **teacher: object
-    ) -> StudySpec:
+    def make(methods: Methods = METHODS, *, epochs: int = 3, **teacher: object) -> StudySpec:
         """100 digits in 18 views. The teacher gives, for one of them, 10 logits, an embedding of 8, a map
         conv1 of 4 x 8 x 8 and a map conv2 of 8 x 4 x 4."""
         network = {"family": "convnet", "depth": 2, "width": 4, "precision": "fp32"}
@@ -61,7 +60,7 @@ def make_bank(make_study: MakeStudy, data: Data, tmp_path: Path, monkeypatch: py
     monkeypatch.setenv("LPSTUDY_CACHE", str(tmp_path / "cache"))
 
     def make(
-        methods: dict[str, dict[str, object]] = METHODS,
+        methods: Methods = METHODS,
         *,
         seed: int = 9,
         logits: float = 1.0,

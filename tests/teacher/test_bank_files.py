@@ -21,7 +21,7 @@ from lpstudy.teacher.plan import Kept
 MakeBank = Callable[..., Banked]
 
 CPU = torch.device("cpu")
-HINT = {"kd": {}, "fitnet": {}}
+HINT: dict[str, dict[str, object]] = {"kd": {}, "fitnet": {}}
 ALL = Needs(logits=True, embedding=True, maps=frozenset({"conv1"}))
 
 
@@ -37,7 +37,8 @@ def by_hand(data: Data, view: int) -> NDArray[np.float32]:
         padded = np.pad(image, ((0, 0), (1, 1), (1, 1)))[:, row : row + 8, column : column + 8]
         cut.append(padded[:, :, ::-1] if mirror else padded)
     mean, std = (np.array(value).reshape(-1, 1, 1) for value in (data.mean, data.std))
-    return ((np.stack(cut) / 255 - mean) / std).astype(np.float32)
+    normalised: NDArray[np.float64] = (np.stack(cut) / 255 - mean) / std
+    return normalised.astype(np.float32)
 
 
 @pytest.mark.parametrize(("dtype", "rtol"), [("fp16", 2**-11), ("fp32", 1e-5)])
@@ -302,7 +303,7 @@ def test_a_maps_name_leads_to_a_file_of_its_own_in_the_folder(make_bank: MakeBan
         store.enter(block, store.write(block, values))
     assert store.missing() == ([], [])
     opened = store.opened()
-    assert [opened[name].unique().tolist() for name in names] == [[n + 1.0] for n in range(len(names))]
+    assert [set(opened[name].flatten().tolist()) for name in names] == [{n + 1.0} for n in range(len(names))]
     assert len(list(store.folder.glob("*.fp16"))) == len(names)
     assert {path for path in tmp_path.rglob("*") if store.folder not in path.parents} == around | {
         store.folder,

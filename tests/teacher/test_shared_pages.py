@@ -1,0 +1,87 @@
+"""Processes that use one bank at once hold one copy of it together."""
+
+import multiprocessing
+import os
+import re
+import sys
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+
+import pytest
+import torch
+from banking import Banked
+
+from lpstudy.data import Data
+from lpstudy.distill import Needs
+from lpstudy.space import TeacherSpec
+from lpstudy.teacher import BankPlan, TeacherFile, open_targets
+
+MakeBank = Callable[..., Banked]
+
+PROCESSES = 8
+CPU = torch.device("cpu")
+
+
+def mapped(name: str) -> dict[str, int]:
+    """What this process holds of a file, in bytes, by the kernel's names (proc_pid_smaps(5))."""
+    held: dict[str, int] = {}
+    ours = False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        if re.match(r"[0-9a-f]+-[0-9a-f]+ ", line):
+            ours = line.endswith(name)
+        elif ours and line.endswith(" kB"):
+            key, size = line.removesuffix(" kB").split(":")
+            held[key] = held.get(key, 0) + 1024 * int(size)
+    return held
+
+
+def use(
+    cache: str,
+    plan: BankPlan,
+    file: TeacherFile,
+    spec: TeacherSpec,
+    data: Data,
+    barrier: Barrier,
+    told: Connection,
+) -> None:
+    """Read every row of the bank as a trial does, and wait until all others have."""
+    os.environ["LPSTUDY_CACHE"] = cache
+    torch.set_num_threads(1)
+    targets = open_targets(plan, file, spec, data, device=CPU)
+    everything = torch.arange(plan.samples)
+    for view in range(plan.views):
+        (batch,) = data.train.showing(view, everything, batch_size=plan.samples, device=CPU)
+        targets.outputs(batch, Needs(logits=True, maps=frozenset({"conv1"})))
+    barrier.wait(120)
+    told.send(mapped("map.conv1.fp16"))
+    barrier.wait(120)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells whose a page is")
+def test_eight_processes_share_the_pages_of_a_bank(make_bank: MakeBank, tmp_path: Path) -> None:
+    bank = make_bank({"fitnet": {}}, views=18)
+    bank.fill()
+    size = (bank.store.folder / "map.conv1.fp16").stat().st_size
+    assert size == 18 * 100 * 256 * 2
+    context = multiprocessing.get_context("fork")  # torch is imported already; the bank is mapped after
+    barrier = context.Barrier(PROCESSES)
+    told = []
+    cache = str(tmp_path / "cache")
+    shared = (cache, bank.plan, bank.file, bank.spec.teacher, bank.data, barrier)
+    running = []
+    for _ in range(PROCESSES):
+        receiver, sender = context.Pipe(duplex=False)
+        process = context.Process(target=use, args=(*shared, sender))
+        process.start()
+        running.append((process, receiver))
+    for process, receiver in running:
+        assert receiver.poll(240)
+        told.append(receiver.recv())
+        process.join(60)
+        assert process.exitcode == 0
+    for held in told:
+        assert held["Rss"] >= 0.99 * size
+        assert held["Private_Clean"] + held["Private_Dirty"] + held["Anonymous"] == 0
+    assert sum(held["Pss"] for held in told) <= 1.1 * size

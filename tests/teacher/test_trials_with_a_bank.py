@@ -1,0 +1,134 @@
+"""A trial with the bank is the trial with the teacher run at each step."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from banking import Banked
+
+from lpstudy.cost import cost_of
+from lpstudy.distill import METHODS, Needs
+from lpstudy.space import Trial
+from lpstudy.teacher import Bank, open_targets
+from lpstudy.training import Targets, train
+from lpstudy.training.run import Run
+
+MakeBank = Callable[..., Banked]
+
+CPU = torch.device("cpu")
+CASES: dict[str, dict[str, object]] = {method: {} for method in METHODS} | {
+    "joint": {"method": "fitnet", "mode": "joint"},
+    "lp_map": {"method": "lp", "layer": "conv2", "teacher_layer": "conv2"},
+}
+STEPS = 5
+VIEWS = 3
+LP_AND_HINT: dict[str, dict[str, object]] = {"lp_kd": {}, "fitnet": {}}
+
+
+def case(name: str) -> tuple[str, dict[str, object]]:
+    """A method and its hyperparameters."""
+    values = dict(CASES[name])
+    return str(values.pop("method", name)), values
+
+
+def trial_of(name: str, *, epochs: int = 4) -> Trial:
+    method, values = case(name)
+    return Trial.model_validate(
+        {
+            "student": {"family": "convnet", "depth": 2, "width": 4},
+            "method": {"method": method, **values},
+            "training": {"batch_size": 10, "precision": "fp32"},
+            "epochs": epochs,
+            "seed": 2,
+        }
+    )
+
+
+def study_of(name: str) -> dict[str, dict[str, object]]:
+    method, values = case(name)
+    return {method: values, "kd": {}}
+
+
+def opened(bank: Banked) -> Targets:
+    bank.fill()
+    return open_targets(bank.plan, bank.file, bank.spec.teacher, bank.data, device=CPU)
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(("dtype", "rel"), [("fp32", 1e-6), ("fp16", 1e-3)])
+def test_the_first_steps_have_the_losses_of_those_with_the_teacher(
+    name: str, dtype: str, rel: float, make_bank: MakeBank
+) -> None:
+    bank = make_bank(study_of(name), views=VIEWS, bank_dtype=dtype)
+    targets = opened(bank)
+    assert isinstance(targets, Bank)
+    data = bank.data.using(VIEWS)
+    for steps in (1, STEPS):
+        for epoch in (1, 3):  # fitnet's hint stage, and what follows
+            kept = Run(trial_of(name), data, targets, CPU).steps(epoch, steps)
+            online = Run(trial_of(name), data, bank.teacher, CPU).steps(epoch, steps)
+            assert kept["train_loss"] == pytest.approx(online["train_loss"], rel=rel)
+            # Of ten samples one may get another neighbour by rounding: the terms alone are less close.
+            terms = {key: value for key, value in online.items() if key.startswith("train_")}
+            assert {key: kept[key] for key in terms} == pytest.approx(terms, rel=10 * rel)
+
+
+@pytest.mark.parametrize("name", ["fitnet", "joint", "lp_kd"])
+def test_a_map_that_is_not_kept_changes_nothing(name: str, make_bank: MakeBank) -> None:
+    room = VIEWS * 100 * (18 + 128) * 4 / 1e9
+    bank = make_bank(study_of(name) | LP_AND_HINT, views=VIEWS, bank_dtype="fp32", bank_gb=room)
+    assert bank.plan.online == ("map.conv1",)
+    data, targets = bank.data.using(VIEWS), opened(bank)
+    kept = Run(trial_of(name), data, targets, CPU).steps(1, STEPS)
+    online = Run(trial_of(name), data, bank.teacher, CPU).steps(1, STEPS)
+    assert kept["train_loss"] == pytest.approx(online["train_loss"], rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "kept", "paid"),
+    [
+        ("bp", True, [0, 0, 0, 0, 0]),
+        ("kd", True, [1, 2, 3, 3, 3]),  # of three views: each once
+        ("fitnet", True, [1, 2, 3, 3, 3]),
+        ("kd", False, [1, 2, 3, 4, 5]),
+        ("joint", False, [1, 2, 3, 4, 5]),
+    ],
+)
+def test_each_view_is_paid_once(name: str, kept: bool, paid: list[int], make_bank: MakeBank) -> None:
+    room = VIEWS * 100 * (18 + 128) * 2 / 1e9
+    bank = make_bank(study_of(name) | LP_AND_HINT, views=VIEWS, **({} if kept else {"bank_gb": room}))
+    targets = opened(bank) if kept or name == "joint" else bank.teacher
+    network = bank.spec.teacher.network
+    macs = cost_of(network, input_shape=bank.data.input_shape, classes=bank.data.classes).macs
+    results = list(train(trial_of(name, epochs=5), bank.data.using(VIEWS), targets, device=CPU))
+    assert [result.metrics["teacher_macs"] for result in results] == [100 * macs * n for n in paid]
+    assert {result.metrics["views"] for result in results} == {VIEWS}
+    alone = list(train(trial_of(name, epochs=5), bank.data.using(VIEWS), bank.teacher, device=CPU))
+    for banked, online in zip(results, alone, strict=True):
+        left = [r.metrics["training_macs"] - r.metrics["teacher_macs"] for r in (banked, online)]
+        assert left[0] == left[1]
+
+
+def test_nothing_of_the_teacher_is_loaded_where_all_is_kept(make_bank: MakeBank) -> None:
+    bank = make_bank(views=1)
+    targets = opened(bank)
+    assert {parameter.device.type for parameter in targets.network.parameters()} == {"meta"}
+    assert targets.network.map_names == bank.teacher.network.map_names
+
+
+def test_an_output_that_is_neither_kept_nor_computed_is_refused(make_bank: MakeBank) -> None:
+    bank = make_bank({"kd": {}}, views=1)
+    (batch,) = bank.data.train.showing(0, torch.arange(4), batch_size=4, device=CPU)
+    with pytest.raises(ValueError, match="the teacher bank holds logits only"):
+        opened(bank).outputs(batch, Needs(embedding=True))
+
+
+def test_what_is_not_needed_has_no_columns_and_nothing_a_gradient(make_bank: MakeBank) -> None:
+    bank = make_bank(views=2)
+    (batch,) = bank.data.train.showing(1, torch.tensor([7, 3]), batch_size=2, device=CPU)
+    outputs = opened(bank).outputs(batch, Needs(embedding=True))
+    assert (outputs.logits.shape, outputs.embedding.shape, outputs.maps) == ((2, 0), (2, 8), {})
+    assert outputs.embedding.dtype == torch.float32
+    assert not outputs.embedding.requires_grad
+    exact = bank.teacher.outputs(batch, Needs(embedding=True)).embedding
+    torch.testing.assert_close(outputs.embedding, exact, rtol=1e-3, atol=1e-6)
