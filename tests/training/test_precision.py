@@ -1,0 +1,63 @@
+"""bfloat16 on request, also where the hardware has to emulate it."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from lpstudy.data import Data
+from lpstudy.distill import METHODS, Needs, Step
+from lpstudy.distill.lp import LP
+from lpstudy.space import Trial
+from lpstudy.teacher import OnlineTeacher
+from lpstudy.training import train
+from lpstudy.training.run import Run
+
+MakeTrial = Callable[..., Trial]
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_bf16_loses_two_percent_of_the_first_epochs_loss_at_the_most(
+    method: str, data: Data, teacher: OnlineTeacher, make_trial: MakeTrial
+) -> None:
+    told = {}
+    for precision in ("bf16", "fp32"):
+        trial = make_trial(method, epochs=2, precision=precision)
+        told[precision] = next(iter(train(trial, data, teacher, device=CPU))).metrics
+    assert (told["bf16"]["bf16"], told["fp32"]["bf16"]) == (1.0, 0.0)
+    assert told["bf16"]["train_loss"] == pytest.approx(told["fp32"]["train_loss"], rel=0.02)
+    assert told["bf16"]["train_loss"] != told["fp32"]["train_loss"]
+
+
+def lp_by_definition(student: NDArray[np.float64], teacher: NDArray[np.float64], *, k: int) -> float:
+    """1/(2m) sum_ij a_ij |s_i - s_j|^2, in float64; sigma^2 is the lower median over the edges."""
+    m = len(teacher)
+    apart = ((teacher[:, None] - teacher) ** 2).sum(axis=2)
+    np.fill_diagonal(apart, np.inf)
+    nearest = np.argsort(apart, axis=1)[:, :k]
+    edges = np.take_along_axis(apart, nearest, axis=1)
+    sigma2 = np.sort(edges, axis=None)[(edges.size - 1) // 2]
+    total = 0.0
+    for i in range(m):
+        for j, squared in zip(nearest[i], edges[i], strict=True):
+            total += np.exp(-squared / sigma2) * ((student[i] - student[j]) ** 2).sum()
+    return float(total / (2 * m))
+
+
+def test_lp_is_computed_in_float32_of_what_the_student_gave(
+    data: Data, teacher: OnlineTeacher, make_trial: MakeTrial
+) -> None:
+    run = Run(make_trial("lp", precision="bf16"), data, teacher, CPU)
+    batch = next(data.train.epoch(batch_size=50, seed=0, epoch=1, device=CPU))
+    target = teacher.outputs(batch, Needs(embedding=True))
+    run.learner.student.train()
+    terms, student = run.step(batch, target, Step({"lp": 0.01}, lambda rows: rows, data.classes))
+    given, taught = (outputs.embedding.double().numpy() for outputs in (student, target))
+    expected = lp_by_definition(given, taught, k=LP().n_neighbors)
+    assert terms["lp"].dtype == terms["loss"].dtype == torch.float32
+    assert terms["lp"].item() == pytest.approx(expected, rel=1e-5)
+    assert {parameter.dtype for parameter in run.learner.parameters} == {torch.float32}

@@ -1,0 +1,96 @@
+"""Steps recorded as CUDA graphs are the steps that are run one by one; needs a GPU."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from lpstudy.data import Data
+from lpstudy.distill import Step
+from lpstudy.space import Trial
+from lpstudy.teacher import OnlineTeacher
+from lpstudy.training import checkpoint, optimizers
+from lpstudy.training.recorded import Recorded
+from lpstudy.training.run import Run
+
+MakeTrial = Callable[..., Trial]
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+EPOCHS = 4
+"""Of two steps; the fifth step is the first after fitnet's hint stage."""
+CASES: dict[str, dict[str, object]] = {
+    "bp": {},
+    "lp_kd": {"n_neighbors": 3},
+    "fitnet": {"mode": "two_stage", "hint_fraction": 0.5},
+}
+
+
+def steps(
+    run: Run, step: Callable[..., tuple[Mapping[str, Tensor], object]], count: int
+) -> list[dict[str, float]]:
+    """The losses of so many steps with the schedule's rates and weights."""
+    told: list[dict[str, float]] = []
+    run.learner.student.train()
+    for epoch in range(1, EPOCHS + 1):
+        weights = run.method.weights((epoch - 1) / EPOCHS)
+        needs = run.method.needs_of(run.needs, weights)
+        for batch in run.data.train.epoch(batch_size=50, seed=0, epoch=epoch, device=run.device):
+            if len(told) == count:
+                return told
+            rate = optimizers.rate_at(run.training, len(told) / (2 * EPOCHS))
+            optimizers.set_rate(run.learner.optimizer, rate)
+            target = run.teacher.outputs(batch, needs) if run.teacher else None
+            terms, _ = step(batch, target, Step(weights, lambda rows: rows, run.data.classes))
+            told.append({name: float(term) for name, term in terms.items()})
+    return told
+
+
+def state(run: Run) -> dict[str, Tensor]:
+    learner = run.learner
+    return checkpoint.pack(learner.student, learner.auxiliary, learner.optimizer)
+
+
+@pytest.mark.parametrize("method", CASES)
+@pytest.mark.parametrize("optimizer", ["adam", "sgd", "rmsprop"])
+def test_six_recorded_steps_equal_six_plain_ones(
+    method: str, optimizer: str, data: Data, teacher: OnlineTeacher, make_trial: MakeTrial
+) -> None:
+    device = torch.device("cuda")
+    trial = make_trial(method, epochs=EPOCHS, optimizer=optimizer, precision="fp32", **CASES[method])
+    on_gpu = OnlineTeacher(teacher.network, 1, device=device)
+    try:
+        plain, recorded = (Run(trial, data.on(device), on_gpu, device) for _ in range(2))
+        expected = steps(plain, plain.learner.step, 6)
+        graph = Recorded(recorded.learner)
+        found = steps(recorded, graph, 6)
+    finally:
+        teacher.network.to("cpu")
+    assert graph.refused is None
+    for number, (own, other) in enumerate(zip(found, expected, strict=True)):
+        assert own == pytest.approx(other, rel=1e-5, abs=1e-5), number
+    assert ("hint" in expected[0]) == (method == "fitnet")
+    assert "hint" not in expected[5]
+    after = state(plain)
+    for name, tensor in state(recorded).items():
+        torch.testing.assert_close(tensor, after[name], rtol=1e-5, atol=1e-5, msg=name)
+
+
+def test_a_step_that_cannot_be_recorded_is_run_as_it_is(
+    data: Data, teacher: OnlineTeacher, make_trial: MakeTrial
+) -> None:
+    device = torch.device("cuda")
+    run, other = (Run(make_trial("bp", epochs=EPOCHS), data.on(device), None, device) for _ in range(2))
+
+    class Waiting(type(run.method)):  # type: ignore[misc]
+        def loss(self, *given: object) -> object:
+            loss = super().loss(*given)
+            loss.total.item()  # waits for the device
+            return loss
+
+    graph = Recorded(replace(run.learner, method=Waiting()))
+    found, expected = steps(run, graph, 3), steps(other, other.learner.step, 3)
+    assert graph.refused is not None
+    for own, plain in zip(found, expected, strict=True):
+        assert own == pytest.approx(plain, rel=1e-5, abs=1e-5)
