@@ -62,13 +62,13 @@ def fill_bank(
     waiting = False
     while True:
         try:
-            lock.acquire(timeout=WAIT_SECONDS)
+            held = lock.acquire(timeout=WAIT_SECONDS)
             break
         except Timeout:
             if not waiting:
                 yield Filling(0, total, "another study is filling it, waiting")
             waiting = True
-    with lock:
+    with held:  # `with lock` would take it a second time and give it back once
         missing, damaged = store.missing()
         for line in damaged:
             yield Filling(total - len(missing), total, line)

@@ -1,0 +1,201 @@
+"""Two studies that want one bank at once: real processes on one Ray cluster."""
+
+import hashlib
+import multiprocessing
+import os
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import ray
+import torch
+from filelock import FileLock
+from safetensors.torch import save_file
+
+from lpstudy.data import Data, load
+from lpstudy.space import StudySpec
+from lpstudy.students import build
+from lpstudy.study import Demand, Place, fill_bank, session
+from lpstudy.teacher import Store, TeacherFile, obtain, plan_bank, store_of
+
+CPU = torch.device("cpu")
+VIEWS = 162
+WAITING = "another study is filling it, waiting"
+
+
+def spec_of(folder: Path, dtype: str) -> StudySpec:
+    """Digits in 162 views: as many blocks."""
+    return StudySpec.model_validate(
+        {
+            "name": "shared",
+            "data": {"kind": "digits", "pad": 4, "flip": True},
+            "teacher": {
+                "family": "convnet",
+                "depth": 2,
+                "width": 2,
+                "precision": "fp32",
+                "views": VIEWS,
+                "bank_dtype": dtype,
+                "weights": str(folder / "teacher.safetensors"),
+            },
+            "students": [{"family": "convnet", "depth": 2, "width": 2}],
+            "methods": {"kd": {}},
+        }
+    )
+
+
+@dataclass
+class Study:
+    """One that wants its bank."""
+
+    spec: StudySpec
+    data: Data
+    file: TeacherFile
+    store: Store
+
+    def filling(self) -> Iterator[tuple[int, str]]:
+        """How many blocks are valid, and what is said."""
+        plan, place = self.store.plan, Place(Path.cwd(), None)
+        for told in fill_bank(self.spec, self.data, self.file, plan, place, Demand()):
+            yield told.done, told.note
+
+
+def study_of(folder: Path, dtype: str) -> Study:
+    spec = spec_of(folder, dtype)
+    data = load(spec.data)
+    weights = folder / "teacher.safetensors"
+    if not weights.is_file():
+        network = build(spec.teacher.network, input_shape=data.input_shape, classes=data.classes, seed=3)
+        save_file(network.state_dict(), weights)
+    (file,) = obtain(spec.teacher, data, device=CPU)
+    assert isinstance(file, TeacherFile)
+    return Study(spec, data, file, store_of(plan_bank(spec, data), file, spec.teacher, data, CPU))
+
+
+def another_study(folder: str, address: str, cache: str, line: Connection) -> None:
+    """A process that fills the bank it is told to, and says how far it is."""
+    os.environ |= {"RAY_ADDRESS": address, "LPSTUDY_CACHE": cache}
+    with session():
+        line.send("ready")
+        while dtype := line.recv():
+            for told in study_of(Path(folder), dtype).filling():
+                line.send(told)
+            line.send("end")
+
+
+Other = tuple[BaseProcess, Connection]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Of a cluster and a cache of their own."""
+    made = tmp_path_factory.mktemp("filling")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LPSTUDY_CACHE", str(made / "cache"))
+        with session():
+            yield made
+
+
+@pytest.fixture(scope="module")
+def others(folder: Path) -> Iterator[tuple[Other, Other]]:
+    """Two processes that have joined it."""
+    study_of(folder, "fp16")
+    address = str(ray.get_runtime_context().gcs_address)
+    context = multiprocessing.get_context("spawn")
+    started = []
+    for _ in range(2):
+        here, there = context.Pipe()
+        process = context.Process(
+            target=another_study, args=(str(folder), address, str(folder / "cache"), there)
+        )
+        process.start()
+        started.append((process, here))
+    for _, line in started:
+        assert heard(line) == "ready"
+    yield started[0], started[1]
+    for process, _ in started:
+        process.kill()
+        process.join()
+
+
+def heard(line: Connection) -> object:
+    assert line.poll(240)
+    return line.recv()
+
+
+def to_the_end(line: Connection) -> list[object]:
+    return list(iter(lambda: heard(line), "end"))
+
+
+def stopped_in_the_middle(filling: Other, waiting: Other, dtype: str) -> None:
+    """One has begun to fill and is halted with its bank's lock in hand; the other has said that it waits."""
+    filling[1].send(dtype)
+    for done in (1, 2, 3):
+        assert heard(filling[1]) == (done, "")
+    os.kill(filling[0].pid or 0, signal.SIGSTOP)
+    waiting[1].send(dtype)
+    assert heard(waiting[1]) == (0, WAITING)
+
+
+def content(store: Store) -> dict[str, str]:
+    return {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in store.folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_one_fills_while_the_other_waits_and_then_finds_it(others: tuple[Other, Other], folder: Path) -> None:
+    stopped_in_the_middle(*others, "fp16")
+    (process, filling), (_, waiting) = others
+    os.kill(process.pid or 0, signal.SIGCONT)
+    assert to_the_end(filling) == [(done, "") for done in range(4, VIEWS + 1)]
+    study = study_of(folder, "fp16")
+    before = content(study.store)
+    assert to_the_end(waiting) == []
+    assert content(study.store) == before
+    assert study.store.missing() == ([], [])
+    assert list(study.filling()) == []
+
+
+def test_a_block_that_differs_is_named_and_alone_is_filled_again(folder: Path) -> None:
+    study = study_of(folder, "fp16")
+    list(study.filling())
+    before = content(study.store)
+    path = study.store.folder / "logits.fp16"
+    values = bytearray(path.read_bytes())
+    values[-1] ^= 1
+    path.write_bytes(values)
+    (first, line), (second, nothing) = study.filling()
+    assert (first, second, nothing) == (VIEWS - 1, VIEWS, "")
+    assert line.startswith(f"{path}: view {VIEWS - 1}, samples 0 to ")
+    assert content(study.store) == before
+
+
+def test_a_filling_that_failed_lets_go_of_the_bank(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = study_of(folder, "fp32")
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=10))
+    with pytest.raises(ValueError, match=r"bytes more, but 10 are free: lower \[teacher\] views") as error:
+        list(study.filling())
+    with FileLock(study.store.folder / "lock", timeout=1):
+        assert error.value is not None  # its traceback, which holds what the filling held, is alive
+
+
+def test_the_rest_alone_is_filled_after_a_kill(others: tuple[Other, Other], folder: Path) -> None:
+    study = study_of(folder, "fp32")
+    stopped_in_the_middle(*others, "fp32")
+    (process, _), (_, waiting) = others
+    process.kill()
+    process.join()
+    told = to_the_end(waiting)
+    entered = VIEWS - len(told)
+    assert 3 <= entered < VIEWS
+    assert told == [(done, "") for done in range(entered + 1, VIEWS + 1)]
+    assert study.store.missing() == ([], [])
+    half = study_of(folder, "fp16").store.opened()["logits"]
+    torch.testing.assert_close(study.store.opened()["logits"].half(), half, rtol=1e-3, atol=1e-6)
