@@ -18,6 +18,11 @@ SEARCH_SEED = 0
 EPOCHS = "epochs:"
 """Attributes of a trial that hold what its epochs gave begin so; the first of them follows."""
 
+FINAL = "final"
+"""Attribute of a final: the number of the trial that won, the seed and the values."""
+ATTEMPT = "attempt"
+"""Attribute of a run that was begun again."""
+
 
 def database(folder: Path) -> str:
     """URL of the ledger in a study's folder."""
@@ -95,13 +100,13 @@ class Book:
         winner = self.winner(name)
         if winner is None:
             return []
-        rows = (trial.user_attrs for trial in self._begun(name))
-        seen = {row["seed"] for row in rows if row["number"] == winner.number}
+        begun = (trial.user_attrs[FINAL] for trial in self._begun(name))
+        seen = {final["seed"] for final in begun if final["number"] == winner.number}
         return [seed for seed in range(1, self.spec.budget.seeds + 1) if seed not in seen]
 
     def _begun(self, name: str) -> list[FrozenTrial]:
-        """An arm's finals, but for one that a kill left without all that it needs."""
-        return [t for t in self._finals[name].get_trials(deepcopy=False) if "kind" in t.user_attrs]
+        """An arm's finals, of an earlier winner too."""
+        return self._finals[name].get_trials(deepcopy=False)
 
     def _running(self, study: optuna.Study) -> bool:
         return bool(study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)))
@@ -115,15 +120,14 @@ class Book:
         return (self._search if assignment.kind == "trial" else self._finals)[assignment.arm]
 
     def _assignment(self, arm: str, trial: FrozenTrial) -> Assignment:
-        attributes = trial.user_attrs
-        final = attributes.get("kind") == "final"
+        final = trial.user_attrs.get(FINAL)
         return Assignment(
-            kind="final" if final else "trial",
+            kind="trial" if final is None else "final",
             arm=arm,
-            number=attributes["number"] if final else trial.number,
-            seed=attributes["seed"] if final else SEARCH_SEED,
-            values=attributes["values"] if final else dict(trial.params),
-            attempt=attributes.get("attempt", 1),
+            number=trial.number if final is None else final["number"],
+            seed=SEARCH_SEED if final is None else final["seed"],
+            values=dict(trial.params) if final is None else final["values"],
+            attempt=trial.user_attrs.get(ATTEMPT, 1),
             storage_id=trial._trial_id,
         )
 

@@ -10,7 +10,7 @@ from optuna.trial import TrialState
 
 from lpstudy.cost import cost_of
 from lpstudy.ledger import samplers
-from lpstudy.ledger.book import EPOCHS, Book, epochs_of
+from lpstudy.ledger.book import ATTEMPT, EPOCHS, FINAL, Book, epochs_of
 from lpstudy.ledger.copies import Copies
 from lpstudy.ledger.records import Assignment, State
 from lpstudy.outputs import EpochResult
@@ -84,7 +84,8 @@ class Ledger(Book):
         for name in self.arms:
             for study in (self._search[name], self._finals[name]):
                 for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-                    self._copies.set(trial._trial_id, "attempt", trial.user_attrs["attempt"] + 1)
+                    attempt = trial.user_attrs.get(ATTEMPT, 1)
+                    self._copies.set(trial._trial_id, ATTEMPT, attempt + 1)
                     yield self._assignment(name, self._storage.get_trial(trial._trial_id))
 
     def next(self, *, searching: bool = True) -> Assignment | Waiting | Done:
@@ -121,8 +122,6 @@ class Ledger(Book):
             trial.set_user_attr("infeasible", over)
             trial.study.tell(trial, state=TrialState.PRUNED)
             return False
-        trial.set_user_attr("attempt", 1)
-        trial.set_user_attr("kind", "trial")
         return True
 
     def excess(self, arm: Arm, values: Mapping[str, Any]) -> dict[str, float]:
@@ -144,16 +143,8 @@ class Ledger(Book):
                 if winner is None or seed not in self._unseen(name):
                     continue
                 trial = study.ask()
-                values = dict(winner.params)
-                given = {
-                    "number": winner.number,
-                    "seed": seed,
-                    "values": values,
-                    "attempt": 1,
-                    "kind": "final",
-                }
-                for key, value in given.items():
-                    trial.set_user_attr(key, value)
+                final = {"number": winner.number, "seed": seed, "values": dict(winner.params)}
+                trial.set_user_attr(FINAL, final)
                 self._copies.add(study, trial._trial_id)
                 return self._assignment(name, self._storage.get_trial(trial._trial_id))
         waiting = waiting or any(self._running(study) for study in self._finals.values())
@@ -228,8 +219,8 @@ class Ledger(Book):
 
     def attempt(self, assignment: Assignment, attempt: int) -> None:
         """Keep which attempt of a run is under way."""
-        if self._storage.get_trial(assignment.storage_id).user_attrs["attempt"] != attempt:
-            self._copies.set(assignment.storage_id, "attempt", attempt)
+        if self._storage.get_trial(assignment.storage_id).user_attrs.get(ATTEMPT, 1) != attempt:
+            self._copies.set(assignment.storage_id, ATTEMPT, attempt)
 
 
 def dump(spec: StudySpec) -> dict[str, Any]:

@@ -20,7 +20,7 @@ WRITES = (
     "set_study_user_attr",
     "set_trial_state_values",
 )
-MADE = 25
+MADE = 17
 """So many writes are made by the small study below."""
 
 

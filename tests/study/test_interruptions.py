@@ -31,7 +31,7 @@ from running import (
 from lpstudy import sweep
 from lpstudy.ledger import Record
 
-EPOCHS = 40
+EPOCHS = 100
 LONG = ("epochs = 2\n", f"epochs = {EPOCHS}\n")
 TWO = ("trials = 1", "trials = 2")
 CASES = "weight_decay = { choices = [0.0, 1.0] }\nlearning_rate = 10.0"
