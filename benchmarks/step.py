@@ -1,0 +1,237 @@
+"""Where the CPU time of one training step goes, by part, for FitNet 1 to 4: naive, and as lpstudy does it.
+
+    python benchmarks/step.py [--students fitnet1 ...] [--json FILE]
+
+Batch 128, one thread. The naive step loads images one by one with PIL and torchvision, runs the teacher, has
+maxout by `torch.maximum`, gathers LP's neighbours and uses torch's default SGD. First the gate: one update of
+the naive step and one of lpstudy's agree to 1e-3 in float32. The evaluation is of a fourth as many images as
+are trained on, 10,000 to 40,000 in FitNets. FitNet's regressor is no part of this CE + KD + LP step.
+"""
+
+import argparse
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from banking import NEEDS, filled, own_cache
+from measuring import agree, bf16_hardware, interleaved, medians, one_thread, show, write
+from ours import changes, copies, first_batch, one_update
+from plain import PlainLoop, PlainNet, backward, kd_term, lp_term, pil_batches
+from torch import optim
+from torch.nn import functional
+from workload import (
+    BATCH,
+    CPU,
+    LEARNING_RATE,
+    METHOD,
+    STUDENTS,
+    TEACHER_SEED,
+    Images,
+    add_arguments,
+    data,
+    images,
+    network,
+    teacher,
+    trial,
+)
+
+from lpstudy.data import Data
+from lpstudy.distill.fitnet import Regressor, hint_loss
+from lpstudy.distill.graph import affinities, laplacian
+from lpstudy.distill.kd import kd_loss
+from lpstudy.distill.lp import laplacian_loss
+from lpstudy.space import Precision
+from lpstudy.teacher import Bank
+from lpstudy.training import evaluate
+from lpstudy.training.run import Run
+
+VALIDATION = BATCH // 4
+"""Validation images for each batch of training images."""
+MANY = 20
+"""Calls in one timed call of a part that takes about a millisecond or less."""
+BRIEF = (
+    "fp32 data",
+    "fp32 teacher",
+    "naive lp",
+    "fp32 lp",
+    "naive kd",
+    "fp32 kd",
+    "naive update",
+    "fp32 update",
+)
+PARTS = ("data", "teacher", "student", "lp", "kd", "update", "evaluation")
+
+Call = Callable[[], object]
+Sides = dict[str, Call]
+
+
+def shared(given: Images, split: Data, bank: Bank) -> Sides:
+    """What costs the same for every student: data, teacher, the terms of the loss."""
+    by_pil = pil_batches(given, len(split.train))
+    epochs = (
+        split.train.epoch(batch_size=BATCH, seed=0, epoch=epoch, device=CPU) for epoch in itertools.count(1)
+    )
+    in_memory = itertools.chain.from_iterable(epochs)
+    batch = next(in_memory)
+    online, plain = teacher(), PlainNet(network("teacher", seed=TEACHER_SEED))
+    taught = online.outputs(batch, NEEDS)
+    logits, embedding = taught.logits, taught.embedding
+    of_kd, of_lp = (torch.randn_like(tensor).requires_grad_() for tensor in (logits, embedding))
+
+    def teach() -> None:
+        with torch.no_grad():
+            plain.both(batch.images)
+
+    def lp() -> None:
+        graph, bandwidth = METHOD.graph(embedding)
+        backward(laplacian_loss(of_lp, laplacian(graph, affinities(graph, bandwidth))))
+
+    return {
+        "naive data": lambda: next(by_pil),
+        "fp32 data": lambda: next(in_memory),
+        "naive teacher": teach,
+        "fp32 teacher": lambda: bank.outputs(batch, NEEDS),
+        "filling": lambda: online.outputs(batch, NEEDS),
+        "naive lp": lambda: backward(lp_term(of_lp, embedding, METHOD.n_neighbors)),
+        "fp32 lp": lp,
+        "naive kd": lambda: backward(kd_term(of_kd, logits, METHOD.temperature)),
+        "fp32 kd": lambda: backward(kd_loss(of_kd, logits, temperature=METHOD.temperature)),
+    }
+
+
+def own(given: Images, split: Data, bank: Bank, student: str, precisions: Sequence[Precision]) -> Sides:
+    """What the student determines: forward and backward, update, evaluation, FitNet's regressor."""
+    plain = PlainNet(network(student))
+    sgd = optim.SGD(plain.parameters(), lr=LEARNING_RATE, momentum=0.9, nesterov=True)
+    batch = first_batch(given, student)
+    validation = next(split.validation.batches(batch_size=VALIDATION, device=CPU))
+
+    def naive() -> None:
+        sgd.zero_grad()
+        backward(functional.cross_entropy(plain(batch.images), batch.labels))
+
+    def look() -> None:
+        with torch.no_grad():
+            plain(validation.images)
+
+    sides: Sides = {"naive student": naive, "naive update": sgd.step, "naive evaluation": look}
+    for precision in precisions:
+        sides |= _ours(given, split, bank, student, precision)
+    return sides | {"regressor": _regressor(student)}
+
+
+def _ours(given: Images, split: Data, bank: Bank, student: str, precision: Precision) -> Sides:
+    learner = Run(trial(student, epochs=1, precision=precision), split, bank, CPU).learner
+    batch = first_batch(given, student)
+
+    def forward_backward() -> None:
+        learner.optimizer.zero_grad(set_to_none=True)
+        backward(functional.cross_entropy(learner.forward(batch).logits.float(), batch.labels))
+
+    def look() -> None:
+        evaluate(learner.student, split.validation, device=CPU, bf16=learner.bf16)
+
+    sides: Sides = {f"{precision} student": forward_backward, f"{precision} evaluation": look}
+    return sides | {f"{precision} update": learner.optimizer.step} if precision == "fp32" else sides
+
+
+def _regressor(student: str) -> Call:
+    """FitNet's convolution from the guided map to the hint, its loss and their gradients."""
+    one, other = _map_shape(student), _map_shape("teacher")
+    regressor = Regressor(one, other)
+    guided, hint = torch.randn(BATCH, *one, requires_grad=True), torch.randn(BATCH, *other)
+    return lambda: backward(hint_loss(regressor(guided), hint))
+
+
+def _map_shape(name: str) -> tuple[int, int, int]:
+    built = network(name)
+    with torch.no_grad():
+        found = built(torch.zeros(1, 3, 32, 32), frozenset({built.middle})).maps[built.middle]
+    return found.shape[1], found.shape[2], found.shape[3]
+
+
+def timed(sides: Mapping[str, Call], rounds: int) -> dict[str, float]:
+    """CPU milliseconds of a call of each side; the brief ones are called many times at once."""
+
+    def many(call: Call) -> Call:
+        return lambda: [call() for _ in range(MANY)]
+
+    calls = {name: many(call) if name in BRIEF else call for name, call in sides.items()}
+    seconds = medians(interleaved(calls, rounds))
+    return {name: 1e3 * value / (MANY if name in BRIEF else 1) for name, value in seconds.items()}
+
+
+def table(ms: Mapping[str, float], precisions: Sequence[Precision]) -> list[dict[str, object]]:
+    """A line a part with its share of the naive step; their sums; what is outside the step."""
+    ours = {  # of what bf16 does not change there is one figure
+        precision: {part: ms.get(f"{precision} {part}", ms.get(f"fp32 {part}", 0.0)) for part in PARTS}
+        for precision in precisions
+    }
+    naive = {part: ms[f"naive {part}"] for part in PARTS}
+    whole = sum(naive.values())
+    lines: list[dict[str, object]] = []
+    for part in PARTS:
+        line: dict[str, object] = {
+            "part": part,
+            "naive ms": naive[part],
+            "share %": 100 * naive[part] / whole,
+        }
+        lines.append(line | {f"{precision} ms": ours[precision][part] for precision in precisions})
+    lines.append({"part": "step", "naive ms": whole, "share %": 100.0})
+    lines[-1] |= {f"{precision} ms": sum(ours[precision].values()) for precision in precisions}
+    for part, what in (("filling", "(teacher, to fill the bank)"), ("regressor", "(FitNet's regressor)")):
+        lines.append({"part": what, "share %": 100 * ms[part] / whole, "fp32 ms": ms[part]})
+    return lines
+
+
+def check(given: Images, student: str) -> float:
+    """The gate: the relative difference between the updates of the naive step and of lpstudy's.
+
+    Raises:
+        DisagreementError: It is above 1e-3.
+    """
+    batch = first_batch(given, student)
+    plain_teacher = PlainNet(network("teacher", seed=TEACHER_SEED))
+    naive = PlainLoop(
+        PlainNet(network(student)), plain_teacher, itertools.repeat((batch.images, batch.labels))
+    )
+    before = copies(naive.student.parameters())
+    naive.step()
+    update = changes(before, naive.student.parameters())
+    return agree(f"the naive update of {student}", one_update(given, student), update)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Check, measure, print and write."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add_arguments(parser)
+    parser.add_argument("--students", nargs="+", choices=STUDENTS, default=STUDENTS)
+    parser.add_argument("--rounds", type=int, default=2, help="timed rounds")
+    options = parser.parse_args(arguments)
+    one_thread()
+    torch.manual_seed(0)  # of the naive side's shuffling and views
+    given = images(options.data_root, BATCH + VALIDATION)
+    split = data(given, train=BATCH).using(1)
+    precisions: tuple[Precision, ...] = ("fp32", "bf16") if bf16_hardware() else ("fp32",)
+    results: dict[str, object] = {"data": given.source, "precisions": precisions}
+    common: dict[str, float] = {}
+    with own_cache():
+        bank = filled(split)
+        for student in options.students:
+            agreement = check(given, student)
+            of_student = own(given, split, bank, student, precisions)
+            ms = timed(of_student if common else of_student | shared(given, split, bank), options.rounds)
+            common = common or {name: value for name, value in ms.items() if name not in of_student}
+            lines = table(common | ms, precisions)
+            show(f"{student}, CPU ms of a batch of {BATCH} ({given.source})", lines)
+            results[student] = {"parts": lines, "agreement": agreement}
+    if "bf16" not in precisions:
+        print("\nthis processor has no bf16; peer.py measures it emulated")
+    if options.json:
+        write(options.json, results)
+
+
+if __name__ == "__main__":
+    main()
