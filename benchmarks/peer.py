@@ -1,0 +1,281 @@
+"""How many images of a CE + KD + LP trial a CPU-second trains on, against two other ways to run it.
+
+    python benchmarks/peer.py --student fitnet1 [--json FILE]
+
+The others run the teacher at each step, in float32: a plain PyTorch loop, and torchdistill (its box, its KD
+loss, its optimizer; the extra `bench`). Each once as its users have it, with images loaded one by one by PIL
+and torchvision, and once with ready-made batches, which cost nothing. The headline is the plain loop with
+PIL.
+
+lpstudy is its own loop, `lpstudy.training.run.Run`, what it does once an epoch included, with the teacher's
+outputs from a bank on disk. First the gate: one update of each side agrees with lpstudy's to 1e-3 in float32.
+
+Ratios are of CPU time for the same images, above 1 where lpstudy is faster:
+    warm_fp32, warm_bf16   training steps, the bank filled before
+    trial_*                the same with an evaluation of a fourth as many images, on both sides
+    filled_*               one trial that fills the bank itself, each of its views used once
+    sweep4, sweep16        so many trials on one bank, its filling included, every epoch a view of its own,
+                           evaluations too; 4 are run, 16 follow from what they took
+    lp_share               LP's part of a warm step
+"""
+
+import argparse
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import cycle
+from typing import Any
+
+import torch
+from banking import filled, own_cache
+from boxed import BoxLoop, ReadyBatches, installed
+from measuring import agree, bf16_hardware, cpu_seconds, interleaved, medians, one_thread, show, write
+from ours import changes, copies, first_batch, one_update
+from plain import Pair, PlainLoop, PlainNet, backward, correct, pil_batches, pil_images
+from workload import (
+    BATCH,
+    CPU,
+    METHOD,
+    STUDENTS,
+    TEACHER_SEED,
+    Images,
+    add_arguments,
+    data,
+    images,
+    network,
+    trial,
+)
+
+from lpstudy.data import Data
+from lpstudy.distill.graph import affinities, laplacian
+from lpstudy.distill.lp import laplacian_loss
+from lpstudy.space import Precision, Trial
+from lpstudy.teacher import Bank
+from lpstudy.training import evaluate, train
+from lpstudy.training.run import Run
+
+TRIALS = 4
+"""Trials of the sweep that is run."""
+MANY = 50
+"""Calls of the LP term in one timed call."""
+HEADLINE = "plain loop, PIL"
+
+
+def nets(student: str) -> tuple[PlainNet, PlainNet]:
+    """Student and teacher of the other sides, with the weights that lpstudy starts from."""
+    return PlainNet(network(student)), PlainNet(network("teacher", seed=TEACHER_SEED))
+
+
+def others(student: str, given: Images, ready: list[Pair]) -> dict[str, PlainLoop | BoxLoop]:
+    """The other sides by name; torchdistill's only where it is installed."""
+    count = len(given.labels)
+    loops: dict[str, PlainLoop | BoxLoop] = {
+        HEADLINE: PlainLoop(*nets(student), pil_batches(given, count)),
+        "plain loop, ready batches": PlainLoop(*nets(student), cycle(ready)),
+    }
+    if installed():
+        loops["torchdistill, PIL"] = BoxLoop(*nets(student), pil_images(given, count))
+        loops["torchdistill, ready batches"] = BoxLoop(*nets(student), ReadyBatches(ready))
+    return loops
+
+
+def check(student: str, given: Images) -> dict[str, float]:
+    """The gate: the relative difference of each side's first update from lpstudy's, by name.
+
+    Raises:
+        DisagreementError: One is above 1e-3.
+    """
+    batch = first_batch(given, student)
+    ours = one_update(given, student)
+    found = {}
+    for name, loop in others(student, given, [(batch.images, batch.labels)]).items():
+        if not name.endswith("PIL"):  # whose views are random
+            before = copies(loop.student.parameters())
+            loop.step()
+            who = name.partition(",")[0]
+            what = f"the update of {student} by the {who}"
+            found[who] = agree(what, ours, changes(before, loop.student.parameters()))
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Warm:
+    """lpstudy's side with a bank that was filled before."""
+
+    run: Run
+    steps: int
+    """In a call of `train`."""
+
+    def train(self) -> None:
+        """Some steps of the second epoch, and what the loop does at an epoch's end."""
+        self.run.steps(2, self.steps)
+
+    def evaluate(self) -> None:
+        """The validation images."""
+        learner = self.run.learner
+        evaluate(learner.student, self.run.data.validation, device=CPU, bf16=learner.bf16)
+
+
+def warm(student: str, given: Data, bank: Bank, precision: Precision, steps: int) -> Warm:
+    """A run that has begun."""
+    return Warm(Run(trial(student, epochs=2, precision=precision), given, bank, CPU), steps)
+
+
+def lp_term(bank: Bank, given: Data) -> Callable[[], None]:
+    """LP's forward and backward alone, many times, on a batch's embedding."""
+    batch = next(given.train.epoch(batch_size=BATCH, seed=0, epoch=1, device=CPU))
+    taught = bank.outputs(batch, METHOD.teacher_needs(bank.network)).embedding
+    leaf = torch.randn_like(taught).requires_grad_()
+
+    def calls() -> None:
+        for _ in range(MANY):
+            graph, bandwidth = METHOD.graph(taught)
+            backward(laplacian_loss(leaf, laplacian(graph, affinities(graph, bandwidth))))
+
+    return calls
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """CPU seconds, each the median of the rounds."""
+
+    step: dict[str, float]
+    """Of each other side, a batch."""
+    other_evaluation: float
+    """Of an image, by the plain loop's network."""
+    ours: dict[str, float]
+    """Of a training image, by precision."""
+    evaluation: dict[str, float]
+    """Of an image, by precision."""
+    filling: float
+    """Of an image and view of the bank."""
+    trials: list[float]
+    """Of the sweep's trials, an image."""
+    lp: float
+    """Of LP, a batch."""
+
+
+def measure(student: str, given: Images, *, steps: int, rounds: int) -> Times:
+    """Everything, with a bank in a cache of its own; trained on `steps` batches, validated on a fourth."""
+    hardware = bf16_hardware()
+    best: Precision = "bf16" if hardware else "fp32"
+    split = data(given, train=steps * BATCH).using(1)
+    validation = len(split.validation)
+    batches = split.train.epoch(batch_size=BATCH, seed=0, epoch=1, device=CPU)
+    loops = others(student, given, [(batch.images, batch.labels) for batch in batches])
+    student_net = loops[HEADLINE].student
+    looked_at = next(split.validation.batches(batch_size=validation, device=CPU))
+    with own_cache():
+        banks: list[Bank] = []
+        filling = cpu_seconds(lambda: banks.append(filled(split, bf16=hardware)))
+        runs = {"fp32": warm(student, split, banks[0], "fp32", steps)}
+        runs["bf16"] = warm(student, split, banks[0], "bf16", steps if hardware else 1)
+        sides: dict[str, Callable[[], object]] = {name: loop.step for name, loop in loops.items()}
+        sides["evaluation"] = lambda: correct(student_net, looked_at.images, looked_at.labels)
+        sides["lp"] = lp_term(banks[0], split)
+        emulated: dict[str, Callable[[], object]] = {}
+        for name, one in runs.items():
+            of = emulated if name == "bf16" and not hardware else sides
+            of |= {name: one.train, f"{name} evaluation": one.evaluate}
+        seconds = medians(interleaved(sides, rounds))
+        if emulated:
+            seconds |= medians(interleaved(emulated, 1))
+        trials = [
+            cpu_seconds(_run_of(trial(student, epochs=1, seed=seed, precision=best), split, banks[0]))
+            for seed in range(TRIALS)
+        ]
+    return Times(
+        step={name: seconds[name] for name in loops},
+        other_evaluation=seconds["evaluation"] / validation,
+        ours={name: seconds[name] / (one.steps * BATCH) for name, one in runs.items()},
+        evaluation={name: seconds[f"{name} evaluation"] / validation for name in runs},
+        filling=filling / len(split.train),
+        trials=[value / len(split.train) for value in trials],
+        lp=seconds["lp"] / MANY,
+    )
+
+
+def _run_of(one: Trial, given: Data, bank: Bank) -> Callable[[], object]:
+    """A whole trial of the sweep."""
+    return lambda: list(train(one, given, bank, device=CPU))
+
+
+def ratios(times: Times, side: str) -> dict[str, float]:
+    """The ratios to another side: see the head of this file."""
+    step = times.step[side] / BATCH
+    whole = step + times.other_evaluation / 4
+    found = {}
+    for precision, ours in times.ours.items():
+        of_trial = ours + times.evaluation[precision] / 4
+        found[f"warm_{precision}"] = step / ours
+        found[f"trial_{precision}"] = whole / of_trial
+        found[f"filled_{precision}"] = whole / (of_trial + times.filling)
+    for trials in (TRIALS, 16):
+        found[f"sweep{trials}"] = trials * whole / (times.filling + trials * sum(times.trials) / TRIALS)
+    return found
+
+
+def report(student: str, given: Images, times: Times, agreement: dict[str, float]) -> dict[str, Any]:
+    """Print the tables; what the JSON file holds."""
+    hardware = bf16_hardware()
+    against = {side: ratios(times, side) for side in times.step}
+    speeds = {side: BATCH / value for side, value in times.step.items()}
+    speeds |= {f"lpstudy {precision}, bank warm": 1 / value for precision, value in times.ours.items()}
+    show(f"{student}, images per CPU-second in training ({given.source})", _lines(speeds, "images/s"))
+    columns = ("warm_fp32", "warm_bf16", "trial_fp32", "trial_bf16", f"sweep{TRIALS}", "sweep16")
+    show(
+        "lpstudy as a multiple of",
+        [{"side": side, **{name: found[name] for name in columns}} for side, found in against.items()],
+    )
+    lp = {f"lp_share_{name}": times.lp / (BATCH * value) for name, value in times.ours.items()}
+    share = lp["lp_share_bf16" if hardware else "lp_share_fp32"]
+    print(f"\nLP {1e3 * times.lp:.2f} ms a batch, {100 * share:.2f} % of a warm step")
+    print(f"bank: {1e3 * times.filling:.2f} CPU ms an image and view")
+    print(f"sweeps in {'bf16' if hardware else 'fp32'}")
+    if not hardware:
+        print(
+            "this processor has no bf16: it is emulated, and the bf16 figures say nothing of one that has it"
+        )
+    if not installed():
+        print("torchdistill is not installed: pip install '.[bench]'")
+    return {
+        "student": student,
+        "data": given.source,
+        "headline": HEADLINE,
+        **against[HEADLINE],
+        "lp_share": share,
+        **lp,
+        "bf16_emulated": not hardware,
+        "sweep_precision": "bf16" if hardware else "fp32",
+        "against": against,
+        "images_per_cpu_second": speeds,
+        "filling_ms": 1e3 * times.filling,
+        "agreement": agreement,
+    }
+
+
+def _lines(values: dict[str, float], unit: str) -> list[dict[str, object]]:
+    return [{"side": name, unit: value} for name, value in values.items()]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Check, measure, print and write."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add_arguments(parser)
+    parser.add_argument("--student", choices=STUDENTS, default="fitnet1")
+    parser.add_argument("--steps", type=int, default=4, help="batches of an epoch of ours")
+    parser.add_argument("--rounds", type=int, default=3, help="timed rounds")
+    options = parser.parse_args(arguments)
+    one_thread()
+    torch.manual_seed(0)  # of the others' shuffling and views
+    given = images(options.data_root, options.steps * BATCH * 5 // 4)
+    agreement = check(options.student, given)
+    times = measure(options.student, given, steps=options.steps, rounds=options.rounds)
+    results = report(options.student, given, times, agreement)
+    if options.json:
+        write(options.json, results)
+
+
+if __name__ == "__main__":
+    main()
