@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help study test realdata format clean
+.PHONY: help study test bench realdata format clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -16,6 +16,10 @@ test: .venv/.dev  ## install, then format check, lint, layer contracts, mypy --s
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/mypy
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+
+bench: .venv/.bench  ## what a study costs beside other ways to run it: tables, and JSON in build/bench
+	for name in lp step peer scale; do OMP_NUM_THREADS=1 $(BIN)/python benchmarks/$$name.py --json build/bench/$$name.json || exit 1; done
+	$(BIN)/python benchmarks/gpu.py --json build/bench/gpu.json || test $$? -eq 2
 
 format: .venv/.dev  ## format the code and mend what ruff can mend
 	$(BIN)/ruff format .
@@ -34,4 +38,8 @@ clean:  ## remove the virtual environment and caches; studies and reports stay
 
 .venv/.dev: .venv/.installed
 	PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
+
+.venv/.bench: .venv/.installed
+	PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
 	touch $@

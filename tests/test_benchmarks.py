@@ -1,0 +1,134 @@
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gpu
+import lp
+import measuring
+import peer
+import plain
+import pytest
+import step
+import torch
+from torch import Tensor
+from watching import Allocations
+
+ROOT = Path(__file__).parents[1]
+Main = Callable[[list[str]], None]
+
+TINY: list[tuple[Main, list[str]]] = [
+    (lp.main, ["--samples", "64", "--features", "16", "--rounds", "1"]),
+    (step.main, ["--students", "fitnet1", "--rounds", "1"]),
+    (peer.main, ["--steps", "1", "--rounds", "1"]),
+    (gpu.main, ["--device", "cpu", "--steps", "2", "--rounds", "1", "--packed"]),
+]
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """Batches of eight images: what is computed is the same, the times mean nothing."""
+    for module in (
+        lp,
+        step,
+        peer,
+        gpu,
+        *(sys.modules[name] for name in ("workload", "ours", "boxed", "plain")),
+    ):
+        if hasattr(module, "BATCH"):
+            monkeypatch.setattr(module, "BATCH", 8)
+    monkeypatch.setattr(step, "VALIDATION", 2)
+    monkeypatch.delenv("LPSTUDY_DATA", raising=False)
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize(("main", "flags"), TINY, ids=["lp", "step", "peer", "gpu"])
+def test_runs_and_writes_what_it_measured(main: Main, flags: list[str], tmp_path: Path) -> None:
+    main([*flags, "--json", str(tmp_path / "new" / "results.json")])
+    results: dict[str, Any] = json.loads((tmp_path / "new" / "results.json").read_bytes())
+    assert results["machine"]["torch"] == torch.__version__
+    if "data" in results:
+        assert results["data"] == "generated images"
+    if main is peer.main:
+        ratios = ("warm_bf16", "warm_fp32", "sweep4", "sweep16", "lp_share")
+        assert all(results[name] > 0 for name in ratios)
+        assert results["agreement"]["plain loop"] < 1e-3
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("main", [step.main, peer.main, gpu.main], ids=["step", "peer", "gpu"])
+def test_the_gate_stops_a_comparison_with_another_loss(main: Main, monkeypatch: pytest.MonkeyPatch) -> None:
+    flags = next(flags for one, flags in TINY if one is main)
+    kd_term = plain.kd_term
+    monkeypatch.setattr(plain, "kd_term", lambda student, teacher, t: 1.1 * kd_term(student, teacher, t))
+    with pytest.raises(measuring.DisagreementError, match="update of fitnet1"):
+        main(flags)
+
+
+@pytest.mark.parametrize("form", ["gather", "broadcast", "loop"])
+def test_the_gate_stops_a_comparison_with_another_lp(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    right = lp.FORMS[form]
+    monkeypatch.setitem(lp.FORMS, form, lambda s, t, bandwidth: 1.01 * right(s, t, bandwidth))
+    with pytest.raises(measuring.DisagreementError, match=f"value of the {form}"):
+        lp.main(TINY[0][1])
+
+
+def test_lp_makes_no_tensor_of_m_times_m_times_d_and_the_broadcast_does() -> None:
+    sizes = lp.measure(64, 32, rounds=1)["largest_elements"]
+    assert sizes["laplacian"] == 64 * 64
+    assert sizes["broadcast"] == 64 * 64 * 32
+
+
+def test_allocations_sees_what_is_held_and_what_is_let_go() -> None:
+    with Allocations() as seen:
+        first = torch.ones(1000)
+        second = first * 2
+        del first
+        third = second.view(10, 100) + 1
+        del second, third
+    assert seen.largest == 1000
+    assert seen.peak == 8000
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        ([torch.tensor([1.0, 1.1])], "differs by"),
+        ([torch.tensor([1.0, float("nan")])], "differs by"),
+        ([torch.ones(3)], "shape"),
+    ],
+)
+def test_agree_refuses(other: list[Tensor], said: str) -> None:
+    with pytest.raises(measuring.DisagreementError, match=said):
+        measuring.agree("a sum", [torch.ones(2)], other)
+
+
+def test_interleaved_calls_the_sides_in_turn() -> None:
+    called: list[str] = []
+    times = measuring.interleaved({name: lambda name=name: called.append(name) for name in "ab"}, 2)
+    assert "".join(called) == "ababab"
+    assert [len(values) for values in times.values()] == [2, 2]
+
+
+def test_gpu_says_in_one_line_that_there_is_none() -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    left = subprocess.run([sys.executable, "benchmarks/gpu.py"], cwd=ROOT, capture_output=True, text=True)
+    assert left.returncode == 2
+    assert left.stderr == "gpu.py: there is no GPU here\n"
+
+
+def test_gpu_needs_the_core_alone() -> None:
+    others = ["ray", "mlflow", "optuna", "pandas", "sklearn", "torchvision", "PIL", "filelock", "safetensors"]
+    program = f"import sys; sys.modules.update(dict.fromkeys({others!r})); import gpu"
+    left = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT / "benchmarks", capture_output=True, text=True
+    )
+    assert left.returncode == 0, left.stderr
