@@ -26,6 +26,9 @@ LARGEST = {"broadcast": 2**26, "loop": 2**27}
 """m * m * d above which a form is left out: the broadcast holds four such tensors, 1 GiB of float32 in all,
 and the loop takes over a second."""
 
+LONG = 2**31
+"""m * m * d above which one timed round must do."""
+
 Form = Callable[[Tensor, Tensor, float], Tensor]
 """(student, teacher, bandwidth) -> loss."""
 
@@ -175,13 +178,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add_arguments(parser)
     parser.add_argument("--samples", type=int, nargs="+", default=SIZES, help="values of m")
     parser.add_argument("--features", type=int, nargs="+", default=SIZES, help="values of d")
-    parser.add_argument("--rounds", type=int, default=5, help="timed rounds; the largest sizes have fewer")
+    parser.add_argument("--rounds", type=int, default=3, help="timed rounds; the largest sizes have fewer")
     given = parser.parse_args(arguments)
     one_thread()
     rows = []
     for samples in given.samples:
         for width in given.features:
-            rounds = 1 if samples * samples * width > 2**33 else given.rounds
+            rounds = 1 if samples * samples * width > LONG else given.rounds
             rows.append(measure(samples, width, rounds))
     show("LP, CPU ms forward and backward (k = 7); naive forms as ratios to the Laplacian", table(rows))
     share = share_of_step(given.data_root, given.rounds)
