@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from banking import Banked, weights
+from small_banks import Banked, weights
 
 from lpstudy.data import Data, load
 from lpstudy.space import StudySpec

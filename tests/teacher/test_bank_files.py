@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from banking import Banked
 from numpy.typing import NDArray
+from small_banks import Banked
 
 from lpstudy.data import Data, DataSpec, load
 from lpstudy.data.augment import placement

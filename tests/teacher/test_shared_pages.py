@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from banking import Banked
+from small_banks import Banked
 
 from lpstudy.data import Data
 from lpstudy.distill import Needs

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from banking import Banked
+from small_banks import Banked
 
 from lpstudy.cost import cost_of
 from lpstudy.distill import METHODS, Needs
