@@ -39,3 +39,8 @@ def weights(spec: StudySpec, data: Data, path: Path, *, seed: int, logits: float
     for name in ("classifier.weight", "classifier.bias"):
         state[name] = (state[name].double() * logits).float()
     save_file(state, path)
+
+
+def content(store: Store) -> dict[str, bytes]:
+    """Every file of a bank."""
+    return {path.name: path.read_bytes() for path in store.folder.rglob("*") if path.is_file()}

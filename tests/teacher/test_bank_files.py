@@ -1,4 +1,4 @@
-"""What the bank's files hold, and what becomes of them when a filling is killed or a disk fails."""
+"""What the bank's files hold, also after a kill and for a second study."""
 
 import json
 from collections.abc import Callable
@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from small_banks import Banked, content
 from numpy.typing import NDArray
-from small_banks import Banked
 
 from lpstudy.data import Data, DataSpec, load
 from lpstudy.data.augment import placement
@@ -90,11 +90,6 @@ def test_the_manifest_says_what_the_files_hold(make_bank: MakeBank) -> None:
     assert "folder" not in told["teacher"]
 
 
-def content(store: Store) -> dict[str, bytes]:
-    """Every file of a bank."""
-    return {path.name: path.read_bytes() for path in store.folder.rglob("*") if path.is_file()}
-
-
 def test_more_views_are_added_to_those_that_are_there(make_bank: MakeBank) -> None:
     few = make_bank(views=2)
     few.fill()
@@ -152,77 +147,6 @@ def test_a_block_that_was_written_but_not_entered_is_never_read_and_filled_again
 
 def shapes(bank: Banked) -> dict[str, tuple[int, ...]]:
     return {kept.name: kept.shape for kept in bank.plan.kept}
-
-
-def _flip_a_bit(path: Path) -> None:
-    values = bytearray(path.read_bytes())
-    values[100 * 10 * 2 + 45 * 10 * 2] ^= 1  # view 1, sample 45
-    path.write_bytes(values)
-
-
-def _truncate(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[: 100 * 10 * 2 + 50 * 10 * 2])  # in view 1, after sample 49
-
-
-def _spoil(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:-5])
-
-
-@pytest.mark.parametrize(
-    ("name", "harm", "refilled", "named"),
-    [
-        ("logits.fp16", _flip_a_bit, [(1, 40)], ["view 1, samples 40 to 79"]),
-        (
-            "logits.fp16",
-            _truncate,
-            [(1, 40), (1, 80)],
-            ["view 1, samples 40 to 79", "view 1, samples 80 to 99"],
-        ),
-        ("logits.fp16", Path.unlink, [(0, 0), (0, 40), (0, 80), (1, 0), (1, 40), (1, 80)], ["view 0"] * 3),
-        ("views/00001.json", Path.unlink, [(1, 0), (1, 40), (1, 80)], []),
-        ("views/00001.json", _spoil, [(1, 0), (1, 40), (1, 80)], ["00001.json"]),
-    ],
-)
-def test_what_is_damaged_is_named_and_nothing_else_is_filled_again(
-    name: str,
-    harm: Callable[[Path], None],
-    refilled: list[tuple[int, int]],
-    named: list[str],
-    make_bank: MakeBank,
-) -> None:
-    bank = make_bank(views=2)
-    bank.fill()
-    before = content(bank.store)
-    harm(bank.store.folder / name)
-    assert content(bank.store) != before
-    missing, damaged = bank.store.missing()
-    assert [(block.view, block.first) for block in missing] == refilled
-    for line, words in zip(damaged, named, strict=False):
-        assert words in line
-        assert line.startswith(str(bank.store.folder / name))
-        assert line.isprintable()
-    assert bool(damaged) == bool(named)
-    bank.fill()
-    assert content(bank.store) == before
-    assert bank.store.missing() == ([], [])
-
-
-@pytest.mark.parametrize("harm", [Path.unlink, _spoil])
-def test_a_damaged_manifest_is_written_anew(harm: Callable[[Path], None], make_bank: MakeBank) -> None:
-    bank = make_bank(views=1)
-    bank.fill()
-    before = content(bank.store)
-    harm(bank.store.folder / "bank.json")
-    bank.fill()
-    assert content(bank.store) == before
-
-
-def test_a_file_that_became_shorter_since_is_not_mapped(make_bank: MakeBank) -> None:
-    bank = make_bank(views=2)
-    bank.fill()
-    _truncate(bank.store.folder / "logits.fp16")
-    with pytest.raises(ValueError, match=r"logits\.fp16: is shorter than its 2 views"):
-        bank.store.opened()
 
 
 def test_outputs_beyond_fp16_are_refused_and_fit_in_fp32(make_bank: MakeBank) -> None:
