@@ -166,7 +166,8 @@ def _seconds(trial: Trial, prepared: Prepared, teacher: Targets | None, device: 
     trained = max(1, len(data.train) // batch)
     alone = 3 * cost_of(trial.student, input_shape=data.input_shape, classes=data.classes).macs
     needs = trial.method.teacher_needs(teacher.network) if teacher else Needs()
-    run_online = teacher.macs(needs, trial.epochs + 1) if teacher else 0
+    seen_before = max(prepared.plan.views, trial.epochs) + 1  # an epoch whose view a bank has paid for
+    run_online = teacher.macs(needs, seen_before) if teacher else 0
     share = alone / (alone + run_online)
     evaluated = EVALUATION * share * len(data.validation) / batch
     return trial.epochs * step * (trained + evaluated)

@@ -126,15 +126,17 @@ def plan_bank(spec: StudySpec, data: Data) -> BankPlan:
     for output in outputs:
         if planned(views, [*kept, output], "").bytes <= room:
             kept.append(output)
-    return planned(views, kept, _reason(teacher, views, most, fit, [o for o in outputs if o not in kept]))
+    return planned(
+        views, kept, _reason(teacher, views, most, spec.budget.epochs, [o for o in outputs if o not in kept])
+    )
 
 
-def _reason(teacher: TeacherSpec, views: int, most: int, fit: int, left: list[Kept]) -> str:
+def _reason(teacher: TeacherSpec, views: int, most: int, epochs: int, left: list[Kept]) -> str:
     if teacher.views is not None:
         reason = f"{views} of {most} views, as [teacher] views asks"
     elif views == most:
         reason = f"all {most} views"
-    elif views == fit:
+    elif views < epochs:
         reason = f"{views} of {most} views, as many as fit in bank_gb = {teacher.bank_gb:g}"
     else:
         reason = f"{views} of {most} views, one for each epoch of a run"

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from small_banks import Banked, content
 from numpy.typing import NDArray
+from small_banks import Banked, content
 
 from lpstudy.data import Data, DataSpec, load
 from lpstudy.data.augment import placement
