@@ -26,7 +26,7 @@ import torch
 import torch.multiprocessing
 from banking import NEEDS, in_memory
 from measuring import agree, show, write
-from ours import changes, copies, first_batch, one_update
+from ours import changes, copies, gate_batch, one_update
 from plain import Pair, PlainLoop, PlainNet
 from watching import Traffic
 from workload import (
@@ -192,8 +192,10 @@ def check(given: Images, student: str, device: torch.device) -> float:
     before_tf32 = torch.backends.cudnn.allow_tf32
     torch.backends.cudnn.allow_tf32 = False
     try:
-        batch = first_batch(given, student, device=device)
-        plain = _plain(student, itertools.repeat((batch.images, batch.labels)), device)
+        batch = gate_batch(given, device=device)
+        plain = _plain(student, itertools.repeat(batch), device)
+        for net in (plain.student, plain.teacher):
+            net.double()
         before = copies(plain.student.parameters())
         plain.step()
         update = changes(before, plain.student.parameters())

@@ -29,7 +29,7 @@ import torch
 from banking import filled, own_cache
 from boxed import BoxLoop, ReadyBatches, installed
 from measuring import agree, bf16_hardware, cpu_seconds, interleaved, medians, one_thread, show, write
-from ours import changes, copies, first_batch, one_update
+from ours import changes, copies, gate_batch, one_update
 from plain import Pair, PlainLoop, PlainNet, backward, correct, pil_batches, pil_images
 from workload import (
     BATCH,
@@ -60,15 +60,18 @@ MANY = 50
 HEADLINE = "plain loop, PIL"
 
 
+Loops = dict[str, PlainLoop | BoxLoop]
+
+
 def nets(student: str) -> tuple[PlainNet, PlainNet]:
     """Student and teacher of the other sides, with the weights that lpstudy starts from."""
     return PlainNet(network(student)), PlainNet(network("teacher", seed=TEACHER_SEED))
 
 
-def others(student: str, given: Images, ready: list[Pair]) -> dict[str, PlainLoop | BoxLoop]:
+def others(student: str, given: Images, ready: list[Pair]) -> Loops:
     """The other sides by name; torchdistill's only where it is installed."""
     count = len(given.labels)
-    loops: dict[str, PlainLoop | BoxLoop] = {
+    loops: Loops = {
         HEADLINE: PlainLoop(*nets(student), pil_batches(given, count)),
         "plain loop, ready batches": PlainLoop(*nets(student), cycle(ready)),
     }
@@ -79,21 +82,24 @@ def others(student: str, given: Images, ready: list[Pair]) -> dict[str, PlainLoo
 
 
 def check(student: str, given: Images) -> dict[str, float]:
-    """The gate: the relative difference of each side's first update from lpstudy's, by name.
+    """The gate: the relative difference of each other side's first update from lpstudy's, by name.
 
     Raises:
         DisagreementError: One is above 1e-3.
     """
-    batch = first_batch(given, student)
+    ready = [gate_batch(given)]
+    learns, teaches = (net.double() for net in nets(student))
+    loops: Loops = {"plain loop": PlainLoop(learns, teaches, cycle(ready))}
+    if installed():
+        learns, teaches = (net.double() for net in nets(student))
+        loops["torchdistill"] = BoxLoop(learns, teaches, ReadyBatches(ready))
     ours = one_update(given, student)
     found = {}
-    for name, loop in others(student, given, [(batch.images, batch.labels)]).items():
-        if not name.endswith("PIL"):  # whose views are random
-            before = copies(loop.student.parameters())
-            loop.step()
-            who = name.partition(",")[0]
-            what = f"the update of {student} by the {who}"
-            found[who] = agree(what, ours, changes(before, loop.student.parameters()))
+    for name, loop in loops.items():
+        before = copies(loop.student.parameters())
+        loop.step()
+        what = f"the update of {student} by the {name}"
+        found[name] = agree(what, ours, changes(before, loop.student.parameters()))
     return found
 
 

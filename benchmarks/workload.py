@@ -25,6 +25,8 @@ from lpstudy.teacher import OnlineTeacher
 
 BATCH = 128
 """Images per step, as in FitNets."""
+GATE = 32
+"""Images of the step that is compared before anything is timed."""
 PAD = 4
 """Pixels of black around an image, from which a crop is cut."""
 SHAPE = (3, 32, 32)
@@ -138,10 +140,12 @@ def teacher(*, bf16: bool = False, device: torch.device = CPU) -> OnlineTeacher:
     return OnlineTeacher(network("teacher", seed=TEACHER_SEED), macs, device=device, bf16=bf16)
 
 
-def trial(student: str, *, epochs: int, seed: int = 0, precision: Precision = "fp32") -> Trial:
+def trial(
+    student: str, *, epochs: int, seed: int = 0, precision: Precision = "fp32", batch_size: int = BATCH
+) -> Trial:
     """A trial as `lpstudy.training.train` takes it."""
     training = Training(
-        batch_size=BATCH,
+        batch_size=batch_size,
         optimizer="sgd",
         learning_rate=LEARNING_RATE,
         schedule="constant",
