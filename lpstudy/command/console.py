@@ -32,7 +32,9 @@ class Console:
         self._warned: set[tuple[str, str]] = set()
         total = ledger.wanted
         self._bar = (
-            tqdm(total=total, initial=self._before, file=sys.stderr, bar_format=_FORMAT) if live else None
+            tqdm(total=total, initial=self._before, file=sys.stderr, bar_format=_FORMAT, dynamic_ncols=True)
+            if live
+            else None
         )
 
     def changed(self, assignment: Assignment) -> None:
@@ -46,8 +48,7 @@ class Console:
         if self._bar is not None:
             self._said = time.monotonic()
             self._bar.total, self._bar.n = self._ledger.wanted, self._done()
-            self._bar.set_description_str(assignment.arm, refresh=False)
-            self._bar.set_postfix_str(self._best())
+            self._bar.set_description_str(f"{assignment.arm}, {self._best()}")
         elif record.state != "running" or time.monotonic() - self._said >= EVERY:
             self._line(record)
 
@@ -111,4 +112,5 @@ def duration(seconds: float) -> str:
     return f"{hours:.1f} h" if hours < 48 else f"{hours / 24:.1f} days"
 
 
-_FORMAT = "{desc} {n_fmt}/{total_fmt} |{bar:20}| {postfix} [{elapsed}, ETA {remaining}]"
+_FORMAT = "{n_fmt}/{total_fmt} |{bar:20}| {elapsed}, ETA {remaining}  {desc}"
+"""What a narrow terminal cuts off comes last."""

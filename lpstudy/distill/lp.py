@@ -2,11 +2,12 @@
 
 from abc import ABC
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from typing_extensions import override
 
 from lpstudy.distill import diagnostics
@@ -29,13 +30,31 @@ from lpstudy.outputs import Network, Outputs
 def laplacian_loss(student: Tensor, lap: Tensor) -> Tensor:
     """tr(S^T L S) / m for features S of shape (m, p) and a Laplacian L of shape (m, m); gradient (2/m) L S.
 
-    S is centred first: the same value and gradient, without the rounding that a common offset brings.
+    S is centred first: the same value and gradient, without the rounding that a common offset brings. There
+    is no second derivative.
     """
-    with torch.autocast(student.device.type, enabled=False):
-        values = full_precision(student)
-        lap = lap.to(values.dtype)
-        centred = values - values.detach().mean(dim=0)
-        return (centred * (lap @ centred)).sum() / student.shape[0]
+    loss: Tensor = _LaplacianLoss.apply(student, lap)
+    return loss
+
+
+class _LaplacianLoss(torch.autograd.Function):
+    """Multiplies L and S once, where autograd would do so again for the gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, student: Tensor, lap: Tensor) -> Tensor:
+        with torch.autocast(student.device.type, enabled=False):
+            values = full_precision(student)
+            centred = values - values.mean(dim=0)
+            product = lap.to(values.dtype) @ centred
+            ctx.save_for_backward(product)
+            ctx.dtype = student.dtype
+            return (centred * product).sum() / student.shape[0]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        (product,) = ctx.saved_tensors
+        return (product * (grads[0] * 2 / product.shape[0])).to(ctx.dtype), None
 
 
 def lp_loss(student: Tensor, teacher: Tensor, *, n_neighbors: int, bandwidth: float) -> Tensor:

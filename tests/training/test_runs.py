@@ -134,9 +134,9 @@ def test_training_macs_are_counted_by_the_image(
     metrics = run(trial, data, teacher)[-1].metrics
     student = cost_of(trial.student, input_shape=data.input_shape, classes=data.classes).macs
     images = 4 * 100
-    # LP: a Gram matrix of 16 teacher features, and Laplacian times 8 student features forward and backward;
+    # LP: a Gram matrix of 16 teacher features, and the Laplacian times 8 student features;
     # FitNet in its first two epochs: a 1 x 1 convolution of 4 on 8 maps, 8 x 8 pixels, in three passes.
-    of_loss = {"lp": 50 * (16 + 2 * 8), "lp_kd": 50 * (16 + 2 * 8), "fitnet": 3 * 4 * 8 * 64 / 2}
+    of_loss = {"lp": 50 * (16 + 8), "lp_kd": 50 * (16 + 8), "fitnet": 3 * 4 * 8 * 64 / 2}
     taught = (
         0
         if method == "bp"
