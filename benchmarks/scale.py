@@ -1,0 +1,116 @@
+"""What a study's service costs, and how far it carries.
+
+    python benchmarks/scale.py [--json FILE]      (about 2 minutes on 2 free cores)
+
+1. Trials per minute on 1 and 2 workers; what a trial takes beyond its bare loop.
+2. CPU of the study's own process a run on a simulated cluster with more CPUs than the machine has, where
+   trials sleep for as long as they would train.
+3. Ledger with scheduler, and projection into MLflow, alone, with trials that are events in virtual time.
+"""
+
+import argparse
+import os
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from driven import Bench, cluster, on_cluster
+from measuring import one_thread, show, write
+from virtual import ledger_and_scheduler, projection, side_by_side, warm_up
+
+from lpstudy import study
+from lpstudy.study.trial import PACE
+from lpstudy.tracking.projection import PACE as WRITTEN_EVERY
+
+BARE_RUNS = 3
+TRIALS = {1: 5, 2: 9}
+"""On so many workers, so many trials: at least four for each, and one to warm up."""
+PER_NODE = 4
+"""Trials of the simulated cluster."""
+SHARES = (16, 4, 1)
+"""Of the most trials at once, a half of a half ...: linear cost stays the same from one to the next."""
+GOAL_SECONDS = 0.3
+"""CPU of the service a run, beyond the bare loop."""
+GOAL_THROUGHPUT = 0.9
+"""Times the number of workers."""
+
+
+def main() -> None:
+    """Measure, print tables, write JSON where asked."""
+    parser = argparse.ArgumentParser(description="What a study's service costs, and how far it carries.")
+    parser.add_argument("--json", type=Path, help="also write the results to this file")
+    parser.add_argument("--nodes", type=int, default=16, help="of the simulated cluster (default: 16)")
+    parser.add_argument("--at-once", type=int, default=1000, help="trials in virtual time (default: 1000)")
+    given = parser.parse_args()
+    one_thread()
+    os.environ["OMP_NUM_THREADS"] = "1"
+    results: dict[str, object] = {"virtual": _virtual(given.at_once)}
+    with TemporaryDirectory() as name:
+        os.environ["LPSTUDY_CACHE"] = str(Path(name) / "cache")
+        bench = Bench(Path(name))
+        seconds, wall = bench.bare(BARE_RUNS)
+        results["workers"] = _workers(bench, seconds)
+    results["cluster"] = _cluster(given.nodes, wall)
+    if given.json is not None:
+        write(given.json, results)
+
+
+def _workers(bench: Bench, bare: float) -> list[dict[str, object]]:
+    with study.session():
+        worked = [bench.on_workers(workers, trials) for workers, trials in TRIALS.items()]
+    rows: list[dict[str, object]] = []
+    for one in worked:
+        took, actor = one.service, one.service.actor - 1e3 * bare
+        rows.append(
+            {
+                "workers": one.workers,
+                "trials": one.trials,
+                "trials a minute": one.per_minute,
+                "x 1 worker": one.per_minute / worked[0].per_minute,
+                "Tune ms": took.tune,
+                "ledger ms": took.ledger,
+                "MLflow ms": took.mlflow,
+                "actor - bare ms": actor,
+                "beyond the loop s": (took.tune + took.ledger + took.mlflow + actor) / 1e3,
+            }
+        )
+    show(f"Digits trials on workers of this machine; the bare loop takes {bare:.2f} s of CPU", rows)
+    print(f"goals: {GOAL_THROUGHPUT} x the workers; {GOAL_SECONDS} s of CPU a run beyond the bare loop")
+    return rows
+
+
+def _cluster(nodes: int, seconds: float) -> dict[str, object]:
+    with cluster(nodes) as start:
+        service, per_minute = on_cluster(nodes, PER_NODE * nodes, seconds)
+    row: dict[str, object] = {
+        "nodes": nodes,
+        "runs": PER_NODE * nodes + 1,
+        "trial s": seconds,
+        "trials a minute": per_minute,
+        "if free": 60 * nodes / seconds,
+        "Tune ms": service.tune,
+        "ledger ms": service.ledger,
+        "MLflow ms": service.mlflow,
+        "total ms": service.tune + service.ledger + service.mlflow,
+    }
+    show(f"Sleeping trials on {nodes} simulated nodes, which took {start:.0f} s to start", [row])
+    return row
+
+
+def _virtual(most: int) -> dict[str, object]:
+    sizes = [max(8, most // share) for share in SHARES]
+    warm_up()
+    calls = [(ledger_and_scheduler, size) for size in reversed(sizes)]
+    calls += [(projection, size) for size in reversed(sizes[:-1])]
+    answers = list(side_by_side(calls))
+    ledger, written = answers[: len(sizes)][::-1], answers[len(sizes) :][::-1]
+    show("Ledger and scheduler in virtual time, CPU ms of an event", ledger)
+    show("Projection in virtual time, CPU ms to write a trial", written)
+    carried = 1e3 * PACE / ledger[-1]["report"]
+    followed = 1e3 * WRITTEN_EVERY / written[-1]["write"]
+    print(f"one core keeps up with {carried:.0f} trials that each report every {PACE:g} s,")
+    print(f"and writes {followed:.0f} to MLflow every {WRITTEN_EVERY:g} s; beyond that it lags behind")
+    return {"ledger": ledger, "projection": written, "reporting": carried, "written": followed}
+
+
+if __name__ == "__main__":
+    main()
