@@ -22,6 +22,7 @@ from lpstudy.command.prepare import Prepared, demand_of, prepare, writable
 from lpstudy.command.provenance import provenance
 from lpstudy.command.publish import publish, show
 from lpstudy.ledger import Assignment, Ledger, database, dump
+from lpstudy.space import Training
 from lpstudy.study import Demand, Place
 from lpstudy.teacher import BankPlan, TeacherFile, key
 from lpstudy.tracking import Client, Projection
@@ -84,7 +85,7 @@ def _sweep(given: Namespace, command: str) -> int:
                 _join(stack, demand)
             teacher = train_teacher(prepared, place, demand)
             ledger.keep("teacher", {k: v for k, v in asdict(teacher).items() if k != "folder"})
-            ledger.keep("provenance", provenance(prepared, teacher, command))
+            ledger.keep("provenance", provenance(prepared, teacher, _precision(prepared, demand), command))
             fill_bank(prepared, teacher, place, demand)
         projection = _projection(ledger, prepared, client, folder)
         projection.start()
@@ -96,6 +97,12 @@ def _sweep(given: Namespace, command: str) -> int:
         finally:
             projection.close(seconds=patience)
         return _publish(ledger, client, given, began, projection.error)
+
+
+def _precision(prepared: Prepared, demand: Demand) -> str:
+    """What all runs compute in, `auto` settled."""
+    asked = prepared.spec.training.get("precision", Training().precision)
+    return study.settled(Training.model_validate({"precision": asked}), demand).precision
 
 
 def _mention_job_folder(given: Namespace) -> None:

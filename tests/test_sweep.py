@@ -92,7 +92,7 @@ def test_every_run_says_where_it_comes_from(smoke: Smoke) -> None:
         tags = run.data.tags
         assert tags["lpstudy.study"] == "smoke"
         assert tags["lpstudy.state"] == "finished"
-        for name in ("commit", "versions", "data", "teacher"):
+        for name in ("commit", "versions", "data", "teacher", "views", "precision"):
             assert tags[f"lpstudy.{name}"]
         if tags["lpstudy.kind"] in ("trial", "final"):
             assert tags["lpstudy.arm"] == arm(tags["lpstudy.method"])

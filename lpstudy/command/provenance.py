@@ -16,12 +16,21 @@ from lpstudy.teacher import TeacherFile
 PACKAGES = ("lpstudy", "torch", "torchvision", "ray", "optuna", "mlflow", "numpy")
 
 
-def provenance(prepared: Prepared, teacher: TeacherFile, command: str) -> dict[str, str]:
-    """All of it in words; no path and no host name."""
+def provenance(prepared: Prepared, teacher: TeacherFile, precision: str, command: str) -> dict[str, str]:
+    """All of it in words; no path and no host name.
+
+    Args:
+        prepared: The study.
+        teacher: Its teacher.
+        precision: What the runs compute in.
+        command: That started it.
+    """
     return {
         "data hash": prepared.data.fingerprint[:16],
         "teacher hash": teacher.key,
         TARGETS: bank_words(prepared.plan),
+        "views": f"{prepared.plan.views} of {prepared.plan.augmentations}",
+        "precision": precision,
         "versions": ", ".join(f"{name} {_version(name)}" for name in PACKAGES),
         "commit": commit(),
         "machine": machine(),

@@ -200,6 +200,8 @@ class StudySpec(BaseModel):
         read = _read_table(Training, table)
         if isinstance(read.get("checkpoint_seconds"), Range | Choices):
             raise ValueError("checkpoint_seconds: cannot be searched, it changes no result")
+        if isinstance(read.get("precision"), Choices):
+            raise ValueError("precision: cannot be searched, it is one for all runs")
         return read
 
     @field_validator("methods", mode="before")

@@ -52,7 +52,8 @@ class Facts:
     def tags(self) -> dict[str, str]:
         """Of every run."""
         names = {"commit": "commit", "versions": "versions", "data": "data hash", "teacher": "teacher hash"}
-        return {tag(name): self.provenance[key] for name, key in names.items()}
+        names |= {"views": "views", "precision": "precision"}
+        return {tag(name): self.provenance[key] for name, key in names.items() if key in self.provenance}
 
 
 @dataclass(frozen=True, slots=True)

@@ -178,13 +178,13 @@ class Run:
             "teacher_macs": self.work.of_teacher(epoch, self.seen),
             "training_macs": self.work.of_training(epoch, self.seen),
             "auxiliary_parameters": float(sum(p.numel() for p in auxiliary.parameters()) if auxiliary else 0),
-            "views": float(self.data.views),
-            "bf16": float(bf16),
             "seconds": self.seconds + time.monotonic() - began,
         }
         self.seconds = metrics["seconds"]
         finite = {name: value for name, value in metrics.items() if math.isfinite(value)}
         said = self.method.warnings(finite, batch_size=self.training.batch_size, classes=self.data.classes)
+        if isinstance(self.step, Recorded) and self.step.refused is not None:
+            said += (f"steps are launched one by one, no CUDA graph was recorded: {self.step.refused}",)
         return EpochResult(epoch, finite, warnings + said)
 
     def steps(self, epoch: int, most: int | None = None) -> dict[str, float]:

@@ -139,6 +139,11 @@ BAD: dict[str, tuple[str, str, list[str]]] = {
         "checkpoint_seconds = { low = 1.0, high = 2.0 }",
         ["training: checkpoint_seconds: cannot be searched"],
     ),
+    "precision that is searched": (
+        RATE,
+        'precision = { choices = ["bf16", "fp32"] }',
+        ["training: precision: cannot be searched"],
+    ),
     "as many neighbours as images": (
         NEIGHBORS,
         "n_neighbors = 50",
