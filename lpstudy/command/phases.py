@@ -29,7 +29,8 @@ class Progress:
             self._print(text, end="" if self._live else "\n")
 
     def say(self, text: str) -> None:
-        """A line that stays."""
+        """A line that stays; the next of those that do not comes a while after it."""
+        self._said = time.monotonic()
         self._print(text, end="\n")
 
     def _print(self, text: str, *, end: str) -> None:

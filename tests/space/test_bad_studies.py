@@ -10,7 +10,7 @@ from lpstudy.space import StudySpec, read
 TEMPERATURE = "temperature = { low = 1, high = 6 }"
 CONVNET = 'family = "convnet"\ndepth = 2\nwidth = 8'
 RATE = "learning_rate = { low = 2e-3, high = 2e-2, log = true }"
-KEYS = "batch_size, optimizer, learning_rate, weight_decay, schedule, checkpoint_seconds"
+KEYS = "batch_size, optimizer, learning_rate, weight_decay, schedule, precision, checkpoint_seconds"
 
 BAD: dict[str, tuple[str, str, list[str]]] = {
     # What is wrong: text of a good study, what stands in its place, parts of the line.
