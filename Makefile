@@ -15,7 +15,7 @@ test: .venv/.dev  ## install, then format check, lint, layer contracts, mypy --s
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/mypy
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 bench: .venv/.bench  ## what a study costs beside other ways to run it: tables, and JSON in build/bench
 	for name in lp step peer scale; do OMP_NUM_THREADS=1 $(BIN)/python benchmarks/$$name.py --json build/bench/$$name.json || exit 1; done
