@@ -102,7 +102,6 @@ def test_each_view_is_paid_once(name: str, kept: bool, paid: list[int], make_ban
     macs = cost_of(network, input_shape=bank.data.input_shape, classes=bank.data.classes).macs
     results = list(train(trial_of(name, epochs=5), bank.data.using(VIEWS), targets, device=CPU))
     assert [result.metrics["teacher_macs"] for result in results] == [100 * macs * n for n in paid]
-    assert {result.metrics["views"] for result in results} == {VIEWS}
     alone = list(train(trial_of(name, epochs=5), bank.data.using(VIEWS), bank.teacher, device=CPU))
     for banked, online in zip(results, alone, strict=True):
         left = [r.metrics["training_macs"] - r.metrics["teacher_macs"] for r in (banked, online)]

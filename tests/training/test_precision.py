@@ -28,7 +28,6 @@ def test_bf16_loses_two_percent_of_the_first_epochs_loss_at_the_most(
     for precision in ("bf16", "fp32"):
         trial = make_trial(method, epochs=2, precision=precision)
         told[precision] = next(iter(train(trial, data, teacher, device=CPU))).metrics
-    assert (told["bf16"]["bf16"], told["fp32"]["bf16"]) == (1.0, 0.0)
     assert told["bf16"]["train_loss"] == pytest.approx(told["fp32"]["train_loss"], rel=0.02)
     assert told["bf16"]["train_loss"] != told["fp32"]["train_loss"]
 
