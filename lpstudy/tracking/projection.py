@@ -53,6 +53,7 @@ class Projection:
         self._changes: queue.SimpleQueue[Assignment | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._follow, name="mlflow", daemon=True)
         self._behind: dict[str, Assignment] = {}
+        self._over = threading.Event()
         self.error: str | None = None
         """Why the last attempt to write failed; None while all is well."""
 
@@ -65,9 +66,13 @@ class Projection:
         self._changes.put(assignment)
 
     def close(self, *, seconds: float) -> None:
-        """Write what is left, for at most so many seconds, and end every run, the unfinished as paused."""
+        """Write what is left, for at most so many seconds, and end every run, the unfinished as paused.
+
+        Then no more requests are begun: another projection of the study may write after this one.
+        """
         self._changes.put(None)
         self._thread.join(seconds)
+        self._over.set()
         if self._thread.is_alive() and self.error is None:
             self.error = f"it did not answer within {seconds:g} s"
 
@@ -75,8 +80,12 @@ class Projection:
         ending, wait = False, 0.0
         while True:
             ending = self._collect(wait) or ending
+            if self._over.is_set():
+                return
             try:
                 self._write_all(paused=ending)
+                if self._over.is_set():
+                    return
                 self.error, wait = None, math.inf
             except Exception as error:  # whatever the client throws is kept, shown and tried again
                 self.error = " ".join(str(error).split())[:300]
@@ -119,6 +128,8 @@ class Projection:
                 if record.state != "infeasible" and not written:
                     self._behind[record.assignment.key] = record.assignment
         for key, assignment in list(self._behind.items()):
+            if self._over.is_set():
+                return
             self._write(self._ledger.record(assignment), paused=paused)
             del self._behind[key]
         if paused:
