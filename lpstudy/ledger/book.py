@@ -13,6 +13,8 @@ from lpstudy.ledger.records import Assignment, Record, State
 from lpstudy.outputs import EpochResult
 from lpstudy.space import StudySpec, parse
 
+FORMAT = 2
+"""Of what is written about trials; raised when a ledger of before cannot be read any more."""
 SEARCH_SEED = 0
 """All trials of the search share it; the finals use 1, 2, ...: none repeats a run that was selected."""
 EPOCHS = "epochs:"
@@ -37,6 +39,9 @@ class Book:
         spec: The study.
         input_shape: (channels, height, width) of the images.
         classes: Number of classes.
+
+    Raises:
+        ValueError: The ledger was written by a version of lpstudy with another format.
     """
 
     def __init__(self, url: str, spec: StudySpec, *, input_shape: tuple[int, int, int], classes: int) -> None:
@@ -45,6 +50,12 @@ class Book:
         warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
         self._storage: optuna.storages.BaseStorage = _opened(url)
         self._meta = self._open(spec.name, 1)
+        written = self._meta.user_attrs.get("format", 1) if self._meta.user_attrs else FORMAT
+        if written != FORMAT:
+            raise ValueError(
+                f"the ledger of study {spec.name!r} was written by another version of lpstudy (format {written},"
+                f" this one has {FORMAT}): finish it with that version, or give --fresh"
+            )
         self.arms = {arm.name: arm for arm in spec.arms()}
         self._search = {
             arm.name: self._open(f"{spec.name}/{arm.name}", arm.objectives) for arm in spec.arms()

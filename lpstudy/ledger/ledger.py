@@ -10,7 +10,7 @@ from optuna.trial import TrialState
 
 from lpstudy.cost import cost_of
 from lpstudy.ledger import samplers
-from lpstudy.ledger.book import ATTEMPT, EPOCHS, FINAL, Book, epochs_of
+from lpstudy.ledger.book import ATTEMPT, EPOCHS, FINAL, FORMAT, Book, epochs_of
 from lpstudy.ledger.copies import Copies
 from lpstudy.ledger.records import Assignment, State
 from lpstudy.outputs import EpochResult
@@ -65,6 +65,7 @@ class Ledger(Book):
                     f"study {self.spec.name!r} has begun with another space: {'; '.join(changes)}; "
                     "restore it, choose another name, or give --fresh"
                 )
+        self.keep("format", FORMAT)
         self.keep("content", content)
         self.keep("spec", dump(self.spec))
         self.keep("input_shape", list(self.input_shape))

@@ -173,3 +173,10 @@ def test_trials_are_numbered_in_the_order_they_are_handed_out(make: Make, reopen
     play.all(reopen(make(methods={"bp": {}})))
     numbers = [run.number for run in play.handed if run.kind == "trial"]
     assert all(after == before + 1 for before, after in pairwise(numbers))
+
+
+def test_a_ledger_of_another_format_is_refused_in_one_line(make: Make, reopen: Open) -> None:
+    reopen(make()).keep("format", 1)
+    with pytest.raises(ValueError, match=r"another version of lpstudy \(format 1, .* --fresh") as refused:
+        reopen(make())
+    assert str(refused.value).isprintable()
