@@ -53,8 +53,8 @@ class Book:
         written = self._meta.user_attrs.get("format", 1) if self._meta.user_attrs else FORMAT
         if written != FORMAT:
             raise ValueError(
-                f"the ledger of study {spec.name!r} was written by another version of lpstudy (format {written},"
-                f" this one has {FORMAT}): finish it with that version, or give --fresh"
+                f"the ledger of study {spec.name!r} was written by another version of lpstudy"
+                f" (format {written}, this one has {FORMAT}): finish it with that version, or give --fresh"
             )
         self.arms = {arm.name: arm for arm in spec.arms()}
         self._search = {
