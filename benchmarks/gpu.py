@@ -37,7 +37,7 @@ from workload import (
     STUDENTS,
     TEACHER_SEED,
     Images,
-    add_arguments,
+    command,
     data,
     images,
     network,
@@ -275,10 +275,7 @@ def report(results: dict[str, Any], device: torch.device) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Check, measure, print and write."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add_arguments(parser)
+    parser = command(__doc__)
     parser.add_argument("--student", choices=STUDENTS, default="fitnet1")
     parser.add_argument("--steps", type=int, default=128, help="steps in a timed call")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="timed calls")

@@ -6,7 +6,6 @@ All forms are given the same features. First the gate: values and gradients agre
 take over about a second or a GiB is left out, and the table says `-`.
 """
 
-import argparse
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -16,7 +15,7 @@ from measuring import agree, interleaved, medians, one_thread, show, write
 from torch import Tensor, nn, optim
 from torch.nn import functional
 from watching import Allocations
-from workload import BATCH, CLASSES, add_arguments, data, images, network
+from workload import BATCH, CLASSES, command, data, images, network
 
 from lpstudy.distill.lp import lp_loss
 
@@ -172,10 +171,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, object]]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print and write."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add_arguments(parser)
+    parser = command(__doc__)
     parser.add_argument("--samples", type=int, nargs="+", default=SIZES, help="values of m")
     parser.add_argument("--features", type=int, nargs="+", default=SIZES, help="values of d")
     parser.add_argument("--rounds", type=int, default=3, help="timed rounds; the largest sizes have fewer")

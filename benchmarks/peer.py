@@ -19,7 +19,6 @@ Ratios are of CPU time for the same images, above 1 where lpstudy is faster:
     lp_share               LP's part of a warm step
 """
 
-import argparse
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import cycle
@@ -38,7 +37,7 @@ from workload import (
     STUDENTS,
     TEACHER_SEED,
     Images,
-    add_arguments,
+    command,
     data,
     images,
     network,
@@ -265,10 +264,7 @@ def _lines(values: dict[str, float], unit: str) -> list[dict[str, object]]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Check, measure, print and write."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add_arguments(parser)
+    parser = command(__doc__)
     parser.add_argument("--student", choices=STUDENTS, default="fitnet1")
     parser.add_argument("--steps", type=int, default=4, help="batches of an epoch of ours")
     parser.add_argument("--rounds", type=int, default=3, help="timed rounds")

@@ -8,7 +8,6 @@ the naive step and one of lpstudy's agree to 1e-3 in float32. The evaluation is 
 are trained on, 10,000 to 40,000 in FitNets. FitNet's regressor is no part of this CE + KD + LP step.
 """
 
-import argparse
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 
@@ -27,7 +26,7 @@ from workload import (
     STUDENTS,
     TEACHER_SEED,
     Images,
-    add_arguments,
+    command,
     data,
     images,
     network,
@@ -204,10 +203,7 @@ def check(given: Images, student: str) -> float:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Check, measure, print and write."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add_arguments(parser)
+    parser = command(__doc__)
     parser.add_argument("--students", nargs="+", choices=STUDENTS, default=STUDENTS)
     parser.add_argument("--rounds", type=int, default=2, help="timed rounds; the long students have one")
     options = parser.parse_args(arguments)

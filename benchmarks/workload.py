@@ -53,14 +53,18 @@ class Images:
     source: str
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The flags that all benchmarks have."""
+def command(description: str | None) -> argparse.ArgumentParser:
+    """A parser with the flags that all benchmarks have."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--json", type=Path, help="also write the results to this file")
     parser.add_argument(
         "--data-root",
         type=Path,
         help="folder that has CIFAR-10 (default: LPSTUDY_DATA; else images are generated)",
     )
+    return parser
 
 
 def images(root: Path | None, count: int) -> Images:
