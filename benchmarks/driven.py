@@ -185,7 +185,8 @@ class Bench:
         spec = spec_of(trials, epochs=EPOCHS, pruner="none")
         place, demand = study.Place(folder, None), study.Demand(concurrent=workers)
         with Watch(folder, spec, workers) as watch:
-            study.run(watch.ledger, self.teacher, self.plan, place, demand, watch.changed)
+            capacity, control = study.Capacity(demand), study.Control(folder, "benchmark")
+            study.run(watch.ledger, self.teacher, self.plan, place, capacity, watch.changed, control)
         service, per_minute = watch.took()
         return Worked(workers, trials, per_minute, service)
 
@@ -238,12 +239,19 @@ def on_cluster(nodes: int, trials: int, seconds: float) -> tuple[Service, float]
     trainable = Trainable(
         tune.with_resources(sleep_and_report, {"cpu": 1.0}),
         lambda assignment: config,
-        nodes,
+        lambda: nodes,
         reuse_actors=True,
     )
     with TemporaryDirectory() as name:
         folder = Path(name)
         with Watch(folder, spec_of(trials, epochs=EPOCHS, pruner="none"), nodes) as watch:
             tune_folder = folder / "tune"
-            drive(watch.ledger, trainable, tune_folder, searching=lambda: True, observer=watch.changed)
+            drive(
+                watch.ledger,
+                trainable,
+                tune_folder,
+                searching=lambda: True,
+                observer=watch.changed,
+                control=study.Control(folder, "benchmark"),
+            )
     return watch.took()

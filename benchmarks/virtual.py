@@ -23,7 +23,8 @@ from lpstudy.cost import cost_of
 from lpstudy.ledger import Assignment, Ledger, database, dump
 from lpstudy.outputs import EpochResult
 from lpstudy.space import StudySpec, parse
-from lpstudy.study.search import LedgerScheduler, LedgerSearcher
+from lpstudy.study import Control
+from lpstudy.study.search import LedgerScheduler, LedgerSearcher, Trainable
 from lpstudy.study.trial import as_report
 
 SHAPE, CLASSES = (1, 8, 8), 10
@@ -137,8 +138,10 @@ def ledger_and_scheduler(concurrent: int) -> dict[str, float]:
     rng, clock = np.random.default_rng(0), Clock()
     with memory() as folder:
         ledger = open_ledger(folder, spec_of(concurrent))
-        searcher = LedgerSearcher(ledger, lambda assignment: {}, lambda: True)
-        scheduler = LedgerScheduler(ledger, searcher, lambda assignment: None)
+        control = Control(folder, "benchmark")
+        trainable = Trainable(None, lambda assignment: {}, lambda: concurrent, reuse_actors=True)
+        searcher = LedgerSearcher(ledger, trainable, lambda: True, control)
+        scheduler = LedgerScheduler(ledger, searcher, lambda assignment: None, control)
         before = _resident()
         waiting: list[tuple[float, int, int]] = []
         for number in range(concurrent):

@@ -2,28 +2,29 @@
 
 import os
 import shlex
+import signal
 import sys
 import time
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
-from itertools import count
 from pathlib import Path
-
-from filelock import FileLock, Timeout
+from typing import TypeVar
 
 from lpstudy import study, tracking
 from lpstudy.command import arguments as flags
 from lpstudy.command.console import Console, counts, duration
-from lpstudy.command.exits import DONE, FAULT, FaultError, ending, refusing
+from lpstudy.command.exits import BEHIND, DONE, FAULT, INTERRUPTED, PAUSED, FaultError, ending, refusing
 from lpstudy.command.phases import fill_bank, train_teacher
 from lpstudy.command.prepare import Prepared, demand_of, prepare, writable
 from lpstudy.command.provenance import provenance
 from lpstudy.command.publish import publish, show
-from lpstudy.ledger import Assignment, Ledger, database, dump
+from lpstudy.command.tenure import GRACE, Tenure
+from lpstudy.disk import DiskFullError
+from lpstudy.ledger import Assignment, FencedError, Ledger, UnwritableError, dump
 from lpstudy.space import Training
-from lpstudy.study import Demand, Place
+from lpstudy.study import Control, Demand, PausedError, Place
 from lpstudy.teacher import BankPlan, TeacherFile, key
 from lpstudy.tracking import Client, Projection
 
@@ -33,6 +34,8 @@ PROJECTION_SECONDS = 60.0
 """How long the end of a study waits for MLflow."""
 INTERRUPTED_SECONDS = 10.0
 """How long one that breaks off waits for it."""
+ENDED = {"stop": "stopped", "cancel": "cancelled"}
+T = TypeVar("T")
 
 
 def parser() -> ArgumentParser:
@@ -42,6 +45,13 @@ def parser() -> ArgumentParser:
     flags.add_storage(made)
     made.add_argument("--reports", type=Path, default=Path("reports"), help="folder of the reports")
     flags.add_demand(made)
+    made.add_argument(
+        "--grace",
+        type=flags.seconds,
+        default=GRACE,
+        metavar="SECONDS",
+        help="after SIGTERM or Ctrl-C, for trials to write a checkpoint (default: 30)",
+    )
     made.add_argument(
         "--fresh", action="store_true", help="start anew; the old study is kept under another name"
     )
@@ -66,37 +76,85 @@ def _sweep(given: Namespace, command: str) -> int:
             writable(given.reports)
             client = tracking.connect()
             folder = given.storage.resolve() / prepared.spec.name
-            stack.enter_context(_held(folder))
+            tenure = Tenure(folder, given.ledger, prepared.spec.name, fresh=given.fresh)
+            stack.enter_context(tenure.held())
             if os.environ.get("RAY_ADDRESS"):
                 _join(stack, demand)
+        if tenure.after is not None:
+            print(f"going on after {tenure.after}, which gave no sign of life", file=sys.stderr)
         _mention_job_folder(given)
-        if given.fresh and folder.exists():
-            folder.rename(_free(folder))
-        with refusing():
-            ledger = _ledger(folder, prepared)
-        ledger.take()
-        teacher = None
-        root = given.data_root or prepared.spec.data.root
-        place = Place(folder, root.resolve() if root else None)
-        if ledger.complete():
-            print(f"study {ledger.spec.name!r} is finished; its report is written anew", file=sys.stderr)
-        else:
-            if not os.environ.get("RAY_ADDRESS"):
-                _join(stack, demand)
-            teacher = train_teacher(prepared, place, demand)
-            ledger.keep("teacher", {k: v for k, v in asdict(teacher).items() if k != "folder"})
-            ledger.keep("provenance", provenance(prepared, teacher, _precision(prepared, demand), command))
-            fill_bank(prepared, teacher, place, demand)
-        projection = _projection(ledger, prepared, client, folder)
-        projection.start()
-        patience = INTERRUPTED_SECONDS
         try:
-            if teacher is not None:
-                _run(ledger, teacher, prepared.plan, projection, place, demand)
-            patience = PROJECTION_SECONDS
-        finally:
-            projection.close(seconds=patience)
-        return _publish(ledger, client, given, began, projection.error)
+            return _held(given, command, prepared, demand, client, tenure, stack, began)
+        except (PausedError, UnwritableError, DiskFullError, KeyboardInterrupt) as error:
+            raise _paused(tenure, error) from error
+        except FencedError as error:
+            raise FaultError(str(error)) from error
+
+
+def _held(
+    given: Namespace,
+    command: str,
+    prepared: Prepared,
+    demand: Demand,
+    client: Client,
+    tenure: Tenure,
+    stack: ExitStack,
+    began: float,
+) -> int:
+    """All that is done while the study is this process's."""
+    with refusing():
+        ledger = _ledger(tenure, prepared)
+    ledger.take()
+    teacher = None
+    root = given.data_root or prepared.spec.data.root
+    place = Place(given.storage.resolve() / prepared.spec.name, root.resolve() if root else None)
+    control = tenure.control
+    if ledger.complete():
+        print(f"study {ledger.spec.name!r} is finished; its report is written anew", file=sys.stderr)
+    else:
+        if not os.environ.get("RAY_ADDRESS"):
+            _join(stack, demand)
+        stack.enter_context(tenure.heeding(given.grace))
+        tenure.state = {"state": "teacher"}
+        teacher = _again(control, lambda: train_teacher(prepared, place, demand, control))
+        ledger.keep("teacher", {k: v for k, v in asdict(teacher).items() if k != "folder"})
+        ledger.keep("provenance", provenance(prepared, teacher, _precision(prepared, demand), command))
+        tenure.state = {"state": "bank"}
+        _again(control, lambda: fill_bank(prepared, teacher, place, demand, control))
+    projection = _projection(ledger, prepared, client, place.folder)
+    projection.start()
+    patience = INTERRUPTED_SECONDS
+    try:
+        if teacher is not None:
+            tenure.state = {"state": "running"}
+            _run(ledger, teacher, prepared.plan, projection, place, demand, tenure)
+        patience = PROJECTION_SECONDS
+    finally:
+        projection.close(seconds=patience)
+    return _publish(ledger, client, given, began, projection.error, tenure)
+
+
+def _again(control: Control, phase: Callable[[], T]) -> T:
+    """A phase, and once more after each pause that another shell has ended."""
+    while True:
+        try:
+            return phase()
+        except PausedError:
+            if control.asked.leaving or not control.wait():
+                raise
+
+
+def _paused(tenure: Tenure, error: BaseException) -> FaultError:
+    """What to say of a study that stops before its end, and the exit code."""
+    asked = tenure.control.asked
+    why = str(tenure.control.fault or ("" if isinstance(error, KeyboardInterrupt) else error) or asked.why)
+    if asked.wish in ("stop", "cancel"):
+        tenure.state = {"state": ENDED[asked.wish]}
+        return FaultError(f"{ENDED[asked.wish]} before its first trial", DONE)
+    tenure.state = {"state": "paused", "why": why}
+    if (isinstance(error, KeyboardInterrupt) and not asked.leaving) or asked.signal == signal.SIGINT:
+        return FaultError("interrupted; the same command goes on where it stopped", INTERRUPTED)
+    return FaultError(f"paused: {why}; the same command goes on where it stopped", PAUSED)
 
 
 def _precision(prepared: Prepared, demand: Demand) -> str:
@@ -116,10 +174,9 @@ def _mention_job_folder(given: Namespace) -> None:
         )
 
 
-def _ledger(folder: Path, prepared: Prepared) -> Ledger:
-    folder.mkdir(exist_ok=True)
+def _ledger(tenure: Tenure, prepared: Prepared) -> Ledger:
     data = prepared.data
-    ledger = Ledger(database(folder), prepared.spec, input_shape=data.input_shape, classes=data.classes)
+    ledger = Ledger(tenure.storage, prepared.spec, input_shape=data.input_shape, classes=data.classes)
     ledger.accept(key(prepared.spec.teacher, data))
     return ledger
 
@@ -142,9 +199,11 @@ def _run(
     projection: Projection,
     place: Place,
     demand: Demand,
+    tenure: Tenure,
 ) -> None:
     """Search and finals; MLflow follows, or lags behind."""
     console = Console(ledger, live=sys.stderr.isatty())
+    control = tenure.control
     said = None
 
     def changed(assignment: Assignment) -> None:
@@ -155,26 +214,49 @@ def _run(
             said = projection.error
             console.say(f"warning: MLflow lags behind, training goes on: {said}")
 
+    capacity = study.Capacity(demand, console.say)
+    tenure.told |= {
+        "mlflow": lambda: projection.error,
+        "behind": lambda: projection.behind,
+        "waiting": capacity.short,
+        "nodes": study.nodes,
+    }
     try:
-        study.run(ledger, teacher, plan, place, demand, changed)
+        while True:
+            try:
+                return study.run(ledger, teacher, plan, place, capacity, changed, control)
+            except PausedError:
+                if control.asked.leaving:
+                    raise
+                console.say(f"paused by {control.asked.why}; lpstudy resume {ledger.spec.name} goes on")
+                control.wait()
+                ledger.take()
     finally:
         console.close()
 
 
-def _publish(ledger: Ledger, client: Client, given: Namespace, began: float, behind: str | None) -> int:
+def _publish(
+    ledger: Ledger, client: Client, given: Namespace, began: float, behind: str | None, tenure: Tenure
+) -> int:
     name = ledger.spec.name
+    wish = tenure.control.wish
+    tenure.state = {"state": "finished" if ledger.complete() else ENDED.get(wish, "unfinished")}
     if behind is None:
         try:
             show(publish(client, name, given.reports), name)
         except tracking.UNANSWERED as error:
             behind = " ".join(str(error).split())[:300]
-    if behind is not None:
-        raise FaultError(f"MLflow lags behind ({behind}); the same command brings it up to date")
     states = counts(ledger.records())
     print(
         ", ".join(f"{n} {state}" for state, n in states.items()), f"in {duration(time.monotonic() - began)}"
     )
-    return DONE if states["finished"] else FAULT
+    if behind is not None:
+        raise FaultError(
+            f"MLflow lags behind ({behind}): `lpstudy reconcile {name}` brings it up to date when it answers,"
+            f" then `lpstudy report {name}` writes the report",
+            BEHIND,
+        )
+    return DONE if states["finished"] or wish in ENDED else FAULT
 
 
 def _join(stack: ExitStack, demand: Demand) -> None:
@@ -182,22 +264,6 @@ def _join(stack: ExitStack, demand: Demand) -> None:
         stack.enter_context(study.session())
         cpus, gpus = study.resources()
         study.concurrent_trials(demand, cpus=cpus, gpus=gpus)
-
-
-@contextmanager
-def _held(folder: Path) -> Iterator[None]:
-    lock = FileLock(folder.with_name(f".{folder.name}.lock"))
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise ValueError(f"study {folder.name!r} is running already in {folder.parent}") from None
-    with lock:
-        yield
-
-
-def _free(folder: Path) -> Path:
-    """A name beside the folder that is not taken."""
-    return next(p for n in count(1) if not (p := folder.with_name(f"{folder.name}.old{n}")).exists())
 
 
 def _data_facts(prepared: Prepared) -> dict[str, object]:

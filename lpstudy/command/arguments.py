@@ -5,9 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-from lpstudy.command.exits import BAD_INPUT
-
-EXITS = "exit codes: 0 done, 1 a fault at run time, 2 bad input (one line says what), 130 interrupted"
+from lpstudy.command.exits import BAD_INPUT, EXITS
 
 
 class Parser(argparse.ArgumentParser):
@@ -36,6 +34,17 @@ def whole(lowest: int) -> Callable[[str], int]:
         return value
 
     return read
+
+
+def seconds(text: str) -> float:
+    """The type of `--grace`: a number from 0 on."""
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"must be a number of seconds but got {text!r}") from None
+    if not 0 <= value <= 86400:
+        raise argparse.ArgumentTypeError(f"must be from 0 to 86400 but got {text}")
+    return value
 
 
 def share(text: str) -> float:
@@ -88,4 +97,9 @@ def add_storage(to: argparse.ArgumentParser) -> None:
         type=Path,
         default=Path("studies"),
         help="ledger, checkpoints, weights (default: ./studies)",
+    )
+    to.add_argument(
+        "--ledger",
+        metavar="URL",
+        help="database of the ledgers: postgresql://... for several drivers (default: a file for each study)",
     )

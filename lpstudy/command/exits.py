@@ -1,11 +1,22 @@
-"""How a command ends: 0 done, 1 a fault at run time, 2 bad input in one line, 130 interrupted."""
+"""How a command ends, and the exit code that says so."""
 
 import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from lpstudy.ledger import HeldError, UnwritableError
+
 DONE, FAULT, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
+BEHIND = 74
+"""All is done but MLflow lacks some of it: EX_IOERR of sysexits.h."""
+PAUSED = 75
+"""To be started again: EX_TEMPFAIL of sysexits.h."""
+EXITS = (
+    f"exit codes: {DONE} done, or ended by lpstudy stop or cancel; {FAULT} a fault at run time; {BAD_INPUT}"
+    f" bad input (one line says what); {BEHIND} done, but MLflow lags behind (lpstudy reconcile mends it);"
+    f" {PAUSED} paused, {INTERRUPTED} interrupted by Ctrl-C: the same command goes on"
+)
 
 
 class BadInputError(Exception):
@@ -13,7 +24,16 @@ class BadInputError(Exception):
 
 
 class FaultError(Exception):
-    """What was asked went wrong at run time for a reason that one line can say."""
+    """What was asked went wrong at run time for a reason that one line can say.
+
+    Args:
+        message: The line.
+        code: With which to leave.
+    """
+
+    def __init__(self, message: str, code: int = FAULT) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 @contextmanager
@@ -21,8 +41,10 @@ def refusing() -> Iterator[None]:
     """Within it a ValueError or an OSError is the user's to mend: it becomes a BadInputError."""
     try:
         yield
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, HeldError) as error:
         raise BadInputError(" ".join(str(error).split())) from error
+    except UnwritableError as error:
+        raise FaultError(str(error), PAUSED) from error
 
 
 def ending(command: str, body: Callable[[], int]) -> int:
@@ -34,7 +56,7 @@ def ending(command: str, body: Callable[[], int]) -> int:
         return BAD_INPUT
     except FaultError as error:
         print(f"lpstudy {command}: {error}", file=sys.stderr)
-        return FAULT
+        return error.code
     except KeyboardInterrupt:
         print(f"lpstudy {command}: interrupted; the same command goes on where it stopped", file=sys.stderr)
         return INTERRUPTED

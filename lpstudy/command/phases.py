@@ -7,7 +7,8 @@ from lpstudy import study
 from lpstudy.command.console import EVERY, duration, teacher_line
 from lpstudy.command.exits import FaultError
 from lpstudy.command.prepare import Prepared
-from lpstudy.study import Demand, Place
+from lpstudy.disk import DiskFullError
+from lpstudy.study import Control, Demand, Place
 from lpstudy.teacher import BankPlan, TeacherFile
 from lpstudy.training import DivergedError
 
@@ -37,29 +38,37 @@ class Progress:
         print(f"{CLEAR}{text}" if self._live else text, end=end, file=sys.stderr, flush=True)
 
 
-def train_teacher(prepared: Prepared, place: Place, demand: Demand) -> TeacherFile:
+def train_teacher(prepared: Prepared, place: Place, demand: Demand, control: Control) -> TeacherFile:
     """The study's teacher, trained or found.
 
     Raises:
         FaultError: It diverged.
+        PausedError: The study is not to go on.
+        DiskFullError: Its checkpoint cannot be written.
     """
     spec, progress = prepared.spec, Progress()
-    try:
-        for told in study.train_teacher(spec, place, demand):
-            if isinstance(told, TeacherFile):
-                progress.say(f"teacher: {told.label}, test {told.test_accuracy:.2f} %")
-                return told
-            progress.show(teacher_line(told, spec.teacher.epochs))
-    except DivergedError as error:
-        raise FaultError(f"the teacher diverged: {error}; lower [teacher] learning_rate") from error
-    raise RuntimeError("the teacher's task ended without a teacher")
+    while True:  # a pause that was taken back ends its task too
+        try:
+            for told in study.train_teacher(spec, place, demand, control):
+                if isinstance(told, TeacherFile):
+                    progress.say(f"teacher: {told.label}, test {told.test_accuracy:.2f} %")
+                    return told
+                for text in told.warnings:
+                    progress.say(f"warning: teacher: {text}")
+                progress.show(teacher_line(told, spec.teacher.epochs))
+        except DivergedError as error:
+            raise FaultError(f"the teacher diverged: {error}; lower [teacher] learning_rate") from error
 
 
-def fill_bank(prepared: Prepared, teacher: TeacherFile, place: Place, demand: Demand) -> None:
+def fill_bank(
+    prepared: Prepared, teacher: TeacherFile, place: Place, demand: Demand, control: Control
+) -> None:
     """The teacher's outputs, computed or found.
 
     Raises:
         FaultError: The disk is too small, or an output is beyond the bank's number format.
+        PausedError: The study is not to go on.
+        DiskFullError: The disk has become full.
     """
     plan, progress = prepared.plan, Progress()
     progress.say(f"teacher's outputs: {bank_words(plan)}")
@@ -67,7 +76,7 @@ def fill_bank(prepared: Prepared, teacher: TeacherFile, place: Place, demand: De
         return
     began, first = time.monotonic(), None
     try:
-        for filling in study.fill_bank(prepared.spec, prepared.data, teacher, plan, place, demand):
+        for filling in study.fill_bank(prepared.spec, prepared.data, teacher, plan, place, demand, control):
             if filling.note:
                 progress.say(f"teacher's outputs: {filling.note}")
                 continue
@@ -75,6 +84,8 @@ def fill_bank(prepared: Prepared, teacher: TeacherFile, place: Place, demand: De
             rate = (filling.done - first) / max(time.monotonic() - began, 1e-9)
             left = duration((filling.total - filling.done) / rate)
             progress.show(f"teacher's outputs: {filling.done / filling.total:.0%}, ETA {left}")
+    except DiskFullError:
+        raise
     except (ValueError, OSError) as error:
         raise FaultError(f"the teacher bank: {error}") from error
     if first is not None:

@@ -18,6 +18,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from lpstudy.disk import sync, write_atomically
+
 FORMAT = 1
 """Counted up when the decoding of any data set changes, so that old entries are left alone."""
 FILES = ("train_images", "train_labels", "test_images", "test_labels", "moments")
@@ -159,13 +161,13 @@ def _written(folder: Path, arrays: Arrays) -> str:
         for name, value in zip(FILES, values, strict=True):
             np.save(temporary / f"{name}.npy", value, allow_pickle=False)
         for path in (*temporary.iterdir(), temporary):
-            _sync(path)
+            sync(path)
         content = _content(temporary)
         target = folder / "arrays" / content
         if target.exists():
             shutil.rmtree(target)
         temporary.rename(target)
-        _sync(target.parent)
+        sync(target.parent)
         return content
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -181,23 +183,3 @@ def pixel_sums(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
         sums[start : start + step, :, 0] = chunk.sum(axis=2)
         sums[start : start + step, :, 1] = np.square(chunk).sum(axis=2)
     return sums
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Temporary file, fsync, rename; folders are made as needed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.rename(path)
-    _sync(path.parent)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

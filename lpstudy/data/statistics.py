@@ -7,9 +7,10 @@ import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor
 
-from lpstudy.data.arrays import cache_folder, locked, write_atomically
+from lpstudy.data.arrays import cache_folder, locked
 from lpstudy.data.augment import hashed
 from lpstudy.data.stream import StreamSplit
+from lpstudy.disk import write_atomically
 
 MEASURED = 1024
 """Training images of a stream that are measured. Means of single images spread by 0.15 or so: that of 1,024

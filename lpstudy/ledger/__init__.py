@@ -1,22 +1,42 @@
 """The durable record of a study, over Optuna's ask and tell."""
 
-from lpstudy.ledger.book import SEARCH_SEED, Book, database, stored
-from lpstudy.ledger.ledger import Done, Ledger, Waiting, dump
+from lpstudy.ledger.book import SEARCH_SEED, Book, names, rename, stored
+from lpstudy.ledger.lease import BEAT, STALE, WISHES, FencedError, HeldError, Lease, Wish, alive, read, wish
+from lpstudy.ledger.ledger import CANCELLED, Done, Ledger, Waiting, dump
 from lpstudy.ledger.records import Assignment, Kind, Record, State
 from lpstudy.ledger.samplers import importances
+from lpstudy.ledger.storage import Storage, UnwritableError, database, opened, patiently, shown
 
 __all__ = [
+    "BEAT",
+    "CANCELLED",
     "SEARCH_SEED",
+    "STALE",
+    "WISHES",
     "Assignment",
     "Book",
     "Done",
+    "FencedError",
+    "HeldError",
     "Kind",
+    "Lease",
     "Ledger",
     "Record",
     "State",
+    "Storage",
+    "UnwritableError",
     "Waiting",
+    "Wish",
+    "alive",
     "database",
     "dump",
     "importances",
+    "names",
+    "opened",
+    "patiently",
+    "read",
+    "rename",
+    "shown",
     "stored",
+    "wish",
 ]

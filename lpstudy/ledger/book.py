@@ -2,14 +2,15 @@
 
 import warnings
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import optuna
+import sqlalchemy
+from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy.exc import SQLAlchemyError
 
 from lpstudy.ledger.records import Assignment, Record, State
+from lpstudy.ledger.storage import opened
 from lpstudy.outputs import EpochResult
 from lpstudy.space import StudySpec, parse
 
@@ -26,16 +27,11 @@ ATTEMPT = "attempt"
 """Attribute of a run that was begun again."""
 
 
-def database(folder: Path) -> str:
-    """URL of the ledger in a study's folder."""
-    return f"sqlite:///{folder / 'ledger.db'}"
-
-
 class Book:
     """What has been asked and what came of it.
 
     Args:
-        url: An SQLAlchemy URL.
+        storage: An SQLAlchemy URL, or what `opened` gave for one.
         spec: The study.
         input_shape: (channels, height, width) of the images.
         classes: Number of classes.
@@ -44,11 +40,17 @@ class Book:
         ValueError: The ledger was written by a version of lpstudy with another format.
     """
 
-    def __init__(self, url: str, spec: StudySpec, *, input_shape: tuple[int, int, int], classes: int) -> None:
+    def __init__(
+        self,
+        storage: str | RDBStorage,
+        spec: StudySpec,
+        *,
+        input_shape: tuple[int, int, int],
+        classes: int,
+    ) -> None:
         self.spec, self.input_shape, self.classes = spec, input_shape, classes
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
         warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
-        self._storage: optuna.storages.BaseStorage = _opened(url)
+        self._storage: optuna.storages.BaseStorage = opened(storage) if isinstance(storage, str) else storage
         self._meta = self._open(spec.name, 1)
         written = self._meta.user_attrs.get("format", 1) if self._meta.user_attrs else FORMAT
         if written != FORMAT:
@@ -91,12 +93,13 @@ class Book:
 
     def complete(self) -> bool:
         """Whether nothing is left to be done."""
-        if any(self._running(s) for s in (*self._search.values(), *self._finals.values())):
-            return False
-        short = [n for n in self.arms if self._counted(n) < self.spec.budget.trials]
-        if set(short) - self.exhausted:
-            return False
-        return all(self._unseen(name) == [] for name in self.arms)
+        return not self.left(searching=True)
+
+    def left(self, *, searching: bool) -> bool:
+        """Whether a run is to be done; `searching` false: none but those that were begun, and finals."""
+        running = any(self._running(s) for s in (*self._search.values(), *self._finals.values()))
+        short = {n for n in self.arms if self._counted(n) < self.spec.budget.trials} - self.exhausted
+        return running or (searching and bool(short)) or any(self._unseen(name) for name in self.arms)
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -186,24 +189,32 @@ def _state(trial: FrozenTrial) -> State:
             return "running"
 
 
-def stored(url: str, name: str) -> Book:
+def stored(storage: str | RDBStorage, name: str) -> Book:
     """The ledger of a study as its storage has it, to be read.
 
     Raises:
         ValueError: The storage has no such study.
     """
+    storage = opened(storage) if isinstance(storage, str) else storage
     try:
-        facts = optuna.load_study(study_name=name, storage=_opened(url)).user_attrs
+        facts = optuna.load_study(study_name=name, storage=storage).user_attrs
         spec = parse(facts["spec"], "the ledger")
     except KeyError:
         raise ValueError(f"the ledger has no study {name!r}") from None
     channels, height, width = facts["input_shape"]
-    return Book(url, spec, input_shape=(channels, height, width), classes=facts["classes"])
+    return Book(storage, spec, input_shape=(channels, height, width), classes=facts["classes"])
 
 
-def _opened(url: str) -> optuna.storages.RDBStorage:
-    try:
-        return optuna.storages.RDBStorage(url)
-    except (SQLAlchemyError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"the ledger {url} cannot be read: {reason}") from None
+def names(storage: RDBStorage) -> list[str]:
+    """Every study of a storage, in order."""
+    return sorted(name for name in optuna.get_all_study_names(storage=storage) if "/" not in name)
+
+
+def rename(storage: RDBStorage, old: str, new: str) -> None:
+    """Give a study another name, in one transaction."""
+    table = sqlalchemy.table("studies", sqlalchemy.column("study_name"))
+    column = table.c.study_name
+    mine = (column == old) | column.startswith(f"{old}/", autoescape=True)
+    with storage.engine.begin() as connection:
+        renamed = sqlalchemy.literal(new) + sqlalchemy.func.substr(column, len(old) + 1)
+        connection.execute(sqlalchemy.update(table).where(mine).values(study_name=renamed))

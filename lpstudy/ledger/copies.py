@@ -1,11 +1,14 @@
 """A storage's studies held in memory by the one process that writes them."""
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import optuna
 from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.trial import FrozenTrial
+
+from lpstudy.ledger.storage import engine_of, patiently, shown
 
 
 class Copies:
@@ -15,7 +18,7 @@ class Copies:
     process must find is written to the storage, each change in one transaction, and before the copy shows it.
 
     Args:
-        storage: Nothing else writes it.
+        storage: Nothing else writes its trials.
         studies: Of the storage.
         intermediate: The values by step that a trial is pruned by; the storage has none.
     """
@@ -29,6 +32,7 @@ class Copies:
         self.storage = InMemoryStorage()
         """Holds the copies."""
         self._written = storage
+        self._where = shown(str(engine_of(storage).url))
         self._study_ids: dict[str, int] = {}
         self._trial_ids: dict[int, int] = {}
         trials: list[tuple[str, FrozenTrial]] = []
@@ -53,25 +57,37 @@ class Copies:
     def add(self, study: optuna.Study, trial_id: int) -> None:
         """Write a trial that was asked for, whole: there is never a half of one."""
         trial = self.storage.get_trial(trial_id)
-        self._trial_ids[trial_id] = self._written.create_new_trial(self._study_ids[study.study_name], trial)
+        study_id = self._study_ids[study.study_name]
+        self._trial_ids[trial_id] = patiently(
+            lambda: self._written.create_new_trial(study_id, trial), self._where, repeatable=False
+        )
 
     def keep(self, study: optuna.Study, key: str, value: Any) -> None:
         """Set an attribute of a study."""
-        self._written.set_study_user_attr(self._study_ids[study.study_name], key, value)
+        study_id = self._study_ids[study.study_name]
+        patiently(lambda: self._written.set_study_user_attr(study_id, key, value), self._where)
         study.set_user_attr(key, value)
 
     def set(self, trial_id: int, key: str, value: Any) -> None:
         """Set an attribute of a trial."""
-        self._written.set_trial_user_attr(self._trial_ids[trial_id], key, value)
+        written = self._trial_ids[trial_id]
+        patiently(lambda: self._written.set_trial_user_attr(written, key, value), self._where)
         self.storage.set_trial_user_attr(trial_id, key, value)
 
     def write_rungs(self, trial_id: int, known: Iterable[str]) -> None:
         """Write the attributes that a pruner has given a trial, but for those known."""
+        written = self._trial_ids[trial_id]
         for key, value in self.storage.get_trial(trial_id).system_attrs.items():
             if key not in known:
-                self._written.set_trial_system_attr(self._trial_ids[trial_id], key, value)
+                write = partial(self._written.set_trial_system_attr, written, key, value)
+                patiently(write, self._where)
 
     def end(self, trial_id: int) -> None:
         """Write the end of a trial that was told."""
-        trial = self.storage.get_trial(trial_id)
-        self._written.set_trial_state_values(self._trial_ids[trial_id], trial.state, trial.values)
+        trial, written = self.storage.get_trial(trial_id), self._trial_ids[trial_id]
+
+        def write() -> None:
+            if not self._written.get_trial(written).state.is_finished():  # by a try that seemed to fail
+                self._written.set_trial_state_values(written, trial.state, trial.values)
+
+        patiently(write, self._where)

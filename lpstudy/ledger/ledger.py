@@ -6,6 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 import optuna
+from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 
 from lpstudy.cost import cost_of
@@ -19,6 +20,9 @@ from lpstudy.space import Arm, StudySpec, difference, parse
 TRIES = 200
 """Infeasible suggestions in a row after which an arm is given up."""
 
+CANCELLED = "cancelled"
+"""Cause of a run that was ended by `lpstudy cancel`."""
+
 
 class Waiting:
     """Nothing to hand out before a running trial ends."""
@@ -29,10 +33,20 @@ class Done:
 
 
 class Ledger(Book):
-    """The one writer of a study's storage, which it reads once; `accept` and `take` come first."""
+    """The one writer of a study's storage, which it reads once; `accept` and `take` come first.
 
-    def __init__(self, url: str, spec: StudySpec, *, input_shape: tuple[int, int, int], classes: int) -> None:
-        super().__init__(url, spec, input_shape=input_shape, classes=classes)
+    Who may write is settled by a `Lease` of the same storage, held before.
+    """
+
+    def __init__(
+        self,
+        storage: str | RDBStorage,
+        spec: StudySpec,
+        *,
+        input_shape: tuple[int, int, int],
+        classes: int,
+    ) -> None:
+        super().__init__(storage, spec, input_shape=input_shape, classes=classes)
         studies = (self._meta, *self._search.values(), *self._finals.values())
         self._copies = Copies(self._storage, studies, lambda trial: self._values(epochs_of(trial)))
         self._storage = self._copies.storage
@@ -217,6 +231,14 @@ class Ledger(Book):
             case _:
                 study.tell(trial.number, state=TrialState.FAIL)
         self._copies.end(number)
+
+    def cancel(self) -> list[Assignment]:
+        """Fail every run that has not ended; which they were."""
+        self._retaken.clear()
+        running = [record.assignment for record in self.records() if record.state == "running"]
+        for assignment in running:
+            self.finish(assignment, "failed", CANCELLED)
+        return running
 
     def attempt(self, assignment: Assignment, attempt: int) -> None:
         """Keep which attempt of a run is under way."""

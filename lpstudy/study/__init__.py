@@ -1,15 +1,30 @@
 """Ray Tune and Ray Train run what the ledger hands out."""
 
-from lpstudy.study.cluster import Demand, Place, concurrent_trials, own_cpus, resources, session, settled
+from lpstudy.study.cluster import (
+    Capacity,
+    Demand,
+    Place,
+    concurrent_trials,
+    nodes,
+    own_cpus,
+    resources,
+    session,
+    settled,
+)
+from lpstudy.study.control import Control, PausedError
 from lpstudy.study.filling import Filling, fill_bank
 from lpstudy.study.run import run, run_folder, train_teacher
 
 __all__ = [
+    "Capacity",
+    "Control",
     "Demand",
     "Filling",
+    "PausedError",
     "Place",
     "concurrent_trials",
     "fill_bank",
+    "nodes",
     "own_cpus",
     "resources",
     "run",

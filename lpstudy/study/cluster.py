@@ -1,13 +1,15 @@
 """Ray started or joined, and what fits on it."""
 
 import logging
+import math
 import os
 import secrets
 import socket
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -26,6 +28,10 @@ DRIVER_CPUS = 0.01
 WORKER_CPUS = 0.99
 """Of each Train worker, so that one worker and its waiting trial fit on one core."""
 
+LOOK_SECONDS = 2.0
+"""Between two looks at what the cluster has."""
+SHORT_SECONDS = 10.0
+"""For which it must be too small before that is said."""
 REACH_SECONDS = 10.0
 """How long a cluster's head may take to accept a connection."""
 
@@ -58,6 +64,7 @@ def prepare_environment() -> None:
         "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
         "TUNE_DISABLE_SIGINT_HANDLER": "1",
         "TUNE_GLOBAL_CHECKPOINT_S": "3600",
+        "TUNE_FORCE_TRIAL_CLEANUP_S": "30",
         "TUNE_MAX_PENDING_TRIALS_PG": "auto",
     }.items():
         os.environ.setdefault(name, value)
@@ -167,6 +174,15 @@ def _gpu_has_bf16() -> bool:
     return has_bf16(torch.device("cuda"))
 
 
+def nodes() -> int:
+    """How many are alive; 0 where the session has ended."""
+    try:
+        known: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]  # untyped in Ray
+    except RayError:
+        return 0
+    return sum(bool(node["Alive"]) for node in known)
+
+
 def smallest_node() -> int:
     """CPUs of the smallest node that has any; at least 1."""
     nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]  # untyped in Ray
@@ -196,3 +212,44 @@ def concurrent_trials(demand: Demand, *, cpus: float, gpus: float) -> int:
     if demand.concurrent is not None and demand.concurrent > most:
         raise ValueError(f"--concurrent {demand.concurrent}: at most {most} trials of {need} fit in {have}")
     return demand.concurrent or most
+
+
+class Capacity:
+    """How many trials run at once, as the cluster is now: nodes come and go.
+
+    Args:
+        demand: Of a trial.
+        say: Told once, when not even one has fitted for a while; from any thread.
+    """
+
+    def __init__(self, demand: Demand, say: Callable[[str], None] = lambda text: None) -> None:
+        self.demand, self._say = demand, say
+        self._looked, self._most = -math.inf, 0
+        self._short, self._since, self._said = "", 0.0, False
+
+    def __call__(self) -> int:
+        """Looked up anew every few seconds."""
+        if time.monotonic() - self._looked >= LOOK_SECONDS:
+            self._looked = time.monotonic()
+            self._look()
+        return self._most
+
+    def short(self) -> str:
+        """Why not even one fits; empty where one does."""
+        self()
+        if self._short and not self._said and time.monotonic() - self._since >= SHORT_SECONDS:
+            self._said = True
+            self._say(f"waiting for the cluster: {self._short}")
+        return self._short
+
+    def _look(self) -> None:
+        try:
+            cpus, gpus = resources()
+            most = concurrent_trials(replace(self.demand, concurrent=None), cpus=cpus, gpus=gpus)
+        except RayError:  # the session has ended
+            pass
+        except ValueError as error:
+            self._since = self._since if self._short else time.monotonic()
+            self._most, self._short = 0, str(error)
+        else:
+            self._most, self._short, self._said = min(most, self.demand.concurrent or most), "", False

@@ -11,8 +11,10 @@ import torch
 from filelock import FileLock, Timeout
 
 from lpstudy.data import Data, DataSpec, load
+from lpstudy.disk import DiskFullError
 from lpstudy.space import StudySpec, TeacherSpec
 from lpstudy.study.cluster import Demand, Place, resources, settled
+from lpstudy.study.control import Control
 from lpstudy.study.trial import device_of
 from lpstudy.teacher import (
     BankPlan,
@@ -43,7 +45,13 @@ class Filling:
 
 
 def fill_bank(
-    spec: StudySpec, data: Data, file: TeacherFile, plan: BankPlan, place: Place, demand: Demand
+    spec: StudySpec,
+    data: Data,
+    file: TeacherFile,
+    plan: BankPlan,
+    place: Place,
+    demand: Demand,
+    control: Control,
 ) -> Iterator[Filling]:
     """Compute what the bank lacks, block by block; at once where an earlier study has filled it.
 
@@ -52,6 +60,8 @@ def fill_bank(
 
     Raises:
         ValueError: The disk is too small, or an output is beyond the bank's number format.
+        DiskFullError: The disk has become full.
+        PausedError: Something else than to go on is wished; what is done is kept.
     """
     gpus = min(1.0, resources()[1]) if demand.gpus_per_trial else 0.0
     teacher = settled(spec.teacher, demand)
@@ -68,6 +78,7 @@ def fill_bank(
             if not waiting:
                 yield Filling(0, total, "another study is filling it, waiting")
             waiting = True
+            control.check()
     with held:  # `with lock` would take it a second time and give it back once
         missing, damaged = store.missing()
         for line in damaged:
@@ -83,6 +94,7 @@ def fill_bank(
                 store.enter(filled.block, filled.digests)
                 done += 1
                 yield Filling(done, total)
+                control.check()
 
 
 def _check_disk(folder: Path, plan: BankPlan, share: float) -> None:
@@ -108,8 +120,9 @@ def _by_workers(missing: list[Block], told: tuple[Any, ...], gpus: float) -> Ite
             except StopIteration:
                 running.remove(stream)
             except ray.exceptions.RayTaskError as error:
-                cause = error.cause
-                raise ValueError(str(cause)) from None if isinstance(cause, ValueError) else error
+                if isinstance(error.cause, ValueError | DiskFullError):
+                    raise error.cause from None
+                raise
 
 
 @ray.remote(max_retries=FAILURES, num_returns="streaming")

@@ -10,66 +10,91 @@ import ray
 from ray import tune
 
 from lpstudy.data import DataSpec, load
+from lpstudy.disk import DiskFullError
 from lpstudy.ledger import Assignment, Ledger
 from lpstudy.outputs import EpochResult
 from lpstudy.space import StudySpec, TeacherSpec
 from lpstudy.study.cluster import (
     DRIVER_CPUS,
     WORKER_CPUS,
+    Capacity,
     Demand,
     Place,
-    concurrent_trials,
     resources,
     settled,
     smallest_node,
 )
+from lpstudy.study.control import AT_ONCE, Control, Hearing, PausedError
 from lpstudy.study.search import FAILURES, Observer, Trainable, drive
 from lpstudy.study.trial import WORKERS, Job, Shared, device_of, run_in_actor, run_on_workers
 from lpstudy.teacher import BankPlan, TeacherFile, obtain
-from lpstudy.training import DivergedError
+from lpstudy.training import DivergedError, checkpoint
 
 
-def train_teacher(spec: StudySpec, place: Place, demand: Demand) -> Iterator[EpochResult | TeacherFile]:
+def train_teacher(
+    spec: StudySpec, place: Place, demand: Demand, control: Control
+) -> Iterator[EpochResult | TeacherFile]:
     """The teacher's epochs as they end, and at last its file; at once where it is known already.
 
     Raises:
         DivergedError: Its loss is not finite.
+        DiskFullError: A checkpoint cannot be written.
+        PausedError: Something else than to go on is wished; the teacher has written a checkpoint.
     """
     _, gpus = resources()
     share = min(1.0, gpus) if demand.gpus_per_trial else 0.0
     cpus = 1 if share else smallest_node()
     root = str(place.data_root) if place.data_root else None
     task: Any = _teach.options(num_cpus=cpus, num_gpus=share)
-    for told in task.remote(spec.teacher.model_dump_json(), spec.data.model_dump_json(), root, share):
+    hearing = Hearing(str(control.file), control.token, ("stop", *AT_ONCE))
+    for told in task.remote(
+        spec.teacher.model_dump_json(), spec.data.model_dump_json(), root, share, hearing
+    ):
         try:
             yield ray.get(told)
-        except DivergedError as error:  # Ray's own has the remote traceback as its text
-            raise DivergedError(str(getattr(error, "cause", error))) from None
+        except ray.exceptions.RayTaskError as error:  # whose text is the remote traceback
+            if isinstance(error.cause, DivergedError | DiskFullError):
+                raise error.cause from None
+            raise
+    control.check()
 
 
 @ray.remote(max_retries=FAILURES, num_returns="streaming")
-def _teach(teacher: str, data: str, root: str | None, gpus: float) -> Iterator[EpochResult | TeacherFile]:
+def _teach(
+    teacher: str, data: str, root: str | None, gpus: float, asking: Hearing
+) -> Iterator[EpochResult | TeacherFile]:
     spec = DataSpec.model_validate_json(data)
     loaded = load(spec, root=Path(root) if root else None)
     device = device_of(gpus=gpus)
-    yield from obtain(TeacherSpec.model_validate_json(teacher), loaded, device=device)
+    yield from obtain(TeacherSpec.model_validate_json(teacher), loaded, device=device, asking=asking)
 
 
 def run(
-    ledger: Ledger, teacher: TeacherFile, plan: BankPlan, place: Place, demand: Demand, observer: Observer
+    ledger: Ledger,
+    teacher: TeacherFile,
+    plan: BankPlan,
+    place: Place,
+    capacity: Capacity,
+    observer: Observer,
+    control: Control,
 ) -> None:
-    """Do all that the ledger hands out; returns when it has no more.
+    """Do all that the ledger hands out; returns when it has no more, or when it was asked to stop or cancel.
 
     Args:
         ledger: Open, accepted and with its earlier runs taken over.
         teacher: The study's.
         plan: Its bank, filled.
         place: Files and data.
-        demand: What a trial may use.
+        capacity: What a trial may use, and how many fit.
         observer: Hears of every change, in this thread.
+        control: What the study has been asked to do.
+
+    Raises:
+        PausedError: It was asked to pause; every run that goes on another time has its checkpoint.
+        UnwritableError: The ledger or a disk cannot be written.
+        FencedError: Another process has taken the study over.
     """
-    spec = ledger.spec
-    cpus, gpus = resources()
+    spec, demand = ledger.spec, capacity.demand
     shared = Shared(
         data=spec.data,
         data_root=str(place.data_root) if place.data_root else None,
@@ -90,14 +115,15 @@ def run(
             trial=trial.model_copy(update={"training": settled(trial.training, demand)}),
             final=assignment.kind == "final",
             folder=str(run_folder(place.folder, assignment)),
+            control=str(control.file),
+            holder=control.token,
         )
         return {"job": job.model_dump_json(), "worker_cpus": WORKER_CPUS}
 
     def observe(assignment: Assignment) -> None:
         if not ledger.running(assignment):
             folder = run_folder(place.folder, assignment)
-            for path in folder.glob("checkpoint-*"):
-                path.unlink(missing_ok=True)
+            checkpoint.drop(folder)
             shutil.rmtree(folder / WORKERS, ignore_errors=True)
         observer(assignment)
 
@@ -107,11 +133,25 @@ def run(
     trainable = Trainable(
         _function(demand),
         config,
-        concurrent=concurrent_trials(demand, cpus=cpus, gpus=gpus),
+        concurrent=capacity,
         reuse_actors=demand.workers_per_trial == 1,
     )
-    drive(ledger, trainable, place.folder / "tune", searching=searching, observer=observe)
-    shutil.rmtree(place.folder / "tune", ignore_errors=True)  # Tune's own state; the ledger has it all
+    folder = place.folder / "tune"
+    while True:
+        drive(ledger, trainable, folder, searching=searching, observer=observe, control=control)
+        shutil.rmtree(folder, ignore_errors=True)  # Tune's own state; the ledger has it all
+        match control.wish:
+            case "pause":
+                raise PausedError(control.asked.why)
+            case "cancel":
+                for assignment in ledger.cancel():
+                    observe(assignment)
+                return
+            case "stop":
+                return
+        if not ledger.left(searching=searching()):
+            return
+        ledger.take()  # a wish was taken back while the last trials ended
 
 
 def run_folder(study: Path, assignment: Assignment) -> Path:

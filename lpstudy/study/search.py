@@ -1,6 +1,7 @@
 """The ledger as Tune sees it: a Searcher hands out its runs, a scheduler writes down what they report."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,17 @@ from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from lpstudy.ledger import Assignment, Done, Ledger, State, Waiting
+from lpstudy.ledger import Assignment, Done, FencedError, Ledger, State, UnwritableError, Waiting
+from lpstudy.study.control import Control, Ending
+from lpstudy.study.ends import FULL, PAUSED, cause_of
 from lpstudy.study.trial import as_results
 
 Observer = Callable[[Assignment], None]
 """Hears that something has changed in the ledger about a run."""
 FAILURES = 2
 """How often a trial whose process died is started again."""
+FAULT_SECONDS = 10.0
+"""That the other trials have to come to a checkpoint when the study cannot go on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,16 +32,22 @@ class Trainable:
     """A Tune function, with its resources."""
     config: Callable[[Assignment], dict[str, Any]]
     """What it is called with."""
-    concurrent: int
-    """How many at once."""
+    concurrent: Callable[[], int]
+    """How many at once, as the cluster is now."""
     reuse_actors: bool
     """Whether the next run may go into the process of one that has ended."""
 
 
 def drive(
-    ledger: Ledger, trainable: Trainable, folder: Path, *, searching: Callable[[], bool], observer: Observer
+    ledger: Ledger,
+    trainable: Trainable,
+    folder: Path,
+    *,
+    searching: Callable[[], bool],
+    observer: Observer,
+    control: Control,
 ) -> None:
-    """Have Tune run all that the ledger hands out; returns when it has no more.
+    """Have Tune run all that the ledger hands out; returns when it has no more, or something else is wished.
 
     Args:
         ledger: The study.
@@ -44,15 +55,19 @@ def drive(
         folder: Where Tune keeps its own state; absolute.
         searching: False once no new trial may be begun.
         observer: Hears of every change, in this thread.
+        control: What the study has been asked to do.
+
+    Raises:
+        UnwritableError: The ledger cannot be written; what was reported since is in the trials' checkpoints.
+        FencedError: Another process has taken the study over.
     """
-    searcher = LedgerSearcher(ledger, trainable.config, searching)
+    searcher = LedgerSearcher(ledger, trainable, searching, control)
     tuner = tune.Tuner(
         trainable.function,
         tune_config=tune.TuneConfig(
             search_alg=searcher,
-            scheduler=LedgerScheduler(ledger, searcher, observer),
+            scheduler=LedgerScheduler(ledger, searcher, observer, control),
             num_samples=-1,
-            max_concurrent_trials=trainable.concurrent,
             reuse_actors=trainable.reuse_actors,
             trial_dirname_creator=lambda trial: trial.trial_id,
         ),
@@ -60,10 +75,22 @@ def drive(
             name=folder.name,
             storage_path=str(folder.parent),
             failure_config=tune.FailureConfig(max_failures=FAILURES),
+            stop=Ending(control),
             verbose=0,
         ),
     )
     tuner.fit()
+    if control.fault is not None:
+        raise control.fault
+
+
+@contextmanager
+def _pausing(control: Control) -> Iterator[None]:
+    """A ledger that cannot be written is no fault of the trial, as which Tune would take it."""
+    try:
+        yield
+    except (UnwritableError, FencedError) as error:
+        control.fail(error, seconds=FAULT_SECONDS if isinstance(error, UnwritableError) else 0.0)
 
 
 class LedgerSearcher(Searcher):
@@ -71,34 +98,45 @@ class LedgerSearcher(Searcher):
 
     Args:
         ledger: The study.
-        config: What the trainable needs for a run.
+        trainable: Says what it needs for a run, and how many fit.
         searching: False once no new trial may be begun.
+        control: What the study has been asked to do.
     """
 
     def __init__(
-        self, ledger: Ledger, config: Callable[[Assignment], dict[str, Any]], searching: Callable[[], bool]
+        self, ledger: Ledger, trainable: Trainable, searching: Callable[[], bool], control: Control
     ) -> None:
         super().__init__(metric="epoch", mode="max")
-        self._ledger, self._config, self._searching = ledger, config, searching
+        self._ledger, self._trainable, self._searching = ledger, trainable, searching
+        self._control = control
         self.assignments: dict[str, Assignment] = {}
+        self._live: set[str] = set()
         self.given_up: Callable[[str], None] = lambda trial_id: None
         """Hears of a run that is not started again."""
 
     def suggest(self, trial_id: str) -> Any:
-        """The next run's config, None while others must end first, FINISHED at the end."""
-        match self._ledger.next(searching=self._searching()):
-            case Done():
-                return str(Searcher.FINISHED)
-            case Waiting():
-                return None
-            case assignment:
-                self.assignments[trial_id] = assignment
-                return self._config(assignment)
+        """The next run's config, None while others must end first, FINISHED where there is none."""
+        if self._control.wish != "run":
+            return str(Searcher.FINISHED)
+        if len(self._live) >= self._trainable.concurrent():
+            return None
+        with _pausing(self._control):
+            match self._ledger.next(searching=self._searching()):
+                case Done():
+                    return str(Searcher.FINISHED)
+                case Waiting():
+                    return None
+                case assignment:
+                    self.assignments[trial_id] = assignment
+                    self._live.add(trial_id)
+                    return self._trainable.config(assignment)
+        return str(Searcher.FINISHED)
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
         """Pass on that a run has failed for good; all other ends the scheduler hears itself."""
+        self._live.discard(trial_id)
         if error:
             self.given_up(trial_id)
 
@@ -118,10 +156,14 @@ class LedgerScheduler(FIFOScheduler):
 
     _supports_buffered_results = False
 
-    def __init__(self, ledger: Ledger, searcher: LedgerSearcher, observer: Observer) -> None:
+    def __init__(
+        self, ledger: Ledger, searcher: LedgerSearcher, observer: Observer, control: Control
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # untyped in Ray
         self._ledger, self._searcher, self._observer = ledger, searcher, observer
+        self._control = control
         self._causes: dict[str, str] = {}
+        self._paused: set[str] = set()
         searcher.given_up = self._given_up
 
     def __getstate__(self) -> dict[str, Any]:
@@ -129,37 +171,53 @@ class LedgerScheduler(FIFOScheduler):
         return {}
 
     def on_trial_result(self, tune_controller: Any, trial: TuneTrial, result: dict[str, Any]) -> str:
-        """Keep the epochs; stop the trial where it is pruned or has diverged."""
+        """Keep the epochs; stop the trial where it is pruned, has failed, or is to go on another time."""
+        if self._control.fault is None:
+            with _pausing(self._control):
+                return str(TrialScheduler.CONTINUE if self._goes_on(trial, result) else TrialScheduler.STOP)
+        self._paused.add(trial.trial_id)  # its checkpoint has what the ledger does not get
+        return str(TrialScheduler.STOP)
+
+    def _goes_on(self, trial: TuneTrial, result: dict[str, Any]) -> bool:
         assignment = self._assignment(trial)
         if trial.num_failures:
             self._ledger.attempt(assignment, assignment.attempt + trial.num_failures)
+        end = result["end"]
         if self._ledger.report(assignment, as_results(result)):
             self._end(assignment, "pruned")
-            return str(TrialScheduler.STOP)
-        if "failed" in result:
-            self._end(assignment, "failed", result["failed"])
-            return str(TrialScheduler.STOP)
+            return False
+        if end.startswith(FULL):
+            self._control.fail(UnwritableError(end), seconds=FAULT_SECONDS)
+        if end == PAUSED or end.startswith(FULL):
+            self._paused.add(trial.trial_id)
+            self._observer(assignment)
+            return False
+        if end:
+            self._end(assignment, "failed", end)
+            return False
         self._observer(assignment)
-        return str(TrialScheduler.CONTINUE)
+        return True
 
     def on_trial_complete(self, tune_controller: Any, trial: TuneTrial, result: dict[str, Any]) -> None:
         """Tell the end of a run that came to its own end."""
-        self._end(self._assignment(trial), "finished")
+        if trial.trial_id not in self._paused:
+            with _pausing(self._control):
+                self._end(self._assignment(trial), "finished")
 
     def on_trial_error(self, tune_controller: Any, trial: TuneTrial) -> None:
         """Keep why a run's process died; Tune says so too before it starts the run again."""
         self._causes[trial.trial_id] = _cause(trial)
 
     def on_trial_remove(self, tune_controller: Any, trial: TuneTrial) -> None:
-        """Tell a run that was dropped before it ran."""
-        self._end(self._assignment(trial), "failed", "dropped before it ran")
+        """Nothing for a run that was dropped before it ran: the ledger hands it out again."""
 
     def _assignment(self, trial: TuneTrial) -> Assignment:
         return self._searcher.assignments[trial.trial_id]
 
     def _given_up(self, trial_id: str) -> None:
         cause = self._causes.get(trial_id, "its process died")
-        self._end(self._searcher.assignments[trial_id], "failed", cause)
+        with _pausing(self._control):
+            self._end(self._searcher.assignments[trial_id], "failed", cause)
 
     def _end(self, assignment: Assignment, state: State, cause: str | None = None) -> None:
         if self._ledger.running(assignment):  # Tune tells the end of a stopped run too
@@ -173,4 +231,4 @@ def _cause(trial: TuneTrial) -> str:
     if path is None or not Path(path).is_file():
         return "its process died"
     lines = [line for line in Path(path).read_text(errors="replace").splitlines() if line.strip()]
-    return lines[-1].strip()[:300] if lines else "its process died"
+    return cause_of(lines[-1].strip()[:300]) if lines else "its process died"

@@ -17,6 +17,8 @@ from ray import tune
 from lpstudy.data import Data, DataSpec, load
 from lpstudy.outputs import EpochResult
 from lpstudy.space import TeacherSpec, Trial
+from lpstudy.study.control import Hearing
+from lpstudy.study.ends import ENDS, PAUSED, ended_by
 from lpstudy.teacher import BankPlan, TeacherFile, open_targets
 from lpstudy.training import DivergedError, Targets, train
 
@@ -52,6 +54,10 @@ class Job(BaseModel):
     trial: Trial
     final: bool
     folder: str
+    control: str
+    """File by which the study is paused."""
+    holder: str
+    """Token of the process that runs the study."""
 
 
 def run_in_actor(config: dict[str, Any]) -> None:
@@ -59,19 +65,23 @@ def run_in_actor(config: dict[str, Any]) -> None:
     job = Job.model_validate_json(config["job"])
     held: list[EpochResult] = []
     told = time.monotonic()
+    epoch = 0
     try:
         for result in _epochs(job):
             held.append(result)
-            if result.epoch == job.trial.epochs or time.monotonic() - told >= PACE:
+            epoch = result.epoch
+            if epoch == job.trial.epochs or time.monotonic() - told >= PACE:
                 tune.report(as_report(held))
                 held, told = [], time.monotonic()
-    except DivergedError as error:
-        tune.report(as_report(held, error))
+        if epoch < job.trial.epochs:
+            tune.report(as_report(held, PAUSED))
+    except ENDS as error:
+        tune.report(as_report(held, ended_by(error)))
 
 
 def run_on_workers(config: dict[str, Any]) -> None:
     """Tune function: the loop runs on Ray Train workers, whose reports are passed on."""
-    from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+    from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig, WorkerGroupError
     from ray.train.torch import TorchTrainer
     from ray.tune.integration.ray_train import TuneReportCallback
 
@@ -95,28 +105,43 @@ def run_on_workers(config: dict[str, Any]) -> None:
             checkpoint_config=CheckpointConfig(num_to_keep=1),
         ),
     )
-    trainer.fit()
+    try:
+        trainer.fit()
+    except WorkerGroupError as error:  # of one worker, while others wait for it: Train has tried again
+        tune.report(as_report([], ended_by(next(iter(error.worker_failures.values())))))
 
 
 def _worker(config: dict[str, Any]) -> None:
+    job = Job.model_validate_json(config["job"])
+    epoch = 0
     try:
-        for result in _epochs(Job.model_validate_json(config["job"])):
+        for result in _epochs(job):
+            epoch = result.epoch
             ray_train.report(as_report([result]))  # the workers wait for each other: as many of each
-    except DivergedError as error:
-        ray_train.report(as_report([], error))
+        if epoch < job.trial.epochs:
+            ray_train.report(as_report([], PAUSED))
+    except DivergedError as error:  # all workers see it: the loss is theirs together
+        ray_train.report(as_report([], ended_by(error)))
 
 
 def _epochs(job: Job) -> Iterator[EpochResult]:
     device = device_of(gpus=job.shared.gpus)
     data, teacher = _opened(job.shared.model_dump_json(), device)
-    yield from train(job.trial, data, teacher, device=device, folder=Path(job.folder), read_test=job.final)
+    yield from train(
+        job.trial,
+        data,
+        teacher,
+        device=device,
+        folder=Path(job.folder),
+        read_test=job.final,
+        asking=Hearing(job.control, job.holder),
+    )
 
 
-def as_report(results: Sequence[EpochResult], error: DivergedError | None = None) -> dict[str, Any]:
-    """Epochs as they travel through Tune, which would flatten a nested dictionary; why a run diverged."""
+def as_report(results: Sequence[EpochResult], end: str = "") -> dict[str, Any]:
+    """Epochs as they travel through Tune, which would flatten a nested dictionary; why a run ends early."""
     epoch = results[-1].epoch if results else 0  # Tune ends the study at a report without its metric
-    failed = {} if error is None else {"failed": f"nan: {error}"}
-    return {"epoch": epoch, "report": json.dumps([asdict(result) for result in results]), **failed}
+    return {"epoch": epoch, "report": json.dumps([asdict(result) for result in results]), "end": end}
 
 
 def as_results(report: dict[str, Any]) -> list[EpochResult]:

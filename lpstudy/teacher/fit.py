@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Generator, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -11,13 +11,15 @@ from torch import Tensor
 
 from lpstudy.cost import cost_of
 from lpstudy.data import Data, cache_folder
+from lpstudy.disk import write_atomically
 from lpstudy.distill.bp import BP
 from lpstudy.outputs import EpochResult, Network
 from lpstudy.space import BANK_KEYS, StudentSpec, TeacherSpec, Trial
 from lpstudy.students import build
 from lpstudy.teacher.online import OnlineTeacher
-from lpstudy.training import evaluate, train
-from lpstudy.training.checkpoint import to_safetensors, write_atomically
+from lpstudy.training import checkpoint, evaluate, train
+from lpstudy.training.asking import Asking, go_on
+from lpstudy.training.checkpoint import to_safetensors
 from lpstudy.training.layout import lay
 from lpstudy.training.precision import resolved
 
@@ -74,20 +76,30 @@ def check(spec: TeacherSpec, data: Data) -> None:
         _own(spec, data)
 
 
-def obtain(spec: TeacherSpec, data: Data, *, device: torch.device) -> Iterator[EpochResult | TeacherFile]:
+def obtain(
+    spec: TeacherSpec, data: Data, *, device: torch.device, asking: Asking = go_on
+) -> Iterator[EpochResult | TeacherFile]:
     """The teacher of a study: each epoch as it ends, and at last the file; at once where it is cached.
 
-    Another process that wants the same teacher waits for it. A kill loses at most one checkpoint interval.
+    Another process that wants the same teacher waits for it. A kill loses at most one checkpoint interval. A
+    file that is damaged is made again from the last checkpoint, which is kept; its first epoch warns of it.
+
+    Args:
+        spec: What it is.
+        data: What it learns.
+        device: Where.
+        asking: See `train`; where it ended the training there is no file at the end.
     """
     from filelock import FileLock
 
     folder = cache_folder() / "teachers" / key(spec, data)
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / "lock"):
-        found = _cached(folder)
+        found, refused = _cached(folder)
         if found is None:
-            found = yield from _make(spec, data, folder, device)
-        yield found
+            found = yield from _make(spec, data, folder, device, refused, asking)
+        if found is not None:
+            yield found
 
 
 def open_teacher(file: TeacherFile, spec: TeacherSpec, data: Data, *, device: torch.device) -> OnlineTeacher:
@@ -101,18 +113,28 @@ def open_teacher(file: TeacherFile, spec: TeacherSpec, data: Data, *, device: to
     return OnlineTeacher(network, file.macs, device=device, bf16=resolved(spec.precision, device))
 
 
-def _cached(folder: Path) -> TeacherFile | None:
+def _cached(folder: Path) -> tuple[TeacherFile | None, tuple[str, ...]]:
+    """The teacher that is kept, or why one that is there is refused."""
+    path = folder / "teacher.json"
+    if not path.exists():
+        return None, ()
     try:
-        file = TeacherFile(**json.loads((folder / "teacher.json").read_bytes()) | {"folder": str(folder)})
+        file = TeacherFile(**json.loads(path.read_bytes()) | {"folder": str(folder)})
         _read(folder / "weights.safetensors", file.sha256)
-    except (OSError, ValueError, TypeError):
-        return None
-    return file
+    except (OSError, ValueError, TypeError) as error:
+        said = " ".join(str(error).split())[:LONGEST]
+        return None, (f"the teacher that was kept is refused and made again: {said}",)
+    return file, ()
 
 
 def _make(
-    spec: TeacherSpec, data: Data, folder: Path, device: torch.device
-) -> Generator[EpochResult, None, TeacherFile]:
+    spec: TeacherSpec,
+    data: Data,
+    folder: Path,
+    device: torch.device,
+    refused: tuple[str, ...],
+    asking: Asking,
+) -> Generator[EpochResult, None, TeacherFile | None]:
     network = _network(spec.network, data)
     training_macs = 0.0
     if spec.weights is not None:
@@ -125,9 +147,13 @@ def _make(
             epochs=spec.epochs,
             seed=spec.seed,
         )
-        for result in train(run, data, None, device=device, folder=folder):
-            yield result
-            training_macs = result.metrics["training_macs"]
+        result = None
+        for result in train(run, data, None, device=device, folder=folder, asking=asking):
+            yield replace(result, warnings=refused + result.warnings)
+            refused = ()
+        if result is None or result.epoch < spec.epochs:
+            return None
+        training_macs = result.metrics["training_macs"]
         network.load_state_dict(_read(folder / "weights.safetensors", None))
     weights = to_safetensors(network.state_dict())
     lay(network.to(device))
@@ -147,8 +173,7 @@ def _make(
     )
     write_atomically(folder / "weights.safetensors", weights)
     write_atomically(folder / "teacher.json", json.dumps(asdict(file), indent=1).encode())
-    for checkpoint in folder.glob("checkpoint-*"):
-        checkpoint.unlink()
+    checkpoint.drop(folder, keep=1)
     return file
 
 

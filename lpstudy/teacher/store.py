@@ -19,9 +19,9 @@ import torch
 from torch import Tensor
 
 from lpstudy.data import Data, cache_folder
+from lpstudy.disk import naming, write_atomically
 from lpstudy.teacher.fit import TeacherFile
 from lpstudy.teacher.plan import BYTES, BankPlan, Kept
-from lpstudy.training.checkpoint import write_atomically
 
 FORMAT = 1
 """Raised when views, or what is stored of them, change their meaning."""
@@ -75,7 +75,7 @@ class Store:
         for kept in self.plan.kept:
             path = self._path(kept.name)
             long = self.plan.views * self._view_bytes(kept)
-            with path.open("ab") as file:
+            with naming(path, long), path.open("ab") as file:
                 if file.seek(0, os.SEEK_END) < long:
                     file.truncate(long)
 
@@ -89,7 +89,8 @@ class Store:
             if self._state(kept, block) == "valid":
                 continue
             content = np.ascontiguousarray(outputs[kept.name]).tobytes()
-            with self._path(kept.name).open("r+b") as file:
+            path = self._path(kept.name)
+            with naming(path, len(content)), path.open("r+b") as file:
                 file.seek(self._begin(kept, block))
                 file.write(content)
                 file.flush()

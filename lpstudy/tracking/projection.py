@@ -65,6 +65,11 @@ class Projection:
         """Note that a run has changed."""
         self._changes.put(assignment)
 
+    @property
+    def behind(self) -> int:
+        """How many runs have changed since they were written."""
+        return len(self._behind) + self._changes.qsize()
+
     def close(self, *, seconds: float) -> None:
         """Write what is left, for at most so many seconds, and end every run, the unfinished as paused.
 

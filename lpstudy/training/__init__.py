@@ -1,8 +1,9 @@
 """The training loop: plain torch, on one worker or several."""
 
+from lpstudy.training.asking import Ask
 from lpstudy.training.evaluation import evaluate
 from lpstudy.training.loop import seconds_per_step, train
 from lpstudy.training.run import DivergedError
 from lpstudy.training.targets import Targets
 
-__all__ = ["DivergedError", "Targets", "evaluate", "seconds_per_step", "train"]
+__all__ = ["Ask", "DivergedError", "Targets", "evaluate", "seconds_per_step", "train"]

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +10,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn, optim
+
+from lpstudy.disk import write_atomically
 
 KEPT = 2
 _NAME = re.compile(r"checkpoint-(\d{6})\.json")
@@ -27,17 +28,6 @@ class Checkpoint:
     history: list[dict[str, Any]]
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Temporary file, fsync, rename: a reader sees the old file or the whole new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-
-
 def to_safetensors(tensors: Mapping[str, Tensor]) -> bytes:
     """The tensors as safetensors bytes; shared or strided storage is copied."""
     from safetensors.torch import save
@@ -52,9 +42,18 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
     body = {"run": checkpoint.run, "epoch": checkpoint.epoch, "history": checkpoint.history}
     write_atomically(folder / f"{name}.safetensors", tensors)
     write_atomically(folder / f"{name}.json", json.dumps(body | {"sha256": _digest(tensors, body)}).encode())
-    for old in sorted(folder.glob("checkpoint-*.json"))[:-KEPT]:
-        old.unlink()
+    drop(folder, keep=KEPT)
+
+
+def drop(folder: Path, *, keep: int = 0) -> None:
+    """Remove all but the newest so many checkpoints of a folder."""
+    names = sorted(folder.glob("checkpoint-*.json"))
+    for old in names[: len(names) - keep]:
+        old.unlink(missing_ok=True)
         old.with_suffix(".safetensors").unlink(missing_ok=True)
+    if not keep:
+        for left in folder.glob(".checkpoint-*"):  # of a process that was killed while it wrote
+            left.unlink(missing_ok=True)
 
 
 def _digest(tensors: bytes, body: Mapping[str, Any]) -> str:

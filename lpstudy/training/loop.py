@@ -10,6 +10,7 @@ from lpstudy.data import Data
 from lpstudy.outputs import EpochResult
 from lpstudy.space import Trial
 from lpstudy.training import parallel
+from lpstudy.training.asking import Ask, Asking, go_on
 from lpstudy.training.run import Run
 from lpstudy.training.saving import Writer
 from lpstudy.training.targets import Targets
@@ -23,6 +24,7 @@ def train(
     device: torch.device,
     folder: Path | None = None,
     read_test: bool = False,
+    asking: Asking = go_on,
 ) -> Iterator[EpochResult]:
     """Run a trial and give its result epoch by epoch.
 
@@ -34,18 +36,29 @@ def train(
         folder: Checkpoints; where it holds one, the epochs so far are given again as they were, and training
             goes on after them. At the end it holds the student as `weights.safetensors`.
         read_test: Whether this is a final: the last epoch then has `test_accuracy`.
+        asking: Called before each epoch, on the first worker; may end the run early.
 
     Raises:
         DivergedError: The loss is not finite.
         ValueError: The method needs a teacher and there is none.
-        OSError: A checkpoint cannot be written.
+        OSError: A checkpoint cannot be written; a `DiskFullError` where there is no room.
     """
     run = Run(trial, data.on(device), teacher, device)
     history, warnings = run.restore(folder)
+    kept = len(history)
+    if folder is not None and kept == trial.epochs and parallel.rank() == 0:
+        run.saving(folder, kept, history, last=True)()  # the weights may be what was lost
     yield from history
     saved = time.monotonic()
     with Writer() as writer:
         for epoch in range(len(history) + 1, trial.epochs + 1):
+            ask = parallel.agreed(asking)
+            if ask is not Ask.GO_ON:
+                unkept = kept < len(history) and ask is Ask.PAUSE and parallel.rank() == 0
+                if folder is not None and unkept:
+                    writer.start(run.saving(folder, len(history), history, last=False))
+                writer.wait()
+                return
             result = run.epoch(epoch, tuple(warnings), read_test=read_test)
             warnings = []
             history.append(result)
@@ -53,7 +66,7 @@ def train(
             if folder is not None and (last or time.monotonic() - saved >= trial.training.checkpoint_seconds):
                 if parallel.rank() == 0:
                     writer.start(run.saving(folder, epoch, history, last=last))
-                saved = time.monotonic()
+                saved, kept = time.monotonic(), epoch
             if last:
                 writer.wait()
             yield result

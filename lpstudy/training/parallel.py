@@ -10,6 +10,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from lpstudy.training.asking import Ask, Asking
+
 
 def rank() -> int:
     """This worker's number, from 0."""
@@ -69,6 +71,17 @@ def average_buffers(module: nn.Module) -> None:
         if buffer.is_floating_point():
             dist.all_reduce(buffer)
             buffer /= count()
+
+
+def agreed(asking: Asking) -> Ask:
+    """What the first worker is asked, on all of them."""
+    if count() == 1:
+        return asking()
+    answer = torch.tensor(int(asking() if rank() == 0 else Ask.GO_ON))
+    if dist.get_backend() == "nccl":
+        answer = answer.cuda()
+    dist.broadcast(answer, src=0)
+    return Ask(int(answer))
 
 
 def total(values: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from lpstudy.cost import cost_of
 from lpstudy.data import Data
+from lpstudy.disk import write_atomically
 from lpstudy.distill import Needs, Step
 from lpstudy.outputs import EpochResult
 from lpstudy.space import Trial
@@ -151,7 +152,7 @@ class Run:
         def write() -> None:
             if last:
                 weights = checkpoint.to_safetensors(checkpoint.of_student(tensors))
-                checkpoint.write_atomically(folder / "weights.safetensors", weights)
+                write_atomically(folder / "weights.safetensors", weights)
             checkpoint.save(folder, checkpoint.Checkpoint(identity, epoch, tensors, rows))
 
         return write

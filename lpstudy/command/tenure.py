@@ -1,0 +1,144 @@
+"""A study held by this process: its lease, signs of life, wishes from other shells, signals."""
+
+import os
+import shutil
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from lpstudy.ledger import (
+    BEAT,
+    FencedError,
+    Lease,
+    Storage,
+    UnwritableError,
+    database,
+    names,
+    opened,
+    rename,
+)
+from lpstudy.study import Control
+
+GRACE = 30.0
+"""Seconds that trials have, after a signal, to come to a checkpoint."""
+HARD = 5.0
+"""Seconds after them in which Ray may stop what is left."""
+SIGNALS = {signal.SIGINT: "interrupted", signal.SIGTERM: "asked to end (SIGTERM)"}
+
+
+class Tenure:
+    """From the lease on to its release.
+
+    Args:
+        folder: Of the study; made where it is new.
+        url: Of the ledger; None: a file in the folder.
+        name: Of the study.
+        fresh: Begin anew; the old study is kept under another name.
+
+    Raises:
+        HeldError: Another process runs the study.
+        UnwritableError: The ledger is locked.
+        ValueError: The ledger cannot be opened.
+    """
+
+    def __init__(self, folder: Path, url: str | None, name: str, *, fresh: bool) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.storage = opened(url or database(folder))
+        self._lease = Lease(self.storage.engine, name)
+        row = self._lease.take()
+        if fresh and name in names(self.storage):
+            old = _free(folder, names(self.storage))
+            if url is None:
+                self._lease.release({"state": "put aside"})
+                self.storage.engine.dispose()
+                folder.rename(folder.with_name(old))
+                folder.mkdir()
+                self.storage = opened(database(folder))
+                self._lease = Lease(self.storage.engine, name)
+                row = self._lease.take()
+            else:
+                rename(self.storage, name, old)
+                if any(folder.iterdir()):
+                    folder.rename(folder.with_name(old))
+                    folder.mkdir()
+        self.after = self._lease.after
+        """Whose study was taken over: a process that gave no sign of life any more."""
+        self.control = Control(folder, self._lease.token)
+        self.told: dict[str, Callable[[], Any]] = {"free": lambda: shutil.disk_usage(folder).free}
+        """What other shells are told with each sign of life."""
+        self.state: dict[str, Any] = {"state": "starting"}
+        self._wished = row.wished
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._live, name="lease", daemon=True)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Give signs of life and hear wishes for as long as the context lasts; then release the study."""
+        self._thread.start()
+        try:
+            yield
+        finally:
+            self._over.set()
+            self._thread.join(timeout=2 * BEAT)
+            self._lease.release(self.state)
+
+    @contextmanager
+    def heeding(self, grace: float) -> Iterator[None]:
+        """Within it SIGTERM and SIGINT pause the study; a second one ends it without waiting.
+
+        To be entered after Ray was started, which has a handler of its own.
+        """
+
+        def heed(number: int, frame: FrameType | None) -> None:
+            if self.control.asked.leaving:
+                raise KeyboardInterrupt
+            self.control.leave(SIGNALS[signal.Signals(number)], seconds=grace, signal=number)
+
+        before = {number: signal.signal(number, heed) for number in SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _live(self) -> None:
+        while not self._over.wait(BEAT):
+            if self.control.asked.leaving and self.control.late(HARD):
+                os.kill(os.getpid(), signal.SIGINT)  # Ray hangs
+            try:
+                row = self._lease.beat(self._words())
+            except FencedError as error:
+                self.control.fail(error, seconds=0.0)
+                return
+            except UnwritableError:  # the thread that writes results has the same trouble, and tells it
+                continue
+            if row.wished > self._wished:
+                self._wished = row.wished
+                self.control.ask(row.wish, f"lpstudy {row.wish}")
+
+    def _words(self) -> Mapping[str, Any]:
+        asked = self.control.asked
+        wish = {"wish": asked.wish, "why": asked.why} if asked.wish != "run" else {}
+        return self.state | wish | {name: tell() for name, tell in self.told.items()}
+
+
+def _free(folder: Path, taken: list[str]) -> str:
+    """A name for an old study that neither a folder nor a ledger has."""
+    made = (f"{folder.name}.old{n}" for n in count(1))
+    return next(name for name in made if not folder.with_name(name).exists() and name not in taken)
+
+
+def storage_of(folder: Path, url: str | None) -> Storage:
+    """The ledger of a study that is to be read.
+
+    Raises:
+        ValueError: There is none.
+    """
+    if url is None and not (folder / "ledger.db").is_file():
+        raise ValueError(f"{folder}: no such study")
+    return opened(url or database(folder))

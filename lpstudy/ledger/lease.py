@@ -1,0 +1,209 @@
+"""Who runs a study and what it was asked: a row of the ledger's database, changed by compare and swap.
+
+The holder raises the row's count every few seconds. No clock is compared with another's: who wants the study
+watches the count, and takes the study over when it has stood still for STALE seconds of its own monotonic
+clock, or at once where the holder was a process of this machine that is gone.
+"""
+
+import json
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal, get_args
+
+import sqlalchemy
+from sqlalchemy import Column, Engine, Integer, MetaData, String, Table, Text, event, insert, select, update
+from sqlalchemy.engine import Connection
+from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
+
+from lpstudy.ledger.holder import Holder, me
+from lpstudy.ledger.storage import patiently, shown
+
+BEAT = 2.0
+"""Seconds between two signs of life."""
+STALE = 20.0
+"""Seconds without one after which a study is taken over."""
+Wish = Literal["run", "stop", "pause", "cancel"]
+WISHES: tuple[Wish, ...] = get_args(Wish)
+
+LEASES = Table(
+    "lpstudy_leases",
+    MetaData(),
+    Column("study", String(512), primary_key=True),
+    Column("token", String(32)),  # of the holder; null where there is none
+    Column("beat", Integer, nullable=False),
+    Column("holder", Text),
+    Column("told", Text, nullable=False),  # what the holder says of itself, or said at its end
+    Column("wish", String(16), nullable=False),
+    Column("wished", Integer, nullable=False),  # raised with each wish
+)
+
+
+class HeldError(Exception):
+    """Another process runs the study."""
+
+
+class FencedError(Exception):
+    """Another process has taken the study over: this one may write nothing more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """The lease as it is now."""
+
+    token: str | None
+    beat: int
+    holder: Holder | None
+    told: Mapping[str, Any]
+    wish: Wish
+    wished: int
+
+
+def read(engine: Engine, study: str) -> Row | None:
+    """A study's lease; None where it never had one."""
+    try:
+        with engine.connect() as connection:
+            found = connection.execute(select(LEASES).where(LEASES.c.study == study)).one_or_none()
+    except (OperationalError, ProgrammingError) as error:  # a ledger of before leases has no such table
+        if sqlalchemy.inspect(engine).has_table(LEASES.name):
+            raise
+        del error
+        return None
+    if found is None:
+        return None
+    holder = Holder(**json.loads(found.holder)) if found.holder else None
+    return Row(found.token, found.beat, holder, json.loads(found.told), found.wish, found.wished)
+
+
+def wish(engine: Engine, study: str, wanted: Wish) -> Row:
+    """Ask a study's holder for something; the lease as it then is.
+
+    Raises:
+        ValueError: The study was never begun.
+    """
+    row = LEASES.c.study == study
+    with engine.begin() as connection:
+        found = connection.execute(
+            update(LEASES).where(row).values(wish=wanted, wished=LEASES.c.wished + 1)
+        ).rowcount
+    now = read(engine, study)
+    if not found or now is None:
+        raise ValueError(f"study {study!r} was never begun")
+    return now
+
+
+def alive(engine: Engine, study: str, seconds: float = 2 * BEAT) -> bool:
+    """Whether a process runs the study; of one on another machine by its next sign of life, for so long."""
+    before = read(engine, study)
+    if before is None or before.token is None or before.holder is None or before.holder.gone():
+        return False
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if before.holder.here():
+            return True
+        time.sleep(BEAT / 4)
+        now = read(engine, study)
+        if now is None or (now.token, now.beat) != (before.token, before.beat):
+            return now is not None and now.token is not None
+    return False
+
+
+class Lease:
+    """Held by this process until it is released, or taken over because it gave no sign of life."""
+
+    def __init__(self, engine: Engine, study: str) -> None:
+        self._engine, self._study, self._where = engine, study, shown(str(engine.url))
+        self.token = uuid.uuid4().hex
+        self.after: Holder | None = None
+        """Whose study was taken over."""
+        self._mine = (LEASES.c.study == study) & (LEASES.c.token == self.token)
+
+    def take(self) -> Row:
+        """Hold the study from now on; the lease as it was left.
+
+        Raises:
+            HeldError: Another process runs it, which is named.
+            UnwritableError: The database is locked.
+        """
+        patiently(lambda: _make_table(self._engine), self._where)
+        seen, since = read(self._engine, self._study), time.monotonic()
+        while True:
+            free = seen is None or seen.token is None or seen.holder is None or seen.holder.gone()
+            if (free or time.monotonic() - since >= STALE) and patiently(
+                partial(self._swap, seen), self._where, repeatable=False
+            ):
+                event.listen(self._engine, "commit", self._guard)
+                self.after = seen.holder if seen is not None and seen.token is not None else None
+                row = read(self._engine, self._study)
+                if row is None:
+                    raise FencedError(self._fenced())
+                return row
+            time.sleep(BEAT / 8)
+            now = read(self._engine, self._study)
+            if now is not None and now.token is not None and (seen is None or now.beat != seen.beat):
+                raise HeldError(f"study {self._study!r} is running already: {now.holder}")
+            seen = now
+
+    def _swap(self, seen: Row | None) -> bool:
+        """Put this process in the place of what was seen; false where that has changed."""
+        values = {"token": self.token, "holder": json.dumps(me().told()), "told": "{}"}
+        fresh: dict[str, Any] = {"study": self._study, "beat": 1, "wish": "run", "wished": 0}
+        try:
+            with self._engine.begin() as connection:
+                if seen is None:
+                    connection.execute(insert(LEASES).values(**fresh, **values))
+                    return True
+                same = (LEASES.c.study == self._study) & (LEASES.c.beat == seen.beat)
+                same &= LEASES.c.token.is_(None) if seen.token is None else LEASES.c.token == seen.token
+                swap = update(LEASES).where(same).values(beat=seen.beat + 1, **values)
+                return connection.execute(swap).rowcount == 1
+        except IntegrityError:
+            return False
+
+    def beat(self, told: Mapping[str, Any]) -> Row:
+        """A sign of life, and what the holder says of itself; the lease with what is wished now.
+
+        Raises:
+            FencedError: Another process has taken the study over.
+            UnwritableError: The database cannot be written.
+        """
+        values = {"beat": LEASES.c.beat + 1, "told": json.dumps(told)}
+        if not patiently(partial(self._write, values), self._where, seconds=BEAT):
+            raise FencedError(self._fenced())
+        row = read(self._engine, self._study)
+        if row is None:
+            raise FencedError(self._fenced())
+        return row
+
+    def release(self, told: Mapping[str, Any]) -> None:
+        """Hold the study no longer; `told` stays to be read. Nothing where it is held no longer."""
+        event.remove(self._engine, "commit", self._guard)
+        values = {"token": None, "beat": LEASES.c.beat + 1, "told": json.dumps(told), "wish": "run"}
+        patiently(partial(self._write, values), self._where)
+
+    def _write(self, values: Mapping[str, Any]) -> bool:
+        with self._engine.begin() as connection:
+            return connection.execute(update(LEASES).where(self._mine).values(**values)).rowcount == 1
+
+    def _guard(self, connection: Connection) -> None:
+        """Before each commit of this process: hold the row, so that nobody takes the study over meanwhile."""
+        query = select(LEASES.c.token).where(LEASES.c.study == self._study)
+        if connection.dialect.name != "sqlite":  # there one process writes at a time
+            query = query.with_for_update(read=True)
+        if connection.execute(query).scalar() != self.token:
+            raise FencedError(self._fenced())
+
+    def _fenced(self) -> str:
+        row = read(self._engine, self._study)
+        by = f" by {row.holder}" if row is not None and row.token is not None else ""
+        return f"study {self._study!r} was taken over{by} while this process gave no sign of life"
+
+
+def _make_table(engine: Engine) -> None:
+    try:
+        LEASES.metadata.create_all(engine)
+    except (OperationalError, ProgrammingError, IntegrityError):  # another has made it in this moment
+        if not sqlalchemy.inspect(engine).has_table(LEASES.name):
+            raise

@@ -1,0 +1,162 @@
+"""What a running study has been asked to do, and the file by which its trials hear of it."""
+
+import json
+import math
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from ray.tune import Stopper
+
+from lpstudy.disk import write_atomically
+from lpstudy.ledger import Wish
+from lpstudy.training import Ask
+
+FILE = "control.json"
+HEARD = 0.5
+"""Seconds between two looks of a trial at the file."""
+AT_ONCE: tuple[Wish, ...] = ("pause", "cancel")
+"""Wishes for which a trial does not run to its end."""
+
+
+class PausedError(Exception):
+    """The study stops here for now; starting it again goes on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The newest wish."""
+
+    wish: Wish = "run"
+    why: str = ""
+    leaving: bool = False
+    """Whether the process is to end, by a signal or for a fault; a command could be taken back."""
+    signal: int = 0
+
+
+class Control:
+    """Takes wishes from signals, other shells and faults; any thread, and a signal's handler, may ask.
+
+    Args:
+        folder: Of the study; its trials read the file there.
+        token: Names the process that runs the study: trials of another one write nothing more.
+    """
+
+    def __init__(self, folder: Path, token: str) -> None:
+        self.file, self.token = folder / FILE, token
+        self.asked = Asked()
+        self.fault: Exception | None = None
+        """Why the study cannot go on, where it was no wish."""
+        self._until = math.inf
+        self._changed = threading.Event()
+        self._write()
+
+    def ask(self, wish: Wish, why: str = "", *, seconds: float = math.inf) -> None:
+        """Another shell's wish: the newest counts, unless the process is to end.
+
+        Args:
+            wish: What is wanted.
+            why: Shown to the user.
+            seconds: That trials have to come to a checkpoint.
+        """
+        if not self.asked.leaving:
+            self._set(Asked(wish, why), seconds)
+
+    def leave(self, why: str, *, seconds: float, signal: int = 0) -> None:
+        """Pause and end the process, at most so many seconds from now; nothing takes it back."""
+        if not self.asked.leaving:
+            self._set(Asked("pause", why, leaving=True, signal=signal), seconds)
+
+    def fail(self, error: Exception, *, seconds: float) -> None:
+        """Pause for a fault that someone has to mend."""
+        if self.fault is None:
+            self.fault = error
+        self.leave(str(error), seconds=seconds)
+
+    @property
+    def wish(self) -> Wish:
+        """The newest."""
+        return self.asked.wish
+
+    def late(self, by: float = 0.0) -> bool:
+        """Whether the trials' time has been over for so many seconds."""
+        return time.monotonic() >= self._until + by
+
+    def check(self) -> None:
+        """Between two pieces of work before the trials.
+
+        Raises:
+            PausedError: Something else than to go on is wished.
+        """
+        if self.wish != "run":
+            raise PausedError(self.asked.why)
+
+    def wait(self) -> bool:
+        """Where a command has paused the study, until another one is given; whether it is to go on."""
+        while self.wish == "pause" and not self.asked.leaving:
+            self._changed.wait(HEARD)
+            self._changed.clear()
+        return self.wish == "run"
+
+    def _set(self, asked: Asked, seconds: float) -> None:
+        self.asked, self._until = asked, time.monotonic() + seconds
+        self._write()
+        self._changed.set()
+
+    def _write(self) -> None:
+        told = {"holder": self.token, "wish": self.wish}
+        try:
+            write_atomically(self.file, json.dumps(told).encode())
+        except OSError as error:  # a full disk, say: then trials are stopped without a word
+            if self.fault is None and self.wish == "run":
+                raise
+            del error
+
+
+class Ending(Stopper):
+    """Ends Tune's work once trials were cancelled, or did not come to a checkpoint in time."""
+
+    def __init__(self, control: Control) -> None:
+        self._control = control
+
+    def __call__(self, trial_id: str, result: dict[str, object]) -> bool:
+        """No trial by itself."""
+        return False
+
+    def stop_all(self) -> bool:
+        """Asked again and again by Tune."""
+        return self._control.wish == "cancel" or (self._control.wish == "pause" and self._control.late())
+
+    def __getstate__(self) -> dict[str, object]:
+        """Nothing for Tune's snapshot, which is never restored."""
+        return {}
+
+
+class Hearing:
+    """A trial's ear.
+
+    Args:
+        file: Of the control.
+        token: Of the process that has begun the trial.
+        at_once: Wishes that end it.
+    """
+
+    def __init__(self, file: str, token: str, at_once: tuple[Wish, ...] = AT_ONCE) -> None:
+        self._file, self._token, self._at_once = Path(file), token, at_once
+        self._looked, self._said = -math.inf, Ask.GO_ON
+
+    def __call__(self) -> Ask:
+        """Look, now and then."""
+        if time.monotonic() - self._looked >= HEARD:
+            self._looked = time.monotonic()
+            try:
+                told = json.loads(self._file.read_bytes())
+                holder, wish = told["holder"], told["wish"]
+            except (OSError, ValueError, KeyError, TypeError):  # unreadable for the moment
+                return self._said
+            if holder != self._token:
+                self._said = Ask.LEAVE
+            else:
+                self._said = Ask.PAUSE if wish in self._at_once else Ask.GO_ON
+        return self._said

@@ -1,0 +1,46 @@
+"""Why a trial ends before its last epoch, in the words in which it tells so."""
+
+import gc
+import re
+
+import torch
+
+from lpstudy.disk import DiskFullError
+from lpstudy.training import DivergedError
+
+ENDS = (DivergedError, DiskFullError, MemoryError, RuntimeError)
+"""What a trial tells of itself; all else is a fault of its process, which is started again."""
+PAUSED = "paused"
+"""The study was: the trial goes on another time."""
+FULL = "disk full: "
+"""Begin of the word for a disk that must be mended before anything goes on."""
+_MEMORY = re.compile(r"can't allocate memory|not enough memory|out of memory|OutOfMemory", re.IGNORECASE)
+_SIZE = re.compile(r"[Tt]ried to allocate ([\d.]+ ?\w+)")
+
+
+def ended_by(error: Exception) -> str:
+    """The word for it; an error that is none of these is raised again."""
+    match error:
+        case DivergedError():
+            return f"nan: {error}"
+        case DiskFullError():
+            return f"{FULL}{error}"
+    said = " ".join(str(error).split())
+    if not isinstance(error, MemoryError) and not _MEMORY.search(said):
+        raise error
+    _forget(error)
+    size = _SIZE.search(said)
+    return f"oom: tried to allocate {size[1]}" if size else f"oom: {said[:200] or 'out of memory'}"
+
+
+def cause_of(said: str) -> str:
+    """The cause of a process's death, from the last line that is known of it."""
+    return f"oom: {said}" if _MEMORY.search(said) and not said.startswith("oom:") else said
+
+
+def _forget(error: Exception) -> None:
+    """Give the memory back: the process, which runs the next trial, keeps it through the traceback."""
+    error.__traceback__ = None
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

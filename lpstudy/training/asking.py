@@ -1,0 +1,22 @@
+"""What a run is asked to do between two epochs."""
+
+from collections.abc import Callable
+from enum import IntEnum
+
+
+class Ask(IntEnum):
+    """A number, so that workers can tell each other."""
+
+    GO_ON = 0
+    PAUSE = 1
+    """Write a checkpoint and end."""
+    LEAVE = 2
+    """End and write nothing: what is on disk belongs to another process now."""
+
+
+Asking = Callable[[], Ask]
+
+
+def go_on() -> Ask:
+    """Nobody asks for anything."""
+    return Ask.GO_ON
