@@ -1,9 +1,24 @@
-"""The console script: `lpstudy sweep | plan | report | status`."""
+"""The console script: `lpstudy sweep | plan | report | ...`."""
 
 import sys
+from functools import partial
 from importlib import import_module
 
-COMMANDS = ("sweep", "plan", "report", "status")
+COMMANDS = {
+    "sweep": "run a study, or go on where it stopped",
+    "plan": "what a study will do, cost and need",
+    "report": "write a study's report from MLflow",
+    "list": "the studies of a storage",
+    "status": "how far each arm is",
+    "pause": "let trials write a checkpoint and wait",
+    "resume": "go on after a pause",
+    "stop": "end when the running trials have ended",
+    "cancel": "end running trials now",
+    "reconcile": "hold MLflow against the ledger and mend it",
+    "export": "runs and epochs as Parquet or CSV",
+}
+MODULES = {"list": "status"} | dict.fromkeys(("pause", "resume", "stop", "cancel"), "operate")
+"""Of commands that share one; all others have their own name's."""
 USAGE = f"usage: lpstudy {{{','.join(COMMANDS)}}} ...   (each has --help)"
 
 
@@ -11,13 +26,15 @@ def main() -> int:
     """Hand the rest of the line to one command; returns its exit code."""
     words = sys.argv[1:]
     if words and words[0] in ("-h", "--help"):
-        print(USAGE)
+        print(USAGE + "".join(f"\n  {name:<10} {does}" for name, does in COMMANDS.items()))
         return 0
     if not words or words[0] not in COMMANDS:
         given = f": unknown command {words[0]!r}" if words else ""
         print(f"lpstudy{given}; {USAGE}", file=sys.stderr)
         return 2
-    code: int = import_module(f"lpstudy.{words[0]}").main(words[1:])
+    command = words[0]
+    run = import_module(f"lpstudy.{MODULES.get(command, command)}").main
+    code: int = (partial(run, command=command) if command in MODULES else run)(words[1:])
     return code
 
 

@@ -117,6 +117,7 @@ def _held(
         stack.enter_context(tenure.heeding(given.grace))
         tenure.state = {"state": "teacher"}
         teacher = _again(control, lambda: train_teacher(prepared, place, demand, control))
+        ledger.keep("data", _data_facts(prepared))
         ledger.keep("teacher", {k: v for k, v in asdict(teacher).items() if k != "folder"})
         ledger.keep("provenance", provenance(prepared, teacher, _precision(prepared, demand), command))
         tenure.state = {"state": "bank"}
@@ -220,6 +221,7 @@ def _run(
         "behind": lambda: projection.behind,
         "waiting": capacity.short,
         "nodes": study.nodes,
+        "rate": console.rate,
     }
     try:
         while True:

@@ -103,3 +103,8 @@ def add_storage(to: argparse.ArgumentParser) -> None:
         metavar="URL",
         help="database of the ledgers: postgresql://... for several drivers (default: a file for each study)",
     )
+
+
+def add_json(to: argparse.ArgumentParser) -> None:
+    """For programs that read what a command prints."""
+    to.add_argument("--json", action="store_true", help="print JSON")

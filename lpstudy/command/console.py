@@ -59,13 +59,18 @@ class Console:
         else:
             print(text, file=sys.stderr, flush=True)
 
+    def rate(self) -> float | None:
+        """Runs an hour since this console was made; None before the first has ended."""
+        fresh = self._done() - self._before
+        return 3600 * fresh / (time.monotonic() - self._began) if fresh else None
+
     def close(self) -> None:
         """Leave the terminal as it was."""
         if self._bar is not None:
             self._bar.close()
 
     def _done(self) -> int:
-        return sum(record.state != "running" for record in self._states.values())
+        return sum(record.state != "running" for record in list(self._states.values()))
 
     def _best(self) -> str:
         """The best validation accuracy so far and its arm."""
@@ -110,6 +115,14 @@ def duration(seconds: float) -> str:
             return f"{seconds / unit:.0f} {name}"
     hours = seconds / 3600
     return f"{hours:.1f} h" if hours < 48 else f"{hours / 24:.1f} days"
+
+
+def size_words(size: int) -> str:
+    """Bytes in kB, MB or GB."""
+    for unit, name in ((1e9, "GB"), (1e6, "MB")):
+        if size >= unit:
+            return f"{size / unit:.3g} {name}"
+    return f"{size / 1e3:.3g} kB"
 
 
 _FORMAT = "{n_fmt}/{total_fmt} |{bar:20}| {elapsed}, ETA {remaining}  {desc}"

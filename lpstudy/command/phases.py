@@ -4,7 +4,7 @@ import sys
 import time
 
 from lpstudy import study
-from lpstudy.command.console import EVERY, duration, teacher_line
+from lpstudy.command.console import EVERY, duration, size_words, teacher_line
 from lpstudy.command.exits import FaultError
 from lpstudy.command.prepare import Prepared
 from lpstudy.disk import DiskFullError
@@ -101,11 +101,3 @@ def bank_words(plan: BankPlan) -> str:
     if plan.online:
         parts.append(f"{', '.join(plan.online)} computed at each step")
     return "; ".join([*parts, plan.reason])
-
-
-def size_words(size: int) -> str:
-    """Bytes in kB, MB or GB."""
-    for unit, name in ((1e9, "GB"), (1e6, "MB")):
-        if size >= unit:
-            return f"{size / unit:.3g} {name}"
-    return f"{size / 1e3:.3g} kB"

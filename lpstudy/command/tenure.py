@@ -15,7 +15,6 @@ from lpstudy.ledger import (
     BEAT,
     FencedError,
     Lease,
-    Storage,
     UnwritableError,
     database,
     names,
@@ -131,14 +130,3 @@ def _free(folder: Path, taken: list[str]) -> str:
     """A name for an old study that neither a folder nor a ledger has."""
     made = (f"{folder.name}.old{n}" for n in count(1))
     return next(name for name in made if not folder.with_name(name).exists() and name not in taken)
-
-
-def storage_of(folder: Path, url: str | None) -> Storage:
-    """The ledger of a study that is to be read.
-
-    Raises:
-        ValueError: There is none.
-    """
-    if url is None and not (folder / "ledger.db").is_file():
-        raise ValueError(f"{folder}: no such study")
-    return opened(url or database(folder))

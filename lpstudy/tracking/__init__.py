@@ -12,19 +12,23 @@ from lpstudy.tracking.client import (
 )
 from lpstudy.tracking.projection import Projection
 from lpstudy.tracking.reading import Projected, find, log_report, read, searched_trials, studies
+from lpstudy.tracking.reconciling import Difference, compare, repair
 
 __all__ = [
     "DEFAULT_URI",
     "UNANSWERED",
     "Client",
+    "Difference",
     "Facts",
     "Projected",
     "Projection",
+    "compare",
     "connect",
     "experiment_name",
     "find",
     "log_report",
     "read",
+    "repair",
     "searched_trials",
     "shown",
     "studies",

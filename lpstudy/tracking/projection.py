@@ -13,7 +13,7 @@ from mlflow.entities import Experiment, Metric, Param, RunTag
 from mlflow.tracking import MlflowClient
 
 from lpstudy.cost import cost_of
-from lpstudy.ledger import Assignment, Ledger, Record, State
+from lpstudy.ledger import Assignment, Book, Record, State
 from lpstudy.space import Arm
 from lpstudy.tracking.client import KEY, PARENT, Facts, Known, find_runs, open_experiment, tag
 
@@ -43,7 +43,7 @@ class Projection:
         runs_folder: Holds each run's weights in a folder named by its key.
     """
 
-    def __init__(self, client: MlflowClient, ledger: Ledger, facts: Facts, runs_folder: Path) -> None:
+    def __init__(self, client: MlflowClient, ledger: Book, facts: Facts, runs_folder: Path) -> None:
         self._client, self._ledger, self._facts, self._folder = client, ledger, facts, runs_folder
         self._experiment: Experiment | None = None
         self._runs: dict[str, Known] = {}

@@ -1,0 +1,142 @@
+"""Where a study stands, from its ledger alone: for `list`, `status` and whoever reads their JSON."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lpstudy.command.console import counts, duration, size_words
+from lpstudy.ledger import Book, Kind, Record, Storage, alive, database, names, opened, read, stored
+
+KINDS: tuple[Kind, ...] = ("trial", "final")
+WISHED = {"pause": "pausing", "stop": "stopping", "cancel": "cancelling"}
+STATES = ("finished", "pruned", "failed", "running")
+
+
+def studies(storage: Path, url: str | None) -> list[str]:
+    """Every study of a storage; one that --fresh has put aside is called NAME.old1."""
+    if url is not None:
+        return names(opened(url))
+    return sorted(path.parent.name for path in storage.glob("*/ledger.db"))
+
+
+def storage_of(folder: Path, url: str | None) -> Storage:
+    """The ledger of a study that is to be read.
+
+    Raises:
+        ValueError: There is none.
+    """
+    if url is None and not (folder / "ledger.db").is_file():
+        raise ValueError(f"{folder}: no such study")
+    return opened(url or database(folder))
+
+
+def known(storage: Path, url: str | None, name: str) -> str:
+    """The name of a study that is there.
+
+    Raises:
+        ValueError: It is not; those that are, are named.
+    """
+    have = studies(storage, url)
+    if name not in have:
+        where = "the ledger" if url is not None else str(storage)
+        raise ValueError(f"{where} has no study {name!r}; it has {', '.join(have) or 'none'}")
+    return name
+
+
+def overview(book: Book, storage: Storage, name: str) -> dict[str, Any]:
+    """All of it, fit for JSON.
+
+    Args:
+        book: The study's.
+        storage: It was read from.
+        name: Of the study there.
+    """
+    row = read(storage.engine, name)
+    told: Mapping[str, Any] = row.told if row is not None else {}
+    lives = alive(storage.engine, name)
+    records = [record for record in book.records() if record.state != "infeasible"]
+    done, wanted = sum(record.state != "running" for record in records), book.wanted
+    rate = told.get("rate") if lives else None
+    return {
+        "study": name,
+        "state": _state(book, told, lives, taken=row is not None and row.token is not None),
+        "why": told.get("why", ""),
+        "alive": lives,
+        "holder": None if row is None or row.holder is None or not lives else row.holder.told(),
+        "done": done,
+        "wanted": wanted,
+        "runs_per_hour": rate,
+        "eta_seconds": 3600 * (wanted - done) / rate if rate else None,
+        "nodes": told.get("nodes"),
+        "mlflow_behind": told.get("behind"),
+        "mlflow_error": told.get("mlflow"),
+        "free_bytes": told.get("free"),
+        "waiting": told.get("waiting", ""),
+        "arms": [line for arm in book.arms for line in _arm(book, arm, records)],
+    }
+
+
+def _state(book: Book, told: Mapping[str, Any], lives: bool, *, taken: bool) -> str:
+    if lives:
+        wish = told.get("wish", "")
+        return WISHED[wish] if wish in WISHED else str(told.get("state", "starting"))
+    if book.complete():
+        return "finished"
+    return "died" if taken else str(told.get("state", "unfinished"))
+
+
+def _arm(book: Book, arm: str, records: list[Record]) -> list[dict[str, Any]]:
+    lines = []
+    for kind in KINDS:
+        mine = [r for r in records if r.assignment.arm == arm and r.assignment.kind == kind]
+        states = counts(mine)
+        reached = [r.last["validation_accuracy"] for r in mine if r.state == "finished"]
+        line: dict[str, Any] = {"arm": arm, "kind": kind} | {state: states[state] for state in STATES}
+        line |= {"left": _left(book, arm, kind, mine), "best": max(reached) if reached else None}
+        lines.append(line)
+    return lines
+
+
+def _left(book: Book, arm: str, kind: Kind, mine: list[Record]) -> int:
+    """How many runs are to come; finals of a trial that has been outdone since do not count."""
+    if kind == "trial":
+        return 0 if arm in book.exhausted else max(0, book.spec.budget.trials - len(mine))
+    winner = book.winner(arm)
+    if winner is None:
+        return book.spec.budget.seeds
+    of_winner = sum(record.assignment.number == winner.number for record in mine)
+    return max(0, book.spec.budget.seeds - of_winner)
+
+
+def read_overview(storage: Path, url: str | None, name: str) -> dict[str, Any]:
+    """Of a study by its name; where its ledger cannot be read, the reason alone."""
+    try:
+        opened_storage = opened(url or database(storage.resolve() / name))
+        own = name if url is not None else name.partition(".")[0]
+        return overview(stored(opened_storage, own), opened_storage, own) | {"study": name}
+    except ValueError as error:
+        return {"study": name, "state": "unreadable", "why": str(error), "alive": False, "arms": []}
+
+
+def sentence(found: Mapping[str, Any]) -> str:
+    """State, progress and what the study's process says of itself, in one line."""
+    words = [found["state"] + (f" ({found['why']})" if found["why"] else "")]
+    if "wanted" in found:
+        words.append(f"{found['done']} of {found['wanted']} runs")
+    if found.get("holder"):
+        holder = found["holder"]
+        words.append(f"host {holder['host']}, pid {holder['pid']}, since {holder['since']}")
+    if found.get("nodes"):
+        words.append(f"{found['nodes']} node" + "s" * (found["nodes"] != 1))
+    if found.get("eta_seconds") is not None:
+        words.append(f"{found['runs_per_hour']:.3g} runs an hour, ETA {duration(found['eta_seconds'])}")
+    if found["alive"] and found.get("mlflow_behind") is not None:
+        lag = (
+            f"MLflow {found['mlflow_behind']} runs behind" if found["mlflow_behind"] else "MLflow up to date"
+        )
+        words.append(lag + (f" ({found['mlflow_error']})" if found["mlflow_error"] else ""))
+    if found["alive"] and found.get("free_bytes") is not None:
+        words.append(f"{size_words(found['free_bytes'])} free")
+    if found.get("waiting"):
+        words.append(f"waiting: {found['waiting']}")
+    return "; ".join(words)

@@ -1,0 +1,98 @@
+"""`lpstudy export NAME`: a study's ledger as files: one of runs, one of epochs."""
+
+import json
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from lpstudy.command import arguments as flags
+from lpstudy.command.exits import DONE, ending, refusing
+from lpstudy.command.overview import known, storage_of
+from lpstudy.command.prepare import writable
+from lpstudy.ledger import Book, stored
+from lpstudy.tables.text import hyperparameters_json, spreadsheet_safe
+
+
+def parser() -> ArgumentParser:
+    """The command's flags."""
+    made = flags.parser("export", "Write a study's runs and their epochs as Parquet or CSV.")
+    made.add_argument("study", help="name of the study")
+    flags.add_storage(made)
+    made.add_argument("--to", type=Path, help="folder (default: ./exports/NAME)")
+    made.add_argument("--format", choices=("parquet", "csv"), default="parquet")
+    flags.add_json(made)
+    return made
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit code."""
+    given = parser().parse_args(argv)
+    return ending("export", lambda: _export(given))
+
+
+def _export(given: Namespace) -> int:
+    folder = given.to or Path("exports") / given.study
+    with refusing():
+        name = known(given.storage, given.ledger, given.study)
+        storage = storage_of(given.storage / name, given.ledger)
+        book = stored(storage, name if given.ledger else name.partition(".")[0])
+        writable(folder)
+        frames = {"runs": runs(book), "epochs": epochs(book)}
+        paths = {kind: folder / f"{kind}.{given.format}" for kind in frames}
+        for kind, frame in frames.items():
+            if given.format == "parquet":
+                frame.to_parquet(paths[kind], index=False)
+            else:
+                spreadsheet_safe(frame).to_csv(paths[kind], index=False)
+    if given.json:
+        told = {kind: {"file": str(paths[kind]), "rows": len(frames[kind])} for kind in frames}
+        print(json.dumps({"study": name, **told}))
+    else:
+        for kind, frame in frames.items():
+            print(f"{paths[kind]}: {len(frame)} rows")
+    return DONE
+
+
+def runs(book: Book) -> pd.DataFrame:
+    """A row for each run: what it was, how it ended, the metrics of its last epoch."""
+    rows = [
+        {
+            "study": book.spec.name,
+            "arm": record.assignment.arm,
+            "kind": record.assignment.kind,
+            "trial": record.assignment.number,
+            "seed": record.assignment.seed,
+            "attempt": record.assignment.attempt,
+            "state": record.state,
+            "cause": record.cause or "",
+            "epochs": len(record.epochs),
+            "hyperparameters": hyperparameters_json(record.assignment.values),
+            "started": pd.Timestamp(record.started, unit="s", tz="UTC") if record.started else None,
+            "ended": pd.Timestamp(record.ended, unit="s", tz="UTC") if record.ended else None,
+            **record.last,
+        }
+        for record in book.records()
+    ]
+    return pd.DataFrame(rows)
+
+
+def epochs(book: Book) -> pd.DataFrame:
+    """A row for each epoch of each run with all its metrics."""
+    rows = [
+        {
+            "run": record.assignment.key,
+            "epoch": epoch.epoch,
+            "warnings": "; ".join(epoch.warnings),
+            **epoch.metrics,
+        }
+        for record in book.records()
+        for epoch in record.epochs
+    ]
+    return pd.DataFrame(rows, columns=None if rows else ["run", "epoch", "warnings"])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,87 @@
+"""`lpstudy pause | resume | stop | cancel NAME`: what a running study is to do, from any shell or machine."""
+
+import json
+import time
+from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from lpstudy import ledger
+from lpstudy.command import arguments as flags
+from lpstudy.command.exits import DONE, FaultError, ending, refusing
+from lpstudy.command.overview import known, storage_of
+from lpstudy.ledger import BEAT, Lease, Ledger, Storage, Wish, stored
+
+Command = Literal["pause", "resume", "stop", "cancel"]
+WISHES: dict[Command, Wish] = {"pause": "pause", "resume": "run", "stop": "stop", "cancel": "cancel"}
+DOES: dict[Command, str] = {
+    "pause": "Let running trials write a checkpoint and end; the study waits for `lpstudy resume`.",
+    "resume": "Let a paused study go on.",
+    "stop": "Let running trials come to their end, begin no more, and write the report.",
+    "cancel": "End running trials now, as failed; write the report.",
+}
+HEARD_SECONDS = 5 * BEAT
+"""How long the study's process may take to hear."""
+
+
+def parser(command: Command) -> ArgumentParser:
+    """The command's flags."""
+    made = flags.parser(command, DOES[command])
+    made.add_argument("study", help="name of the study")
+    flags.add_storage(made)
+    flags.add_json(made)
+    return made
+
+
+def main(argv: Sequence[str] | None = None, command: Command = "pause") -> int:
+    """Run the command; returns the exit code."""
+    given = parser(command).parse_args(argv)
+    return ending(command, lambda: _operate(given, command))
+
+
+def _operate(given: Namespace, command: Command) -> int:
+    with refusing():
+        name = known(given.storage, given.ledger, given.study)
+        storage = storage_of(given.storage / name, given.ledger)
+        own = name if given.ledger else name.partition(".")[0]
+        stored(storage, own)
+    if ledger.alive(storage.engine, own):
+        said = _ask(storage, own, command)
+    elif command == "cancel":
+        said = {"runs": _cancel(storage, own), "text": f"no process runs study {name!r}: "}
+        said["text"] += (
+            f"{said['runs']} unfinished runs are now failed; lpstudy reconcile {name} tells MLflow"
+        )
+    else:
+        facts = stored(storage, own).facts.get("provenance", {})
+        begin = f"; begin it with: {facts['command']}" if "command" in facts else ""
+        raise FaultError(f"no process runs study {name!r}{begin}")
+    text = said.pop("text")
+    print(json.dumps({"study": name, "command": command, **said}) if given.json else text)
+    return DONE
+
+
+def _ask(storage: Storage, name: str, command: Command) -> dict[str, Any]:
+    """Write the wish and wait until the study's process has heard it."""
+    row = ledger.wish(storage.engine, name, WISHES[command])
+    until = time.monotonic() + HEARD_SECONDS
+    heard = False
+    while not heard and time.monotonic() < until:
+        time.sleep(BEAT / 4)
+        now = ledger.read(storage.engine, name)
+        heard = now is None or now.token is None or now.told.get("wish", "run") == WISHES[command]
+    who = f"host {row.holder.host}, pid {row.holder.pid}" if row.holder is not None else "its process"
+    text = f"study {name!r}: {who} " + ("has heard" if heard else "has not answered yet") + f": {command}"
+    return {"heard": heard, "text": text}
+
+
+def _cancel(storage: Storage, name: str) -> int:
+    """Fail what a process that is gone left unfinished; how many runs."""
+    with refusing():
+        lease = Lease(storage.engine, name)
+        lease.take()
+        book = stored(storage, name)
+        mine = Ledger(storage, book.spec, input_shape=book.input_shape, classes=book.classes)
+        cancelled = mine.cancel()
+        lease.release({"state": "cancelled"})
+    return len(cancelled)

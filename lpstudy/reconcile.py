@@ -1,0 +1,91 @@
+"""`lpstudy reconcile NAME`: hold MLflow against the ledger, and mend what differs."""
+
+import json
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
+
+from lpstudy import ledger, tracking
+from lpstudy.command import arguments as flags
+from lpstudy.command.exits import BEHIND, DONE, FaultError, ending, refusing
+from lpstudy.command.overview import known, storage_of
+from lpstudy.ledger import Book, Lease, stored
+from lpstudy.tracking import Difference, Facts
+
+SECONDS = 600.0
+"""How long the writing may take."""
+SHOWN = 10
+
+
+def parser() -> ArgumentParser:
+    """The command's flags."""
+    made = flags.parser(
+        "reconcile", "Compare runs, seeds, states and final metrics in ledger and MLflow; mend MLflow."
+    )
+    made.add_argument("study", help="name of the study")
+    flags.add_storage(made)
+    made.add_argument("--check", action="store_true", help="compare only; exit code 74 where they differ")
+    flags.add_json(made)
+    return made
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit code."""
+    given = parser().parse_args(argv)
+    return ending("reconcile", lambda: _reconcile(given))
+
+
+def _reconcile(given: Namespace) -> int:
+    with refusing():
+        name = known(given.storage, given.ledger, given.study)
+        folder = given.storage.resolve() / name
+        storage = storage_of(folder, given.ledger)
+        own = name if given.ledger else name.partition(".")[0]
+        book = stored(storage, own)
+        client = tracking.connect()
+        if given.check:
+            return _tell(given, book, tracking.compare(book, client), mended=False)
+        if ledger.alive(storage.engine, own):
+            raise ValueError(f"study {name!r} is running: its process keeps MLflow up to date (see --check)")
+        facts = _facts(book)
+        lease = Lease(storage.engine, own)
+        lease.take()
+    try:
+        book = stored(storage, own)
+        before = tracking.compare(book, client)
+        error = tracking.repair(book, client, facts, folder / "runs", seconds=SECONDS)
+        left = tracking.compare(book, client)
+    except tracking.UNANSWERED as failure:
+        raise FaultError(f"MLflow did not take it: {' '.join(str(failure).split())[:300]}", BEHIND) from None
+    finally:
+        lease.release({"state": "finished" if book.complete() else "unfinished"})
+    if error is not None or left:
+        raise FaultError(f"MLflow did not take it: {error or f'{len(left)} runs still differ'}", BEHIND)
+    return _tell(given, book, before, mended=True)
+
+
+def _facts(book: Book) -> Facts:
+    kept = book.facts
+    missing = [name for name in ("data", "teacher", "provenance") if name not in kept]
+    if missing:
+        raise ValueError(f"study {book.spec.name!r} has no {missing[0]} yet: run its sweep again")
+    return Facts(ledger.dump(book.spec), kept["data"], kept["teacher"], kept["provenance"])
+
+
+def _tell(given: Namespace, book: Book, found: list[Difference], *, mended: bool) -> int:
+    runs = sum(record.state != "infeasible" for record in book.records())
+    if given.json:
+        differences = [{"run": one.key, "what": one.what} for one in found]
+        print(json.dumps({"study": given.study, "runs": runs, "mended": mended, "differences": differences}))
+    else:
+        for one in found[:SHOWN]:
+            print(f"{one.key} {one.what}")
+        if len(found) > SHOWN:
+            print(f"... and {len(found) - SHOWN} more")
+        after = ", all written anew" if mended and found else ""
+        print(f"{runs} runs in the ledger, {len(found)} differ in MLflow{after}")
+    return DONE if mended or not found else BEHIND
+
+
+if __name__ == "__main__":
+    sys.exit(main())
