@@ -75,11 +75,11 @@ def _sweep(given: Namespace, command: str) -> int:
             writable(given.storage)
             writable(given.reports)
             client = tracking.connect()
+            if os.environ.get("RAY_ADDRESS"):
+                _join(stack, demand)
             folder = given.storage.resolve() / prepared.spec.name
             tenure = Tenure(folder, given.ledger, prepared.spec.name, fresh=given.fresh)
             stack.enter_context(tenure.held())
-            if os.environ.get("RAY_ADDRESS"):
-                _join(stack, demand)
         if tenure.after is not None:
             print(f"going on after {tenure.after}, which gave no sign of life", file=sys.stderr)
         _mention_job_folder(given)

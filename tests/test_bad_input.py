@@ -1,15 +1,16 @@
 """Bad input: exit code 2, one line that says what, where and what is allowed, and nothing is started."""
 
+import os
 import socket
 import time
 from pathlib import Path
 
 import pytest
 import ray
-from filelock import FileLock
 from running import Left, call, files, free_port, one_line, run, write_space
 
 from lpstudy import plan, report, status, sweep
+from lpstudy.command.tenure import Tenure
 
 
 def refused(left: Left, *words: str) -> str:
@@ -171,10 +172,10 @@ def test_a_cluster_that_is_not_there_is_refused(tmp_path: Path) -> None:
 
 def test_a_study_that_runs_is_refused_before_anything_is_asked_of_it(tmp_path: Path) -> None:
     write_space(tmp_path)
-    (tmp_path / "studies").mkdir()
-    with FileLock(tmp_path / "studies/.tiny.lock"):
-        refused(call(sweep.main, tmp_path, "tiny.toml"), "'tiny' is running already")
-    assert "studies/tiny/ledger.db" not in files(tmp_path)
+    with Tenure(tmp_path / "studies/tiny", None, "tiny", fresh=False).held():
+        left = call(sweep.main, tmp_path, "tiny.toml")
+    refused(left, "'tiny' is running already", f"host {socket.gethostname()}, pid {os.getpid()}, since 20")
+    assert "studies/tiny/runs" not in files(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["nosuch", "..", "a/b"])

@@ -7,7 +7,7 @@ from running import run
 from lpstudy import __main__ as lpstudy
 
 
-@pytest.mark.parametrize("command", ["sweep", "plan", "report", "status"])
+@pytest.mark.parametrize("command", list(lpstudy.COMMANDS))
 def test_each_command_has_a_help_with_its_exit_codes(
     command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -28,7 +28,7 @@ def test_an_unknown_command_is_refused_in_one_line(
     told = capsys.readouterr()
     assert told.out == ""
     assert told.err.count("\n") == 1
-    assert "sweep,plan,report,status" in told.err
+    assert "sweep,plan,report,list,status,pause,resume,stop,cancel,reconcile,export" in told.err
 
 
 def test_the_words_after_the_command_are_its_own(tmp_path: Path) -> None:

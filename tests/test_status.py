@@ -12,7 +12,7 @@ def test_every_arm_is_shown_with_what_is_done_and_its_best(smoke: Smoke) -> None
     folder, _ = smoke
     left = call(status.main, folder)
     assert left.code == 0, left.err
-    assert left.out.startswith("smoke: finished, 10 of 10 runs\n")
+    assert left.out.startswith("smoke: finished; 10 of 10 runs\n")
     rows = {(row[0], row[1]): row[2:] for row in map(str.split, left.out.splitlines()[2:12])}
     assert len(rows) == 10
     for record in records(folder, "smoke"):
@@ -34,8 +34,8 @@ def test_a_study_that_was_put_aside_and_one_that_is_broken_hide_no_other(
     left = call(status.main, tmp_path)
     assert left.code == 0, left.err
     heads = [line for line in left.out.splitlines() if ": " in line]
-    assert heads[0].startswith("broken: cannot be read: ")
-    assert heads[1:] == ["smoke: finished, 10 of 10 runs", "smoke.old1: finished, 10 of 10 runs"]
+    assert heads[0].startswith("broken: unreadable (")
+    assert heads[1:] == ["smoke: finished; 10 of 10 runs", "smoke.old1: finished; 10 of 10 runs"]
 
 
 def test_a_storage_without_studies_is_told(tmp_path: Path) -> None:

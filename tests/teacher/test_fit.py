@@ -1,5 +1,6 @@
 """A teacher is trained once per data, spec and seed, and used by every later study."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from lpstudy.space import TeacherSpec
 from lpstudy.students import build
 from lpstudy.teacher import TeacherFile, check, key, obtain, open_teacher
 from lpstudy.teacher.fit import LONGEST
+from lpstudy.training import Ask
 
 CPU = torch.device("cpu")
 
@@ -115,7 +117,7 @@ def test_a_killed_training_goes_on(data: Data) -> None:
     epochs, resumed = obtained(wanted, data)
     assert epochs[0] == first  # its time too: it was not trained again
     folder = Path(resumed.folder)
-    assert not list(folder.glob("checkpoint-*"))
+    assert [path.name for path in folder.glob("checkpoint-*.json")] == ["checkpoint-000003.json"]
     weights = load_file(folder / "weights.safetensors")
     for path in folder.iterdir():
         path.unlink()
@@ -214,3 +216,27 @@ def test_a_network_too_large_for_the_images_is_refused(data: Data) -> None:
     with pytest.raises(ValueError, match=r"alexnet|images") as error:
         check(spec(depth=None, width=None, family="torchvision", design="alexnet"), data)
     assert str(error.value).isprintable()
+
+
+def test_a_damaged_teacher_is_made_again_from_its_checkpoint_and_says_so(data: Data) -> None:
+    before, file = obtained(spec(), data)
+    path = Path(file.folder) / "weights.safetensors"
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    epochs, again = obtained(spec(), data)
+    assert path.read_bytes() == content
+    assert again.sha256 == file.sha256
+    assert [replace(epoch, warnings=()) for epoch in epochs] == before  # told again, not trained again
+    (warning,) = epochs[0].warnings
+    assert "its sha-256 differs from the one recorded" in warning
+    assert not epochs[1].warnings
+    assert obtained(spec(), data) == ([], again)
+
+
+def test_a_teacher_that_is_asked_to_pause_writes_a_checkpoint_and_gives_no_file(data: Data) -> None:
+    wanted = spec(checkpoint_seconds=1000.0)
+    asks = iter([Ask.GO_ON, Ask.GO_ON, Ask.PAUSE])
+    before = list(obtain(wanted, data, device=CPU, asking=lambda: next(asks)))
+    assert [told.epoch for told in before if isinstance(told, EpochResult)] == [1, 2]
+    epochs, _ = obtained(wanted, data)
+    assert epochs[:2] == before  # their times too: they were not trained again

@@ -1,0 +1,209 @@
+"""One process runs a study; who gives no sign of life any more may write nothing."""
+
+import multiprocessing
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+
+import pytest
+from optuna.storages import RDBStorage
+from optuna.study import StudyDirection
+
+from lpstudy import ledger
+from lpstudy.ledger import FencedError, HeldError, Lease, UnwritableError, database, opened, storage
+from lpstudy.ledger import lease as leases
+
+NAME = "digits"
+HOLD = """
+import sys
+from lpstudy.ledger import Lease, opened
+lease = Lease(opened(sys.argv[1]).engine, "digits")
+lease.take()
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return database(tmp_path)
+
+
+def take(url: str) -> tuple[RDBStorage, Lease]:
+    made = opened(url)
+    lease = Lease(made.engine, NAME)
+    lease.take()
+    return made, lease
+
+
+def beating(lease: Lease, over: threading.Event) -> threading.Thread:
+    """Signs of life until it is over."""
+
+    def live() -> None:
+        while not over.wait(0.05):
+            lease.beat({})
+
+    thread = threading.Thread(target=live)
+    thread.start()
+    return thread
+
+
+def test_a_second_process_is_refused_and_told_who_holds_the_study(url: str) -> None:
+    _, lease = take(url)
+    over = threading.Event()
+    thread = beating(lease, over)
+    try:
+        with pytest.raises(HeldError) as refused:
+            Lease(opened(url).engine, NAME).take()
+    finally:
+        over.set()
+        thread.join()
+    assert f"host {socket.gethostname()}, pid {os.getpid()}, since 20" in str(refused.value)
+
+
+def test_what_was_released_is_free_at_once(url: str) -> None:
+    _, lease = take(url)
+    lease.release({"state": "paused"})
+    began = time.monotonic()
+    _, later = take(url)
+    assert later.after is None
+    assert time.monotonic() - began < leases.STALE / 4
+
+
+def test_a_holder_that_was_killed_is_replaced_at_once(url: str) -> None:
+    opened(url)
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD, url], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "held\n"
+    holder.send_signal(signal.SIGKILL)
+    holder.wait()
+    began = time.monotonic()
+    _, lease = take(url)
+    assert time.monotonic() - began < leases.STALE / 4
+    assert lease.after is not None
+    assert lease.after.pid == holder.pid
+
+
+def test_a_holder_that_gives_no_sign_of_life_is_replaced_and_can_write_nothing(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leases, "STALE", 1.0)
+    old_storage, old = take(url)
+    study = old_storage.create_new_study([StudyDirection.MAXIMIZE], NAME)
+    trial = old_storage.create_new_trial(study)
+    began = time.monotonic()
+    new_storage, new = take(url)
+    assert time.monotonic() - began >= 1.0
+    with pytest.raises(FencedError, match="was taken over by host"):
+        old_storage.create_new_trial(study)
+    with pytest.raises(FencedError):
+        old_storage.set_trial_user_attr(trial, "late", 1)
+    with pytest.raises(FencedError):
+        old_storage.set_study_user_attr(study, "late", 1)
+    with pytest.raises(FencedError):
+        old.beat({})
+    assert len(new_storage.get_all_trials(study)) == 1
+    assert new_storage.get_trial(trial).user_attrs == {}
+    assert new_storage.get_study_user_attrs(study) == {}
+    new_storage.set_trial_user_attr(trial, "new", 1)
+    new.beat({})
+
+
+def _compete(url: str, barrier: Barrier, won: "multiprocessing.SimpleQueue[bool]") -> None:
+    lease = Lease(opened(url).engine, NAME)
+    barrier.wait()
+    try:
+        lease.take()
+    except HeldError:
+        won.put(False)
+    else:
+        over = threading.Event()
+        beating(lease, over)
+        won.put(True)
+        barrier.wait()  # the winner lives until the others have lost
+        over.set()
+        return
+    barrier.wait()
+
+
+def test_of_processes_that_begin_together_one_wins(url: str) -> None:
+    opened(url)
+    context = multiprocessing.get_context("fork")
+    for _ in range(3):
+        barrier, won = context.Barrier(4), context.SimpleQueue()
+        processes = [context.Process(target=_compete, args=(url, barrier, won)) for _ in range(4)]
+        for process in processes:
+            process.start()
+        answers = [won.get() for _ in processes]
+        for process in processes:
+            process.join()
+        assert sorted(answers) == [False, False, False, True]
+
+
+def test_the_newest_wish_is_heard_with_its_number(url: str) -> None:
+    made, lease = take(url)
+    first = ledger.wish(opened(url).engine, NAME, "pause")
+    assert (lease.beat({}).wish, lease.beat({}).wished) == ("pause", first.wished)
+    second = ledger.wish(made.engine, NAME, "run")
+    assert second.wished > first.wished
+    assert lease.beat({}).wish == "run"
+    lease.release({})
+    _, later = take(url)
+    assert later.beat({}).wished == second.wished
+
+
+def test_a_clock_that_is_set_back_changes_nothing(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, lease = take(url)
+    over = threading.Event()
+    thread = beating(lease, over)
+    now = time.time
+    try:
+        for shift in (-3600.0, 3600.0):
+            monkeypatch.setattr(time, "time", lambda shift=shift: now() + shift)
+            assert ledger.alive(opened(url).engine, NAME)
+            with pytest.raises(HeldError):
+                Lease(opened(url).engine, NAME).take()
+    finally:
+        over.set()
+        thread.join()
+
+
+def test_a_ledger_that_is_locked_for_a_moment_is_written_all_the_same(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage, "LOCK_SECONDS", 0.1)
+    made, _ = take(url)
+    study = made.create_new_study([StudyDirection.MAXIMIZE], NAME)
+    locked = lock(tmp_path)
+    threading.Timer(1.0, locked.rollback).start()
+    storage.patiently(lambda: made.set_study_user_attr(study, "k", 1), url)
+    assert opened(url).get_study_user_attrs(study) == {"k": 1}
+
+
+def test_a_ledger_that_stays_locked_is_given_up_with_its_name_and_time(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage, "LOCK_SECONDS", 0.1)
+    made, _ = take(url)
+    study = made.create_new_study([StudyDirection.MAXIMIZE], NAME)
+    locked = lock(tmp_path)
+    with pytest.raises(UnwritableError, match=r"ledger\.db cannot be written for \d+ s: database is locked"):
+        storage.patiently(lambda: made.set_study_user_attr(study, "k", 1), "ledger.db", seconds=2.0)
+    locked.rollback()
+    assert opened(url).get_study_user_attrs(study) == {}
+
+
+def lock(folder: Path) -> sqlite3.Connection:
+    """Another process's transaction."""
+    connection = sqlite3.connect(folder / "ledger.db", check_same_thread=False)
+    connection.execute("BEGIN EXCLUSIVE")
+    return connection
