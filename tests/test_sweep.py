@@ -11,6 +11,7 @@ from running import Left, call, client_of, files, keys, one_line, records, runs,
 from safetensors.torch import load_file
 
 from lpstudy import report, sweep
+from lpstudy.command.tenure import Tenure
 from lpstudy.data import load
 from lpstudy.space import find, read
 from lpstudy.students import build
@@ -188,11 +189,9 @@ def test_a_changed_space_is_refused_with_its_difference(smoke: Smoke) -> None:
 
 
 def test_a_study_that_runs_already_is_refused(smoke: Smoke) -> None:
-    from filelock import FileLock
-
-    with FileLock(smoke[0] / "studies/.smoke.lock"):
+    with Tenure(smoke[0] / "studies/smoke", None, "smoke", fresh=False).held():
         line = one_line(call(sweep.main, smoke[0], "smoke"))
-    assert "'smoke' is running already" in line
+    assert "'smoke' is running already: host " in line
 
 
 def test_a_ledger_that_is_no_database_is_refused(tmp_path: Path) -> None:

@@ -84,6 +84,8 @@ class Tenure:
         finally:
             self._over.set()
             self._thread.join(timeout=2 * BEAT)
+            if self.state["state"] == "finished":
+                self.control.file.unlink(missing_ok=True)  # else what is left of its trials must still hear
             self._lease.release(self.state)
 
     @contextmanager

@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 from lpstudy.data import Data, load
 from lpstudy.space import StudySpec
 from lpstudy.students import build
-from lpstudy.study import Demand, Place, fill_bank, session
+from lpstudy.study import Control, Demand, Place, fill_bank, session
 from lpstudy.teacher import Store, TeacherFile, obtain, plan_bank, store_of
 
 CPU = torch.device("cpu")
@@ -61,7 +61,8 @@ class Study:
     def filling(self) -> Iterator[tuple[int, str]]:
         """How many blocks are valid, and what is said."""
         plan, place = self.store.plan, Place(Path.cwd(), None)
-        for told in fill_bank(self.spec, self.data, self.file, plan, place, Demand()):
+        control = Control(self.store.folder.parent, "test")
+        for told in fill_bank(self.spec, self.data, self.file, plan, place, Demand(), control):
             yield told.done, told.note
 
 

@@ -1,0 +1,77 @@
+"""Studies that something is done to while they run."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from subprocess import Popen
+
+from running import Left, client_of, descendants, ended, records, runs, start, wait_for
+
+from lpstudy.ledger import Record
+
+EPOCHS = 400
+"""Some seconds of a tiny trial."""
+LONG = ("epochs = 2\n", f"epochs = {EPOCHS}\n")
+FIXED = ("learning_rate = { low = 1e-3, high = 1e-1, log = true }", "learning_rate = 0.01")
+OFTEN = ("checkpoint_seconds = 0.0", "checkpoint_seconds = 0.2")
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """Of all runs, after some epochs."""
+    return sorted((folder / "studies/tiny/runs").glob("*/*/checkpoint-*[1-9]?.json"))
+
+
+def of_trials(process: "Popen[str]") -> list[int]:
+    """The processes in which a sweep's trials run."""
+    return [
+        pid
+        for pid, line in descendants(process.pid).items()
+        if "ImplicitFunc" in line or "run_in_actor" in line
+    ]
+
+
+def by_key(folder: Path) -> dict[str, Record]:
+    """The ledger's runs; none is there twice."""
+    found = records(folder, "tiny")
+    keys = [record.assignment.key.partition("/")[2] for record in found]
+    assert len(set(keys)) == len(keys)
+    return dict(zip(keys, found, strict=True))
+
+
+def reached(folder: Path) -> Mapping[str, int]:
+    """The newest epoch of each run in the ledger."""
+    return {key: len(record.epochs) for key, record in by_key(folder).items()}
+
+
+def whole(folder: Path, expected: int) -> None:
+    """Every run ended once, with all its epochs once, and MLflow has the same runs, none twice, none open."""
+    found = by_key(folder)
+    assert len(found) == expected
+    for record in found.values():
+        assert record.state in ("finished", "pruned")
+        assert [epoch.epoch for epoch in record.epochs] == list(range(1, len(record.epochs) + 1))
+    told = [run.data.tags["lpstudy.key"] for run in runs(client_of(folder), "tiny")]
+    assert len(told) == len(set(told))
+    assert {key for key in told if "/" in key and not key.startswith("arm/")} == {
+        record.assignment.key for record in found.values()
+    }
+    assert "RUNNING" not in {run.info.status for run in runs(client_of(folder), "tiny")}
+
+
+@contextmanager
+def begun(folder: Path, *words: str, **variables: str) -> Iterator["Popen[str]"]:
+    """A sweep of `tiny.toml` that has trials with checkpoints."""
+    process = start(folder, "sweep", "tiny.toml", *words, **variables)
+    try:
+        wait_for(lambda: process.poll() is not None or checkpoints(folder), seconds=280)
+        if process.poll() is not None:
+            raise AssertionError(ended(process))
+        yield process
+    finally:
+        process.kill()
+
+
+def last_line(left: Left) -> str:
+    """What a command said at its end."""
+    assert "Traceback" not in left.err, left.err
+    return left.err.rstrip().splitlines()[-1]

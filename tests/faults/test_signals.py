@@ -1,0 +1,88 @@
+"""A study that is asked to end by signals writes its checkpoints, says so, and goes on at its next start."""
+
+import json
+import os
+import signal
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from running import Left, client_of, ended, run, runs, wait_for, write_space
+from staging import FIXED, LONG, begun, checkpoints, last_line, of_trials, reached, whole
+
+RARELY = ("checkpoint_seconds = 0.0", "checkpoint_seconds = 1.0")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What was seen."""
+
+    folder: Path
+    second: Left
+    ended: Left
+    status: dict[str, object]
+    acknowledged: dict[str, int]
+    """Epochs of each run in the ledger after the end."""
+    kept: dict[str, int]
+    """Epochs of each run in its newest checkpoint after the end."""
+    again: Left
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Stage:
+    """SIGTERM among the trials; before it, the study is begun a second time; after it, a third time."""
+    folder = tmp_path_factory.mktemp("signals")
+    write_space(folder, LONG, FIXED, RARELY, ("trials = 1", "trials = 2"))
+    with begun(folder) as process:
+        second = run(folder, "sweep", "tiny.toml")
+        process.send_signal(signal.SIGTERM)
+        left = ended(process)
+    status = json.loads(run(folder, "__main__", "status", "tiny", "--json").out)
+    found = checkpoints(folder)
+    kept = {path.parent.name: json.loads(path.read_bytes())["epoch"] for path in found}
+    acknowledged = dict(reached(folder))
+    assert "RUNNING" not in {run.info.status for run in runs(client_of(folder), "tiny")}
+    return Stage(folder, second, left, status, acknowledged, kept, run(folder, "sweep", "tiny.toml"))
+
+
+def test_a_second_start_is_refused_and_names_the_first(stage: Stage) -> None:
+    assert stage.second.code == 2
+    assert "study 'tiny' is running already: host " in last_line(stage.second)
+
+
+def test_sigterm_ends_in_one_line_and_75(stage: Stage) -> None:
+    assert stage.ended.code == 75, stage.ended.err
+    assert last_line(stage.ended) == (
+        "lpstudy sweep: paused: asked to end (SIGTERM); the same command goes on where it stopped"
+    )
+
+
+def test_status_says_why_it_is_paused(stage: Stage) -> None:
+    assert (stage.status["state"], stage.status["why"]) == ("paused", "asked to end (SIGTERM)")
+    assert not stage.status["alive"]
+
+
+def test_every_trial_wrote_a_checkpoint_of_all_that_it_had_done(stage: Stage) -> None:
+    assert stage.kept
+    for key, epochs in stage.acknowledged.items():
+        if key in stage.kept:
+            assert stage.kept[key] == epochs
+
+
+def test_the_next_start_goes_on_and_loses_nothing(stage: Stage) -> None:
+    assert stage.again.code == 0, stage.again.err
+    whole(stage.folder, 3)
+    assert not checkpoints(stage.folder)
+
+
+def test_a_second_interrupt_does_not_wait(tmp_path: Path) -> None:
+    write_space(tmp_path, LONG, FIXED)
+    with begun(tmp_path, "--grace", "1000") as process:
+        for pid in of_trials(process):
+            os.kill(pid, signal.SIGSTOP)  # no checkpoint will come
+        process.send_signal(signal.SIGINT)
+        wait_for(lambda: (tmp_path / "studies/tiny/control.json").read_text().count("pause"))
+        process.send_signal(signal.SIGINT)
+        left = ended(process)
+    assert left.code == 130
+    assert last_line(left) == "lpstudy sweep: interrupted; the same command goes on where it stopped"

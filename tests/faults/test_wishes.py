@@ -1,0 +1,108 @@
+"""Wishes from other shells: pause, resume, cancel, stop; and a driver that is killed meanwhile."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from running import Left, call, ended, run, wait_for, write_space
+from staging import FIXED, LONG, begun, by_key, last_line, of_trials, reached
+
+from lpstudy import operate, reconcile, status
+
+FOUR = ("trials = 1", "trials = 4")
+
+
+def now(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(call(status.main, folder, "tiny", "--json").out)
+    return found
+
+
+def ask(folder: Path, command: str) -> Left:
+    return call(lambda words: operate.main(words, command), folder, "tiny", "--json")  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What was seen."""
+
+    folder: Path
+    answers: dict[str, Left]
+    paused: dict[str, Any]
+    before: dict[str, int]
+    after: dict[str, int]
+    stopped: Left
+    cancelled: Left
+    after_cancel: dict[str, str]
+    finished: Left
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Stage:
+    folder = tmp_path_factory.mktemp("wishes")
+    write_space(folder, LONG, FIXED, FOUR)
+    answers = {"resume, none runs": Left(0, "", "")}
+    with begun(folder, "--concurrent", "1") as process:
+        answers["pause"] = ask(folder, "pause")
+        wait_for(lambda: not of_trials(process))
+        before, paused = dict(reached(folder)), now(folder)
+        answers["resume"] = ask(folder, "resume")
+        wait_for(lambda: sum(reached(folder).values()) > sum(before.values()))
+        after = dict(reached(folder))
+        answers["stop"] = ask(folder, "stop")
+        stopped = ended(process)
+    answers["resume, none runs"] = ask(folder, "resume")
+    with begun(folder, "--concurrent", "1") as process:
+        answers["cancel"] = ask(folder, "cancel")
+        cancelled = ended(process)
+    states = {key: record.state for key, record in by_key(folder).items()}
+    finished = run(folder, "sweep", "tiny.toml")
+    return Stage(folder, answers, paused, before, after, stopped, cancelled, states, finished)
+
+
+def test_every_wish_is_heard(stage: Stage) -> None:
+    for wish in ("pause", "resume", "stop", "cancel"):
+        answer = stage.answers[wish]
+        assert answer.code == 0, answer.err
+        assert json.loads(answer.out) == {"study": "tiny", "command": wish, "heard": True}
+
+
+def test_a_paused_study_waits_without_trials_and_goes_on(stage: Stage) -> None:
+    assert (stage.paused["state"], stage.paused["alive"]) == ("pausing", True)
+    assert stage.paused["holder"]["pid"]
+    assert sum(stage.after.values()) > sum(stage.before.values())
+
+
+def test_stop_lets_the_running_trial_end_and_reports(stage: Stage) -> None:
+    assert stage.stopped.code == 0, stage.stopped.err
+    assert "report  " in stage.stopped.out
+    assert "1 finished" in stage.stopped.out
+
+
+def test_resume_without_a_process_says_how_to_begin(stage: Stage) -> None:
+    left = stage.answers["resume, none runs"]
+    assert left.code == 1
+    assert "no process runs study 'tiny'; begin it with: python -m lpstudy.sweep tiny.toml" in last_line(left)
+
+
+def test_cancel_fails_what_runs_now(stage: Stage) -> None:
+    assert stage.cancelled.code == 0, stage.cancelled.err
+    assert "1 failed" in stage.cancelled.out
+    assert sorted(stage.after_cancel.values()) == ["failed", "finished"]
+
+
+def test_a_later_start_does_the_rest(stage: Stage) -> None:
+    assert stage.finished.code == 0, stage.finished.err
+    found = by_key(stage.folder)
+    assert sorted(record.state for record in found.values()) == ["failed", *["finished"] * 4]
+    assert [record.cause for record in found.values() if record.state == "failed"] == ["cancelled"]
+
+
+def test_ledger_and_mlflow_agree(stage: Stage) -> None:
+    left = call(reconcile.main, stage.folder, "tiny", "--check")
+    assert (left.code, left.out) == (0, "5 runs in the ledger, 0 differ in MLflow\n"), left
+
+
+def test_a_finished_study_is_left_as_it_is(stage: Stage) -> None:
+    assert now(stage.folder)["state"] == "finished"
