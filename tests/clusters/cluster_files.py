@@ -1,0 +1,82 @@
+"""The files of clusters/ as read, what their heads say, and one change made to them."""
+
+import copy
+import re
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import yaml
+from running import ROOT
+
+FOLDER = ROOT / "clusters"
+MOUNT = "/mnt/lpstudy"
+"""Where every node has the shared folder."""
+
+Change = Callable[[Any], object]
+"""Makes one mistake in what was read of a file."""
+
+SECRETS = re.compile(
+    r"AKIA[0-9A-Z]{16}"
+    r"|-----BEGIN [A-Z ]*PRIVATE KEY"
+    r"|\b[0-9a-f]{32,}\b"
+    r"|RAY_AUTH_TOKEN=|auth_token:"
+    r"|://[^/\s:@]+:[^/\s@$]+@"
+    r"|(?i:password|secret_key)\s*[=:]\s*['\"]?[^\s'\"${/(]"
+)
+"""Keys, tokens and passwords; a variable, a path and a command are none."""
+
+
+def document(name: str) -> Any:
+    """What a YAML file says."""
+    return yaml.safe_load((FOLDER / name).read_text())
+
+
+def text(name: str) -> str:
+    """A file as it is."""
+    return (FOLDER / name).read_text()
+
+
+def header(name: str) -> str:
+    """The comment at a file's top, without its signs."""
+    lines = text(name).splitlines()
+    lines = lines[1:] if lines[0].startswith("#!") else lines
+    head: list[str] = []
+    for line in lines:
+        if not line.startswith("#"):
+            break
+        head.append(line.removeprefix("#").removeprefix(" "))
+    return "\n".join(head)
+
+
+def changed(read: Any, change: Change) -> Any:
+    """A copy in which one mistake was made."""
+    copied = copy.deepcopy(read)
+    change(copied)
+    return copied
+
+
+def pinned(name: str) -> str:
+    """The version of a package in constraints.txt."""
+    found = re.search(rf"^{name}==(\S+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
+    assert found, name
+    return found[1]
+
+
+def is_pinned(image: str) -> bool:
+    """Whether an image's tag begins with a version of three numbers, or its digest is given."""
+    tag = image.rpartition("/")[2].partition(":")[2]
+    return "@sha256:" in image or re.match(r"v?\d+\.\d+(\.\d+)?(-|$)", tag) is not None
+
+
+def sweep_words(line: str) -> list[str]:
+    """What follows `python -m lpstudy.sweep` in a command, up to its end."""
+    command = line.partition("python -m lpstudy.sweep ")[2]
+    assert command, line
+    return shlex.split(command, comments=True)
+
+
+def below_mount(path: str | Path) -> bool:
+    """Whether a path lies in the shared folder."""
+    return Path(path).is_relative_to(MOUNT)
