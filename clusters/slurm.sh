@@ -57,10 +57,9 @@ on_node() { # NODE COMMAND...: one step of the job, in the background
   steps+=($!)
 }
 
-leave() { # CODE: Ray is ended; a paused study is queued again
+leave() { # CODE: Ray is told to end, and Slurm sees to it; a paused study is queued again
   local code=$1
   [ ${#steps[@]} = 0 ] || kill -TERM "${steps[@]}" 2>/dev/null || true
-  wait || true
   rm -f "$RAY_AUTH_TOKEN_PATH"
   # Killed before it could answer, as while it was starting: it lost nothing.
   [ "$told" = 0 ] || [ "$code" != 143 ] || code=$PAUSED

@@ -3,6 +3,7 @@
 import copy
 import re
 import shlex
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,16 @@ from typing import Any
 import yaml
 from running import ROOT
 
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # of Ray Serve, which Ray's commands bring along
+    from ray.scripts.scripts import cli
+
 FOLDER = ROOT / "clusters"
 MOUNT = "/mnt/lpstudy"
 """Where every node has the shared folder."""
+
+RAY = cli.commands
+"""What `ray` can be told."""
 
 Change = Callable[[Any], object]
 """Makes one mistake in what was read of a file."""
@@ -23,7 +31,7 @@ SECRETS = re.compile(
     r"|\b[0-9a-f]{32,}\b"
     r"|RAY_AUTH_TOKEN=|auth_token:"
     r"|://[^/\s:@]+:[^/\s@$]+@"
-    r"|(?i:password|secret_key)\s*[=:]\s*['\"]?[^\s'\"${/(]"
+    r"|(?i:password|secret_key)\s*[=:]\s*['\"]?[^\s'\"${/(?]"
 )
 """Keys, tokens and passwords; a variable, a path and a command are none."""
 

@@ -4,9 +4,9 @@ import re
 import shlex
 
 import pytest
-from cluster_files import FOLDER, SECRETS, below_mount, header, pinned, sweep_words, text
-from ray.scripts.scripts import cli
+from cluster_files import FOLDER, RAY, SECRETS, below_mount, header, pinned, sweep_words, text
 
+from lpstudy import __version__
 from lpstudy.sweep import parser
 
 FILES = sorted(path.name for path in FOLDER.iterdir())
@@ -17,11 +17,13 @@ LAUNCHED = ["aws.yaml", "gcp.yaml", "local.yaml"]
 def commands(name: str) -> list[str]:
     """The head's lines from Start on, each without its word and its remark."""
     lines = header(name).partition("\nStart:")[2].splitlines()
-    return [re.split(r"\s#\s", line.removeprefix("Submit:").removeprefix("Stop:").strip())[0] for line in lines]
+    return [
+        re.split(r"\s#\s", line.removeprefix("Submit:").removeprefix("Stop:").strip())[0] for line in lines
+    ]
 
 
 def test_every_file_is_known() -> None:
-    assert FILES == sorted([*USED, "Dockerfile", "kuberay-storage.yaml"])
+    assert sorted([*USED, "Dockerfile", "kuberay-storage.yaml"]) == FILES
 
 
 @pytest.mark.parametrize("name", USED)
@@ -62,22 +64,24 @@ def test_its_sweep_is_one_that_the_sweep_takes_and_keeps_on_shared_storage(name:
 
 @pytest.mark.parametrize("name", LAUNCHED)
 def test_its_ray_commands_exist(name: str) -> None:
-    called = [part for line in commands(name) for part in re.split(r"&&|&", line) if part.strip().startswith("ray ")]
+    called = [
+        part for line in commands(name) for part in re.split(r"&&|&", line) if part.strip().startswith("ray ")
+    ]
     assert len(called) >= 6
     for part in called:
         words = shlex.split(part.partition(">")[0])[1:]
-        command, group = cli.commands[words[0]], words[0]
+        command, group = RAY[words[0]], words[0]
         if group == "job":
             command, words = command.commands[words[1]], words[1:]
         ours = words[1 : words.index("--")] if "--" in words else words[1:]
         command.make_context(group, ours, resilient_parsing=True)
-        known = {option for parameter in command.params for option in parameter.opts + parameter.secondary_opts}
+        known = {
+            option for parameter in command.params for option in parameter.opts + parameter.secondary_opts
+        }
         assert {word for word in ours if word.startswith("--")} <= known, part
 
 
 @pytest.mark.parametrize("name", [*LAUNCHED, "Dockerfile"])
 def test_the_wheel_and_the_ray_are_those_of_this_version(name: str) -> None:
-    from lpstudy.command.provenance import version
-
-    assert f"lpstudy-{version()}-py3-none-any.whl" in text(name)
+    assert f"lpstudy-{__version__}-py3-none-any.whl" in text(name)
     assert f"rayproject/ray:{pinned('ray')}-py311-cpu" in text(name)
