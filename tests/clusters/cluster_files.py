@@ -69,7 +69,7 @@ def pinned(name: str) -> str:
     """The version of a package in constraints.txt."""
     found = re.search(rf"^{name}==(\S+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
     assert found, name
-    return found[1]
+    return str(found[1])
 
 
 def is_pinned(image: str) -> bool:

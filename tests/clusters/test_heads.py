@@ -3,6 +3,7 @@
 import re
 import shlex
 
+import click
 import pytest
 from cluster_files import FOLDER, RAY, SECRETS, below_mount, header, pinned, sweep_words, text
 
@@ -16,7 +17,7 @@ LAUNCHED = ["aws.yaml", "gcp.yaml", "local.yaml"]
 
 def commands(name: str) -> list[str]:
     """The head's lines from Start on, each without its word and its remark."""
-    lines = header(name).partition("\nStart:")[2].splitlines()
+    lines = re.sub(r"\\\n\s*", "", header(name).partition("\nStart:")[2]).splitlines()
     return [
         re.split(r"\s#\s", line.removeprefix("Submit:").removeprefix("Stop:").strip())[0] for line in lines
     ]
@@ -71,7 +72,7 @@ def test_its_ray_commands_exist(name: str) -> None:
     for part in called:
         words = shlex.split(part.partition(">")[0])[1:]
         command, group = RAY[words[0]], words[0]
-        if group == "job":
+        if isinstance(command, click.Group):
             command, words = command.commands[words[1]], words[1:]
         ours = words[1 : words.index("--")] if "--" in words else words[1:]
         command.make_context(group, ours, resilient_parsing=True)

@@ -94,9 +94,7 @@ def storage(config: dict[str, Any]) -> Iterator[str]:
     if not any(command.startswith(f"mountpoint -q {MOUNT}") for command in before):
         yield "a node without the shared folder is not refused"
     mounts = [command for command in before if "sudo mount " in command]
-    if config["provider"]["type"] != "local" and not (
-        mounts and mounts[0].split(" #")[0].endswith(f" {MOUNT}")
-    ):
+    if config["provider"]["type"] != "local" and not (mounts and mounts[0].endswith(f" {MOUNT}")):
         yield "the shared folder is not mounted"
     if f"-v {MOUNT}:{MOUNT}" not in container(config):
         yield "the container does not see the shared folder"
