@@ -61,16 +61,19 @@ leave() { # CODE: Ray is told to end, and Slurm sees to it; a paused study is qu
   local code=$1
   [ ${#steps[@]} = 0 ] || kill -TERM "${steps[@]}" 2>/dev/null || true
   rm -f "$RAY_AUTH_TOKEN_PATH"
-  # Killed before it could answer, as while it was starting: it lost nothing.
-  [ "$told" = 0 ] || [ "$code" != 143 ] || code=$PAUSED
-  if [ "$code" = "$PAUSED" ]; then
-    if [ "$told" = 1 ]; then
-      scontrol requeue "$SLURM_JOB_ID"
-    else # by `lpstudy pause`, a full disk: at once it would do so again, so the job waits for `scontrol release`
-      scontrol requeuehold "$SLURM_JOB_ID"
-    fi
-  fi
+  case $told:$code in
+    1:143 | 1:15) code=$PAUSED ;; # told before it could answer, by the kernel or by Ray's handler: it lost nothing
+  esac
+  case $told:$code in
+    1:"$PAUSED") scontrol requeue "$SLURM_JOB_ID" || lost ;;
+    # By `lpstudy pause`, a full disk: at once it would do so again, so the job waits for `scontrol release`.
+    0:"$PAUSED") scontrol requeuehold "$SLURM_JOB_ID" || lost ;;
+  esac
   exit "$code"
+}
+
+lost() {
+  echo "clusters/slurm.sh: the job could not be queued again; submit it once more to go on" >&2
 }
 
 # A token for this job: whoever else is on these nodes can reach Ray's ports, loopback too.
@@ -87,7 +90,8 @@ unset RAY_ADDRESS
 mapfile -t nodes < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
 host=127.0.0.1
 if [ ${#nodes[@]} -gt 1 ]; then # as another node sees it: its own idea of its name may be loopback
-  host=$(srun --nodes=1 --ntasks=1 --nodelist="${nodes[-1]}" getent ahostsv4 "${nodes[0]}" | awk 'NR == 1 { print $1 }')
+  host=$(srun --nodes=1 --ntasks=1 --nodelist="${nodes[-1]}" getent ahostsv4 "${nodes[0]}" | awk 'NR == 1 { print $1 }') || host=''
+  [ -n "$host" ] || { echo "clusters/slurm.sh: ${nodes[-1]} does not know the address of ${nodes[0]}" >&2; leave 1; }
 fi
 port=$((20000 + SLURM_JOB_ID % 3000 * 4)) # above Ray's workers (10002-19999), below the kernel's own; jobs share nodes
 address=$host:$port
@@ -115,6 +119,7 @@ while sum(node["Alive"] for node in ray.nodes()) < int(sys.argv[1]):
         sys.exit("clusters/slurm.sh: not all nodes have joined within %s s" % sys.argv[2])
     time.sleep(1)
 ' "${#nodes[@]}" "$JOINED_SECONDS"
+[ "$told" = 0 ] || leave "$PAUSED"
 [ "$code" = 0 ] || leave "$code"
 
 run env RAY_ADDRESS="$address" python -m lpstudy.sweep "$@" \

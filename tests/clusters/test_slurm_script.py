@@ -3,122 +3,25 @@
 import os
 import re
 import signal
-import stat
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from cluster_files import FOLDER, RAY, text
+from cluster_files import RAY, text
 from running import wait_for
+from slurm_job import SCRIPT, Job
 
 from lpstudy.command import exits
 from lpstudy.sweep import parser
 
-SCRIPT = FOLDER / "slurm.sh"
 DIRECTIVES = dict(
     re.findall(r"^#SBATCH --([a-z-]+)(?:=(\S+))?$", text("slurm.sh"), re.MULTILINE)
 )  # option: value, empty where it takes none
 
-STAND_INS = {
-    "scontrol": """
-case $1 in
-  show) printf '%s\\n' $NODES ;;
-  *) echo "scontrol $*" >> "$SEEN" ;;
-esac
-""",
-    "srun": """
-while case $1 in --*) true ;; *) false ;; esac; do
-  case $1 in --nodelist=*) node=${1#*=} ;; esac
-  shift
-done
-echo "on $node: $*" >> "$SEEN"
-[ "$1" = ray ] || { sleep "$LOOKUP"; echo '10.0.0.7       STREAM n1'; exit 0; }
-trap 'echo "ended on $node" >> "$SEEN"; exit 143' TERM
-echo "up on $node" >> "$SEEN"
-while :; do sleep 0.05; done
-""",
-    "ray": """
-echo "ray $*" >> "$SEEN"
-[ ! -e "$BROKEN" ]
-""",
-    "python": """
-if [ "$1" = -c ]; then
-  case $2 in
-    *secrets*) printf 0123abcd; exit ;;
-    *) until [ "$(grep -c '^up on' "$SEEN")" = "$3" ]; do sleep 0.05; done
-       echo "joined at $RAY_ADDRESS: ${*:3}" >> "$SEEN"; exit "${JOINED:-0}" ;;
-  esac
-fi
-echo "sweep at $RAY_ADDRESS: $*" >> "$SEEN"
-stat --format='token %a' "$RAY_AUTH_TOKEN_PATH" >> "$SEEN"
-echo "$(cat "$RAY_AUTH_TOKEN_PATH") $RAY_AUTH_MODE" >> "$SEEN"
-echo "cache $LPSTUDY_CACHE $MLFLOW_TRACKING_URI" >> "$SEEN"
-[ -z "$ENDS" ] || exit "$ENDS"
-trap 'echo "sweep heard TERM" >> "$SEEN"; sleep 0.3; exit "$AFTER_TERM"' TERM
-echo waiting >> "$SEEN"
-while :; do sleep 0.05; done
-""",
-}
-"""What the script calls. `ENDS`: the sweep's exit code; empty: it waits for SIGTERM, gives `AFTER_TERM`."""
-
-
-@dataclass
-class Job:
-    """One batch job."""
-
-    folder: Path
-    process: "subprocess.Popen[str]" = field(init=False)
-
-    def begin(self, *words: str, nodes: str = "n1 n2", **variables: str) -> None:
-        """Start the script as Slurm would, on its first node."""
-        known = {
-            "PATH": f"{self.folder / 'bin'}:/usr/bin:/bin",
-            "SEEN": str(self.folder / "seen"),
-            "BROKEN": str(self.folder / "broken"),
-            "NODES": nodes,
-            "ENDS": "",
-            "LOOKUP": "0",
-            "AFTER_TERM": str(75),
-            "LPSTUDY_STORAGE": str(self.folder / "shared"),
-            "SLURM_JOB_ID": "4321",
-            "SLURM_JOB_NODELIST": "n[1-2]",
-            "SLURM_CPUS_PER_TASK": "8",
-        }
-        self.process = subprocess.Popen(
-            ["bash", str(SCRIPT), *words],
-            cwd=self.folder,
-            env=known | variables,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-
-    def end(self) -> tuple[int, str]:
-        """Exit code and standard error."""
-        _, err = self.process.communicate(timeout=30)
-        return self.process.returncode, err
-
-    @property
-    def seen(self) -> list[str]:
-        """What was called, in order."""
-        path = self.folder / "seen"
-        return path.read_text().splitlines() if path.exists() else []
-
-    def called(self, word: str) -> list[str]:
-        """Of it, what begins with a word."""
-        return [line for line in self.seen if line.startswith(word)]
-
 
 @pytest.fixture
 def job(tmp_path: Path) -> Iterator[Job]:
-    (tmp_path / "bin").mkdir()
-    for name, body in STAND_INS.items():
-        path = tmp_path / "bin" / name
-        path.write_text(f"#!/bin/bash\n{body}")
-        path.chmod(path.stat().st_mode | stat.S_IXUSR)
     made = Job(tmp_path)
     yield made
     if hasattr(made, "process"):
@@ -170,8 +73,9 @@ def test_told_to_end_by_a_study_that_then_finishes_it_is_not_queued_again(job: J
     assert not job.called("scontrol")
 
 
-def test_told_to_end_before_the_sweep_could_answer_it_is_queued_again(job: Job) -> None:
-    job.begin("cifar10", AFTER_TERM="143")
+@pytest.mark.parametrize("code", ["143", "15"])
+def test_told_to_end_before_the_sweep_could_answer_it_is_queued_again(job: Job, code: str) -> None:
+    job.begin("cifar10", AFTER_TERM=code)
     wait_for(lambda: job.called("waiting"), seconds=30)
     job.process.send_signal(signal.SIGTERM)
     assert job.end()[0] == 75
@@ -186,6 +90,33 @@ def test_told_to_end_while_ray_starts_it_is_queued_again_without_a_sweep(job: Jo
     assert job.end()[0] == 75
     assert job.called("scontrol") == ["scontrol requeue 4321"]
     assert not job.called("sweep")
+
+
+def test_told_to_end_while_nodes_join_it_is_queued_again_without_a_sweep(job: Job) -> None:
+    (job.folder / "missing").touch()
+    job.begin("cifar10")
+    wait_for(lambda: job.called("up on n2"), seconds=30)
+    job.process.send_signal(signal.SIGTERM)
+    assert job.end()[0] == 75
+    assert job.called("scontrol") == ["scontrol requeue 4321"]
+    assert not job.called("sweep")
+
+
+def test_what_slurm_does_not_queue_again_is_said(job: Job) -> None:
+    (job.folder / "broken").touch()
+    job.begin("cifar10")
+    wait_for(lambda: job.called("ray health-check"), seconds=30)
+    job.process.send_signal(signal.SIGTERM)
+    code, err = job.end()
+    assert code == 75
+    assert "submit it once more" in err
+
+
+def test_a_head_that_nobody_can_find_ends_the_job(job: Job) -> None:
+    job.begin("cifar10", LOOKUP="nowhere")
+    code, err = job.end()
+    assert code == 1
+    assert "n2 does not know the address of n1" in err
 
 
 def test_told_to_end_before_anything_runs_it_is_queued_again_without_a_sweep(job: Job) -> None:
