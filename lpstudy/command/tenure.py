@@ -5,7 +5,7 @@ import shutil
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from types import FrameType
@@ -86,7 +86,8 @@ class Tenure:
             self._thread.join(timeout=2 * BEAT)
             if self.state["state"] == "finished":
                 self.control.file.unlink(missing_ok=True)  # else what is left of its trials must still hear
-            self._lease.release(self.state)
+            with suppress(UnwritableError):  # then the lease ends with this process
+                self._lease.release(self.state)
 
     @contextmanager
     def heeding(self, grace: float) -> Iterator[None]:

@@ -10,7 +10,7 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from lpstudy.ledger.records import Assignment, Record, State
-from lpstudy.ledger.storage import opened
+from lpstudy.ledger.storage import engine_of, opened
 from lpstudy.outputs import EpochResult
 from lpstudy.space import StudySpec, parse
 
@@ -51,6 +51,7 @@ class Book:
         self.spec, self.input_shape, self.classes = spec, input_shape, classes
         warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
         self._storage: optuna.storages.BaseStorage = opened(storage) if isinstance(storage, str) else storage
+        self._engine = engine_of(self._storage)
         self._meta = self._open(spec.name, 1)
         written = self._meta.user_attrs.get("format", 1) if self._meta.user_attrs else FORMAT
         if written != FORMAT:
@@ -69,6 +70,11 @@ class Book:
         return optuna.create_study(
             storage=self._storage, study_name=name, directions=directions[:objectives], load_if_exists=True
         )
+
+    @property
+    def engine(self) -> sqlalchemy.Engine:
+        """Of the storage that it was opened with."""
+        return self._engine
 
     @property
     def exhausted(self) -> frozenset[str]:

@@ -23,6 +23,8 @@ PACE = 5.0
 """Seconds over which changes are gathered: a request costs as much as hundreds of points in it."""
 LONGEST = 4000
 """Characters of a tag."""
+SILENT = 15.0
+"""Seconds that the end of a study gives a server that has not answered before."""
 LONGEST_PAUSE = 10.0
 """Seconds between two attempts while the server does not answer."""
 UNLOGGED = {"checkpoint_seconds", "precision"}
@@ -76,7 +78,7 @@ class Projection:
         Then no more requests are begun: another projection of the study may write after this one.
         """
         self._changes.put(None)
-        self._thread.join(seconds)
+        self._thread.join(seconds if self.error is None else min(seconds, SILENT))
         self._over.set()
         if self._thread.is_alive() and self.error is None:
             self.error = f"it did not answer within {seconds:g} s"

@@ -1,0 +1,94 @@
+"""A disk that is full pauses the study, with path and bytes named; what was kept before stays whole."""
+
+import resource
+import signal
+from pathlib import Path
+
+import pytest
+import sqlalchemy
+from running import ended, run, write_space
+from staging import FIXED, LONG, begun, by_key, checkpoints, last_line, of_trials, whole
+
+from lpstudy.disk import DiskFullError, write_atomically
+from lpstudy.ledger import Ledger, UnwritableError, database
+from lpstudy.outputs import EpochResult
+from lpstudy.space import parse
+
+SMALL = 1000
+"""Bytes that a file may have."""
+
+
+def test_a_file_that_finds_no_room_leaves_the_old_one_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "state.json"
+    write_atomically(path, b"old")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (SMALL, before[1]))
+    try:
+        with pytest.raises(DiskFullError, match=rf"{path}: no room for 5,000 bytes, [\d,]+ are free"):
+            write_atomically(path, b"x" * 5000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert [each.name for each in tmp_path.iterdir()] == ["state.json"]
+    assert path.read_bytes() == b"old"
+
+
+def test_a_trial_that_finds_no_room_pauses_the_study(tmp_path: Path) -> None:
+    write_space(tmp_path, LONG, FIXED)
+    with begun(tmp_path) as process:
+        kept = checkpoints(tmp_path)
+        for pid in of_trials(process):
+            resource.prlimit(pid, resource.RLIMIT_FSIZE, (SMALL, SMALL))
+        left = ended(process)
+    assert left.code == 75, left.err
+    assert "paused: disk full: " in last_line(left)
+    assert "/runs/bp-convnet-d2-w2/trial-0/checkpoint-" in last_line(left)
+    assert "bytes" in last_line(left)
+    assert kept
+    again = run(tmp_path, "sweep", "tiny.toml")
+    assert again.code == 0, again.err
+    whole(tmp_path, 2)
+    assert not [w for record in by_key(tmp_path).values() for w in record.warnings if "refused" in w]
+
+
+def test_a_ledger_that_finds_no_room_keeps_what_it_has(tmp_path: Path) -> None:
+    spec = parse(
+        {
+            "name": "small",
+            "data": {"kind": "digits"},
+            "teacher": {"family": "convnet", "depth": 2, "width": 8},
+            "students": [{"family": "convnet", "depth": 2, "width": 4}],
+            "methods": {"bp": {}},
+            "budget": {"trials": 1, "epochs": 100, "seeds": 1},
+        },
+        "here",
+    )
+
+    def reopen() -> Ledger:
+        ledger = Ledger(database(tmp_path), spec, input_shape=(1, 8, 8), classes=10)
+        ledger.accept("images")
+        ledger.take()
+        return ledger
+
+    ledger = reopen()
+    trial = ledger.next()
+    pages = ledger.engine.connect().exec_driver_sql("PRAGMA page_count").scalar_one()
+
+    def limited(connection: object, record: object) -> None:
+        connection.execute(f"PRAGMA max_page_count = {pages + 2}")  # type: ignore[attr-defined]
+
+    ledger.engine.dispose()
+    sqlalchemy.event.listen(ledger.engine, "connect", limited)
+    acknowledged = 0
+    with pytest.raises(UnwritableError, match=r"ledger\.db cannot be written: database or disk is full"):
+        for epoch in range(1, 101):
+            ledger.report(trial, [EpochResult(epoch, {"validation_accuracy": 1.0, "x" * 200: 2.0})])
+            acknowledged = epoch
+    assert acknowledged
+    (record,) = reopen().records()
+    assert len(record.epochs) == acknowledged
+
+
+@pytest.fixture(autouse=True)
+def _no_signal() -> None:
+    """Python ignores the signal of the limit, and gets an error instead."""
+    assert signal.getsignal(signal.SIGXFSZ) == signal.SIG_IGN

@@ -1,0 +1,70 @@
+"""The driver is killed again and again at random moments; what comes of the study is what would have come."""
+
+import random
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from running import call, run, start, write_space
+from staging import whole
+
+from lpstudy import export
+
+EPOCHS = ("epochs = 2\n", "epochs = 60\n")
+ARMS = ("[methods.bp]", "[methods.bp]\n[methods.lp]\nn_neighbors = 3")
+TRIALS = ("trials = 1", "trials = 3")
+RUNS = 8
+"""Two arms of three trials and a final."""
+TIMES = ["started", "ended", "seconds", "attempt"]
+
+
+def frames(folder: Path) -> dict[str, pd.DataFrame]:
+    """Runs and epochs of a study without what a clock has said, and without attempts."""
+    left = call(export.main, folder, "tiny", "--to", str(folder / "export"))
+    assert left.code == 0, left.err
+    found = {kind: pd.read_parquet(folder / f"export/{kind}.parquet") for kind in ("runs", "epochs")}
+    return {kind: frame.drop(columns=TIMES, errors="ignore") for kind, frame in found.items()}
+
+
+def kills(folder: Path, times: int, seed: int) -> int:
+    """Begin the study so many times, each time until a random moment; how many of these were kills."""
+    moments, done = random.Random(seed), 0
+    for _ in range(times):
+        process = start(folder, "sweep", "tiny.toml", "--concurrent", "1")
+        until = time.monotonic() + moments.uniform(5, 25)
+        while process.poll() is None and time.monotonic() < until:
+            time.sleep(0.05)
+        done += process.poll() is None
+        process.kill()
+        process.communicate()
+    return done
+
+
+def equal_to_undisturbed(disturbed: Path, undisturbed: Path) -> None:
+    """Ledger and report say the same."""
+    whole(disturbed, RUNS)
+    mine, other = frames(disturbed), frames(undisturbed)
+    for kind in mine:
+        pd.testing.assert_frame_equal(mine[kind], other[kind], check_exact=True)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("undisturbed")
+    write_space(folder, EPOCHS, ARMS, TRIALS)
+    left = run(folder, "sweep", "tiny.toml", "--concurrent", "1")
+    assert left.code == 0, left.err
+    whole(folder, RUNS)
+    return folder
+
+
+@pytest.mark.parametrize("times", [3, pytest.param(20, marks=pytest.mark.soak)])
+def test_a_study_whose_driver_is_killed_equals_one_that_was_left_alone(
+    times: int, undisturbed: Path, tmp_path: Path
+) -> None:
+    write_space(tmp_path, EPOCHS, ARMS, TRIALS)
+    assert kills(tmp_path, times, seed=times)
+    left = run(tmp_path, "sweep", "tiny.toml", "--concurrent", "1")
+    assert left.code == 0, left.err
+    equal_to_undisturbed(tmp_path, undisturbed)

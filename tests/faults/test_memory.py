@@ -1,0 +1,51 @@
+"""A trial that asks for more memory than there is fails at once with the size; its neighbours do not notice."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from running import call, records, write_space
+
+from lpstudy import sweep
+from lpstudy.study.ends import cause_of, ended_by
+
+HUGE = 200_000
+"""Channels: the last convolution alone has 2.9 TB of weights."""
+WIDTHS = ('family = "convnet"\ndepth = 2\nwidth = 2\n', f"width = {{ choices = [2, {HUGE}] }}\n")
+
+
+def test_a_study_with_trials_that_do_not_fit(tmp_path: Path) -> None:
+    old, new = WIDTHS
+    write_space(tmp_path, (old, f'family = "convnet"\ndepth = 2\n{new}'), ("trials = 1", "trials = 6"))
+    left = call(sweep.main, tmp_path, "tiny.toml")
+    assert left.code == 0, left.err
+    trials = [record for record in records(tmp_path, "tiny") if record.assignment.kind == "trial"]
+    by_width = {width: [r for r in trials if r.assignment.values["width"] == width] for width in (2, HUGE)}
+    assert all(by_width.values()), "the sampler tried one width alone"
+    for record in by_width[HUGE]:
+        assert record.state == "failed"
+        assert record.assignment.attempt == 1
+        assert re.fullmatch(r"oom: tried to allocate 2880000000000 bytes", str(record.cause)), record.cause
+    assert {record.state for record in by_width[2]} <= {"finished", "pruned"}
+    assert {record.assignment.attempt for record in by_width[2]} == {1}
+
+
+def test_the_size_is_in_the_cause() -> None:
+    with pytest.raises(RuntimeError) as error:
+        torch.empty(2**48)
+    assert ended_by(error.value) == f"oom: tried to allocate {2**50} bytes"
+    cuda = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.50 GiB. GPU 0 has 1 GiB")
+    assert ended_by(cuda) == "oom: tried to allocate 2.50 GiB"
+    assert ended_by(MemoryError()) == "oom: out of memory"
+
+
+def test_what_is_no_lack_of_memory_is_raised() -> None:
+    with pytest.raises(RuntimeError, match="shapes"):
+        ended_by(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+
+
+def test_a_process_that_ray_killed_for_memory_is_told_so() -> None:
+    said = "ray.exceptions.OutOfMemoryError: Task was killed due to the node running low on memory."
+    assert cause_of(said) == f"oom: {said}"
+    assert cause_of("its process died") == "its process died"
