@@ -1,5 +1,6 @@
 """Study files: found by name or path, read as TOML, refused in one line."""
 
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,14 @@ from lpstudy.space.training import Training
 
 FOLDER = "search_spaces"
 LARGEST = 1 << 20
-"""Bytes of a study file; a larger one is not read."""
+"""Bytes of a study file; of a larger one no more is read."""
+_PART = r"""(?:[\w-]+|"[^"\n]*"|'[^'\n]*')"""
+_LONG_KEY = re.compile(rf"(?<![\w-]){_PART}(?:[ \t]*\.[ \t]*{_PART}){{16}}")
+"""No key of a study has 16 dots; to read one, tomllib takes time that grows with their square."""
+_LARGEST_INTEGER = 2**63 - 1
+"""What the ledger's database holds."""
+_LONGEST = 800
+"""Characters of a refusal, which may quote the file."""
 SECTIONS: dict[str, type[BaseModel]] = {
     "data": DataSpec,
     "teacher": TeacherSpec,
@@ -67,18 +75,44 @@ def read(
     Raises:
         ValueError: One line: file, key, what is wrong and what is allowed.
     """
-    if path.stat().st_size > LARGEST:
-        raise ValueError(f"{path}: a study file has at most {LARGEST} bytes but got {path.stat().st_size}")
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:  # also of bytes, of endless numbers, of endless brackets
-        raise ValueError(_printable(f"{path}: not valid TOML: {error}")) from None
+    table = _table(path)
     budget = {"trials": trials, "epochs": epochs, "seeds": seeds}
     given = {key: value for key, value in budget.items() if value is not None}
     if given and isinstance(table.setdefault("budget", {}), dict):
         table["budget"] |= given
+    if (key := _too_large(table)) is not None:
+        raise ValueError(_printable(f"{path}: {key}: whole numbers are at most {_LARGEST_INTEGER}"))
     table.setdefault("name", path.stem)
     return parse(table, str(path))
+
+
+def _table(path: Path) -> dict[str, Any]:
+    with path.open("rb") as file:
+        content = file.read(LARGEST + 1)
+    if len(content) > LARGEST:
+        raise ValueError(_printable(f"{path}: a study file has at most {LARGEST} bytes"))
+    try:
+        text = content.decode("utf-8")
+        if _LONG_KEY.search(text):
+            raise ValueError("a key has more than 16 parts")
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as error:  # also of bytes, of endless numbers, of endless brackets
+        raise ValueError(_printable(f"{path}: not valid TOML: {error}")) from None
+
+
+def _too_large(table: dict[str, Any]) -> str | None:
+    """The key of a whole number that no database holds; None where there is none."""
+    left: list[tuple[str, object]] = [*table.items()]
+    while left:
+        key, value = left.pop()
+        match value:
+            case dict():
+                left += ((f"{key}.{name}", entry) for name, entry in value.items())
+            case list():
+                left += ((key, entry) for entry in value)
+            case int() if abs(value) > _LARGEST_INTEGER:
+                return key
+    return None
 
 
 def parse(table: dict[str, Any], where: str) -> StudySpec:
@@ -111,6 +145,7 @@ def difference(old: StudySpec, new: StudySpec) -> list[str]:
 
 def _printable(text: str) -> str:
     """One line that shows what a terminal would act upon: a key of a study file may hold anything."""
+    text = text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 

@@ -9,6 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from lpstudy.students import maxout
 
 
+DEEPEST, WIDEST = 1024, 2**16
+"""Beyond all that anyone trains; a network is built, without weights, before anything else is refused."""
+
+
 class StudentSpec(BaseModel):
     """A student or a teacher: a design by name, or a depth and a width within its family."""
 
@@ -17,9 +21,9 @@ class StudentSpec(BaseModel):
     family: Literal["maxout", "convnet", "wrn", "torchvision"]
     design: str | None = None
     """maxout: fitnet1 to fitnet4 or teacher; torchvision: the name of a classification model."""
-    depth: int | None = Field(default=None, ge=1)
+    depth: int | None = Field(default=None, ge=1, le=DEEPEST)
     """maxout, convnet: convolutional layers; wrn: 6n + 4."""
-    width: int | None = Field(default=None, ge=1)
+    width: int | None = Field(default=None, ge=1, le=WIDEST)
     """maxout, convnet: channels of the first group or stage; wrn: the widening factor."""
     weights: Annotated[Path | None, Field(strict=False)] = None
     """Local safetensors file to start from; a head of another class count is replaced."""

@@ -1,0 +1,114 @@
+"""A study is TOML of a limited size and of numbers that networks and databases hold; all else is one line."""
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+from running import call, files, one_line, write_space
+
+from lpstudy import plan
+from lpstudy.space import read
+from lpstudy.space.files import LARGEST
+
+STUDENT = 'family = "convnet"\ndepth = 2\nwidth = 2'
+HUGE = 2**63 - 1
+SECONDS = 5.0
+"""What a refusal may take: a list of all that is wrong with a hostile file would take hours."""
+
+
+def refused(folder: Path, study: str) -> str:
+    began = time.monotonic()
+    left = call(plan.main, folder, study)
+    assert left.code == 2, left
+    assert time.monotonic() - began < SECONDS
+    line = one_line(left)
+    assert line.rstrip("\n").isprintable()
+    assert len(line) < 1000
+    return line
+
+
+@pytest.mark.parametrize(
+    "name", ["a.json", "a.yaml", "a.yml", "a.py", "a.pkl", "a.toml.json", "./a", "a.TOML"]
+)
+def test_a_path_that_is_no_toml_file_is_refused_unread(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text("raise SystemExit(3)")
+    assert "a path that ends in .toml" in refused(tmp_path, name)
+
+
+@pytest.mark.parametrize(
+    "name", ["a\0.toml", "\x1b[2J.toml", "x" * 300 + ".toml", "../../none.toml", "f.toml", "d.toml"]
+)
+def test_a_path_to_no_file_is_one_line(name: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "f.toml")  # would be read for ever
+    (tmp_path / "d.toml").mkdir()
+    refused(tmp_path, name)
+
+
+def test_no_more_than_the_limit_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "big.toml"
+    with path.open("wb") as file:
+        file.truncate(1 << 40)  # a terabyte of nothing, which takes no disk
+    assert f"at most {LARGEST} bytes" in refused(tmp_path, "big.toml")
+    with pytest.raises(ValueError, match=r"/dev/zero: a study file has at most"):
+        read(Path("/dev/zero"))
+
+
+HOSTILE = {
+    "brackets": "a = " + "[" * 100_000,
+    "inline tables": "a = " + "{a = " * 100_000,
+    "tables in tables": "".join(f"[{'a.' * n}a]\n" for n in range(1, 15)),
+    "dots": "a." * 500_000 + "a = 1",
+    "dots of a head": "[" + "a." * 500_000 + "a]",
+    "dots in an inline table": "x = { " + "a . " * 250_000 + "a = 1 }",
+    "quoted dots": '"a".' * 200_000 + "a = 1",
+    "digits": "[budget]\ntrials = " + "9" * 1_000_000,
+    "hexadecimal": "[budget]\ntrials = 0x" + "f" * 100_000,
+    "a whole number beyond 64 bits": f"[budget]\ntrials = {2**63}",
+    "one within a list": f"a = [[{-(2**70)}]]",
+    "exponent": "[budget]\nhours = 1e999999999",
+    "a key of a megabyte": "a" * 1_000_000 + " = 1",
+    "a name of a megabyte": 'name = "' + "a" * 1_000_000 + '"',
+    "many tables": "[[students]]\n" * 75_000,
+    "bytes that are no text": "\udcff",
+    "pickle": "\udc80\x04\udc95",
+    "JSON": '{"name": "x"}',
+    "YAML": "!!python/object/apply:os.system [touch x]",
+}
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_hostile_toml_is_refused_in_one_line_and_at_once(case: str, tmp_path: Path) -> None:
+    (tmp_path / "bad.toml").write_bytes(HOSTILE[case].encode("utf-8", "surrogateescape"))
+    assert "bad.toml: " in refused(tmp_path, "bad.toml")
+    assert files(tmp_path) == ["bad.toml"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "word"),
+    [
+        (STUDENT, STUDENT.replace("width = 2", f"width = {HUGE}"), "width"),
+        (STUDENT, STUDENT.replace("depth = 2", f"depth = {HUGE}"), "depth"),
+        (STUDENT, f'family = "wrn"\ndepth = 10\nwidth = {HUGE}', "width"),
+        (STUDENT, f'family = "maxout"\ndepth = {HUGE}\nwidth = 1', "depth"),
+        (STUDENT, STUDENT.replace("width = 2", f"width = {{ low = 1, high = {HUGE} }}"), "width"),
+        ("depth = 2\nwidth = 4", f"depth = {HUGE}\nwidth = 4", "teacher"),
+        ("[methods.bp]", f"[methods.lp]\nn_neighbors = {HUGE}", "n_neighbors"),
+        ("epochs = 1\n", f"epochs = 1\nviews = {HUGE}\n", "views"),
+    ],
+)
+def test_no_network_of_endless_size_is_begun(old: str, new: str, word: str, tmp_path: Path) -> None:
+    write_space(tmp_path, (old, new))
+    assert word in refused(tmp_path, "tiny.toml")
+
+
+def test_a_flag_is_held_to_the_largest_number_too(tmp_path: Path) -> None:
+    path = write_space(tmp_path)
+    with pytest.raises(ValueError, match="trials: whole numbers are at most 9223372036854775807"):
+        read(path, trials=2**63)
+
+
+def test_keys_with_dots_stay_allowed(tmp_path: Path) -> None:
+    rate = "learning_rate = { low = 1e-3, high = 1e-1, log = true }"
+    dotted = "learning_rate.low = 1e-3\nlearning_rate.high = 0.1\nlearning_rate.log = true"
+    assert read(write_space(tmp_path, (rate, dotted))).arms() == read(write_space(tmp_path)).arms()
