@@ -9,6 +9,7 @@ import torch
 
 from lpstudy.command.phases import bank_words
 from lpstudy.command.prepare import Prepared
+from lpstudy.redaction import without_credentials
 from lpstudy.rendering.sections import TARGETS
 from lpstudy.study import own_cpus
 from lpstudy.teacher import TeacherFile
@@ -17,7 +18,7 @@ PACKAGES = ("lpstudy", "torch", "torchvision", "ray", "optuna", "mlflow", "numpy
 
 
 def provenance(prepared: Prepared, teacher: TeacherFile, precision: str, command: str) -> dict[str, str]:
-    """All of it in words; no path and no host name.
+    """All of it in words; no path, no host name, no credentials.
 
     Args:
         prepared: The study.
@@ -34,7 +35,7 @@ def provenance(prepared: Prepared, teacher: TeacherFile, precision: str, command
         "versions": ", ".join(f"{name} {_version(name)}" for name in PACKAGES),
         "commit": commit(),
         "machine": machine(),
-        "command": command,
+        "command": without_credentials(command),
     }
 
 

@@ -6,13 +6,15 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from mlflow.entities import Experiment, Run, ViewType
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from requests.exceptions import RequestException
 from sqlalchemy.exc import SQLAlchemyError
+
+from lpstudy.redaction import without_credentials
 
 Client = MlflowClient
 DEFAULT_URI = "sqlite:///mlflow.db"
@@ -72,8 +74,26 @@ def tracking_uri() -> str:
 
 def shown(uri: str) -> str:
     """The address without user and password, for messages and reports."""
-    parts = urlsplit(uri)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl() if "@" in parts.netloc else uri
+    return without_credentials(uri)
+
+
+def _keep_login_apart() -> None:
+    """Move user and password from a server's address to MLflow's own variables.
+
+    MLflow writes the address into every error; the variables it shows nowhere.
+    """
+    uri = tracking_uri()
+    if not uri.startswith(("http://", "https://")):
+        return
+    try:
+        parts = urlsplit(uri)
+        user, password = parts.username, parts.password
+    except ValueError:  # no address at all, which the client will say
+        return
+    if user and password:
+        os.environ["MLFLOW_TRACKING_USERNAME"] = unquote(user)
+        os.environ["MLFLOW_TRACKING_PASSWORD"] = unquote(password)
+        os.environ["MLFLOW_TRACKING_URI"] = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 def connect() -> MlflowClient:
@@ -93,12 +113,13 @@ def connect() -> MlflowClient:
         os.environ.setdefault(name, value)
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    _keep_login_apart()
     uri = tracking_uri()
     try:
         client = MlflowClient(tracking_uri=uri)
         client.search_experiments(max_results=1)
     except (*UNANSWERED, OSError) as error:
-        reason = " ".join(str(error).replace(uri, shown(uri)).split())[:200]
+        reason = " ".join(without_credentials(str(error)).split())[:200]
         if "MLFLOW_TRACKING_URI" not in os.environ:
             raise ValueError(f"{uri}: MLflow's database cannot be used here ({reason})") from None
         raise ValueError(
