@@ -6,7 +6,7 @@ _SCHEME = r"(?P<scheme>\b[A-Za-z][A-Za-z0-9+.-]+:/{1,2})"
 """One slash too: a path that was given as a URL has lost the other."""
 _USER = re.compile(rf"{_SCHEME}[^\s/?#'\"<>]*@")
 _USER_WITH_SLASHES = re.compile(rf"{_SCHEME}[^\s/?#'\"<>@:\[\]]*:(?!\d{{1,5}}(?:[/?#]|$))[^\s'\"<>@]*@")
-"""A password in which a slash was not written as %2F, as databases take it; what looks like a port is none."""
+"""A password in which a slash was not written as %2F, as databases take it; a port is no password."""
 _QUERY = re.compile(
     r"""(?P<key>[?&;](?:sig|[\w.%-]*(?:passw|pwd|secret|token|signature|credential|(?:api|access)[_-]?key)
     [\w.%-]*)=)[^\s&;\#'"<>]+""",

@@ -6,10 +6,11 @@ from pathlib import Path
 import pandas as pd
 
 from lpstudy import tracking
+from lpstudy.command.exits import BadInputError
 from lpstudy.ledger import importances
 from lpstudy.rendering import Report, console_table, write_report
 from lpstudy.tables import comparison
-from lpstudy.tracking import Client
+from lpstudy.tracking import Client, Projected
 
 PAGE = "http://127.0.0.1:5000"
 """Where `mlflow ui` shows a database of one's own."""
@@ -27,9 +28,9 @@ def publish(client: Client, study: str, reports: Path) -> Published:
     """Write `reports/<study>/` from what MLflow has.
 
     Raises:
-        ValueError: MLflow has no such study.
+        BadInputError: MLflow has no such study, or something else under its name.
     """
-    projected = tracking.read(client, study)
+    projected = _read(client, study)
     important = {
         arm.name: importances(arm, tracking.searched_trials(arm, projected.runs))
         for arm in projected.spec.arms()
@@ -44,6 +45,17 @@ def publish(client: Client, study: str, reports: Path) -> Published:
     report = write_report(folder, projected.facts, projected.runs, projected.curves, important, links=link)
     tracking.log_report(client, study, {str(path.relative_to(folder)): path for path in report.files})
     return Published(report, comparison(projected.facts, projected.runs))
+
+
+def _read(client: Client, study: str) -> Projected:
+    if not study.isprintable() or study in ("", ".", "..") or {"/", "\\"} & {*study}:
+        raise BadInputError(f"{study!r} is no study's name: a report's folder is called so")
+    try:
+        return tracking.read(client, study)
+    except tracking.UNANSWERED:
+        raise  # some of them are ValueErrors too
+    except ValueError as error:
+        raise BadInputError(" ".join(str(error).split())) from None
 
 
 def show(published: Published, study: str) -> None:

@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -24,6 +25,8 @@ FORMAT = 1
 """Counted up when the decoding of any data set changes, so that old entries are left alone."""
 FILES = ("train_images", "train_labels", "test_images", "test_labels", "moments")
 NAMES = "class_names.json"
+_NAME = re.compile(r"[0-9a-f]{64}")
+"""Of an entry's folder."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -122,16 +125,36 @@ def _opened(folder: Path, pointer: Path) -> Entry | None:
     try:
         content = pointer.read_text()
         entry = folder / "arrays" / content
-        if len(content) != 64 or _content(entry) != content:
+        if not _NAME.fullmatch(content) or _content(entry) != content:
             return None
-    except (FileNotFoundError, NotADirectoryError, UnicodeDecodeError):
+        return _mapped(entry, content)
+    except (FileNotFoundError, NotADirectoryError, EOFError, ValueError, RecursionError):
         return None
-    names = tuple(json.loads((entry / NAMES).read_text()))
+
+
+def _mapped(entry: Path, content: str) -> Entry:
+    """An entry whose hash is right; whoever made it may have been another than lpstudy.
+
+    Raises:
+        EOFError: A file is empty.
+        ValueError: A file is not of lpstudy's making: pickled objects say, or another shape.
+        RecursionError: The names are nested without end.
+    """
+    names = json.loads((entry / NAMES).read_text())
+    if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
+        raise ValueError(f"{NAMES} holds no list of names")
     # Mapped copy-on-write: torch wants writable memory, and nothing written there would reach the disk.
     train_images, train_labels, test_images, test_labels, moments = (
-        np.load(entry / f"{name}.npy", mmap_mode="c", allow_pickle=False) for name in FILES
+        np.lib.format.open_memmap(entry / f"{name}.npy", mode="c") for name in FILES
     )
-    return Entry(Arrays(train_images, train_labels, test_images, test_labels, names), moments, content)
+    for images, labels in ((train_images, train_labels), (test_images, test_labels)):
+        if images.dtype != np.uint8 or images.ndim != 4:
+            raise ValueError(f"images of {images.dtype}, shape {images.shape}")
+        if labels.dtype != np.int64 or labels.shape != images.shape[:1]:
+            raise ValueError(f"labels of {labels.dtype}, shape {labels.shape}")
+    if moments.dtype != np.int64 or moments.shape != (*train_images.shape[:2], 2):
+        raise ValueError(f"sums of {moments.dtype}, shape {moments.shape}")
+    return Entry(Arrays(train_images, train_labels, test_images, test_labels, tuple(names)), moments, content)
 
 
 def _content(entry: Path) -> str:

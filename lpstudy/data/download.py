@@ -4,6 +4,8 @@ import contextlib
 import http.client
 import io
 import socket
+import tarfile
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -54,6 +56,13 @@ def _opened(
         raise ValueError(
             f"the files of {kind} in {str(root)!r} are damaged ({reason}): {', '.join(files)}"
         ) from error
+    except (
+        EOFError,
+        tarfile.TarError,
+        zlib.error,
+    ) as error:  # an archive that is cut off, or leads elsewhere
+        reason = " ".join(str(error).split())
+        raise ValueError(f"the archive of {kind} in {str(root)!r} cannot be unpacked: {reason}") from error
     except (AssertionError, IndexError, TypeError, ValueError) as error:  # torchvision on a malformed file
         raise ValueError(f"the files of {kind} in {str(root)!r} are damaged: {', '.join(files)}") from error
 

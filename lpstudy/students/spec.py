@@ -8,7 +8,6 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from lpstudy.students import maxout
 
-
 DEEPEST, WIDEST = 1024, 2**16
 """Beyond all that anyone trains; a network is built, without weights, before anything else is refused."""
 

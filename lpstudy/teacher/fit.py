@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
+from pydantic import TypeAdapter
 from torch import Tensor
 
 from lpstudy.cost import cost_of
@@ -46,6 +47,9 @@ class TeacherFile:
     macs: int
     training_macs: float
     seed: int
+
+
+_FILE = TypeAdapter(TeacherFile)
 
 
 def key(spec: TeacherSpec, data: Data) -> str:
@@ -119,12 +123,12 @@ def _cached(folder: Path) -> tuple[TeacherFile | None, tuple[str, ...]]:
     if not path.exists():
         return None, ()
     try:
-        file = TeacherFile(**json.loads(path.read_bytes()) | {"folder": str(folder)})
+        file = _FILE.validate_json(path.read_bytes(), strict=True)
         _read(folder / "weights.safetensors", file.sha256)
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError) as error:
         said = " ".join(str(error).split())[:LONGEST]
         return None, (f"the teacher that was kept is refused and made again: {said}",)
-    return file, ()
+    return replace(file, folder=str(folder)), ()
 
 
 def _make(

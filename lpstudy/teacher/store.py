@@ -111,7 +111,7 @@ class Store:
         path = self.folder / MANIFEST
         try:
             before = dict(json.loads(path.read_bytes())["shapes"])
-        except (OSError, ValueError, TypeError, KeyError):  # new, or damaged; no filling depends on it
+        except (OSError, ValueError, TypeError, KeyError, RecursionError):  # new, or damaged; none needs it
             before = {}
         body = {**facts, "dtype": self.plan.dtype, "block": BLOCK, "shapes": {**before, **shapes}}
         write_atomically(path, json.dumps(body, indent=1, sort_keys=True).encode())
@@ -167,7 +167,7 @@ class Store:
             entries = json.loads(self._view_path(view).read_bytes())
         except FileNotFoundError:
             return {}
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return None
         return entries if isinstance(entries, dict) else None
 

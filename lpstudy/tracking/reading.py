@@ -5,7 +5,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import mlflow.artifacts
 import pandas as pd
@@ -17,6 +16,7 @@ from lpstudy.tables import CURVE_COLUMNS, RUN_COLUMNS, ArmFacts, StudyFacts, Tea
 from lpstudy.tables.diagnostics import DIAGNOSTICS
 from lpstudy.tracking.client import all_runs, experiment_name, find_runs, tag
 from lpstudy.tracking.projection import UNLOGGED
+from lpstudy.tracking.study_json import StudyTold, TeacherTold, read_study_json
 
 CURVES = ("validation_accuracy", "train_loss", *DIAGNOSTICS)
 """Metrics of the finals whose every epoch is read."""
@@ -48,7 +48,7 @@ def read(client: MlflowClient, study: str) -> Projected:
     """A study from MLflow.
 
     Raises:
-        ValueError: MLflow has no such study; those it has are named.
+        ValueError: MLflow has no such study; those it has are named. Or it has another than lpstudy wrote.
     """
     experiment = find(client, study)
     runs = all_runs(client, experiment)
@@ -58,11 +58,11 @@ def read(client: MlflowClient, study: str) -> Projected:
     if "report" not in by_kind:
         raise ValueError(f"MLflow's experiment {experiment_name(study)!r} was not written by lpstudy")
     told = _study_json(client, by_kind["report"][0])
-    spec = parse(told["spec"], "study.json")
+    spec = parse(told.spec, "study.json")
     arms = {arm.name: arm for arm in spec.arms()}
     parents = {run.data.tags[tag("arm")]: run for run in by_kind.get("arm", [])}
     children = [*by_kind.get("trial", []), *by_kind.get("final", [])]
-    rows = [_row(run, arms[run.data.tags[tag("arm")]]) for run in children]
+    rows = [_row(run, arms) for run in children]
     rows += [row for name, run in parents.items() for row in _infeasible(run, arms[name])]
     return Projected(
         spec=spec,
@@ -107,7 +107,7 @@ def searched_trials(arm: Arm, runs: pd.DataFrame) -> list[tuple[dict[str, Scalar
     return list(zip(mine["searched"], mine["validation_accuracy"], strict=True))
 
 
-def _study_json(client: MlflowClient, run: Run) -> dict[str, Any]:
+def _study_json(client: MlflowClient, run: Run) -> StudyTold:
     with TemporaryDirectory() as folder:
         path = mlflow.artifacts.download_artifacts(
             run_id=run.info.run_id,
@@ -115,11 +115,18 @@ def _study_json(client: MlflowClient, run: Run) -> dict[str, Any]:
             dst_path=folder,
             tracking_uri=client.tracking_uri,
         )
-        told: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
-    return told
+        return read_study_json(Path(path))
 
 
-def _row(run: Run, arm: Arm) -> dict[str, object]:
+def _row(run: Run, arms: Mapping[str, Arm]) -> dict[str, object]:
+    try:
+        return _columns(run, arms[run.data.tags[tag("arm")]])
+    except (KeyError, ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ValueError(f"MLflow's run {run.info.run_id} is not as lpstudy wrote it: {reason}") from None
+
+
+def _columns(run: Run, arm: Arm) -> dict[str, object]:
     tags, metrics = run.data.tags, run.data.metrics
     own = arm.searched.keys() | arm.fixed.keys()  # others may have been added by hand
     values = {name: _scalar(text, arm, name) for name, text in run.data.params.items() if name in own}
@@ -141,8 +148,17 @@ def _row(run: Run, arm: Arm) -> dict[str, object]:
         **{name: metrics.get(name) for name in NUMBERS},
         "hyperparameters": values,
         "searched": {name: values[name] for name in arm.searched if name in values},
-        "warnings": json.loads(tags.get(tag("warnings"), "[]")),
+        "warnings": _warnings(tags.get(tag("warnings"), "[]")),
     }
+
+
+def _warnings(text: str) -> list[str]:
+    """A run's warnings; one text where they were so many that the tag was cut."""
+    try:
+        told = json.loads(text)
+    except ValueError:
+        return [text]
+    return [str(one) for one in told] if isinstance(told, list) else [text]
 
 
 def _infeasible(run: Run, arm: Arm) -> list[dict[str, object]]:
@@ -167,9 +183,9 @@ def _scalar(text: str, arm: Arm, name: str) -> Scalar:
 
 
 def _facts(
-    experiment: Experiment, told: Mapping[str, Any], spec: StudySpec, parents: Mapping[str, Run], report: str
+    experiment: Experiment, told: StudyTold, spec: StudySpec, parents: Mapping[str, Run], report: str
 ) -> StudyFacts:
-    data = told["data"]
+    data = told.data
     budget = spec.budget
     words = {
         "trials per arm": str(budget.trials),
@@ -179,12 +195,12 @@ def _facts(
     words |= {"pruner": budget.pruner} | ({"hours": f"{budget.hours:g}"} if budget.hours else {})
     return StudyFacts(
         name=spec.name,
-        data=data["name"],
-        classes=data["classes"],
-        train_samples=data["train"],
-        validation_samples=data["validation"],
-        test_samples=data["test"],
-        teacher=_teacher(told["teacher"], spec.teacher, report),
+        data=data.name,
+        classes=data.classes,
+        train_samples=data.train,
+        validation_samples=data.validation,
+        test_samples=data.test,
+        teacher=_teacher(told.teacher, spec.teacher, report),
         arms=tuple(
             ArmFacts(
                 name=arm.name,
@@ -198,20 +214,20 @@ def _facts(
             for arm in spec.arms()
         ),
         budget=words,
-        provenance=told["provenance"],
+        provenance=told.provenance,
         experiment_id=experiment.experiment_id,
     )
 
 
-def _teacher(told: Mapping[str, Any], spec: TeacherSpec, report: str) -> TeacherFacts:
+def _teacher(told: TeacherTold, spec: TeacherSpec, report: str) -> TeacherFacts:
     return TeacherFacts(
-        label=told["label"],
-        test_accuracy=told["test_accuracy"],
-        parameters=told["parameters"],
-        macs=told["macs"],
-        training_macs=None if spec.weights else told["training_macs"],
-        seed=None if spec.weights else told["seed"],
-        weights_hash=told["sha256"],
+        label=told.label,
+        test_accuracy=told.test_accuracy,
+        parameters=told.parameters,
+        macs=told.macs,
+        training_macs=None if spec.weights else told.training_macs,
+        seed=None if spec.weights else told.seed,
+        weights_hash=told.sha256,
         run_id=report,
         family=spec.network.family,
         depth=spec.depth,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor, nn, optim
 
 from lpstudy.disk import write_atomically
@@ -26,6 +27,27 @@ class Checkpoint:
     epoch: int
     tensors: Mapping[str, Tensor]
     history: list[dict[str, Any]]
+
+
+class _Row(BaseModel):
+    """What an epoch reported, as `EpochResult` has it."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    epoch: int
+    metrics: dict[str, float]
+    warnings: list[str]
+
+
+class _Body(BaseModel):
+    """A checkpoint's JSON file; whoever wrote it may have been another than lpstudy."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    run: str
+    epoch: int
+    history: list[_Row]
+    sha256: str
 
 
 def to_safetensors(tensors: Mapping[str, Tensor]) -> bytes:
@@ -63,23 +85,42 @@ def _digest(tensors: bytes, body: Mapping[str, Any]) -> str:
 
 def load(folder: Path, run: str) -> tuple[Checkpoint | None, list[str]]:
     """The newest valid checkpoint of a run in a folder, and one line for each that was refused."""
-    from safetensors.torch import load as from_bytes
-
     refused: list[str] = []
     for path in sorted(folder.glob("checkpoint-*.json"), reverse=True):
         if not _NAME.fullmatch(path.name):
             continue
         try:
-            body = json.loads(path.read_bytes())
-            tensors = path.with_suffix(".safetensors").read_bytes()
-            if _digest(tensors, body) != body["sha256"]:
-                raise ValueError("its sha-256 differs")
-            if body["run"] != run:
-                raise ValueError("another run made it")
-            return Checkpoint(run, body["epoch"], from_bytes(tensors), body["history"]), refused
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            return _opened(path, run), refused
+        except ValidationError as error:
+            refused.append(f"{path.name} refused: {error.errors()[0]['msg']}")
+        except (OSError, ValueError) as error:
             refused.append(f"{path.name} refused: {error}")
     return None, refused
+
+
+def _opened(path: Path, run: str) -> Checkpoint:
+    """A checkpoint by its JSON file.
+
+    Raises:
+        OSError: A file of it is missing.
+        ValueError: It is damaged, or another run's, or no file of the kind at all.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load as from_bytes
+
+    content = path.read_bytes()
+    body = _Body.model_validate_json(content)
+    tensors = path.with_suffix(".safetensors").read_bytes()
+    if _digest(tensors, json.loads(content)) != body.sha256:
+        raise ValueError("its sha-256 differs")
+    if body.run != run:
+        raise ValueError("another run made it")
+    if not body.history or [row.epoch for row in body.history] != list(range(1, body.epoch + 1)):
+        raise ValueError(f"its epochs are not 1 to {body.epoch}")
+    try:
+        return Checkpoint(run, body.epoch, from_bytes(tensors), [row.model_dump() for row in body.history])
+    except SafetensorError as error:
+        raise ValueError(f"not a safetensors file: {error}") from None
 
 
 def pack(student: nn.Module, auxiliary: nn.Module | None, optimizer: optim.Optimizer) -> dict[str, Tensor]:

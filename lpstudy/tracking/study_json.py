@@ -1,0 +1,62 @@
+"""`study.json`, the artifact that says what a study is: read as JSON of known keys, whoever wrote it."""
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, NonNegativeInt, ValidationError
+
+LARGEST = 1 << 22
+"""Bytes that are read; a study file has at most 2^20 of them."""
+
+
+class _Told(BaseModel):
+    model_config = ConfigDict(frozen=True, strict=True)
+
+
+class DataTold(_Told):
+    """The data set; train, validation and test are numbers of samples."""
+
+    name: str
+    classes: NonNegativeInt
+    train: NonNegativeInt
+    validation: NonNegativeInt
+    test: NonNegativeInt
+
+
+class TeacherTold(_Told):
+    """What a report says of the teacher; see `lpstudy.teacher.TeacherFile`."""
+
+    label: str
+    sha256: str
+    test_accuracy: float
+    parameters: NonNegativeInt
+    macs: NonNegativeInt
+    training_macs: float
+    seed: NonNegativeInt
+
+
+class StudyTold(_Told):
+    """The whole file; the spec is validated as a study file is."""
+
+    spec: dict[str, Any]
+    data: DataTold
+    teacher: TeacherTold
+    provenance: dict[str, str]
+
+
+def read_study_json(path: Path) -> StudyTold:
+    """The file's content.
+
+    Raises:
+        ValueError: One line: it is too large, no JSON, or says other things than lpstudy writes.
+    """
+    with path.open("rb") as file:
+        content = file.read(LARGEST + 1)
+    if len(content) > LARGEST:
+        raise ValueError(f"study.json: has more than {LARGEST} bytes")
+    try:
+        return StudyTold.model_validate_json(content)
+    except ValidationError as error:
+        told = error.errors(include_url=False, include_input=False)[0]
+        where = "".join(f"{part!s:.40}: " for part in told["loc"])
+        raise ValueError(f"study.json: {where}{told['msg']}") from None

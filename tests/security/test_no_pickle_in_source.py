@@ -1,0 +1,81 @@
+"""Nothing in lpstudy's source can run what a file holds."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import lpstudy
+
+PACKAGE = Path(lpstudy.__file__).parent
+SOURCES = sorted(PACKAGE.rglob("*.py"))
+MODULES = {
+    "pickle", "_pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve", "yaml", "code",
+    "ctypes",
+}  # fmt: skip
+CALLS = {"eval", "exec", "compile", "__import__"}
+ATTRIBUTES = {
+    ("torch", "load"), ("torch", "package"), ("torch.jit", "load"), ("torch.hub", "load"), ("os", "system"),
+    ("os", "popen"), ("pd", "read_pickle"), ("pandas", "read_pickle"),
+    ("mlflow.pyfunc", "load_model"), ("mlflow.pytorch", "load_model"), ("tune.Tuner", "restore"),
+}  # fmt: skip
+
+
+def found(source: str) -> Iterator[str]:
+    """What is forbidden, with its line."""
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.Import(names=names):
+                bad = [alias.name for alias in names if alias.name.split(".")[0] in MODULES]
+            case ast.ImportFrom(module=str(module), names=names):
+                bad = [module] if module.split(".")[0] in MODULES else []
+                bad += [f"{module}.{alias.name}" for alias in names if (module, alias.name) in ATTRIBUTES]
+            case ast.Call(func=ast.Name(id=name)) if name in CALLS:
+                bad = [name]
+            case ast.Attribute(value=value, attr=name) if (ast.unparse(value), name) in ATTRIBUTES:
+                bad = [ast.unparse(node)]
+            case ast.Attribute(attr=name) if name in MODULES:  # torch.serialization.pickle, say
+                bad = [ast.unparse(node)]
+            case ast.Call(func=ast.Attribute(value=ast.Name(id="np" | "numpy"), attr="load"), keywords=given):
+                values = {one.arg: getattr(one.value, "value", None) for one in given}
+                bad = [] if values.get("allow_pickle") is False else ["np.load"]
+            case ast.keyword(arg="allow_pickle" | "shell" as name, value=value):
+                bad = [] if getattr(value, "value", None) is False else [f"{name}="]
+            case ast.keyword(arg="weights_only"):
+                bad = ["weights_only="]
+            case _:
+                bad = []
+        yield from (f"line {getattr(node, 'lineno', 0)}: {name}" for name in bad)
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_no_source_unpickles_or_evaluates(path: Path) -> None:
+    assert list(found(path.read_text("utf-8"))) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import pickle", "import pickle as p", "from pickle import loads", "import cloudpickle.cloudpickle",
+        "import ray.cloudpickle\nray.cloudpickle.loads(x)", "import torch\ntorch.load(x)",
+        "torch.load(x, weights_only=True)", "from torch import load", "torch.serialization.pickle.loads(x)",
+        "np.load(x)", "np.load(x, allow_pickle=True)", "np.load(x, allow_pickle=flag)", "import yaml",
+        "from joblib import load", "eval(x)", "def f():\n    exec(x)", "compile(x, y, z)", "__import__(x)",
+        "pd.read_pickle(x)", "subprocess.run(x, shell=True)", "os.system(x)", "tune.Tuner.restore(x)",
+    ],
+)  # fmt: skip
+def test_the_search_finds_what_it_is_for(source: str) -> None:
+    assert list(found(source))
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["network.eval()", "np.load(x, allow_pickle=False)", "json.load(x)", "regex.compile(x)", "load(x)"],
+)
+def test_the_search_leaves_what_is_harmless(source: str) -> None:
+    assert list(found(source)) == []
+
+
+def test_the_whole_package_is_searched() -> None:
+    assert len(SOURCES) > 80
