@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from jinja2 import Environment, StrictUndefined
 
-from lpstudy.tables.text import one_line, without_folders
+from lpstudy.tables.text import public
 
 _ACTIVE = re.compile(r"([\\`*_\[\]|~$#])")
 _STARTS_A_BLOCK = re.compile(r"^(?:([-+](?=[\s-]|$)|=)|(\d+)([.)])(?=\s|$))")
@@ -23,10 +23,10 @@ class Markdown(str):
 
 
 def escape(text: object) -> Markdown:
-    """The text as it is, whatever it holds: on one line, without markup, HTML, links or absolute paths."""
+    """The text as it is, whatever it holds: on one line, without markup, HTML, links, paths or credentials."""
     if isinstance(text, Markdown):
         return text
-    plain = without_folders(one_line(str(text)))
+    plain = public(str(text))
     plain = plain.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     plain = _ACTIVE.sub(r"\\\1", plain)
     plain = _STARTS_A_BLOCK.sub(lambda found: f"{found[2] or ''}\\{found[1] or found[3]}", plain)
@@ -35,13 +35,13 @@ def escape(text: object) -> Markdown:
 
 def code(text: object) -> Markdown:
     """The text in code type; merely escaped where it holds what could end it or break a table."""
-    plain = without_folders(one_line(str(text)))
+    plain = public(str(text))
     return Markdown(f"`{plain}`") if _FIT_FOR_CODE.fullmatch(plain) else escape(plain)
 
 
 def block(text: str) -> Markdown:
     """The text on one line in a fenced block whose fence it cannot end."""
-    plain = without_folders(one_line(text))
+    plain = public(text)
     longest = max((len(run) for run in _BACKTICKS.findall(plain)), default=0)
     fence = "`" * max(3, longest + 1)
     return Markdown(f"{fence}\n{plain}\n{fence}")

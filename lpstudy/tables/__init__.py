@@ -3,7 +3,7 @@
 from lpstudy.tables.comparison import COMPARISON_COLUMNS, comparison
 from lpstudy.tables.facts import CURVE_COLUMNS, RUN_COLUMNS, ArmFacts, StudyFacts, TeacherFacts
 from lpstudy.tables.statistics import Interval, interval, paired_difference, pareto_front
-from lpstudy.tables.text import spreadsheet_safe
+from lpstudy.tables.text import spreadsheet_cell, spreadsheet_safe
 from lpstudy.tables.trials import trials_table
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "interval",
     "paired_difference",
     "pareto_front",
+    "spreadsheet_cell",
     "spreadsheet_safe",
     "trials_table",
 ]

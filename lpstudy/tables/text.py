@@ -7,6 +7,8 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from lpstudy.redaction import without_credentials
+
 _ABSOLUTE_PATH = re.compile(
     r"""(?:(?<![\w.:/…~<-])|(?<=-[A-Z])|(?<=file:/)|(?<=file://))  # not within a relative path or a URL
     (?:[A-Za-z]:[\\/]|/)(?:[^\s'"`|,;:()\[\]{}<>\\/]+[\\/])*  # the folders
@@ -14,7 +16,9 @@ _ABSOLUTE_PATH = re.compile(
     re.VERBOSE,
 )
 _DATABASE_FILE = re.compile(r"\b(\w+):/{3,}(?:[^\s/'\"]+/)*([^\s/'\"]+)")
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
+_FORMULA_STARTS = frozenset("=+-@＝＋－＠")
+"""The wide ones too: a spreadsheet that reads Japanese takes them for the others."""
+_QUOTES = frozenset("'\"`‘’“”«»")
 
 
 def one_line(text: str) -> str:
@@ -44,16 +48,24 @@ def _json_value(value: object) -> bool | int | float | str | None:
 
 
 def spreadsheet_safe(frame: pd.DataFrame) -> pd.DataFrame:
-    """The frame with an apostrophe before each string that a spreadsheet would run as a formula.
+    """The frame with every cell and every column's name as `spreadsheet_cell` gives it."""
+    return frame.map(spreadsheet_cell).rename(columns=spreadsheet_cell)
+
+
+def spreadsheet_cell(value: object) -> object:
+    """The value for a cell of a CSV file: an apostrophe goes before a text that a spreadsheet would run.
+
+    That is one that begins with a sign of formulas, blanks, quotes and invisible characters before it left
+    out, or with a tab or the end of a line. Numbers stay numbers.
 
     Source: OWASP, "CSV Injection".
     """
-    return frame.map(_defused)
+    if not isinstance(value, str):
+        return value
+    begin = next((c for c in value if not (c in _QUOTES or c.isspace() or not c.isprintable())), "")
+    return f"'{value}" if begin in _FORMULA_STARTS or value.startswith(("\t", "\r", "\n")) else value
 
 
-def _defused(cell: object) -> object:
-    if isinstance(cell, str) and (
-        cell.startswith(_FORMULA_STARTS) or cell.lstrip().startswith(_FORMULA_STARTS)
-    ):
-        return f"'{cell}"
-    return cell
+def public(text: str) -> str:
+    """The text on one line, without absolute paths and without credentials in URLs."""
+    return without_folders(without_credentials(one_line(text)))

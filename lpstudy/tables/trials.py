@@ -3,7 +3,7 @@
 import pandas as pd
 
 from lpstudy.tables.arms import mapping
-from lpstudy.tables.text import hyperparameters_json, one_line, spreadsheet_safe, without_folders
+from lpstudy.tables.text import hyperparameters_json, public, spreadsheet_safe
 
 _ORDER = ["arm", "kind", "trial", "seed", "attempt", "run_id"]
 
@@ -26,10 +26,10 @@ def trials_table(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def warning_texts(cell: object) -> list[str]:
-    """The warnings in a cell, each on one line and without absolute paths; none where the cell is missing."""
+    """The warnings in a cell, each fit to be `public`; none where the cell is missing."""
     if not isinstance(cell, list | tuple):
         return []
-    return [without_folders(one_line(str(text))) for text in cell]
+    return [public(str(text)) for text in cell]
 
 
 def warning_counts(runs: pd.DataFrame) -> pd.DataFrame:
