@@ -19,6 +19,7 @@ import torch
 from ray.exceptions import RayError
 
 from lpstudy.space import Training
+from lpstudy.study.loopback import on_loopback
 from lpstudy.training.precision import has_bf16
 
 Spec = TypeVar("Spec", bound=Training)
@@ -117,14 +118,15 @@ def session() -> Iterator[None]:
             )
         else:
             _token_file()
-            ray.init(
-                address="local",
-                include_dashboard=True,
-                dashboard_host="127.0.0.1",
-                _node_ip_address="127.0.0.1",
-                log_to_driver=False,
-                logging_level=logging.CRITICAL,
-            )
+            with on_loopback():
+                ray.init(
+                    address="local",
+                    include_dashboard=True,
+                    dashboard_host="127.0.0.1",
+                    _node_ip_address="127.0.0.1",
+                    log_to_driver=False,
+                    logging_level=logging.CRITICAL,
+                )
     except (OSError, RuntimeError, ValueError, RayError) as error:
         reason = " ".join(str(error).split())[:300]
         if not address:

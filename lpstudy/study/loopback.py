@@ -1,0 +1,32 @@
+"""Ray on this machine alone: all of its servers listen on 127.0.0.1."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from ray._private import ray_constants
+
+VARIABLE = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+
+
+@contextmanager
+def on_loopback() -> Iterator[None]:
+    """Within it `ray.init` starts a Ray that no other machine can reach.
+
+    On Linux Ray takes a loopback address that it is given for the machine's outward one, and most of its
+    processes listen on all addresses. Where clusters are switched off, as on Windows and macOS, it keeps to
+    127.0.0.1. Ray reads the variable when it is imported: this process is told by the constant, those that it
+    starts by the variable.
+
+    Source: `get_node_ip_address` in ray/_private/services.py, Ray 2.60.
+    """
+    variable, constant = os.environ.get(VARIABLE), ray_constants.ENABLE_RAY_CLUSTER
+    os.environ[VARIABLE], ray_constants.ENABLE_RAY_CLUSTER = "0", False
+    try:
+        yield
+    finally:
+        ray_constants.ENABLE_RAY_CLUSTER = constant
+        if variable is None:
+            del os.environ[VARIABLE]
+        else:
+            os.environ[VARIABLE] = variable
