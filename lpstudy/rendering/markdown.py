@@ -23,7 +23,7 @@ class Markdown(str):
 
 
 def escape(text: object) -> Markdown:
-    """The text as it is, whatever it holds: on one line, without markup, HTML, links, paths or credentials."""
+    """The text as it is, whatever it holds: on one line, no markup, HTML, link, folder or credentials."""
     if isinstance(text, Markdown):
         return text
     plain = public(str(text))
