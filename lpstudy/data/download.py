@@ -56,11 +56,7 @@ def _opened(
         raise ValueError(
             f"the files of {kind} in {str(root)!r} are damaged ({reason}): {', '.join(files)}"
         ) from error
-    except (
-        EOFError,
-        tarfile.TarError,
-        zlib.error,
-    ) as error:  # an archive that is cut off, or leads elsewhere
+    except (EOFError, tarfile.TarError, zlib.error) as error:  # an archive cut off, or that leads elsewhere
         reason = " ".join(str(error).split())
         raise ValueError(f"the archive of {kind} in {str(root)!r} cannot be unpacked: {reason}") from error
     except (AssertionError, IndexError, TypeError, ValueError) as error:  # torchvision on a malformed file

@@ -25,6 +25,7 @@ from lpstudy.data.spec import DataSpec
 from lpstudy.data.split import ArraySplit, Preprocessing, Split
 from lpstudy.data.statistics import Statistics, measured, statistics_of
 from lpstudy.data.stream import StreamSplit
+from lpstudy.redaction import without_credentials
 
 LARGEST_ARRAY = 4 * 2**30
 """Bytes of decoded images; what takes as many or more is streamed unless the spec says otherwise."""
@@ -104,6 +105,8 @@ def load(spec: DataSpec, *, root: Path | None = None, progress: bool = False) ->
         ValueError: Files are not what they should be, the spec does not fit them, the cache is not writable.
     """
     folder = (root or spec.root or default_root()).expanduser()
+    if (told := without_credentials(str(folder))) != str(folder):
+        raise ValueError(f"data are read from a folder, not from {told!r}")
     match spec.kind:
         case "digits":
             return _from_arrays(spec, spec.kind, cached(["digits", digits_version()], read_digits))

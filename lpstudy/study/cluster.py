@@ -20,6 +20,7 @@ from ray.exceptions import RayError
 
 from lpstudy.space import Training
 from lpstudy.study.loopback import on_loopback
+from lpstudy.study.propagation import withhold_secrets
 from lpstudy.training.precision import has_bf16
 
 Spec = TypeVar("Spec", bound=Training)
@@ -104,6 +105,7 @@ def session() -> Iterator[None]:
         ValueError: RAY_ADDRESS names no cluster that can be reached.
     """
     prepare_environment()
+    withhold_secrets()
     address = os.environ.get("RAY_ADDRESS")
     for name in ("ray", "ray.tune", "ray.train", "ray.data"):
         logging.getLogger(name).setLevel(logging.CRITICAL)

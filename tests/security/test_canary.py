@@ -1,0 +1,144 @@
+"""A study with credentials in its addresses, variables and command: nothing that it writes holds them."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from malice import pickled
+from mlflow.tracking import MlflowClient
+from running import Left, call, ended, free_port, mlflow_server, one_line, run, runs, start, write_space
+
+from lpstudy import sweep
+from lpstudy.command.prepare import prepare
+from lpstudy.command.provenance import provenance
+from lpstudy.teacher import TeacherFile
+
+CANARY = "kXq7canaryZ3w"
+VARIABLES = {
+    "AWS_SECRET_ACCESS_KEY": CANARY,
+    "AWS_SESSION_TOKEN": CANARY,
+    "MLFLOW_TRACKING_TOKEN": CANARY,
+    "PGPASSWORD": CANARY,
+}
+
+
+@dataclass(frozen=True)
+class Told:
+    """A sweep's words, the report that was made again, and where all of it was written."""
+
+    left: Left
+    report: Left
+    again: Left
+    folder: Path
+    rays: Path
+    marker: Path
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
+    folder = tmp_path_factory.mktemp("canary")
+    work = folder / "work"
+    work.mkdir()
+    write_space(work)
+    marker = folder / "pwned"
+    plant(work, marker)
+    port = free_port()
+    rays = Path(tempfile.mkdtemp(prefix="lpr", dir="/tmp"))  # a socket's path has 107 characters at most
+    own = {"LPSTUDY_CACHE": str(folder / "cache"), "RAY_TMPDIR": str(rays)}
+    given = VARIABLES | own | {"MLFLOW_TRACKING_URI": f"http://user:{CANARY}@127.0.0.1:{port}"}
+    try:
+        with mlflow_server(folder / "server", port):
+            left = ended(start(work, "sweep", "tiny.toml", **given))
+            for path in (folder / "server").rglob("weights.safetensors"):
+                path.write_bytes(pickled(marker))
+            report = run(work, "report", "tiny", **given)
+            client = MlflowClient(tracking_uri=f"http://127.0.0.1:{port}")
+            assert len(runs(client, "tiny")) == 4
+        yield Told(left, report, run(work, "report", "tiny", **given), folder, rays, marker)
+    finally:
+        shutil.rmtree(rays, ignore_errors=True)
+
+
+def test_the_command_is_recorded_without_credentials(tmp_path: Path) -> None:
+    path = write_space(tmp_path)
+    given = sweep.parser().parse_args([str(path)])
+    prepared = prepare(given)
+    teacher = TeacherFile("", "k", "0", "convnet", 1.0, 1.0, 1, 1, 1.0, 0)
+    command = f"python -m lpstudy.sweep tiny --ledger=postgresql://me:{CANARY}@host/db"
+    kept = provenance(prepared, teacher, "fp32", command)
+    assert kept["command"] == "python -m lpstudy.sweep tiny --ledger=postgresql://host/db"
+    assert CANARY not in str(kept)
+
+
+def test_a_folder_that_is_an_address_with_a_password_is_refused_without_it(tmp_path: Path) -> None:
+    write_space(tmp_path)
+    left = call(sweep.main, tmp_path, "tiny.toml", "--data-root", f"http://user:{CANARY}@127.0.0.1/data")
+    assert left.code == 2
+    assert CANARY not in one_line(left)
+
+
+@pytest.mark.parametrize("scheme", ["http", "https", "postgresql", "nonsense"])
+def test_a_tracking_server_that_does_not_answer_is_named_without_its_password(
+    scheme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_space(tmp_path)
+    for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"):
+        monkeypatch.setenv(name, "x")  # to be put back as it was
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"{scheme}://user:{CANARY}@127.0.0.1:{free_port()}/db")
+    left = call(sweep.main, tmp_path, "tiny.toml")
+    assert left.code == 2
+    line = one_line(left)
+    assert CANARY not in line
+    assert f"MLFLOW_TRACKING_URI={scheme}://127.0.0.1:" in line
+
+
+def plant(work: Path, marker: Path) -> None:
+    """Pickles where Ray Tune keeps its own."""
+    for name in (
+        "tuner.pkl",
+        "trainable.pkl",
+        "searcher-state-1.pkl",
+        "experiment_state-2026.json",
+        "x/params.pkl",
+    ):
+        path = work / "studies" / "tiny" / "tune" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(pickled(marker))
+
+
+def holding(folder: Path) -> list[str]:
+    """Files below a folder in whose names or bytes the canary is."""
+    paths = (path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+    return [str(path) for path in paths if CANARY in str(path) or CANARY.encode() in path.read_bytes()]
+
+
+def test_the_sweep_and_its_report_succeed(told: Told) -> None:
+    assert (told.left.code, told.report.code) == (0, 0), told
+
+
+def test_nothing_that_is_printed_holds_the_canary(told: Told) -> None:
+    for left in (told.left, told.report, told.again):
+        assert CANARY not in left.out + left.err
+
+
+def test_a_server_that_is_gone_is_named_without_its_password(told: Told) -> None:
+    assert told.again.code == 2
+    assert "MLFLOW_TRACKING_URI=http://127.0.0.1:" in told.again.err
+
+
+def test_ledger_checkpoints_reports_mlflow_and_cache_hold_no_canary(told: Told) -> None:
+    for name in ("work/studies", "work/reports", "server", "cache"):
+        assert any(path.is_file() for path in (told.folder / name).rglob("*")), name
+    assert holding(told.folder) == []
+
+
+def test_rays_logs_hold_no_canary(told: Told) -> None:
+    assert len([path for path in told.rays.rglob("*.log")]) > 3
+    assert holding(told.rays) == []
+
+
+def test_no_pickle_in_the_studys_folder_or_among_the_artifacts_was_loaded(told: Told) -> None:
+    assert not told.marker.exists()
