@@ -118,7 +118,7 @@ def connect() -> MlflowClient:
     try:
         client = MlflowClient(tracking_uri=uri)
         client.search_experiments(max_results=1)
-    except (*UNANSWERED, OSError) as error:
+    except (*UNANSWERED, OSError, ImportError) as error:  # a database without its driver
         reason = " ".join(without_credentials(str(error)).split())[:200]
         if "MLFLOW_TRACKING_URI" not in os.environ:
             raise ValueError(f"{uri}: MLflow's database cannot be used here ({reason})") from None

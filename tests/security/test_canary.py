@@ -80,7 +80,7 @@ def test_a_folder_that_is_an_address_with_a_password_is_refused_without_it(tmp_p
     assert CANARY not in one_line(left)
 
 
-@pytest.mark.parametrize("scheme", ["http", "https", "postgresql", "nonsense"])
+@pytest.mark.parametrize("scheme", ["http", "https", "nonsense"])
 def test_a_tracking_server_that_does_not_answer_is_named_without_its_password(
     scheme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
