@@ -23,6 +23,7 @@ from lpstudy.command.publish import publish, show
 from lpstudy.command.tenure import GRACE, Tenure
 from lpstudy.disk import DiskFullError
 from lpstudy.ledger import Assignment, FencedError, Ledger, UnwritableError, dump
+from lpstudy.redaction import without_credentials
 from lpstudy.space import Training
 from lpstudy.study import Control, Demand, PausedError, Place
 from lpstudy.teacher import BankPlan, TeacherFile, key
@@ -247,7 +248,7 @@ def _publish(
         try:
             show(publish(client, name, given.reports), name)
         except tracking.UNANSWERED as error:
-            behind = " ".join(str(error).split())[:300]
+            behind = without_credentials(" ".join(str(error).split()))[:300]
     states = counts(ledger.records())
     print(
         ", ".join(f"{n} {state}" for state, n in states.items()), f"in {duration(time.monotonic() - began)}"

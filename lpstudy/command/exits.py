@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from lpstudy.ledger import HeldError, UnwritableError
+from lpstudy.redaction import without_credentials
+from lpstudy.tables.text import one_line
 
 DONE, FAULT, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 BEHIND = 74
@@ -52,10 +54,10 @@ def ending(command: str, body: Callable[[], int]) -> int:
     try:
         return body()
     except BadInputError as error:
-        print(f"lpstudy {command}: {error}", file=sys.stderr)
+        _say(command, error)
         return BAD_INPUT
     except FaultError as error:
-        print(f"lpstudy {command}: {error}", file=sys.stderr)
+        _say(command, error)
         return error.code
     except KeyboardInterrupt:
         print(f"lpstudy {command}: interrupted; the same command goes on where it stopped", file=sys.stderr)
@@ -63,3 +65,8 @@ def ending(command: str, body: Callable[[], int]) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
+
+
+def _say(command: str, error: Exception) -> None:
+    """One line, without control characters and credentials that came with a name or an address."""
+    print(f"lpstudy {command}: {one_line(without_credentials(str(error)))}", file=sys.stderr)

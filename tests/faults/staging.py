@@ -33,7 +33,7 @@ def of_trials(process: "Popen[str]") -> list[int]:
 def by_key(folder: Path) -> dict[str, Record]:
     """The ledger's runs; none is there twice."""
     found = records(folder, "tiny")
-    keys = [record.assignment.key.partition("/")[2] for record in found]
+    keys = [record.assignment.key for record in found]
     assert len(set(keys)) == len(keys)
     return dict(zip(keys, found, strict=True))
 

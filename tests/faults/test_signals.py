@@ -39,7 +39,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Stage:
         left = ended(process)
     status = json.loads(run(folder, "__main__", "status", "tiny", "--json").out)
     found = checkpoints(folder)
-    kept = {path.parent.name: json.loads(path.read_bytes())["epoch"] for path in found}
+    kept = {f"{path.parts[-3]}/{path.parts[-2]}": json.loads(path.read_bytes())["epoch"] for path in found}
     acknowledged = dict(reached(folder))
     assert "RUNNING" not in {run.info.status for run in runs(client_of(folder), "tiny")}
     return Stage(folder, second, left, status, acknowledged, kept, run(folder, "sweep", "tiny.toml"))
