@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help study test bench realdata format clean
+.PHONY: help study test bench soak realdata format clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,6 +20,10 @@ test: .venv/.dev  ## install, then format check, lint, layer contracts, mypy --s
 bench: .venv/.bench  ## what a study costs beside other ways to run it: tables, and JSON in build/bench
 	for name in lp step peer scale; do OMP_NUM_THREADS=1 $(BIN)/python benchmarks/$$name.py --json build/bench/$$name.json || exit 1; done
 	$(BIN)/python benchmarks/gpu.py --json build/bench/gpu.json || test $$? -eq 2
+
+soak: .venv/.dev  ## half an hour of studies under faults, and a study whose driver is killed 20 times
+	OMP_NUM_THREADS=1 $(BIN)/python tests/soak/soak.py --json build/soak.json
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m soak --timeout 3600
 
 format: .venv/.dev  ## format the code and mend what ruff can mend
 	$(BIN)/ruff format .
