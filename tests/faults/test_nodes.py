@@ -1,0 +1,101 @@
+"""Nodes that leave and come while a study runs on a cluster of real raylets."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+from ray.cluster_utils import Cluster
+from running import Left, ended, run, wait_for, write_space
+from staging import FIXED, begun, by_key, whole
+
+from lpstudy.study.cluster import prepare_environment
+
+MEMORY = 80 * 1024**2
+"""Bytes of a node's object store."""
+LONG = ("epochs = 2\n", "epochs = 1500\n")
+"""Long enough to be met by all that happens."""
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    """A head without CPUs, and two nodes with one each."""
+    prepare_environment()
+    head = {"num_cpus": 0, "include_dashboard": False, "object_store_memory": MEMORY}
+    made = Cluster(initialize_head=True, head_node_args=head)
+    try:
+        yield made
+    finally:
+        made.shutdown()  # type: ignore[no-untyped-call]
+
+
+class Stage:
+    """Both nodes go, one comes, and the study ends."""
+
+    def __init__(self, cluster: Cluster, folder: Path) -> None:
+        first, second = (self.node(cluster) for _ in range(2))
+        cluster.wait_for_nodes()
+        write_space(
+            folder,
+            LONG,
+            FIXED,
+            ("trials = 1", "trials = 3"),
+            ("checkpoint_seconds = 0.0", "checkpoint_seconds = 0.5"),
+        )
+        self.folder = folder
+        with begun(folder, RAY_ADDRESS=cluster.address) as process:
+            wait_for(lambda: self.running() == 2)
+            self.two = self.status()
+            cluster.remove_node(first, allow_graceful=False)
+            wait_for(lambda: self.status()["nodes"] == 2)
+            before = self.epochs()
+            wait_for(lambda: self.epochs() > before)
+            self.one = self.status()
+            cluster.remove_node(second, allow_graceful=False)
+            self.none = wait_for(lambda: self.waiting(), seconds=60)
+            for _ in range(2):
+                self.node(cluster)
+            wait_for(lambda: not self.waiting())
+            wait_for(lambda: self.running() == 2)
+            self.left: Left = ended(process)
+
+    @staticmethod
+    def node(cluster: Cluster) -> Any:
+        return cluster.add_node(wait=False, num_cpus=1, object_store_memory=MEMORY)
+
+    def status(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(run(self.folder, "__main__", "status", "tiny", "--json").out)
+        return found
+
+    def waiting(self) -> str:
+        return str(self.status()["waiting"])
+
+    def running(self) -> int:
+        return sum(line["running"] for line in self.status()["arms"])
+
+    def epochs(self) -> int:
+        return sum(len(record.epochs) for record in by_key(self.folder).values())
+
+
+@pytest.fixture(scope="module")
+def stage(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Stage:
+    return Stage(cluster, tmp_path_factory.mktemp("nodes"))
+
+
+def test_what_is_there_is_used(stage: Stage) -> None:
+    assert stage.two["nodes"] == 3
+    assert stage.one["nodes"] == 2
+
+
+def test_a_cluster_that_is_too_small_is_told_with_needed_and_available(stage: Stage) -> None:
+    assert stage.none == "a trial needs 1 CPU but there are 0 CPUs and 0 GPUs"
+    assert f"waiting for the cluster: {stage.none}" in stage.left.err
+
+
+def test_trials_move_and_the_study_ends_whole(stage: Stage) -> None:
+    assert stage.left.code == 0, stage.left.err
+    whole(stage.folder, 4)
+    assert max(record.assignment.attempt for record in by_key(stage.folder).values()) > 1
+    assert not ray.is_initialized()
