@@ -55,11 +55,11 @@ class Copies:
         return optuna.load_study(study_name=name, storage=self.storage)
 
     def add(self, study: optuna.Study, trial_id: int) -> None:
-        """Write a trial that was asked for, whole: there is never a half of one."""
+        """Write a trial that was asked for, whole and once: the storage knows it by its number."""
         trial = self.storage.get_trial(trial_id)
         study_id = self._study_ids[study.study_name]
         self._trial_ids[trial_id] = patiently(
-            lambda: self._written.create_new_trial(study_id, trial), self._where, repeatable=False
+            lambda: self._written.create_new_trial(study_id, trial), self._where
         )
 
     def keep(self, study: optuna.Study, key: str, value: Any) -> None:

@@ -9,6 +9,7 @@ import json
 import time
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, get_args
@@ -19,7 +20,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
 from lpstudy.ledger.holder import Holder, me
-from lpstudy.ledger.storage import patiently, shown
+from lpstudy.ledger.storage import LOCK_SECONDS, PATIENCE, UnwritableError, patiently, shown
 
 BEAT = 2.0
 """Seconds between two signs of life."""
@@ -61,8 +62,16 @@ class Row:
     wished: int
 
 
-def read(engine: Engine, study: str) -> Row | None:
-    """A study's lease; None where it never had one."""
+def read(engine: Engine, study: str, seconds: float = PATIENCE) -> Row | None:
+    """A study's lease; None where it never had one.
+
+    Raises:
+        UnwritableError: The database does not answer for so many seconds.
+    """
+    return patiently(lambda: _read(engine, study), shown(str(engine.url)), seconds=seconds)
+
+
+def _read(engine: Engine, study: str) -> Row | None:
     try:
         with engine.connect() as connection:
             found = connection.execute(select(LEASES).where(LEASES.c.study == study)).one_or_none()
@@ -172,16 +181,21 @@ class Lease:
         values = {"beat": LEASES.c.beat + 1, "told": json.dumps(told)}
         if not patiently(partial(self._write, values), self._where, seconds=BEAT):
             raise FencedError(self._fenced())
-        row = read(self._engine, self._study)
+        row = read(self._engine, self._study, seconds=BEAT)
         if row is None:
             raise FencedError(self._fenced())
         return row
 
     def release(self, told: Mapping[str, Any]) -> None:
-        """Hold the study no longer; `told` stays to be read. Nothing where it is held no longer."""
+        """Hold the study no longer; `told` stays to be read. Nothing where it is held no longer.
+
+        In a database that cannot be written the lease runs out by itself: whatever made the study end is not
+        to be hidden by that.
+        """
         event.remove(self._engine, "commit", self._guard)
         values = {"token": None, "beat": LEASES.c.beat + 1, "told": json.dumps(told), "wish": "run"}
-        patiently(partial(self._write, values), self._where)
+        with suppress(UnwritableError):
+            patiently(partial(self._write, values), self._where, seconds=LOCK_SECONDS)
 
     def _write(self, values: Mapping[str, Any]) -> bool:
         with self._engine.begin() as connection:

@@ -10,51 +10,117 @@ import optuna
 import sqlalchemy
 from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError, SQLAlchemyError
+from optuna.storages._rdb.models import TrialModel
+from optuna.trial import FrozenTrial
+from sqlalchemy.exc import (
+    ArgumentError,
+    DBAPIError,
+    IntegrityError,
+    InternalError,
+    NoSuchModuleError,
+    OperationalError,
+    ProgrammingError,
+    SQLAlchemyError,
+)
+from sqlalchemy.orm import Session
 
 from lpstudy.redaction import without_credentials
 
-Storage = RDBStorage
 T = TypeVar("T")
 
 PATIENCE = 30.0
 """Seconds for which a write is tried again before the study pauses."""
 LOCK_SECONDS = 5.0
-"""How long SQLite itself waits for a lock, within one try."""
+"""How long the database itself waits for a lock, within one try."""
+LOST_SECONDS = 30
+"""After which a PostgreSQL server that says nothing more is given up: its machine or the network is gone."""
 LONGEST_PAUSE = 2.0
 LOCKED = ("is locked", "deadlock detected", "could not serialize", "lock timeout")
 """What SQLite and PostgreSQL say of a lock; nothing of the transaction has been written then."""
+LOCK_STATES = ("40P01", "40001", "55P03")
+"""The same as PostgreSQL's codes, for a server that speaks another language."""
+UNCONNECTED = ("connection failed", "connection timeout")
+"""What psycopg says where there was no connection to write through."""
+UNREADY = ("starting up", "shutting down", "not yet accepting", "recovery mode", "too many", "reserved")
+"""Refusals of a server that may let the same user in later; any other `FATAL` is to be mended by the user."""
+MAKING = 5
+"""Tries to make the tables, which others may be making in this moment."""
 
 
 class UnwritableError(Exception):
     """The ledger cannot be written now: the study must pause until that is mended."""
 
 
+class Storage(RDBStorage):
+    """Optuna's, in which a trial that a lost answer has let be made is not made again."""
+
+    def _get_prepared_new_trial(
+        self, study_id: int, template_trial: FrozenTrial | None, session: Session
+    ) -> TrialModel:
+        """In a transaction that holds the study, and that Optuna repeats after any fault."""
+        if template_trial is not None:
+            mine = {"study_id": study_id, "number": template_trial.number}
+            made = session.query(TrialModel).filter_by(**mine).one_or_none()
+            if made is not None:
+                return made
+        return super()._get_prepared_new_trial(study_id, template_trial, session)
+
+
 def shown(url: str) -> str:
     """A database's address for messages: without user and password; of a file its path."""
-    return without_credentials(url).removeprefix("sqlite:///")
+    return without_credentials(url).replace("+psycopg://", "://", 1).removeprefix("sqlite:///")
 
 
-def opened(url: str) -> RDBStorage:
+def opened(url: str) -> Storage:
     """Optuna's storage at an SQLAlchemy URL, made where it is new.
 
     `postgresql://` means the driver psycopg 3.
 
     Raises:
-        ValueError: The URL is none, its driver is not installed, or what is there is no ledger.
-        UnwritableError: Another process keeps it locked.
+        ValueError: The URL is none, its driver is not installed, what is there is no ledger, or the server
+            does not let this user in.
+        UnwritableError: Another process keeps it locked, or no server answers.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    sqlite = url.startswith("sqlite")
-    kwargs = {"connect_args": {"timeout": LOCK_SECONDS}} if sqlite else {"pool_pre_ping": True}
     spelt = url.replace("postgresql://", "postgresql+psycopg://", 1)
     try:
-        return patiently(lambda: RDBStorage(spelt, engine_kwargs=kwargs), shown(url))
+        kwargs = _engine_words(sqlalchemy.make_url(spelt))
+        return patiently(lambda: _made(spelt, kwargs), shown(url), awaited=False)
     except (ImportError, NoSuchModuleError, ArgumentError) as error:
         hint = "; install lpstudy[postgres]" if "psycopg" in str(error) else ""
         raise ValueError(f"the ledger {shown(url)}: {_line(error)}{hint}") from None
     except (SQLAlchemyError, RuntimeError) as error:
         raise ValueError(f"the ledger {shown(url)} cannot be read: {_line(error)}") from None
+
+
+def _engine_words(url: sqlalchemy.URL) -> dict[str, Any]:
+    """What SQLAlchemy is told beside the URL; what the URL says itself holds."""
+    match url.get_backend_name():
+        case "sqlite":
+            return {"connect_args": {"timeout": LOCK_SECONDS}}
+        case "postgresql":
+            own: dict[str, Any] = {
+                "options": f"-c lock_timeout={1000 * LOCK_SECONDS:.0f}",
+                "connect_timeout": 10,
+                "tcp_user_timeout": 1000 * LOST_SECONDS,
+                "keepalives_idle": LOST_SECONDS // 3,
+                "keepalives_interval": LOST_SECONDS // 3,
+                "keepalives_count": 2,
+            }
+            given = {key: value for key, value in own.items() if key not in url.query}
+            return {"pool_pre_ping": True, "connect_args": given}
+        case _:
+            return {"pool_pre_ping": True}
+
+
+def _made(url: str, kwargs: dict[str, Any]) -> Storage:
+    """The storage; two processes that make the tables in the same moment disturb each other."""
+    for _ in range(MAKING - 1):
+        try:
+            return Storage(url, engine_kwargs=kwargs)
+        except (IntegrityError, ProgrammingError):
+            time.sleep(random.uniform(0.1, 0.3))
+    return Storage(url, engine_kwargs=kwargs)
 
 
 def engine_of(storage: optuna.storages.BaseStorage) -> sqlalchemy.Engine:
@@ -64,13 +130,22 @@ def engine_of(storage: optuna.storages.BaseStorage) -> sqlalchemy.Engine:
     return engine
 
 
-def patiently(write: Callable[[], T], where: str, *, repeatable: bool = True, seconds: float = PATIENCE) -> T:
+def patiently(
+    write: Callable[[], T],
+    where: str,
+    *,
+    repeatable: bool = True,
+    awaited: bool = True,
+    seconds: float = PATIENCE,
+) -> T:
     """Write, and again with growing pauses of random length while the database is locked or does not answer.
 
     Args:
         write: One transaction.
         where: The database, as messages name it.
-        repeatable: Whether it may be done twice: after a lost connection nobody knows whether it was done.
+        repeatable: Whether it may be done twice: a connection that is lost at the commit leaves it unknown
+            whether it was done.
+        awaited: Whether to wait for a server that is not there.
         seconds: How long.
 
     Raises:
@@ -80,19 +155,38 @@ def patiently(write: Callable[[], T], where: str, *, repeatable: bool = True, se
     while True:
         try:
             return write()
-        except (StorageInternalError, OperationalError) as error:
+        except (StorageInternalError, DBAPIError) as error:
             cause = error.__cause__ if isinstance(error, StorageInternalError) else error
-            if not isinstance(cause, OperationalError):
+            if not isinstance(cause, DBAPIError) or not _unwritable(cause):
                 raise
             said = _line(cause)
-            locked = any(words in said for words in LOCKED)
+            if _refused(said) and not awaited:
+                raise cause from None
             taken = time.monotonic() - began
-            again = locked or (repeatable and cause.connection_invalidated)
-            if not again or taken >= seconds:
+            lost = cause.connection_invalidated and (repeatable or cause.statement is not None)
+            there = awaited or "FATAL:" in said  # what it says while it starts
+            away = there and said.startswith(UNCONNECTED) and not _refused(said)
+            if not (_locked(cause, said) or lost or away) or taken >= seconds:
                 after = f" for {taken:.0f} s" if taken > 1 else ""
                 raise UnwritableError(f"the ledger {where} cannot be written{after}: {said}") from error
         time.sleep(random.uniform(0.5, 1.0) * pause)  # two that wait for each other must not stay in step
         pause = min(2 * pause, LONGEST_PAUSE)
+
+
+def _unwritable(cause: DBAPIError) -> bool:
+    """Whether it is the database's state, and not what was to be written, that is wrong."""
+    # PostgreSQL's InternalError: a standby takes no writes, or a transaction was ended from outside.
+    return isinstance(cause, (OperationalError, InternalError)) or cause.connection_invalidated
+
+
+def _locked(cause: DBAPIError, said: str) -> bool:
+    state = getattr(cause.orig, "sqlstate", None)
+    return state in LOCK_STATES or any(words in said for words in LOCKED)
+
+
+def _refused(said: str) -> bool:
+    """Whether the server does not know the user, the password or the database."""
+    return said.startswith(UNCONNECTED) and "FATAL:" in said and not any(words in said for words in UNREADY)
 
 
 def database(folder: Path) -> str:
