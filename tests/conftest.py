@@ -3,7 +3,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from postgres_server import Postgres, postgres
 from running import UNSET, Left, run
+
+from lpstudy.ledger import opened
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -29,6 +32,21 @@ def smoke(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Left]:
     """The working directory of one `python -m lpstudy.sweep smoke` that has ended, and what it said."""
     folder = tmp_path_factory.mktemp("smoke")
     return folder, run(folder, "sweep", "smoke")
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Postgres]:
+    """A PostgreSQL server."""
+    with postgres() as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def empty_database(server: Postgres) -> str:
+    """Name of a PostgreSQL database in which a ledger's tables are made: a template for others."""
+    url = server.database()
+    opened(url).engine.dispose()
+    return url.rpartition("/")[2]
 
 
 @pytest.fixture(scope="session")

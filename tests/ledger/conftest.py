@@ -1,10 +1,11 @@
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
+from postgres_server import Postgres
 
 from lpstudy.ledger import Assignment, Done, Ledger, Waiting, database
 from lpstudy.outputs import EpochResult
@@ -85,10 +86,17 @@ def empty_storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "ledger.db"
 
 
-@pytest.fixture
-def url(tmp_path: Path, empty_storage: Path) -> str:
-    shutil.copy(empty_storage, tmp_path)
-    return database(tmp_path)
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Every test that writes a ledger runs on both databases."""
+    if request.param == "postgresql":
+        server: Postgres = request.getfixturevalue("server")
+        made = server.database(request.getfixturevalue("empty_database"))
+        yield made
+        server.drop(made)
+    else:
+        shutil.copy(request.getfixturevalue("empty_storage"), tmp_path)
+        yield database(tmp_path)
 
 
 @pytest.fixture

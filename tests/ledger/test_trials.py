@@ -9,7 +9,7 @@ import optuna
 import pytest
 
 from lpstudy.cost import cost_of
-from lpstudy.ledger import Assignment, Done, Ledger, Waiting
+from lpstudy.ledger import Assignment, Done, Ledger, Waiting, opened
 from lpstudy.ledger import ledger as module
 from lpstudy.outputs import EpochResult
 from lpstudy.space import StudySpec
@@ -121,7 +121,7 @@ def test_infeasible_designs_are_told_and_neither_counted_nor_run(
     assert all(record.assignment.values["width"] == 64 for record in infeasible)
     assert all(record.epochs == () for record in infeasible)
     assert len(records) - len(infeasible) == ledger.wanted == 7
-    study = optuna.load_study(study_name="small/bp-convnet", storage=url)
+    study = optuna.load_study(study_name="small/bp-convnet", storage=opened(url))
     assert {study.trials[record.assignment.number].state.name for record in infeasible} == {"PRUNED"}
 
 
@@ -149,7 +149,7 @@ def test_an_arm_with_searched_sizes_has_accuracy_and_macs_as_objectives(
     spec = make(students=SIZES, methods={"bp": {}}, budget=TWO_TRIALS)
     ledger = reopen(spec)
     play.all(ledger)
-    study = optuna.load_study(study_name="small/bp-convnet", storage=url)
+    study = optuna.load_study(study_name="small/bp-convnet", storage=opened(url))
     assert [direction.name for direction in study.directions] == ["MAXIMIZE", "MINIMIZE"]
     for run in play.handed[:2]:
         student = spec.arms()[0].student_spec(run.values)
