@@ -66,6 +66,11 @@ class Postgres:
             self._process.wait(60)
             self._process = None
 
+    def start_again(self) -> None:
+        """Where a test has left it stopped."""
+        if self._process is None:
+            self.start()
+
     def url(self, database: str, password: str = PASSWORD) -> str:
         """Of one of its databases, as a user gives it."""
         return f"postgresql://{USER}:{password}@127.0.0.1:{self.port}/{database}"

@@ -196,7 +196,7 @@ def _state(trial: FrozenTrial) -> State:
 
 
 def stored(storage: str | RDBStorage, name: str) -> Book:
-    """The ledger of a study as its storage has it, to be read.
+    """The ledger of a study as its storage has it, to be read; under the name that it has there now.
 
     Raises:
         ValueError: The storage has no such study.
@@ -204,7 +204,7 @@ def stored(storage: str | RDBStorage, name: str) -> Book:
     storage = opened(storage) if isinstance(storage, str) else storage
     try:
         facts = optuna.load_study(study_name=name, storage=storage).user_attrs
-        spec = parse(facts["spec"], "the ledger")
+        spec = parse(facts["spec"], "the ledger").model_copy(update={"name": name})
     except KeyError:
         raise ValueError(f"the ledger has no study {name!r}") from None
     channels, height, width = facts["input_shape"]

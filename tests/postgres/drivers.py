@@ -1,0 +1,139 @@
+"""A driver as a process of its own, with made-up results: what a sweep does to its ledger, without Ray."""
+
+import multiprocessing
+import sys
+import threading
+import time
+from collections import Counter
+from multiprocessing.context import ForkProcess
+
+from lpstudy.ledger import (
+    Assignment,
+    FencedError,
+    HeldError,
+    Lease,
+    Ledger,
+    Record,
+    UnwritableError,
+    opened,
+    storage,
+    stored,
+)
+from lpstudy.outputs import EpochResult
+from lpstudy.space import StudySpec, parse
+
+SHAPE, CLASSES = (1, 8, 8), 10
+EPOCHS = 3
+PAUSED, HELD, FENCED = 75, 2, 1
+BEAT = 0.2
+FORK = multiprocessing.get_context("fork")
+
+
+def space(name: str, trials: int = 4) -> StudySpec:
+    """Two arms with one searched hyperparameter, two finals each."""
+    table = {
+        "name": name,
+        "data": {"kind": "digits"},
+        "teacher": {"family": "convnet", "depth": 2, "width": 8},
+        "students": [{"family": "convnet", "depth": 2, "width": 4}],
+        "methods": {"bp": {}, "kd": {}},
+        "training": {"learning_rate": {"low": 1e-3, "high": 1e-2}},
+        "budget": {"trials": trials, "epochs": EPOCHS, "seeds": 2},
+    }
+    return parse(table, "here")
+
+
+def book(url: str, name: str, trials: int = 4) -> Ledger:
+    """A ledger as a new process opens it."""
+    return ledger_in(opened(url), name, trials)
+
+
+def ledger_in(where: storage.Storage, name: str, trials: int = 4) -> Ledger:
+    """The study's ledger in an opened storage."""
+    ledger = Ledger(where, space(name, trials), input_shape=SHAPE, classes=CLASSES)
+    ledger.accept("images")
+    ledger.take()
+    return ledger
+
+
+def results() -> list[EpochResult]:
+    """What each run reports, epoch by epoch."""
+    return [EpochResult(epoch, {"validation_accuracy": 50.0 + epoch}) for epoch in range(1, EPOCHS + 1)]
+
+
+def play(ledger: Ledger, seconds: float = 0.0) -> None:
+    """All that the ledger hands out, each epoch so many seconds after the one before."""
+    while isinstance(run := ledger.next(), Assignment):
+        for result in results():
+            time.sleep(seconds)
+            if ledger.report(run, [result]):
+                ledger.finish(run, "pruned")
+                break
+        else:
+            ledger.finish(run, "finished")
+
+
+def drive(url: str, name: str, trials: int, seconds: float, patience: float) -> None:
+    """Hold the study, play it, and leave as a sweep does."""
+    storage.patiently.__kwdefaults__["seconds"] = patience
+    made = opened(url)
+    lease = Lease(made.engine, name)
+    over = threading.Event()
+
+    def live() -> None:
+        while not over.wait(BEAT):
+            try:
+                lease.beat({})
+            except UnwritableError:
+                continue
+
+    try:
+        lease.take()
+        threading.Thread(target=live, daemon=True).start()
+        play(ledger_in(made, name, trials), seconds)
+    except UnwritableError:
+        sys.exit(PAUSED)
+    except HeldError:
+        sys.exit(HELD)
+    except FencedError:
+        sys.exit(FENCED)
+    finally:
+        over.set()
+        lease.release({"state": "left"})
+
+
+def begin(
+    url: str, name: str, trials: int = 4, seconds: float = 0.0, patience: float = storage.PATIENCE
+) -> ForkProcess:
+    """A driver, started; psycopg leaves the connections of the process that it is forked from alone."""
+    process = FORK.Process(target=drive, args=(url, name, trials, seconds, patience), daemon=True)
+    process.start()
+    return process
+
+
+def ended(process: ForkProcess, seconds: float = 240) -> int | None:
+    """The exit code of a driver; None where it did not end in time."""
+    process.join(seconds)
+    process.kill()
+    return process.exitcode
+
+
+def assert_whole(url: str, name: str, trials: int = 4) -> list[Record]:
+    """Every run of the study is there once, in one final state, with all its epochs; the records."""
+    records = stored(url, name).records()
+    keys = Counter(record.assignment.key for record in records)
+    assert set(keys.values()) == {1}, keys
+    arms = [arm.name for arm in space(name, trials).arms()]
+    expected = {f"{arm}/trial-{number}" for arm in arms for number in range(trials)}
+    finals = {key for key in keys if "/final-" in key}
+    assert set(keys) - finals == expected
+    assert {(r.assignment.arm, r.assignment.seed) for r in records if r.assignment.kind == "final"} == {
+        (arm, seed) for arm in arms for seed in (1, 2)
+    }
+    assert len(finals) == 2 * len(arms)
+    assert {record.state for record in records} <= {"finished", "pruned"}
+    for record in records:
+        epochs = [epoch.epoch for epoch in record.epochs]
+        assert epochs == list(range(1, len(epochs) + 1))
+        assert len(epochs) == EPOCHS or record.state == "pruned"
+    return records

@@ -1,0 +1,116 @@
+"""Several drivers at once in one database, and a server that goes away under one of them."""
+
+import random
+import signal
+import time
+from collections.abc import Callable
+
+import pytest
+from drivers import PAUSED, assert_whole, begin, book, ended, play
+from postgres_server import Postgres
+from proxy import Proxy
+from running import wait_for
+
+from lpstudy.ledger import UnwritableError, alive, names, opened, rename, stored
+
+DRIVERS = 8
+
+
+def test_eight_drivers_at_once_each_bring_their_study_to_its_end(server: Postgres) -> None:
+    url = server.database()  # without tables: all eight make them
+    studies = [f"study-{number}" for number in range(DRIVERS)]
+    processes = [begin(url, name, 2) for name in studies]
+    assert [ended(process) for process in processes] == [0] * DRIVERS
+    assert names(opened(url)) == studies
+    for name in studies:
+        assert_whole(url, name, 2)
+    server.drop(url)
+
+
+def test_a_driver_goes_on_when_the_server_was_away_for_a_moment(server: Postgres, url: str) -> None:
+    driver = begin(url, "moment", 6, seconds=0.05)
+    try:
+        for how, wanted in ((signal.SIGQUIT, 3), (signal.SIGINT, 8), (signal.SIGQUIT, 12)):
+            wait_for(lambda wanted=wanted: runs(url, "moment") >= wanted)
+            time.sleep(random.uniform(0, 0.2))
+            server.stop(how)
+            time.sleep(1.0)
+            server.start()
+        assert ended(driver) == 0
+    finally:
+        driver.kill()
+        server.start_again()
+    records = assert_whole(url, "moment", 6)
+    assert {record.assignment.attempt for record in records} == {1}
+
+
+def test_a_study_pauses_when_the_server_stays_away_and_goes_on_when_it_is_back(
+    server: Postgres, url: str
+) -> None:
+    driver = begin(url, "away", seconds=0.05, patience=1.0)
+    try:
+        wait_for(lambda: runs(url, "away") >= 3)
+        server.stop()
+        assert ended(driver) == PAUSED
+    finally:
+        driver.kill()
+        server.start_again()
+    before = {record.assignment.key: record for record in stored(url, "away").records()}
+    assert not alive(opened(url).engine, "away")
+    assert ended(begin(url, "away")) == 0
+    after = {record.assignment.key: record for record in assert_whole(url, "away")}
+    for key, record in before.items():
+        assert after[key].epochs[: len(record.epochs)] == record.epochs
+        if record.state != "running":
+            assert after[key] == record
+
+
+def test_a_commit_whose_answer_is_lost_is_made_once(server: Postgres, url: str) -> None:
+    with Proxy(server.port) as proxy:
+        ledger = book(url.replace(f":{server.port}/", f":{proxy.port}/"), "lost")
+        proxy.lose(every=6)
+        play(ledger)
+        assert proxy.lost >= 5
+    assert_whole(url, "lost")
+
+
+def test_an_old_study_is_read_under_its_new_name(url: str) -> None:
+    play(book(url, "small", 1))
+    rename(opened(url), "small", "small.old1")
+    play(book(url, "small", 2))
+    assert names(opened(url)) == ["small", "small.old1"]
+    old = stored(url, "small.old1").records()
+    assert len(old) == 2 * (1 + 2)
+    assert len(stored(url, "small").records()) == 2 * (2 + 2)
+    assert {record.assignment.number for record in old} == {0}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda url: url.replace("kept-s3cret", "wr0ng"), "password authentication failed"),
+        (lambda url: url.rpartition("/")[0] + "/none", 'database "none" does not exist'),
+        (lambda url: url.replace("postgresql://", "postgres://"), "Can't load plugin"),
+    ],
+)
+def test_what_the_server_refuses_is_bad_input(url: str, change: Callable[[str], str], said: str) -> None:
+    with pytest.raises(ValueError, match=said) as refused:
+        opened(change(url))
+    assert "wr0ng" not in str(refused.value)
+    assert "kept-s3cret" not in str(refused.value)
+    assert str(refused.value).isprintable()
+
+
+def test_a_server_that_is_not_there_is_said_at_once(server: Postgres) -> None:
+    began = time.monotonic()
+    with pytest.raises(UnwritableError, match="onnection refused"):
+        opened(server.url("any").replace(f":{server.port}/", ":1/"))
+    assert time.monotonic() - began < 5
+
+
+def runs(url: str, name: str) -> int:
+    """That have begun."""
+    try:
+        return len(stored(url, name).records())
+    except ValueError:  # not begun yet
+        return 0
