@@ -1,0 +1,231 @@
+"""The lease where transactions of several processes run at once: one holder, none else writes."""
+
+import os
+import socket
+import threading
+import time
+from multiprocessing.synchronize import Barrier
+from typing import Any
+
+import pytest
+import sqlalchemy
+from drivers import FORK, ledger_in, play, results
+from postgres_server import Postgres
+from sqlalchemy import event
+
+from lpstudy import ledger
+from lpstudy.ledger import (
+    Assignment,
+    FencedError,
+    HeldError,
+    Lease,
+    Storage,
+    UnwritableError,
+    opened,
+    storage,
+)
+from lpstudy.ledger import lease as leases
+
+NAME = "digits"
+ROUNDS, RIVALS = 20, 2
+
+
+def take(url: str) -> tuple[Storage, Lease]:
+    made = opened(url)
+    lease = Lease(made.engine, NAME)
+    lease.take()
+    return made, lease
+
+
+def contents(server: Postgres, url: str) -> dict[str, list[str]]:
+    """All rows of all tables but the leases."""
+    with server.connect(url) as connection:
+        names = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
+        return {
+            str(name): sorted(str(row) for row in connection.execute(f'SELECT t::text FROM "{name}" AS t'))
+            for (name,) in names
+            if name != leases.LEASES.name
+        }
+
+
+def test_a_second_holder_is_refused_and_told_host_pid_and_since(url: str) -> None:
+    _, lease = take(url)
+    over = threading.Event()
+
+    def live() -> None:
+        while not over.wait(0.05):
+            lease.beat({})
+
+    thread = threading.Thread(target=live)
+    thread.start()
+    try:
+        with pytest.raises(
+            HeldError, match=f"host {socket.gethostname()}, pid {os.getpid()}, since 20"
+        ) as refused:
+            take(url)
+    finally:
+        over.set()
+        thread.join()
+    assert str(refused.value).isprintable()
+
+
+def test_what_was_released_is_taken_at_once(url: str) -> None:
+    _, lease = take(url)
+    lease.release({"state": "paused"})
+    began = time.monotonic()
+    _, later = take(url)
+    assert later.after is None
+    assert time.monotonic() - began < leases.STALE / 4
+
+
+def test_a_silent_holder_is_replaced_and_then_writes_nothing(
+    server: Postgres, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leases, "STALE", 1.0)
+    made, old = take(url)
+    mine = ledger_in(made, NAME)
+    run = mine.next()
+    assert isinstance(run, Assignment)
+    mine.report(run, results()[:1])
+    began = time.monotonic()
+    _, new = take(url)
+    assert time.monotonic() - began >= 1.0
+    assert new.after is not None
+    before = contents(server, url)
+    for write in (
+        lambda: mine.report(run, results()),
+        lambda: mine.finish(run, "failed", "late"),
+        lambda: mine.next(),
+        lambda: mine.keep("late", 1),
+        lambda: mine.attempt(run, 7),
+        lambda: old.beat({}),
+    ):
+        with pytest.raises(FencedError, match="was taken over by host"):
+            write()
+    assert contents(server, url) == before
+    assert new.beat({}).token == new.token
+
+
+def test_a_transaction_that_was_open_at_the_takeover_is_not_committed(
+    server: Postgres, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leases, "STALE", 0.5)
+    made, _ = take(url)
+    ledger_in(made, NAME)
+    before = contents(server, url)
+    with pytest.raises(FencedError), made.engine.begin() as connection:  # noqa: PT012
+        connection.execute(sqlalchemy.text("UPDATE studies SET study_name = study_name || 'x'"))
+        take(url)
+    assert contents(server, url) == before
+
+
+def test_a_takeover_waits_for_a_commit_that_has_begun(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leases, "STALE", 0.5)
+    made, _ = take(url)
+    ledger_in(made, NAME)
+    rival, happened = opened(url), []
+
+    def linger(connection: object) -> None:
+        """After the guard has let the commit pass."""
+        thread.start()
+        time.sleep(2.0)
+        happened.append("committed")
+
+    def take_over() -> None:
+        Lease(rival.engine, NAME).take()
+        happened.append("taken over")
+
+    thread = threading.Thread(target=take_over)
+    event.listen(made.engine, "commit", linger)
+    with made.engine.begin() as connection:
+        connection.execute(sqlalchemy.text("UPDATE studies SET study_name = study_name"))
+    event.remove(made.engine, "commit", linger)
+    thread.join()
+    assert happened == ["committed", "taken over"]
+
+
+def compete(url: str, barrier: Barrier, won: "Any") -> None:
+    """Each study once when it is new, and once when it was released."""
+    made = opened(url)
+    for number in range(ROUNDS):
+        lease = Lease(made.engine, f"study-{number % (ROUNDS // 2)}")
+        barrier.wait()
+        try:
+            lease.take()
+        except HeldError:
+            won.put((number, False))
+        else:
+            won.put((number, True))
+        barrier.wait()
+        if won_by(made, lease):
+            lease.release({})
+
+
+def won_by(made: Storage, lease: Lease) -> bool:
+    row = leases.LEASES
+    with made.engine.connect() as connection:
+        tokens = connection.execute(sqlalchemy.select(row.c.token)).scalars()
+        return lease.token in list(tokens)
+
+
+def test_of_processes_that_take_at_the_same_moment_one_wins(url: str) -> None:
+    barrier, won = FORK.Barrier(RIVALS), FORK.Queue()
+    processes = [FORK.Process(target=compete, args=(url, barrier, won), daemon=True) for _ in range(RIVALS)]
+    for process in processes:
+        process.start()
+    answers = [won.get(timeout=120) for _ in range(ROUNDS * RIVALS)]
+    for process in processes:
+        process.join(30)
+        process.kill()
+    winners = {number: [w for n, w in answers if n == number].count(True) for number in range(ROUNDS)}
+    assert winners == dict.fromkeys(range(ROUNDS), 1)
+
+
+def test_wishes_of_another_connection_are_heard_in_their_order(url: str) -> None:
+    _, lease = take(url)
+    other = opened(url).engine
+    heard = [lease.beat({})]
+    for wanted in leases.WISHES:
+        ledger.wish(other, NAME, wanted)
+        heard += [lease.beat({}), lease.beat({})]
+    assert [row.wish for row in heard[1::2]] == list(leases.WISHES)
+    assert [row.wished for row in heard] == [0, *(n for n in range(1, 1 + len(leases.WISHES)) for _ in "12")]
+
+
+def test_a_table_that_is_locked_for_a_moment_is_written_all_the_same(
+    server: Postgres, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage, "LOCK_SECONDS", 0.2)
+    made, _ = take(url)
+    mine = ledger_in(made, NAME)
+    connection = server.connect(url)
+    connection.autocommit = False
+    connection.execute("LOCK TABLE trials, trial_user_attributes IN ACCESS EXCLUSIVE MODE")
+    threading.Timer(1.5, connection.rollback).start()
+    began = time.monotonic()
+    play(mine)
+    assert time.monotonic() - began >= 1.5
+    assert mine.complete()
+    connection.close()
+
+
+def test_a_table_that_stays_locked_is_given_up_with_its_name_and_nothing_is_written(
+    server: Postgres, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage, "LOCK_SECONDS", 0.2)
+    monkeypatch.setitem(storage.patiently.__kwdefaults__, "seconds", 1.5)
+    made, _ = take(url)
+    mine = ledger_in(made, NAME)
+    run = mine.next()
+    assert isinstance(run, Assignment)
+    before = contents(server, url)
+    with server.connect(url) as connection, connection.transaction():
+        connection.execute("LOCK TABLE trial_user_attributes IN ACCESS EXCLUSIVE MODE")
+        place = f"postgresql://127.0.0.1:{server.port}/"
+        with pytest.raises(
+            UnwritableError, match=f"{place}.* for 2 s: canceling statement due to lock timeout"
+        ):
+            mine.report(run, results()[:1])
+    assert contents(server, url) == before
+    mine.report(run, results()[:1])
+    assert len(mine.record(run).epochs) == 1
