@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
     words = sys.argv[1:] if argv is None else list(argv)
     given = parser().parse_args(words)
-    command = shlex.join(["python", "-m", "lpstudy.sweep", *words])
+    command = without_credentials(shlex.join(["python", "-m", "lpstudy.sweep", *words]))
     return ending("sweep", lambda: _sweep(given, command))
 
 

@@ -175,13 +175,18 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def mlflow_server(folder: Path, port: int) -> Iterator["subprocess.Popen[bytes]"]:
-    """A real server on loopback with its store in a folder, for as long as the context lasts."""
+def mlflow_server(
+    folder: Path, port: int, *more: str, **variables: str
+) -> Iterator["subprocess.Popen[bytes]"]:
+    """A real server on loopback with its store in a folder, for as long as the context lasts.
+
+    Of a flag that is given again in `more`, MLflow takes the last.
+    """
     folder.mkdir(exist_ok=True)
     words = ["server", "-w", "1", "--host", "127.0.0.1", "--port", str(port)]
     words += ["--backend-store-uri", f"sqlite:///{folder / 'server.db'}"]
-    words += ["--artifacts-destination", str(folder / "artifacts")]
-    variables = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    words += ["--artifacts-destination", str(folder / "artifacts"), *more]
+    variables |= {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
     with (folder / "log").open("ab") as log:
         server = subprocess.Popen(
             [sys.executable, "-m", "mlflow", *words],

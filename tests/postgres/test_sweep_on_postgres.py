@@ -1,0 +1,191 @@
+"""One sweep with its ledger on PostgreSQL and MLflow, with passwords, on the same server: end to end."""
+
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import pytest
+from mlflow.tracking import MlflowClient
+from postgres_server import PASSWORD, Postgres
+from running import (
+    Left,
+    call,
+    ended,
+    files,
+    free_port,
+    keys,
+    mlflow_server,
+    one_line,
+    runs,
+    start,
+    write_space,
+)
+
+from lpstudy import export, reconcile, status, sweep
+from lpstudy.ledger import opened, read, stored
+
+ADMIN, OWNER = "adm1n-s3cret-word", "tr4cking-s3cret-word"
+KEYS = ["bp-convnet-d2-w2/final-0-seed-1", "bp-convnet-d2-w2/trial-0"]
+
+
+@dataclass(frozen=True)
+class Swept:
+    """A working directory, its databases and what the sweep said."""
+
+    folder: Path
+    ledger: str
+    tracking: str
+    store: str
+    left: Left
+
+
+@pytest.fixture(scope="module")
+def swept(server: Postgres, empty_database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Swept]:
+    """The study, begun by a user who is no administrator of MLflow."""
+    folder, port = tmp_path_factory.mktemp("sweep"), free_port()
+    store, ledger = server.database(), server.database(empty_database)
+    service = folder.with_name("service")
+    service.mkdir()
+    config = service / "basic_auth.ini"
+    words = {
+        "default_permission": "READ",
+        "database_uri": driven(server.database()),
+        "admin_username": "admin",
+    }
+    words |= {"authorization_function": "mlflow.server.auth:authenticate_request_basic_auth"}
+    words |= {"admin_password": ADMIN, "auth_cache_ttl_seconds": "60"}
+    config.write_text("[mlflow]\n" + "".join(f"{key} = {value}\n" for key, value in words.items()))
+    variables = {
+        "MLFLOW_AUTH_CONFIG_PATH": str(config),
+        "MLFLOW_FLASK_SERVER_SECRET_KEY": secrets.token_hex(),
+    }
+    store_words = ["--backend-store-uri", driven(store), "--app-name", "basic-auth"]
+    with mlflow_server(service, port, *store_words, **variables), pytest.MonkeyPatch.context() as patch:
+        make_user(f"http://127.0.0.1:{port}")
+        tracking = f"http://owner:{OWNER}@127.0.0.1:{port}"
+        patch.setenv("MLFLOW_TRACKING_URI", tracking)
+        write_space(folder)
+        left = ended(start(folder, "sweep", "tiny.toml", "--ledger", ledger, MLFLOW_TRACKING_URI=tracking))
+        yield Swept(folder, ledger, tracking, store, left)
+
+
+def driven(url: str) -> str:
+    """As MLflow wants it."""
+    return url.replace("postgresql://", "postgresql+psycopg://")
+
+
+def make_user(address: str) -> None:
+    """As the administrator does it."""
+    from mlflow.server.auth.client import AuthServiceClient
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_USERNAME", "admin")
+        patch.setenv("MLFLOW_TRACKING_PASSWORD", ADMIN)
+        AuthServiceClient(address).create_user("owner", OWNER)
+
+
+def command(swept: Swept, name: str, *words: str) -> Left:
+    """Another command of the same user in the same folder."""
+    mains = {"list": partial(status.main, command="list"), "status": status.main, "sweep": sweep.main}
+    mains |= {"export": export.main, "reconcile": reconcile.main}
+    return call(mains[name], swept.folder, *words, "--ledger", swept.ledger)
+
+
+def test_it_ends_well_with_its_report(swept: Swept) -> None:
+    assert swept.left.code == 0, swept.left.err
+    assert (swept.folder / "reports/tiny/report.md").is_file()
+    assert "2 finished" in swept.left.out
+    assert "Traceback" not in swept.left.err
+
+
+def test_the_database_has_the_study_and_no_file_has(swept: Swept) -> None:
+    found = stored(swept.ledger, "tiny").records()
+    assert sorted(record.assignment.key for record in found) == KEYS
+    assert {record.state for record in found} == {"finished"}
+    assert [name for name in files(swept.folder) if name.endswith(".db")] == []
+    row = read(opened(swept.ledger).engine, "tiny")
+    assert row is not None
+    assert (row.token, row.told["state"]) == (None, "finished")
+
+
+def test_mlflow_has_every_run_once(swept: Swept) -> None:
+    found = runs(MlflowClient(tracking_uri=swept.tracking), "tiny")
+    assert keys(found) == sorted([*KEYS, "arm/bp-convnet-d2-w2", "report"])
+    assert {run.info.status for run in found} == {"FINISHED"}
+
+
+def test_the_other_commands_read_the_database(swept: Swept) -> None:
+    for name in ("list", "status"):
+        left = command(swept, name)
+        assert left.code == 0, left.err
+        assert left.out.startswith("tiny: finished"), left.out
+    shown = command(swept, "status", "tiny", "--json")
+    assert json.loads(shown.out)["done"] == 2
+    held = command(swept, "reconcile", "tiny", "--check")
+    assert (held.code, held.out) == (0, "2 runs in the ledger, 0 differ in MLflow\n"), held.err
+    exported = command(swept, "export", "tiny")
+    assert exported.code == 0, exported.err
+    assert [name for name in files(swept.folder / "exports/tiny") if name.startswith("runs")]
+
+
+def test_no_password_is_kept_or_shown_anywhere(swept: Swept, server: Postgres) -> None:
+    kept = [swept.left.out, swept.left.err]
+    kept += [path.read_bytes().decode("latin-1") for path in swept.folder.rglob("*") if path.is_file()]
+    kept += [text for url in (swept.ledger, swept.store) for text in rows(server, url)]
+    client = MlflowClient(tracking_uri=swept.tracking)
+    for run in runs(client, "tiny"):
+        kept += [
+            Path(client.download_artifacts(run.info.run_id, item.path)).read_bytes().decode("latin-1")
+            for item in client.list_artifacts(run.info.run_id)
+            if not item.is_dir
+        ]
+    assert any("lpstudy.sweep tiny.toml --ledger postgresql://127.0.0.1" in text for text in kept)
+    for secret in (PASSWORD, OWNER, ADMIN):
+        assert [text[:200] for text in kept if secret in text] == []
+
+
+def test_a_wrong_password_of_mlflow_is_refused_in_one_line(swept: Swept) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", swept.tracking.replace(OWNER, "wr0ng-s3cret-word"))
+        left = command(swept, "sweep", "tiny.toml")
+    assert left.code == 2
+    line = one_line(left)
+    assert os.environ["MLFLOW_TRACKING_URI"].rpartition("@")[2] in line
+    assert "wr0ng" not in line
+    assert "401" in line
+
+
+def test_a_wrong_password_of_the_ledger_is_refused_in_one_line(swept: Swept) -> None:
+    left = call(
+        sweep.main, swept.folder, "tiny.toml", "--ledger", swept.ledger.replace(PASSWORD, "wr0ng-s3cret")
+    )
+    assert left.code == 2
+    line = one_line(left)
+    assert "password authentication failed" in line
+    assert "wr0ng" not in line
+
+
+def test_a_fresh_study_keeps_the_old_one_in_the_database(swept: Swept) -> None:
+    before = stored(swept.ledger, "tiny").records()
+    left = command(swept, "sweep", "tiny.toml", "--fresh")
+    assert left.code == 0, left.err
+    assert stored(swept.ledger, "tiny.old1").records() == before
+    after = stored(swept.ledger, "tiny").records()
+    assert sorted(record.assignment.key for record in after) == KEYS
+    assert {r.started for r in after}.isdisjoint({r.started for r in before})
+    assert (swept.folder / "studies/tiny.old1").is_dir()
+    heads = [line.partition(",")[0] for line in command(swept, "list").out.splitlines() if ": " in line]
+    assert heads == ["tiny: finished", "tiny.old1: finished"]
+    assert "2 runs in the ledger, 0 differ" in command(swept, "reconcile", "tiny", "--check").out
+
+
+def rows(server: Postgres, url: str) -> list[str]:
+    """Every row of every table of a database, as text."""
+    with server.connect(url) as connection:
+        tables = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
+        found = [connection.execute(f'SELECT t::text FROM "{name}" AS t').fetchall() for (name,) in tables]
+    return [str(text) for table in found for (text,) in table]
