@@ -100,7 +100,7 @@ def connect() -> MlflowClient:
     """A client that has had an answer.
 
     Raises:
-        ValueError: Nothing answers at `MLFLOW_TRACKING_URI`.
+        ValueError: Nothing answers at `MLFLOW_TRACKING_URI`, or it lets this user not in.
     """
     for name, value in {
         "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -122,6 +122,11 @@ def connect() -> MlflowClient:
         reason = " ".join(without_credentials(str(error)).split())[:200]
         if "MLFLOW_TRACKING_URI" not in os.environ:
             raise ValueError(f"{uri}: MLflow's database cannot be used here ({reason})") from None
+        if "error code 401" in reason:
+            raise ValueError(
+                f"MLFLOW_TRACKING_URI={shown(uri)}: the tracking server does not know this user and password;"
+                " give them as MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+            ) from None
         raise ValueError(
             f"MLFLOW_TRACKING_URI={shown(uri)}: no tracking server answers; start it, or unset the variable"
             f" to use {DEFAULT_URI} ({reason})"
