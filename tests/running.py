@@ -197,7 +197,8 @@ def mlflow_server(
             start_new_session=True,
         )
         try:
-            wait_for(lambda: _answers(port))
+            wait_for(lambda: server.poll() is not None or _answers(port))
+            assert server.poll() is None, (folder / "log").read_text()[-2000:]
             yield server
         finally:
             stop_group(server)
