@@ -1,6 +1,7 @@
 """Several drivers at once in one database, and a server that goes away under one of them."""
 
 import random
+import re
 import signal
 import time
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from postgres_server import Postgres
 from proxy import Proxy
 from running import wait_for
 
-from lpstudy.ledger import UnwritableError, alive, names, opened, rename, stored
+from lpstudy.ledger import Storage, UnwritableError, alive, names, opened, read, rename, stored
 
 DRIVERS = 8
 
@@ -28,14 +29,16 @@ def test_eight_drivers_at_once_each_bring_their_study_to_its_end(server: Postgre
 
 
 def test_a_driver_goes_on_when_the_server_was_away_for_a_moment(server: Postgres, url: str) -> None:
-    driver = begin(url, "moment", 6, seconds=0.05)
+    driver, made = begin(url, "moment", 6, seconds=0.05), opened(url)
     try:
         for how, wanted in ((signal.SIGQUIT, 3), (signal.SIGINT, 8), (signal.SIGQUIT, 12)):
-            wait_for(lambda wanted=wanted: runs(url, "moment") >= wanted)
+            wait_for(lambda wanted=wanted: runs(made, "moment") >= wanted)
             time.sleep(random.uniform(0, 0.2))
             server.stop(how)
             time.sleep(1.0)
             server.start()
+            seen = beats(made, "moment")
+            wait_for(lambda seen=seen: beats(made, "moment") > seen)  # signs of life go on too
         assert ended(driver) == 0
     finally:
         driver.kill()
@@ -47,9 +50,9 @@ def test_a_driver_goes_on_when_the_server_was_away_for_a_moment(server: Postgres
 def test_a_study_pauses_when_the_server_stays_away_and_goes_on_when_it_is_back(
     server: Postgres, url: str
 ) -> None:
-    driver = begin(url, "away", seconds=0.05, patience=1.0)
+    driver, made = begin(url, "away", seconds=0.05, patience=1.0), opened(url)
     try:
-        wait_for(lambda: runs(url, "away") >= 3)
+        wait_for(lambda: runs(made, "away") >= 3)
         server.stop()
         assert ended(driver) == PAUSED
     finally:
@@ -89,6 +92,10 @@ def test_an_old_study_is_read_under_its_new_name(url: str) -> None:
     ("change", "said"),
     [
         (lambda url: url.replace("kept-s3cret", "wr0ng"), "password authentication failed"),
+        (
+            lambda url: re.sub("//.*@(.*)", r"//\1?user=lpstudy&password=wr0ng", url),
+            "password authentication",
+        ),
         (lambda url: url.rpartition("/")[0] + "/none", 'database "none" does not exist'),
         (lambda url: url.replace("postgresql://", "postgres://"), "Can't load plugin"),
     ],
@@ -108,9 +115,15 @@ def test_a_server_that_is_not_there_is_said_at_once(server: Postgres) -> None:
     assert time.monotonic() - began < 5
 
 
-def runs(url: str, name: str) -> int:
+def runs(made: Storage, name: str) -> int:
     """That have begun."""
     try:
-        return len(stored(url, name).records())
+        return len(stored(made, name).records())
     except ValueError:  # not begun yet
         return 0
+
+
+def beats(made: Storage, name: str) -> int:
+    """The driver's signs of life so far."""
+    row = read(made.engine, name)
+    return row.beat if row is not None and row.token is not None else -1
