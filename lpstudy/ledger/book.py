@@ -205,10 +205,10 @@ def stored(storage: str | RDBStorage, name: str) -> Book:
     try:
         facts = optuna.load_study(study_name=name, storage=storage).user_attrs
         spec = parse(facts["spec"], "the ledger").model_copy(update={"name": name})
-    except KeyError:
+        (channels, height, width), classes = facts["input_shape"], facts["classes"]
+    except KeyError:  # never begun, or being begun in this moment
         raise ValueError(f"the ledger has no study {name!r}") from None
-    channels, height, width = facts["input_shape"]
-    return Book(storage, spec, input_shape=(channels, height, width), classes=facts["classes"])
+    return Book(storage, spec, input_shape=(channels, height, width), classes=classes)
 
 
 def names(storage: RDBStorage) -> list[str]:
