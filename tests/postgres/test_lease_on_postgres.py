@@ -169,11 +169,11 @@ def won_by(made: Storage, lease: Lease) -> bool:
 
 
 def test_of_processes_that_take_at_the_same_moment_one_wins(url: str) -> None:
-    barrier, won = FORK.Barrier(RIVALS), FORK.Queue()
+    barrier, won = FORK.Barrier(RIVALS, timeout=30), FORK.Queue()
     processes = [FORK.Process(target=compete, args=(url, barrier, won), daemon=True) for _ in range(RIVALS)]
     for process in processes:
         process.start()
-    answers = [won.get(timeout=120) for _ in range(ROUNDS * RIVALS)]
+    answers = [won.get(timeout=60) for _ in range(ROUNDS * RIVALS)]
     for process in processes:
         process.join(30)
         process.kill()
