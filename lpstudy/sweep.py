@@ -21,6 +21,7 @@ from lpstudy.command.prepare import Prepared, demand_of, prepare, writable
 from lpstudy.command.provenance import provenance
 from lpstudy.command.publish import publish, show
 from lpstudy.command.tenure import GRACE, Tenure
+from lpstudy.data import cache_folder
 from lpstudy.disk import DiskFullError
 from lpstudy.ledger import Assignment, FencedError, Ledger, UnwritableError, dump
 from lpstudy.redaction import without_credentials
@@ -77,7 +78,7 @@ def _sweep(given: Namespace, command: str) -> int:
             writable(given.reports)
             client = tracking.connect()
             if os.environ.get("RAY_ADDRESS"):
-                _join(stack, demand)
+                _join(stack, demand, given.storage.resolve())
             folder = given.storage.resolve() / prepared.spec.name
             tenure = Tenure(folder, given.ledger, prepared.spec.name, fresh=given.fresh)
             stack.enter_context(tenure.held())
@@ -114,7 +115,7 @@ def _held(
         print(f"study {ledger.spec.name!r} is finished; its report is written anew", file=sys.stderr)
     else:
         if not os.environ.get("RAY_ADDRESS"):
-            _join(stack, demand)
+            _join(stack, demand, place.folder)
         stack.enter_context(tenure.heeding(given.grace))
         tenure.state = {"state": "teacher"}
         teacher = _again(control, lambda: train_teacher(prepared, place, demand, control))
@@ -262,9 +263,10 @@ def _publish(
     return DONE if states["finished"] or wish in ENDED else FAULT
 
 
-def _join(stack: ExitStack, demand: Demand) -> None:
+def _join(stack: ExitStack, demand: Demand, folder: Path) -> None:
     with refusing():
         stack.enter_context(study.session())
+        study.check_shared({"--storage": folder, "LPSTUDY_CACHE": cache_folder().absolute()})
         cpus, gpus = study.resources()
         study.concurrent_trials(demand, cpus=cpus, gpus=gpus)
 

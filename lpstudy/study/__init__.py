@@ -14,6 +14,7 @@ from lpstudy.study.cluster import (
 from lpstudy.study.control import Control, PausedError
 from lpstudy.study.filling import Filling, fill_bank
 from lpstudy.study.run import run, run_folder, train_teacher
+from lpstudy.study.sharing import check_shared
 
 __all__ = [
     "Capacity",
@@ -22,6 +23,7 @@ __all__ = [
     "Filling",
     "PausedError",
     "Place",
+    "check_shared",
     "concurrent_trials",
     "fill_bank",
     "nodes",

@@ -1,5 +1,6 @@
 """Ray started or joined, and what fits on it."""
 
+import json
 import logging
 import math
 import os
@@ -18,6 +19,7 @@ import ray
 import torch
 from ray.exceptions import RayError
 
+from lpstudy.data import cache_folder
 from lpstudy.space import Training
 from lpstudy.study.loopback import on_loopback
 from lpstudy.study.propagation import withhold_secrets
@@ -36,6 +38,8 @@ SHORT_SECONDS = 10.0
 """For which it must be too small before that is said."""
 REACH_SECONDS = 10.0
 """How long a cluster's head may take to accept a connection."""
+JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
+"""Set where a process was started by `ray job submit`; has what the job gave."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +101,17 @@ def _reach(address: str) -> None:
         socket.create_connection((host.strip("[]"), int(port)), timeout=REACH_SECONDS).close()
 
 
+def variables() -> dict[str, str]:
+    """What the nodes of a cluster are told, the cache's folder in any case: it must be one for all.
+
+    Ray refuses a variable that `ray job submit` has given to all nodes already.
+    """
+    given = json.loads(os.environ.get(JOB, "{}")).get("runtime_env", {}).get("env_vars", {})
+    mine = {name: value for name, value in os.environ.items() if name.startswith("LPSTUDY_")}
+    mine.setdefault("LPSTUDY_CACHE", str(cache_folder().absolute()))
+    return {name: value for name, value in mine.items() if name not in given}
+
+
 @contextmanager
 def session() -> Iterator[None]:
     """Join the cluster that RAY_ADDRESS names, or start one on this machine for as long as the context lasts.
@@ -112,11 +127,10 @@ def session() -> Iterator[None]:
     try:
         if address:
             _reach(address)
-            variables = {k: v for k, v in os.environ.items() if k.startswith("LPSTUDY_")}
             ray.init(
                 log_to_driver=False,
                 logging_level=logging.CRITICAL,
-                runtime_env={"env_vars": variables} if variables else None,
+                runtime_env={"env_vars": variables()},
             )
         else:
             _token_file()

@@ -1,0 +1,174 @@
+"""Nodes that do not see the same folders are found before anything is trained: real nodes, own mounts."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import ray
+from ray.cluster_utils import Cluster
+from running import descendants, one_line, run, wait_for, write_space
+
+from lpstudy.study import check_shared, cluster, session, sharing
+
+SEPARATE = ("mount -t tmpfs none {0}", "does not see what is written there")
+READ_ONLY = (
+    "mount --bind {0} {0} && mount -o remount,ro,bind {0}",
+    "cannot write there: Read-only file system",
+)
+NODE = (
+    "-m ray.scripts.scripts start --num-cpus=1 --object-store-memory=100000000 --disable-usage-stats --block"
+)
+PORTS = "--min-worker-port=0 --max-worker-port=0"
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    """Of a cluster of three nodes on this machine, which this process has joined."""
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    try:
+        cluster.add_node(num_cpus=1)
+        cluster.add_node(num_cpus=1)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("RAY_ADDRESS", cluster.address)
+            with session():
+                yield cluster.address
+    finally:
+        cluster.shutdown()
+
+
+class Stranger:
+    """A fourth node, in a mount namespace of its own."""
+
+    def __init__(self, address: str) -> None:
+        known = _ids()
+        self.process = subprocess.Popen(
+            ["unshare", "--mount", sys.executable, *NODE.split(), *PORTS.split(), f"--address={address}"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        self.id: str = wait_for(lambda: _ids() - known).pop()
+
+    @contextlib.contextmanager
+    def seeing(self, folder: Path, mount: str) -> Iterator[None]:
+        """Within it something else is mounted there on this node alone."""
+        self._do(mount.format(folder))
+        try:
+            yield
+        finally:
+            self._do(f"umount --lazy {folder}")
+
+    def _do(self, line: str) -> None:
+        enter = ["nsenter", f"--target={self.process.pid}", "--mount", "sh", "-c", line]
+        subprocess.run(enter, check=True, capture_output=True)
+
+    @contextlib.contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Within it the node does nothing."""
+        pids = [pid for pid, line in descendants(self.process.pid).items() if "raylet/raylet " in line]
+        assert pids
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)
+
+    def end(self) -> None:
+        """With all that it has started."""
+        for process in (*descendants(self.process.pid), self.process.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        self.process.wait()
+
+
+@pytest.fixture(scope="module")
+def stranger(address: str) -> Iterator[Stranger]:
+    """To be used after the tests of a cluster where all is well."""
+    tried = ["unshare", "--mount", "sh", "-c", "mount -t tmpfs none /mnt && nsenter --version"]
+    may = subprocess.run(tried, capture_output=True, check=False, text=True)
+    if may.returncode:
+        pytest.skip(f"no mount namespace of one's own may be made here: {may.stderr.strip()}")
+    made = Stranger(address)
+    yield made
+    made.end()
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> dict[str, Path]:
+    made = {"--storage": tmp_path / "studies", "LPSTUDY_CACHE": tmp_path / "cache"}
+    for folder in made.values():
+        folder.mkdir()
+    return made
+
+
+def _ids() -> set[str]:
+    """Of the nodes that are alive."""
+    return {node["NodeID"] for node in ray.nodes() if node["Alive"]}
+
+
+def test_three_nodes_that_share_their_folders_are_accepted(address: str, folders: dict[str, Path]) -> None:
+    check_shared(folders)
+    assert [path for folder in folders.values() for path in folder.iterdir()] == []
+
+
+@pytest.mark.parametrize(("mount", "reason"), [SEPARATE, READ_ONLY])
+@pytest.mark.parametrize("setting", ["--storage", "LPSTUDY_CACHE"])
+def test_the_node_that_does_not_share_a_folder_is_named_with_it(
+    setting: str, mount: str, reason: str, stranger: Stranger, folders: dict[str, Path]
+) -> None:
+    refusing = pytest.raises(ValueError, match=r"all nodes must share")
+    with stranger.seeing(folders[setting], mount), refusing as refused:
+        check_shared(folders)
+    said = str(refused.value)
+    assert said.startswith(f"{setting}: all nodes must share {folders[setting]}, but node ")
+    assert said.endswith(f"id {stranger.id[:8]}) {reason}")
+    assert said.count("(host ") == 1
+    assert [path for folder in folders.values() for path in folder.iterdir()] == []
+    check_shared(folders)  # once it is mended
+
+
+def test_a_sweep_on_such_a_cluster_is_refused_in_one_line_before_its_teacher(
+    address: str, stranger: Stranger, tmp_path: Path
+) -> None:
+    write_space(tmp_path)
+    storage = tmp_path / "studies" / "tiny"
+    storage.mkdir(parents=True)
+    with stranger.seeing(storage, SEPARATE[0]):
+        left = run(tmp_path, "sweep", "tiny.toml", RAY_ADDRESS=address, LPSTUDY_CACHE=str(tmp_path / "cache"))
+    assert left.code == 2
+    assert one_line(left).startswith(f"lpstudy sweep: --storage: all nodes must share {storage}, but node ")
+    assert stranger.id[:8] in left.err
+    assert not (tmp_path / "cache" / "teachers").exists()
+    assert not (storage / "runs").exists()
+
+
+def test_a_variable_that_the_job_has_set_is_not_set_again_and_the_cache_always_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("LPSTUDY_CACHE")
+    monkeypatch.setenv("LPSTUDY_DATA", "/data")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert cluster.variables() == {
+        "LPSTUDY_DATA": "/data",
+        "LPSTUDY_CACHE": f"{tmp_path}/.cache/lpstudy/cache",
+    }
+    job = {"runtime_env": {"env_vars": {"LPSTUDY_DATA": "/data"}}, "metadata": {}}
+    monkeypatch.setenv(cluster.JOB, json.dumps(job))
+    assert list(cluster.variables()) == ["LPSTUDY_CACHE"]
+
+
+def test_a_node_that_does_not_answer_is_named(
+    stranger: Stranger, folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sharing, "ANSWER_SECONDS", 2.0)
+    with stranger.stopped(), pytest.raises(ValueError, match="has not answered for 2 s") as refused:
+        check_shared(folders)
+    assert stranger.id[:8] in str(refused.value)
