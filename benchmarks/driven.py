@@ -22,6 +22,7 @@ from virtual import CLASSES, SHAPE, epochs_of, facts_of, reports_of, spec_of
 
 from lpstudy import study, tracking
 from lpstudy.data import load
+from lpstudy.folder import Local
 from lpstudy.ledger import Assignment, Done, Ledger, State, Waiting, database
 from lpstudy.outputs import EpochResult
 from lpstudy.space import StudySpec
@@ -99,7 +100,8 @@ class Watch:
         self.ledger = TimedLedger(database(folder), spec, input_shape=SHAPE, classes=CLASSES)
         self.ledger.accept("benchmark")
         self.ledger.take()
-        self.projection = tracking.Projection(self.client, self.ledger, facts_of(spec), folder / "runs")
+        runs = Local(folder / "runs")
+        self.projection = tracking.Projection(self.client, self.ledger, facts_of(spec), runs)
         self._seen: list[tuple[float, float, float, float]] = []
 
     def __enter__(self) -> "Watch":
@@ -183,9 +185,9 @@ class Bench:
         folder = self.folder / f"workers{workers}"
         folder.mkdir()
         spec = spec_of(trials, epochs=EPOCHS, pruner="none")
-        place, demand = study.Place(folder, None), study.Demand(concurrent=workers)
+        place, demand = study.Place(Local(folder), None), study.Demand(concurrent=workers)
         with Watch(folder, spec, workers) as watch:
-            capacity, control = study.Capacity(demand), study.Control(folder, "benchmark")
+            capacity, control = study.Capacity(demand), study.Control(Local(folder), "benchmark")
             study.run(watch.ledger, self.teacher, self.plan, place, capacity, watch.changed, control)
         service, per_minute = watch.took()
         return Worked(workers, trials, per_minute, service)
@@ -249,9 +251,9 @@ def on_cluster(nodes: int, trials: int, seconds: float) -> tuple[Service, float]
             drive(
                 watch.ledger,
                 trainable,
-                tune_folder,
+                Local(tune_folder),
                 searching=lambda: True,
                 observer=watch.changed,
-                control=study.Control(folder, "benchmark"),
+                control=study.Control(Local(folder), "benchmark"),
             )
     return watch.took()

@@ -20,6 +20,7 @@ import numpy as np
 
 from lpstudy import tracking
 from lpstudy.cost import cost_of
+from lpstudy.folder import Local
 from lpstudy.ledger import Assignment, Ledger, database, dump
 from lpstudy.outputs import EpochResult
 from lpstudy.space import StudySpec, parse
@@ -138,7 +139,7 @@ def ledger_and_scheduler(concurrent: int) -> dict[str, float]:
     rng, clock = np.random.default_rng(0), Clock()
     with memory() as folder:
         ledger = open_ledger(folder, spec_of(concurrent))
-        control = Control(folder, "benchmark")
+        control = Control(Local(folder), "benchmark")
         trainable = Trainable(None, lambda assignment: {}, lambda: concurrent, reuse_actors=True)
         searcher = LedgerSearcher(ledger, trainable, lambda: True, control)
         scheduler = LedgerScheduler(ledger, searcher, lambda assignment: None, control)
@@ -175,7 +176,7 @@ def projection(concurrent: int) -> dict[str, float]:
             if isinstance(assignment, Assignment):
                 ledger.report(assignment, epochs_of(rng)[:PER_REPORT])
         before, began = _resident(), time.process_time()
-        written = tracking.Projection(client, ledger, facts_of(spec), folder / "runs")
+        written = tracking.Projection(client, ledger, facts_of(spec), Local(folder / "runs"))
         written.start()
         written.close(seconds=PATIENCE)
         if written.error is not None:

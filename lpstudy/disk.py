@@ -19,6 +19,10 @@ class DiskFullError(OSError):
         return str(self.strerror)
 
 
+class UnreachableError(DiskFullError):
+    """A store that is reached by a URL does not take or give a file; `errno` is EIO."""
+
+
 @contextmanager
 def naming(path: Path, size: int) -> Iterator[None]:
     """Within it, to run out of room for `size` bytes at `path` is a DiskFullError that says so."""

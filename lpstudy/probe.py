@@ -1,9 +1,8 @@
 """Whether two machines see one folder: a word written by the first, found and answered by the second."""
 
 import time
-from pathlib import Path
 
-from lpstudy.disk import write_atomically
+from lpstudy.folder import Folder
 
 SEEN_SECONDS = 5.0
 """A network file system may show a new file that late."""
@@ -11,36 +10,39 @@ LOOK_SECONDS = 0.1
 QUESTION = "question"
 
 
-def ask(probe: Path, word: str) -> None:
+def ask(probe: Folder, word: str) -> None:
     """Write the word into a folder, which is made."""
-    write_atomically(probe / QUESTION, word.encode())
+    probe.write(QUESTION, word.encode())
 
 
-def answer(probe: Path, word: str, name: str) -> str:
+def answer(probe: Folder, word: str, name: str) -> str:
     """Find the word and write it under one's own name; what is wrong, where that cannot be done."""
-    if not _holds(probe / QUESTION, word):
-        return "does not see what is written there"
+    unseen = _unseen(probe, QUESTION, word)
+    if unseen:
+        return f"does not see what is written there: {unseen}"
     try:
-        write_atomically(probe / name, word.encode())
+        probe.write(name, word.encode())
     except OSError as error:
         return f"cannot write there: {error.strerror or error}"
     return ""
 
 
-def heard(probe: Path, word: str, name: str) -> str:
+def heard(probe: Folder, word: str, name: str) -> str:
     """Find the answer of that name; what is wrong, where it is not there."""
-    return "" if _holds(probe / name, word) else "writes there what others do not see"
+    unseen = _unseen(probe, name, word)
+    return f"writes there what others do not see: {unseen}" if unseen else ""
 
 
-def _holds(path: Path, word: str) -> bool:
-    """Whether a file has a content, now or a little later."""
+def _unseen(probe: Folder, name: str, word: str) -> str:
+    """Why a file does not have a content, now or a little later; empty where it has."""
     until = time.monotonic() + SEEN_SECONDS
     while True:
         try:
-            if path.read_bytes() == word.encode():
-                return True
-        except OSError:  # not there yet, or never
-            pass
+            if probe.read(name) == word.encode():
+                return ""
+            said = "it reads something else"
+        except OSError as error:  # not there yet, or never
+            said = error.strerror or str(error) or type(error).__name__
         if time.monotonic() >= until:
-            return False
+            return said
         time.sleep(LOOK_SECONDS)

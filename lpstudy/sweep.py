@@ -23,6 +23,7 @@ from lpstudy.command.publish import publish, show
 from lpstudy.command.tenure import GRACE, Tenure
 from lpstudy.data import cache_folder
 from lpstudy.disk import DiskFullError
+from lpstudy.folder import Folder, Local
 from lpstudy.ledger import Assignment, FencedError, Ledger, UnwritableError, dump
 from lpstudy.redaction import without_credentials
 from lpstudy.space import Training
@@ -169,7 +170,8 @@ def _precision(prepared: Prepared, demand: Demand) -> str:
 def _mention_job_folder(given: Namespace) -> None:
     """A Ray job works in a copy of the submitted folder, which goes with the job."""
     own = tracking.tracking_uri() == tracking.DEFAULT_URI
-    if JOB in os.environ and (own or not (given.storage.is_absolute() and given.reports.is_absolute())):
+    stays = given.reports.is_absolute() and given.storage == given.storage.resolve()
+    if JOB in os.environ and (own or not stays):
         print(
             "note: a Ray job works in a copy of the folder; to keep what it writes, give absolute --storage"
             " and --reports and set MLFLOW_TRACKING_URI",
@@ -184,7 +186,7 @@ def _ledger(tenure: Tenure, prepared: Prepared) -> Ledger:
     return ledger
 
 
-def _projection(ledger: Ledger, prepared: Prepared, client: Client, folder: Path) -> Projection:
+def _projection(ledger: Ledger, prepared: Prepared, client: Client, folder: Folder) -> Projection:
     kept = ledger.facts
     facts = tracking.Facts(
         spec=dump(prepared.spec),
@@ -263,10 +265,10 @@ def _publish(
     return DONE if states["finished"] or wish in ENDED else FAULT
 
 
-def _join(stack: ExitStack, demand: Demand, folder: Path) -> None:
+def _join(stack: ExitStack, demand: Demand, folder: Folder) -> None:
     with refusing():
         stack.enter_context(study.session())
-        study.check_shared({"--storage": folder, "LPSTUDY_CACHE": cache_folder().absolute()})
+        study.check_shared({"--storage": folder, "LPSTUDY_CACHE": Local(cache_folder().absolute())})
         cpus, gpus = study.resources()
         study.concurrent_trials(demand, cpus=cpus, gpus=gpus)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from lpstudy.command.exits import BAD_INPUT, EXITS
+from lpstudy.folder import Folder, folder_at
 
 
 class Parser(argparse.ArgumentParser):
@@ -58,6 +59,14 @@ def share(text: str) -> float:
     return value
 
 
+def folder(text: str) -> Folder:
+    """The type of `--storage`."""
+    try:
+        return folder_at(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def add_study(to: argparse.ArgumentParser) -> None:
     """The study and what may be overridden of it."""
     to.add_argument("study", help="name of a file in search_spaces/, or a path that ends in .toml")
@@ -94,9 +103,11 @@ def add_storage(to: argparse.ArgumentParser) -> None:
     """Where studies are kept."""
     to.add_argument(
         "--storage",
-        type=Path,
-        default=Path("studies"),
-        help="ledger, checkpoints, weights (default: ./studies)",
+        type=folder,
+        default="studies",
+        metavar="FOLDER",
+        help="ledger, checkpoints, weights: a folder or, with --ledger, an fsspec URL such as s3://bucket/studies"
+        " (default: ./studies)",
     )
     to.add_argument(
         "--ledger",

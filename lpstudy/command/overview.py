@@ -1,10 +1,10 @@
 """Where a study stands, from its ledger alone: for `list`, `status` and whoever reads their JSON."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from lpstudy.command.console import counts, duration, size_words
+from lpstudy.folder import Folder, Local
 from lpstudy.ledger import Book, Kind, Record, Storage, alive, database, names, opened, read, stored
 
 KINDS: tuple[Kind, ...] = ("trial", "final")
@@ -12,25 +12,41 @@ WISHED = {"pause": "pausing", "stop": "stopping", "cancel": "cancelling"}
 STATES = ("finished", "pruned", "failed", "running")
 
 
-def studies(storage: Path, url: str | None) -> list[str]:
+def studies(storage: Folder, url: str | None) -> list[str]:
     """Every study of a storage; one that --fresh has put aside is called NAME.old1."""
+    if isinstance(storage, Local) and url is None:
+        return sorted(path.parent.name for path in storage.path.glob("*/ledger.db"))
+    return names(opened(ledger_url(storage, url)))
+
+
+def ledger_url(folder: Folder, url: str | None) -> str:
+    """The database of a study's ledger: the one that is given, else a file in the study's folder.
+
+    Raises:
+        ValueError: The folder is in an object store, where no database can be.
+    """
     if url is not None:
-        return names(opened(url))
-    return sorted(path.parent.name for path in storage.glob("*/ledger.db"))
+        return url
+    if not isinstance(folder, Local):
+        raise ValueError(
+            f"--storage {folder}: no database can be kept there: give --ledger postgresql://... or, with one"
+            " driver, --ledger sqlite:////local/folder/ledger.db"
+        )
+    return database(folder.path)
 
 
-def storage_of(folder: Path, url: str | None) -> Storage:
+def storage_of(folder: Folder, url: str | None) -> Storage:
     """The ledger of a study that is to be read.
 
     Raises:
         ValueError: There is none.
     """
-    if url is None and not (folder / "ledger.db").is_file():
+    if url is None and isinstance(folder, Local) and not (folder.path / "ledger.db").is_file():
         raise ValueError(f"{folder}: no such study")
-    return opened(url or database(folder))
+    return opened(ledger_url(folder, url))
 
 
-def known(storage: Path, url: str | None, name: str) -> str:
+def known(storage: Folder, url: str | None, name: str) -> str:
     """The name of a study that is there.
 
     Raises:
@@ -108,10 +124,10 @@ def _left(book: Book, arm: str, kind: Kind, mine: list[Record]) -> int:
     return max(0, book.spec.budget.seeds - of_winner)
 
 
-def read_overview(storage: Path, url: str | None, name: str) -> dict[str, Any]:
+def read_overview(storage: Folder, url: str | None, name: str) -> dict[str, Any]:
     """Of a study by its name; where its ledger cannot be read, the reason alone."""
     try:
-        opened_storage = opened(url or database(storage.resolve() / name))
+        opened_storage = opened(ledger_url(storage.resolve() / name, url))
         own = name if url is not None else name.partition(".")[0]
         return overview(stored(opened_storage, own), opened_storage, own) | {"study": name}
     except ValueError as error:

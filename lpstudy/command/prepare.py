@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+import uuid
 from argparse import Namespace
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import torch
 from lpstudy import study
 from lpstudy.cost import cost_of
 from lpstudy.data import Data, load
+from lpstudy.folder import Folder, Remote
 from lpstudy.outputs import Network, Outputs
 from lpstudy.space import Arm, Scalar, StudentSpec, StudySpec, Training, find, read
 from lpstudy.space.ranges import Choices, Range, corners
@@ -81,18 +83,33 @@ def _batch_sizes(spec: StudySpec) -> Iterable[int]:
             return [int(size)]
 
 
-def writable(folder: Path) -> None:
+def writable(folder: Folder | Path) -> None:
     """Make a folder and see that files can be written in it.
 
     Raises:
         ValueError: They cannot.
     """
+    if isinstance(folder, Remote):
+        return _writable_afar(folder)
+    path = Path(folder.url) if isinstance(folder, Folder) else folder
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
             pass
     except OSError as error:
         raise ValueError(f"{folder}: cannot write there: {error.strerror or error}") from None
+
+
+def _writable_afar(folder: Remote) -> None:
+    name = f".writable-{uuid.uuid4().hex}"
+    try:
+        folder.write(name, name.encode())
+        kept = folder.read(name)
+        folder.remove(name)
+    except OSError as error:
+        raise ValueError(f"cannot write there: {error.strerror or error}") from None
+    if kept != name.encode():
+        raise ValueError(f"{folder}: does not keep what is written to it")
 
 
 def skeleton(spec: StudentSpec, data: Data) -> Network:

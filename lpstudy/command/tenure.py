@@ -1,22 +1,21 @@
 """A study held by this process: its lease, signs of life, wishes from other shells, signals."""
 
 import os
-import shutil
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from itertools import count
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from lpstudy.command.overview import ledger_url
+from lpstudy.folder import Folder, Local
 from lpstudy.ledger import (
     BEAT,
     FencedError,
     Lease,
     UnwritableError,
-    database,
     names,
     opened,
     rename,
@@ -45,30 +44,30 @@ class Tenure:
         ValueError: The ledger cannot be opened.
     """
 
-    def __init__(self, folder: Path, url: str | None, name: str, *, fresh: bool) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self.storage = opened(url or database(folder))
+    def __init__(self, folder: Folder, url: str | None, name: str, *, fresh: bool) -> None:
+        _make(folder)
+        self.storage = opened(ledger_url(folder, url))
         self._lease = Lease(self.storage.engine, name)
         row = self._lease.take()
         if fresh and name in names(self.storage):
-            old = _free(folder, names(self.storage))
+            old = _free(folder, name, names(self.storage))
             if url is None:
                 self._lease.release({"state": "put aside"})
                 self.storage.engine.dispose()
-                folder.rename(folder.with_name(old))
-                folder.mkdir()
-                self.storage = opened(database(folder))
+                folder.move(old)
+                _make(folder)
+                self.storage = opened(ledger_url(folder, url))
                 self._lease = Lease(self.storage.engine, name)
                 row = self._lease.take()
             else:
                 rename(self.storage, name, old)
-                if any(folder.iterdir()):
-                    folder.rename(folder.with_name(old))
-                    folder.mkdir()
+                if folder.exists():
+                    folder.move(old)
+                    _make(folder)
         self.after = self._lease.after
         """Whose study was taken over: a process that gave no sign of life any more."""
         self.control = Control(folder, self._lease.token)
-        self.told: dict[str, Callable[[], Any]] = {"free": lambda: shutil.disk_usage(folder).free}
+        self.told: dict[str, Callable[[], Any]] = {"free": folder.free}
         """What other shells are told with each sign of life."""
         self.state: dict[str, Any] = {"state": "starting"}
         self._wished = row.wished
@@ -129,7 +128,13 @@ class Tenure:
         return self.state | wish | {name: tell() for name, tell in self.told.items()}
 
 
-def _free(folder: Path, taken: list[str]) -> str:
+def _make(folder: Folder) -> None:
+    """An object store has none to make."""
+    if isinstance(folder, Local):
+        folder.path.mkdir(parents=True, exist_ok=True)
+
+
+def _free(folder: Folder, name: str, taken: list[str]) -> str:
     """A name for an old study that neither a folder nor a ledger has."""
-    made = (f"{folder.name}.old{n}" for n in count(1))
-    return next(name for name in made if not folder.with_name(name).exists() and name not in taken)
+    made = (f"{name}.old{n}" for n in count(1))
+    return next(name for name in made if not folder.beside(name).exists() and name not in taken)

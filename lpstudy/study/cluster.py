@@ -20,6 +20,7 @@ import torch
 from ray.exceptions import RayError
 
 from lpstudy.data import cache_folder
+from lpstudy.folder import Folder, Remote
 from lpstudy.space import Training
 from lpstudy.study.loopback import on_loopback
 from lpstudy.study.propagation import withhold_secrets
@@ -51,12 +52,22 @@ class Demand:
     concurrent: int | None = None
 
 
+def ray_storage(folder: Folder) -> dict[str, Any]:
+    """What Tune and Train are told of a folder; they know few kinds of URL themselves."""
+    if not isinstance(folder, Remote):
+        return {"storage_path": folder.url}
+    from pyarrow.fs import FSSpecHandler, PyFileSystem
+
+    system, path = folder.place()
+    return {"storage_path": path, "storage_filesystem": PyFileSystem(FSSpecHandler(system))}
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where a study keeps its files and finds its data."""
 
-    folder: Path
-    """Of the study, within the storage; absolute."""
+    folder: Folder
+    """Of the study, within the storage; found from everywhere."""
     data_root: Path | None
 
 

@@ -5,17 +5,18 @@ import math
 import threading
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 from ray.tune import Stopper
 
-from lpstudy.disk import write_atomically
+from lpstudy.folder import Folder, Local, folder_at
 from lpstudy.ledger import Wish
 from lpstudy.training import Ask
 
 FILE = "control.json"
 HEARD = 0.5
 """Seconds between two looks of a trial at the file."""
+HEARD_AFAR = 2.0
+"""The same where each look is a request to an object store."""
 AT_ONCE: tuple[Wish, ...] = ("pause", "cancel")
 """Wishes for which a trial does not run to its end."""
 
@@ -43,8 +44,8 @@ class Control:
         token: Names the process that runs the study: trials of another one write nothing more.
     """
 
-    def __init__(self, folder: Path, token: str) -> None:
-        self.file, self.token = folder / FILE, token
+    def __init__(self, folder: Folder, token: str) -> None:
+        self.folder, self.token = folder, token
         self.asked = Asked()
         self.fault: Exception | None = None
         """Why the study cannot go on, where it was no wish."""
@@ -107,7 +108,7 @@ class Control:
     def _write(self) -> None:
         told = {"holder": self.token, "wish": self.wish}
         try:
-            write_atomically(self.file, json.dumps(told).encode())
+            self.folder.write(FILE, json.dumps(told).encode())
         except OSError as error:  # a full disk, say: then trials are stopped without a word
             if self.fault is None and self.wish == "run":
                 raise
@@ -137,21 +138,22 @@ class Hearing:
     """A trial's ear.
 
     Args:
-        file: Of the control.
+        folder: Of the control, as `folder_at` finds it.
         token: Of the process that has begun the trial.
         at_once: Wishes that end it.
     """
 
-    def __init__(self, file: str, token: str, at_once: tuple[Wish, ...] = AT_ONCE) -> None:
-        self._file, self._token, self._at_once = Path(file), token, at_once
+    def __init__(self, folder: str, token: str, at_once: tuple[Wish, ...] = AT_ONCE) -> None:
+        self._folder, self._token, self._at_once = folder_at(folder), token, at_once
+        self._pace = HEARD if isinstance(self._folder, Local) else HEARD_AFAR
         self._looked, self._said = -math.inf, Ask.GO_ON
 
     def __call__(self) -> Ask:
         """Look, now and then."""
-        if time.monotonic() - self._looked >= HEARD:
+        if time.monotonic() - self._looked >= self._pace:
             self._looked = time.monotonic()
             try:
-                told = json.loads(self._file.read_bytes())
+                told = json.loads(self._folder.read(FILE))
                 holder, wish = told["holder"], told["wish"]
             except (OSError, ValueError, KeyError, TypeError):  # unreadable for the moment
                 return self._said

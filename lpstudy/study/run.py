@@ -1,8 +1,8 @@
 """A study from its teacher to its finals, on the Ray cluster of the session."""
 
-import shutil
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,8 @@ import ray
 from ray import tune
 
 from lpstudy.data import DataSpec, load
-from lpstudy.disk import DiskFullError
+from lpstudy.disk import DiskFullError, UnreachableError
+from lpstudy.folder import Folder
 from lpstudy.ledger import Assignment, Ledger
 from lpstudy.outputs import EpochResult
 from lpstudy.space import StudySpec, TeacherSpec
@@ -25,7 +26,7 @@ from lpstudy.study.cluster import (
     smallest_node,
 )
 from lpstudy.study.control import AT_ONCE, Control, Hearing, PausedError
-from lpstudy.study.search import FAILURES, Observer, Trainable, drive
+from lpstudy.study.search import FAILURES, TUNE, Observer, Trainable, drive
 from lpstudy.study.trial import WORKERS, Job, Shared, device_of, run_in_actor, run_on_workers
 from lpstudy.teacher import BankPlan, TeacherFile, obtain
 from lpstudy.training import DivergedError, checkpoint
@@ -46,7 +47,7 @@ def train_teacher(
     cpus = 1 if share else smallest_node()
     root = str(place.data_root) if place.data_root else None
     task: Any = _teach.options(num_cpus=cpus, num_gpus=share)
-    hearing = Hearing(str(control.file), control.token, ("stop", *AT_ONCE))
+    hearing = Hearing(control.folder.url, control.token, ("stop", *AT_ONCE))
     for told in task.remote(
         spec.teacher.model_dump_json(), spec.data.model_dump_json(), root, share, hearing
     ):
@@ -114,8 +115,8 @@ def run(
             shared=shared,
             trial=trial.model_copy(update={"training": settled(trial.training, demand)}),
             final=assignment.kind == "final",
-            folder=str(run_folder(place.folder, assignment)),
-            control=str(control.file),
+            folder=run_folder(place.folder, assignment).url,
+            control=control.folder.url,
             holder=control.token,
         )
         return {"job": job.model_dump_json(), "worker_cpus": WORKER_CPUS}
@@ -123,8 +124,9 @@ def run(
     def observe(assignment: Assignment) -> None:
         if not ledger.running(assignment):
             folder = run_folder(place.folder, assignment)
-            checkpoint.drop(folder)
-            shutil.rmtree(folder / WORKERS, ignore_errors=True)
+            with suppress(UnreachableError):  # then they stay, and nobody reads them
+                checkpoint.drop(folder)
+                (folder / WORKERS).clear()
         observer(assignment)
 
     def searching() -> bool:
@@ -136,10 +138,10 @@ def run(
         concurrent=capacity,
         reuse_actors=demand.workers_per_trial == 1,
     )
-    folder = place.folder / "tune"
+    folder = place.folder / TUNE
     while True:
         drive(ledger, trainable, folder, searching=searching, observer=observe, control=control)
-        shutil.rmtree(folder, ignore_errors=True)  # Tune's own state; the ledger has it all
+        folder.clear()  # Tune's own state; the ledger has it all
         match control.wish:
             case "pause":
                 raise PausedError(control.asked.why)
@@ -154,9 +156,9 @@ def run(
         ledger.take()  # a wish was taken back while the last trials ended
 
 
-def run_folder(study: Path, assignment: Assignment) -> Path:
+def run_folder(study: Folder, assignment: Assignment) -> Folder:
     """Where a run keeps its checkpoints and weights."""
-    return study / "runs" / assignment.key
+    return study / f"runs/{assignment.key}"
 
 
 def _function(demand: Demand) -> Any:

@@ -1,9 +1,8 @@
 """Whether all nodes of a cluster see the same folders: asked of each node before anything is trained."""
 
-import shutil
 import uuid
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import ray
@@ -11,6 +10,8 @@ from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from lpstudy import probe
+from lpstudy.disk import UnreachableError
+from lpstudy.folder import Folder, Local
 
 ANSWER_SECONDS = 60.0
 """In which every node must have answered; it starts a process for it."""
@@ -18,21 +19,21 @@ NAMED = 5
 """Nodes that a refusal names."""
 
 
-def check_shared(folders: Mapping[str, Path]) -> None:
-    """Refuse folders that not all nodes with CPUs share; returns at once where there is one node.
+def check_shared(folders: Mapping[str, Folder]) -> None:
+    """Refuse folders that not all nodes with CPUs share; returns at once where there is one node and a disk.
 
     This process writes a random word into each folder; a task pinned to each node must find it there and
     write an answer that this process sees.
 
     Args:
-        folders: Absolute, by what the user sets them with.
+        folders: Found from everywhere, by what the user sets them with.
 
     Raises:
         ValueError: Names the nodes that do not share a folder or have not answered.
         OSError: This process itself cannot write into a folder.
     """
     nodes = _nodes()
-    if len(nodes) < 2:
+    if len(nodes) < 2 and all(isinstance(folder, Local) for folder in folders.values()):
         return
     word = uuid.uuid4().hex
     probes = [folder / f".shared-{word}" for folder in folders.values()]
@@ -50,7 +51,8 @@ def check_shared(folders: Mapping[str, Path]) -> None:
                 )
     finally:
         for asked in probes:
-            shutil.rmtree(asked, ignore_errors=True)
+            with suppress(UnreachableError):
+                asked.clear()
 
 
 def _nodes() -> dict[str, str]:
@@ -64,7 +66,7 @@ def _nodes() -> dict[str, str]:
     }
 
 
-def _told(nodes: list[str], probes: list[Path], word: str) -> dict[str, list[str]]:
+def _told(nodes: list[str], probes: Sequence[Folder], word: str) -> dict[str, list[str]]:
     """What each node finds wrong with each probe; nodes that have left the cluster are left out."""
 
     def answer(node: str) -> list[str]:

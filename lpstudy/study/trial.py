@@ -15,8 +15,10 @@ from ray import train as ray_train
 from ray import tune
 
 from lpstudy.data import Data, DataSpec, load
+from lpstudy.folder import folder_at
 from lpstudy.outputs import EpochResult
 from lpstudy.space import TeacherSpec, Trial
+from lpstudy.study.cluster import ray_storage
 from lpstudy.study.control import Hearing
 from lpstudy.study.ends import ENDS, PAUSED, ended_by
 from lpstudy.teacher import BankPlan, TeacherFile, open_targets
@@ -54,8 +56,9 @@ class Job(BaseModel):
     trial: Trial
     final: bool
     folder: str
+    """As `folder_at` finds it."""
     control: str
-    """File by which the study is paused."""
+    """Folder of the file by which the study is paused."""
     holder: str
     """Token of the process that runs the study."""
 
@@ -96,7 +99,7 @@ def run_on_workers(config: dict[str, Any]) -> None:
         ),
         run_config=RunConfig(
             name=WORKERS,
-            storage_path=str(Path(job.folder).resolve()),
+            **ray_storage(folder_at(job.folder)),
             callbacks=[TuneReportCallback()],  # type: ignore[no-untyped-call,list-item]  # Ray's own pattern
             failure_config=FailureConfig(
                 max_failures=WORKER_FAILURES,
@@ -132,7 +135,7 @@ def _epochs(job: Job) -> Iterator[EpochResult]:
         data,
         teacher,
         device=device,
-        folder=Path(job.folder),
+        folder=folder_at(job.folder),
         read_test=job.final,
         asking=Hearing(job.control, job.holder),
     )

@@ -14,6 +14,7 @@ from lpstudy.cost import cost_of
 from lpstudy.data import Data, cache_folder
 from lpstudy.disk import write_atomically
 from lpstudy.distill.bp import BP
+from lpstudy.folder import Local
 from lpstudy.outputs import EpochResult, Network
 from lpstudy.space import BANK_KEYS, StudentSpec, TeacherSpec, Trial
 from lpstudy.students import build
@@ -177,7 +178,7 @@ def _make(
     )
     write_atomically(folder / "weights.safetensors", weights)
     write_atomically(folder / "teacher.json", json.dumps(asdict(file), indent=1).encode())
-    checkpoint.drop(folder, keep=1)
+    checkpoint.drop(Local(folder), keep=1)
     return file
 
 

@@ -8,11 +8,13 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from mlflow.entities import Experiment, Metric, Param, RunTag
 from mlflow.tracking import MlflowClient
 
 from lpstudy.cost import cost_of
+from lpstudy.folder import Folder, Local
 from lpstudy.ledger import Assignment, Book, Record, State
 from lpstudy.redaction import without_credentials
 from lpstudy.space import Arm
@@ -20,6 +22,7 @@ from lpstudy.tracking.client import KEY, PARENT, Facts, Known, find_runs, open_e
 
 STATUS = {"finished": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
 TRIAL_STATES: tuple[State, ...] = ("finished", "pruned", "failed", "infeasible")
+WEIGHTS = "weights.safetensors"
 PACE = 5.0
 """Seconds over which changes are gathered: a request costs as much as hundreds of points in it."""
 LONGEST = 4000
@@ -46,7 +49,7 @@ class Projection:
         runs_folder: Holds each run's weights in a folder named by its key.
     """
 
-    def __init__(self, client: MlflowClient, ledger: Book, facts: Facts, runs_folder: Path) -> None:
+    def __init__(self, client: MlflowClient, ledger: Book, facts: Facts, runs_folder: Folder) -> None:
         self._client, self._ledger, self._facts, self._folder = client, ledger, facts, runs_folder
         self._experiment: Experiment | None = None
         self._runs: dict[str, Known] = {}
@@ -172,14 +175,23 @@ class Projection:
         else:
             self._client.log_batch(run, metrics, tags=tags)
         self._epochs[assignment.key], self._notes[assignment.key] = len(record.epochs), notes
-        weights = self._folder / assignment.key / "weights.safetensors"
-        if state == "finished" and assignment.kind == "final" and weights.is_file():
-            self._client.log_artifact(run, str(weights))
+        if state == "finished" and assignment.kind == "final":
+            self._log_weights(run, self._folder / assignment.key)
         if state != "running":
             self._end(run, assignment.key, state, record.ended)
         elif self._runs[assignment.key].state != "running":
             self._client.update_run(run, status="RUNNING")
             self._runs[assignment.key] = Known(run, state)
+
+    def _log_weights(self, run: str, folder: Folder) -> None:
+        """Where they are there; MLflow takes a file of this machine alone."""
+        if isinstance(folder, Local):
+            if (folder.path / WEIGHTS).is_file():
+                self._client.log_artifact(run, str(folder.path / WEIGHTS))
+        elif WEIGHTS in folder.names():
+            with TemporaryDirectory() as fetched:
+                (Path(fetched) / WEIGHTS).write_bytes(folder.read(WEIGHTS))
+                self._client.log_artifact(run, str(Path(fetched) / WEIGHTS))
 
     def _cost(self, arm: Arm, assignment: Assignment, began: int) -> list[Metric]:
         """What the student costs, which stays the same."""

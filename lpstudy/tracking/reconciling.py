@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
+from lpstudy.folder import Folder
 from lpstudy.ledger import Book, Record
 from lpstudy.tracking.client import KEY, Facts, all_runs, experiment_name, open_experiment, tag
 from lpstudy.tracking.projection import STATUS, Projection
@@ -28,7 +28,7 @@ def compare(book: Book, client: MlflowClient) -> list[Difference]:
     return [difference for _, difference in _compare(book, client)]
 
 
-def repair(book: Book, client: MlflowClient, facts: Facts, runs: Path, *, seconds: float) -> str | None:
+def repair(book: Book, client: MlflowClient, facts: Facts, runs: Folder, *, seconds: float) -> str | None:
     """Write anew what differs; runs that the ledger does not have are deleted.
 
     Nobody else may be writing the study. Returns why MLflow did not take it, or None.

@@ -5,14 +5,14 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor, nn, optim
 
-from lpstudy.disk import write_atomically
+from lpstudy.disk import UnreachableError
+from lpstudy.folder import Folder
 
 KEPT = 2
 _NAME = re.compile(r"checkpoint-(\d{6})\.json")
@@ -57,25 +57,32 @@ def to_safetensors(tensors: Mapping[str, Tensor]) -> bytes:
     return save({name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()})
 
 
-def save(folder: Path, checkpoint: Checkpoint) -> None:
+def save(folder: Folder, checkpoint: Checkpoint) -> None:
     """Write a checkpoint and drop all but the newest two."""
     tensors = to_safetensors(checkpoint.tensors)
     name = f"checkpoint-{checkpoint.epoch:06d}"
     body = {"run": checkpoint.run, "epoch": checkpoint.epoch, "history": checkpoint.history}
-    write_atomically(folder / f"{name}.safetensors", tensors)
-    write_atomically(folder / f"{name}.json", json.dumps(body | {"sha256": _digest(tensors, body)}).encode())
+    folder.write(f"{name}.safetensors", tensors)
+    folder.write(f"{name}.json", json.dumps(body | {"sha256": _digest(tensors, body)}).encode())
     drop(folder, keep=KEPT)
 
 
-def drop(folder: Path, *, keep: int = 0) -> None:
+def drop(folder: Folder, *, keep: int = 0) -> None:
     """Remove all but the newest so many checkpoints of a folder."""
-    names = sorted(folder.glob("checkpoint-*.json"))
+    there = folder.names()
+    names = [name for name in there if name.startswith("checkpoint-") and name.endswith(".json")]
     for old in names[: len(names) - keep]:
-        old.unlink(missing_ok=True)
-        old.with_suffix(".safetensors").unlink(missing_ok=True)
+        folder.remove(old)
+        folder.remove(_tensors_of(old))
     if not keep:
-        for left in folder.glob(".checkpoint-*"):  # of a process that was killed while it wrote
-            left.unlink(missing_ok=True)
+        for left in there:
+            if left.startswith(".checkpoint-"):  # of a process that was killed while it wrote
+                folder.remove(left)
+
+
+def _tensors_of(name: str) -> str:
+    """The file of tensors beside a checkpoint's JSON."""
+    return f"{name.removesuffix('.json')}.safetensors"
 
 
 def _digest(tensors: bytes, body: Mapping[str, Any]) -> str:
@@ -83,22 +90,28 @@ def _digest(tensors: bytes, body: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode() + tensors).hexdigest()
 
 
-def load(folder: Path, run: str) -> tuple[Checkpoint | None, list[str]]:
-    """The newest valid checkpoint of a run in a folder, and one line for each that was refused."""
+def load(folder: Folder, run: str) -> tuple[Checkpoint | None, list[str]]:
+    """The newest valid checkpoint of a run in a folder, and one line for each that was refused.
+
+    Raises:
+        UnreachableError: The store does not answer: there may be one.
+    """
     refused: list[str] = []
-    for path in sorted(folder.glob("checkpoint-*.json"), reverse=True):
-        if not _NAME.fullmatch(path.name):
+    for name in reversed(folder.names()):
+        if not _NAME.fullmatch(name):
             continue
         try:
-            return _opened(path, run), refused
+            return _opened(folder, name, run), refused
+        except UnreachableError:
+            raise
         except ValidationError as error:
-            refused.append(f"{path.name} refused: {error.errors()[0]['msg']}")
+            refused.append(f"{name} refused: {error.errors()[0]['msg']}")
         except (OSError, ValueError) as error:
-            refused.append(f"{path.name} refused: {error}")
+            refused.append(f"{name} refused: {error}")
     return None, refused
 
 
-def _opened(path: Path, run: str) -> Checkpoint:
+def _opened(folder: Folder, name: str, run: str) -> Checkpoint:
     """A checkpoint by its JSON file.
 
     Raises:
@@ -108,9 +121,9 @@ def _opened(path: Path, run: str) -> Checkpoint:
     from safetensors import SafetensorError
     from safetensors.torch import load as from_bytes
 
-    content = path.read_bytes()
+    content = folder.read(name)
     body = _Body.model_validate_json(content)
-    tensors = path.with_suffix(".safetensors").read_bytes()
+    tensors = folder.read(_tensors_of(name))
     if _digest(tensors, json.loads(content)) != body.sha256:
         raise ValueError("its sha-256 differs")
     if body.run != run:

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from lpstudy.data import Data
+from lpstudy.folder import Folder, Local
 from lpstudy.outputs import EpochResult
 from lpstudy.space import Trial
 from lpstudy.training import parallel
@@ -22,7 +23,7 @@ def train(
     teacher: Targets | None,
     *,
     device: torch.device,
-    folder: Path | None = None,
+    folder: Folder | Path | None = None,
     read_test: bool = False,
     asking: Asking = go_on,
 ) -> Iterator[EpochResult]:
@@ -44,6 +45,7 @@ def train(
         OSError: A checkpoint cannot be written; a `DiskFullError` where there is no room.
     """
     run = Run(trial, data.on(device), teacher, device)
+    folder = Local(folder) if isinstance(folder, Path) else folder
     history, warnings = run.restore(folder)
     kept = len(history)
     if folder is not None and kept == trial.epochs and parallel.rank() == 0:

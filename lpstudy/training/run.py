@@ -8,15 +8,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from itertools import islice
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from lpstudy.cost import cost_of
 from lpstudy.data import Data
-from lpstudy.disk import write_atomically
 from lpstudy.distill import Needs, Step
+from lpstudy.folder import Folder
 from lpstudy.outputs import EpochResult
 from lpstudy.space import Trial
 from lpstudy.students import build
@@ -128,7 +127,7 @@ class Run:
         table = json.dumps([told, data.fingerprint, data.pad, data.flip, data.views], sort_keys=True)
         return hashlib.sha256(table.encode()).hexdigest()
 
-    def restore(self, folder: Path | None) -> tuple[list[EpochResult], list[str]]:
+    def restore(self, folder: Folder | None) -> tuple[list[EpochResult], list[str]]:
         """The epochs that a folder's checkpoint holds, whose state is taken over; a line for each refused."""
         found, refused = checkpoint.load(folder, self.identity) if folder is not None else (None, [])
         if found is None:
@@ -140,7 +139,7 @@ class Run:
         return history, refused
 
     def saving(
-        self, folder: Path, epoch: int, history: list[EpochResult], *, last: bool
+        self, folder: Folder, epoch: int, history: list[EpochResult], *, last: bool
     ) -> Callable[[], None]:
         """Writes the state as it is now: the run may go on before that is done."""
         learner = self.learner
@@ -152,7 +151,7 @@ class Run:
         def write() -> None:
             if last:
                 weights = checkpoint.to_safetensors(checkpoint.of_student(tensors))
-                write_atomically(folder / "weights.safetensors", weights)
+                folder.write("weights.safetensors", weights)
             checkpoint.save(folder, checkpoint.Checkpoint(identity, epoch, tensors, rows))
 
         return write

@@ -18,6 +18,7 @@ from filelock import FileLock
 from safetensors.torch import save_file
 
 from lpstudy.data import Data, load
+from lpstudy.folder import Local
 from lpstudy.space import StudySpec
 from lpstudy.students import build
 from lpstudy.study import Control, Demand, Place, fill_bank, session
@@ -60,8 +61,8 @@ class Study:
 
     def filling(self) -> Iterator[tuple[int, str]]:
         """How many blocks are valid, and what is said."""
-        plan, place = self.store.plan, Place(Path.cwd(), None)
-        control = Control(self.store.folder.parent, "test")
+        plan, place = self.store.plan, Place(Local(Path.cwd()), None)
+        control = Control(Local(self.store.folder.parent), "test")
         for told in fill_bank(self.spec, self.data, self.file, plan, place, Demand(), control):
             yield told.done, told.note
 

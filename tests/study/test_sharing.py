@@ -14,9 +14,10 @@ import ray
 from ray.cluster_utils import Cluster
 from running import descendants, one_line, run, wait_for, write_space
 
+from lpstudy.folder import Local
 from lpstudy.study import check_shared, cluster, session, sharing
 
-SEPARATE = ("mount -t tmpfs none {0}", "does not see what is written there")
+SEPARATE = ("mount -t tmpfs none {0}", "does not see what is written there: No such file or directory")
 READ_ONLY = (
     "mount --bind {0} {0} && mount -o remount,ro,bind {0}",
     "cannot write there: Read-only file system",
@@ -56,7 +57,7 @@ class Stranger:
         self.id: str = wait_for(lambda: _ids() - known).pop()
 
     @contextlib.contextmanager
-    def seeing(self, folder: Path, mount: str) -> Iterator[None]:
+    def seeing(self, folder: object, mount: str) -> Iterator[None]:
         """Within it something else is mounted there on this node alone."""
         self._do(mount.format(folder))
         try:
@@ -102,10 +103,10 @@ def stranger(address: str) -> Iterator[Stranger]:
 
 
 @pytest.fixture
-def folders(tmp_path: Path) -> dict[str, Path]:
-    made = {"--storage": tmp_path / "studies", "LPSTUDY_CACHE": tmp_path / "cache"}
+def folders(tmp_path: Path) -> dict[str, Local]:
+    made = {"--storage": Local(tmp_path / "studies"), "LPSTUDY_CACHE": Local(tmp_path / "cache")}
     for folder in made.values():
-        folder.mkdir()
+        folder.path.mkdir()
     return made
 
 
@@ -114,15 +115,15 @@ def _ids() -> set[str]:
     return {node["NodeID"] for node in ray.nodes() if node["Alive"]}
 
 
-def test_three_nodes_that_share_their_folders_are_accepted(address: str, folders: dict[str, Path]) -> None:
+def test_three_nodes_that_share_their_folders_are_accepted(address: str, folders: dict[str, Local]) -> None:
     check_shared(folders)
-    assert [path for folder in folders.values() for path in folder.iterdir()] == []
+    assert [path for folder in folders.values() for path in folder.path.iterdir()] == []
 
 
 @pytest.mark.parametrize(("mount", "reason"), [SEPARATE, READ_ONLY])
 @pytest.mark.parametrize("setting", ["--storage", "LPSTUDY_CACHE"])
 def test_the_node_that_does_not_share_a_folder_is_named_with_it(
-    setting: str, mount: str, reason: str, stranger: Stranger, folders: dict[str, Path]
+    setting: str, mount: str, reason: str, stranger: Stranger, folders: dict[str, Local]
 ) -> None:
     refusing = pytest.raises(ValueError, match=r"all nodes must share")
     with stranger.seeing(folders[setting], mount), refusing as refused:
@@ -131,7 +132,7 @@ def test_the_node_that_does_not_share_a_folder_is_named_with_it(
     assert said.startswith(f"{setting}: all nodes must share {folders[setting]}, but node ")
     assert said.endswith(f"id {stranger.id[:8]}) {reason}")
     assert said.count("(host ") == 1
-    assert [path for folder in folders.values() for path in folder.iterdir()] == []
+    assert [path for folder in folders.values() for path in folder.path.iterdir()] == []
     check_shared(folders)  # once it is mended
 
 
@@ -166,7 +167,7 @@ def test_a_variable_that_the_job_has_set_is_not_set_again_and_the_cache_always_i
 
 
 def test_a_node_that_does_not_answer_is_named(
-    stranger: Stranger, folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+    stranger: Stranger, folders: dict[str, Local], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sharing, "ANSWER_SECONDS", 2.0)
     with stranger.stopped(), pytest.raises(ValueError, match="has not answered for 2 s") as refused:

@@ -10,6 +10,7 @@ from mlflow.tracking import MlflowClient
 from running import free_port, keys, mlflow_server, runs, wait_for
 
 from lpstudy import tracking
+from lpstudy.folder import Local
 from lpstudy.ledger import Assignment, Done, Ledger, Waiting, database, dump
 from lpstudy.outputs import EpochResult
 from lpstudy.space import StudySpec, parse
@@ -84,7 +85,7 @@ def opened(folder: Path, spec: StudySpec) -> Ledger:
 def projection(client: MlflowClient, ledger: Ledger, folder: Path) -> tracking.Projection:
     data = {"name": "digits", "classes": 10, "input_shape": SHAPE, "train": 9, "validation": 5, "test": 5}
     facts = tracking.Facts(dump(ledger.spec), data, TEACHER, PROVENANCE)
-    return tracking.Projection(client, ledger, facts, folder / "held/runs")
+    return tracking.Projection(client, ledger, facts, Local(folder / "held/runs"))
 
 
 def project(client: MlflowClient, ledger: Ledger, folder: Path) -> None:
