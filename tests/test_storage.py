@@ -1,0 +1,106 @@
+"""Whole studies whose files lie elsewhere: a file:// URL on a second mount, fsspec's way, an object store."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from object_store import BUCKET, object_store
+from running import call, client_of, environment, one_line, run, runs, write_space
+
+from lpstudy import status, sweep
+from lpstudy.folder import folder_at
+from lpstudy.ledger import stored
+
+
+def sqlite(folder: Path) -> str:
+    return f"sqlite:///{folder}/ledger.db"
+
+
+@pytest.fixture
+def afar(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, dict[str, str]]]:
+    """A URL that is reached by fsspec, and the variables that it needs."""
+    if request.param == "fsspec":
+        yield f"local://{tmp_path}/afar", {}
+        return
+    with object_store() as variables:
+        yield f"s3://{BUCKET}/studies", variables
+
+
+@pytest.mark.parametrize(("afar", "workers"), [("fsspec", 2), ("s3", 1)], indirect=["afar"])
+def test_a_study_in_a_store_ends_with_its_weights_there_and_in_mlflow(
+    workers: int, afar: tuple[str, dict[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, variables = afar
+    write_space(tmp_path)
+    words = ["--storage", url, "--ledger", sqlite(tmp_path), "--workers-per-trial", str(workers)]
+    left = run(tmp_path, "sweep", "tiny.toml", *words, **variables)
+    assert left.code == 0, left.err
+    records = stored(sqlite(tmp_path), "tiny").records()
+    assert [record.state for record in records] == ["finished", "finished"]
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    study = folder_at(url) / "tiny"
+    for record in records:
+        kept = study / f"runs/{record.assignment.key}"
+        assert kept.names() == ["weights.safetensors"]
+        assert not (kept / "workers").exists()
+    assert study.names() == ["control.json"]
+    assert not (study / "tune").exists()
+    client = client_of(tmp_path)
+    (final,) = (one for one in runs(client, "tiny") if one.data.tags["lpstudy.kind"] == "final")
+    assert [found.path for found in client.list_artifacts(final.info.run_id)] == ["weights.safetensors"]
+    assert not (tmp_path / "studies").exists()
+
+
+def test_a_study_at_a_file_url_on_a_second_mount_ends(tmp_path: Path) -> None:
+    write_space(tmp_path)
+    second = tmp_path / "second"
+    second.mkdir()
+    sweeping = f"{sys.executable} -m lpstudy.sweep tiny.toml --storage file://{second}/studies"
+    looking = f"find {second} -name '*.safetensors' -o -name ledger.db"
+    line = f"mount -t tmpfs none {second} && {sweeping} && {looking}"
+    may = subprocess.run(["unshare", "--mount", "mount", "-t", "tmpfs", "none", "/mnt"], check=False)
+    mounted = ["unshare", "--mount", "sh", "-c", line]
+    ran = subprocess.run(
+        ["sh", "-c", f"{sweeping} && {looking}"] if may.returncode else mounted,
+        cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+    kept = sorted(line.removeprefix(f"{second}/studies/tiny/") for line in ran.stdout.splitlines()[-3:])
+    assert kept[0] == "ledger.db"
+    assert [name.rpartition("/")[2] for name in kept[1:]] == ["weights.safetensors"] * 2
+    assert may.returncode or list(second.iterdir()) == []  # it was the other mount
+
+
+def test_a_store_without_a_ledger_is_refused_in_one_line(tmp_path: Path) -> None:
+    write_space(tmp_path)
+    for main, words in ((sweep.main, ["tiny.toml"]), (status.main, [])):
+        left = call(main, tmp_path, *words, "--storage", f"local://{tmp_path}/afar")
+        assert left.code == 2
+        assert "give --ledger postgresql://" in one_line(left)
+    assert not (tmp_path / "mlflow.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("foo://bucket", "Protocol not known: foo"),
+        ("oss://bucket", "ossfs"),
+        ("file://elsewhere/x", "must name a path of this machine"),
+    ],
+)
+def test_a_storage_that_cannot_be_is_refused_in_one_line(url: str, says: str, tmp_path: Path) -> None:
+    write_space(tmp_path)
+    left = call(sweep.main, tmp_path, "tiny.toml", "--storage", url)
+    assert left.code == 2
+    assert says in one_line(left)
+
+
+def test_a_storage_that_only_this_process_sees_is_refused_before_the_teacher(tmp_path: Path) -> None:
+    write_space(tmp_path)
+    words = ["--storage", "memory://studies", "--ledger", sqlite(tmp_path)]
+    left = call(sweep.main, tmp_path, "tiny.toml", *words)
+    assert left.code == 2
+    assert "--storage: all nodes must share memory://studies/tiny, but node " in one_line(left)
