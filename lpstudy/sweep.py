@@ -16,6 +16,7 @@ from lpstudy import study, tracking
 from lpstudy.command import arguments as flags
 from lpstudy.command.console import Console, counts, duration
 from lpstudy.command.exits import BEHIND, DONE, FAULT, INTERRUPTED, PAUSED, FaultError, ending, refusing
+from lpstudy.command.overview import ledger_url
 from lpstudy.command.phases import fill_bank, train_teacher
 from lpstudy.command.prepare import Prepared, demand_of, prepare, writable
 from lpstudy.command.provenance import provenance
@@ -73,6 +74,7 @@ def _sweep(given: Namespace, command: str) -> int:
     began = time.monotonic()
     with ExitStack() as stack:
         with refusing():
+            ledger_url(given.storage, given.ledger)
             prepared = prepare(given)
             demand = demand_of(given, prepared)
             writable(given.storage)
