@@ -84,7 +84,7 @@ class Tenure:
             self._over.set()
             self._thread.join(timeout=2 * BEAT)
             if self.state["state"] == "finished":
-                self.control.file.unlink(missing_ok=True)  # else what is left of its trials must still hear
+                self.control.forget()  # else what is left of its trials must still hear
             with suppress(UnwritableError):  # then the lease ends with this process
                 self._lease.release(self.state)
 

@@ -75,6 +75,10 @@ class Control:
             self.fault = error
         self.leave(str(error), seconds=seconds)
 
+    def forget(self) -> None:
+        """Remove the file: nobody is left to hear."""
+        self.folder.remove(FILE)
+
     @property
     def wish(self) -> Wish:
         """The newest."""

@@ -7,13 +7,19 @@ from running import Left, call, client_of, files, records, runs, write_space
 
 from lpstudy import sweep
 
+RATES = (
+    "learning_rate = { low = 1e-3, high = 1e-1, log = true }",
+    "learning_rate = { choices = [1e-2, 1e-6] }",
+)
+HALVING = 'seeds = 1\npruner = "halving"'
+EPOCHS = ("epochs = 2\n", "epochs = 8\n")
 LP = ("[methods.bp]", "[methods.lp]\nn_neighbors = 3")
 
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Left]:
     folder = tmp_path_factory.mktemp("shared")
-    write_space(folder, LP)
+    write_space(folder, LP, RATES, ("trials = 1", "trials = 3"), ("seeds = 1", HALVING), EPOCHS)
     return folder, call(sweep.main, folder, "tiny.toml", "--workers-per-trial", "2")
 
 
@@ -21,14 +27,22 @@ def test_a_study_ends_well(shared: tuple[Path, Left]) -> None:
     folder, left = shared
     assert left.code == 0, left.err
     found = records(folder, "tiny")
-    assert [record.assignment.key for record in found] == [
-        "lp-convnet-d2-w2/trial-0",
-        "lp-convnet-d2-w2/final-0-seed-1",
-    ]
+    assert len(found) == 4
     for record in found:
-        assert (record.state, record.assignment.attempt) == ("finished", 1)
-        assert [epoch.epoch for epoch in record.epochs] == [1, 2]
-    assert {run.info.status for run in runs(client_of(folder), "tiny")} == {"FINISHED"}
+        assert (record.state, record.assignment.attempt) in (("finished", 1), ("pruned", 1))
+        assert [epoch.epoch for epoch in record.epochs] == list(range(1, len(record.epochs) + 1))
+    statuses = {"finished": "FINISHED", "pruned": "KILLED"}
+    told = {run.data.tags["lpstudy.key"]: run.info.status for run in runs(client_of(folder), "tiny")}
+    for record in found:
+        assert told[record.assignment.key] == statuses[record.state]
+
+
+def test_after_a_trial_that_was_stopped_early_the_next_one_gets_its_cores(shared: tuple[Path, Left]) -> None:
+    states = [(r.assignment.kind, r.state, len(r.epochs)) for r in records(shared[0], "tiny")]
+    pruned = [n for n, (_, state, epochs) in enumerate(states) if state == "pruned" and epochs < 8]
+    assert pruned
+    assert pruned[0] < len(states) - 1
+    assert states[-1] == ("final", "finished", 8)
 
 
 def test_nothing_of_ray_train_is_left(shared: tuple[Path, Left]) -> None:
