@@ -9,7 +9,7 @@ from lpstudy import sweep
 
 RATES = (
     "learning_rate = { low = 1e-3, high = 1e-1, log = true }",
-    "learning_rate = { choices = [1e-2, 1e-6] }",
+    "learning_rate = { choices = [1e-6, 5e-2] }",
 )
 HALVING = 'seeds = 1\npruner = "halving"'
 EPOCHS = ("epochs = 2\n", "epochs = 8\n")
