@@ -38,7 +38,7 @@ def test_a_driver_goes_on_when_the_server_was_away_for_a_moment(server: Postgres
             time.sleep(1.0)
             server.start()
             seen = beats(made, "moment")
-            wait_for(lambda seen=seen: beats(made, "moment") > seen)  # signs of life go on too
+            wait_for(lambda seen=seen: beats(made, "moment") > seen, seconds=30)  # signs of life go on too
         assert ended(driver) == 0
     finally:
         driver.kill()
