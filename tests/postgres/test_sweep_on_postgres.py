@@ -169,6 +169,7 @@ def test_a_wrong_password_of_the_ledger_is_refused_in_one_line(swept: Swept) -> 
     assert "wr0ng" not in line
 
 
+@pytest.mark.soak
 def test_a_fresh_study_keeps_the_old_one_in_the_database(swept: Swept) -> None:
     before = stored(swept.ledger, "tiny").records()
     left = command(swept, "sweep", "tiny.toml", "--fresh")
