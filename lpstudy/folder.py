@@ -155,10 +155,13 @@ class Remote(Folder):
         return self.address
 
     def place(self) -> tuple[Any, str]:
-        """Fsspec's file system, which it keeps for each thread, and the path there."""
+        """Fsspec's file system, which it keeps for each thread, and the path there.
+
+        It remembers no lists of files: one that another process has written since would not be found.
+        """
         from fsspec.core import url_to_fs
 
-        system, path = url_to_fs(self.address)
+        system, path = url_to_fs(self.address, use_listings_cache=False)
         return system, path.rstrip("/")
 
     def __truediv__(self, name: str) -> "Remote":
@@ -180,9 +183,8 @@ class Remote(Folder):
                 system.pipe_file(path, content)
 
     def names(self) -> list[str]:
-        """Asked anew: fsspec would remember the list."""
+        """See `Folder`."""
         with self._reached() as (system, path):
-            system.invalidate_cache()
             try:
                 found = system.ls(path, detail=True)
             except FileNotFoundError:
@@ -200,7 +202,6 @@ class Remote(Folder):
     def clear(self) -> None:
         """See `Folder`."""
         with self._reached() as (system, path):
-            system.invalidate_cache()
             try:
                 system.rm(path, recursive=True)
             except FileNotFoundError:
@@ -209,7 +210,6 @@ class Remote(Folder):
     def exists(self) -> bool:
         """See `Folder`."""
         with self._reached() as (system, path):
-            system.invalidate_cache()
             return bool(system.find(path))
 
     def beside(self, name: str) -> "Remote":
@@ -219,7 +219,6 @@ class Remote(Folder):
     def move(self, name: str) -> None:
         """File by file: a copy, then its removal."""
         with self._reached() as (system, path):
-            system.invalidate_cache()
             beside = f"{path.rpartition('/')[0]}/{name}"
             for source in system.find(path):
                 target = beside + source.removeprefix(path)

@@ -74,6 +74,7 @@ def test_names_are_of_files_alone_in_order_and_of_now(folder: Folder) -> None:
 def test_a_folder_below_is_found_by_its_url_in_another_process(folder: Folder) -> None:
     below = folder / "runs/bp~x/trial-0"
     below.write("a", b"here")
+    assert below.names() == ["a"]
     code = "import sys; from lpstudy.folder import folder_at; f = folder_at(sys.argv[1])"
     code += "; f.write('b', f.read('a') + b' and there')"
     subprocess.run(

@@ -51,12 +51,15 @@ def test_a_half_written_checkpoint_is_refused_and_the_one_before_is_used(
 def test_a_store_that_does_not_answer_is_not_taken_for_an_empty_one(
     data: Data, make_trial: MakeTrial, tmp_path: Path
 ) -> None:
-    trial, afar = make_trial("bp"), folder_at(f"local://{tmp_path}/afar")
-    list(train(trial, data, None, device=CPU, folder=afar))
+    trial, afar = make_trial("bp", epochs=4), folder_at(f"local://{tmp_path}/afar")
+    running = train(trial, data, None, device=CPU, folder=afar)
+    list(islice(running, 3))
+    running.close()
+    seldom = make_trial("bp", epochs=4, checkpoint_seconds=3600.0)  # so that the broken file is not written
     before = afar.read("checkpoint-000003.json")
     broken = tmp_path / "afar/checkpoint-000003.safetensors"
     broken.unlink()
     broken.mkdir()  # there, but to read it fails
     with pytest.raises(UnreachableError, match=r"afar/checkpoint-000003\.safetensors: "):
-        list(train(trial, data, None, device=CPU, folder=afar))
+        list(train(seldom, data, None, device=CPU, folder=afar))
     assert afar.read("checkpoint-000003.json") == before
