@@ -127,7 +127,7 @@ def _held(
         ledger.keep("provenance", provenance(prepared, teacher, _precision(prepared, demand), command))
         tenure.state = {"state": "bank"}
         _again(control, lambda: fill_bank(prepared, teacher, place, demand, control))
-    projection = _projection(ledger, prepared, client, place.folder)
+    projection = _projection(ledger, prepared, client, place.folder, tenure)
     projection.start()
     patience = INTERRUPTED_SECONDS
     try:
@@ -136,6 +136,7 @@ def _held(
             _run(ledger, teacher, prepared.plan, projection, place, demand, tenure)
         patience = PROJECTION_SECONDS
     finally:
+        tenure.ending = True
         projection.close(seconds=patience)
     return _publish(ledger, client, given, began, projection.error, tenure)
 
@@ -188,7 +189,9 @@ def _ledger(tenure: Tenure, prepared: Prepared) -> Ledger:
     return ledger
 
 
-def _projection(ledger: Ledger, prepared: Prepared, client: Client, folder: Folder) -> Projection:
+def _projection(
+    ledger: Ledger, prepared: Prepared, client: Client, folder: Folder, tenure: Tenure
+) -> Projection:
     kept = ledger.facts
     facts = tracking.Facts(
         spec=dump(prepared.spec),
@@ -196,7 +199,7 @@ def _projection(ledger: Ledger, prepared: Prepared, client: Client, folder: Fold
         teacher=kept["teacher"],
         provenance=kept["provenance"],
     )
-    return Projection(client, ledger, facts, folder / "runs")
+    return Projection(client, ledger, facts, folder / "runs", tenure.holds)
 
 
 def _run(

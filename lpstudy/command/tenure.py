@@ -70,6 +70,10 @@ class Tenure:
         self.told: dict[str, Callable[[], Any]] = {"free": folder.free}
         """What other shells are told with each sign of life."""
         self.state: dict[str, Any] = {"state": "starting"}
+        self.holds = self._lease.held
+        """Asks the ledger whether the study is still this process's."""
+        self.ending = False
+        """Whether all that is left is to write what there is."""
         self._wished = row.wished
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._live, name="lease", daemon=True)
@@ -109,7 +113,7 @@ class Tenure:
 
     def _live(self) -> None:
         while not self._over.wait(BEAT):
-            if self.control.asked.leaving and self.control.late(HARD):
+            if self.control.asked.leaving and self.control.late(HARD) and not self.ending:
                 os.kill(os.getpid(), signal.SIGINT)  # Ray hangs
             try:
                 row = self._lease.beat(self._words())

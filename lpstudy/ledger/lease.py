@@ -186,6 +186,15 @@ class Lease:
             raise FencedError(self._fenced())
         return row
 
+    def held(self) -> bool:
+        """Whether nobody has taken the study over.
+
+        Raises:
+            UnwritableError: The database does not answer.
+        """
+        row = read(self._engine, self._study, seconds=BEAT)
+        return row is not None and row.token == self.token
+
     def release(self, told: Mapping[str, Any]) -> None:
         """Hold the study no longer; `told` stays to be read. Nothing where it is held no longer.
 

@@ -6,7 +6,7 @@ import queue
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -47,9 +47,18 @@ class Projection:
         ledger: The truth.
         facts: Of the study.
         runs_folder: Holds each run's weights in a folder named by its key.
+        allowed: Whether the study is this process's; asked before each batch of writes. False ends it.
     """
 
-    def __init__(self, client: MlflowClient, ledger: Book, facts: Facts, runs_folder: Folder) -> None:
+    def __init__(
+        self,
+        client: MlflowClient,
+        ledger: Book,
+        facts: Facts,
+        runs_folder: Folder,
+        allowed: Callable[[], bool] = lambda: True,
+    ) -> None:
+        self._allowed = allowed
         self._client, self._ledger, self._facts, self._folder = client, ledger, facts, runs_folder
         self._experiment: Experiment | None = None
         self._runs: dict[str, Known] = {}
@@ -94,6 +103,10 @@ class Projection:
             if self._over.is_set():
                 return
             try:
+                if not self._allowed():
+                    self._over.set()
+                    self.error = "another process runs the study"
+                    return
                 self._write_all(paused=ending)
                 if self._over.is_set():
                     return

@@ -1,0 +1,39 @@
+"""A trial whose process dies each time it is begun fails with its cause; the others do not notice."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+from running import ended, write_space
+from staging import FIXED, LONG, begun, by_key, of_trials
+
+ATTEMPTS = 3
+
+
+def test_after_three_attempts_a_trial_has_failed_and_the_next_one_runs(tmp_path: Path) -> None:
+    write_space(tmp_path, LONG, FIXED, ("trials = 1", "trials = 2"))
+    with begun(tmp_path, "--concurrent", "1") as process:
+        killed: set[int] = set()
+        while len(killed) < ATTEMPTS and process.poll() is None:
+            for pid in set(of_trials(process)) - killed:
+                record = by_key(tmp_path)["bp-convnet-d2-w2/trial-0"]
+                if len(record.epochs) >= 1 and record.state == "running":
+                    time.sleep(1.0)  # until the process has taken the trial up
+                    os.kill(pid, signal.SIGKILL)
+                    killed.add(pid)
+            time.sleep(0.05)
+        left = ended(process)
+    assert left.code == 0, left.err
+    found = by_key(tmp_path)
+    failed = found["bp-convnet-d2-w2/trial-0"]
+    assert (failed.state, failed.assignment.attempt) == ("failed", ATTEMPTS)
+    assert "died" in str(failed.cause)
+    assert [epoch.epoch for epoch in failed.epochs] == list(range(1, len(failed.epochs) + 1))
+    assert (
+        found["bp-convnet-d2-w2/trial-1"].state,
+        found["bp-convnet-d2-w2/trial-1"].assignment.attempt,
+    ) == (
+        "finished",
+        1,
+    )
