@@ -21,6 +21,7 @@ from ray.exceptions import RayError
 
 from lpstudy.data import cache_folder
 from lpstudy.folder import Folder, Remote
+from lpstudy.redaction import without_credentials
 from lpstudy.space import Training
 from lpstudy.study.loopback import on_loopback
 from lpstudy.study.propagation import withhold_secrets
@@ -155,11 +156,18 @@ def session() -> Iterator[None]:
                     logging_level=logging.CRITICAL,
                 )
     except (OSError, RuntimeError, ValueError, RayError) as error:
-        reason = " ".join(str(error).split())[:300]
+        reason = without_credentials(" ".join(str(error).split()))[:300]
         if not address:
             raise ValueError(f"Ray cannot be started on this machine: {reason}") from None
+        shown = without_credentials(address)
+        if "unauth" in reason.lower() or "token" in reason.lower():
+            raise ValueError(
+                f"RAY_ADDRESS={shown}: the Ray cluster refuses this machine's token: copy the head's"
+                " ~/.ray/auth_token here (`ray get-auth-token` prints it there) and set RAY_AUTH_MODE=token"
+                f" ({reason})"
+            ) from None
         raise ValueError(
-            f"RAY_ADDRESS={address}: cannot join the Ray cluster: start it, or unset the variable to run on"
+            f"RAY_ADDRESS={shown}: cannot join the Ray cluster: start it, or unset the variable to run on"
             f" this machine alone ({reason})"
         ) from None
     try:

@@ -1,0 +1,109 @@
+"""`ray job submit` to a real head with a token: begun, stopped, submitted again; refused without the token."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from running import ROOT, environment, free_port, run, start, stop_group, wait_for, write_space
+from staging import FIXED, LONG, checkpoints, whole
+
+from lpstudy.study.loopback import VARIABLE
+
+pytestmark = pytest.mark.soak
+RAY = str(Path(sys.executable).with_name("ray"))
+TOKEN = "f" * 64
+
+
+class Head:
+    """Of a cluster of one node with two CPUs."""
+
+    def __init__(self, home: Path) -> None:
+        self.gcs, self.dashboard, agent, client = (free_port() for _ in range(4))
+        (home / ".ray").mkdir()
+        token = home / ".ray/auth_token"
+        token.write_text(TOKEN)
+        token.chmod(0o600)
+        self.variables = {"HOME": str(home), "RAY_AUTH_MODE": "token", VARIABLE: "0"}
+        words = [RAY, "start", "--head", "--block", "--num-cpus=2", f"--port={self.gcs}"]
+        words += [f"--dashboard-port={self.dashboard}", f"--dashboard-agent-listen-port={agent}"]
+        words += [f"--ray-client-server-port={client}", "--node-ip-address=127.0.0.1"]
+        words += ["--dashboard-host=127.0.0.1", "--disable-usage-stats"]
+        self.process = subprocess.Popen(
+            words,
+            env=environment(**self.variables, RAY_JOB_STOP_WAIT_TIME_S="60"),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+    def job(self, *words: str, **variables: str) -> "subprocess.CompletedProcess[str]":
+        """`ray job ...` as a client gives it."""
+        address = f"http://127.0.0.1:{self.dashboard}"
+        given = environment(**self.variables) | {"RAY_ADDRESS": address} | variables
+        return subprocess.run([RAY, "job", *words], env=given, capture_output=True, text=True, timeout=400)
+
+
+@pytest.fixture(scope="module")
+def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
+    made = Head(tmp_path_factory.mktemp("home"))
+    try:
+        wait_for(lambda: made.job("list").returncode == 0)
+        yield made
+    finally:
+        stop_group(made.process)
+
+
+def submission(folder: Path, name: str, *words: str) -> Sequence[str]:
+    """Of the tiny study, whose files are at absolute paths."""
+    variables = {
+        "PYTHONPATH": str(ROOT),
+        "OMP_NUM_THREADS": "1",
+        "LPSTUDY_CACHE": os.environ["LPSTUDY_CACHE"],
+        "MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}",
+        VARIABLE: "0",
+    }
+    made = ["submit", *words, "--submission-id", name, "--working-dir", str(folder / "work")]
+    made += ["--runtime-env-json", json.dumps({"env_vars": variables}), "--", sys.executable]
+    made += ["-m", "lpstudy.sweep", "tiny.toml", "--storage", str(folder / "studies")]
+    return [*made, "--reports", str(folder / "reports")]
+
+
+def test_a_job_is_stopped_and_goes_on_when_it_is_submitted_again(head: Head, tmp_path: Path) -> None:
+    (tmp_path / "work").mkdir()
+    write_space(tmp_path / "work", LONG, FIXED, ("trials = 1", "trials = 2"))
+    begun = head.job(*submission(tmp_path, "first", "--no-wait"))
+    assert begun.returncode == 0, begun
+    wait_for(lambda: checkpoints(tmp_path))
+    assert head.job("stop", "first").returncode == 0
+    assert "STOPPED" in head.job("status", "first").stdout
+    status = json.loads(run(tmp_path, "__main__", "status", "tiny", "--json").out)
+    assert (status["state"], status["alive"]) == ("paused", False)
+    again = head.job(*submission(tmp_path, "second"))
+    assert again.returncode == 0, again
+    assert f"report  {tmp_path}/reports/tiny/report.md" in head.job("logs", "second").stdout
+    whole(tmp_path, 3)
+
+
+def test_bad_input_makes_the_job_fail(head: Head, tmp_path: Path) -> None:
+    (tmp_path / "work").mkdir()
+    write_space(tmp_path / "work", ("trials = 1", "trials = 0"))
+    left = head.job(*submission(tmp_path, "third"))
+    assert left.returncode == 1, left
+    assert "budget.trials" in left.stdout + left.stderr
+
+
+def test_without_the_token_a_job_and_a_sweep_are_refused(head: Head, tmp_path: Path) -> None:
+    (tmp_path / "work").mkdir()
+    write_space(tmp_path / "work")
+    wrong = {"RAY_AUTH_TOKEN": "0" * 64}
+    assert head.job(*submission(tmp_path, "fourth"), **wrong).returncode != 0
+    address = f"127.0.0.1:{head.gcs}"
+    process = start(tmp_path / "work", "sweep", "tiny.toml", RAY_ADDRESS=address, **head.variables, **wrong)
+    _, err = process.communicate(timeout=200)
+    assert process.returncode == 2, err
+    assert "`ray get-auth-token` prints it there" in err
+    assert "0" * 64 not in err
