@@ -1,4 +1,4 @@
-"""`ray job submit` to a real head with a token: begun, stopped, submitted again; refused without the token."""
+"""`ray job submit` to a real head with a token: begun, stopped, submitted again; refused without it."""
 
 import json
 import os
