@@ -37,6 +37,18 @@ def take(url: str) -> tuple[Storage, Lease]:
     return made, lease
 
 
+def beating(lease: Lease, over: threading.Event) -> threading.Thread:
+    """Signs of life until it is over."""
+
+    def live() -> None:
+        while not over.wait(0.05):
+            lease.beat({})
+
+    thread = threading.Thread(target=live)
+    thread.start()
+    return thread
+
+
 def contents(server: Postgres, url: str) -> dict[str, list[str]]:
     """All rows of all tables but the leases."""
     with server.connect(url) as connection:
@@ -51,13 +63,7 @@ def contents(server: Postgres, url: str) -> dict[str, list[str]]:
 def test_a_second_holder_is_refused_and_told_host_pid_and_since(url: str) -> None:
     _, lease = take(url)
     over = threading.Event()
-
-    def live() -> None:
-        while not over.wait(0.05):
-            lease.beat({})
-
-    thread = threading.Thread(target=live)
-    thread.start()
+    thread = beating(lease, over)
     try:
         with pytest.raises(
             HeldError, match=f"host {socket.gethostname()}, pid {os.getpid()}, since 20"
@@ -154,18 +160,15 @@ def compete(url: str, barrier: Barrier, won: "Any") -> None:
             lease.take()
         except HeldError:
             won.put((number, False))
+            barrier.wait()
         else:
             won.put((number, True))
-        barrier.wait()
-        if won_by(made, lease):
+            over = threading.Event()
+            thread = beating(lease, over)  # the other may look only now
+            barrier.wait()
+            over.set()
+            thread.join()
             lease.release({})
-
-
-def won_by(made: Storage, lease: Lease) -> bool:
-    row = leases.LEASES
-    with made.engine.connect() as connection:
-        tokens = connection.execute(sqlalchemy.select(row.c.token)).scalars()
-        return lease.token in list(tokens)
 
 
 def test_of_processes_that_take_at_the_same_moment_one_wins(url: str) -> None:
