@@ -251,7 +251,7 @@ def on_cluster(nodes: int, trials: int, seconds: float) -> tuple[Service, float]
             drive(
                 watch.ledger,
                 trainable,
-                Local(tune_folder),
+                tune_folder,
                 searching=lambda: True,
                 observer=watch.changed,
                 control=study.Control(Local(folder), "benchmark"),

@@ -54,7 +54,7 @@ class Demand:
 
 
 def ray_storage(folder: Folder) -> dict[str, Any]:
-    """What Tune and Train are told of a folder; they know few kinds of URL themselves."""
+    """What Train is told of a folder; it knows few kinds of URL itself."""
     if not isinstance(folder, Remote):
         return {"storage_path": folder.url}
     from pyarrow.fs import FSSpecHandler, PyFileSystem

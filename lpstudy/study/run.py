@@ -1,9 +1,11 @@
 """A study from its teacher to its finals, on the Ray cluster of the session."""
 
+import shutil
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import ray
@@ -11,7 +13,7 @@ from ray import tune
 
 from lpstudy.data import DataSpec, load
 from lpstudy.disk import DiskFullError, UnreachableError
-from lpstudy.folder import Folder
+from lpstudy.folder import Folder, Local
 from lpstudy.ledger import Assignment, Ledger
 from lpstudy.outputs import EpochResult
 from lpstudy.space import StudySpec, TeacherSpec
@@ -26,7 +28,7 @@ from lpstudy.study.cluster import (
     smallest_node,
 )
 from lpstudy.study.control import AT_ONCE, Control, Hearing, PausedError
-from lpstudy.study.search import FAILURES, TUNE, Observer, Trainable, drive
+from lpstudy.study.search import FAILURES, Observer, Trainable, drive
 from lpstudy.study.trial import WORKERS, Job, Shared, device_of, run_in_actor, run_on_workers
 from lpstudy.teacher import BankPlan, TeacherFile, obtain
 from lpstudy.training import DivergedError, checkpoint
@@ -138,22 +140,32 @@ def run(
         concurrent=capacity,
         reuse_actors=demand.workers_per_trial == 1,
     )
-    folder = place.folder / TUNE
-    while True:
-        drive(ledger, trainable, folder, searching=searching, observer=observe, control=control)
-        folder.clear()  # Tune's own state; the ledger has it all
-        match control.wish:
-            case "pause":
-                raise PausedError(control.asked.why)
-            case "cancel":
-                for assignment in ledger.cancel():
-                    observe(assignment)
+    with _tune_folder(place.folder) as folder:
+        while True:
+            drive(ledger, trainable, folder, searching=searching, observer=observe, control=control)
+            shutil.rmtree(folder, ignore_errors=True)  # Tune's own state; the ledger has it all
+            match control.wish:
+                case "pause":
+                    raise PausedError(control.asked.why)
+                case "cancel":
+                    for assignment in ledger.cancel():
+                        observe(assignment)
+                    return
+                case "stop":
+                    return
+            if not ledger.left(searching=searching()):
                 return
-            case "stop":
-                return
-        if not ledger.left(searching=searching()):
-            return
-        ledger.take()  # a wish was taken back while the last trials ended
+            ledger.take()  # a wish was taken back while the last trials ended
+
+
+@contextmanager
+def _tune_folder(study: Folder) -> Iterator[Path]:
+    """For Tune's own state, which this process alone needs; Tune would wait for a store that is gone."""
+    if isinstance(study, Local):
+        yield study.path / "tune"
+    else:
+        with TemporaryDirectory(prefix="lpstudy-") as made:
+            yield Path(made) / "tune"
 
 
 def run_folder(study: Folder, assignment: Assignment) -> Folder:

@@ -11,17 +11,13 @@ from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from lpstudy.folder import Folder
 from lpstudy.ledger import Assignment, Done, FencedError, Ledger, State, UnwritableError, Waiting
-from lpstudy.study.cluster import ray_storage
 from lpstudy.study.control import Control, Ending
 from lpstudy.study.ends import FULL, PAUSED, cause_of
 from lpstudy.study.trial import as_results
 
 Observer = Callable[[Assignment], None]
 """Hears that something has changed in the ledger about a run."""
-TUNE = "tune"
-"""Tune's own folder, in the study's and in that again, for it wants a name below its storage."""
 FAILURES = 2
 """How often a trial whose process died is started again."""
 FAULT_SECONDS = 10.0
@@ -45,7 +41,7 @@ class Trainable:
 def drive(
     ledger: Ledger,
     trainable: Trainable,
-    folder: Folder,
+    folder: Path,
     *,
     searching: Callable[[], bool],
     observer: Observer,
@@ -56,7 +52,7 @@ def drive(
     Args:
         ledger: The study.
         trainable: Run for each assignment.
-        folder: Where Tune keeps its own state.
+        folder: Where Tune keeps its own state; absolute.
         searching: False once no new trial may be begun.
         observer: Hears of every change, in this thread.
         control: What the study has been asked to do.
@@ -76,8 +72,8 @@ def drive(
             trial_dirname_creator=lambda trial: trial.trial_id,
         ),
         run_config=tune.RunConfig(
-            name=TUNE,
-            **ray_storage(folder),
+            name=folder.name,
+            storage_path=str(folder.parent),
             failure_config=tune.FailureConfig(max_failures=FAILURES),
             stop=Ending(control),
             verbose=0,
