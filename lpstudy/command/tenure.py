@@ -114,6 +114,7 @@ class Tenure:
     def _live(self) -> None:
         while not self._over.wait(BEAT):
             if self.control.asked.leaving and self.control.late(HARD) and not self.ending:
+                self.ending = True
                 os.kill(os.getpid(), signal.SIGINT)  # Ray hangs
             try:
                 row = self._lease.beat(self._words())

@@ -5,15 +5,15 @@ import re
 
 import torch
 
-from lpstudy.disk import DiskFullError
+from lpstudy.disk import DiskFullError, UnreachableError
 from lpstudy.training import DivergedError
 
 ENDS = (DivergedError, DiskFullError, MemoryError, RuntimeError)
 """What a trial tells of itself; all else is a fault of its process, which is started again."""
 PAUSED = "paused"
 """The study was: the trial goes on another time."""
-FULL = "disk full: "
-"""Begin of the word for a disk that must be mended before anything goes on."""
+FULL, AWAY = "disk full: ", "storage away: "
+"""Begins of the words for a storage that must be mended before anything goes on."""
 _MEMORY = re.compile(r"can't allocate memory|not enough memory|out of memory|OutOfMemory", re.IGNORECASE)
 _SIZE = re.compile(r"[Tt]ried to allocate ([\d.]+ ?\w+)")
 
@@ -23,6 +23,8 @@ def ended_by(error: Exception) -> str:
     match error:
         case DivergedError():
             return f"nan: {error}"
+        case UnreachableError():
+            return f"{AWAY}{error}"
         case DiskFullError():
             return f"{FULL}{error}"
     said = " ".join(str(error).split())

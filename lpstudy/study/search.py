@@ -13,7 +13,7 @@ from ray.tune.search import Searcher
 
 from lpstudy.ledger import Assignment, Done, FencedError, Ledger, State, UnwritableError, Waiting
 from lpstudy.study.control import Control, Ending
-from lpstudy.study.ends import FULL, PAUSED, cause_of
+from lpstudy.study.ends import AWAY, FULL, PAUSED, cause_of
 from lpstudy.study.trial import as_results
 
 Observer = Callable[[Assignment], None]
@@ -186,9 +186,9 @@ class LedgerScheduler(FIFOScheduler):
         if self._ledger.report(assignment, as_results(result)):
             self._end(assignment, "pruned")
             return False
-        if end.startswith(FULL):
+        if end.startswith((FULL, AWAY)):
             self._control.fail(UnwritableError(end), seconds=FAULT_SECONDS)
-        if end == PAUSED or end.startswith(FULL):
+        if end == PAUSED or end.startswith((FULL, AWAY)):
             self._paused.add(trial.trial_id)
             self._observer(assignment)
             return False
