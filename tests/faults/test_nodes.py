@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 import ray
 from ray.cluster_utils import Cluster
-from running import Left, ended, run, wait_for, write_space
+from running import Left, call, ended, wait_for, write_space
 from staging import FIXED, begun, by_key, whole
 
+from lpstudy import status
 from lpstudy.study.cluster import prepare_environment
 
 MEMORY = 80 * 1024**2
@@ -42,6 +43,7 @@ class Stage:
             LONG,
             FIXED,
             ("trials = 1", "trials = 3"),
+            ("[methods.bp]", "[methods.lp]\nn_neighbors = 3"),  # whose bank both nodes fill
             ("checkpoint_seconds = 0.0", "checkpoint_seconds = 0.5"),
         )
         self.folder = folder
@@ -66,7 +68,7 @@ class Stage:
         return cluster.add_node(wait=False, num_cpus=1, object_store_memory=MEMORY)
 
     def status(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(run(self.folder, "__main__", "status", "tiny", "--json").out)
+        found: dict[str, Any] = json.loads(call(status.main, self.folder, "tiny", "--json").out)
         return found
 
     def waiting(self) -> str:
