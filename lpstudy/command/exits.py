@@ -35,7 +35,7 @@ class FaultError(Exception):
 
     def __init__(self, message: str, code: int = FAULT) -> None:
         super().__init__(message)
-        self.code = code
+        self.status = code
 
 
 @contextmanager
@@ -58,7 +58,7 @@ def ending(command: str, body: Callable[[], int]) -> int:
         return BAD_INPUT
     except FaultError as error:
         _say(command, error)
-        return error.code
+        return error.status
     except KeyboardInterrupt:
         print(f"lpstudy {command}: interrupted; the same command goes on where it stopped", file=sys.stderr)
         return INTERRUPTED

@@ -59,7 +59,7 @@ def test_its_sweep_is_one_that_the_sweep_takes_and_keeps_on_shared_storage(name:
     lines = [line for line in commands(name) if "lpstudy.sweep" in line]
     assert len(lines) == 1
     given = parser().parse_args(sweep_words(lines[0]))
-    assert below_mount(given.storage)
+    assert below_mount(given.storage.url)
     assert below_mount(given.reports)
 
 

@@ -177,7 +177,7 @@ def test_its_sweep_is_one_that_the_sweep_takes_and_keeps_in_the_shared_folder(jo
     given = parser().parse_args(line.partition("-m lpstudy.sweep ")[2].split())
     shared = job.folder / "shared"
     assert (given.study, given.gpus_per_trial) == ("cifar10", 0.25)
-    assert (Path(given.storage), Path(given.reports)) == (shared / "studies", shared / "reports")
+    assert (Path(given.storage.url), Path(given.reports)) == (shared / "studies", shared / "reports")
     assert job.called("cache") == [f"cache {shared}/cache sqlite:///{shared}/mlflow.db"]
 
 
