@@ -120,6 +120,7 @@ def call(main: Callable[[Sequence[str]], int], folder: Path, *words: str) -> Lef
     MLflow keeps one store for each URI: the default, which is relative, would be that of another folder.
     """
     out, err = io.StringIO(), io.StringIO()
+    before = dict(os.environ)
     with contextlib.chdir(folder), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
             with pytest.MonkeyPatch.context() as patch:
@@ -128,6 +129,9 @@ def call(main: Callable[[Sequence[str]], int], folder: Path, *words: str) -> Lef
                 code = main(words)
         except SystemExit as left:  # argparse leaves so
             code = int(left.code or 0)
+        finally:  # what a command sets is its own process's: credentials of a server, say
+            os.environ.clear()
+            os.environ.update(before)
     return Left(code, out.getvalue(), err.getvalue())
 
 

@@ -46,7 +46,7 @@ def test_a_study_in_a_store_ends_with_its_weights_there_and_in_mlflow(
         kept = study / f"runs/{record.assignment.key}"
         assert kept.names() == ["weights.safetensors"]
         assert not (kept / "workers").exists()
-    assert study.names() == ["control.json"]
+    assert study.names() == []
     assert not (study / "tune").exists()
     client = client_of(tmp_path)
     (final,) = (one for one in runs(client, "tiny") if one.data.tags["lpstudy.kind"] == "final")

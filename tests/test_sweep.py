@@ -13,6 +13,8 @@ from safetensors.torch import load_file
 from lpstudy import report, sweep
 from lpstudy.command.tenure import Tenure
 from lpstudy.data import load
+from lpstudy.folder import Local
+from lpstudy.ledger import database, stored
 from lpstudy.space import find, read
 from lpstudy.students import build
 
@@ -68,7 +70,7 @@ def test_nothing_but_ledger_weights_store_and_report_is_left(smoke: Smoke) -> No
     weights = [
         f"studies/smoke/runs/{key}/weights.safetensors" for key in KEYS if "/final" in key or "/trial" in key
     ]
-    assert left == sorted(["mlflow.db", "studies/.smoke.lock", "studies/smoke/ledger.db", *weights])
+    assert left == sorted(["mlflow.db", "studies/smoke/ledger.db", *weights])
 
 
 def test_mlflow_has_a_run_for_each_arm_trial_and_final_and_none_is_running(smoke: Smoke) -> None:
@@ -180,16 +182,17 @@ def test_a_changed_space_is_refused_with_its_difference(smoke: Smoke) -> None:
     folder, _ = smoke
     text = find("smoke").read_text().replace("learning_rate = 1e-2", "learning_rate = 2e-2")
     (folder / "smoke.toml").write_text(text)
-    before = (folder / "studies/smoke/ledger.db").read_bytes()
+    before = stored(database(folder / "studies/smoke"), "smoke")
     line = one_line(call(sweep.main, folder, "smoke.toml"))
     (folder / "smoke.toml").unlink()
     assert "training.learning_rate: 0.01 -> 0.02" in line
     assert "--fresh" in line
-    assert (folder / "studies/smoke/ledger.db").read_bytes() == before
+    after = stored(database(folder / "studies/smoke"), "smoke")
+    assert (after.facts, after.records()) == (before.facts, before.records())
 
 
 def test_a_study_that_runs_already_is_refused(smoke: Smoke) -> None:
-    with Tenure(smoke[0] / "studies/smoke", None, "smoke", fresh=False).held():
+    with Tenure(Local(smoke[0] / "studies/smoke"), None, "smoke", fresh=False).held():
         line = one_line(call(sweep.main, smoke[0], "smoke"))
     assert "'smoke' is running already: host " in line
 

@@ -1,6 +1,7 @@
 """Nodes that leave and come while a study runs on a cluster of real raylets."""
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from running import Left, call, ended, wait_for, write_space
 from staging import FIXED, begun, by_key, whole
 
 from lpstudy import status
-from lpstudy.study.cluster import prepare_environment
+from lpstudy.study.cluster import SHORT_SECONDS, prepare_environment
 
 MEMORY = 80 * 1024**2
 """Bytes of a node's object store."""
@@ -57,6 +58,7 @@ class Stage:
             self.one = self.status()
             cluster.remove_node(second, allow_graceful=False)
             self.none = wait_for(lambda: self.waiting(), seconds=60)
+            time.sleep(SHORT_SECONDS + 5)  # after which it is said
             for _ in range(2):
                 self.node(cluster)
             wait_for(lambda: not self.waiting())

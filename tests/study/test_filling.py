@@ -22,6 +22,7 @@ from lpstudy.folder import Local
 from lpstudy.space import StudySpec
 from lpstudy.students import build
 from lpstudy.study import Control, Demand, Place, fill_bank, session
+from lpstudy.study.loopback import VARIABLE
 from lpstudy.teacher import Store, TeacherFile, obtain, plan_bank, store_of
 
 CPU = torch.device("cpu")
@@ -81,7 +82,7 @@ def study_of(folder: Path, dtype: str) -> Study:
 
 def another_study(folder: str, address: str, cache: str, line: Connection) -> None:
     """A process that fills the bank it is told to, and says how far it is."""
-    os.environ |= {"RAY_ADDRESS": address, "LPSTUDY_CACHE": cache}
+    os.environ |= {VARIABLE: "0", "RAY_ADDRESS": address, "LPSTUDY_CACHE": cache}
     with session():
         line.send("ready")
         while dtype := line.recv():
