@@ -81,10 +81,12 @@ def _sweep(given: Namespace, command: str) -> int:
             writable(given.reports)
             client = tracking.connect()
             if os.environ.get("RAY_ADDRESS"):
-                _join(stack, demand, given.storage.resolve())
+                _join(stack, demand)
             folder = given.storage.resolve() / prepared.spec.name
             tenure = Tenure(folder, given.ledger, prepared.spec.name, fresh=given.fresh)
             stack.enter_context(tenure.held())
+            if os.environ.get("RAY_ADDRESS"):
+                study.check_shared({"--storage": folder, "LPSTUDY_CACHE": Local(cache_folder().absolute())})
         if tenure.after is not None:
             print(f"going on after {tenure.after}, which gave no sign of life", file=sys.stderr)
         _mention_job_folder(given)
@@ -118,7 +120,7 @@ def _held(
         print(f"study {ledger.spec.name!r} is finished; its report is written anew", file=sys.stderr)
     else:
         if not os.environ.get("RAY_ADDRESS"):
-            _join(stack, demand, place.folder)
+            _join(stack, demand)
         stack.enter_context(tenure.heeding(given.grace))
         tenure.state = {"state": "teacher"}
         teacher = _again(control, lambda: train_teacher(prepared, place, demand, control))
@@ -270,10 +272,9 @@ def _publish(
     return DONE if states["finished"] or wish in ENDED else FAULT
 
 
-def _join(stack: ExitStack, demand: Demand, folder: Folder) -> None:
+def _join(stack: ExitStack, demand: Demand) -> None:
     with refusing():
         stack.enter_context(study.session())
-        study.check_shared({"--storage": folder, "LPSTUDY_CACHE": Local(cache_folder().absolute())})
         cpus, gpus = study.resources()
         study.concurrent_trials(demand, cpus=cpus, gpus=gpus)
 

@@ -82,7 +82,7 @@ def study_of(folder: Path, dtype: str) -> Study:
 
 def another_study(folder: str, address: str, cache: str, line: Connection) -> None:
     """A process that fills the bank it is told to, and says how far it is."""
-    os.environ |= {VARIABLE: "0", "RAY_ADDRESS": address, "LPSTUDY_CACHE": cache}
+    os.environ |= {"RAY_ADDRESS": address, "LPSTUDY_CACHE": cache}
     with session():
         line.send("ready")
         while dtype := line.recv():
@@ -111,6 +111,8 @@ def others(folder: Path) -> Iterator[tuple[Other, Other]]:
     address = str(ray.get_runtime_context().gcs_address)
     context = multiprocessing.get_context("spawn")
     started = []
+    monkeypatch = pytest.MonkeyPatch()
+    monkeypatch.setenv(VARIABLE, "0")  # read by Ray when it is imported
     for _ in range(2):
         here, there = context.Pipe()
         process = context.Process(
@@ -118,6 +120,7 @@ def others(folder: Path) -> Iterator[tuple[Other, Other]]:
         )
         process.start()
         started.append((process, here))
+    monkeypatch.undo()
     for _, line in started:
         assert heard(line) == "ready"
     yield started[0], started[1]

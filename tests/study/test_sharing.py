@@ -140,15 +140,15 @@ def test_a_sweep_on_such_a_cluster_is_refused_in_one_line_before_its_teacher(
     address: str, stranger: Stranger, tmp_path: Path
 ) -> None:
     write_space(tmp_path)
-    storage = tmp_path / "studies"
-    storage.mkdir()
+    storage = tmp_path / "studies" / "tiny"
+    storage.mkdir(parents=True)
     with stranger.seeing(storage, SEPARATE[0]):
         left = run(tmp_path, "sweep", "tiny.toml", RAY_ADDRESS=address, LPSTUDY_CACHE=str(tmp_path / "cache"))
     assert left.code == 2
     assert one_line(left).startswith(f"lpstudy sweep: --storage: all nodes must share {storage}, but node ")
     assert stranger.id[:8] in left.err
     assert not (tmp_path / "cache" / "teachers").exists()
-    assert not (storage / "tiny").exists()
+    assert not (storage / "runs").exists()
 
 
 def test_a_variable_that_the_job_has_set_is_not_set_again_and_the_cache_always_is(

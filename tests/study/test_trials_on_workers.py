@@ -13,13 +13,15 @@ RATES = (
 )
 HALVING = 'seeds = 1\npruner = "halving"'
 EPOCHS = ("epochs = 2\n", "epochs = 8\n")
+pytestmark = pytest.mark.timeout(1500)
+"""Seconds: Ray Train takes its time to begin, on a busy machine minutes."""
 LP = ("[methods.bp]", "[methods.lp]\nn_neighbors = 3")
 
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Left]:
     folder = tmp_path_factory.mktemp("shared")
-    write_space(folder, LP, RATES, ("trials = 1", "trials = 3"), ("seeds = 1", HALVING), EPOCHS)
+    write_space(folder, LP, RATES, ("trials = 1", "trials = 2"), ("seeds = 1", HALVING), EPOCHS)
     return folder, call(sweep.main, folder, "tiny.toml", "--workers-per-trial", "2")
 
 
@@ -27,7 +29,7 @@ def test_a_study_ends_well(shared: tuple[Path, Left]) -> None:
     folder, left = shared
     assert left.code == 0, left.err
     found = records(folder, "tiny")
-    assert len(found) == 4
+    assert len(found) == 3
     for record in found:
         assert (record.state, record.assignment.attempt) in (("finished", 1), ("pruned", 1))
         assert [epoch.epoch for epoch in record.epochs] == list(range(1, len(record.epochs) + 1))
