@@ -21,7 +21,7 @@ bench: .venv/.bench  ## what a study costs beside other ways to run it: tables, 
 	for name in lp step peer scale; do OMP_NUM_THREADS=1 $(BIN)/python benchmarks/$$name.py --json build/bench/$$name.json || exit 1; done
 	$(BIN)/python benchmarks/gpu.py --json build/bench/gpu.json || test $$? -eq 2
 
-soak: .venv/.dev  ## half an hour of studies under faults, and a study whose driver is killed 20 times
+soak: .venv/.dev  ## half an hour of studies under faults, then the fault tests that take long
 	OMP_NUM_THREADS=1 $(BIN)/python tests/soak/soak.py --json build/soak.json
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m soak --timeout 3600
 

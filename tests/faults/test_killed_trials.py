@@ -5,9 +5,11 @@ import signal
 import time
 from pathlib import Path
 
+import pytest
 from running import ended, write_space
 from staging import FIXED, LONG, begun, by_key, of_trials
 
+pytestmark = pytest.mark.soak
 ATTEMPTS = 3
 
 

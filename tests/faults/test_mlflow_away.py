@@ -10,6 +10,8 @@ from mlflow.tracking import MlflowClient
 from running import Left, ended, free_port, mlflow_server, run, runs, stop_group, write_space
 from staging import FIXED, LONG, begun, by_key, last_line
 
+pytestmark = pytest.mark.soak
+
 
 @dataclass(frozen=True)
 class Stage:

@@ -15,6 +15,7 @@ from staging import FIXED, begun, by_key, whole
 from lpstudy import status
 from lpstudy.study.cluster import SHORT_SECONDS, prepare_environment
 
+pytestmark = pytest.mark.soak
 MEMORY = 80 * 1024**2
 """Bytes of a node's object store."""
 LONG = ("epochs = 2\n", "epochs = 1500\n")
