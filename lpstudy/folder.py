@@ -242,7 +242,7 @@ class Remote(Folder):
             yield system, f"{path}/{name}" if name else path
         except (FileNotFoundError, UnreachableError):
             raise
-        except Exception as error:
+        except Exception as error:  # each store's client has errors of its own; all are told as one kind
             where = without_credentials(f"{self.address}/{name}" if name else self.address)
             said = " ".join(str(error).split())[:300] or type(error).__name__
             raise UnreachableError(errno.EIO, f"{where}: {without_credentials(said)}") from error
@@ -269,6 +269,6 @@ def folder_at(place: str | Path) -> Folder:
         made.place()
     except (ImportError, ValueError) as error:
         raise ValueError(f"{made}: {' '.join(str(error).split())}") from None
-    except Exception as error:  # of a server that is asked for its name, say
+    except Exception as error:  # a client may ask its server here, and has errors of its own
         raise ValueError(f"{made}: cannot be reached: {' '.join(str(error).split())[:300]}") from None
     return made

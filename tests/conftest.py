@@ -3,6 +3,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from mlflow.tracking import MlflowClient
 from postgres_server import Postgres, postgres
 from running import UNSET, Left, run
 
@@ -56,3 +57,11 @@ def real_data() -> Path:
     if not folder:
         pytest.skip("LPSTUDY_TEST_DATA names no folder of real data")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database that MLflow has made; that takes seconds."""
+    path = tmp_path_factory.mktemp("store") / "mlflow.db"
+    MlflowClient(tracking_uri=f"sqlite:///{path}").search_experiments()
+    return path

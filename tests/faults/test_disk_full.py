@@ -74,7 +74,7 @@ def test_a_ledger_that_finds_no_room_keeps_what_it_has(tmp_path: Path) -> None:
     pages = ledger.engine.connect().exec_driver_sql("PRAGMA page_count").scalar_one()
 
     def limited(connection: object, record: object) -> None:
-        connection.execute(f"PRAGMA max_page_count = {pages + 2}")  # type: ignore[attr-defined]
+        connection.execute(f"PRAGMA max_page_count = {pages + 2}")  # type: ignore[attr-defined]  # sqlite3's
 
     ledger.engine.dispose()
     sqlalchemy.event.listen(ledger.engine, "connect", limited)

@@ -31,7 +31,7 @@ def cluster() -> Iterator[Cluster]:
     try:
         yield made
     finally:
-        made.shutdown()  # type: ignore[no-untyped-call]
+        made.shutdown()  # type: ignore[no-untyped-call]  # untyped in Ray
 
 
 class Stage:

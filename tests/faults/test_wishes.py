@@ -20,7 +20,7 @@ def now(folder: Path) -> dict[str, Any]:
 
 
 def ask(folder: Path, command: str) -> Left:
-    return call(lambda words: operate.main(words, command), folder, "tiny", "--json")  # type: ignore[arg-type]
+    return call(lambda words: operate.main(words, command), folder, "tiny", "--json")  # type: ignore[arg-type]  # a str, one of the four
 
 
 @dataclass(frozen=True)

@@ -13,14 +13,13 @@ from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import pytest
-from optuna.storages import RDBStorage
+from leasing import NAME, beating, take
 from optuna.study import StudyDirection
 
 from lpstudy import ledger
 from lpstudy.ledger import FencedError, HeldError, Lease, UnwritableError, database, opened, storage
 from lpstudy.ledger import lease as leases
 
-NAME = "digits"
 HOLD = """
 import sys
 from lpstudy.ledger import Lease, opened
@@ -34,25 +33,6 @@ sys.stdin.read()
 @pytest.fixture
 def url(tmp_path: Path) -> str:
     return database(tmp_path)
-
-
-def take(url: str) -> tuple[RDBStorage, Lease]:
-    made = opened(url)
-    lease = Lease(made.engine, NAME)
-    lease.take()
-    return made, lease
-
-
-def beating(lease: Lease, over: threading.Event) -> threading.Thread:
-    """Signs of life until it is over."""
-
-    def live() -> None:
-        while not over.wait(0.05):
-            lease.beat({})
-
-    thread = threading.Thread(target=live)
-    thread.start()
-    return thread
 
 
 def test_a_second_process_is_refused_and_told_who_holds_the_study(url: str) -> None:

@@ -38,8 +38,7 @@ def test_a_driver_goes_on_when_the_server_was_away_for_a_moment(server: Postgres
             time.sleep(1.0)
             server.start()
             seen = beats(made, "moment")
-            lives = lambda seen=seen: beats(made, "moment") > seen or driver.exitcode is not None  # noqa: E731
-            wait_for(lives, seconds=30)
+            wait_for(lambda seen=seen: beats(made, "moment") > seen or driver.exitcode is not None)
         assert ended(driver) == 0
     finally:
         driver.kill()

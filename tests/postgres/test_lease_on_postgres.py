@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import sqlalchemy
 from drivers import FORK, ledger_in, play, results
+from leasing import NAME, beating, take
 from postgres_server import Postgres
 from sqlalchemy import event
 
@@ -19,34 +20,13 @@ from lpstudy.ledger import (
     FencedError,
     HeldError,
     Lease,
-    Storage,
     UnwritableError,
     opened,
     storage,
 )
 from lpstudy.ledger import lease as leases
 
-NAME = "digits"
 ROUNDS, RIVALS = 20, 2
-
-
-def take(url: str) -> tuple[Storage, Lease]:
-    made = opened(url)
-    lease = Lease(made.engine, NAME)
-    lease.take()
-    return made, lease
-
-
-def beating(lease: Lease, over: threading.Event) -> threading.Thread:
-    """Signs of life until it is over."""
-
-    def live() -> None:
-        while not over.wait(0.05):
-            lease.beat({})
-
-    thread = threading.Thread(target=live)
-    thread.start()
-    return thread
 
 
 def contents(server: Postgres, url: str) -> dict[str, list[str]]:
@@ -119,7 +99,7 @@ def test_a_transaction_that_was_open_at_the_takeover_is_not_committed(
     made, _ = take(url)
     ledger_in(made, NAME)
     before = contents(server, url)
-    with pytest.raises(FencedError), made.engine.begin() as connection:  # noqa: PT012
+    with pytest.raises(FencedError), made.engine.begin() as connection:  # noqa: PT012  # raised at its end
         connection.execute(sqlalchemy.text("UPDATE studies SET study_name = study_name || 'x'"))
         take(url)
     assert contents(server, url) == before

@@ -29,14 +29,6 @@ TOLD = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database that MLflow has made; that takes seconds."""
-    path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    MlflowClient(tracking_uri=f"sqlite:///{path}").search_experiments()
-    return path
-
-
 @pytest.fixture
 def folder(tmp_path: Path, empty_store: Path) -> Path:
     """A working directory with the database."""
@@ -85,7 +77,7 @@ BAD = {
     "a list": b"[]",
     "no spec": json.dumps({**TOLD, "spec": 3}).encode(),
     "no teacher": json.dumps({**TOLD, "teacher": {}}).encode(),
-    "words for numbers": json.dumps({**TOLD, "data": {**TOLD["data"], "train": "many"}}).encode(),  # type: ignore[dict-item]
+    "words for numbers": json.dumps({**TOLD, "data": {**TOLD["data"], "train": "many"}}).encode(),  # type: ignore[dict-item]  # wrong on purpose
     "a spec of another format": json.dumps({**TOLD, "spec": {**SPEC, "python": "os.system"}}).encode(),
     "a name with a path": json.dumps({**TOLD, "spec": {**SPEC, "name": "../up"}}).encode(),
     "a key that acts on the terminal": json.dumps({**TOLD, "spec": {**SPEC, "\x1b[2J": 1}}).encode(),

@@ -1,0 +1,28 @@
+"""Leases taken and kept alive, for the tests on SQLite and on PostgreSQL."""
+
+import threading
+
+from lpstudy.ledger import Lease, Storage, opened
+
+NAME = "digits"
+"""Of the study whose lease it is."""
+
+
+def take(url: str) -> tuple[Storage, Lease]:
+    """The study at a database, held by this process."""
+    made = opened(url)
+    lease = Lease(made.engine, NAME)
+    lease.take()
+    return made, lease
+
+
+def beating(lease: Lease, over: threading.Event) -> threading.Thread:
+    """Signs of life until it is over."""
+
+    def live() -> None:
+        while not over.wait(0.05):
+            lease.beat({})
+
+    thread = threading.Thread(target=live)
+    thread.start()
+    return thread
