@@ -242,7 +242,7 @@ def on_cluster(nodes: int, trials: int, seconds: float) -> tuple[Service, float]
         tune.with_resources(sleep_and_report, {"cpu": 1.0}),
         lambda assignment: config,
         lambda: nodes,
-        reuse_actors=True,
+        on_workers=False,
     )
     with TemporaryDirectory() as name:
         folder = Path(name)

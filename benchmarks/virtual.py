@@ -140,9 +140,9 @@ def ledger_and_scheduler(concurrent: int) -> dict[str, float]:
     with memory() as folder:
         ledger = open_ledger(folder, spec_of(concurrent))
         control = Control(Local(folder), "benchmark")
-        trainable = Trainable(None, lambda assignment: {}, lambda: concurrent, reuse_actors=True)
+        trainable = Trainable(None, lambda assignment: {}, lambda: concurrent, on_workers=False)
         searcher = LedgerSearcher(ledger, trainable, lambda: True, control)
-        scheduler = LedgerScheduler(ledger, searcher, lambda assignment: None, control)
+        scheduler = LedgerScheduler(ledger, searcher, lambda assignment: None, control, on_workers=False)
         before = _resident()
         waiting: list[tuple[float, int, int]] = []
         for number in range(concurrent):

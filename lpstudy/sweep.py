@@ -19,7 +19,7 @@ from lpstudy.command.exits import BEHIND, DONE, FAULT, INTERRUPTED, PAUSED, Faul
 from lpstudy.command.overview import ledger_url
 from lpstudy.command.phases import fill_bank, train_teacher
 from lpstudy.command.prepare import Prepared, demand_of, prepare, writable
-from lpstudy.command.provenance import provenance
+from lpstudy.command.provenance import data_facts, provenance
 from lpstudy.command.publish import publish, show
 from lpstudy.command.tenure import GRACE, Tenure
 from lpstudy.data import cache_folder
@@ -82,11 +82,11 @@ def _sweep(given: Namespace, command: str) -> int:
             client = tracking.connect()
             if os.environ.get("RAY_ADDRESS"):
                 _join(stack, demand)
-            folder = given.storage.resolve() / prepared.spec.name
-            tenure = Tenure(folder, given.ledger, prepared.spec.name, fresh=given.fresh)
+            name = prepared.spec.name
+            tenure = Tenure(given.storage.resolve() / name, given.ledger, name, fresh=given.fresh)
             stack.enter_context(tenure.held())
             if os.environ.get("RAY_ADDRESS"):
-                study.check_shared({"--storage": folder, "LPSTUDY_CACHE": Local(cache_folder().absolute())})
+                _share(tenure)
         if tenure.after is not None:
             print(f"going on after {tenure.after}, which gave no sign of life", file=sys.stderr)
         _mention_job_folder(given)
@@ -114,17 +114,18 @@ def _held(
     ledger.take()
     teacher = None
     root = given.data_root or prepared.spec.data.root
-    place = Place(given.storage.resolve() / prepared.spec.name, root.resolve() if root else None)
     control = tenure.control
+    place = Place(control.folder, root.resolve() if root else None)
     if ledger.complete():
         print(f"study {ledger.spec.name!r} is finished; its report is written anew", file=sys.stderr)
     else:
         if not os.environ.get("RAY_ADDRESS"):
             _join(stack, demand)
+            _share(tenure)
         stack.enter_context(tenure.heeding(given.grace))
         tenure.state = {"state": "teacher"}
         teacher = _again(control, lambda: train_teacher(prepared, place, demand, control))
-        ledger.keep("data", _data_facts(prepared))
+        ledger.keep("data", data_facts(prepared))
         ledger.keep("teacher", {k: v for k, v in asdict(teacher).items() if k != "folder"})
         ledger.keep("provenance", provenance(prepared, teacher, _precision(prepared, demand), command))
         tenure.state = {"state": "bank"}
@@ -197,7 +198,7 @@ def _projection(
     kept = ledger.facts
     facts = tracking.Facts(
         spec=dump(prepared.spec),
-        data=_data_facts(prepared),
+        data=data_facts(prepared),
         teacher=kept["teacher"],
         provenance=kept["provenance"],
     )
@@ -279,16 +280,10 @@ def _join(stack: ExitStack, demand: Demand) -> None:
         study.concurrent_trials(demand, cpus=cpus, gpus=gpus)
 
 
-def _data_facts(prepared: Prepared) -> dict[str, object]:
-    data = prepared.data
-    return {
-        "name": data.name,
-        "classes": data.classes,
-        "input_shape": list(data.input_shape),
-        "train": len(data.train),
-        "validation": len(data.validation),
-        "test": len(data.test),
-    }
+def _share(tenure: Tenure) -> None:
+    folders = {"--storage": tenure.control.folder, "LPSTUDY_CACHE": Local(cache_folder().absolute())}
+    with refusing():
+        study.check_shared(folders)
 
 
 if __name__ == "__main__":

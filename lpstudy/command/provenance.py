@@ -17,6 +17,19 @@ from lpstudy.teacher import TeacherFile
 PACKAGES = ("lpstudy", "torch", "torchvision", "ray", "optuna", "mlflow", "numpy")
 
 
+def data_facts(prepared: Prepared) -> dict[str, object]:
+    """What the report says of a study's data."""
+    data = prepared.data
+    return {
+        "name": data.name,
+        "classes": data.classes,
+        "input_shape": list(data.input_shape),
+        "train": len(data.train),
+        "validation": len(data.validation),
+        "test": len(data.test),
+    }
+
+
 def provenance(prepared: Prepared, teacher: TeacherFile, precision: str, command: str) -> dict[str, str]:
     """All of it in words; no path, no host name, no credentials.
 

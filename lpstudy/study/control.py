@@ -50,6 +50,7 @@ class Control:
         self.fault: Exception | None = None
         """Why the study cannot go on, where it was no wish."""
         self._until = math.inf
+        self._dismissed: frozenset[str] = frozenset()
         self._changed = threading.Event()
         self._write()
 
@@ -74,6 +75,11 @@ class Control:
         if self.fault is None:
             self.fault = error
         self.leave(str(error), seconds=seconds)
+
+    def dismiss(self, key: str) -> None:
+        """Let a run end before its next epoch and write nothing more."""
+        self._dismissed |= {key}
+        self._write()
 
     def forget(self) -> None:
         """Remove the file: nobody is left to hear."""
@@ -110,13 +116,17 @@ class Control:
         self._changed.set()
 
     def _write(self) -> None:
-        told = {"holder": self.token, "wish": self.wish}
+        told: dict[str, object] | None = None
         try:
-            self.folder.write(FILE, json.dumps(told).encode())
+            while told != (told := self._told()):  # a signal may have come in between
+                self.folder.write(FILE, json.dumps(told).encode())
         except OSError as error:  # a full disk, say: then trials are stopped without a word
             if self.fault is None and self.wish == "run":
                 raise
             del error
+
+    def _told(self) -> dict[str, object]:
+        return {"holder": self.token, "wish": self.wish, "dismissed": sorted(self._dismissed)}
 
 
 class Ending(Stopper):
@@ -145,10 +155,13 @@ class Hearing:
         folder: Of the control, as `folder_at` finds it.
         token: Of the process that has begun the trial.
         at_once: Wishes that end it.
+        key: Of its run, where that may be dismissed.
     """
 
-    def __init__(self, folder: str, token: str, at_once: tuple[Wish, ...] = AT_ONCE) -> None:
-        self._folder, self._token, self._at_once = folder_at(folder), token, at_once
+    def __init__(
+        self, folder: str, token: str, at_once: tuple[Wish, ...] = AT_ONCE, key: str | None = None
+    ) -> None:
+        self._folder, self._token, self._at_once, self._key = folder_at(folder), token, at_once, key
         self._pace = HEARD if isinstance(self._folder, Local) else HEARD_AFAR
         self._looked, self._said = -math.inf, Ask.GO_ON
 
@@ -158,10 +171,10 @@ class Hearing:
             self._looked = time.monotonic()
             try:
                 told = json.loads(self._folder.read(FILE))
-                holder, wish = told["holder"], told["wish"]
+                holder, wish, dismissed = told["holder"], told["wish"], told["dismissed"]
             except (OSError, ValueError, KeyError, TypeError):  # unreadable for the moment
                 return self._said
-            if holder != self._token:
+            if holder != self._token or self._key in dismissed:
                 self._said = Ask.LEAVE
             else:
                 self._said = Ask.PAUSE if wish in self._at_once else Ask.GO_ON

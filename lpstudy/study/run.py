@@ -120,6 +120,7 @@ def run(
             folder=run_folder(place.folder, assignment).url,
             control=control.folder.url,
             holder=control.token,
+            key=assignment.key,
         )
         return {"job": job.model_dump_json(), "worker_cpus": WORKER_CPUS}
 
@@ -138,7 +139,7 @@ def run(
         _function(demand),
         config,
         concurrent=capacity,
-        reuse_actors=demand.workers_per_trial == 1,
+        on_workers=demand.workers_per_trial > 1,
     )
     with _tune_folder(place.folder) as folder:
         while True:

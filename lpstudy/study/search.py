@@ -34,8 +34,9 @@ class Trainable:
     """What it is called with."""
     concurrent: Callable[[], int]
     """How many at once, as the cluster is now."""
-    reuse_actors: bool
-    """Whether the next run may go into the process of one that has ended."""
+    on_workers: bool
+    """Whether each run has Ray Train workers of its own: it is dismissed where it should end early, for
+    killed workers may keep their share of the cluster. Else the next run goes into the same process."""
 
 
 def drive(
@@ -66,9 +67,9 @@ def drive(
         trainable.function,
         tune_config=tune.TuneConfig(
             search_alg=searcher,
-            scheduler=LedgerScheduler(ledger, searcher, observer, control),
+            scheduler=LedgerScheduler(ledger, searcher, observer, control, trainable.on_workers),
             num_samples=-1,
-            reuse_actors=trainable.reuse_actors,
+            reuse_actors=not trainable.on_workers,
             trial_dirname_creator=lambda trial: trial.trial_id,
         ),
         run_config=tune.RunConfig(
@@ -152,18 +153,33 @@ class LedgerSearcher(Searcher):
 
 
 class LedgerScheduler(FIFOScheduler):
-    """Writes every report into the ledger, stops what Optuna's pruner gives up, tells each end once."""
+    """Writes every report into the ledger, stops what Optuna's pruner gives up, tells each end once.
+
+    Args:
+        ledger: The study.
+        searcher: Knows which run a trial is.
+        observer: Hears of every change; of an end when the run's processes write nothing more.
+        control: What the study has been asked to do; dismisses runs.
+        on_workers: As the `Trainable` has it.
+    """
 
     _supports_buffered_results = False
 
     def __init__(
-        self, ledger: Ledger, searcher: LedgerSearcher, observer: Observer, control: Control
+        self,
+        ledger: Ledger,
+        searcher: LedgerSearcher,
+        observer: Observer,
+        control: Control,
+        on_workers: bool,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # untyped in Ray
         self._ledger, self._searcher, self._observer = ledger, searcher, observer
-        self._control = control
+        self._control, self._on_workers = control, on_workers
         self._causes: dict[str, str] = {}
         self._paused: set[str] = set()
+        self._dismissed: set[str] = set()
+        self._told: set[str] = set()
         searcher.given_up = self._given_up
 
     def __getstate__(self) -> dict[str, Any]:
@@ -172,9 +188,18 @@ class LedgerScheduler(FIFOScheduler):
 
     def on_trial_result(self, tune_controller: Any, trial: TuneTrial, result: dict[str, Any]) -> str:
         """Keep the epochs; stop the trial where it is pruned, has failed, or is to go on another time."""
+        if trial.trial_id in self._dismissed:
+            return str(TrialScheduler.CONTINUE)
         if self._control.fault is None:
             with _pausing(self._control):
-                return str(TrialScheduler.CONTINUE if self._goes_on(trial, result) else TrialScheduler.STOP)
+                if self._goes_on(trial, result):
+                    return str(TrialScheduler.CONTINUE)
+                if self._on_workers:
+                    self._dismissed.add(trial.trial_id)
+                    self._control.dismiss(self._assignment(trial).key)
+                    return str(TrialScheduler.CONTINUE)
+                self._over(trial.trial_id)
+                return str(TrialScheduler.STOP)
         self._paused.add(trial.trial_id)  # its checkpoint has what the ledger does not get
         return str(TrialScheduler.STOP)
 
@@ -190,7 +215,6 @@ class LedgerScheduler(FIFOScheduler):
             self._control.fail(UnwritableError(end), seconds=FAULT_SECONDS)
         if end == PAUSED or end.startswith((FULL, AWAY)):
             self._paused.add(trial.trial_id)
-            self._observer(assignment)
             return False
         if end:
             self._end(assignment, "failed", end)
@@ -200,9 +224,10 @@ class LedgerScheduler(FIFOScheduler):
 
     def on_trial_complete(self, tune_controller: Any, trial: TuneTrial, result: dict[str, Any]) -> None:
         """Tell the end of a run that came to its own end."""
-        if trial.trial_id not in self._paused:
-            with _pausing(self._control):
+        with _pausing(self._control):
+            if trial.trial_id not in self._paused:
                 self._end(self._assignment(trial), "finished")
+            self._over(trial.trial_id)
 
     def on_trial_error(self, tune_controller: Any, trial: TuneTrial) -> None:
         """Keep why a run's process died; Tune says so too before it starts the run again."""
@@ -217,12 +242,19 @@ class LedgerScheduler(FIFOScheduler):
     def _given_up(self, trial_id: str) -> None:
         cause = self._causes.get(trial_id, "its process died")
         with _pausing(self._control):
-            self._end(self._searcher.assignments[trial_id], "failed", cause)
+            if trial_id not in self._paused:
+                self._end(self._searcher.assignments[trial_id], "failed", cause)
+            self._over(trial_id)
 
     def _end(self, assignment: Assignment, state: State, cause: str | None = None) -> None:
         if self._ledger.running(assignment):  # Tune tells the end of a stopped run too
             self._ledger.finish(assignment, state, cause)
-            self._observer(assignment)
+
+    def _over(self, trial_id: str) -> None:
+        """Tell once that a run's processes have done with it."""
+        if trial_id not in self._told:
+            self._told.add(trial_id)
+            self._observer(self._searcher.assignments[trial_id])
 
 
 def _cause(trial: TuneTrial) -> str:

@@ -28,6 +28,8 @@ WORKER_FAILURES = 2
 """How often Ray Train starts a trial's workers again before the trial has failed."""
 WORKERS = "workers"
 """Folder of Ray Train's own state, within a run's."""
+VARIABLES = {"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2", "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "600"}
+"""Results are fetched this often; a node that has left is waited for this long, four times."""
 PACE = 1.0
 """Seconds of epochs that a report gathers; it costs the same however many they are."""
 
@@ -61,6 +63,8 @@ class Job(BaseModel):
     """Folder of the file by which the study is paused."""
     holder: str
     """Token of the process that runs the study."""
+    key: str
+    """Of the run."""
 
 
 def run_in_actor(config: dict[str, Any]) -> None:
@@ -88,6 +92,8 @@ def run_on_workers(config: dict[str, Any]) -> None:
     from ray.train.torch import TorchTrainer
     from ray.tune.integration.ray_train import TuneReportCallback
 
+    for name, value in VARIABLES.items():
+        os.environ.setdefault(name, value)  # Ray Train hands its own on to its controller and workers
     job = Job.model_validate_json(config["job"])
     gpus = job.shared.gpus
     per_worker = {"CPU": config["worker_cpus"]} | ({"GPU": gpus} if gpus else {})
@@ -137,7 +143,7 @@ def _epochs(job: Job) -> Iterator[EpochResult]:
         device=device,
         folder=folder_at(job.folder),
         read_test=job.final,
-        asking=Hearing(job.control, job.holder),
+        asking=Hearing(job.control, job.holder, key=job.key),
     )
 
 

@@ -1,7 +1,9 @@
 """Studies that something is done to while they run."""
 
+import os
+import signal
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from subprocess import Popen
 
@@ -28,6 +30,21 @@ def of_trials(process: "Popen[str]") -> list[int]:
         for pid, line in descendants(process.pid).items()
         if "ImplicitFunc" in line or "run_in_actor" in line
     ]
+
+
+@contextmanager
+def still(process: "Popen[str]") -> Iterator[None]:
+    """The processes of a sweep's trials stand still."""
+    pids = of_trials(process)
+    assert pids
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
 
 
 def by_key(folder: Path) -> dict[str, Record]:

@@ -1,14 +1,13 @@
 """A study that is asked to end by signals writes its checkpoints, says so, and goes on at its next start."""
 
 import json
-import os
 import signal
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from running import Left, client_of, ended, run, runs, wait_for, write_space
-from staging import FIXED, LONG, begun, checkpoints, last_line, of_trials, reached, whole
+from staging import FIXED, LONG, begun, checkpoints, last_line, reached, still, whole
 
 RARELY = ("checkpoint_seconds = 0.0", "checkpoint_seconds = 1.0")
 
@@ -34,7 +33,8 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Stage:
     folder = tmp_path_factory.mktemp("signals")
     write_space(folder, LONG, FIXED, RARELY, ("trials = 1", "trials = 2"))
     with begun(folder) as process:
-        second = run(folder, "sweep", "tiny.toml")
+        with still(process):  # they would end while the second start imports
+            second = run(folder, "sweep", "tiny.toml")
         process.send_signal(signal.SIGTERM)
         left = ended(process)
     status = json.loads(run(folder, "__main__", "status", "tiny", "--json").out)
@@ -64,9 +64,7 @@ def test_status_says_why_it_is_paused(stage: Stage) -> None:
 
 def test_every_trial_wrote_a_checkpoint_of_all_that_it_had_done(stage: Stage) -> None:
     assert stage.kept
-    for key, epochs in stage.acknowledged.items():
-        if key in stage.kept:
-            assert stage.kept[key] == epochs
+    assert stage.kept == {key: stage.acknowledged[key] for key in stage.kept}
 
 
 def test_the_next_start_goes_on_and_loses_nothing(stage: Stage) -> None:
@@ -77,9 +75,7 @@ def test_the_next_start_goes_on_and_loses_nothing(stage: Stage) -> None:
 
 def test_a_second_interrupt_does_not_wait(tmp_path: Path) -> None:
     write_space(tmp_path, LONG, FIXED)
-    with begun(tmp_path, "--grace", "1000") as process:
-        for pid in of_trials(process):
-            os.kill(pid, signal.SIGSTOP)  # no checkpoint will come
+    with begun(tmp_path, "--grace", "1000") as process, still(process):  # no checkpoint will come
         process.send_signal(signal.SIGINT)
         wait_for(lambda: (tmp_path / "studies/tiny/control.json").read_text().count("pause"))
         process.send_signal(signal.SIGINT)
