@@ -133,6 +133,17 @@ def test_a_folder_that_cannot_be_written_is_refused(flag: str, tmp_path: Path) -
     assert files(tmp_path) == ["file", "tiny.toml"]
 
 
+@pytest.mark.parametrize("command", [sweep, plan], ids=["sweep", "plan"])
+def test_a_cache_in_an_object_store_is_refused(
+    command: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_space(tmp_path)
+    monkeypatch.setenv("LPSTUDY_CACHE", "s3://secret@bucket/cache")
+    line = refused(call(command.main, tmp_path, "tiny.toml"), "LPSTUDY_CACHE must be a folder")  # type: ignore[attr-defined]  # both have main
+    assert "secret" not in line
+    assert files(tmp_path) == ["tiny.toml"]
+
+
 def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     write_space(tmp_path, ("epochs = 1\n", 'weights = "own.safetensors"\n'))
     (tmp_path / "own.safetensors").write_bytes(b"no weights at all")

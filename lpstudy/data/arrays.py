@@ -54,8 +54,15 @@ class Entry:
 
 
 def cache_folder() -> Path:
-    """Where decoded images are kept: LPSTUDY_CACHE, by default ~/.cache/lpstudy/cache."""
-    return Path(os.environ.get("LPSTUDY_CACHE") or "~/.cache/lpstudy/cache").expanduser()
+    """Where decoded images, teachers and banks are kept: LPSTUDY_CACHE, by default ~/.cache/lpstudy/cache.
+
+    Raises:
+        ValueError: It is a URL.
+    """
+    told = os.environ.get("LPSTUDY_CACHE") or "~/.cache/lpstudy/cache"
+    if "://" in told:
+        raise ValueError("LPSTUDY_CACHE must be a folder, not a URL: what is in it is mapped into memory")
+    return Path(told).expanduser()
 
 
 def cached(source: object, read: Callable[[], Arrays]) -> Entry:

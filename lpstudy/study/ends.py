@@ -2,6 +2,8 @@
 
 import gc
 import re
+from collections.abc import Sequence
+from contextlib import suppress
 
 import torch
 
@@ -33,6 +35,14 @@ def ended_by(error: Exception) -> str:
     _forget(error)
     size = _SIZE.search(said)
     return f"oom: tried to allocate {size[1]}" if size else f"oom: {said[:200] or 'out of memory'}"
+
+
+def ended_by_one(errors: Sequence[Exception]) -> str:
+    """The word for the first error that is an end; the first of all is raised where none is."""
+    for error in errors:
+        with suppress(Exception):  # which is the error itself
+            return ended_by(error)
+    raise errors[0]
 
 
 def cause_of(said: str) -> str:

@@ -20,12 +20,10 @@ from lpstudy.outputs import EpochResult
 from lpstudy.space import TeacherSpec, Trial
 from lpstudy.study.cluster import ray_storage
 from lpstudy.study.control import Hearing
-from lpstudy.study.ends import ENDS, PAUSED, ended_by
+from lpstudy.study.ends import ENDS, PAUSED, ended_by, ended_by_one
 from lpstudy.teacher import BankPlan, TeacherFile, open_targets
 from lpstudy.training import DivergedError, Targets, train
 
-WORKER_FAILURES = 2
-"""How often Ray Train starts a trial's workers again before the trial has failed."""
 WORKERS = "workers"
 """Folder of Ray Train's own state, within a run's."""
 VARIABLES = {"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2", "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "600"}
@@ -108,7 +106,7 @@ def run_on_workers(config: dict[str, Any]) -> None:
             **ray_storage(folder_at(job.folder)),
             callbacks=[TuneReportCallback()],  # type: ignore[no-untyped-call,list-item]  # Ray's own pattern
             failure_config=FailureConfig(
-                max_failures=WORKER_FAILURES,
+                max_failures=0,  # Tune starts the trial again, as another attempt
                 controller_failure_limit=3,  # type: ignore[call-arg]  # Train V2 has it, its stub is V1
             ),
             checkpoint_config=CheckpointConfig(num_to_keep=1),
@@ -116,8 +114,8 @@ def run_on_workers(config: dict[str, Any]) -> None:
     )
     try:
         trainer.fit()
-    except WorkerGroupError as error:  # of one worker, while others wait for it: Train has tried again
-        tune.report(as_report([], ended_by(next(iter(error.worker_failures.values())))))
+    except WorkerGroupError as error:  # of one worker; the others fail for that it is gone
+        tune.report(as_report([], ended_by_one(list(error.worker_failures.values()))))
 
 
 def _worker(config: dict[str, Any]) -> None:

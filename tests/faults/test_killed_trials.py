@@ -1,4 +1,4 @@
-"""A trial whose process dies each time it is begun fails with its cause; the others do not notice."""
+"""Trials whose processes die go on as another attempt, or fail with their cause; others do not notice."""
 
 import os
 import signal
@@ -6,8 +6,8 @@ import time
 from pathlib import Path
 
 import pytest
-from running import ended, write_space
-from staging import FIXED, LONG, begun, by_key, of_trials
+from running import descendants, ended, wait_for, write_space
+from staging import EPOCHS, FIXED, LONG, begun, by_key, of_trials, whole
 
 pytestmark = pytest.mark.soak
 ATTEMPTS = 3
@@ -32,10 +32,21 @@ def test_after_three_attempts_a_trial_has_failed_and_the_next_one_runs(tmp_path:
     assert (failed.state, failed.assignment.attempt) == ("failed", ATTEMPTS)
     assert "died" in str(failed.cause)
     assert [epoch.epoch for epoch in failed.epochs] == list(range(1, len(failed.epochs) + 1))
-    assert (
-        found["bp-convnet-d2-w2/trial-1"].state,
-        found["bp-convnet-d2-w2/trial-1"].assignment.attempt,
-    ) == (
-        "finished",
-        1,
-    )
+    other = found["bp-convnet-d2-w2/trial-1"]
+    assert (other.state, other.assignment.attempt) == ("finished", 1)
+
+
+def test_one_of_two_train_workers_is_killed_and_the_trial_goes_on(tmp_path: Path) -> None:
+    write_space(tmp_path, LONG, FIXED)
+    key = "bp-convnet-d2-w2/trial-0"
+    with begun(tmp_path, "--workers-per-trial", "2") as process:
+        reached = wait_for(lambda: len(by_key(tmp_path)[key].epochs))
+        workers = [pid for pid, line in descendants(process.pid).items() if "RayTrainWorker" in line]
+        assert len(workers) == 2
+        os.kill(workers[1], signal.SIGKILL)
+        left = ended(process)
+    assert left.code == 0, left.err
+    whole(tmp_path, 2)
+    assert reached < EPOCHS
+    attempts = {name: record.assignment.attempt for name, record in by_key(tmp_path).items()}
+    assert attempts == {key: 2, "bp-convnet-d2-w2/final-0-seed-1": 1}

@@ -3,6 +3,7 @@
 import hashlib
 import multiprocessing
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ import pytest
 import ray
 import torch
 from filelock import FileLock
+from running import descendants
 from safetensors.torch import save_file
 
 from lpstudy.data import Data, load
@@ -167,6 +169,24 @@ def test_one_fills_while_the_other_waits_and_then_finds_it(others: tuple[Other, 
     assert content(study.store) == before
     assert study.store.missing() == ([], [])
     assert list(study.filling()) == []
+
+
+def test_workers_that_die_in_the_middle_are_replaced(folder: Path) -> None:
+    study = study_of(folder, "fp16")
+    list(study.filling())
+    before = content(study.store)
+    shutil.rmtree(study.store.folder)
+    told: list[tuple[int, str]] = []
+    for one in study.filling():
+        told.append(one)
+        if len(told) == 3:
+            workers = [pid for pid, line in descendants(os.getpid()).items() if "ray::_fill" in line]
+            assert workers
+            for pid in workers:
+                os.kill(pid, signal.SIGKILL)
+    assert told == [(done, "") for done in range(1, VIEWS + 1)]
+    assert study.store.missing() == ([], [])
+    assert content(study.store) == before
 
 
 def test_a_block_that_differs_is_named_and_alone_is_filled_again(folder: Path) -> None:

@@ -1,0 +1,28 @@
+"""Another process holds the ledger of a running study locked for longer than it waits."""
+
+import contextlib
+import sqlite3
+from pathlib import Path
+
+import pytest
+from running import ended, run, write_space
+from staging import FIXED, LONG, begun, last_line, reached, whole
+
+pytestmark = pytest.mark.soak
+
+
+def test_it_pauses_naming_the_ledger_and_goes_on_later(tmp_path: Path) -> None:
+    write_space(tmp_path, LONG, FIXED, ("trials = 1", "trials = 2"))
+    path = tmp_path / "studies/tiny/ledger.db"
+    with begun(tmp_path) as process, contextlib.closing(sqlite3.connect(path, timeout=60)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        left = ended(process)
+        other.rollback()
+        acknowledged = reached(tmp_path)
+    assert left.code == 75, left.err
+    assert f"the ledger {path} cannot be written for " in last_line(left)
+    assert "database is locked" in last_line(left)
+    again = run(tmp_path, "sweep", "tiny.toml")
+    assert again.code == 0, again.err
+    whole(tmp_path, 3)
+    assert all(epochs >= acknowledged.get(key, 0) for key, epochs in reached(tmp_path).items())

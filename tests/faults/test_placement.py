@@ -1,0 +1,106 @@
+"""What a trial asks for on a cluster of two nodes: workers on both, halves of GPUs that are not there."""
+
+import json
+import time
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+from ray import tune
+from ray.cluster_utils import Cluster
+from running import ended, write_space
+from staging import FIXED, LONG, begun, whole
+
+from lpstudy.folder import Local
+from lpstudy.ledger import Ledger, database
+from lpstudy.outputs import EpochResult
+from lpstudy.space import parse
+from lpstudy.study import Capacity, Control, Demand, session
+from lpstudy.study.cluster import prepare_environment
+from lpstudy.study.search import Trainable, drive
+from lpstudy.study.trial import as_report
+
+pytestmark = pytest.mark.soak
+MEMORY = 80 * 1024**2
+"""Bytes of a node's object store."""
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    """A head without CPUs, and two nodes with two cores and a GPU that is not there."""
+    prepare_environment()
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "object_store_memory": MEMORY})
+    try:
+        for _ in range(2):
+            made.add_node(wait=False, num_cpus=2, num_gpus=1, object_store_memory=MEMORY)
+        made.wait_for_nodes()
+        yield made
+    finally:
+        made.shutdown()  # type: ignore[no-untyped-call]  # untyped in Ray
+
+
+def test_half_a_gpu_each_makes_four_trials_at_once_on_two_nodes(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", cluster.address)
+    table = tomllib.loads(write_space(tmp_path, FIXED, ("trials = 1", "trials = 6")).read_text())
+    ledger = Ledger(database(tmp_path), parse(table, "tiny"), input_shape=(1, 8, 8), classes=10)
+    ledger.accept("a")
+    ledger.take()
+    seen = tmp_path / "seen"
+    seen.mkdir()
+    accuracies = [
+        EpochResult(epoch, {"validation_accuracy": 50.0, "test_accuracy": 50.0}) for epoch in (1, 2)
+    ]
+    done = as_report(accuracies)
+
+    def wait_for_three_others(config: dict[str, Any]) -> None:
+        """Travels whole, being defined in here."""
+        context = ray.get_runtime_context()
+        told = {"node": context.get_node_id(), "gpus": context.get_accelerator_ids()["GPU"]}
+        (seen / f"trial-{config['number']}").write_text(json.dumps(told))
+        deadline = time.monotonic() + 100
+        while len(list(seen.iterdir())) < 4:
+            assert time.monotonic() < deadline, "fewer than four at once"
+            time.sleep(0.1)
+        tune.report(done)
+
+    numbers = iter(range(100))
+    demand = Demand(gpus_per_trial=0.5)
+    with session():
+        capacity = Capacity(demand)
+        assert capacity() == 4
+        trainable = Trainable(
+            tune.with_resources(wait_for_three_others, {"cpu": 1.0, "gpu": 0.5}),
+            lambda assignment: {"number": next(numbers)},
+            capacity,
+            on_workers=False,
+        )
+        control = Control(Local(tmp_path), "test")
+        drive(ledger, trainable, tmp_path / "tune", searching=lambda: True, observer=print, control=control)
+    assert {(r.state, r.assignment.attempt) for r in ledger.records()} == {("finished", 1)}
+    told = [json.loads(path.read_bytes()) for path in seen.iterdir()]
+    assert len({one["node"] for one in told}) == 2
+    assert all(len(one["gpus"]) == 1 for one in told)
+
+
+def test_four_workers_of_a_trial_are_on_both_nodes(cluster: Cluster, tmp_path: Path) -> None:
+    write_space(tmp_path, LONG, FIXED)
+    words = ["--workers-per-trial", "4"]  # of two cores each node has
+    with begun(tmp_path, *words, RAY_ADDRESS=cluster.address) as process:
+        ray.init(address=cluster.address, log_to_driver=False)
+        try:
+            groups = ray.util.placement_group_table()
+        finally:
+            ray.shutdown()
+        left = ended(process)
+    assert left.code == 0, left.err
+    whole(tmp_path, 2)
+    workers = [
+        group for group in groups.values() if len(group["bundles"]) == 4 and group["state"] == "CREATED"
+    ]
+    (group,) = workers
+    assert len(set(group["bundles_to_node_id"].values())) == 2
