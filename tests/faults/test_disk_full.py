@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy
 from running import ended, run, write_space
-from staging import FIXED, LONG, begun, by_key, checkpoints, last_line, of_trials, whole
+from staging import FIXED, LONG, OFTEN, begun, by_key, checkpoints, last_line, of_trials, whole
 
 from lpstudy.disk import DiskFullError, write_atomically
 from lpstudy.ledger import Ledger, UnwritableError, database
@@ -33,7 +33,7 @@ def test_a_file_that_finds_no_room_leaves_the_old_one_and_nothing_else(tmp_path:
 
 
 def test_a_trial_that_finds_no_room_pauses_the_study(tmp_path: Path) -> None:
-    write_space(tmp_path, LONG, FIXED)
+    write_space(tmp_path, LONG, FIXED, OFTEN)
     with begun(tmp_path) as process:
         kept = checkpoints(tmp_path)
         for pid in of_trials(process):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from running import ROOT, environment, free_port, run, start, stop_group, wait_for, write_space
-from staging import FIXED, LONG, checkpoints, whole
+from staging import FIXED, LONG, OFTEN, checkpoints, whole
 
 from lpstudy.study.loopback import VARIABLE
 
@@ -74,7 +74,7 @@ def submission(folder: Path, name: str, *words: str) -> Sequence[str]:
 
 def test_a_job_is_stopped_and_goes_on_when_it_is_submitted_again(head: Head, tmp_path: Path) -> None:
     (tmp_path / "work").mkdir()
-    write_space(tmp_path / "work", LONG, FIXED, ("trials = 1", "trials = 2"))
+    write_space(tmp_path / "work", LONG, FIXED, OFTEN, ("trials = 1", "trials = 2"))
     begun = head.job(*submission(tmp_path, "first", "--no-wait"))
     assert begun.returncode == 0, begun
     wait_for(lambda: checkpoints(tmp_path))

@@ -1,6 +1,7 @@
 """The driver is killed again and again at random moments; what comes of the study is what would have come."""
 
 import random
+import re
 import time
 from pathlib import Path
 
@@ -27,6 +28,12 @@ def frames(folder: Path) -> dict[str, pd.DataFrame]:
     return {kind: frame.drop(columns=TIMES, errors="ignore") for kind, frame in found.items()}
 
 
+def told(folder: Path) -> str:
+    """The report but for links to runs in MLflow, and where and when it was made."""
+    text = (folder / "reports/tiny/report.md").read_text().partition("## Provenance")[0]
+    return re.sub(r"\[[0-9a-f]{8}\]\([^)]*\)", "", text)
+
+
 def kills(folder: Path, times: int, seed: int) -> int:
     """Begin the study so many times, each time until a random moment; how many of these were kills."""
     moments, done = random.Random(seed), 0
@@ -47,6 +54,8 @@ def equal_to_undisturbed(disturbed: Path, undisturbed: Path) -> None:
     mine, other = frames(disturbed), frames(undisturbed)
     for kind in mine:
         pd.testing.assert_frame_equal(mine[kind], other[kind], check_exact=True)
+    assert "## Comparison" in told(disturbed)
+    assert told(disturbed) == told(undisturbed)
 
 
 @pytest.fixture(scope="module")

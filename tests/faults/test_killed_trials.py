@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 from running import descendants, ended, wait_for, write_space
-from staging import EPOCHS, FIXED, LONG, begun, by_key, of_trials, whole
+from staging import EPOCHS, FIXED, LONG, OFTEN, begun, by_key, of_trials, whole
 
 pytestmark = pytest.mark.soak
 ATTEMPTS = 3
 
 
 def test_after_three_attempts_a_trial_has_failed_and_the_next_one_runs(tmp_path: Path) -> None:
-    write_space(tmp_path, LONG, FIXED, ("trials = 1", "trials = 2"))
+    write_space(tmp_path, LONG, FIXED, OFTEN, ("trials = 1", "trials = 2"))
     with begun(tmp_path, "--concurrent", "1") as process:
         killed: set[int] = set()
         while len(killed) < ATTEMPTS and process.poll() is None:
@@ -37,7 +37,7 @@ def test_after_three_attempts_a_trial_has_failed_and_the_next_one_runs(tmp_path:
 
 
 def test_one_of_two_train_workers_is_killed_and_the_trial_goes_on(tmp_path: Path) -> None:
-    write_space(tmp_path, LONG, FIXED)
+    write_space(tmp_path, LONG, FIXED, OFTEN)
     key = "bp-convnet-d2-w2/trial-0"
     with begun(tmp_path, "--workers-per-trial", "2") as process:
         reached = wait_for(lambda: len(by_key(tmp_path)[key].epochs))

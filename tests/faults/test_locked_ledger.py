@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 from running import ended, run, write_space
-from staging import FIXED, LONG, begun, last_line, reached, whole
+from staging import FIXED, LONG, OFTEN, begun, last_line, reached, whole
 
 pytestmark = pytest.mark.soak
 
 
 def test_it_pauses_naming_the_ledger_and_goes_on_later(tmp_path: Path) -> None:
-    write_space(tmp_path, LONG, FIXED, ("trials = 1", "trials = 2"))
+    write_space(tmp_path, LONG, FIXED, OFTEN, ("trials = 1", "trials = 2"))
     path = tmp_path / "studies/tiny/ledger.db"
     with begun(tmp_path) as process, contextlib.closing(sqlite3.connect(path, timeout=60)) as other:
         other.execute("BEGIN EXCLUSIVE")

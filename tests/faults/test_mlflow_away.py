@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from mlflow.tracking import MlflowClient
 from running import Left, ended, free_port, mlflow_server, run, runs, stop_group, write_space
-from staging import FIXED, LONG, begun, by_key, last_line
+from staging import FIXED, LONG, OFTEN, begun, by_key, last_line
 
 pytestmark = pytest.mark.soak
 
@@ -31,7 +31,7 @@ class Stage:
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Stage:
     folder = tmp_path_factory.mktemp("away")
-    write_space(folder, LONG, FIXED, ("trials = 1", "trials = 2"))
+    write_space(folder, LONG, FIXED, OFTEN, ("trials = 1", "trials = 2"))
     port = free_port()
     server = {"MLFLOW_TRACKING_URI": f"http://127.0.0.1:{port}"}
     with mlflow_server(folder / "server", port) as process, begun(folder, **server) as driver:

@@ -12,7 +12,7 @@ import ray
 from ray import tune
 from ray.cluster_utils import Cluster
 from running import ended, write_space
-from staging import FIXED, LONG, begun, whole
+from staging import FIXED, LONG, OFTEN, begun, whole
 
 from lpstudy.folder import Local
 from lpstudy.ledger import Ledger, database
@@ -88,7 +88,7 @@ def test_half_a_gpu_each_makes_four_trials_at_once_on_two_nodes(
 
 
 def test_four_workers_of_a_trial_are_on_both_nodes(cluster: Cluster, tmp_path: Path) -> None:
-    write_space(tmp_path, LONG, FIXED)
+    write_space(tmp_path, LONG, FIXED, OFTEN)
     words = ["--workers-per-trial", "4"]  # of two cores each node has
     with begun(tmp_path, *words, RAY_ADDRESS=cluster.address) as process:
         ray.init(address=cluster.address, log_to_driver=False)

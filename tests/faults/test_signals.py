@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from running import Left, client_of, ended, run, runs, wait_for, write_space
-from staging import FIXED, LONG, begun, checkpoints, last_line, reached, still, whole
+from staging import FIXED, LONG, OFTEN, begun, checkpoints, last_line, reached, still, whole
 
 RARELY = ("checkpoint_seconds = 0.0", "checkpoint_seconds = 1.0")
 
@@ -74,7 +74,7 @@ def test_the_next_start_goes_on_and_loses_nothing(stage: Stage) -> None:
 
 
 def test_a_second_interrupt_does_not_wait(tmp_path: Path) -> None:
-    write_space(tmp_path, LONG, FIXED)
+    write_space(tmp_path, LONG, FIXED, OFTEN)
     with begun(tmp_path, "--grace", "1000") as process, still(process):  # no checkpoint will come
         process.send_signal(signal.SIGINT)
         wait_for(lambda: (tmp_path / "studies/tiny/control.json").read_text().count("pause"))

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from running import Left, call, ended, run, wait_for, write_space
-from staging import FIXED, LONG, begun, by_key, last_line, of_trials, reached
+from staging import FIXED, LONG, OFTEN, begun, by_key, last_line, of_trials, reached
 
 from lpstudy import operate, reconcile, status
 
@@ -41,7 +41,7 @@ class Stage:
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Stage:
     folder = tmp_path_factory.mktemp("wishes")
-    write_space(folder, LONG, FIXED, FOUR)
+    write_space(folder, LONG, FIXED, FOUR, OFTEN)
     answers = {"resume, none runs": Left(0, "", "")}
     with begun(folder, "--concurrent", "1") as process:
         answers["pause"] = ask(folder, "pause")
