@@ -124,12 +124,14 @@ def run(
         )
         return {"job": job.model_dump_json(), "worker_cpus": WORKER_CPUS}
 
+    over: list[Folder] = []
+
     def observe(assignment: Assignment) -> None:
         if not ledger.running(assignment):
-            folder = run_folder(place.folder, assignment)
+            over.append(run_folder(place.folder, assignment))
             with suppress(UnreachableError):  # then they stay, and nobody reads them
-                checkpoint.drop(folder)
-                (folder / WORKERS).clear()
+                checkpoint.drop(over[-1])
+                (over[-1] / WORKERS).clear()
         observer(assignment)
 
     def searching() -> bool:
@@ -145,6 +147,9 @@ def run(
         while True:
             drive(ledger, trainable, folder, searching=searching, observer=observe, control=control)
             shutil.rmtree(folder, ignore_errors=True)  # Tune's own state; the ledger has it all
+            with suppress(UnreachableError):
+                for one in over:  # a run that was stopped may have been writing another one
+                    checkpoint.drop(one)
             match control.wish:
                 case "pause":
                     raise PausedError(control.asked.why)
