@@ -32,7 +32,7 @@ from lpstudy.ledger import UnwritableError
 from lpstudy.outputs import EpochResult
 
 SPACE = (
-    ("epochs = 2\n", "epochs = 150\n"),
+    ("epochs = 2\n", "epochs = 400\n"),
     ("trials = 1", "trials = 4"),
     ("seeds = 1", "seeds = 2"),
     ("[methods.bp]", "[methods.bp]\n[methods.lp]\nn_neighbors = 3"),
@@ -59,6 +59,7 @@ class Soak:
     def __init__(self, folder: Path, seed: int) -> None:
         self.folder, self.draw = folder, random.Random(seed)
         self.port = free_port()
+        self.next_fault = self._moment()
         self.faults: Counter[str] = Counter()
         self.seen: Counter[str] = Counter()
         self.recovery: list[float] = []
@@ -82,9 +83,7 @@ class Soak:
         folder.mkdir()
         write_space(folder, *SPACE)
         self.acknowledged = {}
-        begun, next_fault = 0, self._moment()
-        self.process, ended_at, before = self._begin(folder), 0.0, 0
-        begun += 1
+        self.process, ended_at, before, begun = self._begin(folder), 0.0, 0, 1
         while True:
             time.sleep(0.5)
             code = self.process.poll()
@@ -105,10 +104,10 @@ class Soak:
             elif ended_at and len(self._look(folder)) > before:
                 self.recovery.append(time.monotonic() - ended_at)
                 ended_at = 0.0
-            if time.monotonic() >= next_fault and time.monotonic() < until:
+            if self.next_fault <= time.monotonic() < until:
                 self._look(folder)
                 self._strike(folder)
-                next_fault = self._moment()
+                self.next_fault = self._moment()
         self.seen["sweeps begun"] += begun
         self._check(folder)
 
@@ -263,7 +262,8 @@ def main() -> int:
             while time.monotonic() < until:
                 soak.study(f"study{number}", until)
                 number += 1
-                print(f"{(time.monotonic() - began) / 60:.1f} min: {dict(soak.seen)}", flush=True)
+                said = f"{dict(soak.faults)}, {dict(soak.seen)}"
+                print(f"{(time.monotonic() - began) / 60:.1f} min: {said}", flush=True)
         finally:
             soak.close()
     time.sleep(5)
