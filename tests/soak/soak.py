@@ -42,6 +42,8 @@ RUNS = 12
 """Two arms of four trials and two finals."""
 GOES_ON = (74, 75, 130, -9, -15)
 """Ways for a sweep to end after which it is begun again."""
+REFUSED = "no tracking server answers"
+"""Said by a start while the server is away."""
 AWAY = 5.0
 """Seconds that a server or a process is away, a ledger locked."""
 
@@ -91,7 +93,9 @@ class Soak:
                 out, err = self.process.communicate()
                 if code == 0:
                     break
-                if code not in GOES_ON:
+                if code == 2 and REFUSED in err:
+                    self.seen["starts refused while the server was away"] += 1
+                elif code not in GOES_ON:
                     self.seen["unexpected ends"] += 1
                     print(f"{name}: exit {code}\n{out[-500:]}\n{err[-2000:]}", flush=True)
                     if self.seen["unexpected ends"] > 20:
