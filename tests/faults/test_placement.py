@@ -47,7 +47,9 @@ def test_half_a_gpu_each_makes_four_trials_at_once_on_two_nodes(
 ) -> None:
     monkeypatch.setenv("RAY_ADDRESS", cluster.address)
     table = tomllib.loads(write_space(tmp_path, FIXED, ("trials = 1", "trials = 6")).read_text())
-    ledger = Ledger(database(tmp_path), parse(table, "tiny"), input_shape=(1, 8, 8), classes=10)
+    ledger = Ledger(
+        database(tmp_path), parse({"name": "tiny"} | table, "tiny"), input_shape=(1, 8, 8), classes=10
+    )
     ledger.accept("a")
     ledger.take()
     seen = tmp_path / "seen"
@@ -88,7 +90,7 @@ def test_half_a_gpu_each_makes_four_trials_at_once_on_two_nodes(
 
 
 def test_four_workers_of_a_trial_are_on_both_nodes(cluster: Cluster, tmp_path: Path) -> None:
-    write_space(tmp_path, LONG, FIXED, OFTEN)
+    write_space(tmp_path, LONG, ("batch_size = 50\nlearning", "batch_size = 40\nlearning"), FIXED, OFTEN)
     words = ["--workers-per-trial", "4"]  # of two cores each node has
     with begun(tmp_path, *words, RAY_ADDRESS=cluster.address) as process:
         ray.init(address=cluster.address, log_to_driver=False)
