@@ -15,7 +15,18 @@ from typing import TypeVar
 from lpstudy import study, tracking
 from lpstudy.command import arguments as flags
 from lpstudy.command.console import Console, counts, duration
-from lpstudy.command.exits import BEHIND, DONE, FAULT, INTERRUPTED, PAUSED, FaultError, ending, refusing
+from lpstudy.command.exits import (
+    BEHIND,
+    DONE,
+    FAULT,
+    INTERRUPTED,
+    PAUSED,
+    TERMINATED,
+    FaultError,
+    ending,
+    leaving_at_sigterm,
+    refusing,
+)
 from lpstudy.command.overview import ledger_url
 from lpstudy.command.phases import fill_bank, train_teacher
 from lpstudy.command.prepare import Prepared, demand_of, prepare, writable
@@ -27,13 +38,10 @@ from lpstudy.disk import DiskFullError
 from lpstudy.folder import Folder, Local
 from lpstudy.ledger import Assignment, FencedError, Ledger, UnwritableError, dump
 from lpstudy.redaction import without_credentials
-from lpstudy.space import Training
 from lpstudy.study import Control, Demand, PausedError, Place
 from lpstudy.teacher import BankPlan, TeacherFile, key
 from lpstudy.tracking import Client, Projection
 
-JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
-"""Set where a process was started by `ray job submit`."""
 PROJECTION_SECONDS = 60.0
 """How long the end of a study waits for MLflow."""
 INTERRUPTED_SECONDS = 10.0
@@ -73,6 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _sweep(given: Namespace, command: str) -> int:
     began = time.monotonic()
     with ExitStack() as stack:
+        stack.enter_context(leaving_at_sigterm())
         with refusing():
             ledger_url(given.storage, given.ledger)
             prepared = prepare(given)
@@ -92,7 +101,7 @@ def _sweep(given: Namespace, command: str) -> int:
         _mention_job_folder(given)
         try:
             return _held(given, command, prepared, demand, client, tenure, stack, began)
-        except (PausedError, UnwritableError, DiskFullError, KeyboardInterrupt) as error:
+        except (PausedError, UnwritableError, DiskFullError, KeyboardInterrupt, SystemExit) as error:
             raise _paused(tenure, error) from error
         except FencedError as error:
             raise FaultError(str(error)) from error
@@ -127,7 +136,7 @@ def _held(
         teacher = _again(control, lambda: train_teacher(prepared, place, demand, control))
         ledger.keep("data", data_facts(prepared))
         ledger.keep("teacher", {k: v for k, v in asdict(teacher).items() if k != "folder"})
-        ledger.keep("provenance", provenance(prepared, teacher, _precision(prepared, demand), command))
+        ledger.keep("provenance", provenance(prepared, teacher, demand, command))
         tenure.state = {"state": "bank"}
         _again(control, lambda: fill_bank(prepared, teacher, place, demand, control))
     projection = _projection(ledger, prepared, client, place.folder, tenure)
@@ -157,7 +166,9 @@ def _again(control: Control, phase: Callable[[], T]) -> T:
 def _paused(tenure: Tenure, error: BaseException) -> FaultError:
     """What to say of a study that stops before its end, and the exit code."""
     asked = tenure.control.asked
-    why = str(tenure.control.fault or ("" if isinstance(error, KeyboardInterrupt) else error) or asked.why)
+    early = TERMINATED if isinstance(error, SystemExit) else ""  # before Ray was there
+    said = "" if isinstance(error, KeyboardInterrupt | SystemExit) else error
+    why = str(tenure.control.fault or said or asked.why or early)
     if asked.wish in ("stop", "cancel"):
         tenure.state = {"state": ENDED[asked.wish]}
         return FaultError(f"{ENDED[asked.wish]} before its first trial", DONE)
@@ -167,17 +178,11 @@ def _paused(tenure: Tenure, error: BaseException) -> FaultError:
     return FaultError(f"paused: {why}; the same command goes on where it stopped", PAUSED)
 
 
-def _precision(prepared: Prepared, demand: Demand) -> str:
-    """What all runs compute in, `auto` settled."""
-    asked = prepared.spec.training.get("precision", Training().precision)
-    return study.settled(Training.model_validate({"precision": asked}), demand).precision
-
-
 def _mention_job_folder(given: Namespace) -> None:
     """A Ray job works in a copy of the submitted folder, which goes with the job."""
     own = tracking.tracking_uri() == tracking.DEFAULT_URI
     stays = given.reports.is_absolute() and given.storage == given.storage.resolve()
-    if JOB in os.environ and (own or not stays):
+    if study.JOB in os.environ and (own or not stays):
         print(
             "note: a Ray job works in a copy of the folder; to keep what it writes, give absolute --storage"
             " and --reports and set MLFLOW_TRACKING_URI",

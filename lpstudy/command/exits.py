@@ -1,6 +1,7 @@
 """How a command ends, and the exit code that says so."""
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ EXITS = (
     f" bad input (one line says what); {BEHIND} done, but MLflow lags behind (lpstudy reconcile mends it);"
     f" {PAUSED} paused, {INTERRUPTED} interrupted by Ctrl-C: the same command goes on"
 )
+TERMINATED = "asked to end (SIGTERM)"
 
 
 class BadInputError(Exception):
@@ -49,6 +51,16 @@ def refusing() -> Iterator[None]:
         raise FaultError(str(error), PAUSED) from error
 
 
+@contextmanager
+def leaving_at_sigterm() -> Iterator[None]:
+    """Within it SIGTERM raises `SystemExit`, as a handler does that Ray sets when it starts."""
+    before = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def ending(command: str, body: Callable[[], int]) -> int:
     """Run a command's body and turn what ends it into an exit code."""
     try:
@@ -62,6 +74,11 @@ def ending(command: str, body: Callable[[], int]) -> int:
     except KeyboardInterrupt:
         print(f"lpstudy {command}: interrupted; the same command goes on where it stopped", file=sys.stderr)
         return INTERRUPTED
+    except SystemExit as left:
+        if left.code != signal.SIGTERM:
+            raise
+        print(f"lpstudy {command}: {TERMINATED}; the same command goes on", file=sys.stderr)
+        return PAUSED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE

@@ -11,7 +11,8 @@ from lpstudy.command.phases import bank_words
 from lpstudy.command.prepare import Prepared
 from lpstudy.redaction import without_credentials
 from lpstudy.rendering.sections import TARGETS
-from lpstudy.study import own_cpus
+from lpstudy.space import Training
+from lpstudy.study import Demand, own_cpus, settled
 from lpstudy.teacher import TeacherFile
 
 PACKAGES = ("lpstudy", "torch", "torchvision", "ray", "optuna", "mlflow", "numpy")
@@ -30,21 +31,22 @@ def data_facts(prepared: Prepared) -> dict[str, object]:
     }
 
 
-def provenance(prepared: Prepared, teacher: TeacherFile, precision: str, command: str) -> dict[str, str]:
+def provenance(prepared: Prepared, teacher: TeacherFile, demand: Demand, command: str) -> dict[str, str]:
     """All of it in words; no path, no host name, no credentials.
 
     Args:
         prepared: The study.
         teacher: Its teacher.
-        precision: What the runs compute in.
+        demand: Of a trial.
         command: That started it.
     """
+    asked = prepared.spec.training.get("precision", Training().precision)
     return {
         "data hash": prepared.data.fingerprint[:16],
         "teacher hash": teacher.key,
         TARGETS: bank_words(prepared.plan),
         "views": f"{prepared.plan.views} of {prepared.plan.augmentations}",
-        "precision": precision,
+        "precision": settled(Training.model_validate({"precision": asked}), demand).precision,
         "versions": ", ".join(f"{name} {_version(name)}" for name in PACKAGES),
         "commit": commit(),
         "machine": machine(),

@@ -9,6 +9,7 @@ from itertools import count
 from types import FrameType
 from typing import Any
 
+from lpstudy.command.exits import TERMINATED
 from lpstudy.command.overview import ledger_url
 from lpstudy.folder import Folder, Local
 from lpstudy.ledger import (
@@ -26,7 +27,7 @@ GRACE = 30.0
 """Seconds that trials have, after a signal, to come to a checkpoint."""
 HARD = 5.0
 """Seconds after them in which Ray may stop what is left."""
-SIGNALS = {signal.SIGINT: "interrupted", signal.SIGTERM: "asked to end (SIGTERM)"}
+SIGNALS = {signal.SIGINT: "interrupted", signal.SIGTERM: TERMINATED}
 
 
 class Tenure:

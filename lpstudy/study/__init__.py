@@ -1,6 +1,7 @@
 """Ray Tune and Ray Train run what the ledger hands out."""
 
 from lpstudy.study.cluster import (
+    JOB,
     Capacity,
     Demand,
     Place,
@@ -17,6 +18,7 @@ from lpstudy.study.run import run, run_folder, train_teacher
 from lpstudy.study.sharing import check_shared
 
 __all__ = [
+    "JOB",
     "Capacity",
     "Control",
     "Demand",

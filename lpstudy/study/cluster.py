@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 import ray
 import torch
+from ray._private import ray_constants
 from ray.exceptions import RayError
 
 from lpstudy.data import cache_folder
@@ -132,6 +133,7 @@ def session() -> Iterator[None]:
     """
     prepare_environment()
     withhold_secrets()
+    ray_constants.RAY_DISABLE_FAILURE_SIGNAL_HANDLER = True  # at SIGTERM it may abort this process
     address = os.environ.get("RAY_ADDRESS")
     for name in ("ray", "ray.tune", "ray.train", "ray.data"):
         logging.getLogger(name).setLevel(logging.CRITICAL)

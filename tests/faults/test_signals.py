@@ -2,11 +2,12 @@
 
 import json
 import signal
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from running import Left, client_of, ended, run, runs, wait_for, write_space
+from running import Left, client_of, ended, run, runs, start, wait_for, write_space
 from staging import FIXED, LONG, OFTEN, begun, checkpoints, last_line, reached, still, whole
 
 RARELY = ("checkpoint_seconds = 0.0", "checkpoint_seconds = 1.0")
@@ -71,6 +72,18 @@ def test_the_next_start_goes_on_and_loses_nothing(stage: Stage) -> None:
     assert stage.again.code == 0, stage.again.err
     whole(stage.folder, 3)
     assert not checkpoints(stage.folder)
+
+
+@pytest.mark.parametrize("seconds", [0.0, 2.0, 4.0])
+def test_sigterm_while_the_study_begins_pauses_it(seconds: float, tmp_path: Path) -> None:
+    write_space(tmp_path)
+    process = start(tmp_path, "sweep", "tiny.toml")
+    wait_for((tmp_path / "studies/tiny/control.json").exists)
+    time.sleep(seconds)  # Ray starts meanwhile
+    process.send_signal(signal.SIGTERM)
+    left = ended(process)
+    assert left.code == 75, left.err
+    assert "asked to end (SIGTERM); the same command goes on" in last_line(left)
 
 
 def test_a_second_interrupt_does_not_wait(tmp_path: Path) -> None:

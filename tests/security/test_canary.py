@@ -14,6 +14,7 @@ from running import Left, call, ended, free_port, mlflow_server, one_line, run, 
 from lpstudy import sweep
 from lpstudy.command.prepare import prepare
 from lpstudy.command.provenance import provenance
+from lpstudy.study import Demand
 from lpstudy.teacher import TeacherFile
 
 CANARY = "kXq7canaryZ3w"
@@ -68,7 +69,7 @@ def test_the_command_is_recorded_without_credentials(tmp_path: Path) -> None:
     prepared = prepare(given)
     teacher = TeacherFile("", "k", "0", "convnet", 1.0, 1.0, 1, 1, 1.0, 0)
     command = f"python -m lpstudy.sweep tiny --ledger=postgresql://me:{CANARY}@host/db"
-    kept = provenance(prepared, teacher, "fp32", command)
+    kept = provenance(prepared, teacher, Demand(), command)
     assert kept["command"] == "python -m lpstudy.sweep tiny --ledger=postgresql://host/db"
     assert CANARY not in str(kept)
 
