@@ -205,8 +205,6 @@ class LedgerScheduler(FIFOScheduler):
 
     def _goes_on(self, trial: TuneTrial, result: dict[str, Any]) -> bool:
         assignment = self._assignment(trial)
-        if trial.num_failures:
-            self._ledger.attempt(assignment, assignment.attempt + trial.num_failures)
         end = result["end"]
         if self._ledger.report(assignment, as_results(result)):
             self._end(assignment, "pruned")
@@ -230,8 +228,12 @@ class LedgerScheduler(FIFOScheduler):
             self._over(trial.trial_id)
 
     def on_trial_error(self, tune_controller: Any, trial: TuneTrial) -> None:
-        """Keep why a run's process died; Tune says so too before it starts the run again."""
+        """Keep why a run's process died, and that another attempt begins where Tune starts the run again."""
         self._causes[trial.trial_id] = _cause(trial)
+        if trial.num_failures <= FAILURES:
+            with _pausing(self._control):
+                assignment = self._assignment(trial)
+                self._ledger.attempt(assignment, assignment.attempt + trial.num_failures)
 
     def on_trial_remove(self, tune_controller: Any, trial: TuneTrial) -> None:
         """Nothing for a run that was dropped before it ran: the ledger hands it out again."""
