@@ -135,11 +135,13 @@ def session() -> Iterator[None]:
     withhold_secrets()
     ray_constants.RAY_DISABLE_FAILURE_SIGNAL_HANDLER = True  # at SIGTERM it may abort this process
     address = os.environ.get("RAY_ADDRESS")
+    reached = False
     for name in ("ray", "ray.tune", "ray.train", "ray.data"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         if address:
             _reach(address)
+            reached = True
             ray.init(
                 log_to_driver=False,
                 logging_level=logging.CRITICAL,
@@ -161,11 +163,11 @@ def session() -> Iterator[None]:
         if not address:
             raise ValueError(f"Ray cannot be started on this machine: {reason}") from None
         shown = without_credentials(address)
-        if "unauth" in reason.lower() or "token" in reason.lower():
+        if reached:
             raise ValueError(
-                f"RAY_ADDRESS={shown}: the Ray cluster refuses this machine's token: copy the head's"
-                " ~/.ray/auth_token here (`ray get-auth-token` prints it there) and set RAY_AUTH_MODE=token"
-                f" ({reason})"
+                f"RAY_ADDRESS={shown}: the Ray cluster does not let this machine in: it needs the token"
+                " in the head's ~/.ray/auth_token (`ray get-auth-token` prints it there),"
+                f" RAY_AUTH_MODE=token, and the same versions of Ray and Python ({reason})"
             ) from None
         raise ValueError(
             f"RAY_ADDRESS={shown}: cannot join the Ray cluster: start it, or unset the variable to run on"

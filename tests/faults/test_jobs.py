@@ -79,7 +79,7 @@ def test_a_job_is_stopped_and_goes_on_when_it_is_submitted_again(head: Head, tmp
     assert begun.returncode == 0, begun
     wait_for(lambda: checkpoints(tmp_path))
     assert head.job("stop", "first").returncode == 0
-    assert "STOPPED" in head.job("status", "first").stdout
+    assert "Job 'first' was stopped" in head.job("status", "first").stdout
     status = json.loads(run(tmp_path, "__main__", "status", "tiny", "--json").out)
     assert (status["state"], status["alive"]) == ("paused", False)
     again = head.job(*submission(tmp_path, "second"))
