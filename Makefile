@@ -23,6 +23,7 @@ bench: .venv/.bench  ## what a study costs beside other ways to run it: tables, 
 
 soak: .venv/.dev  ## half an hour of studies under faults, then the fault tests that take long
 	OMP_NUM_THREADS=1 $(BIN)/python tests/soak/soak.py --json build/soak.json
+	OMP_NUM_THREADS=1 $(BIN)/python tests/soak/recovery.py --json build/recovery.json
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m soak --timeout 3600
 
 format: .venv/.dev  ## format the code and mend what ruff can mend
