@@ -171,24 +171,6 @@ def test_one_fills_while_the_other_waits_and_then_finds_it(others: tuple[Other, 
     assert list(study.filling()) == []
 
 
-def test_workers_that_die_in_the_middle_are_replaced(folder: Path) -> None:
-    study = study_of(folder, "fp16")
-    list(study.filling())
-    before = content(study.store)
-    shutil.rmtree(study.store.folder)
-    told: list[tuple[int, str]] = []
-    for one in study.filling():
-        told.append(one)
-        if len(told) == 3:
-            workers = [pid for pid, line in descendants(os.getpid()).items() if "ray::_fill" in line]
-            assert workers
-            for pid in workers:
-                os.kill(pid, signal.SIGKILL)
-    assert told == [(done, "") for done in range(1, VIEWS + 1)]
-    assert study.store.missing() == ([], [])
-    assert content(study.store) == before
-
-
 def test_a_block_that_differs_is_named_and_alone_is_filled_again(folder: Path) -> None:
     study = study_of(folder, "fp16")
     list(study.filling())
@@ -225,3 +207,22 @@ def test_the_rest_alone_is_filled_after_a_kill(others: tuple[Other, Other], fold
     assert study.store.missing() == ([], [])
     half = study_of(folder, "fp16").store.opened()["logits"]
     torch.testing.assert_close(study.store.opened()["logits"].half(), half, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.soak
+def test_workers_that_die_in_the_middle_are_replaced(folder: Path) -> None:
+    study = study_of(folder, "fp16")
+    list(study.filling())
+    before = content(study.store)
+    shutil.rmtree(study.store.folder)
+    told: list[tuple[int, str]] = []
+    for one in study.filling():
+        told.append(one)
+        if len(told) == 3:
+            workers = [pid for pid, line in descendants(os.getpid()).items() if "ray::_fill" in line]
+            assert workers
+            for pid in workers:
+                os.kill(pid, signal.SIGKILL)
+    assert told == [(done, "") for done in range(1, VIEWS + 1)]
+    assert study.store.missing() == ([], [])
+    assert content(study.store) == before
