@@ -75,7 +75,7 @@ def ending(command: str, body: Callable[[], int]) -> int:
         print(f"lpstudy {command}: interrupted; the same command goes on where it stopped", file=sys.stderr)
         return INTERRUPTED
     except SystemExit as left:
-        if left.code != signal.SIGTERM:
+        if left.args != (signal.SIGTERM,):
             raise
         print(f"lpstudy {command}: {TERMINATED}; the same command goes on", file=sys.stderr)
         return PAUSED

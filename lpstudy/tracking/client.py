@@ -4,7 +4,10 @@ import json
 import logging
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -116,6 +119,7 @@ def connect() -> MlflowClient:
     _keep_login_apart()
     uri = tracking_uri()
     try:
+        _make_database(uri)
         client = MlflowClient(tracking_uri=uri)
         client.search_experiments(max_results=1)
     except (*UNANSWERED, OSError, ImportError) as error:  # a database without its driver
@@ -132,6 +136,18 @@ def connect() -> MlflowClient:
             f" to use {DEFAULT_URI} ({reason})"
         ) from None
     return client
+
+
+def _make_database(uri: str) -> None:
+    """Let a new SQLite file appear with all its tables: one that a kill left half made is of no use any more."""
+    path = Path(uri.removeprefix("sqlite:///"))
+    if not uri.startswith("sqlite:///") or ":memory:" in uri or "?" in uri or path.exists():
+        return
+    with TemporaryDirectory(prefix=".mlflow-", dir=path.parent) as made:
+        whole = Path(made) / path.name
+        MlflowClient(tracking_uri=f"sqlite:///{whole}").search_experiments(max_results=1)
+        with suppress(OSError):  # another process was faster, or MLflow makes it in its place below
+            os.link(whole, path)
 
 
 def experiment_name(study: str) -> str:

@@ -59,10 +59,10 @@ def checkpoint(folder: Path, number: int) -> list[Path]:
     return list((folder / "studies/tiny/runs").glob(f"*/trial-{number}/checkpoint-*[1-9]?.json"))
 
 
-def attempts(folder: Path) -> list[tuple[str, int]]:
-    """Which attempt of each run is under way."""
-    found = (record.assignment for record in records(folder, "tiny"))
-    return [(one.key.partition("/")[2], one.attempt) for one in found]
+def second_attempt(folder: Path, key: str) -> bool:
+    """Whether it is under way, and the ledger knows some of the run's epochs."""
+    found = (record for record in records(folder, "tiny") if record.assignment.key.endswith(f"/{key}"))
+    return any(record.assignment.attempt == 2 and record.epochs for record in found)
 
 
 def actors(running: "subprocess.Popen[str]") -> set[int]:
@@ -92,7 +92,7 @@ def killed(interrupted: Stage) -> Stage:
     victims = wait_for(lambda: checkpoint(folder, 1) and actors(running))
     for victim in victims:
         os.kill(victim, signal.SIGKILL)
-    wait_for(lambda: ("trial-1", 2) in attempts(folder))
+    wait_for(lambda: second_attempt(folder, "trial-1"))
     family = descendants(running.pid)
     running.kill()
     for process in family:
