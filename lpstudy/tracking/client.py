@@ -139,14 +139,14 @@ def connect() -> MlflowClient:
 
 
 def _make_database(uri: str) -> None:
-    """Let a new SQLite file appear with all its tables: one that a kill left half made is of no use any more."""
+    """Let a new SQLite file appear with all its tables: MLflow refuses one that a kill left half made."""
     path = Path(uri.removeprefix("sqlite:///"))
     if not uri.startswith("sqlite:///") or ":memory:" in uri or "?" in uri or path.exists():
         return
     with TemporaryDirectory(prefix=".mlflow-", dir=path.parent) as made:
         whole = Path(made) / path.name
         MlflowClient(tracking_uri=f"sqlite:///{whole}").search_experiments(max_results=1)
-        with suppress(OSError):  # another process was faster, or MLflow makes it in its place below
+        with suppress(OSError):  # another process was faster, or links are unknown here
             os.link(whole, path)
 
 
