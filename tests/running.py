@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -224,6 +224,28 @@ def _answers(port: int) -> bool:
         return connection.getresponse().status == 200
     except OSError:
         return False
+
+
+def of_trials(pid: int) -> list[int]:
+    """The processes in which the trials of a sweep run."""
+    return [
+        child for child, line in descendants(pid).items() if "ImplicitFunc" in line or "run_in_actor" in line
+    ]
+
+
+@contextlib.contextmanager
+def halted(pids: Iterable[int]) -> Iterator[None]:
+    """Processes, at least one, that stand still within it; they may be killed meanwhile."""
+    still = list(pids)
+    assert still
+    for pid in still:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in still:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
 
 
 def one_line(left: Left) -> str:

@@ -3,6 +3,7 @@
 import os
 import socket
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from running import Left, call, files, free_port, one_line, run, write_space
 from lpstudy import plan, report, status, sweep
 from lpstudy.command.tenure import Tenure
 from lpstudy.folder import Local
+
+Main = Callable[[Sequence[str]], int]
 
 
 def refused(left: Left, *words: str) -> str:
@@ -66,11 +69,11 @@ SPACES = {
 
 
 @pytest.mark.parametrize("case", SPACES)
-@pytest.mark.parametrize("command", [sweep, plan], ids=["sweep", "plan"])
-def test_a_bad_space_is_refused(case: str, command: object, tmp_path: Path) -> None:
+@pytest.mark.parametrize("main", [sweep.main, plan.main], ids=["sweep", "plan"])
+def test_a_bad_space_is_refused(case: str, main: Main, tmp_path: Path) -> None:
     changes, words = SPACES[case]
     write_space(tmp_path, *changes)
-    refused(call(command.main, tmp_path, "tiny.toml"), *words)  # type: ignore[attr-defined]  # both have main
+    refused(call(main, tmp_path, "tiny.toml"), *words)
     assert files(tmp_path) == ["tiny.toml"]
 
 
@@ -100,19 +103,21 @@ def test_a_training_part_below_one_batch_is_shared_too(tmp_path: Path) -> None:
     # 5 images of each of 10 classes: one batch of 50, which 4 workers cannot share, though they share 100.
     write_space(tmp_path, ("batch_size = 50\nlearning", "batch_size = 100\nlearning"))
     left = call(sweep.main, tmp_path, "tiny.toml", "--workers-per-trial", "4")
-    refused(left, "--workers-per-trial 4", "100", "50 training images")
+    line = refused(left, "--workers-per-trial 4", "100")
+    assert "50 training images" in line
 
 
 def test_every_batch_size_of_a_range_is_shared(tmp_path: Path) -> None:
     size = "batch_size = { low = 30, high = 50, step = 5 }\nlearning"
     write_space(tmp_path, ("batch_size = 50\nlearning", size))
-    refused(call(sweep.main, tmp_path, "tiny.toml", "--workers-per-trial", "2"), "batch_size = 35")
+    left = call(sweep.main, tmp_path, "tiny.toml", "--workers-per-trial", "2")
+    assert "batch_size = 35" in refused(left)
 
 
 @pytest.mark.parametrize("name", ["nosuch", "", "..", "../digits", "a/b", "nosuch.toml", "studies\nof"])
-@pytest.mark.parametrize("command", [sweep, plan], ids=["sweep", "plan"])
-def test_a_study_that_is_not_there_is_refused(name: str, command: object, tmp_path: Path) -> None:
-    line = refused(call(command.main, tmp_path, name))  # type: ignore[attr-defined]  # both have main
+@pytest.mark.parametrize("main", [sweep.main, plan.main], ids=["sweep", "plan"])
+def test_a_study_that_is_not_there_is_refused(name: str, main: Main, tmp_path: Path) -> None:
+    line = refused(call(main, tmp_path, name))
     assert ("digits, imagenet, mnist, smoke" in line) == (name == "nosuch")
     assert files(tmp_path) == []
 
@@ -133,13 +138,13 @@ def test_a_folder_that_cannot_be_written_is_refused(flag: str, tmp_path: Path) -
     assert files(tmp_path) == ["file", "tiny.toml"]
 
 
-@pytest.mark.parametrize("command", [sweep, plan], ids=["sweep", "plan"])
+@pytest.mark.parametrize("main", [sweep.main, plan.main], ids=["sweep", "plan"])
 def test_a_cache_in_an_object_store_is_refused(
-    command: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    main: Main, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_space(tmp_path)
     monkeypatch.setenv("LPSTUDY_CACHE", "s3://secret@bucket/cache")
-    line = refused(call(command.main, tmp_path, "tiny.toml"), "LPSTUDY_CACHE must be a folder")  # type: ignore[attr-defined]  # both have main
+    line = refused(call(main, tmp_path, "tiny.toml"), "LPSTUDY_CACHE must be a folder")
     assert "secret" not in line
     assert files(tmp_path) == ["tiny.toml"]
 
@@ -147,17 +152,18 @@ def test_a_cache_in_an_object_store_is_refused(
 def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     write_space(tmp_path, ("epochs = 1\n", 'weights = "own.safetensors"\n'))
     (tmp_path / "own.safetensors").write_bytes(b"no weights at all")
-    refused(call(sweep.main, tmp_path, "tiny.toml"), "own.safetensors", "convnet-d2-w4")
+    line = refused(call(sweep.main, tmp_path, "tiny.toml"), "own.safetensors")
+    assert "convnet-d2-w4" in line
 
 
-@pytest.mark.parametrize("command", [sweep, report], ids=["sweep", "report"])
+@pytest.mark.parametrize("main", [sweep.main, report.main], ids=["sweep", "report"])
 def test_a_tracking_server_that_is_not_there_is_refused(
-    command: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    main: Main, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_space(tmp_path)
     address = f"http://user:secret@127.0.0.1:{free_port()}"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
-    left = call(command.main, tmp_path, "tiny.toml")  # type: ignore[attr-defined]  # both have main
+    left = call(main, tmp_path, "tiny.toml")
     line = refused(left, "MLFLOW_TRACKING_URI=http://127.0.0.1:", "start it", "unset")
     assert "secret" not in line
     assert files(tmp_path) == ["tiny.toml"]
@@ -192,5 +198,5 @@ def test_a_study_that_runs_is_refused_before_anything_is_asked_of_it(tmp_path: P
 
 @pytest.mark.parametrize("name", ["nosuch", "..", "a/b"])
 def test_status_and_report_list_what_there_is(name: str, tmp_path: Path) -> None:
-    refused(call(status.main, tmp_path, name), "has no study", "it has none")
-    refused(call(report.main, tmp_path, name), "MLflow has no study", "it has none")
+    assert "it has none" in refused(call(status.main, tmp_path, name), "has no study")
+    assert "it has none" in refused(call(report.main, tmp_path, name), "MLflow has no study")

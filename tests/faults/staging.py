@@ -1,13 +1,11 @@
 """Studies that something is done to while they run."""
 
-import os
-import signal
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from subprocess import Popen
 
-from running import Left, client_of, descendants, ended, records, runs, start, wait_for
+from running import Left, client_of, ended, halted, of_trials, records, runs, start, wait_for
 
 from lpstudy.ledger import Record
 
@@ -23,28 +21,11 @@ def checkpoints(folder: Path) -> list[Path]:
     return sorted((folder / "studies/tiny/runs").glob("*/*/checkpoint-*[1-9]?.json"))
 
 
-def of_trials(process: "Popen[str]") -> list[int]:
-    """The processes in which a sweep's trials run."""
-    return [
-        pid
-        for pid, line in descendants(process.pid).items()
-        if "ImplicitFunc" in line or "run_in_actor" in line
-    ]
-
-
 @contextmanager
 def still(process: "Popen[str]") -> Iterator[None]:
     """The processes of a sweep's trials stand still."""
-    pids = of_trials(process)
-    assert pids
-    for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
-    try:
+    with halted(of_trials(process.pid)):
         yield
-    finally:
-        for pid in pids:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGCONT)
 
 
 def by_key(folder: Path) -> dict[str, Record]:

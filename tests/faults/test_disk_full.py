@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy
-from running import ended, run, write_space
-from staging import FIXED, LONG, OFTEN, begun, by_key, checkpoints, last_line, of_trials, whole
+from running import ended, of_trials, run, write_space
+from staging import FIXED, LONG, OFTEN, begun, by_key, checkpoints, last_line, whole
 
 from lpstudy.disk import DiskFullError, write_atomically
 from lpstudy.ledger import Ledger, UnwritableError, database
@@ -36,7 +36,7 @@ def test_a_trial_that_finds_no_room_pauses_the_study(tmp_path: Path) -> None:
     write_space(tmp_path, LONG, FIXED, OFTEN)
     with begun(tmp_path) as process:
         kept = checkpoints(tmp_path)
-        for pid in of_trials(process):
+        for pid in of_trials(process.pid):
             resource.prlimit(pid, resource.RLIMIT_FSIZE, (SMALL, SMALL))
         left = ended(process)
     assert left.code == 75, left.err
@@ -74,7 +74,7 @@ def test_a_ledger_that_finds_no_room_keeps_what_it_has(tmp_path: Path) -> None:
     pages = ledger.engine.connect().exec_driver_sql("PRAGMA page_count").scalar_one()
 
     def limited(connection: object, record: object) -> None:
-        connection.execute(f"PRAGMA max_page_count = {pages + 2}")  # type: ignore[attr-defined]  # sqlite3's
+        connection.execute(f"PRAGMA max_page_count = {pages + 2}")
 
     ledger.engine.dispose()
     sqlalchemy.event.listen(ledger.engine, "connect", limited)

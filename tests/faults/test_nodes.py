@@ -9,15 +9,14 @@ from typing import Any
 import pytest
 import ray
 from ray.cluster_utils import Cluster
+from raylets import MEMORY, raylets
 from running import Left, call, ended, wait_for, write_space
 from staging import FIXED, begun, by_key, whole
 
 from lpstudy import status
-from lpstudy.study.cluster import SHORT_SECONDS, prepare_environment
+from lpstudy.study.cluster import SHORT_SECONDS
 
 pytestmark = pytest.mark.soak
-MEMORY = 80 * 1024**2
-"""Bytes of a node's object store."""
 LONG = ("epochs = 2\n", "epochs = 1500\n")
 """Long enough to be met by all that happens."""
 
@@ -25,13 +24,8 @@ LONG = ("epochs = 2\n", "epochs = 1500\n")
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
     """A head without CPUs, and two nodes with one each."""
-    prepare_environment()
-    head = {"num_cpus": 0, "include_dashboard": False, "object_store_memory": MEMORY}
-    made = Cluster(initialize_head=True, head_node_args=head)
-    try:
+    with raylets(num_cpus=0) as made:
         yield made
-    finally:
-        made.shutdown()  # type: ignore[no-untyped-call]  # untyped in Ray
 
 
 class Stage:

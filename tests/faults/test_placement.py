@@ -11,6 +11,7 @@ import pytest
 import ray
 from ray import tune
 from ray.cluster_utils import Cluster
+from raylets import raylets
 from running import ended, write_space
 from staging import FIXED, LONG, OFTEN, begun, whole
 
@@ -19,27 +20,20 @@ from lpstudy.ledger import Ledger, database
 from lpstudy.outputs import EpochResult
 from lpstudy.space import parse
 from lpstudy.study import Capacity, Control, Demand, session
-from lpstudy.study.cluster import prepare_environment
 from lpstudy.study.search import Trainable, drive
 from lpstudy.study.trial import as_report
 
 pytestmark = pytest.mark.soak
-MEMORY = 80 * 1024**2
-"""Bytes of a node's object store."""
 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
     """A head without CPUs, and two nodes with two cores and a GPU that is not there."""
-    prepare_environment()
-    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "object_store_memory": MEMORY})
-    try:
-        for _ in range(2):
-            made.add_node(wait=False, num_cpus=2, num_gpus=1, object_store_memory=MEMORY)
-        made.wait_for_nodes()
+    node = {"num_cpus": 2, "num_gpus": 1}
+    with raylets(
+        node, node, num_cpus=0, include_dashboard=True
+    ) as made:  # Train asks it for placement groups
         yield made
-    finally:
-        made.shutdown()  # type: ignore[no-untyped-call]  # untyped in Ray
 
 
 def test_half_a_gpu_each_makes_four_trials_at_once_on_two_nodes(

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from running import Left, call, ended, run, wait_for, write_space
-from staging import FIXED, LONG, OFTEN, begun, by_key, last_line, of_trials, reached
+from running import Left, call, ended, of_trials, run, wait_for, write_space
+from staging import FIXED, LONG, OFTEN, begun, by_key, last_line, reached
 
 from lpstudy import operate, reconcile, status
 
@@ -19,8 +19,8 @@ def now(folder: Path) -> dict[str, Any]:
     return found
 
 
-def ask(folder: Path, command: str) -> Left:
-    return call(lambda words: operate.main(words, command), folder, "tiny", "--json")  # type: ignore[arg-type]  # a str, one of the four
+def ask(folder: Path, command: operate.Command) -> Left:
+    return call(lambda words: operate.main(words, command), folder, "tiny", "--json")
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Stage:
     answers = {"resume, none runs": Left(0, "", "")}
     with begun(folder, "--concurrent", "1") as process:
         answers["pause"] = ask(folder, "pause")
-        wait_for(lambda: not of_trials(process))
+        wait_for(lambda: not of_trials(process.pid))
         before, paused = dict(reached(folder)), now(folder)
         answers["resume"] = ask(folder, "resume")
         wait_for(lambda: sum(reached(folder).values()) > sum(before.values()))

@@ -99,9 +99,14 @@ def test_a_transaction_that_was_open_at_the_takeover_is_not_committed(
     made, _ = take(url)
     ledger_in(made, NAME)
     before = contents(server, url)
-    with pytest.raises(FencedError), made.engine.begin() as connection:  # noqa: PT012  # raised at its end
-        connection.execute(sqlalchemy.text("UPDATE studies SET study_name = study_name || 'x'"))
-        take(url)
+
+    def change() -> None:
+        with made.engine.begin() as connection:
+            connection.execute(sqlalchemy.text("UPDATE studies SET study_name = study_name || 'x'"))
+            take(url)
+
+    with pytest.raises(FencedError):
+        change()
     assert contents(server, url) == before
 
 

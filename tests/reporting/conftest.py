@@ -79,7 +79,7 @@ def facts(arms: tuple[ArmFacts, ...], **changes: object) -> StudyFacts:
         },
         "experiment_id": "7",
     }
-    return StudyFacts(**(given | changes))  # type: ignore[arg-type]
+    return StudyFacts(**(given | changes))
 
 
 def make(

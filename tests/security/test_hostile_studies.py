@@ -42,7 +42,7 @@ def test_a_path_that_is_no_toml_file_is_refused_unread(name: str, tmp_path: Path
 def test_a_path_to_no_file_is_one_line(name: str, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "f.toml")  # would be read for ever
     (tmp_path / "d.toml").mkdir()
-    refused(tmp_path, name)
+    assert refused(tmp_path, name).startswith("lpstudy plan: ")
 
 
 def test_no_more_than_the_limit_is_read(tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ BAD = {
     "a list": b"[]",
     "no spec": json.dumps({**TOLD, "spec": 3}).encode(),
     "no teacher": json.dumps({**TOLD, "teacher": {}}).encode(),
-    "words for numbers": json.dumps({**TOLD, "data": {**TOLD["data"], "train": "many"}}).encode(),  # type: ignore[dict-item]  # wrong on purpose
+    "words for numbers": json.dumps({**TOLD, "data": {**TOLD["data"], "train": "many"}}).encode(),
     "a spec of another format": json.dumps({**TOLD, "spec": {**SPEC, "python": "os.system"}}).encode(),
     "a name with a path": json.dumps({**TOLD, "spec": {**SPEC, "name": "../up"}}).encode(),
     "a key that acts on the terminal": json.dumps({**TOLD, "spec": {**SPEC, "\x1b[2J": 1}}).encode(),

@@ -22,8 +22,8 @@ from tempfile import TemporaryDirectory
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "faults"))
 
-from running import descendants, start, wait_for, write_space
-from staging import FIXED, OFTEN, by_key, checkpoints, of_trials
+from running import descendants, of_trials, start, wait_for, write_space
+from staging import FIXED, OFTEN, by_key, checkpoints
 
 ENDLESS = ("epochs = 2\n", "epochs = 100_000\n")
 LOCKED = 5.0
@@ -33,7 +33,7 @@ Fault = Callable[["subprocess.Popen[str]", Path], None]
 
 def kill_trial(process: "subprocess.Popen[str]", folder: Path) -> None:
     """Of a trial, its process."""
-    os.kill(of_trials(process)[0], signal.SIGKILL)
+    os.kill(of_trials(process.pid)[0], signal.SIGKILL)
 
 
 def kill_worker(process: "subprocess.Popen[str]", folder: Path) -> None:

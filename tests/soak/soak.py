@@ -25,7 +25,16 @@ from tempfile import TemporaryDirectory
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from optuna.exceptions import StorageInternalError
-from running import descendants, free_port, mlflow_server, records, run, start, stop_group, write_space
+from running import (
+    free_port,
+    mlflow_server,
+    of_trials,
+    records,
+    run,
+    start,
+    stop_group,
+    write_space,
+)
 from sqlalchemy.exc import SQLAlchemyError
 
 from lpstudy.ledger import UnwritableError
@@ -160,10 +169,8 @@ class Soak:
         os.kill(self._pid(), signal.SIGINT)
 
     def _kill_trial(self, folder: Path) -> None:
-        for pid, line in descendants(self._pid()).items():
-            if "ImplicitFunc" in line or "run_in_actor" in line:
-                os.kill(pid, signal.SIGKILL)
-                return
+        for pid in of_trials(self._pid())[:1]:
+            os.kill(pid, signal.SIGKILL)
 
     def _halt_driver(self, folder: Path) -> None:
         os.kill(self._pid(), signal.SIGSTOP)

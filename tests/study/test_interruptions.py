@@ -7,7 +7,6 @@ import contextlib
 import os
 import re
 import signal
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from running import (
     descendants,
     ended,
     keys,
+    of_trials,
     one_line,
     records,
     runs,
@@ -65,15 +65,6 @@ def second_attempt(folder: Path, key: str) -> bool:
     return any(record.assignment.attempt == 2 and record.epochs for record in found)
 
 
-def actors(running: "subprocess.Popen[str]") -> set[int]:
-    """The processes in which the trials of a sweep run."""
-    return {
-        pid
-        for pid, line in descendants(running.pid).items()
-        if "ImplicitFunc" in line or "run_in_actor" in line
-    }
-
-
 @pytest.fixture(scope="module")
 def interrupted(tmp_path_factory: pytest.TempPathFactory) -> Stage:
     folder = tmp_path_factory.mktemp("interrupted")
@@ -89,7 +80,7 @@ def killed(interrupted: Stage) -> Stage:
     """A trial's process is killed first; when it goes on, the sweep itself with all its processes."""
     folder = interrupted.folder
     running = start(folder, "sweep", "tiny.toml", "--concurrent", "1")
-    victims = wait_for(lambda: checkpoint(folder, 1) and actors(running))
+    victims = wait_for(lambda: checkpoint(folder, 1) and of_trials(running.pid))
     for victim in victims:
         os.kill(victim, signal.SIGKILL)
     wait_for(lambda: second_attempt(folder, "trial-1"))

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 import ray
-from ray.cluster_utils import Cluster
-from running import descendants, one_line, run, wait_for, write_space
+from raylets import raylets
+from running import descendants, halted, one_line, run, wait_for, write_space
 
 from lpstudy.folder import Local
 from lpstudy.study import check_shared, cluster, session, sharing
@@ -31,16 +31,11 @@ PORTS = "--min-worker-port=0 --max-worker-port=0"
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
     """Of a cluster of three nodes on this machine, which this process has joined."""
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-    try:
-        cluster.add_node(num_cpus=1)
-        cluster.add_node(num_cpus=1)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("RAY_ADDRESS", cluster.address)
-            with session():
-                yield cluster.address
-    finally:
-        cluster.shutdown()
+    one = {"num_cpus": 1}
+    with raylets(one, one, **one) as cluster, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_ADDRESS", cluster.address)
+        with session():
+            yield cluster.address
 
 
 class Stranger:
@@ -72,15 +67,8 @@ class Stranger:
     @contextlib.contextmanager
     def stopped(self) -> Iterator[None]:
         """Within it the node does nothing."""
-        pids = [pid for pid, line in descendants(self.process.pid).items() if "raylet/raylet " in line]
-        assert pids
-        for pid in pids:
-            os.kill(pid, signal.SIGSTOP)
-        try:
+        with halted(pid for pid, line in descendants(self.process.pid).items() if "raylet/raylet " in line):
             yield
-        finally:
-            for pid in pids:
-                os.kill(pid, signal.SIGCONT)
 
     def end(self) -> None:
         """With all that it has started."""

@@ -83,7 +83,7 @@ def test_a_step_that_cannot_be_recorded_is_run_as_it_is(
     device = torch.device("cuda")
     run, other = (Run(make_trial("bp", epochs=EPOCHS), data.on(device), None, device) for _ in range(2))
 
-    class Waiting(type(run.method)):  # type: ignore[misc]  # a base known at run time
+    class Waiting(type(run.method)):
         def loss(self, *given: object) -> object:
             loss = super().loss(*given)
             loss.total.item()  # waits for the device

@@ -32,7 +32,7 @@ def test_one_write_at_a_time_in_their_order() -> None:
 
     with Writer() as writer:
         for number in range(5):
-            writer.start(lambda number=number: write(number))  # type: ignore[misc]  # mypy cannot infer it
+            writer.start(lambda number=number: write(number))
             assert len(done) >= number  # the one before has ended
     assert done == [0, 1, 2, 3, 4]
 

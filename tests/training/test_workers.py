@@ -41,7 +41,7 @@ def work(
     rows = torch.arange(12.0).reshape(6, 2)[rank * 3 : rank * 3 + 3].requires_grad_()
     whole = parallel.gather(rows)
     result["gathered"] = whole.detach()
-    pairs(whole).backward()  # type: ignore[no-untyped-call]  # untyped in torch
+    pairs(whole).backward()
     assert rows.grad is not None
     result["gradient"] = rows.grad
 
@@ -84,7 +84,7 @@ def folder(
     """Where two workers left what they did."""
     made = tmp_path_factory.mktemp("workers")
     arguments = (str(made / "store"), str(made), trials, data, teacher)
-    multiprocessing.spawn(work, args=arguments, nprocs=WORKERS)  # type: ignore[no-untyped-call]  # untyped in torch
+    multiprocessing.spawn(work, args=arguments, nprocs=WORKERS)
     return made
 
 
@@ -126,7 +126,7 @@ def test_gather_gives_the_rows_in_order_and_the_gradient_of_the_whole_batch(
     ranks: list[dict[str, Tensor]],
 ) -> None:
     rows = torch.arange(12.0).reshape(6, 2).requires_grad_()
-    pairs(rows).backward()  # type: ignore[no-untyped-call]  # untyped in torch
+    pairs(rows).backward()
     assert rows.grad is not None
     assert all(torch.equal(rank["gathered"], rows) for rank in ranks)
     # Averaged over the workers afterwards, hence the factor.
