@@ -18,8 +18,12 @@ test: .venv/.dev  ## install, then format check, lint, layer contracts, mypy --s
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 bench: .venv/.bench  ## what a study costs beside other ways to run it: tables, and JSON in build/bench
-	for name in lp step peer scale; do OMP_NUM_THREADS=1 $(BIN)/python benchmarks/$$name.py --json build/bench/$$name.json || exit 1; done
+	$(MAKE) --no-print-directory --jobs 2 --output-sync=target bench-peer bench-step bench-lp
+	$(MAKE) --no-print-directory bench-scale
 	$(BIN)/python benchmarks/gpu.py --json build/bench/gpu.json || test $$? -eq 2
+
+bench-%: .venv/.bench
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/$*.py --json build/bench/$*.json
 
 soak: .venv/.dev  ## half an hour of studies under faults, then the fault tests that take long
 	OMP_NUM_THREADS=1 $(BIN)/python tests/soak/soak.py --json build/soak.json

@@ -24,7 +24,7 @@ from lpstudy.tracking.projection import PACE as WRITTEN_EVERY
 BARE_RUNS = 3
 TRIALS = {1: 5, 2: 9}
 """On so many workers, so many trials: at least four for each, and one to warm up."""
-PER_NODE = 4
+PER_NODE = 2
 """Trials of the simulated cluster."""
 SHARES = (16, 4, 1)
 """Of the most trials at once, a half of a half ...: linear cost stays the same from one to the next."""

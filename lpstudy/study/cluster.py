@@ -83,7 +83,7 @@ def prepare_environment() -> None:
         "TUNE_DISABLE_SIGINT_HANDLER": "1",
         "TUNE_GLOBAL_CHECKPOINT_S": "3600",
         "TUNE_FORCE_TRIAL_CLEANUP_S": "30",
-        "TUNE_MAX_PENDING_TRIALS_PG": "auto",
+        "TUNE_MAX_PENDING_TRIALS_PG": "10000",  # as many as the searcher gives; "auto" starts one at a time
     }.items():
         os.environ.setdefault(name, value)
     for name in ("LPSTUDY_CACHE", "LPSTUDY_DATA"):

@@ -2,26 +2,20 @@
 
 import json
 import time
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import ray
+from driving import DONE, driven
 from ray import tune
 from ray.cluster_utils import Cluster
 from raylets import raylets
 from running import ended, write_space
 from staging import FIXED, LONG, OFTEN, begun, whole
 
-from lpstudy.folder import Local
-from lpstudy.ledger import Ledger, database
-from lpstudy.outputs import EpochResult
-from lpstudy.space import parse
-from lpstudy.study import Capacity, Control, Demand, session
-from lpstudy.study.search import Trainable, drive
-from lpstudy.study.trial import as_report
+from lpstudy.study import Capacity, Demand, session
 
 pytestmark = pytest.mark.soak
 
@@ -40,18 +34,8 @@ def test_half_a_gpu_each_makes_four_trials_at_once_on_two_nodes(
     cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RAY_ADDRESS", cluster.address)
-    table = tomllib.loads(write_space(tmp_path, FIXED, ("trials = 1", "trials = 6")).read_text())
-    ledger = Ledger(
-        database(tmp_path), parse({"name": "tiny"} | table, "tiny"), input_shape=(1, 8, 8), classes=10
-    )
-    ledger.accept("a")
-    ledger.take()
     seen = tmp_path / "seen"
     seen.mkdir()
-    accuracies = [
-        EpochResult(epoch, {"validation_accuracy": 50.0, "test_accuracy": 50.0}) for epoch in (1, 2)
-    ]
-    done = as_report(accuracies)
 
     def wait_for_three_others(config: dict[str, Any]) -> None:
         """Travels whole, being defined in here."""
@@ -62,21 +46,12 @@ def test_half_a_gpu_each_makes_four_trials_at_once_on_two_nodes(
         while len(list(seen.iterdir())) < 4:
             assert time.monotonic() < deadline, "fewer than four at once"
             time.sleep(0.1)
-        tune.report(done)
+        tune.report(DONE)
 
-    numbers = iter(range(100))
     demand = Demand(gpus_per_trial=0.5)
     with session():
-        capacity = Capacity(demand)
-        assert capacity() == 4
-        trainable = Trainable(
-            tune.with_resources(wait_for_three_others, {"cpu": 1.0, "gpu": 0.5}),
-            lambda assignment: {"number": next(numbers)},
-            capacity,
-            on_workers=False,
-        )
-        control = Control(Local(tmp_path), "test")
-        drive(ledger, trainable, tmp_path / "tune", searching=lambda: True, observer=print, control=control)
+        assert Capacity(demand)() == 4
+        ledger = driven(tmp_path, wait_for_three_others, demand, FIXED, ("trials = 1", "trials = 6"))
     assert {(r.state, r.assignment.attempt) for r in ledger.records()} == {("finished", 1)}
     told = [json.loads(path.read_bytes()) for path in seen.iterdir()]
     assert len({one["node"] for one in told}) == 2

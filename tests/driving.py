@@ -1,0 +1,44 @@
+"""A ledger's runs driven by Ray Tune, with a function of the test's own in place of the training."""
+
+import itertools
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+from running import write_space
+
+from lpstudy.folder import Local
+from lpstudy.ledger import Ledger, database
+from lpstudy.outputs import EpochResult
+from lpstudy.space import parse
+from lpstudy.study import Capacity, Control, Demand
+from lpstudy.study.search import Trainable, drive
+from lpstudy.study.trial import as_report
+
+DONE = as_report(
+    [EpochResult(epoch, {"validation_accuracy": 50.0, "test_accuracy": 50.0}) for epoch in (1, 2)]
+)
+"""The report of a run that has trained its two epochs."""
+
+
+def driven(
+    folder: Path, function: Callable[[dict[str, Any]], None], demand: Demand, *changes: tuple[str, str]
+) -> Ledger:
+    """The tiny study, some of its lines changed, run to its end in the session; configs are numbered."""
+    table = tomllib.loads(write_space(folder, *changes).read_text())
+    spec = parse({"name": "tiny"} | table, "tiny")
+    ledger = Ledger(database(folder), spec, input_shape=(1, 8, 8), classes=10)
+    ledger.accept("a")
+    ledger.take()
+    numbers = itertools.count()
+    trainable = Trainable(
+        tune.with_resources(function, {"cpu": 1.0, "gpu": demand.gpus_per_trial}),
+        lambda assignment: {"number": next(numbers)},
+        Capacity(demand),
+        on_workers=False,
+    )
+    control = Control(Local(folder), "test")
+    drive(ledger, trainable, folder / "tune", searching=lambda: True, observer=print, control=control)
+    return ledger

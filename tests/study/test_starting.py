@@ -1,0 +1,44 @@
+"""How a study's trials begin."""
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from driving import DONE, driven
+from ray import tune
+
+from lpstudy.study import Demand, resources, session
+
+
+def test_the_processes_of_trials_that_run_at_once_are_started_at_once(tmp_path: Path) -> None:
+    started = tmp_path / "started"
+    started.mkdir()
+    driver = os.getpid()
+
+    class Starting:
+        """Taken up by the process of a trial, waits there until another has taken it up; travels whole."""
+
+        def __setstate__(self, state: dict[str, Any]) -> None:
+            if os.getpid() == driver:  # where Tune copies it
+                return
+            (started / str(os.getpid())).touch()
+            deadline = time.monotonic() + 60
+            while len(list(started.iterdir())) < 2:
+                if time.monotonic() > deadline:
+                    raise TimeoutError("no other process was started meanwhile")
+                time.sleep(0.05)
+
+        def __getstate__(self) -> dict[str, Any]:
+            return {"so that": "it is set"}
+
+    starting = Starting()
+
+    def end(config: dict[str, Any]) -> None:
+        assert starting is not None
+        tune.report(DONE)
+
+    with session():
+        assert resources()[0] >= 2
+        ledger = driven(tmp_path, end, Demand(concurrent=2), ("trials = 1", "trials = 4"))
+    assert {(r.state, r.assignment.attempt) for r in ledger.records()} == {("finished", 1)}
