@@ -26,8 +26,8 @@ from lpstudy.folder import Local
 from lpstudy.ledger import Assignment, Done, Ledger, State, Waiting, database
 from lpstudy.outputs import EpochResult
 from lpstudy.space import StudySpec
-from lpstudy.study.cluster import prepare_environment
 from lpstudy.study.search import Trainable, drive
+from lpstudy.study.session import prepare_environment
 from lpstudy.study.trial import PACE
 from lpstudy.teacher import TeacherFile, obtain, open_targets, plan_bank
 from lpstudy.training import train

@@ -6,7 +6,7 @@ from typing import Any
 
 from ray.cluster_utils import Cluster
 
-from lpstudy.study.cluster import prepare_environment
+from lpstudy.study.session import prepare_environment
 
 MEMORY = 80 * 1024**2
 """Bytes of a node's object store."""

@@ -1,7 +1,6 @@
 """Ray Tune and Ray Train run what the ledger hands out."""
 
 from lpstudy.study.cluster import (
-    JOB,
     Capacity,
     Demand,
     Place,
@@ -9,12 +8,12 @@ from lpstudy.study.cluster import (
     nodes,
     own_cpus,
     resources,
-    session,
     settled,
 )
 from lpstudy.study.control import Control, PausedError
 from lpstudy.study.filling import Filling, fill_bank
 from lpstudy.study.run import run, run_folder, train_teacher
+from lpstudy.study.session import JOB, session
 from lpstudy.study.sharing import check_shared
 
 __all__ = [

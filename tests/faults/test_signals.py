@@ -2,12 +2,14 @@
 
 import json
 import signal
+import subprocess
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from running import Left, client_of, ended, run, runs, start, wait_for, write_space
+from running import Left, client_of, ended, environment, run, runs, start, wait_for, write_space
 from staging import FIXED, LONG, OFTEN, begun, checkpoints, last_line, reached, still, whole
 
 RARELY = ("checkpoint_seconds = 0.0", "checkpoint_seconds = 1.0")
@@ -84,6 +86,30 @@ def test_sigterm_while_the_study_begins_pauses_it(seconds: float, tmp_path: Path
     left = ended(process)
     assert left.code == 75, left.err
     assert "asked to end (SIGTERM); the same command goes on" in last_line(left)
+
+
+AT_A_FORK = """
+import os, signal, sys
+from lpstudy.sweep import main
+sent = []
+def send():
+    if not sent:
+        sent.append(True)
+        signal.raise_signal(signal.{signal})
+os.register_at_fork(before=send)
+sys.exit(main(["tiny.toml"]))
+"""
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 75), ("SIGINT", 130)])
+def test_a_signal_in_a_hook_of_a_fork_is_not_lost(name: str, code: int, tmp_path: Path) -> None:
+    write_space(tmp_path)
+    script = AT_A_FORK.format(signal=name)
+    left = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, env=environment(), capture_output=True, text=True
+    )
+    assert left.returncode == code, left.stderr
+    assert left.stderr.count("\n") == 1, left.stderr
 
 
 def test_a_second_interrupt_does_not_wait(tmp_path: Path) -> None:
