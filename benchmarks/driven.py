@@ -33,8 +33,6 @@ from lpstudy.teacher import TeacherFile, obtain, open_targets, plan_bank
 from lpstudy.training import train
 
 CPU = torch.device("cpu")
-EPOCHS = 30
-"""Of a trial, as in the digits study."""
 NODE_MEMORY = 80 * 1024**2
 """Bytes of a simulated node's object store, about the least that Ray takes."""
 PATIENCE = 120.0
@@ -155,11 +153,11 @@ class Worked:
 
 
 class Bench:
-    """A study of digits whose trials are all of one length, its teacher trained."""
+    """A study of digits whose trials are all of so many epochs, its teacher trained."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.spec = spec_of(1, epochs=EPOCHS, pruner="none")
+    def __init__(self, folder: Path, epochs: int) -> None:
+        self.folder, self.epochs = folder, epochs
+        self.spec = spec_of(1, epochs=epochs, pruner="none")
         self.data = load(self.spec.data)
         self.plan = plan_bank(self.spec, self.data)
         self.teacher = next(
@@ -170,7 +168,7 @@ class Bench:
         """CPU and wall seconds of a run's training in this process, without any service, the means."""
         arm = next(iter(self.spec.arms()))
         rate = {"learning_rate": 0.01, "gamma": 0.01, "bandwidth": 1.0, "weight": 0.5, "temperature": 4.0}
-        trial = arm.resolve(rate | {"n_neighbors": 3}, epochs=EPOCHS, seed=0)
+        trial = arm.resolve(rate | {"n_neighbors": 3}, epochs=self.epochs, seed=0)
         teacher = open_targets(self.plan, self.teacher, self.spec.teacher, self.data, device=CPU)
         data = self.data.using(self.plan.views)
         for run in range(-1, runs):
@@ -184,7 +182,7 @@ class Bench:
         """The study on so many workers of the session."""
         folder = self.folder / f"workers{workers}"
         folder.mkdir()
-        spec = spec_of(trials, epochs=EPOCHS, pruner="none")
+        spec = spec_of(trials, epochs=self.epochs, pruner="none")
         place, demand = study.Place(Local(folder), None), study.Demand(concurrent=workers)
         with Watch(folder, spec, workers) as watch:
             capacity, control = study.Capacity(demand), study.Control(Local(folder), "benchmark")
@@ -224,19 +222,20 @@ def cluster(nodes: int) -> Iterator[float]:
         made.shutdown()  # type: ignore[no-untyped-call]  # untyped in Ray
 
 
-def on_cluster(nodes: int, trials: int, seconds: float) -> tuple[Service, float]:
+def on_cluster(nodes: int, trials: int, epochs: int, seconds: float) -> tuple[Service, float]:
     """What trials take that sleep, on all the nodes at once.
 
     Args:
         nodes: Of the cluster that is joined; one trial at a time on each.
         trials: How many of the search; one final follows.
+        epochs: Of a trial.
         seconds: Of a trial's training.
 
     Returns:
         The service, and the runs that ended in a minute.
     """
-    epochs = epochs_of(np.random.default_rng(0), EPOCHS)
-    reports = reports_of(epochs, max(1, round(EPOCHS * min(1.0, PACE / seconds))))
+    results = epochs_of(np.random.default_rng(0), epochs)
+    reports = reports_of(results, max(1, round(epochs * min(1.0, PACE / seconds))))
     config: dict[str, Any] = {"reports": reports, "seconds": [seconds / len(reports)] * len(reports)}
     trainable = Trainable(
         tune.with_resources(sleep_and_report, {"cpu": 1.0}),
@@ -246,7 +245,7 @@ def on_cluster(nodes: int, trials: int, seconds: float) -> tuple[Service, float]
     )
     with TemporaryDirectory() as name:
         folder = Path(name)
-        with Watch(folder, spec_of(trials, epochs=EPOCHS, pruner="none"), nodes) as watch:
+        with Watch(folder, spec_of(trials, epochs=epochs, pruner="none"), nodes) as watch:
             tune_folder = folder / "tune"
             drive(
                 watch.ledger,

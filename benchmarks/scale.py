@@ -22,8 +22,10 @@ from lpstudy.study.trial import PACE
 from lpstudy.tracking.projection import PACE as WRITTEN_EVERY
 
 BARE_RUNS = 3
-TRIALS = {1: 5, 2: 9}
-"""On so many workers, so many trials: at least four for each, and one to warm up."""
+EPOCHS = 30
+"""Of a trial, as in the digits study."""
+TRIALS = {1: 5, 2: 10}
+"""On so many workers, so many trials: four for each, and one for each to warm up."""
 PER_NODE = 2
 """Trials of the simulated cluster."""
 SHARES = (16, 4, 1)
@@ -38,6 +40,7 @@ def main() -> None:
     """Measure, print tables, write JSON where asked."""
     parser = argparse.ArgumentParser(description="What a study's service costs, and how far it carries.")
     parser.add_argument("--json", type=Path, help="also write the results to this file")
+    parser.add_argument("--epochs", type=int, default=EPOCHS, help="of a trial (default: 30)")
     parser.add_argument("--nodes", type=int, default=16, help="of the simulated cluster (default: 16)")
     parser.add_argument("--at-once", type=int, default=1000, help="trials in virtual time (default: 1000)")
     given = parser.parse_args()
@@ -46,10 +49,10 @@ def main() -> None:
     results: dict[str, object] = {"virtual": _virtual(given.at_once)}
     with TemporaryDirectory() as name:
         os.environ["LPSTUDY_CACHE"] = str(Path(name) / "cache")
-        bench = Bench(Path(name))
+        bench = Bench(Path(name), given.epochs)
         seconds, wall = bench.bare(BARE_RUNS)
         results["workers"] = _workers(bench, seconds)
-    results["cluster"] = _cluster(given.nodes, wall)
+    results["cluster"] = _cluster(given.nodes, given.epochs, wall)
     if given.json is not None:
         write(given.json, results)
 
@@ -78,9 +81,9 @@ def _workers(bench: Bench, bare: float) -> list[dict[str, object]]:
     return rows
 
 
-def _cluster(nodes: int, seconds: float) -> dict[str, object]:
+def _cluster(nodes: int, epochs: int, seconds: float) -> dict[str, object]:
     with cluster(nodes) as start:
-        service, per_minute = on_cluster(nodes, PER_NODE * nodes, seconds)
+        service, per_minute = on_cluster(nodes, PER_NODE * nodes, epochs, seconds)
     row: dict[str, object] = {
         "nodes": nodes,
         "runs": PER_NODE * nodes + 1,

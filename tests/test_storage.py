@@ -28,7 +28,11 @@ def afar(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, 
         yield f"s3://{BUCKET}/studies", variables
 
 
-@pytest.mark.parametrize(("afar", "workers"), [("fsspec", 2), ("s3", 1)], indirect=["afar"])
+@pytest.mark.parametrize(
+    ("afar", "workers"),
+    [("fsspec", 1), pytest.param("fsspec", 2, marks=pytest.mark.soak), ("s3", 1)],
+    indirect=["afar"],
+)
 def test_a_study_in_a_store_ends_with_its_weights_there_and_in_mlflow(
     workers: int, afar: tuple[str, dict[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

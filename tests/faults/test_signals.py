@@ -91,6 +91,7 @@ def test_sigterm_while_the_study_begins_pauses_it(seconds: float, tmp_path: Path
 AT_A_FORK = """
 import os, signal, sys
 from lpstudy.sweep import main
+signal.signal(signal.SIGINT, signal.default_int_handler)
 sent = []
 def send():
     if not sent:

@@ -15,7 +15,8 @@ from raylets import raylets
 from running import descendants, halted, one_line, run, wait_for, write_space
 
 from lpstudy.folder import Local
-from lpstudy.study import check_shared, cluster, session, sharing
+from lpstudy.study import JOB, check_shared, session, sharing
+from lpstudy.study.session import variables
 
 SEPARATE = ("mount -t tmpfs none {0}", "does not see what is written there: No such file or directory")
 READ_ONLY = (
@@ -146,13 +147,13 @@ def test_a_variable_that_the_job_has_set_is_not_set_again_and_the_cache_always_i
     monkeypatch.delenv("LPSTUDY_TEST_DATA", raising=False)
     monkeypatch.setenv("LPSTUDY_DATA", "/data")
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert cluster.variables() == {
+    assert variables() == {
         "LPSTUDY_DATA": "/data",
         "LPSTUDY_CACHE": f"{tmp_path}/.cache/lpstudy/cache",
     }
     job = {"runtime_env": {"env_vars": {"LPSTUDY_DATA": "/data"}}, "metadata": {}}
-    monkeypatch.setenv(cluster.JOB, json.dumps(job))
-    assert list(cluster.variables()) == ["LPSTUDY_CACHE"]
+    monkeypatch.setenv(JOB, json.dumps(job))
+    assert list(variables()) == ["LPSTUDY_CACHE"]
 
 
 def test_a_node_that_does_not_answer_is_named(
