@@ -18,7 +18,7 @@ test: .venv/.dev  ## install, then format check, lint, layer contracts, mypy --s
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 bench: .venv/.bench  ## what a study costs beside other ways to run it: tables, and JSON in build/bench
-	$(MAKE) --no-print-directory --jobs 2 --output-sync=target bench-peer bench-step bench-lp
+	$(MAKE) --no-print-directory --jobs 2 --output-sync=target bench-step bench-peer bench-lp
 	$(MAKE) --no-print-directory bench-scale
 	$(BIN)/python benchmarks/gpu.py --json build/bench/gpu.json || test $$? -eq 2
 

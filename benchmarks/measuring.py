@@ -45,18 +45,21 @@ def cpu_seconds(call: Callable[[], object]) -> float:
     return time.process_time() - began
 
 
-def interleaved(sides: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+def interleaved(
+    sides: Mapping[str, Callable[[], object]], rounds: int, *, warm: bool = False
+) -> dict[str, list[float]]:
     """CPU seconds of each side in each round: A B A B, so that a drift of the machine meets all alike.
 
-    Each side runs once before, untimed.
+    Each side runs once before, untimed, unless they are warm already.
 
     Raises:
         ValueError: rounds is below 1.
     """
     if rounds < 1:
         raise ValueError(f"rounds must be at least 1 but is {rounds}")
-    for call in sides.values():
-        call()
+    if not warm:
+        for call in sides.values():
+            call()
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(rounds):
         for name, call in sides.items():

@@ -61,7 +61,7 @@ BRIEF = (
 PARTS = ("data", "teacher", "student", "lp", "kd", "update", "evaluation")
 
 LONG = ("fitnet3", "fitnet4")
-"""Students of which one timed round must do."""
+"""Students of which one timed round must do, without one before it: measured, it takes as long as the next."""
 
 Call = Callable[[], object]
 Sides = dict[str, Call]
@@ -152,14 +152,14 @@ def _map_shape(name: str) -> tuple[int, int, int]:
     return found.shape[1], found.shape[2], found.shape[3]
 
 
-def timed(sides: Mapping[str, Call], rounds: int) -> dict[str, float]:
+def timed(sides: Mapping[str, Call], rounds: int, *, warm: bool) -> dict[str, float]:
     """CPU milliseconds of a call of each side; the brief ones are called many times at once."""
 
     def many(call: Call) -> Call:
         return lambda: [call() for _ in range(MANY)]
 
     calls = {name: many(call) if name in BRIEF else call for name, call in sides.items()}
-    seconds = medians(interleaved(calls, rounds))
+    seconds = medians(interleaved(calls, rounds, warm=warm))
     return {name: 1e3 * value / (MANY if name in BRIEF else 1) for name, value in seconds.items()}
 
 
@@ -220,7 +220,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             agreement = check(given, student)
             of_student = own(split, bank, student, precisions)
             sides = of_student if common else of_student | shared(given, split, bank)
-            ms = timed(sides, 1 if student in LONG else options.rounds)
+            long = student in LONG
+            ms = timed(sides, 1 if long else options.rounds, warm=long)
             common = common or {name: value for name, value in ms.items() if name not in of_student}
             lines = table(common | ms, precisions)
             show(f"{student}, CPU ms of a batch of {BATCH} ({given.source})", lines)
