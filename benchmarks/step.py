@@ -61,7 +61,7 @@ BRIEF = (
 PARTS = ("data", "teacher", "student", "lp", "kd", "update", "evaluation")
 
 LONG = ("fitnet3", "fitnet4")
-"""Students of which one timed round must do, without one before it: measured, it takes as long as the next."""
+"""Students of which one timed round must do, and none before it: their first takes as long as the next."""
 
 Call = Callable[[], object]
 Sides = dict[str, Call]
@@ -221,7 +221,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             of_student = own(split, bank, student, precisions)
             sides = of_student if common else of_student | shared(given, split, bank)
             long = student in LONG
-            ms = timed(sides, 1 if long else options.rounds, warm=long)
+            ms = timed(sides, 1 if long else options.rounds, warm=long and bool(common))
             common = common or {name: value for name, value in ms.items() if name not in of_student}
             lines = table(common | ms, precisions)
             show(f"{student}, CPU ms of a batch of {BATCH} ({given.source})", lines)
