@@ -5,9 +5,12 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import get_context
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -15,6 +18,7 @@ from typing import Any
 import numpy as np
 import ray
 import torch
+from measuring import one_thread
 from ray import tune
 from ray.cluster_utils import Cluster
 from sleeping import sleep_and_report
@@ -164,19 +168,35 @@ class Bench:
             told for told in obtain(self.spec.teacher, self.data, device=CPU) if isinstance(told, TeacherFile)
         )
 
-    def bare(self, runs: int) -> tuple[float, float]:
-        """CPU and wall seconds of a run's training in this process, without any service, the means."""
+    def bare(self, processes: int, runs: int) -> tuple[float, float]:
+        """CPU and wall seconds of a bare training in so many processes at once, the means."""
+        spawn = get_context("spawn")
+        barrier = spawn.Barrier(processes)
+        with ProcessPoolExecutor(processes, spawn, initializer=_join, initargs=(barrier,)) as pool:
+            told = [pool.submit(_train, self.folder, self.epochs, runs) for _ in range(processes)]
+            cpu, wall = zip(*(one.result() for one in told), strict=True)
+            return sum(cpu) / processes, sum(wall) / processes
+
+    def train(self, runs: int, begin: Callable[[], object]) -> tuple[float, float]:
+        """CPU and wall seconds of a run's training in this process, the means.
+
+        Args:
+            runs: How many, after one that is not counted.
+            begin: Called between that one and the others.
+        """
         arm = next(iter(self.spec.arms()))
         rate = {"learning_rate": 0.01, "gamma": 0.01, "bandwidth": 1.0, "weight": 0.5, "temperature": 4.0}
         trial = arm.resolve(rate | {"n_neighbors": 3}, epochs=self.epochs, seed=0)
         teacher = open_targets(self.plan, self.teacher, self.spec.teacher, self.data, device=CPU)
         data = self.data.using(self.plan.views)
-        for run in range(-1, runs):
-            if run == 0:  # the first one is not counted
-                began, wall = time.process_time(), time.monotonic()
-            for _ in train(trial, data, teacher, device=CPU, folder=self.folder / f"bare{run}"):
-                pass
-        return (time.process_time() - began) / runs, (time.monotonic() - wall) / runs
+        with TemporaryDirectory(dir=self.folder) as folder:
+            for run in range(-1, runs):
+                if run == 0:
+                    begin()
+                    began, wall = time.process_time(), time.monotonic()
+                for _ in train(trial, data, teacher, device=CPU, folder=Path(folder) / str(run)):
+                    pass
+            return (time.process_time() - began) / runs, (time.monotonic() - wall) / runs
 
     def on_workers(self, workers: int, trials: int) -> Worked:
         """The study on so many workers of the session."""
@@ -189,6 +209,22 @@ class Bench:
             study.run(watch.ledger, self.teacher, self.plan, place, capacity, watch.changed, control)
         service, per_minute = watch.took()
         return Worked(workers, trials, per_minute, service)
+
+
+_barrier: Barrier | None = None
+"""Of the processes that train at once."""
+
+
+def _join(barrier: Barrier) -> None:
+    global _barrier  # an executor hands its processes no other way to a barrier
+    _barrier = barrier
+
+
+def _train(folder: Path, epochs: int, runs: int) -> tuple[float, float]:
+    one_thread()
+    if _barrier is None:
+        raise RuntimeError("this process has no barrier")
+    return Bench(folder, epochs).train(runs, _barrier.wait)
 
 
 def _actors() -> float:

@@ -2,7 +2,8 @@
 
     python benchmarks/scale.py [--json FILE]      (about 2 minutes on 2 free cores)
 
-1. Trials per minute on 1 and 2 workers; what a trial takes beyond its bare loop.
+1. Trials per minute on 1 and 2 workers, beside bare loops in as many processes; what a trial takes beyond
+   its bare loop.
 2. CPU of the study's own process a run on a simulated cluster with more CPUs than the machine has, where
    trials sleep for as long as they would train.
 3. Ledger with scheduler, and projection into MLflow, alone, with trials that are events in virtual time.
@@ -10,6 +11,7 @@
 
 import argparse
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -50,14 +52,16 @@ def main() -> None:
     with TemporaryDirectory() as name:
         os.environ["LPSTUDY_CACHE"] = str(Path(name) / "cache")
         bench = Bench(Path(name), given.epochs)
-        seconds, wall = bench.bare(BARE_RUNS)
-        results["workers"] = _workers(bench, seconds)
+        bare = {workers: bench.bare(workers, BARE_RUNS) for workers in TRIALS}
+        seconds, wall = bare[1]
+        free = {workers: workers * wall / took for workers, (_, took) in bare.items()}
+        results["workers"] = _workers(bench, seconds, free)
     results["cluster"] = _cluster(given.nodes, given.epochs, wall)
     if given.json is not None:
         write(given.json, results)
 
 
-def _workers(bench: Bench, bare: float) -> list[dict[str, object]]:
+def _workers(bench: Bench, bare: float, free: Mapping[int, float]) -> list[dict[str, object]]:
     with study.session():
         worked = [bench.on_workers(workers, trials) for workers, trials in TRIALS.items()]
     rows: list[dict[str, object]] = []
@@ -69,6 +73,7 @@ def _workers(bench: Bench, bare: float) -> list[dict[str, object]]:
                 "trials": one.trials,
                 "trials a minute": one.per_minute,
                 "x 1 worker": one.per_minute / worked[0].per_minute,
+                "bare loops x 1": free[one.workers],
                 "Tune ms": took.tune,
                 "ledger ms": took.ledger,
                 "MLflow ms": took.mlflow,

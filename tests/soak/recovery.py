@@ -103,8 +103,8 @@ def measure(fault: Fault, words: tuple[str, ...], folder: Path) -> dict[str, obj
         (record,) = by_key(folder).values()
         family |= descendants(process.pid)
         told = [epoch.epoch for epoch in record.epochs]
-        if code in (75, 130):
-            kept = before  # written when it was asked to end, as test_signals holds
+        if code in (75, 130) or record.assignment.attempt == 1:
+            kept = before  # written when it was asked to end, as test_signals holds, or still in the process
         return {
             "exit code": code,
             "s to the exit": None if code is None else round(ended, 1),
