@@ -68,16 +68,13 @@ def save(folder: Folder, checkpoint: Checkpoint) -> None:
 
 
 def drop(folder: Folder, *, keep: int = 0) -> None:
-    """Remove all but the newest so many checkpoints of a folder."""
+    """Remove all but the newest so many checkpoints of a folder, and those that were never wholly written."""
     there = folder.names()
-    names = [name for name in there if name.startswith("checkpoint-") and name.endswith(".json")]
-    for old in names[: len(names) - keep]:
-        folder.remove(old)
-        folder.remove(_tensors_of(old))
-    if not keep:
-        for left in there:
-            if left.startswith(".checkpoint-"):  # of a process that was killed while it wrote
-                folder.remove(left)
+    whole = [name for name in there if _NAME.fullmatch(name)]
+    kept = {file for name in whole[len(whole) - keep :] for file in (name, _tensors_of(name))}
+    for name in there:  # in their order, a JSON file comes before its tensors
+        if name.removeprefix(".").startswith("checkpoint-") and name not in kept:
+            folder.remove(name)
 
 
 def _tensors_of(name: str) -> str:

@@ -9,10 +9,11 @@ import torch
 from safetensors.torch import load_file
 
 from lpstudy.data import Data
+from lpstudy.folder import Local
 from lpstudy.outputs import EpochResult
 from lpstudy.space import Trial
 from lpstudy.teacher import OnlineTeacher
-from lpstudy.training import train
+from lpstudy.training import checkpoint, train
 
 MakeTrial = Callable[..., Trial]
 
@@ -86,6 +87,25 @@ def test_the_last_two_checkpoints_are_kept(data: Data, make_trial: MakeTrial, tm
         "checkpoint-000005.safetensors",
         "weights.safetensors",
     ]
+
+
+def test_what_a_killed_process_left_half_written_goes_with_the_next_checkpoint(
+    data: Data, make_trial: MakeTrial, tmp_path: Path
+) -> None:
+    left = ["checkpoint-000009.safetensors", ".checkpoint-000009.safetensors.a1b2"]
+    for name in left:  # before its JSON file was there, and before it had its name
+        (tmp_path / name).write_bytes(b"tensors")
+    list(train(make_trial("bp"), data, None, device=CPU, folder=tmp_path))
+    assert not any((tmp_path / name).exists() for name in left)
+    assert len(list(tmp_path.glob("checkpoint-*"))) == 4
+
+
+def test_no_file_of_a_checkpoint_outlives_its_run(tmp_path: Path) -> None:
+    names = ["checkpoint-000008.json", "checkpoint-000008.safetensors", "checkpoint-000009.safetensors"]
+    for name in [*names, "weights.safetensors"]:
+        (tmp_path / name).write_bytes(b"tensors")
+    checkpoint.drop(Local(tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == ["weights.safetensors"]
 
 
 def test_within_the_interval_only_the_last_epoch_is_written(
