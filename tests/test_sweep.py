@@ -17,6 +17,8 @@ from lpstudy.folder import Local
 from lpstudy.ledger import database, stored
 from lpstudy.space import find, read
 from lpstudy.students import build
+from lpstudy.training import evaluate
+from lpstudy.training.layout import lay
 
 METHODS = ["bp", "kd", "fitnet", "lp", "lp_kd"]
 Smoke = tuple[Path, Left]
@@ -134,17 +136,15 @@ def test_the_weights_of_a_final_give_its_recorded_test_accuracy(smoke: Smoke) ->
     client = client_of(smoke[0])
     spec = read(find("smoke"))
     data = load(spec.data)
-    network = build(
-        spec.arms()[0].student_spec({}), input_shape=data.input_shape, classes=data.classes
-    ).eval()
+    network = build(spec.arms()[0].student_spec({}), input_shape=data.input_shape, classes=data.classes)
+    lay(network)
     finals = [run for run in runs(client, "smoke") if run.data.tags["lpstudy.kind"] == "final"]
     assert len(finals) == 5
     for run in finals:
         network.load_state_dict(load_file(client.download_artifacts(run.info.run_id, "weights.safetensors")))
-        batch = next(data.test.batches(batch_size=len(data.test), device=torch.device("cpu")))
-        with torch.no_grad():
-            right = (network(batch.images).logits.argmax(1) == batch.labels).double().mean().item()
-        assert run.data.metrics["test_accuracy"] == pytest.approx(100 * right, abs=1e-9)
+        bf16 = {"bf16": True, "fp32": False}[run.data.tags["lpstudy.precision"]]
+        accuracy, _ = evaluate(network, data.test, device=torch.device("cpu"), bf16=bf16)
+        assert run.data.metrics["test_accuracy"] == pytest.approx(accuracy, abs=1e-9)
 
 
 def test_the_same_command_again_says_it_is_finished_and_adds_no_run(smoke: Smoke) -> None:

@@ -3,11 +3,12 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from subprocess import Popen
 from typing import Any
 
 import pytest
 from running import Left, call, ended, of_trials, run, wait_for, write_space
-from staging import FIXED, LONG, OFTEN, begun, by_key, last_line, reached
+from staging import FIXED, LONG, OFTEN, begun, by_key, last_line, reached, still
 
 from lpstudy import operate, reconcile, status
 
@@ -23,6 +24,18 @@ def ask(folder: Path, command: operate.Command) -> Left:
     return call(lambda words: operate.main(words, command), folder, "tiny", "--json")
 
 
+def states(folder: Path) -> dict[str, str]:
+    return {key: record.state for key, record in by_key(folder).items()}
+
+
+def ask_in_a_trial(process: "Popen[str]", folder: Path, command: operate.Command) -> tuple[Left, str]:
+    """The answer, and the trial that ran when the wish was heard: it stands still until then."""
+    with still(process):
+        answer = ask(folder, command)
+        (unfinished,) = (key for key, state in states(folder).items() if state != "finished")
+    return answer, unfinished
+
+
 @dataclass(frozen=True)
 class Stage:
     """What was seen."""
@@ -33,7 +46,10 @@ class Stage:
     before: dict[str, int]
     after: dict[str, int]
     stopped: Left
+    stopped_in: str
+    after_stop: dict[str, str]
     cancelled: Left
+    cancelled_in: str
     after_cancel: dict[str, str]
     finished: Left
 
@@ -44,21 +60,35 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Stage:
     write_space(folder, LONG, FIXED, FOUR, OFTEN)
     answers = {"resume, none runs": Left(0, "", "")}
     with begun(folder, "--concurrent", "1") as process:
-        answers["pause"] = ask(folder, "pause")
+        answers["pause"], _ = ask_in_a_trial(process, folder, "pause")
         wait_for(lambda: not of_trials(process.pid))
         before, paused = dict(reached(folder)), now(folder)
         answers["resume"] = ask(folder, "resume")
         wait_for(lambda: sum(reached(folder).values()) > sum(before.values()))
         after = dict(reached(folder))
-        answers["stop"] = ask(folder, "stop")
+        answers["stop"], stopped_in = ask_in_a_trial(process, folder, "stop")
         stopped = ended(process)
+    after_stop = states(folder)
     answers["resume, none runs"] = ask(folder, "resume")
     with begun(folder, "--concurrent", "1") as process:
-        answers["cancel"] = ask(folder, "cancel")
+        answers["cancel"], cancelled_in = ask_in_a_trial(process, folder, "cancel")
         cancelled = ended(process)
-    states = {key: record.state for key, record in by_key(folder).items()}
+    after_cancel = states(folder)
     finished = run(folder, "sweep", "tiny.toml")
-    return Stage(folder, answers, paused, before, after, stopped, cancelled, states, finished)
+    return Stage(
+        folder,
+        answers,
+        paused,
+        before,
+        after,
+        stopped,
+        stopped_in,
+        after_stop,
+        cancelled,
+        cancelled_in,
+        after_cancel,
+        finished,
+    )
 
 
 def test_every_wish_is_heard(stage: Stage) -> None:
@@ -77,7 +107,9 @@ def test_a_paused_study_waits_without_trials_and_goes_on(stage: Stage) -> None:
 def test_stop_lets_the_running_trial_end_and_reports(stage: Stage) -> None:
     assert stage.stopped.code == 0, stage.stopped.err
     assert "report  " in stage.stopped.out
-    assert "1 finished" in stage.stopped.out
+    assert f"{len(stage.after_stop)} finished" in stage.stopped.out
+    assert list(stage.after_stop)[-1] == stage.stopped_in  # none was begun after it
+    assert set(stage.after_stop.values()) == {"finished"}
 
 
 def test_resume_without_a_process_says_how_to_begin(stage: Stage) -> None:
@@ -89,7 +121,9 @@ def test_resume_without_a_process_says_how_to_begin(stage: Stage) -> None:
 def test_cancel_fails_what_runs_now(stage: Stage) -> None:
     assert stage.cancelled.code == 0, stage.cancelled.err
     assert "1 failed" in stage.cancelled.out
-    assert sorted(stage.after_cancel.values()) == ["failed", "finished"]
+    assert list(stage.after_cancel)[-1] == stage.cancelled_in
+    assert {key for key, state in stage.after_cancel.items() if state == "failed"} == {stage.cancelled_in}
+    assert set(stage.after_cancel.values()) == {"failed", "finished"}
 
 
 def test_a_later_start_does_the_rest(stage: Stage) -> None:

@@ -36,14 +36,14 @@ def teacher(data: Data) -> OnlineTeacher:
 @pytest.fixture
 def make_trial() -> MakeTrial:
     def make(method: str = "bp", *, epochs: int = 3, seed: int = 0, **values: object) -> Trial:
-        """A small run; values are those of the method and of the training, or `student`."""
+        """A small run in float32; values are those of the method and of the training, or `student`."""
         student = values.pop("student", {"family": "convnet", "depth": 2, "width": 4})
         own = {key: values.pop(key) for key in list(values) if key in METHODS[method].model_fields}
         return Trial.model_validate(
             {
                 "student": student,
                 "method": METHODS[method].model_validate(own),
-                "training": {"batch_size": 50, "checkpoint_seconds": 0.0} | values,
+                "training": {"batch_size": 50, "checkpoint_seconds": 0.0, "precision": "fp32"} | values,
                 "epochs": epochs,
                 "seed": seed,
             }

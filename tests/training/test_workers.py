@@ -62,13 +62,18 @@ def work(
 
 @pytest.fixture(scope="module")
 def trials() -> dict[str, Trial]:
-    """Five epochs of two steps, in a network without batch norm."""
+    """Five epochs of two steps in float32, in a network without batch norm."""
     return {
         name: Trial.model_validate(
             {
                 "student": {"family": "maxout", "depth": 3, "width": 4},
                 "method": {"method": name if name in METHODS else "fitnet", **values},
-                "training": {"batch_size": 50, "optimizer": "sgd", "learning_rate": 0.02},
+                "training": {
+                    "batch_size": 50,
+                    "optimizer": "sgd",
+                    "learning_rate": 0.02,
+                    "precision": "fp32",
+                },
                 "epochs": 5,
                 "seed": 2,
             }
