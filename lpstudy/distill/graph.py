@@ -52,9 +52,9 @@ def knn_graph(features: Tensor, n_neighbors: int) -> Graph:
         centred = values - values.mean(dim=0)
         gram = centred @ centred.T
         norms = gram.diagonal()
-        distances = (norms[:, None] + norms - 2 * gram).clamp_(min=0).fill_diagonal_(torch.inf)
-        nearest, neighbors = distances.topk(n_neighbors, dim=1, largest=False)
-        return Graph(neighbors, nearest, norms.mean())
+        beyond_own_norm = torch.add(norms, gram, alpha=-2).fill_diagonal_(torch.inf)
+        nearest, neighbors = beyond_own_norm.topk(n_neighbors, dim=1, largest=False)
+        return Graph(neighbors, nearest.add_(norms[:, None]).clamp_(min=0), norms.mean())
 
 
 def relative_bandwidth(graph: Graph, relative: float) -> Tensor:
@@ -76,6 +76,7 @@ def affinities(graph: Graph, bandwidth: float | Tensor) -> Tensor:
 def laplacian(graph: Graph, weights: Tensor) -> Tensor:
     """L = diag(W 1) - W with W = (A + A^T) / 2, shape (m, m); A holds the edges' weights of shape (m, k)."""
     samples = weights.shape[0]
-    directed = weights.new_zeros(samples, samples).scatter_(1, graph.neighbors, weights)
-    symmetric = (directed + directed.T) / 2
-    return torch.diag(symmetric.sum(dim=1)) - symmetric
+    halves = weights.new_zeros(samples, samples).scatter_(1, graph.neighbors, -weights / 2)
+    lap = halves + halves.T  # its diagonal is 0: no sample is its own neighbour
+    lap.diagonal().sub_(lap.sum(dim=1))
+    return lap

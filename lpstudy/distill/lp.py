@@ -48,13 +48,13 @@ class _LaplacianLoss(torch.autograd.Function):
             product = lap.to(values.dtype) @ centred
             ctx.save_for_backward(product)
             ctx.dtype = student.dtype
-            return (centred * product).sum() / student.shape[0]
+            return torch.dot(centred.flatten(), product.flatten()) / student.shape[0]
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
         (product,) = ctx.saved_tensors
-        return (product * (grads[0] * 2 / product.shape[0])).to(ctx.dtype), None
+        return (product * (grads[0] * (2 / product.shape[0]))).to(ctx.dtype), None
 
 
 def lp_loss(student: Tensor, teacher: Tensor, *, n_neighbors: int, bandwidth: float) -> Tensor:
