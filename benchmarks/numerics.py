@@ -1,0 +1,123 @@
+"""What bfloat16 does to test accuracy: the same runs in float32 and in bfloat16, paired by seed.
+
+    python benchmarks/numerics.py digits [--seeds 12] [--epochs 30] [--json FILE]
+
+Data, teacher and first student are those of a study in search_spaces/; each method has its default
+hyperparameters, batches of 50 and a learning rate of 0.02. One teacher, trained in float32, serves both:
+its bank is computed, and the students are trained and read, in the side's own format. A difference whose 95 %
+interval excludes zero would make bfloat16 more than a matter of speed.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from banking import own_cache
+from measuring import one_thread, show, write
+from workload import CPU, command
+
+from lpstudy.data import Data, load
+from lpstudy.distill import METHODS
+from lpstudy.space import Precision, StudySpec, Training, Trial
+from lpstudy.space.files import find, read
+from lpstudy.students import StudentSpec
+from lpstudy.tables.statistics import Interval, interval, paired_difference
+from lpstudy.teacher import TeacherFile, fill, obtain, open_targets, open_teacher, plan_bank, store_of
+from lpstudy.training import Targets, train
+
+BOTH: tuple[Precision, Precision] = ("fp32", "bf16")
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """One method in both number formats: test accuracy in percent over the seeds."""
+
+    method: str
+    fp32: Interval
+    bf16: Interval
+    difference: Interval
+    """bfloat16 less float32, paired by seed."""
+
+
+def banks(spec: StudySpec, data: Data) -> dict[Precision, Targets]:
+    """The teacher's outputs as each side has them."""
+    views = plan_bank(spec, data)
+    alone = spec.teacher.model_copy(update={"precision": "fp32"})
+    *_, file = obtain(alone, data, device=CPU)
+    if not isinstance(file, TeacherFile):
+        raise RuntimeError("the teacher's training was ended early")
+    found: dict[Precision, Targets] = {}
+    for precision in BOTH:
+        teacher = spec.teacher.model_copy(update={"precision": precision})
+        store = store_of(views, file, teacher, data, CPU)
+        store.prepare()
+        wanted, _ = store.missing()
+        for done in fill(store, data, open_teacher(file, teacher, data, device=CPU), wanted):
+            store.enter(done.block, done.digests)
+        found[precision] = open_targets(views, file, teacher, data, device=CPU)
+    return found
+
+
+def accuracy(
+    spec: StudySpec, data: Data, bank: Targets, method: str, precision: Precision, seed: int
+) -> float:
+    """Test accuracy of one run after its last epoch, in percent."""
+    student = StudentSpec.model_validate(spec.students[0].fixed)
+    training = Training(batch_size=50, learning_rate=0.02, precision=precision, checkpoint_seconds=1e9)
+    run = Trial.model_validate(
+        {
+            "student": student,
+            "method": METHODS[method].model_validate({}),
+            "training": training,
+            "epochs": spec.budget.epochs,
+            "seed": seed,
+        }
+    )
+    *_, last = train(run, data, bank, device=CPU, read_test=True)
+    return last.metrics["test_accuracy"]
+
+
+def compared(spec: StudySpec, seeds: int) -> Iterator[Compared]:
+    """Each method of the study, as it is done."""
+    loaded = load(spec.data)
+    targets = banks(spec, loaded)
+    data = loaded.using(plan_bank(spec, loaded).views)
+    for method in spec.methods:
+        found: dict[Precision, dict[int, float]] = {precision: {} for precision in BOTH}
+        for seed in range(1, seeds + 1):
+            for precision in BOTH:
+                value = accuracy(spec, data, targets[precision], method, precision, seed)
+                found[precision][seed] = value
+        one, other = found["fp32"], found["bf16"]
+        yield Compared(
+            method,
+            interval(list(one.values())),
+            interval(list(other.values())),
+            paired_difference(other, one),
+        )
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Compare, print and write."""
+    parser = command(__doc__)
+    parser.add_argument("study", help="its name in search_spaces/, or a path")
+    parser.add_argument("--seeds", type=int, default=12)
+    parser.add_argument("--epochs", type=int, help="default: the study's")
+    options = parser.parse_args(arguments)
+    one_thread()
+    torch.manual_seed(0)
+    spec = read(find(options.study), epochs=options.epochs)
+    lines: list[dict[str, object]] = []
+    with own_cache():
+        for one in compared(spec, options.seeds):
+            line: dict[str, object] = {"method": one.method, "seeds": one.difference.n}
+            line |= {"fp32 %": one.fp32.mean, "bf16 %": one.bf16.mean}
+            line |= {"difference": one.difference.mean, "+-": one.difference.half_width}
+            lines.append(line)
+    show(f"{spec.name}, {spec.budget.epochs} epochs, test accuracy", lines)
+    if options.json:
+        write(options.json, {"study": spec.name, "epochs": spec.budget.epochs, "methods": lines})
+
+
+if __name__ == "__main__":
+    main()
