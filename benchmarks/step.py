@@ -10,6 +10,7 @@ are trained on, 10,000 to 40,000 in FitNets. FitNet's regressor is no part of th
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import torch
 from banking import NEEDS, filled, own_cache
@@ -67,7 +68,7 @@ Call = Callable[[], object]
 Sides = dict[str, Call]
 
 
-def shared(given: Images, split: Data, bank: Bank) -> Sides:
+def shared(given: Images, split: Data, bank: Bank, precisions: Sequence[Precision]) -> Sides:
     """What costs the same for every student: data, teacher, the terms of the loss."""
     by_pil = pil_batches(given, len(split.train))
     epochs = (
@@ -75,8 +76,9 @@ def shared(given: Images, split: Data, bank: Bank) -> Sides:
     )
     in_memory = itertools.chain.from_iterable(epochs)
     batch = next(in_memory)
-    online, plain = teacher(), PlainNet(network("teacher", seed=TEACHER_SEED))
-    taught = online.outputs(batch, NEEDS)
+    plain = PlainNet(network("teacher", seed=TEACHER_SEED))
+    online = {precision: teacher(bf16=precision == "bf16") for precision in precisions}
+    taught = online["fp32"].outputs(batch, NEEDS)
     logits, embedding = taught.logits, taught.embedding
     of_kd, of_lp = (torch.randn_like(tensor).requires_grad_() for tensor in (logits, embedding))
 
@@ -88,12 +90,14 @@ def shared(given: Images, split: Data, bank: Bank) -> Sides:
         graph, bandwidth = METHOD.graph(embedding)
         backward(laplacian_loss(of_lp, laplacian(graph, affinities(graph, bandwidth))))
 
-    return {
+    filling: Sides = {
+        f"{precision} filling": partial(runs.outputs, batch, NEEDS) for precision, runs in online.items()
+    }
+    return filling | {
         "naive data": lambda: next(by_pil),
         "fp32 data": lambda: next(in_memory),
         "naive teacher": teach,
         "fp32 teacher": lambda: bank.outputs(batch, NEEDS),
-        "filling": lambda: online.outputs(batch, NEEDS),
         "naive lp": lambda: backward(lp_term(of_lp, embedding, METHOD.n_neighbors)),
         "fp32 lp": lp,
         "naive kd": lambda: backward(kd_term(of_kd, logits, METHOD.temperature)),
@@ -181,8 +185,9 @@ def table(ms: Mapping[str, float], precisions: Sequence[Precision]) -> list[dict
         lines.append(line | {f"{precision} ms": ours[precision][part] for precision in precisions})
     lines.append({"part": "step", "naive ms": whole, "share %": 100.0})
     lines[-1] |= {f"{precision} ms": sum(ours[precision].values()) for precision in precisions}
-    for part, what in (("filling", "(teacher, to fill the bank)"), ("regressor", "(FitNet's regressor)")):
-        lines.append({"part": what, "share %": 100 * ms[part] / whole, "fp32 ms": ms[part]})
+    filling = {f"{precision} ms": ms[f"{precision} filling"] for precision in precisions}
+    lines.append({"part": "(teacher, to fill the bank)", **filling})
+    lines.append({"part": "(FitNet's regressor)", "fp32 ms": ms["regressor"]})
     return lines
 
 
@@ -219,7 +224,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for student in options.students:
             agreement = check(given, student)
             of_student = own(split, bank, student, precisions)
-            sides = of_student if common else of_student | shared(given, split, bank)
+            sides = of_student if common else of_student | shared(given, split, bank, precisions)
             long = student in LONG
             ms = timed(sides, 1 if long else options.rounds, warm=long and bool(common))
             common = common or {name: value for name, value in ms.items() if name not in of_student}
