@@ -1,6 +1,6 @@
 """What bfloat16 does to test accuracy: the same runs in float32 and in bfloat16, paired by seed.
 
-    python benchmarks/numerics.py digits [--seeds 12] [--epochs 30] [--json FILE]
+    python benchmarks/numerics.py digits [--methods bp kd ...] [--seeds 12] [--epochs 30] [--json FILE]
 
 Data, teacher and first student are those of a study in search_spaces/; each method has its default
 hyperparameters, batches of 50 and a learning rate of 0.02. One teacher, trained in float32, serves both:
@@ -77,12 +77,12 @@ def accuracy(
     return last.metrics["test_accuracy"]
 
 
-def compared(spec: StudySpec, seeds: int) -> Iterator[Compared]:
-    """Each method of the study, as it is done."""
+def compared(spec: StudySpec, methods: Sequence[str], seeds: int) -> Iterator[Compared]:
+    """Each method, as it is done."""
     loaded = load(spec.data)
     targets = banks(spec, loaded)
     data = loaded.using(plan_bank(spec, loaded).views)
-    for method in spec.methods:
+    for method in methods:
         found: dict[Precision, dict[int, float]] = {precision: {} for precision in BOTH}
         for seed in range(1, seeds + 1):
             for precision in BOTH:
@@ -101,6 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Compare, print and write."""
     parser = command(__doc__)
     parser.add_argument("study", help="its name in search_spaces/, or a path")
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--seeds", type=int, default=12)
     parser.add_argument("--epochs", type=int, help="default: the study's")
     options = parser.parse_args(arguments)
@@ -109,7 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     spec = read(find(options.study), epochs=options.epochs)
     lines: list[dict[str, object]] = []
     with own_cache():
-        for one in compared(spec, options.seeds):
+        for one in compared(spec, options.methods, options.seeds):
             line: dict[str, object] = {"method": one.method, "seeds": one.difference.n}
             line |= {"fp32 %": one.fp32.mean, "bf16 %": one.bf16.mean}
             line |= {"difference": one.difference.mean, "+-": one.difference.half_width}

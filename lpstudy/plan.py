@@ -22,7 +22,7 @@ from lpstudy.space import Arm, Trial
 from lpstudy.space.ranges import corners
 from lpstudy.students import build
 from lpstudy.teacher import Bank, OnlineTeacher
-from lpstudy.training import Targets, seconds_per_step
+from lpstudy.training import Targets, seconds_of
 from lpstudy.training.precision import resolved
 
 TIMED = 64
@@ -89,7 +89,9 @@ def _plan(given: Namespace) -> int:
         f" of {budget.epochs} epochs, {at_once} at once"
     )
     taught = 0.0 if spec.teacher.weights else _teacher_seconds(prepared, device)
-    filled = _filling_seconds(prepared, running, device) / (at_once if device.type == "cpu" else 1)
+    filled = _filling_seconds(prepared, running, device) / max(
+        1, int(gpus if demand.gpus_per_trial else cpus)
+    )
     total = taught + filled + sum(line.seconds for line in lines) * runs / at_once
     print(
         f"about {duration(total)} without pruning, {duration(taught)} of it for a teacher that is new and"
@@ -160,9 +162,9 @@ def _teacher_seconds(prepared: Prepared, device: torch.device) -> float:
 
 
 def _seconds(trial: Trial, prepared: Prepared, teacher: Targets | None, device: torch.device) -> float:
-    """Of a whole run, from a few timed steps."""
+    """Of a whole run, from some timed steps."""
     data, batch = prepared.data.using(prepared.plan.views), trial.training.batch_size
-    step = seconds_per_step(trial, data, teacher, device=device)
+    step, end = seconds_of(trial, data, teacher, device=device)
     trained = max(1, len(data.train) // batch)
     alone = 3 * cost_of(trial.student, input_shape=data.input_shape, classes=data.classes).macs
     needs = trial.method.teacher_needs(teacher.network) if teacher else Needs()
@@ -170,7 +172,7 @@ def _seconds(trial: Trial, prepared: Prepared, teacher: Targets | None, device: 
     run_online = teacher.macs(needs, seen_before) if teacher else 0
     share = alone / (alone + run_online)
     evaluated = EVALUATION * share * len(data.validation) / batch
-    return trial.epochs * step * (trained + evaluated)
+    return trial.epochs * (step * (trained + evaluated) + end)
 
 
 if __name__ == "__main__":

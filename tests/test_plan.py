@@ -17,8 +17,16 @@ def test_a_plan_names_arms_sizes_runs_and_time_and_leaves_nothing(tmp_path: Path
     parameters = (9 * 8 + 2 * 8) + (9 * 8 * 16 + 2 * 16) + (16 * 10 + 10)
     assert all(row[2] == f"{parameters:,}" for row in rows)
     assert "5 arms x (1 trials + 1 finals) = 10 runs of 2 epochs" in left.out
-    assert re.search(r"^about \d+ (s|min) without pruning", left.out, re.MULTILINE)
+    total = r"^about \d+ s without pruning, \d+ s of it for a teacher that is new and \d+ s for its outputs$"
+    assert re.search(total, left.out, re.MULTILINE)
     assert files(tmp_path) == []
+
+
+def test_a_plan_says_what_the_bank_holds(tmp_path: Path) -> None:
+    out = call(plan.main, tmp_path, "smoke").out
+    # Halves of 10 logits, 64 features and a map of 32 x 4 x 4, of 100 samples in 2 views.
+    kept = 2 * (10 + 64 + 32 * 4 * 4) * 100 * 2
+    assert f"logits, embedding, map.conv2 kept, {kept / 1e3:.0f} kB in fp16; 2 of 9 views" in out
 
 
 def test_the_infeasible_share_is_counted_over_all_sizes(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from lpstudy.space import find, read
 from lpstudy.students import build
 from lpstudy.training import evaluate
 from lpstudy.training.layout import lay
+from lpstudy.training.precision import has_bf16
 
 METHODS = ["bp", "kd", "fitnet", "lp", "lp_kd"]
 Smoke = tuple[Path, Left]
@@ -97,8 +98,10 @@ def test_every_run_says_where_it_comes_from(smoke: Smoke) -> None:
         tags = run.data.tags
         assert tags["lpstudy.study"] == "smoke"
         assert tags["lpstudy.state"] == "finished"
-        for name in ("commit", "versions", "data", "teacher", "views", "precision"):
+        for name in ("commit", "versions", "data", "teacher"):
             assert tags[f"lpstudy.{name}"]
+        assert tags["lpstudy.views"] == "2 of 9"
+        assert tags["lpstudy.precision"] == ("bf16" if has_bf16(torch.device("cpu")) else "fp32")
         if tags["lpstudy.kind"] in ("trial", "final"):
             assert tags["lpstudy.arm"] == arm(tags["lpstudy.method"])
             assert (tags["lpstudy.trial"], tags["lpstudy.attempt"]) == ("0", "1")

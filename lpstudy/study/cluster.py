@@ -22,8 +22,8 @@ Spec = TypeVar("Spec", bound=Training)
 
 DRIVER_CPUS = 0.01
 """Of a trial that only waits for its Train workers; Ray refuses 0."""
-WORKER_CPUS = 0.99
-"""Of each Train worker, so that one worker and its waiting trial fit on one core."""
+WAITING_CPUS = 0.01
+"""Left to the waiting trial by each of its Train workers, so that both fit on one core."""
 
 LOOK_SECONDS = 2.0
 """Between two looks at what the cluster has."""
@@ -108,6 +108,20 @@ def smallest_node() -> int:
     nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]  # untyped in Ray
     sizes = [int(node["Resources"].get("CPU", 0)) for node in nodes if node["Alive"]]
     return min((size for size in sizes if size), default=1)
+
+
+def cpus_beside(gpus: float) -> int:
+    """CPUs of a process that has a share of a GPU: the same share of its node's, for it decodes images.
+
+    Those of the node that has the fewest for a GPU, so that every node takes as many such processes as it has
+    shares. Without a GPU, 1.
+    """
+    if not gpus:
+        return 1
+    known: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]  # untyped in Ray
+    have = [node["Resources"] for node in known if node["Alive"]]
+    shares = [one.get("CPU", 0.0) * gpus / one["GPU"] for one in have if one.get("GPU")]
+    return max(1, int(min(shares, default=1.0) + 1e-9))
 
 
 def concurrent_trials(demand: Demand, *, cpus: float, gpus: float) -> int:

@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 from lpstudy.data import Data, DataSpec, load
 from lpstudy.disk import DiskFullError
 from lpstudy.space import StudySpec, TeacherSpec
-from lpstudy.study.cluster import Demand, Place, resources, settled
+from lpstudy.study.cluster import Demand, Place, cpus_beside, resources, settled
 from lpstudy.study.control import Control
 from lpstudy.study.trial import device_of
 from lpstudy.teacher import (
@@ -110,7 +110,7 @@ def _by_workers(missing: list[Block], told: tuple[Any, ...], gpus: float) -> Ite
     """All that is missing, in the order in which the workers have it."""
     cpus, all_gpus = resources()
     workers = max(1, int(all_gpus / gpus) if gpus else int(cpus))
-    task: Any = _fill.options(num_cpus=1, num_gpus=gpus)
+    task: Any = _fill.options(num_cpus=cpus_beside(gpus), num_gpus=gpus)
     running: list[Any] = [task.remote(*told, share, gpus) for share in shares(missing, workers)]
     while running:
         ready: list[Any] = ray.wait(running, num_returns=1, fetch_local=False)[0]

@@ -19,10 +19,11 @@ from lpstudy.outputs import EpochResult
 from lpstudy.space import StudySpec, TeacherSpec
 from lpstudy.study.cluster import (
     DRIVER_CPUS,
-    WORKER_CPUS,
+    WAITING_CPUS,
     Capacity,
     Demand,
     Place,
+    cpus_beside,
     resources,
     settled,
     smallest_node,
@@ -46,7 +47,7 @@ def train_teacher(
     """
     _, gpus = resources()
     share = min(1.0, gpus) if demand.gpus_per_trial else 0.0
-    cpus = 1 if share else smallest_node()
+    cpus = cpus_beside(share) if share else smallest_node()
     root = str(place.data_root) if place.data_root else None
     task: Any = _teach.options(num_cpus=cpus, num_gpus=share)
     hearing = Hearing(control.folder.url, control.token, ("stop", *AT_ONCE))
@@ -107,6 +108,7 @@ def run(
         gpus=demand.gpus_per_trial,
         workers=demand.workers_per_trial,
     )
+    cpus = cpus_beside(demand.gpus_per_trial)
     hours = spec.budget.hours
     deadline = None if hours is None else time.monotonic() + 3600 * hours
 
@@ -122,7 +124,7 @@ def run(
             holder=control.token,
             key=assignment.key,
         )
-        return {"job": job.model_dump_json(), "worker_cpus": WORKER_CPUS}
+        return {"job": job.model_dump_json(), "worker_cpus": cpus - WAITING_CPUS}
 
     over: list[Folder] = []
 
@@ -138,7 +140,7 @@ def run(
         return deadline is None or time.monotonic() < deadline
 
     trainable = Trainable(
-        _function(demand),
+        _function(demand, cpus),
         config,
         concurrent=capacity,
         on_workers=demand.workers_per_trial > 1,
@@ -179,9 +181,9 @@ def run_folder(study: Folder, assignment: Assignment) -> Folder:
     return study / f"runs/{assignment.key}"
 
 
-def _function(demand: Demand) -> Any:
+def _function(demand: Demand, cpus: int) -> Any:
     if demand.workers_per_trial > 1:
         # The trial itself only waits; Ray Train asks for its workers' share on its own.
         return tune.with_resources(run_on_workers, {"cpu": DRIVER_CPUS})
-    bundle = {"cpu": 1.0} | ({"gpu": demand.gpus_per_trial} if demand.gpus_per_trial else {})
+    bundle = {"cpu": float(cpus)} | ({"gpu": demand.gpus_per_trial} if demand.gpus_per_trial else {})
     return tune.with_resources(run_in_actor, bundle)

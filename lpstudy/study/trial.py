@@ -157,11 +157,9 @@ def as_results(report: dict[str, Any]) -> list[EpochResult]:
 
 
 def device_of(*, gpus: float) -> torch.device:
-    """The GPU that Ray gave, or the CPU with as many threads as CPUs were given."""
-    if gpus:
-        return torch.device("cuda", torch.cuda.current_device())
+    """The GPU that Ray gave, or the CPU; torch and who decodes images have the threads of the CPUs given."""
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
-    return torch.device("cpu")
+    return torch.device("cuda", torch.cuda.current_device()) if gpus else torch.device("cpu")
 
 
 @lru_cache(maxsize=1)

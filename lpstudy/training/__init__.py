@@ -2,8 +2,8 @@
 
 from lpstudy.training.asking import Ask
 from lpstudy.training.evaluation import evaluate
-from lpstudy.training.loop import seconds_per_step, train
+from lpstudy.training.loop import seconds_of, train
 from lpstudy.training.run import DivergedError
 from lpstudy.training.targets import Targets
 
-__all__ = ["Ask", "DivergedError", "Targets", "evaluate", "seconds_per_step", "train"]
+__all__ = ["Ask", "DivergedError", "Targets", "evaluate", "seconds_of", "train"]

@@ -47,6 +47,8 @@ class Recorded:
             self._key = key
             try:
                 self._record(batch, target, step)
+            except torch.OutOfMemoryError:
+                raise
             except RuntimeError as error:
                 self.refused = " ".join(str(error).split())[:200]
                 return self._learner.step(batch, target, step)
@@ -77,11 +79,13 @@ class Recorded:
         before = self._state()
         aside: Any = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]  # torch leaves it untyped
         aside.wait_stream(torch.cuda.current_stream(device))
-        with torch.cuda.stream(aside):
-            for _ in range(WARM_UP):
-                self._learner.step(self._batch, self._target, static)
-        torch.cuda.current_stream(device).wait_stream(aside)
-        self._put_back(before)
+        try:
+            with torch.cuda.stream(aside):
+                for _ in range(WARM_UP):
+                    self._learner.step(self._batch, self._target, static)
+        finally:
+            torch.cuda.current_stream(device).wait_stream(aside)
+            self._put_back(before)
         self._learner.optimizer.zero_grad(set_to_none=True)
         self._graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self._graph):

@@ -16,6 +16,7 @@ from running import ended, write_space
 from staging import FIXED, LONG, OFTEN, begun, whole
 
 from lpstudy.study import Capacity, Demand, session
+from lpstudy.study.cluster import cpus_beside
 
 pytestmark = pytest.mark.soak
 
@@ -51,6 +52,7 @@ def test_half_a_gpu_each_makes_four_trials_at_once_on_two_nodes(
     demand = Demand(gpus_per_trial=0.5)
     with session():
         assert Capacity(demand)() == 4
+        assert [cpus_beside(share) for share in (0.0, 0.5, 1.0)] == [1, 1, 2]
         ledger = driven(tmp_path, wait_for_three_others, demand, FIXED, ("trials = 1", "trials = 6"))
     assert {(r.state, r.assignment.attempt) for r in ledger.records()} == {("finished", 1)}
     told = [json.loads(path.read_bytes()) for path in seen.iterdir()]

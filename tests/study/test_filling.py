@@ -23,7 +23,7 @@ from lpstudy.data import Data, load
 from lpstudy.folder import Local
 from lpstudy.space import StudySpec
 from lpstudy.students import build
-from lpstudy.study import Control, Demand, Place, fill_bank, session
+from lpstudy.study import Control, Demand, Place, fill_bank, resources, session
 from lpstudy.study.loopback import VARIABLE
 from lpstudy.teacher import Store, TeacherFile, obtain, plan_bank, store_of
 
@@ -207,6 +207,17 @@ def test_the_rest_alone_is_filled_after_a_kill(others: tuple[Other, Other], fold
     assert study.store.missing() == ([], [])
     half = study_of(folder, "fp16").store.opened()["logits"]
     torch.testing.assert_close(study.store.opened()["logits"].half(), half, rtol=1e-3, atol=1e-6)
+
+
+def test_as_many_processes_fill_as_there_are_cores(folder: Path) -> None:
+    study = study_of(folder, "fp32")
+    shutil.rmtree(study.store.folder, ignore_errors=True)
+    cores, seen = int(resources()[0]), set()
+    for _ in study.filling():
+        if len(seen) < cores:
+            seen |= {pid for pid, line in descendants(os.getpid()).items() if "ray::_fill" in line}
+    assert len(seen) == cores
+    assert study.store.missing() == ([], [])
 
 
 @pytest.mark.soak

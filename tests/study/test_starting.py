@@ -11,9 +11,10 @@ from ray import tune
 from lpstudy.study import Demand, resources, session
 
 
-def test_the_processes_of_trials_that_run_at_once_are_started_at_once(tmp_path: Path) -> None:
-    started = tmp_path / "started"
+def test_processes_are_started_at_once_and_each_runs_many_trials(tmp_path: Path) -> None:
+    started, ran = tmp_path / "started", tmp_path / "ran"
     started.mkdir()
+    ran.mkdir()
     driver = os.getpid()
 
     class Starting:
@@ -36,9 +37,13 @@ def test_the_processes_of_trials_that_run_at_once_are_started_at_once(tmp_path: 
 
     def end(config: dict[str, Any]) -> None:
         assert starting is not None
+        (ran / str(config["number"])).write_text(str(os.getpid()))
         tune.report(DONE)
 
     with session():
         assert resources()[0] >= 2
-        ledger = driven(tmp_path, end, Demand(concurrent=2), ("trials = 1", "trials = 4"))
+        ledger = driven(tmp_path, end, Demand(concurrent=2), ("trials = 1", "trials = 6"))
     assert {(r.state, r.assignment.attempt) for r in ledger.records()} == {("finished", 1)}
+    numbers = {path.name: path.read_text() for path in ran.iterdir()}
+    assert len(numbers) == 7
+    assert len(set(numbers.values())) <= 2  # of seven runs

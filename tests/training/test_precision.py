@@ -16,6 +16,7 @@ from lpstudy.training import train
 from lpstudy.training.run import Run
 
 MakeTrial = Callable[..., Trial]
+Patch = pytest.MonkeyPatch
 
 CPU = torch.device("cpu")
 
@@ -30,6 +31,20 @@ def test_bf16_loses_two_percent_of_the_first_epochs_loss_at_the_most(
         told[precision] = next(iter(train(trial, data, teacher, device=CPU))).metrics
     assert told["bf16"]["train_loss"] == pytest.approx(told["fp32"]["train_loss"], rel=0.02)
     assert told["bf16"]["train_loss"] != told["fp32"]["train_loss"]
+
+
+@pytest.mark.parametrize("hardware", [True, False])
+@pytest.mark.parametrize(("asked", "given"), [("auto", None), ("bf16", True), ("fp32", False)])
+def test_auto_is_bf16_where_the_hardware_has_it(
+    asked: str, given: bool | None, hardware: bool, data: Data, make_trial: MakeTrial, monkeypatch: Patch
+) -> None:
+    monkeypatch.setattr("lpstudy.training.precision.has_bf16", lambda device: hardware)
+    run = Run(make_trial(precision=asked), data, None, CPU)
+    assert run.learner.bf16 == (hardware if given is None else given)
+    run.steps(1, 1)
+    assert run.learner.forward(next(data.train.batches(batch_size=2, device=CPU))).logits.dtype == (
+        torch.bfloat16 if run.learner.bf16 else torch.float32
+    )
 
 
 def lp_by_definition(student: NDArray[np.float64], teacher: NDArray[np.float64], *, k: int) -> float:

@@ -3,20 +3,23 @@
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from lpstudy.cost import cost_of
 from lpstudy.data import Data, DataSpec, load
-from lpstudy.distill import METHODS, Needs
+from lpstudy.distill import METHODS, Needs, Step
 from lpstudy.outputs import Batch, EpochResult, Network, Outputs
 from lpstudy.space import Trial
 from lpstudy.students import StudentSpec, build
 from lpstudy.teacher import OnlineTeacher
-from lpstudy.training import DivergedError, evaluate, seconds_per_step, train
+from lpstudy.training import DivergedError, evaluate, seconds_of, train
 from lpstudy.training.optimizers import rate_at
+from lpstudy.training.run import Run
 
 MakeTrial = Callable[..., Trial]
 TEACHER = StudentSpec(family="convnet", depth=2, width=8)
@@ -202,4 +205,34 @@ def test_a_method_that_needs_a_teacher_is_refused_without(data: Data, make_trial
 def test_a_step_takes_time_and_leaves_no_trace(
     data: Data, teacher: OnlineTeacher, make_trial: MakeTrial
 ) -> None:
-    assert seconds_per_step(make_trial("lp_kd"), data, teacher, device=CPU) > 0
+    step, end = seconds_of(make_trial("lp_kd"), data, teacher, device=CPU)
+    assert step > 0
+    assert end >= 0
+
+
+class Products(TorchDispatchMode):
+    """Counts matrix products by the shape of what they give, and searches for the nearest."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[object] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if func is torch.ops.aten.mm.default:
+            self.seen.append(tuple(result.shape))
+        if func is torch.ops.aten.topk.default:
+            self.seen.append("topk")
+        return result
+
+
+def test_a_step_has_one_gram_matrix_and_one_search_for_neighbours(
+    data: Data, teacher: OnlineTeacher, make_trial: MakeTrial
+) -> None:
+    one = Run(make_trial("lp_kd"), data, teacher, CPU)
+    batch = next(data.train.epoch(batch_size=50, seed=0, epoch=1, device=CPU))
+    target = teacher.outputs(batch, one.needs)
+    with Products() as products:
+        one.step(batch, target, Step({"lp": 0.01, "kd": 1.0}, lambda rows: rows, data.classes))
+    assert products.seen.count((50, 50)) == 1
+    assert products.seen.count("topk") == 1
