@@ -19,11 +19,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.multiprocessing
 from banking import NEEDS, in_memory
 from measuring import agree, show, write
 from ours import changes, copies, gate_batch, one_update
@@ -102,23 +102,20 @@ def runner(
     return run
 
 
-def repeat(call: Callable[[], object], times: int) -> None:
-    """Call it so many times."""
-    for _ in range(times):
-        call()
-
-
 def per_step(run: Run, steps: int, rounds: int) -> tuple[float, float]:
     """Seconds of a step, and of an epoch's end."""
-    half = max(1, steps // 2)
-    whole = seconds(lambda: run.steps(2, steps), run.device, rounds)
-    part = seconds(lambda: run.steps(2, half), run.device, rounds)
-    step = (whole - part) / max(1, steps - half)
+    whole, part = (seconds(partial(run.steps, 2, count), run.device, rounds) for count in _two(steps))
+    step = (whole - part) / (steps - steps // 2)
     return step, whole - steps * step
 
 
+def _two(steps: int) -> tuple[int, int]:
+    """So many steps and half of them: what their times differ by holds no epoch's end."""
+    return steps, steps // 2
+
+
 def on_streams(runs: Sequence[Run], steps: int, rounds: int) -> float:
-    """Seconds of a step of one trial when each has a thread and a stream: all the time over all the steps."""
+    """Seconds of a step of one trial when each has a thread and a stream; epochs' ends left out."""
     device = runs[0].device
 
     def aside() -> AbstractContextManager[object]:
@@ -127,18 +124,19 @@ def on_streams(runs: Sequence[Run], steps: int, rounds: int) -> float:
         stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]  # torch leaves it untyped
         return torch.cuda.stream(stream)
 
-    def work(run: Run) -> None:
+    def work(run: Run, count: int) -> None:
         with aside():
-            run.steps(2, steps)
+            run.steps(2, count)
 
-    def together() -> None:
-        threads = [threading.Thread(target=work, args=(run,)) for run in runs]
+    def together(count: int) -> None:
+        threads = [threading.Thread(target=work, args=(run, count)) for run in runs]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
 
-    return seconds(together, device, rounds) / (len(runs) * steps)
+    whole, part = (seconds(partial(together, count), device, rounds) for count in _two(steps))
+    return (whole - part) / (len(runs) * (steps - steps // 2))
 
 
 def in_processes(count: int, student: str, root: Path | None, kind: str, steps: int) -> float:
@@ -150,12 +148,15 @@ def in_processes(count: int, student: str, root: Path | None, kind: str, steps: 
     for process in processes:
         process.start()
     for process in processes:
-        process.join()
+        process.join()  # what they put fits into the pipe
     if failed := [process.exitcode for process in processes if process.exitcode]:
         raise RuntimeError(f"{len(failed)} of {count} processes failed")
-    taken = [times.get() for _ in processes]
-    whole: float = max(end for _, end in taken) - min(begin for begin, _ in taken)
-    return whole / (count * steps)
+    taken = [times.get() for _ in range(2 * count)]
+    whole, part = (
+        max(end for one, _, end in taken if one == did) - min(begin for one, begin, _ in taken if one == did)
+        for did in _two(steps)
+    )
+    return float(whole - part) / (count * (steps - steps // 2))
 
 
 def _process(
@@ -165,12 +166,13 @@ def _process(
     device = torch.device(kind)
     split = data(images(root, (steps + 1) * BATCH), train=steps * BATCH).using(1).on(device)
     run = runner(student, split, in_memory(split, device), device, best(device), seed)
-    wait(device)
-    barrier.wait()
-    began = time.perf_counter()  # the machine's own clock: all processes read the same
-    run.steps(2, steps)
-    wait(device)
-    times.put((began, time.perf_counter()))
+    for did in _two(steps):
+        wait(device)
+        barrier.wait()
+        began = time.perf_counter()  # the machine's own clock: all processes read the same
+        run.steps(2, did)
+        wait(device)
+        times.put((did, began, time.perf_counter()))
 
 
 def ceilings(device: torch.device) -> tuple[float, float]:
@@ -224,7 +226,7 @@ def measure(
         for batch in split.train.epoch(batch_size=BATCH, seed=0, epoch=1, device=device)
     ]
     plain = _plain(student, itertools.cycle(ready), device)
-    results["plain_ms"] = 1e3 * seconds(lambda: repeat(plain.step, steps), device, rounds) / steps
+    results["plain_ms"] = 1e3 * seconds(lambda: [plain.step() for _ in range(steps)], device, rounds) / steps
     results["best"] = best(device)
     for precision in dict.fromkeys(("fp32", best(device))):
         run = runner(student, split, kept, device, precision, 0)
@@ -237,9 +239,8 @@ def measure(
     results["packed"] = []
     for count in options.packed:
         runs = [runner(student, split, kept, device, best(device), seed) for seed in range(count)]
-        line = {"trials": count, "streams_ms": 1e3 * on_streams(runs, steps, rounds)}
-        line["processes_ms"] = 1e3 * in_processes(count, student, root, device.type, steps)
-        results["packed"].append(line)
+        ways = (on_streams(runs, steps, rounds), in_processes(count, student, root, device.type, steps))
+        results["packed"] += [{"trials": count, "streams_ms": 1e3 * ways[0], "processes_ms": 1e3 * ways[1]}]
     return results
 
 
@@ -282,6 +283,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--packed", type=int, nargs="*", default=(2, 4, 8), help="trials on the GPU at once")
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="cpu: try the program out")
     options = parser.parse_args(arguments)
+    if options.steps < 2:
+        parser.error("--steps: at least 2")
     if options.device == "cuda" and not torch.cuda.is_available():
         parser.exit(2, "gpu.py: there is no GPU here\n")
     device = torch.device(options.device)

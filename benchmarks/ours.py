@@ -6,10 +6,17 @@ import torch
 from torch import Tensor, nn
 from workload import CPU, GATE, Images, data, teacher, trial
 
+from lpstudy.data import Data
+from lpstudy.training import Targets
 from lpstudy.training.run import Run
 
 SEED = 0
 """Of the trial that the gate begins: its weights are `network`'s."""
+
+
+def gate_data(given: Images) -> Data:
+    """The images of the gate in the one view that they are shown in."""
+    return data(given, train=GATE).using(1)
 
 
 def gate_batch(given: Images, *, device: torch.device = CPU) -> tuple[Tensor, Tensor]:
@@ -18,16 +25,25 @@ def gate_batch(given: Images, *, device: torch.device = CPU) -> tuple[Tensor, Te
     The other side computes the same update in float64: in FitNet 4's 17 layers two orders of summation in
     float32 differ by 1e-3, for maxout and pools choose one piece or the other where two are nearly equal.
     """
-    train = data(given, train=GATE).on(device).train
+    train = gate_data(given).on(device).train
     batch = next(train.epoch(batch_size=GATE, seed=SEED, epoch=1, device=device))
     return batch.images.double(), batch.labels
 
 
-def one_update(given: Images, student: str, *, device: torch.device = CPU) -> list[Tensor]:
-    """What one float32 step of lpstudy's loop, its teacher run online, adds to each parameter."""
-    split = data(given, train=GATE).on(device)
+def one_update(
+    given: Images, student: str, targets: Targets | None = None, *, device: torch.device = CPU
+) -> list[Tensor]:
+    """What one float32 step of lpstudy's loop adds to each parameter.
+
+    Args:
+        given: Has the images of `gate_data`.
+        student: Its name.
+        targets: Where the teacher's outputs come from; None: from the teacher itself, run at that step.
+        device: Where.
+    """
+    split = gate_data(given).on(device)
     one = trial(student, epochs=1, seed=SEED, batch_size=GATE)
-    run = Run(one, split, teacher(device=device), device)
+    run = Run(one, split, targets or teacher(device=device), device)
     before = copies(run.learner.student.parameters())
     run.steps(1)
     return changes(before, run.learner.student.parameters())
