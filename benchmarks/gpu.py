@@ -226,7 +226,8 @@ def measure(
         for batch in split.train.epoch(batch_size=BATCH, seed=0, epoch=1, device=device)
     ]
     plain = _plain(student, itertools.cycle(ready), device)
-    results["plain_ms"] = 1e3 * seconds(lambda: [plain.step() for _ in range(steps)], device, rounds) / steps
+    call: Callable[[], object] = plain.step
+    results["plain_ms"] = 1e3 * seconds(lambda: [call() for _ in range(steps)], device, rounds) / steps
     results["best"] = best(device)
     for precision in dict.fromkeys(("fp32", best(device))):
         run = runner(student, split, kept, device, precision, 0)
