@@ -26,7 +26,7 @@ from typing import Any
 import torch
 from banking import NEEDS, in_memory
 from measuring import agree, show, write
-from ours import changes, copies, gate_batch, one_update
+from ours import changes, copies, gate_batch, gated, one_update
 from plain import Pair, PlainLoop, PlainNet
 from watching import Traffic
 from workload import (
@@ -218,7 +218,7 @@ def measure(
     steps, rounds = options.steps, options.rounds
     given = images(root, (steps + 1) * BATCH)
     results: dict[str, Any] = {"student": student, "data": given.source}
-    results["agreement"] = check(given, student, device)
+    results["agreement"] = gated(lambda some: check(some, student, device), given)
     split = data(given, train=steps * BATCH).using(1).on(device)
     kept = in_memory(split, device)
     ready = [

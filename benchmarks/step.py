@@ -15,7 +15,7 @@ from functools import partial
 import torch
 from banking import NEEDS, filled, own_cache
 from measuring import agree, bf16_hardware, interleaved, medians, one_thread, show, write
-from ours import changes, copies, gate_batch, one_update
+from ours import changes, copies, gate_batch, gated, one_update
 from plain import PlainLoop, PlainNet, backward, kd_term, lp_term, pil_batches
 from torch import optim
 from torch.nn import functional
@@ -222,7 +222,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with own_cache():
         bank = filled(split)
         for student in options.students:
-            agreement = check(given, student)
+            agreement = gated(partial(check, student=student), given)
             of_student = own(split, bank, student, precisions)
             sides = of_student if common else of_student | shared(given, split, bank, precisions)
             long = student in LONG

@@ -8,6 +8,7 @@ from typing import Any
 import gpu
 import lp
 import measuring
+import ours
 import peer
 import plain
 import pytest
@@ -15,6 +16,7 @@ import step
 import torch
 from torch import Tensor
 from watching import Allocations
+from workload import Images
 
 ROOT = Path(__file__).parents[1]
 Main = Callable[[list[str]], None]
@@ -70,6 +72,28 @@ def test_the_gate_stops_a_comparison_with_another_loss(main: Main, monkeypatch: 
     monkeypatch.setattr(plain, "kd_term", lambda student, teacher, t: 1.1 * kd_term(student, teacher, t))
     with pytest.raises(measuring.DisagreementError, match="update of fitnet1"):
         main(flags)
+
+
+@pytest.mark.parametrize(("agrees_on", "tried"), [(0, [0]), (32, [0, 32]), (64, [0, 32, 64]), (96, None)])
+def test_a_gate_opens_where_the_sides_agree_on_one_of_three_sets(
+    agrees_on: int, tried: list[int] | None
+) -> None:
+    seen = []
+
+    def compare(given: Images) -> int:
+        seen.append(int(given.labels[0]))
+        if seen[-1] != agrees_on:
+            raise measuring.DisagreementError("apart")
+        return agrees_on
+
+    given = Images(torch.arange(200).view(200, 1), torch.arange(200), "numbers")
+    if tried is None:
+        with pytest.raises(measuring.DisagreementError):
+            ours.gated(compare, given)
+        assert seen == [0, 32, 64]
+    else:
+        assert ours.gated(compare, given) == agrees_on
+        assert seen == tried
 
 
 @pytest.mark.parametrize("form", ["gather", "broadcast", "loop"])
