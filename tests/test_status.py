@@ -1,9 +1,11 @@
 import shutil
 from pathlib import Path
 
+import pytest
 from running import Left, call, records
 
 from lpstudy import status
+from lpstudy.command.console import three_digits
 
 Smoke = tuple[Path, Left]
 
@@ -47,3 +49,10 @@ def test_status_changes_no_file(smoke: Smoke) -> None:
     before = ledger.read_bytes()
     call(status.main, smoke[0])
     assert ledger.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.524, "0.524"), (4, "4"), (71.26, "71.3"), (123.4, "123"), (4788.0, "4,788")]
+)
+def test_figures_have_no_exponent(value: float, text: str) -> None:
+    assert three_digits(value) == text

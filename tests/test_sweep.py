@@ -210,6 +210,23 @@ def test_a_ledger_that_is_no_database_is_refused(tmp_path: Path) -> None:
     assert "ledger" in one_line(left)
 
 
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("sqlite://", "the ledger sqlite://: must name a file"),
+        ("sqlite:///:memory:", "the ledger :memory:: must name a file"),
+        ("mysql://me:s3cret@host/x", "the ledger mysql://host/x: must be postgresql://... or sqlite:///..."),
+        ("ledger.db", "the ledger ledger.db: Could not parse"),
+    ],
+)
+def test_a_ledger_that_would_keep_nothing_is_refused(url: str, said: str, tmp_path: Path) -> None:
+    write_space(tmp_path)
+    left = call(sweep.main, tmp_path, "tiny.toml", "--ledger", url)
+    assert left.code == 2
+    assert said in one_line(left)
+    assert "s3cret" not in left.err
+
+
 def test_mlflow_keeps_the_report_as_it_is(smoke: Smoke) -> None:
     folder, _ = smoke
     client = client_of(folder)

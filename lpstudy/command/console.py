@@ -121,8 +121,13 @@ def size_words(size: int) -> str:
     """Bytes in kB, MB or GB."""
     for unit, name in ((1e9, "GB"), (1e6, "MB")):
         if size >= unit:
-            return f"{size / unit:.3g} {name}"
-    return f"{size / 1e3:.3g} kB"
+            return f"{three_digits(size / unit)} {name}"
+    return f"{three_digits(size / 1e3)} kB"
+
+
+def three_digits(value: float) -> str:
+    """0.52, 71.3, 4,790: at least three digits where there are so many, no exponent."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 _FORMAT = "{n_fmt}/{total_fmt} |{bar:20}| {elapsed}, ETA {remaining}  {desc}"

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from lpstudy.command.console import counts, duration, size_words
+from lpstudy.command.console import counts, duration, size_words, three_digits
 from lpstudy.folder import Folder, Local
 from lpstudy.ledger import Book, Kind, Record, Storage, alive, database, names, opened, read, stored
 
@@ -145,7 +145,8 @@ def sentence(found: Mapping[str, Any]) -> str:
     if found.get("nodes"):
         words.append(f"{found['nodes']} node" + "s" * (found["nodes"] != 1))
     if found.get("eta_seconds") is not None:
-        words.append(f"{found['runs_per_hour']:.3g} runs an hour, ETA {duration(found['eta_seconds'])}")
+        rate = three_digits(found["runs_per_hour"])
+        words.append(f"{rate} runs an hour, ETA {duration(found['eta_seconds'])}")
     if found["alive"] and found.get("mlflow_behind") is not None:
         lag = (
             f"MLflow {found['mlflow_behind']} runs behind" if found["mlflow_behind"] else "MLflow up to date"

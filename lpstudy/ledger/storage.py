@@ -96,6 +96,8 @@ def opened(url: str) -> Storage:
 def _engine_words(url: sqlalchemy.URL) -> dict[str, Any]:
     """What SQLAlchemy is told beside the URL; what the URL says itself holds."""
     match url.get_backend_name():
+        case "sqlite" if url.database in (None, "", ":memory:"):
+            raise ArgumentError("must name a file, sqlite:////folder/ledger.db: in memory nothing is kept")
         case "sqlite":
             return {"connect_args": {"timeout": LOCK_SECONDS}}
         case "postgresql":
@@ -109,8 +111,8 @@ def _engine_words(url: sqlalchemy.URL) -> dict[str, Any]:
             }
             given = {key: value for key, value in own.items() if key not in url.query}
             return {"pool_pre_ping": True, "connect_args": given}
-        case _:
-            return {"pool_pre_ping": True}
+        case other:
+            raise ArgumentError(f"must be postgresql://... or sqlite:///... but is {other}://...")
 
 
 def _made(url: str, kwargs: dict[str, Any]) -> Storage:
