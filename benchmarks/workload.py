@@ -7,6 +7,7 @@ import argparse
 import hashlib
 import os
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -68,7 +69,7 @@ def command(description: str | None) -> argparse.ArgumentParser:
 
 
 def images(root: Path | None, count: int) -> Images:
-    """The first images of CIFAR-10's training set, class by class in turn; generated ones where it is not.
+    """The first images of CIFAR-10, class by class in turn; generated ones where it cannot be read.
 
     Args:
         root: Holds `cifar10/train/<class>/*.png`, or `cifar-10-batches-py` as torchvision unpacks it. None is
@@ -76,6 +77,8 @@ def images(root: Path | None, count: int) -> Images:
         count: How many.
     """
     folder = root or Path(os.environ.get("LPSTUDY_DATA") or ".")
+    if find_spec("PIL") is None or find_spec("torchvision") is None:
+        folder = Path(os.devnull)  # where there is the core alone nothing can read them
     if (folder / "cifar10" / "train").is_dir():
         pixels, labels = _from_folder(folder / "cifar10" / "train", count)
         return Images(torch.from_numpy(pixels), torch.from_numpy(labels), "CIFAR-10")

@@ -25,7 +25,8 @@ class Training(BaseModel):
     schedule: Schedule = "cosine"
     """`cosine` to 0; `step`: times 0.1 after 62.5, 75 and 87.5 % of the steps; or `constant`."""
     precision: Precision = "auto"
-    """Of convolutions and matrix products: bfloat16 by autocast, or float32; `auto` takes bfloat16 where the
-    hardware has it. LP and the other losses are always computed in float32."""
+    """Of convolutions and matrix products: bfloat16 by autocast, or float32 (on a GPU as torch has it, with
+    convolutions in TF32); `auto` takes bfloat16 where the hardware has it. LP and the other losses are always
+    computed in float32."""
     checkpoint_seconds: Annotated[float, Field(ge=0)] = 10.0
     """At most one checkpoint in so many seconds; the last epoch always has one."""
