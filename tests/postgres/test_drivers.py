@@ -97,7 +97,7 @@ def test_an_old_study_is_read_under_its_new_name(url: str) -> None:
             "password authentication",
         ),
         (lambda url: url.rpartition("/")[0] + "/none", 'database "none" does not exist'),
-        (lambda url: url.replace("postgresql://", "postgres://"), "Can't load plugin"),
+        (lambda url: url.replace("postgresql://", "postgres://"), r"must be postgresql://\.\.\. or"),
     ],
 )
 def test_what_the_server_refuses_is_bad_input(url: str, change: Callable[[str], str], said: str) -> None:
