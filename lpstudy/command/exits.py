@@ -6,7 +6,8 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from lpstudy.ledger import HeldError, UnwritableError
+from lpstudy.disk import DiskFullError
+from lpstudy.ledger import UNAVAILABLE, HeldError, UnwritableError
 from lpstudy.redaction import without_credentials
 from lpstudy.tables.text import one_line
 
@@ -42,9 +43,14 @@ class FaultError(Exception):
 
 @contextmanager
 def refusing() -> Iterator[None]:
-    """Within it a ValueError or an OSError is the user's to mend: it becomes a BadInputError."""
+    """Within it a ValueError or an OSError is the user's to mend: it becomes a BadInputError.
+
+    A full disk or a ledger that cannot be written is a FaultError: the same command goes on afterwards.
+    """
     try:
         yield
+    except DiskFullError as error:
+        raise FaultError(str(error), PAUSED) from error
     except (ValueError, OSError, HeldError) as error:
         raise BadInputError(" ".join(str(error).split())) from error
     except UnwritableError as error:
@@ -71,6 +77,13 @@ def ending(command: str, body: Callable[[], int]) -> int:
     except FaultError as error:
         _say(command, error)
         return error.status
+    except UnwritableError as error:
+        _say(command, error)
+        return PAUSED
+    except UNAVAILABLE as error:
+        first = (str(getattr(error, "orig", None) or error).strip() or type(error).__name__).splitlines()[0]
+        _say(command, FaultError(f"the ledger cannot be used now: {first}; the same command goes on"))
+        return PAUSED
     except KeyboardInterrupt:
         print(f"lpstudy {command}: interrupted; the same command goes on where it stopped", file=sys.stderr)
         return INTERRUPTED

@@ -131,7 +131,11 @@ class Tenure:
     def _words(self) -> Mapping[str, Any]:
         asked = self.control.asked
         wish = {"wish": asked.wish, "why": asked.why} if asked.wish != "run" else {}
-        return self.state | wish | {name: tell() for name, tell in self.told.items()}
+        told: dict[str, Any] = {}
+        for name, tell in self.told.items():
+            with suppress(OSError):  # a folder that is away; signs of life go on
+                told[name] = tell()
+        return self.state | wish | told
 
 
 def _make(folder: Folder) -> None:

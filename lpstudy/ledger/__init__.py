@@ -5,13 +5,14 @@ from lpstudy.ledger.lease import BEAT, STALE, WISHES, FencedError, HeldError, Le
 from lpstudy.ledger.ledger import CANCELLED, Done, Ledger, Waiting, dump
 from lpstudy.ledger.records import Assignment, Kind, Record, State
 from lpstudy.ledger.samplers import importances
-from lpstudy.ledger.storage import Storage, UnwritableError, database, opened, patiently, shown
+from lpstudy.ledger.storage import UNAVAILABLE, Storage, UnwritableError, database, opened, patiently, shown
 
 __all__ = [
     "BEAT",
     "CANCELLED",
     "SEARCH_SEED",
     "STALE",
+    "UNAVAILABLE",
     "WISHES",
     "Assignment",
     "Book",

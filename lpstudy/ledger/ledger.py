@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import optuna
@@ -55,6 +55,7 @@ class Ledger(Book):
         self._finals = {arm: self._copies.study(study.study_name) for arm, study in self._finals.items()}
         self._pruner = samplers.pruner(spec.budget)
         self._retaken: list[Assignment] = []
+        self._unsaid: dict[int, list[str]] = {}
 
     def accept(self, content: str) -> None:
         """Hold the space and its content against what the study began with, and keep them.
@@ -172,20 +173,26 @@ class Ledger(Book):
     def report(self, assignment: Assignment, results: Sequence[EpochResult]) -> bool:
         """Keep epochs, in one transaction, up to the one after which the trial is to be pruned.
 
-        Those that are known already stay as they are. Returns whether to prune the trial.
+        Those that are known already stay as they are, but what is new in their warnings, as of a checkpoint
+        that was refused, is told with the next one. Returns whether to prune the trial.
         """
         trial = self._storage.get_trial(assignment.storage_id)
         if trial.state != TrialState.RUNNING:
             return False
-        known = {epoch.epoch for epoch in epochs_of(trial)}
+        known = {epoch.epoch: epoch.warnings for epoch in epochs_of(trial)}
+        said = {line for lines in known.values() for line in lines}
+        unsaid = self._unsaid.setdefault(assignment.storage_id, [])
         rows: list[dict[str, Any]] = []
         prune = False
         for result in results:
-            if result.epoch not in known:
-                rows.append(asdict(result))
-                prune = self._judge(assignment, result)
-                if prune:
-                    break
+            if result.epoch in known:
+                unsaid += [line for line in result.warnings if line not in said and line not in unsaid]
+                continue
+            rows.append(asdict(replace(result, warnings=tuple(dict.fromkeys([*unsaid, *result.warnings])))))
+            unsaid.clear()
+            prune = self._judge(assignment, result)
+            if prune:
+                break
         if rows:
             self._copies.set(assignment.storage_id, f"{EPOCHS}{rows[0]['epoch']:06d}", rows)
             self._copies.write_rungs(assignment.storage_id, trial.system_attrs.keys())

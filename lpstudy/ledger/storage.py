@@ -51,6 +51,10 @@ class UnwritableError(Exception):
     """The ledger cannot be written now: the study must pause until that is mended."""
 
 
+UNAVAILABLE = (StorageInternalError, OperationalError)
+"""What a ledger that is locked, or whose server is away, raises where nobody tries again."""
+
+
 class Storage(RDBStorage):
     """Optuna's, in which a trial that a lost answer has let be made is not made again."""
 

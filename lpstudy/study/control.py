@@ -39,6 +39,8 @@ class Asked:
 class Control:
     """Takes wishes from signals, other shells and faults; any thread, and a signal's handler, may ask.
 
+    The file is the newest process's, from its first word on: one that was taken over leaves it as it is.
+
     Args:
         folder: Of the study; its trials read the file there.
         token: Names the process that runs the study: trials of another one write nothing more.
@@ -52,7 +54,9 @@ class Control:
         self._until = math.inf
         self._dismissed: frozenset[str] = frozenset()
         self._changed = threading.Event()
+        self._begun = False
         self._write()
+        self._begun = True
 
     def ask(self, wish: Wish, why: str = "", *, seconds: float = math.inf) -> None:
         """Another shell's wish: the newest counts, unless the process is to end.
@@ -83,7 +87,8 @@ class Control:
 
     def forget(self) -> None:
         """Remove the file: nobody is left to hear."""
-        self.folder.remove(FILE)
+        if not self._taken_over():
+            self.folder.remove(FILE)
 
     @property
     def wish(self) -> Wish:
@@ -117,6 +122,8 @@ class Control:
 
     def _write(self) -> None:
         told: dict[str, object] | None = None
+        if self._begun and self._taken_over():
+            return
         try:
             while told != (told := self._told()):  # a signal may have come in between
                 self.folder.write(FILE, json.dumps(told).encode())
@@ -124,6 +131,13 @@ class Control:
             if self.fault is None and self.wish == "run":
                 raise
             del error
+
+    def _taken_over(self) -> bool:
+        """Whether the file is another process's; one that cannot be read is not."""
+        try:
+            return bool(json.loads(self.folder.read(FILE))["holder"] != self.token)
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
 
     def _told(self) -> dict[str, object]:
         return {"holder": self.token, "wish": self.wish, "dismissed": sorted(self._dismissed)}

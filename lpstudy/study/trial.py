@@ -1,5 +1,6 @@
 """A trial where it runs: in the Tune actor itself, or on the workers of a TorchTrainer that it starts."""
 
+import errno
 import json
 import os
 import time
@@ -15,6 +16,7 @@ from ray import train as ray_train
 from ray import tune
 
 from lpstudy.data import Data, DataSpec, load
+from lpstudy.disk import UnreachableError
 from lpstudy.folder import folder_at
 from lpstudy.outputs import EpochResult
 from lpstudy.space import TeacherSpec, Trial
@@ -133,7 +135,11 @@ def _worker(config: dict[str, Any]) -> None:
 
 def _epochs(job: Job) -> Iterator[EpochResult]:
     device = device_of(gpus=job.shared.gpus)
-    data, teacher = _opened(job.shared.model_dump_json(), device)
+    try:
+        data, teacher = _opened(job.shared.model_dump_json(), device)
+    except (OSError, ValueError) as error:  # of no trial's making: the next start makes what is lost anew
+        said = " ".join(str(error).split())
+        raise UnreachableError(errno.EIO, f"data or teacher's outputs cannot be read: {said}") from error
     yield from train(
         job.trial,
         data,

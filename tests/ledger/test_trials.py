@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -97,6 +98,22 @@ def test_epochs_told_again_after_a_kill_are_kept_once(make: Make, reopen: Open) 
         (2, 60),
         (3, 70),
     ]
+
+
+def test_what_a_repeated_epoch_warns_of_is_told_with_the_next_one(make: Make, reopen: Open) -> None:
+    spec = make(budget={"trials": 1, "epochs": 4, "seeds": 1})
+    ledger = reopen(spec)
+    run = ledger.next()
+    assert isinstance(run, Assignment)
+    ledger.report(run, [accuracy(50), replace(accuracy(60, 2), warnings=("collapse",))])
+    ledger = reopen(spec)
+    run = ledger.next()
+    assert isinstance(run, Assignment)
+    ledger.report(run, [replace(accuracy(50), warnings=("checkpoint-000002 is refused",))])
+    ledger.report(run, [replace(accuracy(60, 2), warnings=("collapse",)), accuracy(70, 3)])
+    ledger.report(run, [accuracy(80, 4)])
+    told = [row.warnings for row in ledger.record(run).epochs]
+    assert told == [(), ("collapse",), ("checkpoint-000002 is refused",), ()]
 
 
 def test_infeasible_designs_are_told_and_neither_counted_nor_run(

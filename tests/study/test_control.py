@@ -1,0 +1,55 @@
+"""The file by which trials hear of what their study is asked: it belongs to the newest process."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from lpstudy.folder import Local
+from lpstudy.ledger import FencedError
+from lpstudy.study import Control
+from lpstudy.study.control import FILE, Hearing
+from lpstudy.training import Ask
+
+
+def fenced(old: Control) -> None:
+    old.fail(FencedError("another process has taken the study over"), seconds=0.0)
+
+
+def terminated(old: Control) -> None:
+    old.leave("asked to end", seconds=30.0, signal=15)
+
+
+@pytest.mark.parametrize(
+    "does",
+    [
+        fenced,
+        terminated,
+        lambda old: old.ask("cancel"),
+        lambda old: old.dismiss("arm/trial-0"),
+        lambda old: old.forget(),
+    ],
+    ids=["is fenced", "is asked to end", "cancels", "dismisses", "forgets"],
+)
+def test_a_process_that_was_taken_over_leaves_the_file_to_the_newer_one(
+    does: Callable[[Control], None], tmp_path: Path
+) -> None:
+    old = Control(Local(tmp_path), "old")
+    new = Control(Local(tmp_path), "new")
+    before = (tmp_path / FILE).read_bytes()
+    does(old)
+    assert (tmp_path / FILE).read_bytes() == before
+    assert Hearing(str(tmp_path), "new")() is Ask.GO_ON
+    assert Hearing(str(tmp_path), "old")() is Ask.LEAVE
+    new.ask("pause")
+    assert Hearing(str(tmp_path), "new")() is Ask.PAUSE
+
+
+def test_a_file_that_is_spoilt_is_written_anew(tmp_path: Path) -> None:
+    control = Control(Local(tmp_path), "own")
+    (tmp_path / FILE).write_text("{")
+    control.ask("pause")
+    assert json.loads((tmp_path / FILE).read_bytes())["wish"] == "pause"
+    control.forget()
+    assert not (tmp_path / FILE).exists()
