@@ -97,16 +97,20 @@ def _gpu_has_bf16() -> bool:
 def nodes() -> int:
     """How many are alive; 0 where the session has ended."""
     try:
-        known: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]  # untyped in Ray
+        return len(_alive())
     except RayError:
         return 0
-    return sum(bool(node["Alive"]) for node in known)
+
+
+def _alive() -> list[dict[str, float]]:
+    """The resources of each node that is alive."""
+    known: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]  # untyped in Ray
+    return [node["Resources"] for node in known if node["Alive"]]
 
 
 def smallest_node() -> int:
     """CPUs of the smallest node that has any; at least 1."""
-    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]  # untyped in Ray
-    sizes = [int(node["Resources"].get("CPU", 0)) for node in nodes if node["Alive"]]
+    sizes = [int(have.get("CPU", 0)) for have in _alive()]
     return min((size for size in sizes if size), default=1)
 
 
@@ -118,9 +122,7 @@ def cpus_beside(gpus: float) -> int:
     """
     if not gpus:
         return 1
-    known: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]  # untyped in Ray
-    have = [node["Resources"] for node in known if node["Alive"]]
-    shares = [one.get("CPU", 0.0) * gpus / one["GPU"] for one in have if one.get("GPU")]
+    shares = [have.get("CPU", 0.0) * gpus / have["GPU"] for have in _alive() if have.get("GPU")]
     return max(1, int(min(shares, default=1.0) + 1e-9))
 
 
