@@ -63,13 +63,14 @@ def _operate(given: Namespace, command: Command) -> int:
 
 def _ask(storage: Storage, name: str, command: Command) -> dict[str, Any]:
     """Write the wish and wait until the study's process has heard it."""
-    row = ledger.wish(storage.engine, name, WISHES[command])
+    with refusing():
+        row = ledger.wish(storage.engine, name, WISHES[command])
     until = time.monotonic() + HEARD_SECONDS
     heard = False
     while not heard and time.monotonic() < until:
         time.sleep(BEAT / 4)
         now = ledger.read(storage.engine, name)
-        heard = now is None or now.token is None or now.told.get("wish", "run") == WISHES[command]
+        heard = now is None or now.token is None or now.told.get("heard", 0) >= row.wished
     who = f"host {row.holder.host}, pid {row.holder.pid}" if row.holder is not None else "its process"
     text = f"study {name!r}: {who} " + ("has heard" if heard else "has not answered yet") + f": {command}"
     return {"heard": heard, "text": text}

@@ -63,8 +63,7 @@ def _plan(given: Namespace) -> int:
     with refusing():
         prepared = prepare(given)
         demand = demand_of(given, prepared)
-        cpus, gpus = study.resources()
-        at_once = study.concurrent_trials(demand, cpus=cpus, gpus=gpus)
+        at_once = study.concurrent_trials(demand, study.machines())
     torch.set_num_threads(1)
     spec, data = prepared.spec, prepared.data
     device = torch.device("cuda" if demand.gpus_per_trial else "cpu")
@@ -89,9 +88,9 @@ def _plan(given: Namespace) -> int:
         f" of {budget.epochs} epochs, {at_once} at once"
     )
     taught = 0.0 if spec.teacher.weights else _teacher_seconds(prepared, device)
-    filled = _filling_seconds(prepared, running, device) / max(
-        1, int(gpus if demand.gpus_per_trial else cpus)
-    )
+    cpus, gpus = study.resources()
+    fillers = max(1, int(gpus if demand.gpus_per_trial else cpus))
+    filled = _filling_seconds(prepared, running, device) / fillers
     total = taught + filled + sum(line.seconds for line in lines) * runs / at_once
     print(
         f"about {duration(total)} without pruning, {duration(taught)} of it for a teacher that is new and"

@@ -56,7 +56,7 @@ def _reconcile(given: Namespace) -> int:
         error = tracking.repair(book, client, facts, folder / "runs", seconds=SECONDS)
         left = tracking.compare(book, client)
     except tracking.UNANSWERED as failure:
-        raise FaultError(f"MLflow did not take it: {' '.join(str(failure).split())[:300]}", BEHIND) from None
+        raise FaultError(f"MLflow did not take it: {tracking.reason(failure)}", BEHIND) from None
     finally:
         lease.release({"state": "finished" if book.complete() else "unfinished"})
     if error is not None or left:

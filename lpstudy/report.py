@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lpstudy import tracking
 from lpstudy.command import arguments as flags
-from lpstudy.command.exits import DONE, ending, refusing
+from lpstudy.command.exits import DONE, FaultError, ending, refusing
 from lpstudy.command.prepare import writable
 from lpstudy.command.publish import publish, show
 
@@ -31,7 +31,10 @@ def _report(study: str, reports: Path) -> int:
         writable(reports)
         client = tracking.connect()
         tracking.find(client, study)
-    show(publish(client, study, reports), study)
+    try:
+        show(publish(client, study, reports), study)
+    except tracking.UNANSWERED as error:
+        raise FaultError(f"MLflow does not answer: {tracking.reason(error)}") from None
     return DONE
 
 

@@ -33,12 +33,13 @@ from lpstudy.command.prepare import Prepared, demand_of, prepare, writable
 from lpstudy.command.provenance import data_facts, provenance
 from lpstudy.command.publish import publish, show
 from lpstudy.command.tenure import GRACE, Tenure
+from lpstudy.command.tracked import LAGS, client_of, projection_of
 from lpstudy.data import cache_folder
 from lpstudy.disk import DiskFullError
-from lpstudy.folder import Folder, Local
-from lpstudy.ledger import Assignment, FencedError, Ledger, UnwritableError, dump
+from lpstudy.folder import Local
+from lpstudy.ledger import Assignment, FencedError, Ledger, UnwritableError
 from lpstudy.redaction import without_credentials
-from lpstudy.study import Control, Demand, PausedError, Place
+from lpstudy.study import Capacity, Control, Demand, PausedError, Place
 from lpstudy.teacher import BankPlan, TeacherFile, key
 from lpstudy.tracking import Client, Projection
 
@@ -88,10 +89,10 @@ def _sweep(given: Namespace, command: str) -> int:
             demand = demand_of(given, prepared)
             writable(given.storage)
             writable(given.reports)
-            client = tracking.connect()
+            name = prepared.spec.name
+            client = client_of(given, name)
             if os.environ.get("RAY_ADDRESS"):
                 _join(stack, demand)
-            name = prepared.spec.name
             tenure = Tenure(given.storage.resolve() / name, given.ledger, name, fresh=given.fresh)
             stack.enter_context(tenure.held())
             if os.environ.get("RAY_ADDRESS"):
@@ -121,7 +122,7 @@ def _held(
     with refusing():
         ledger = _ledger(tenure, prepared)
     ledger.take()
-    teacher = None
+    teacher = capacity = None
     root = given.data_root or prepared.spec.data.root
     control = tenure.control
     place = Place(control.folder, root.resolve() if root else None)
@@ -132,6 +133,8 @@ def _held(
             _join(stack, demand)
             _share(tenure)
         stack.enter_context(tenure.heeding(given.grace))
+        capacity = study.Capacity(demand, lambda text: print(text, file=sys.stderr, flush=True))
+        tenure.told |= {"waiting": capacity.short, "nodes": study.nodes}
         tenure.state = {"state": "teacher"}
         teacher = _again(control, lambda: train_teacher(prepared, place, demand, control))
         ledger.keep("data", data_facts(prepared))
@@ -139,13 +142,13 @@ def _held(
         ledger.keep("provenance", provenance(prepared, teacher, demand, command))
         tenure.state = {"state": "bank"}
         _again(control, lambda: fill_bank(prepared, teacher, place, demand, control))
-    projection = _projection(ledger, prepared, client, place.folder, tenure)
+    projection = projection_of(ledger, prepared, client, tenure)
     projection.start()
     patience = INTERRUPTED_SECONDS
     try:
-        if teacher is not None:
+        if teacher is not None and capacity is not None:
             tenure.state = {"state": "running"}
-            _run(ledger, teacher, prepared.plan, projection, place, demand, tenure)
+            _run(ledger, teacher, prepared.plan, projection, place, capacity, tenure)
         patience = PROJECTION_SECONDS
     finally:
         tenure.ending = True
@@ -165,6 +168,8 @@ def _again(control: Control, phase: Callable[[], T]) -> T:
 
 def _paused(tenure: Tenure, error: BaseException) -> FaultError:
     """What to say of a study that stops before its end, and the exit code."""
+    if isinstance(tenure.control.fault, FencedError):
+        return FaultError(str(tenure.control.fault))
     asked = tenure.control.asked
     early = TERMINATED if isinstance(error, SystemExit) else ""  # before Ray was there
     said = "" if isinstance(error, KeyboardInterrupt | SystemExit) else error
@@ -197,26 +202,13 @@ def _ledger(tenure: Tenure, prepared: Prepared) -> Ledger:
     return ledger
 
 
-def _projection(
-    ledger: Ledger, prepared: Prepared, client: Client, folder: Folder, tenure: Tenure
-) -> Projection:
-    kept = ledger.facts
-    facts = tracking.Facts(
-        spec=dump(prepared.spec),
-        data=data_facts(prepared),
-        teacher=kept["teacher"],
-        provenance=kept["provenance"],
-    )
-    return Projection(client, ledger, facts, folder / "runs", tenure.holds)
-
-
 def _run(
     ledger: Ledger,
     teacher: TeacherFile,
     plan: BankPlan,
     projection: Projection,
     place: Place,
-    demand: Demand,
+    capacity: Capacity,
     tenure: Tenure,
 ) -> None:
     """Search and finals; MLflow follows, or lags behind."""
@@ -230,14 +222,12 @@ def _run(
         console.changed(assignment)
         if projection.error is not None and said is None:
             said = projection.error
-            console.say(f"warning: MLflow lags behind, training goes on: {said}")
+            console.say(f"{LAGS}{said}")
 
-    capacity = study.Capacity(demand, console.say)
+    capacity.say = console.say
     tenure.told |= {
         "mlflow": lambda: projection.error,
         "behind": lambda: projection.behind,
-        "waiting": capacity.short,
-        "nodes": study.nodes,
         "rate": console.rate,
     }
     try:
@@ -264,7 +254,7 @@ def _publish(
         try:
             show(publish(client, name, given.reports), name)
         except tracking.UNANSWERED as error:
-            behind = without_credentials(" ".join(str(error).split()))[:300]
+            behind = tracking.reason(error)
     states = counts(ledger.records())
     print(
         ", ".join(f"{n} {state}" for state, n in states.items()), f"in {duration(time.monotonic() - began)}"
@@ -281,8 +271,7 @@ def _publish(
 def _join(stack: ExitStack, demand: Demand) -> None:
     with refusing():
         stack.enter_context(study.session())
-        cpus, gpus = study.resources()
-        study.concurrent_trials(demand, cpus=cpus, gpus=gpus)
+        study.concurrent_trials(demand, study.machines())
 
 
 def _share(tenure: Tenure) -> None:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from lpstudy.disk import DiskFullError
+from lpstudy.disk import FULL, DiskFullError
 from lpstudy.ledger import UNAVAILABLE, HeldError, UnwritableError
 from lpstudy.redaction import without_credentials
 from lpstudy.tables.text import one_line
@@ -49,9 +49,9 @@ def refusing() -> Iterator[None]:
     """
     try:
         yield
-    except DiskFullError as error:
-        raise FaultError(str(error), PAUSED) from error
     except (ValueError, OSError, HeldError) as error:
+        if isinstance(error, DiskFullError) or (isinstance(error, OSError) and error.errno in FULL):
+            raise FaultError(str(error), PAUSED) from error
         raise BadInputError(" ".join(str(error).split())) from error
     except UnwritableError as error:
         raise FaultError(str(error), PAUSED) from error
@@ -77,7 +77,7 @@ def ending(command: str, body: Callable[[], int]) -> int:
     except FaultError as error:
         _say(command, error)
         return error.status
-    except UnwritableError as error:
+    except (UnwritableError, DiskFullError) as error:
         _say(command, error)
         return PAUSED
     except UNAVAILABLE as error:

@@ -8,7 +8,7 @@ from lpstudy.command.console import EVERY, duration, size_words, teacher_line
 from lpstudy.command.exits import FaultError
 from lpstudy.command.prepare import Prepared
 from lpstudy.disk import DiskFullError
-from lpstudy.study import Control, Demand, Place
+from lpstudy.study import Control, Demand, Place, TaskError
 from lpstudy.teacher import BankPlan, TeacherFile
 from lpstudy.training import DivergedError
 
@@ -42,7 +42,7 @@ def train_teacher(prepared: Prepared, place: Place, demand: Demand, control: Con
     """The study's teacher, trained or found.
 
     Raises:
-        FaultError: It diverged.
+        FaultError: It diverged, cannot be trained where the nodes are, or has lost its process too often.
         PausedError: The study is not to go on.
         DiskFullError: Its checkpoint cannot be written.
     """
@@ -58,6 +58,12 @@ def train_teacher(prepared: Prepared, place: Place, demand: Demand, control: Con
                 progress.show(teacher_line(told, spec.teacher.epochs))
         except DivergedError as error:
             raise FaultError(f"the teacher diverged: {error}; lower [teacher] learning_rate") from error
+        except DiskFullError:
+            raise
+        except (TaskError, ValueError, OSError) as error:
+            raise FaultError(
+                f"the teacher: {error}; the same command goes on after its last epoch"
+            ) from error
 
 
 def fill_bank(
@@ -66,7 +72,8 @@ def fill_bank(
     """The teacher's outputs, computed or found.
 
     Raises:
-        FaultError: The disk is too small, or an output is beyond the bank's number format.
+        FaultError: The disk is too small, an output is beyond the bank's number format, or the workers were
+            lost too often.
         PausedError: The study is not to go on.
         DiskFullError: The disk has become full.
     """
@@ -86,7 +93,7 @@ def fill_bank(
             progress.show(f"teacher's outputs: {filling.done / filling.total:.0%}, ETA {left}")
     except DiskFullError:
         raise
-    except (ValueError, OSError) as error:
+    except (TaskError, ValueError, OSError) as error:
         raise FaultError(f"the teacher bank: {error}") from error
     if first is not None:
         progress.say(f"teacher's outputs: computed in {duration(time.monotonic() - began)}")

@@ -69,8 +69,7 @@ def demand_of(given: Namespace, prepared: Prepared) -> Demand:
                 f" training.batch_size = {size}{short} is not divisible by it"
             )
     if not os.environ.get("RAY_ADDRESS"):
-        cpus, gpus = study.resources()
-        study.concurrent_trials(demand, cpus=cpus, gpus=gpus)
+        study.concurrent_trials(demand, study.machines())
     return demand
 
 

@@ -135,7 +135,7 @@ class Tenure:
         for name, tell in self.told.items():
             with suppress(OSError):  # a folder that is away; signs of life go on
                 told[name] = tell()
-        return self.state | wish | told
+        return self.state | wish | told | {"heard": self._wished}
 
 
 def _make(folder: Folder) -> None:

@@ -10,7 +10,7 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from lpstudy.ledger.records import Assignment, Record, State
-from lpstudy.ledger.storage import engine_of, opened
+from lpstudy.ledger.storage import engine_of, opened, patiently, shown
 from lpstudy.outputs import EpochResult
 from lpstudy.space import StudySpec, parse
 
@@ -66,10 +66,14 @@ class Book:
         self._finals = {arm.name: self._open(f"{spec.name}/{arm.name}/finals", 1) for arm in spec.arms()}
 
     def _open(self, name: str, objectives: int) -> optuna.Study:
-        directions = (optuna.study.StudyDirection.MAXIMIZE, optuna.study.StudyDirection.MINIMIZE)
-        return optuna.create_study(
-            storage=self._storage, study_name=name, directions=directions[:objectives], load_if_exists=True
-        )
+        directions = (optuna.study.StudyDirection.MAXIMIZE, optuna.study.StudyDirection.MINIMIZE)[:objectives]
+
+        def create() -> optuna.Study:
+            return optuna.create_study(
+                storage=self._storage, study_name=name, directions=directions, load_if_exists=True
+            )
+
+        return patiently(create, shown(str(self._engine.url)))
 
     @property
     def engine(self) -> sqlalchemy.Engine:
@@ -203,7 +207,9 @@ def stored(storage: str | RDBStorage, name: str) -> Book:
     """
     storage = opened(storage) if isinstance(storage, str) else storage
     try:
-        facts = optuna.load_study(study_name=name, storage=storage).user_attrs
+        where = shown(str(engine_of(storage).url))
+        study = patiently(lambda: optuna.load_study(study_name=name, storage=storage), where)
+        facts = patiently(lambda: study.user_attrs, where)
         spec = parse(facts["spec"], "the ledger").model_copy(update={"name": name})
         (channels, height, width), classes = facts["input_shape"], facts["classes"]
     except KeyError:  # never begun, or being begun in this moment

@@ -91,12 +91,15 @@ def wish(engine: Engine, study: str, wanted: Wish) -> Row:
 
     Raises:
         ValueError: The study was never begun.
+        UnwritableError: The database is locked.
     """
-    row = LEASES.c.study == study
-    with engine.begin() as connection:
-        found = connection.execute(
-            update(LEASES).where(row).values(wish=wanted, wished=LEASES.c.wished + 1)
-        ).rowcount
+    change = update(LEASES).where(LEASES.c.study == study).values(wish=wanted, wished=LEASES.c.wished + 1)
+
+    def ask() -> int:
+        with engine.begin() as connection:
+            return connection.execute(change).rowcount
+
+    found = patiently(ask, shown(str(engine.url)))
     now = read(engine, study)
     if not found or now is None:
         raise ValueError(f"study {study!r} was never begun")

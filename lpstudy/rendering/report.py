@@ -1,8 +1,6 @@
 """Writes a study's report: Markdown, tables and figures, each file whole or not at all."""
 
 import io
-import os
-import uuid
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from lpstudy import figures
+from lpstudy.disk import write_atomically
 from lpstudy.rendering.answer import answer
 from lpstudy.rendering.markdown import block, escape, render
 from lpstudy.rendering.sections import (
@@ -71,7 +70,7 @@ def write_report(
 
     Raises:
         ValueError: A frame lacks a column.
-        OSError: The folder cannot be written.
+        OSError: The folder cannot be written; a `DiskFullError` where there is no room.
     """
     (folder / "figures").mkdir(parents=True, exist_ok=True)  # what cannot be written is known before the work
     drawn = {name: figure for name, figure in _draw(study, runs, curves, importances).items() if figure}
@@ -82,7 +81,7 @@ def write_report(
     contents[folder / "trials.csv"] = _csv(trials_table(runs))
     contents[markdown] = text.encode("utf-8")  # last: it names the others
     for path, content in contents.items():
-        _write(path, content)
+        write_atomically(path, content)
     for name in _FIGURE_NAMES:
         if name not in drawn:
             _figure_path(folder, name).unlink(missing_ok=True)
@@ -148,16 +147,3 @@ def _png(figure: Figure) -> bytes:
 
 def _csv(frame: pd.DataFrame) -> bytes:
     return frame.to_csv(index=False, lineterminator="\n", float_format="%.10g").encode("utf-8")
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Writes a file so that a reader sees the old one or the new one, whatever happens meanwhile."""
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
-    try:
-        with part.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)

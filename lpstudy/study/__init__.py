@@ -3,8 +3,10 @@
 from lpstudy.study.cluster import (
     Capacity,
     Demand,
+    Node,
     Place,
     concurrent_trials,
+    machines,
     nodes,
     own_cpus,
     resources,
@@ -15,6 +17,7 @@ from lpstudy.study.filling import Filling, fill_bank
 from lpstudy.study.run import run, run_folder, train_teacher
 from lpstudy.study.session import JOB, session
 from lpstudy.study.sharing import check_shared
+from lpstudy.study.tasks import TaskError
 
 __all__ = [
     "JOB",
@@ -22,11 +25,14 @@ __all__ = [
     "Control",
     "Demand",
     "Filling",
+    "Node",
     "PausedError",
     "Place",
+    "TaskError",
     "check_shared",
     "concurrent_trials",
     "fill_bank",
+    "machines",
     "nodes",
     "own_cpus",
     "resources",

@@ -4,7 +4,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -59,12 +59,31 @@ class Place:
     data_root: Path | None
 
 
+@dataclass(frozen=True, slots=True)
+class Node:
+    """What a machine has."""
+
+    cpus: float
+    gpus: float = 0.0
+
+
+def machines() -> list[Node]:
+    """The nodes of the cluster that was joined which are alive, or this machine where none was.
+
+    Raises:
+        RayError: The session has ended.
+    """
+    if not ray.is_initialized():
+        return [Node(float(own_cpus()), float(torch.cuda.device_count()))]
+    known: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]  # untyped in Ray
+    alive = (node["Resources"] for node in known if node["Alive"])
+    return [Node(have.get("CPU", 0.0), have.get("GPU", 0.0)) for have in alive]
+
+
 def resources() -> tuple[float, float]:
-    """CPUs and GPUs of the cluster that was joined, or of this machine where none was."""
-    if ray.is_initialized():
-        have: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]  # untyped in Ray
-        return have.get("CPU", 0.0), have.get("GPU", 0.0)
-    return float(own_cpus()), float(torch.cuda.device_count())
+    """CPUs and GPUs of all machines together."""
+    have = machines()
+    return sum(node.cpus for node in have), sum(node.gpus for node in have)
 
 
 def own_cpus() -> int:
@@ -97,24 +116,17 @@ def _gpu_has_bf16() -> bool:
 def nodes() -> int:
     """How many are alive; 0 where the session has ended."""
     try:
-        return len(_alive())
+        return len(machines())
     except RayError:
         return 0
 
 
-def _alive() -> list[dict[str, float]]:
-    """The resources of each node that is alive."""
-    known: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]  # untyped in Ray
-    return [node["Resources"] for node in known if node["Alive"]]
-
-
 def smallest_node() -> int:
     """CPUs of the smallest node that has any; at least 1."""
-    sizes = [int(have.get("CPU", 0)) for have in _alive()]
-    return min((size for size in sizes if size), default=1)
+    return min((int(node.cpus) for node in machines() if int(node.cpus)), default=1)
 
 
-def cpus_beside(gpus: float) -> int:
+def cpus_beside(gpus: float, have: Sequence[Node] | None = None) -> int:
     """CPUs of a process that has a share of a GPU: the same share of its node's, for it decodes images.
 
     Those of the node that has the fewest for a GPU, so that every node takes as many such processes as it has
@@ -122,31 +134,42 @@ def cpus_beside(gpus: float) -> int:
     """
     if not gpus:
         return 1
-    shares = [have.get("CPU", 0.0) * gpus / have["GPU"] for have in _alive() if have.get("GPU")]
+    shares = [node.cpus * gpus / node.gpus for node in (machines() if have is None else have) if node.gpus]
     return max(1, int(min(shares, default=1.0) + 1e-9))
 
 
-def concurrent_trials(demand: Demand, *, cpus: float, gpus: float) -> int:
-    """How many trials run at once.
+def fitting(gpus: float, have: Sequence[Node]) -> int:
+    """How many processes with so much of the GPUs of one node, and their CPUs, there is room for."""
+    cpus = cpus_beside(gpus, have)
+    return sum(min(int(node.cpus // cpus), _shares(gpus, node.gpus)) for node in have)
+
+
+def _shares(gpus: float, have: float) -> int:
+    """How many processes the GPUs of a node take: a share is one of a single GPU."""
+    if not gpus:
+        return sys.maxsize
+    return int(have // gpus) if gpus >= 1 else int(1 / gpus + 1e-9) * int(have)
+
+
+def concurrent_trials(demand: Demand, have: Sequence[Node]) -> int:
+    """How many trials run at once on these machines: each process of a trial on one of them.
 
     Raises:
         ValueError: Not even one fits, or more are asked for than fit; says what is needed and what there is.
     """
-    workers = demand.workers_per_trial
-    needed_gpus = demand.gpus_per_trial * workers
-    most = int(cpus // workers)
-    if demand.gpus_per_trial:
-        if demand.gpus_per_trial > 1 and demand.gpus_per_trial != int(demand.gpus_per_trial):
-            raise ValueError(
-                f"--gpus-per-trial must be at most 1 or a whole number but got {demand.gpus_per_trial:g}"
-            )
-        most = min(most, int(gpus / needed_gpus + 1e-9))
-    need = f"{workers} CPU{'s' * (workers > 1)}" + (f" and {needed_gpus:g} GPUs" if needed_gpus else "")
-    have = f"{cpus:g} CPUs and {gpus:g} GPUs"
+    workers, gpus = demand.workers_per_trial, demand.gpus_per_trial
+    if gpus > 1 and gpus != int(gpus):
+        raise ValueError(f"--gpus-per-trial must be at most 1 or a whole number but got {gpus:g}")
+    most = fitting(gpus, have) // workers
+    need = f"{workers} CPU{'s' * (workers > 1)}" + (f" and {gpus * workers:g} GPUs" if gpus else "")
+    there = f"{sum(n.cpus for n in have):g} CPUs and {sum(n.gpus for n in have):g} GPUs"
+    if len(have) > 1:
+        cpus_of_one, gpus_of_one = max(n.cpus for n in have), max(n.gpus for n in have)
+        there += f" on {len(have)} nodes (at most {cpus_of_one:g} and {gpus_of_one:g} on one)"
     if most < 1:
-        raise ValueError(f"a trial needs {need} but there are {have}")
+        raise ValueError(f"a trial needs {need} but there are {there}")
     if demand.concurrent is not None and demand.concurrent > most:
-        raise ValueError(f"--concurrent {demand.concurrent}: at most {most} trials of {need} fit in {have}")
+        raise ValueError(f"--concurrent {demand.concurrent}: at most {most} trials of {need} fit in {there}")
     return demand.concurrent or most
 
 
@@ -159,7 +182,7 @@ class Capacity:
     """
 
     def __init__(self, demand: Demand, say: Callable[[str], None] = lambda text: None) -> None:
-        self.demand, self._say = demand, say
+        self.demand, self.say = demand, say
         self._looked, self._most = -math.inf, 0
         self._short, self._since, self._said = "", 0.0, False
 
@@ -175,13 +198,12 @@ class Capacity:
         self()
         if self._short and not self._said and time.monotonic() - self._since >= SHORT_SECONDS:
             self._said = True
-            self._say(f"waiting for the cluster: {self._short}")
+            self.say(f"waiting for the cluster: {self._short}")
         return self._short
 
     def _look(self) -> None:
         try:
-            cpus, gpus = resources()
-            most = concurrent_trials(replace(self.demand, concurrent=None), cpus=cpus, gpus=gpus)
+            most = concurrent_trials(replace(self.demand, concurrent=None), machines())
         except RayError:  # the session has ended
             pass
         except ValueError as error:

@@ -2,7 +2,9 @@
 
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +13,10 @@ import torch
 from filelock import FileLock, Timeout
 
 from lpstudy.data import Data, DataSpec, load
-from lpstudy.disk import DiskFullError
 from lpstudy.space import StudySpec, TeacherSpec
 from lpstudy.study.cluster import Demand, Place, cpus_beside, resources, settled
 from lpstudy.study.control import Control
+from lpstudy.study.tasks import Stream
 from lpstudy.study.trial import device_of
 from lpstudy.teacher import (
     BankPlan,
@@ -28,8 +30,6 @@ from lpstudy.teacher import (
     store_of,
 )
 
-FAILURES = 2
-"""How often a worker that died begins its share again."""
 WAIT_SECONDS = 1.0
 
 
@@ -62,6 +62,7 @@ def fill_bank(
         ValueError: The disk is too small, or an output is beyond the bank's number format.
         DiskFullError: The disk has become full.
         PausedError: Something else than to go on is wished; what is done is kept.
+        TaskError: Out of memory, or workers were lost too often in a row.
     """
     gpus = min(1.0, resources()[1]) if demand.gpus_per_trial else 0.0
     teacher = settled(spec.teacher, demand)
@@ -111,21 +112,22 @@ def _by_workers(missing: list[Block], told: tuple[Any, ...], gpus: float) -> Ite
     cpus, all_gpus = resources()
     workers = max(1, int(all_gpus / gpus) if gpus else int(cpus))
     task: Any = _fill.options(num_cpus=cpus_beside(gpus), num_gpus=gpus)
-    running: list[Any] = [task.remote(*told, share, gpus) for share in shares(missing, workers)]
+    left = [list(share) for share in shares(missing, workers)]
+    streams: list[Stream[Filled]] = [Stream(partial(task.remote, *told, share, gpus)) for share in left]
+    running = {stream.results: number for number, stream in enumerate(streams)}
     while running:
-        ready: list[Any] = ray.wait(running, num_returns=1, fetch_local=False)[0]
-        for stream in ready:
-            try:
-                yield ray.get(next(stream))
-            except StopIteration:
-                running.remove(stream)
-            except ray.exceptions.RayTaskError as error:
-                if isinstance(error.cause, ValueError | DiskFullError):
-                    raise error.cause from None
-                raise
+        ready: list[Any] = ray.wait(list(running), num_returns=1, fetch_local=False)[0]
+        for results in ready:
+            number = running.pop(results)
+            with suppress(StopIteration):
+                filled = streams[number].next()
+                running[streams[number].results] = number
+                if filled is not None:
+                    left[number].remove(filled.block)
+                    yield filled
 
 
-@ray.remote(max_retries=FAILURES, num_returns="streaming")
+@ray.remote(max_retries=0, num_returns="streaming")
 def _fill(
     data: str,
     root: str | None,

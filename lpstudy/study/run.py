@@ -12,27 +12,30 @@ import ray
 from ray import tune
 
 from lpstudy.data import DataSpec, load
-from lpstudy.disk import DiskFullError, UnreachableError
+from lpstudy.disk import UnreachableError
 from lpstudy.folder import Folder, Local
 from lpstudy.ledger import Assignment, Ledger
 from lpstudy.outputs import EpochResult
 from lpstudy.space import StudySpec, TeacherSpec
 from lpstudy.study.cluster import (
     DRIVER_CPUS,
+    LOOK_SECONDS,
     WAITING_CPUS,
     Capacity,
     Demand,
     Place,
     cpus_beside,
+    machines,
     resources,
     settled,
     smallest_node,
 )
 from lpstudy.study.control import AT_ONCE, Control, Hearing, PausedError
-from lpstudy.study.search import FAILURES, Observer, Trainable, drive
+from lpstudy.study.search import Observer, Trainable, drive
+from lpstudy.study.tasks import Stream
 from lpstudy.study.trial import WORKERS, Job, Shared, device_of, run_in_actor, run_on_workers
 from lpstudy.teacher import BankPlan, TeacherFile, obtain
-from lpstudy.training import DivergedError, checkpoint
+from lpstudy.training import checkpoint
 
 
 def train_teacher(
@@ -44,26 +47,44 @@ def train_teacher(
         DivergedError: Its loss is not finite.
         DiskFullError: A checkpoint cannot be written.
         PausedError: Something else than to go on is wished; the teacher has written a checkpoint.
+        TaskError: Out of memory, or its process was lost too often in a row.
+        ValueError, OSError: The data or the weights cannot be read where it is trained.
     """
-    _, gpus = resources()
-    share = min(1.0, gpus) if demand.gpus_per_trial else 0.0
-    cpus = cpus_beside(share) if share else smallest_node()
+    share = min(1.0, resources()[1]) if demand.gpus_per_trial else 0.0
     root = str(place.data_root) if place.data_root else None
-    task: Any = _teach.options(num_cpus=cpus, num_gpus=share)
+    told = spec.teacher.model_dump_json(), spec.data.model_dump_json(), root, share
     hearing = Hearing(control.folder.url, control.token, ("stop", *AT_ONCE))
-    for told in task.remote(
-        spec.teacher.model_dump_json(), spec.data.model_dump_json(), root, share, hearing
-    ):
-        try:
-            yield ray.get(told)
-        except ray.exceptions.RayTaskError as error:  # whose text is the remote traceback
-            if isinstance(error.cause, DivergedError | DiskFullError):
-                raise error.cause from None
-            raise
+    asked = newest = 0
+
+    def begin() -> Any:
+        nonlocal asked
+        asked = cpus_beside(share) if share else smallest_node()
+        task: Any = _teach.options(num_cpus=asked, num_gpus=share)
+        return task.remote(*told, hearing)
+
+    def new(result: EpochResult | TeacherFile) -> bool:
+        nonlocal newest
+        if isinstance(result, TeacherFile):
+            return True
+        before, newest = newest, max(newest, result.epoch)
+        return newest > before
+
+    stream = Stream(begin, new)
+    with suppress(StopIteration):
+        while True:
+            if not ray.wait([stream.results], timeout=LOOK_SECONDS, fetch_local=False)[0]:
+                if (
+                    not share
+                    and not any(node.cpus >= asked for node in machines())
+                    and smallest_node() < asked
+                ):
+                    stream.again()  # the nodes that it was to run on have left, smaller ones have come
+            elif (result := stream.next()) is not None:
+                yield result
     control.check()
 
 
-@ray.remote(max_retries=FAILURES, num_returns="streaming")
+@ray.remote(max_retries=0, num_returns="streaming")
 def _teach(
     teacher: str, data: str, root: str | None, gpus: float, asking: Hearing
 ) -> Iterator[EpochResult | TeacherFile]:

@@ -14,12 +14,11 @@ from ray.tune.search import Searcher
 from lpstudy.ledger import Assignment, Done, FencedError, Ledger, State, UnwritableError, Waiting
 from lpstudy.study.control import Control, Ending
 from lpstudy.study.ends import AWAY, FULL, PAUSED, cause_of
+from lpstudy.study.tasks import FAILURES
 from lpstudy.study.trial import as_results
 
 Observer = Callable[[Assignment], None]
 """Hears that something has changed in the ledger about a run."""
-FAILURES = 2
-"""How often a trial whose process died is started again."""
 FAULT_SECONDS = 10.0
 """That the other trials have to come to a checkpoint when the study cannot go on."""
 
@@ -180,6 +179,7 @@ class LedgerScheduler(FIFOScheduler):
         self._paused: set[str] = set()
         self._dismissed: set[str] = set()
         self._told: set[str] = set()
+        self._newest: dict[str, int] = {}
         searcher.given_up = self._given_up
 
     def __getstate__(self) -> dict[str, Any]:
@@ -217,6 +217,9 @@ class LedgerScheduler(FIFOScheduler):
         if end:
             self._end(assignment, "failed", end)
             return False
+        if result["epoch"] > self._newest.get(trial.trial_id, 0):
+            self._newest[trial.trial_id] = result["epoch"]
+            trial.max_failures = trial.num_failures + FAILURES  # in a row: this trial has gone on
         self._observer(assignment)
         return True
 
@@ -230,7 +233,7 @@ class LedgerScheduler(FIFOScheduler):
     def on_trial_error(self, tune_controller: Any, trial: TuneTrial) -> None:
         """Keep why a run's process died, and that another attempt begins where Tune starts the run again."""
         self._causes[trial.trial_id] = _cause(trial)
-        if trial.num_failures <= FAILURES:
+        if trial.num_failures <= trial.max_failures:
             with _pausing(self._control):
                 assignment = self._assignment(trial)
                 self._ledger.attempt(assignment, assignment.attempt + trial.num_failures)

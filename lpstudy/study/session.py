@@ -6,8 +6,9 @@ import os
 import secrets
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 import ray
 from ray._private import ray_constants
@@ -49,13 +50,13 @@ def _token_file() -> None:
         return
     path = Path(os.environ.get("RAY_AUTH_TOKEN_PATH", Path.home() / ".ray" / "auth_token"))
     path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        path.chmod(0o600)
-        return
-    with os.fdopen(descriptor, "w") as file:
-        file.write(secrets.token_hex(32))
+    if not path.exists():
+        with NamedTemporaryFile("w", dir=path.parent, prefix=".auth_token-") as whole:  # 0600 from its begin
+            whole.write(secrets.token_hex(32))
+            whole.flush()
+            with suppress(FileExistsError):  # another study begins in this moment: both take the same one
+                os.link(whole.name, path)
+    path.chmod(0o600)
 
 
 def _reach(address: str) -> None:

@@ -3,12 +3,15 @@
 from lpstudy.tracking.client import (
     DEFAULT_URI,
     UNANSWERED,
+    AwayError,
     Client,
     Facts,
     connect,
     experiment_name,
+    reason,
     shown,
     tracking_uri,
+    unconnected,
 )
 from lpstudy.tracking.projection import Projection
 from lpstudy.tracking.reading import Projected, find, log_report, read, searched_trials, studies
@@ -17,6 +20,7 @@ from lpstudy.tracking.reconciling import Difference, compare, repair
 __all__ = [
     "DEFAULT_URI",
     "UNANSWERED",
+    "AwayError",
     "Client",
     "Difference",
     "Facts",
@@ -28,9 +32,11 @@ __all__ = [
     "find",
     "log_report",
     "read",
+    "reason",
     "repair",
     "searched_trials",
     "shown",
     "studies",
     "tracking_uri",
+    "unconnected",
 ]

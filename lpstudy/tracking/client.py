@@ -99,11 +99,16 @@ def _keep_login_apart() -> None:
         os.environ["MLFLOW_TRACKING_URI"] = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
+class AwayError(ValueError):
+    """No tracking server answers at the address."""
+
+
 def connect() -> MlflowClient:
     """A client that has had an answer.
 
     Raises:
-        ValueError: Nothing answers at `MLFLOW_TRACKING_URI`, or it lets this user not in.
+        AwayError: No server answers at `MLFLOW_TRACKING_URI`.
+        ValueError: It lets this user not in, or the database cannot be used.
     """
     for name, value in {
         "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -123,19 +128,30 @@ def connect() -> MlflowClient:
         client = MlflowClient(tracking_uri=uri)
         client.search_experiments(max_results=1)
     except (*UNANSWERED, OSError, ImportError) as error:  # a database without its driver
-        reason = " ".join(without_credentials(str(error)).split())[:200]
+        said = reason(error)[:200]
         if "MLFLOW_TRACKING_URI" not in os.environ:
-            raise ValueError(f"{uri}: MLflow's database cannot be used here ({reason})") from None
-        if "error code 401" in reason:
+            raise ValueError(f"{uri}: MLflow's database cannot be used here ({said})") from None
+        if "error code 401" in said:
             raise ValueError(
                 f"MLFLOW_TRACKING_URI={shown(uri)}: the tracking server does not know this user and password;"
                 " give them as MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
             ) from None
-        raise ValueError(
+        away = uri.startswith(("http://", "https://")) and "error code 4" not in said
+        raise (AwayError if away else ValueError)(
             f"MLFLOW_TRACKING_URI={shown(uri)}: no tracking server answers; start it, or unset the variable"
-            f" to use {DEFAULT_URI} ({reason})"
+            f" to use {DEFAULT_URI} ({said})"
         ) from None
     return client
+
+
+def unconnected() -> MlflowClient:
+    """A client of a server that is away, for a projection that writes when it is back."""
+    return MlflowClient(tracking_uri=tracking_uri())
+
+
+def reason(error: Exception) -> str:
+    """What a client said, in one line without credentials."""
+    return " ".join(without_credentials(str(error)).split())[:300]
 
 
 def _make_database(uri: str) -> None:

@@ -16,9 +16,8 @@ from mlflow.tracking import MlflowClient
 from lpstudy.cost import cost_of
 from lpstudy.folder import Folder, Local
 from lpstudy.ledger import Assignment, Book, Record, State
-from lpstudy.redaction import without_credentials
 from lpstudy.space import Arm
-from lpstudy.tracking.client import KEY, PARENT, Facts, Known, find_runs, open_experiment, tag
+from lpstudy.tracking.client import KEY, PARENT, Facts, Known, find_runs, open_experiment, reason, tag
 
 STATUS = {"finished": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
 TRIAL_STATES: tuple[State, ...] = ("finished", "pruned", "failed", "infeasible")
@@ -112,7 +111,7 @@ class Projection:
                     return
                 self.error, wait = None, math.inf
             except Exception as error:  # whatever the client throws is kept, shown and tried again
-                self.error = without_credentials(" ".join(str(error).split()))[:300]
+                self.error = reason(error)
                 self._experiment = None  # which runs there are is asked again: an answer may have been lost
                 wait = 1.0 if wait in (0.0, math.inf) else min(LONGEST_PAUSE, 2 * wait)
             if ending and self.error is None:

@@ -27,6 +27,9 @@ from lpstudy.training.step import Learner
 from lpstudy.training.targets import Targets, example
 from lpstudy.training.work import Work, loss_macs, work
 
+LOOK_STEPS = 500
+"""Steps between two looks at whether the loss is finite; each lets the host wait for the device."""
+
 
 class DivergedError(ArithmeticError):
     """The loss became infinite or not a number."""
@@ -220,13 +223,25 @@ class Run:
                 sums[f"train_{name}"] = sums.get(f"train_{name}", torch.zeros_like(term)) + term
             done += 1
             self.seen += len(batch.labels) * parallel.count()
-        totals = parallel.total(torch.stack([value.double() for value in sums.values()])) / parallel.count()
-        metrics |= dict(zip(sums, (totals / done).tolist(), strict=True))
-        if not math.isfinite(metrics["train_loss"]):
-            raise DivergedError(f"loss is {metrics['train_loss']} in epoch {epoch}")
+            if done % LOOK_STEPS == 0:
+                _finite(_means(sums, done), epoch)
+        metrics |= _finite(_means(sums, done), epoch)
         with torch.no_grad():
             metrics |= self.method.diagnose(student, target, batch.labels, self.data.classes)
         return metrics
+
+
+def _means(sums: dict[str, Tensor], steps: int) -> dict[str, float]:
+    """Of each term, over the steps and the workers."""
+    totals = parallel.total(torch.stack([value.double() for value in sums.values()])) / parallel.count()
+    return dict(zip(sums, (totals / steps).tolist(), strict=True))
+
+
+def _finite(means: dict[str, float], epoch: int) -> dict[str, float]:
+    """The same, unless the loss is none."""
+    if not math.isfinite(means["train_loss"]):
+        raise DivergedError(f"loss is {means['train_loss']} in epoch {epoch}")
+    return means
 
 
 def _itself(tensor: Tensor) -> Tensor:

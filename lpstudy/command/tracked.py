@@ -1,0 +1,41 @@
+"""MLflow as a sweep has it: connected, or away while a study that was begun goes on."""
+
+import sys
+from argparse import Namespace
+
+from lpstudy import tracking
+from lpstudy.command.overview import studies
+from lpstudy.command.prepare import Prepared
+from lpstudy.command.provenance import data_facts
+from lpstudy.command.tenure import Tenure
+from lpstudy.ledger import Ledger, dump
+from lpstudy.tracking import Client, Projection
+
+LAGS = "warning: MLflow lags behind, training goes on: "
+
+
+def client_of(given: Namespace, name: str) -> Client:
+    """The client of a sweep; where no server answers, a study that has begun goes on without one for now.
+
+    Raises:
+        ValueError: No server answers and the study would be new, or the server or database is no use.
+    """
+    try:
+        return tracking.connect()
+    except tracking.AwayError as away:
+        if given.fresh or name not in studies(given.storage, given.ledger):
+            raise
+        print(f"{LAGS}{away}", file=sys.stderr)
+        return tracking.unconnected()
+
+
+def projection_of(ledger: Ledger, prepared: Prepared, client: Client, tenure: Tenure) -> Projection:
+    """What writes the ledger to MLflow."""
+    kept = ledger.facts
+    facts = tracking.Facts(
+        spec=dump(prepared.spec),
+        data=data_facts(prepared),
+        teacher=kept["teacher"],
+        provenance=kept["provenance"],
+    )
+    return Projection(client, ledger, facts, tenure.control.folder / "runs", tenure.holds)

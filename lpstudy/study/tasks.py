@@ -1,0 +1,74 @@
+"""Tasks that give results as they come, begun again where their process or its node is lost."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Generic, TypeVar
+
+import ray
+from ray.exceptions import RayError, RayTaskError
+
+from lpstudy.study.ends import ended_by
+from lpstudy.training import DivergedError
+
+T = TypeVar("T")
+
+FAILURES = 2
+"""How often in a row, with nothing new in between, what has lost its process is begun again."""
+
+
+class TaskError(Exception):
+    """A task came to nothing: out of memory, or its process was lost too often in a row."""
+
+
+class Stream(Generic[T]):
+    """Results of one task.
+
+    Args:
+        begin: Begins the task, or what is left of it; gives Ray's generator.
+        new: Whether a result is one that was not there before the task was begun again.
+    """
+
+    def __init__(self, begin: Callable[[], Any], new: Callable[[T], bool] = lambda result: True) -> None:
+        self._begin, self._new = begin, new
+        self._losses = 0
+        self.results = begin()
+        """To be waited for with `ray.wait`."""
+
+    def next(self) -> T | None:
+        """The next result, once there is one; None where that is not new, or the task was begun again.
+
+        Raises:
+            StopIteration: The task has ended.
+            TaskError: Its process was lost too often in a row, or had not enough memory.
+            ValueError, OSError, DivergedError: As the task raised it.
+        """
+        try:
+            found: T = ray.get(next(self.results))
+        except RayTaskError as error:  # whose text is the remote traceback
+            raise _cause(error) from None
+        except RayError as error:
+            self._losses += 1
+            if self._losses > FAILURES:
+                lines = [line for line in str(error).splitlines() if line.strip()]
+                said = lines[0].strip()[:200] if lines else type(error).__name__
+                raise TaskError(f"its process was lost {self._losses} times in a row: {said}") from error
+            self.results = self._begin()
+            return None
+        if not self._new(found):
+            return None
+        self._losses = 0
+        return found
+
+    def again(self) -> None:
+        """Begin it again, asking for what there is now."""
+        ray.cancel(self.results)
+        self.results = self._begin()
+
+
+def _cause(error: RayTaskError) -> Exception:
+    cause = error.cause
+    if isinstance(cause, DivergedError | ValueError | OSError):
+        return cause
+    with suppress(Exception):  # which is the error itself
+        return TaskError(ended_by(cause))
+    return error
