@@ -20,7 +20,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
 from lpstudy.ledger.holder import Holder, me
-from lpstudy.ledger.storage import LOCK_SECONDS, PATIENCE, UnwritableError, patiently, shown
+from lpstudy.ledger.storage import LOCK_SECONDS, UnwritableError, patiently, shown
 
 BEAT = 2.0
 """Seconds between two signs of life."""
@@ -62,11 +62,11 @@ class Row:
     wished: int
 
 
-def read(engine: Engine, study: str, seconds: float = PATIENCE) -> Row | None:
+def read(engine: Engine, study: str, seconds: float | None = None) -> Row | None:
     """A study's lease; None where it never had one.
 
     Raises:
-        UnwritableError: The database does not answer for so many seconds.
+        UnwritableError: The database does not answer for so many seconds, or PATIENCE.
     """
     return patiently(lambda: _read(engine, study), shown(str(engine.url)), seconds=seconds)
 

@@ -142,7 +142,7 @@ def patiently(
     *,
     repeatable: bool = True,
     awaited: bool = True,
-    seconds: float = PATIENCE,
+    seconds: float | None = None,
 ) -> T:
     """Write, and again with growing pauses of random length while the database is locked or does not answer.
 
@@ -152,12 +152,12 @@ def patiently(
         repeatable: Whether it may be done twice: a connection that is lost at the commit leaves it unknown
             whether it was done.
         awaited: Whether to wait for a server that is not there.
-        seconds: How long.
+        seconds: How long; None: PATIENCE.
 
     Raises:
         UnwritableError: It is locked for longer, cannot be reached, or its disk is full.
     """
-    began, pause = time.monotonic(), 0.05
+    began, pause, seconds = time.monotonic(), 0.05, PATIENCE if seconds is None else seconds
     while True:
         try:
             return write()

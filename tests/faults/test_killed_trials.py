@@ -1,39 +1,51 @@
 """Trials whose processes die go on as another attempt, or fail with their cause; others do not notice."""
 
+import json
 import os
 import signal
 import time
 from pathlib import Path
 
 import pytest
-from running import descendants, ended, of_trials, start, wait_for, write_space
-from staging import EPOCHS, FIXED, LONG, OFTEN, begun, by_key, whole
+from running import descendants, ended, halted, of_trials, start, wait_for, write_space
+from staging import EPOCHS, FIXED, LONG, OFTEN, begun, by_key, checkpoints, whole
 
 pytestmark = pytest.mark.soak
-ATTEMPTS = 3
 
 
-def test_after_three_attempts_a_trial_has_failed_and_the_next_one_runs(tmp_path: Path) -> None:
-    write_space(tmp_path, LONG, FIXED, OFTEN, ("trials = 1", "trials = 2"))
-    with begun(tmp_path, "--concurrent", "1") as process:
-        killed: set[int] = set()
-        while len(killed) < ATTEMPTS and process.poll() is None:
-            for pid in set(of_trials(process.pid)) - killed:
-                record = by_key(tmp_path)["bp-convnet-d2-w2/trial-0"]
-                if len(record.epochs) >= 1 and record.state == "running":
-                    time.sleep(1.0)  # until the process has taken the trial up
-                    os.kill(pid, signal.SIGKILL)
-                    killed.add(pid)
-            time.sleep(0.05)
+def test_it_repeats_a_checkpoint_interval_at_most_and_its_neighbour_nothing(tmp_path: Path) -> None:
+    interval = 2.0
+    rarely = ("checkpoint_seconds = 0.0", f"checkpoint_seconds = {interval}")
+    write_space(tmp_path, ("epochs = 2\n", "epochs = 2000\n"), FIXED, rarely, ("trials = 1", "trials = 2"))
+    with begun(tmp_path, "--concurrent", "2") as process:
+        wait_for(lambda: len({path.parent for path in checkpoints(tmp_path)}) == 2)
+        time.sleep(1.5 * interval)
+        victim = of_trials(process.pid)[0]
+        with halted(of_trials(process.pid)):
+            told = {key: record.epochs for key, record in by_key(tmp_path).items()}
+            kept = newest(tmp_path)
+            os.kill(victim, signal.SIGKILL)
         left = ended(process)
     assert left.code == 0, left.err
+    whole(tmp_path, 3)
+    assert set(told) == set(kept) == {f"bp-convnet-d2-w2/trial-{number}" for number in (0, 1)}
+    for key, epochs in told.items():
+        seconds = [epoch.metrics["seconds"] for epoch in epochs]
+        repeated = seconds[-1] - seconds[min(kept[key], len(seconds)) - 1]
+        assert repeated <= interval + 1.0, (key, repeated)  # an epoch and the writing come on top
     found = by_key(tmp_path)
-    failed = found["bp-convnet-d2-w2/trial-0"]
-    assert (failed.state, failed.assignment.attempt) == ("failed", ATTEMPTS)
-    assert "died" in str(failed.cause)
-    assert [epoch.epoch for epoch in failed.epochs] == list(range(1, len(failed.epochs) + 1))
-    other = found["bp-convnet-d2-w2/trial-1"]
-    assert (other.state, other.assignment.attempt) == ("finished", 1)
+    assert sorted(found[key].assignment.attempt for key in told) == [1, 2]
+    for key, epochs in told.items():
+        assert found[key].epochs[: len(epochs)] == epochs
+
+
+def newest(folder: Path) -> dict[str, int]:
+    """Epoch of each run's newest checkpoint."""
+    found: dict[str, int] = {}
+    for path in checkpoints(folder):
+        key = f"{path.parts[-3]}/{path.parts[-2]}"
+        found[key] = max(found.get(key, 0), json.loads(path.read_bytes())["epoch"])
+    return found
 
 
 def test_one_of_two_train_workers_is_killed_and_the_trial_goes_on(tmp_path: Path) -> None:

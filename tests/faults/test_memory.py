@@ -31,6 +31,17 @@ def test_a_study_with_trials_that_do_not_fit(tmp_path: Path) -> None:
     assert {record.assignment.attempt for record in by_width[2]} == {1}
 
 
+@pytest.mark.soak
+def test_trials_on_train_workers_that_do_not_fit_fail_once(tmp_path: Path) -> None:
+    old, _ = WIDTHS
+    write_space(tmp_path, (old, f'family = "convnet"\ndepth = 2\nwidth = {HUGE}\n'))
+    left = call(sweep.main, tmp_path, "tiny.toml", "--workers-per-trial", "2")
+    assert left.code == 1, left.err
+    (record,) = records(tmp_path, "tiny")
+    assert (record.state, record.assignment.attempt) == ("failed", 1)
+    assert record.cause == "oom: tried to allocate 304200000000 bytes"
+
+
 def test_the_size_is_in_the_cause() -> None:
     with pytest.raises(RuntimeError) as error:
         torch.empty(2**48)

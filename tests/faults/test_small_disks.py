@@ -1,0 +1,100 @@
+"""Sweeps whose storage is a small disk of its own that fills up: they pause, and go on when there is room."""
+
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from running import environment, write_space
+from staging import FIXED, OFTEN, whole
+
+pytestmark = pytest.mark.soak
+
+SCRIPT = """
+mount -t tmpfs -o size={size} tmpfs small || exit 99
+{sweep} 2> first
+echo $? > code
+cp -r small before
+{make_room}
+{sweep} 2> second
+echo $? >> code
+cp -r small/studies studies
+"""
+
+
+@dataclass(frozen=True)
+class Swept:
+    """What two sweeps in a row left: on a disk that became full, and with more room."""
+
+    codes: list[int]
+    first: str
+    second: str
+
+
+def swept(folder: Path, size: str, make_room: str, **variables: str) -> Swept:
+    """`tiny.toml` in a mount namespace of its own; skipped where this user may make none."""
+    (folder / "small").mkdir()
+    sweep = f"{sys.executable} -m lpstudy.sweep tiny.toml --storage small/studies --concurrent 1"
+    script = SCRIPT.format(size=size, sweep=sweep, make_room=make_room)
+    ran = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", script], cwd=folder, env=environment(**variables), timeout=500
+    )
+    if ran.returncode in (1, 99) and not (folder / "code").exists():
+        pytest.skip("no mount namespaces for this user")
+    assert ran.returncode == 0
+    codes = [int(word) for word in (folder / "code").read_text().split()]
+    return Swept(codes, (folder / "first").read_text(), (folder / "second").read_text())
+
+
+def paused(said: str) -> str:
+    """The one line of a sweep that paused, without a traceback before it."""
+    assert "Traceback" not in said, said
+    return said.rstrip().splitlines()[-1]
+
+
+WIDE = ('family = "convnet"\ndepth = 2\nwidth = 2', 'family = "convnet"\ndepth = 3\nwidth = 64')
+EPOCHS = ("epochs = 2\n", "epochs = 30\n")
+
+
+def test_a_storage_that_is_too_small_for_a_checkpoint(tmp_path: Path) -> None:
+    write_space(tmp_path, EPOCHS, FIXED, OFTEN, WIDE)
+    found = swept(tmp_path, "1500k", "mount -o remount,size=200m small")
+    assert found.codes == [75, 0], (found.first, found.second)
+    line = paused(found.first)
+    assert re.search(r"disk full: \S+/runs/\S+: no room for [\d,]+ bytes, [\d,]+ are free", line), line
+    whole(tmp_path, 2)
+
+
+def test_a_storage_that_is_too_small_for_the_ledger(tmp_path: Path) -> None:
+    write_space(
+        tmp_path,
+        ("epochs = 2\n", "epochs = 3000\n"),
+        FIXED,
+        ("checkpoint_seconds = 0.0", "checkpoint_seconds = 60.0"),
+    )
+    found = swept(tmp_path, "320k", "mount -o remount,size=200m small")
+    assert found.codes == [75, 0], (found.first, found.second)
+    line = paused(found.first)
+    assert "ledger.db" in line, line
+    assert re.search(r"disk is full|no room for", line), line
+    whole(tmp_path, 2)
+
+
+def test_a_cache_that_is_too_small_for_the_bank(tmp_path: Path) -> None:
+    views = 'family = "convnet"\ndepth = 2\nwidth = 4'
+    write_space(
+        tmp_path,
+        FIXED,
+        ('kind = "digits"', 'kind = "digits"\npad = 4\nflip = true'),
+        (views, f"views = 162\n{views}"),
+        ("[methods.bp]", "[methods.kd]"),
+        ("labels_per_class = 5\n", ""),
+    )
+    cache = tmp_path / "small/cache"
+    found = swept(tmp_path, "3m", "mount -o remount,size=200m small", LPSTUDY_CACHE=str(cache))
+    assert found.codes == [1, 0], (found.first, found.second)
+    line = paused(found.first)
+    assert re.search(r"the teacher bank: \S+: .* takes [\d,]+ bytes more, but [\d,]+ are free", line), line
+    whole(tmp_path, 2)

@@ -1,0 +1,41 @@
+"""A driver that stands still for longer than its lease is taken over; awake again it writes nothing."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from running import call, ended, start, wait_for, write_space
+from staging import FIXED, OFTEN, begun, by_key, last_line, reached, whole
+
+from lpstudy import reconcile
+from lpstudy.ledger import STALE
+
+pytestmark = pytest.mark.soak
+
+
+def test_the_second_goes_on_and_the_first_writes_nothing_and_ends(tmp_path: Path) -> None:
+    write_space(tmp_path, ("epochs = 2\n", "epochs = 3000\n"), FIXED, OFTEN)
+    with begun(tmp_path, "--concurrent", "1") as first:
+        os.kill(first.pid, signal.SIGSTOP)
+        acknowledged = dict(reached(tmp_path))
+        began = time.monotonic()
+        second = start(tmp_path, "sweep", "tiny.toml", "--concurrent", "1")
+        try:
+            wait_for(lambda: sum(reached(tmp_path).values()) > sum(acknowledged.values()), seconds=280)
+            assert time.monotonic() - began >= STALE
+            os.kill(first.pid, signal.SIGCONT)
+            old = ended(first)
+            new = ended(second)
+        finally:
+            second.kill()
+    assert old.code == 1, old.err
+    assert "study 'tiny' was taken over by host " in last_line(old)
+    assert old.err.count("taken over") == 1
+    assert new.code == 0, new.err
+    assert new.err.startswith("going on after host ")
+    whole(tmp_path, 2)
+    assert by_key(tmp_path)["bp-convnet-d2-w2/trial-0"].assignment.attempt == 2
+    check = call(reconcile.main, tmp_path, "tiny", "--check")
+    assert check.code == 0, check.out

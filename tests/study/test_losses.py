@@ -1,0 +1,135 @@
+"""Processes that die again and again: what goes on in between counts anew, what does not is given up."""
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+from driving import driven
+from ray import tune
+
+from lpstudy.outputs import EpochResult
+from lpstudy.study import Demand, TaskError, session
+from lpstudy.study.tasks import FAILURES, Stream
+from lpstudy.study.trial import as_report
+
+ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # the processes do not know the tests
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_session() -> Iterator[None]:
+    with session():
+        yield
+
+
+def epoch(number: int) -> dict[str, Any]:
+    return as_report([EpochResult(number, {"validation_accuracy": 50.0, "test_accuracy": 50.0})])
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_trial_that_goes_on_between_its_losses_is_not_given_up(tmp_path: Path) -> None:
+    reached, last = tmp_path / "reached", FAILURES + 2
+
+    def an_epoch_a_life(config: dict[str, Any]) -> None:
+        if config["number"]:  # the final
+            tune.report(
+                as_report([EpochResult(n, {"validation_accuracy": 50.0}) for n in range(1, last + 1)])
+            )
+            return
+        done = int(reached.read_text()) + 1 if reached.exists() else 1
+        reached.write_text(str(done))
+        tune.report(epoch(done))
+        if done < last:
+            die()
+
+    ledger = driven(tmp_path, an_epoch_a_life, Demand(concurrent=1), ("epochs = 2\n", f"epochs = {last}\n"))
+    trial, final = ledger.records()
+    assert (trial.state, trial.assignment.attempt) == ("finished", last)
+    assert [one.epoch for one in trial.epochs] == list(range(1, last + 1))
+    assert (final.state, final.assignment.attempt) == ("finished", 1)
+
+
+def test_a_trial_that_never_goes_on_is_given_up_and_its_neighbour_is_not(tmp_path: Path) -> None:
+    def dead_or_alive(config: dict[str, Any]) -> None:
+        if config["number"] == 0:
+            die()
+        tune.report(as_report([EpochResult(n, {"validation_accuracy": 50.0}) for n in (1, 2)]))
+
+    ledger = driven(tmp_path, dead_or_alive, Demand(concurrent=2), ("trials = 1", "trials = 2"))
+    dead, alive, final = ledger.records()
+    assert (dead.state, dead.assignment.attempt, dead.epochs) == ("failed", FAILURES + 1, ())
+    assert "died" in str(dead.cause)
+    assert {(r.state, r.assignment.attempt) for r in (alive, final)} == {("finished", 1)}
+
+
+@ray.remote(max_retries=0, num_cpus=1, num_returns="streaming")
+def _counts(kept: str, last: int, step: int) -> Iterator[int]:
+    """What a process before has counted, then on; each dies after so many steps."""
+    path = Path(kept)
+    done = int(path.read_text()) if path.exists() else 0
+    for number in range(1, min(done + step, last) + 1):
+        path.write_text(str(number))
+        yield number
+    if done + step < last:
+        die()
+
+
+@ray.remote(max_retries=0, num_cpus=1, num_returns="streaming")
+def _raises(error: Exception) -> Iterator[int]:
+    yield 1
+    raise error
+
+
+def counted(begin: Any) -> list[int]:
+    told: list[int] = []
+
+    def new(number: int) -> bool:
+        return number > max(told, default=0)
+
+    stream = Stream(begin, new)
+    while True:
+        try:
+            if (number := stream.next()) is not None:
+                told.append(number)
+        except StopIteration:
+            return told
+
+
+def test_a_task_that_goes_on_between_its_losses_comes_to_its_end(tmp_path: Path) -> None:
+    assert counted(partial(_counts.remote, str(tmp_path / "kept"), 6, 1)) == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_task_that_never_goes_on_is_given_up(tmp_path: Path) -> None:
+    with pytest.raises(TaskError, match="its process was lost 3 times in a row: "):
+        counted(partial(_counts.remote, str(tmp_path / "kept"), 6, 0))
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "said"),
+    [
+        (ValueError("no such images"), ValueError, "no such images"),
+        (FileNotFoundError(2, "gone", "a.png"), FileNotFoundError, "a.png"),
+        (MemoryError(), TaskError, "oom: out of memory"),
+        (
+            RuntimeError("you tried to allocate 304200000000 bytes. not enough memory"),
+            TaskError,
+            "304200000000",
+        ),
+    ],
+)
+def test_what_a_task_raises_is_told_in_a_line(error: Exception, kind: type[Exception], said: str) -> None:
+    with pytest.raises(kind, match=said):
+        counted(partial(_raises.remote, error))
+
+
+def test_what_is_a_mistake_of_the_program_keeps_its_traceback() -> None:
+    with pytest.raises(ray.exceptions.RayTaskError, match="unheard"):
+        counted(partial(_raises.remote, KeyError("unheard")))
