@@ -37,7 +37,7 @@ def train(
         folder: Checkpoints; where it holds one, the epochs so far are given again as they were, and training
             goes on after them. At the end it holds the student as `weights.safetensors`.
         read_test: Whether this is a final: the last epoch then has `test_accuracy`.
-        asking: Called before each epoch, on the first worker; may end the run early.
+        asking: Called before each epoch and before each write, on the first worker; may end the run early.
 
     Raises:
         DivergedError: The loss is not finite.
@@ -65,9 +65,9 @@ def train(
             warnings = []
             history.append(result)
             last = epoch == trial.epochs
-            if folder is not None and (last or time.monotonic() - saved >= trial.training.checkpoint_seconds):
-                if parallel.rank() == 0:
-                    writer.start(run.saving(folder, epoch, history, last=last))
+            due = last or time.monotonic() - saved >= trial.training.checkpoint_seconds
+            if folder is not None and due and parallel.rank() == 0 and asking() is not Ask.LEAVE:
+                writer.start(run.saving(folder, epoch, history, last=last))
                 saved, kept = time.monotonic(), epoch
             if last:
                 writer.wait()

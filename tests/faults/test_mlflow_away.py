@@ -4,10 +4,11 @@ import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mlflow.tracking import MlflowClient
-from running import Left, ended, free_port, mlflow_server, run, runs, stop_group, write_space
+from running import Left, ended, free_port, mlflow_server, run, runs, stop_group, wait_for, write_space
 from staging import FIXED, LONG, OFTEN, begun, by_key, last_line
 
 pytestmark = pytest.mark.soak
@@ -79,3 +80,49 @@ def test_lost_and_doubled_runs_are_mended_too(stage: Stage) -> None:
 def test_the_report_can_then_be_made(stage: Stage) -> None:
     assert stage.report.code == 0, stage.report.err
     assert (stage.folder / "reports/tiny/report.md").is_file()
+
+
+def test_a_server_that_is_away_for_a_while_is_caught_up_with(tmp_path: Path) -> None:
+    write_space(tmp_path, ("epochs = 2\n", "epochs = 1500\n"), FIXED, OFTEN, ("trials = 1", "trials = 3"))
+    port = free_port()
+    variables = {"MLFLOW_TRACKING_URI": f"http://127.0.0.1:{port}"}
+
+    def now() -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(run(tmp_path, "status", "tiny", "--json").out)
+        return found
+
+    with (
+        mlflow_server(tmp_path / "server", port) as process,
+        begun(tmp_path, "--concurrent", "1", **variables) as driver,
+    ):
+        stop_group(process)
+        behind = wait_for(lambda: (told := now())["mlflow_error"] and told["done"] and told)
+        said = run(tmp_path, "status", "tiny").out
+        with mlflow_server(tmp_path / "server", port):
+            caught_up = wait_for(lambda: not (told := now())["mlflow_error"] and told)
+            left = ended(driver)
+            check = run(tmp_path, "reconcile", "tiny", "--check", **variables)
+            client = MlflowClient(tracking_uri=variables["MLFLOW_TRACKING_URI"])
+            found = {one.data.tags["lpstudy.key"]: one for one in runs(client, "tiny")}
+            curves = {
+                key: [(p.step, p.value) for p in client.get_metric_history(one.info.run_id, "train_loss")]
+                for key, one in found.items()
+            }
+    assert behind["mlflow_behind"] >= 1
+    assert " runs behind (" in said
+    assert behind["runs_per_hour"] > 0
+    assert behind["eta_seconds"] > 0
+    assert behind["nodes"] == 1
+    assert 0 < behind["free_bytes"] <= shutil.disk_usage(tmp_path).total
+    assert " free" in said
+    assert " runs an hour, ETA " in said
+    assert (caught_up["state"], caught_up["alive"]) == ("running", True), "the study was over too early"
+    assert left.code == 0, left.err
+    assert left.err.count("MLflow lags behind") == 1
+    assert (check.code, check.out) == (0, "4 runs in the ledger, 0 differ in MLflow\n")
+    ledger = by_key(tmp_path)
+    for key, record in ledger.items():
+        told = [(epoch.epoch, epoch.metrics["train_loss"]) for epoch in record.epochs]
+        assert curves[key] == told
+    begun_at = {key: found[key].info.start_time for key in ledger}
+    assert list(begun_at) == sorted(begun_at, key=lambda key: begun_at[key]), "not in the order of the ledger"

@@ -13,7 +13,7 @@ from lpstudy.folder import Local
 from lpstudy.outputs import EpochResult
 from lpstudy.space import Trial
 from lpstudy.teacher import OnlineTeacher
-from lpstudy.training import checkpoint, train
+from lpstudy.training import Ask, checkpoint, train
 
 MakeTrial = Callable[..., Trial]
 
@@ -180,3 +180,23 @@ def test_no_run_goes_on_from_the_checkpoint_of_another(
     assert told(results) == told(list(train(trial, data, None, device=CPU)))
     assert all("another run made it" in warning for warning in results[0].warnings)
     assert results[0].warnings
+
+
+def test_a_run_that_is_to_leave_in_the_middle_of_an_epoch_writes_nothing_more(
+    data: Data, teacher: OnlineTeacher, make_trial: MakeTrial, tmp_path: Path
+) -> None:
+    said = iter([Ask.GO_ON, Ask.GO_ON, Ask.GO_ON, Ask.LEAVE, Ask.LEAVE])
+    running = train(
+        make_trial(), data, teacher, device=CPU, folder=tmp_path, asking=lambda: next(said, Ask.LEAVE)
+    )
+    assert [result.epoch for result in running] == [1, 2]
+    assert sorted(path.name for path in tmp_path.glob("*.json")) == ["checkpoint-000001.json"]
+
+
+def test_a_run_that_is_to_leave_in_its_last_epoch_writes_no_weights(
+    data: Data, teacher: OnlineTeacher, make_trial: MakeTrial, tmp_path: Path
+) -> None:
+    said = iter([Ask.GO_ON])
+    trial = make_trial(epochs=1)
+    list(train(trial, data, teacher, device=CPU, folder=tmp_path, asking=lambda: next(said, Ask.LEAVE)))
+    assert list(tmp_path.iterdir()) == []

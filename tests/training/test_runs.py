@@ -190,6 +190,18 @@ def test_a_loss_that_is_not_finite_ends_the_run(
         run(trial.model_copy(update={"training": wild}), data, teacher)
 
 
+def test_a_long_epoch_is_not_trained_to_its_end_with_a_loss_that_is_not_finite(
+    data: Data, teacher: OnlineTeacher, make_trial: MakeTrial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lpstudy.training.run.LOOK_STEPS", 3)
+    trial = make_trial("kd", epochs=1, batch_size=10, student={"family": "maxout", "depth": 3, "width": 4})
+    wild = trial.training.model_copy(update={"learning_rate": 1e20})
+    watching = Watching(teacher)
+    with pytest.raises(DivergedError, match=r"loss is (nan|inf) in epoch 1"):
+        run(trial.model_copy(update={"training": wild}), data, watching)
+    assert len(watching.seen) in (3, 6)  # of ten steps
+
+
 def test_weights_spoilt_by_the_very_last_step_end_the_run_too(data: Data, make_trial: MakeTrial) -> None:
     trial = make_trial(epochs=1, batch_size=100, student={"family": "maxout", "depth": 3, "width": 4})
     wild = trial.training.model_copy(update={"learning_rate": 1e30})

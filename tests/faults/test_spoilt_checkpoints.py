@@ -1,0 +1,43 @@
+"""A study is paused, its newest checkpoint is spoilt, and it goes on from the one before."""
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+from running import ended, run, write_space
+from staging import FIXED, LONG, OFTEN, begun, by_key, checkpoints, last_line, reached, whole
+
+TRIAL = "bp-convnet-d2-w2/trial-0"
+
+
+def truncate(content: bytes) -> bytes:
+    return content[: len(content) // 2]
+
+
+def flip(content: bytes) -> bytes:
+    return content[:-1] + bytes([content[-1] ^ 1])
+
+
+@pytest.mark.parametrize("spoil", [truncate, pytest.param(flip, marks=pytest.mark.soak)])
+def test_the_one_before_is_used_and_the_report_says_so(spoil: object, tmp_path: Path) -> None:
+    assert callable(spoil)
+    write_space(tmp_path, LONG, FIXED, OFTEN)
+    with begun(tmp_path) as process:
+        process.send_signal(signal.SIGTERM)
+        left = ended(process)
+    assert left.code == 75, last_line(left)
+    acknowledged = dict(reached(tmp_path))
+    epochs = {json.loads(path.read_bytes())["epoch"]: path for path in checkpoints(tmp_path)}
+    assert len(epochs) == 2
+    newest = epochs[max(epochs)].with_suffix(".safetensors")
+    newest.write_bytes(spoil(newest.read_bytes()))
+    again = run(tmp_path, "sweep", "tiny.toml")
+    assert again.code == 0, again.err
+    whole(tmp_path, 2)
+    assert reached(tmp_path)[TRIAL] >= acknowledged[TRIAL]
+    told = [epoch for epoch in by_key(tmp_path)[TRIAL].epochs if any("refused" in w for w in epoch.warnings)]
+    assert [epoch.epoch for epoch in told] == [max(epochs) + 1]
+    assert newest.stem in " ".join(told[0].warnings)
+    assert "refused" in again.err
+    assert "refused" in (tmp_path / "reports/tiny/report.md").read_text()
