@@ -1,18 +1,23 @@
 """Studies that something is done to while they run."""
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from subprocess import Popen
 
-from running import Left, client_of, ended, halted, of_trials, records, runs, start, wait_for
+import pandas as pd
+from running import Left, call, client_of, ended, halted, of_trials, records, runs, start, wait_for
 
+from lpstudy import export
 from lpstudy.ledger import Record
 
 EPOCHS = 400
 """Some seconds of a tiny trial."""
 LONG = ("epochs = 2\n", f"epochs = {EPOCHS}\n")
 FIXED = ("learning_rate = { low = 1e-3, high = 1e-1, log = true }", "learning_rate = 0.01")
+TIMES = ["started", "ended", "seconds", "attempt"]
+"""Columns of an export that a fault may change."""
 OFTEN = ("checkpoint_seconds = 0.0", "checkpoint_seconds = 0.2")
 
 
@@ -73,3 +78,26 @@ def last_line(left: Left) -> str:
     """What a command said at its end."""
     assert "Traceback" not in left.err, left.err
     return left.err.rstrip().splitlines()[-1]
+
+
+def frames(folder: Path) -> dict[str, pd.DataFrame]:
+    """Runs and epochs of a study without what a clock has said, and without attempts."""
+    left = call(export.main, folder, "tiny", "--to", str(folder / "export"))
+    assert left.code == 0, left.err
+    found = {kind: pd.read_parquet(folder / f"export/{kind}.parquet") for kind in ("runs", "epochs")}
+    return {kind: frame.drop(columns=TIMES, errors="ignore") for kind, frame in found.items()}
+
+
+def told(folder: Path) -> str:
+    """The report but for links to runs in MLflow, and where and when it was made."""
+    text = (folder / "reports/tiny/report.md").read_text().partition("## Provenance")[0]
+    return re.sub(r"\[[0-9a-f]{8}\]\([^)]*\)", "", text)
+
+
+def equal_to_undisturbed(disturbed: Path, undisturbed: Path) -> None:
+    """Ledger and report say the same."""
+    mine, other = frames(disturbed), frames(undisturbed)
+    for kind in mine:
+        pd.testing.assert_frame_equal(mine[kind], other[kind], check_exact=True)
+    assert "## Comparison" in told(disturbed)
+    assert told(disturbed) == told(undisturbed)

@@ -1,16 +1,12 @@
 """The driver is killed again and again at random moments; what comes of the study is what would have come."""
 
 import random
-import re
 import time
 from pathlib import Path
 
-import pandas as pd
 import pytest
-from running import call, run, start, write_space
-from staging import OFTEN, whole
-
-from lpstudy import export
+from running import run, start, write_space
+from staging import OFTEN, equal_to_undisturbed, whole
 
 EPOCHS = {3: 60, 20: 800}
 """Of a run, by how often the driver is to be killed."""
@@ -20,21 +16,6 @@ ARMS = ("[methods.bp]", "[methods.bp]\n[methods.lp]\nn_neighbors = 3")
 TRIALS = ("trials = 1", "trials = 3")
 RUNS = 8
 """Two arms of three trials and a final."""
-TIMES = ["started", "ended", "seconds", "attempt"]
-
-
-def frames(folder: Path) -> dict[str, pd.DataFrame]:
-    """Runs and epochs of a study without what a clock has said, and without attempts."""
-    left = call(export.main, folder, "tiny", "--to", str(folder / "export"))
-    assert left.code == 0, left.err
-    found = {kind: pd.read_parquet(folder / f"export/{kind}.parquet") for kind in ("runs", "epochs")}
-    return {kind: frame.drop(columns=TIMES, errors="ignore") for kind, frame in found.items()}
-
-
-def told(folder: Path) -> str:
-    """The report but for links to runs in MLflow, and where and when it was made."""
-    text = (folder / "reports/tiny/report.md").read_text().partition("## Provenance")[0]
-    return re.sub(r"\[[0-9a-f]{8}\]\([^)]*\)", "", text)
 
 
 def kills(folder: Path, times: int, seed: int) -> int:
@@ -49,15 +30,6 @@ def kills(folder: Path, times: int, seed: int) -> int:
         process.kill()
         process.communicate()
     return done
-
-
-def equal_to_undisturbed(disturbed: Path, undisturbed: Path) -> None:
-    """Ledger and report say the same."""
-    mine, other = frames(disturbed), frames(undisturbed)
-    for kind in mine:
-        pd.testing.assert_frame_equal(mine[kind], other[kind], check_exact=True)
-    assert "## Comparison" in told(disturbed)
-    assert told(disturbed) == told(undisturbed)
 
 
 def to_its_end(folder: Path) -> None:

@@ -10,69 +10,161 @@ import argparse
 import contextlib
 import json
 import os
+import resource
 import signal
 import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "faults"))
 
-from running import descendants, of_trials, start, wait_for, write_space
+from raylets import raylets
+from running import (
+    descendants,
+    free_port,
+    halted,
+    mlflow_server,
+    of_trials,
+    start,
+    stop_group,
+    wait_for,
+    write_space,
+)
 from staging import FIXED, OFTEN, by_key, checkpoints
 
 ENDLESS = ("epochs = 2\n", "epochs = 100_000\n")
-LOCKED = 5.0
-"""Seconds for which the ledger is."""
-Fault = Callable[["subprocess.Popen[str]", Path], None]
+AWAY = 5.0
+"""Seconds for which the ledger is locked, the tracking server away."""
+WORDS = ("sweep", "tiny.toml", "--concurrent", "1")
 
 
-def kill_trial(process: "subprocess.Popen[str]", folder: Path) -> None:
+@dataclass
+class Scene:
+    """A study under way."""
+
+    folder: Path
+    process: "subprocess.Popen[str]"
+    variables: Mapping[str, str]
+    words: Sequence[str]
+    cluster: Any = None
+    """Of two nodes, where there is one."""
+    server: Any = None
+    """The process of a tracking server, where there is one."""
+
+
+def kill_trial(scene: Scene) -> None:
     """Of a trial, its process."""
-    os.kill(of_trials(process.pid)[0], signal.SIGKILL)
+    os.kill(of_trials(scene.process.pid)[0], signal.SIGKILL)
 
 
-def kill_worker(process: "subprocess.Popen[str]", folder: Path) -> None:
+def kill_worker(scene: Scene) -> None:
     """Of a trial on two Ray Train workers, one."""
-    workers = [pid for pid, line in descendants(process.pid).items() if "RayTrainWorker" in line]
+    workers = [pid for pid, line in descendants(scene.process.pid).items() if "RayTrainWorker" in line]
     os.kill(workers[-1], signal.SIGKILL)
 
 
-def kill_driver(process: "subprocess.Popen[str]", folder: Path) -> None:
+def kill_driver(scene: Scene) -> None:
     """Of the sweep, the process."""
-    process.kill()
+    scene.process.kill()
 
 
-def terminate(process: "subprocess.Popen[str]", folder: Path) -> None:
+def terminate(scene: Scene) -> None:
     """As `ray job stop` does."""
-    process.send_signal(signal.SIGTERM)
+    scene.process.send_signal(signal.SIGTERM)
 
 
-def interrupt(process: "subprocess.Popen[str]", folder: Path) -> None:
+def interrupt(scene: Scene) -> None:
     """As Ctrl-C does."""
-    process.send_signal(signal.SIGINT)
+    scene.process.send_signal(signal.SIGINT)
 
 
-def lock(process: "subprocess.Popen[str]", folder: Path) -> None:
+def lock(scene: Scene) -> None:
     """For some seconds, the ledger."""
-    with contextlib.closing(sqlite3.connect(folder / "studies/tiny/ledger.db", timeout=60)) as other:
+    with contextlib.closing(sqlite3.connect(scene.folder / "studies/tiny/ledger.db", timeout=60)) as other:
         other.execute("BEGIN EXCLUSIVE")
-        time.sleep(LOCKED)
+        time.sleep(AWAY)
         other.rollback()
 
 
-FAULTS: dict[str, tuple[Fault, tuple[str, ...]]] = {
-    "SIGKILL of a trial's process": (kill_trial, ()),
-    "SIGKILL of one of two Train workers": (kill_worker, ("--workers-per-trial", "2")),
-    "SIGKILL of the driver": (kill_driver, ()),
-    "SIGTERM to the driver": (terminate, ()),
-    "SIGINT to the driver": (interrupt, ()),
-    f"ledger locked for {LOCKED:g} s": (lock, ()),
+def halt(scene: Scene) -> None:
+    """The driver, for good: a second start takes the study over."""
+    scene.process.send_signal(signal.SIGSTOP)
+
+
+def spoil(scene: Scene) -> None:
+    """The newest checkpoint, and kill the trial's process."""
+    with halted(of_trials(scene.process.pid)):
+        path = max(checkpoints(scene.folder)).with_suffix(".safetensors")
+        path.write_bytes(path.read_bytes()[:-100])
+        kill_trial(scene)
+
+
+def fill_disk(scene: Scene) -> None:
+    """As the trial's process sees it."""
+    for pid in of_trials(scene.process.pid):
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (1000, 1000))
+
+
+def remove_node(scene: Scene) -> None:
+    """The one on which the trial runs."""
+    (trial,) = of_trials(os.getpid())
+    node = next(one for one in scene.cluster.worker_nodes if trial in descendants(_raylet(one)))
+    scene.cluster.remove_node(node, allow_graceful=False)
+
+
+def _raylet(node: Any) -> int:
+    return int(node.all_processes["raylet"][0].process.pid)
+
+
+def lose_server(scene: Scene) -> None:
+    """For good."""
+    stop_group(scene.server)
+
+
+@contextlib.contextmanager
+def nothing(folder: Path) -> Iterator[dict[str, Any]]:
+    """The sweep starts Ray itself, and MLflow is a file."""
+    yield {"variables": {}}
+
+
+@contextlib.contextmanager
+def two_nodes(folder: Path) -> Iterator[dict[str, Any]]:
+    """A cluster to be joined; its head runs no trials."""
+    with raylets({"num_cpus": 1}, {"num_cpus": 1}, num_cpus=0) as cluster:
+        yield {"variables": {"RAY_ADDRESS": cluster.address}, "cluster": cluster}
+
+
+@contextlib.contextmanager
+def a_server(folder: Path) -> Iterator[dict[str, Any]]:
+    """A tracking server."""
+    port = free_port()
+    with mlflow_server(folder / "server", port) as server:
+        yield {"variables": {"MLFLOW_TRACKING_URI": f"http://127.0.0.1:{port}"}, "server": server}
+
+
+Setup = Callable[[Path], contextlib.AbstractContextManager[dict[str, Any]]]
+FAULTS: dict[str, tuple[Callable[[Scene], None], Setup, tuple[str, ...]]] = {
+    "SIGKILL of a trial's process": (kill_trial, nothing, ()),
+    "the same, newest checkpoint truncated": (spoil, nothing, ()),
+    "SIGKILL of one of two Train workers": (kill_worker, nothing, ("--workers-per-trial", "2")),
+    "SIGKILL of the driver": (kill_driver, nothing, ()),
+    "SIGTERM to the driver": (terminate, nothing, ()),
+    "SIGINT to the driver": (interrupt, nothing, ()),
+    "the driver stands still, a second start takes over": (halt, nothing, ()),
+    "the trial's node is removed": (remove_node, two_nodes, ()),
+    "disk full for a trial": (fill_disk, nothing, ()),
+    f"ledger locked for {AWAY:g} s": (lock, nothing, ()),
+    "tracking server gone": (lose_server, a_server, ()),
 }
+WITHIN = (kill_trial, spoil, kill_worker, remove_node, lock, lose_server)
+"""Faults that the sweep itself lives through."""
 
 
 def acknowledged(folder: Path) -> int:
@@ -80,45 +172,52 @@ def acknowledged(folder: Path) -> int:
     return sum(len(record.epochs) for record in by_key(folder).values())
 
 
-def measure(fault: Fault, words: tuple[str, ...], folder: Path) -> dict[str, object]:
+def measure(name: str, folder: Path) -> dict[str, object]:
     """One study, one fault."""
+    fault, setup, words = FAULTS[name]
     write_space(folder, ENDLESS, FIXED, OFTEN)
-    process = start(folder, "sweep", "tiny.toml", "--concurrent", "1", *words)
-    family: dict[int, str] = {}
-    try:
-        wait_for(lambda: checkpoints(folder), seconds=300)
-        kept = max(json.loads(path.read_bytes())["epoch"] for path in checkpoints(folder))
-        family = descendants(process.pid)
-        began = time.monotonic()
-        fault(process, folder)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=0.1 if fault in (kill_trial, kill_worker, lock) else 60)
-        ended, code = time.monotonic() - began, process.returncode
-        before = acknowledged(folder)
-        if code is not None:
-            process.communicate()
-            process = start(folder, "sweep", "tiny.toml", "--concurrent", "1", *words)
-        wait_for(lambda: acknowledged(folder) > before, seconds=300)
-        took = time.monotonic() - began
-        (record,) = by_key(folder).values()
-        family |= descendants(process.pid)
-        told = [epoch.epoch for epoch in record.epochs]
-        if code in (75, 130) or record.assignment.attempt == 1:
-            kept = before  # written when it was asked to end, as test_signals holds, or still in the process
-        return {
-            "exit code": code,
-            "s to the exit": None if code is None else round(ended, 1),
-            "s to the next new epoch": round(took, 1),
-            "epochs acknowledged": before,
-            "trained twice, at most": max(0, before - kept),
-            "attempt": record.assignment.attempt,
-            "whole": told == list(range(1, len(told) + 1)),
-        }
-    finally:
-        process.kill()
-        for pid in family:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+    with setup(folder) as made:
+        scene = Scene(folder, start(folder, *WORDS, *words, **made["variables"]), words=words, **made)
+        family: dict[int, str] = {}
+        first = scene.process
+        try:
+            wait_for(lambda: len(checkpoints(folder)) > 1, seconds=300)
+            kept = sorted(json.loads(path.read_bytes())["epoch"] for path in checkpoints(folder))
+            family = descendants(first.pid)
+            began = time.monotonic()
+            fault(scene)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                first.wait(timeout=0.1 if fault in (*WITHIN, halt) else 60)
+            ended, code = time.monotonic() - began, first.returncode
+            before = acknowledged(folder)
+            if code is not None or fault is halt:
+                scene.process = start(folder, *WORDS, *words, **made["variables"])
+            wait_for(lambda: acknowledged(folder) > before, seconds=300)
+            took = time.monotonic() - began
+            (record,) = by_key(folder).values()
+            family |= descendants(scene.process.pid)
+            told = [epoch.epoch for epoch in record.epochs]
+            at = kept[-2] if fault is spoil else kept[-1]
+            if code in (75, 130) or record.assignment.attempt == 1:
+                at = (
+                    before  # written when it was asked to end, as test_signals holds, or in the process still
+                )
+            return {
+                "exit code": code,
+                "s to the exit": None if code is None else round(ended, 1),
+                "s to the next new epoch": round(took, 1),
+                "epochs acknowledged": before,
+                "trained twice, at most": max(0, before - at),
+                "attempt": record.assignment.attempt,
+                "whole": told == list(range(1, len(told) + 1)),
+            }
+        finally:
+            for process in (first, scene.process):
+                process.kill()
+                process.communicate()
+            for pid in family:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
 
 
 def main() -> int:
@@ -127,9 +226,9 @@ def main() -> int:
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     rows = {}
-    for name, (fault, words) in FAULTS.items():
-        with TemporaryDirectory(prefix="recovery") as folder:
-            rows[name] = measure(fault, words, Path(folder))
+    for name in FAULTS:
+        with TemporaryDirectory(prefix="recovery", ignore_cleanup_errors=True) as folder:
+            rows[name] = measure(name, Path(folder))
         print(f"{name}: {rows[name]}", flush=True)
     if given.json is not None:
         given.json.parent.mkdir(parents=True, exist_ok=True)

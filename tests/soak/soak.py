@@ -2,40 +2,32 @@
 
     python tests/soak/soak.py [--minutes 30] [--seed 0] [--json FILE]
 
-A tracking server, and one study after another; each is begun again until it ends by itself. Then the ledger
-is held against what had been acknowledged before each fault, and against MLflow. Exit code 1 where anything
-was lost, doubled or left open.
+A tracking server, and one study after another, the first left alone; each is begun again until it ends by
+itself. Then its ledger is held against what had been acknowledged before each fault, against the ledger of the
+first, and against MLflow. Exit code 1 where anything was lost, changed, doubled or left open.
 """
 
 import argparse
 import contextlib
 import json
 import os
-import random
-import signal
-import sqlite3
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "faults"))
 
+import pandas as pd
+from mlflow.tracking import MlflowClient
 from optuna.exceptions import StorageInternalError
-from running import (
-    free_port,
-    mlflow_server,
-    of_trials,
-    records,
-    run,
-    start,
-    stop_group,
-    write_space,
-)
+from running import records, run, start, write_space
 from sqlalchemy.exc import SQLAlchemyError
+from staging import frames
+from strikes import Strikes
 
 from lpstudy.ledger import UnwritableError
 from lpstudy.outputs import EpochResult
@@ -53,9 +45,6 @@ GOES_ON = (74, 75, 130, -9, -15)
 """Ways for a sweep to end after which it is begun again."""
 REFUSED = "no tracking server answers"
 """Said by a start while the server is away."""
-AWAY = 5.0
-"""Seconds that a server or a process is away, a ledger locked."""
-
 Acknowledged = dict[tuple[str, int], EpochResult]
 
 
@@ -68,25 +57,14 @@ class Soak:
     """
 
     def __init__(self, folder: Path, seed: int) -> None:
-        self.folder, self.draw = folder, random.Random(seed)
-        self.port = free_port()
-        self.next_fault = self._moment()
-        self.faults: Counter[str] = Counter()
+        self.folder, self.strikes = folder, Strikes(folder, seed)
         self.seen: Counter[str] = Counter()
         self.recovery: list[float] = []
         """Seconds from a sweep's end by a fault to the first new epoch after it."""
-        self.server = self._server()
         self.process: subprocess.Popen[str] | None = None
         self.acknowledged: Acknowledged = {}
-
-    def _server(self) -> tuple[contextlib.AbstractContextManager[object], "subprocess.Popen[bytes]"]:
-        context = mlflow_server(self.folder / "server", self.port)
-        return context, context.__enter__()
-
-    @property
-    def variables(self) -> dict[str, str]:
-        """Of every command."""
-        return {"MLFLOW_TRACKING_URI": f"http://127.0.0.1:{self.port}"}
+        self.reference: Path | None = None
+        """Of the study that was left alone."""
 
     def study(self, name: str, until: float) -> None:
         """One study to its end; after `until` without more faults."""
@@ -102,8 +80,8 @@ class Soak:
                 out, err = self.process.communicate()
                 if code == 0:
                     break
-                if code == 2 and REFUSED in err:
-                    self.seen["starts refused while the server was away"] += 1
+                if code == 2 and REFUSED in err and not (folder / "studies/tiny/ledger.db").exists():
+                    self.seen["first starts refused while the server was away"] += 1
                 elif code not in GOES_ON:
                     self.seen["unexpected ends"] += 1
                     print(f"{name}: exit {code}\n{out[-500:]}\n{err[-2000:]}", flush=True)
@@ -111,24 +89,45 @@ class Soak:
                         raise RuntimeError("the studies do not run")
                 ended_at, before = time.monotonic(), len(self._look(folder))
                 if code == 74:
-                    run(folder, "__main__", "reconcile", "tiny", **self.variables)
+                    run(folder, "__main__", "reconcile", "tiny", **self.strikes.variables)
                 self.process = self._begin(folder)
                 begun += 1
             elif ended_at and len(self._look(folder)) > before:
                 self.recovery.append(time.monotonic() - ended_at)
                 ended_at = 0.0
-            if self.next_fault <= time.monotonic() < until:
+            if self.strikes.next <= time.monotonic() < until and self.reference is not None:
                 self._look(folder)
-                self._strike(folder)
-                self.next_fault = self._moment()
+                self.strikes.one(self.process.pid, folder)
         self.seen["sweeps begun"] += begun
         self._check(folder)
+        if self.reference is None:
+            self.reference = folder
+            self.strikes.wait()
+        elif differs := self._differs(folder):
+            self.seen["studies unlike the undisturbed one"] += 1
+            print(f"{name}: {differs}", flush=True)
+
+    def _differs(self, folder: Path) -> str:
+        """What runs, epochs and the comparison have otherwise than those of the undisturbed study."""
+        assert self.reference is not None
+        mine, other = frames(folder), frames(self.reference)
+        mine["comparison"], other["comparison"] = (
+            pd.read_csv(each / "reports/tiny/comparison.csv") for each in (folder, self.reference)
+        )
+        for kind, frame in mine.items():
+            dropped = [name for name in frame if name in ("warnings", "mlflow_run_id") or "seconds" in name]
+            try:
+                pd.testing.assert_frame_equal(
+                    frame.drop(columns=dropped), other[kind].drop(columns=dropped), check_exact=True
+                )
+            except AssertionError as error:
+                return f"{kind}: {' '.join(str(error).split())[:300]}"
+        return ""
 
     def _begin(self, folder: Path) -> "subprocess.Popen[str]":
-        return start(folder, "sweep", "tiny.toml", "--grace", "20", **self.variables)
-
-    def _moment(self) -> float:
-        return time.monotonic() + self.draw.uniform(20, 40)
+        return start(
+            folder, "sweep", "tiny.toml", "--grace", "20", "--concurrent", "1", **self.strikes.variables
+        )
 
     def _look(self, folder: Path) -> Acknowledged:
         """What the ledger has acknowledged by now; each of it must be there at the end."""
@@ -137,70 +136,6 @@ class Soak:
                 for epoch in record.epochs:
                     self.acknowledged.setdefault((record.assignment.key, epoch.epoch), epoch)
         return self.acknowledged
-
-    def _strike(self, folder: Path) -> None:
-        fault: Callable[[Path], None] = self.draw.choice(
-            [
-                self._kill_driver,
-                self._terminate_driver,
-                self._interrupt_driver,
-                self._kill_trial,
-                self._halt_driver,
-                self._lose_server,
-                self._spoil_checkpoint,
-                self._lock_ledger,
-                self._pause_and_resume,
-            ]
-        )
-        self.faults[fault.__name__.strip("_").replace("_", " ")] += 1
-        with contextlib.suppress(ProcessLookupError):
-            fault(folder)
-
-    def _pid(self) -> int:
-        return self.process.pid if self.process is not None else 0
-
-    def _kill_driver(self, folder: Path) -> None:
-        os.kill(self._pid(), signal.SIGKILL)
-
-    def _terminate_driver(self, folder: Path) -> None:
-        os.kill(self._pid(), signal.SIGTERM)
-
-    def _interrupt_driver(self, folder: Path) -> None:
-        os.kill(self._pid(), signal.SIGINT)
-
-    def _kill_trial(self, folder: Path) -> None:
-        for pid in of_trials(self._pid())[:1]:
-            os.kill(pid, signal.SIGKILL)
-
-    def _halt_driver(self, folder: Path) -> None:
-        os.kill(self._pid(), signal.SIGSTOP)
-        time.sleep(AWAY)
-        os.kill(self._pid(), signal.SIGCONT)
-
-    def _lose_server(self, folder: Path) -> None:
-        stop_group(self.server[1])
-        time.sleep(AWAY)
-        self.server = self._server()
-
-    def _spoil_checkpoint(self, folder: Path) -> None:
-        for path in sorted(folder.glob("studies/tiny/runs/*/*/checkpoint-*.safetensors"))[-1:]:
-            with contextlib.suppress(OSError):
-                content = path.read_bytes()
-                path.write_bytes(content[: len(content) // 2])
-        self._kill_trial(folder)
-
-    def _lock_ledger(self, folder: Path) -> None:
-        path = folder / "studies/tiny/ledger.db"
-        if path.exists():
-            connection = sqlite3.connect(path, timeout=30)
-            connection.execute("BEGIN EXCLUSIVE")
-            time.sleep(AWAY)
-            connection.rollback()
-            connection.close()
-
-    def _pause_and_resume(self, folder: Path) -> None:
-        for command in ("pause", "resume"):
-            run(folder, "__main__", command, "tiny", **self.variables)
 
     def _check(self, folder: Path) -> None:
         """Hold what there is against what had been acknowledged, and MLflow against the ledger."""
@@ -217,26 +152,27 @@ class Soak:
         for record in found:
             if record.state == "failed":
                 print(f"{folder.name} {record.assignment.key}: failed: {record.cause}", flush=True)
-        left = run(folder, "__main__", "reconcile", "tiny", "--check", "--json", **self.variables)
+        left = run(folder, "__main__", "reconcile", "tiny", "--check", "--json", **self.strikes.variables)
         differences = json.loads(left.out)["differences"] if left.out else [left.err]
         self.seen["runs that differ in MLflow"] += len(differences)
         for one in differences:
             print(f"{folder.name}: {one}", flush=True)
+        client = MlflowClient(tracking_uri=self.strikes.variables["MLFLOW_TRACKING_URI"])
+        experiment = client.get_experiment_by_name("lpstudy/tiny")
+        open_ = client.search_runs([experiment.experiment_id], "attributes.status = 'RUNNING'")
+        self.seen["runs left open in MLflow"] += len(open_)
         status = json.loads(run(folder, "__main__", "status", "tiny", "--json").out)
         self.seen["studies not finished by status"] += status["state"] != "finished"
 
-    def close(self) -> None:
-        """End the server."""
-        stop_group(self.server[1])
-
 
 def load() -> dict[str, int]:
-    """What a leak would raise: open files of the system, its processes of Ray, its used memory in MB."""
+    """What a leak would raise: open files of the system, its processes of Ray, memory in MB."""
     memory = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
-    used = int(memory["MemTotal"].split()[0]) - int(memory["MemAvailable"].split()[0])
+    kinds = {"anonymous": "AnonPages", "shared": "Shmem", "kernel's": "SUnreclaim"}
+    used = {f"{name} memory MB": int(memory[key].split()[0]) // 1024 for name, key in kinds.items()}
     ray = [p for p in Path("/proc").glob("[0-9]*/cmdline") if _is_ray(p)]
     files = int(Path("/proc/sys/fs/file-nr").read_text().split()[0])
-    return {"open files": files, "Ray processes": len(ray), "memory MB": used // 1024}
+    return {"open files": files, "Ray processes": len(ray)} | used
 
 
 def _is_ray(path: Path) -> bool:
@@ -250,7 +186,10 @@ BAD = (
     "runs missing",
     "runs twice",
     "runs unfinished",
+    "runs failed",
     "runs that differ in MLflow",
+    "runs left open in MLflow",
+    "studies unlike the undisturbed one",
     "studies not finished by status",
     "unexpected ends",
 )
@@ -273,14 +212,14 @@ def main() -> int:
             while time.monotonic() < until:
                 soak.study(f"study{number}", until)
                 number += 1
-                said = f"{dict(soak.faults)}, {dict(soak.seen)}"
+                said = f"{dict(soak.strikes.seen)}, {dict(soak.seen)}"
                 print(f"{(time.monotonic() - began) / 60:.1f} min: {said}", flush=True)
         finally:
-            soak.close()
+            soak.strikes.close()
     time.sleep(5)
     results = {
         "minutes": (time.monotonic() - began) / 60,
-        "faults": dict(soak.faults),
+        "faults": dict(soak.strikes.seen),
         "seen": dict(soak.seen),
         "recovery seconds": sorted(round(value, 1) for value in soak.recovery),
         "before": before,

@@ -1,0 +1,116 @@
+"""What is done to a study while it runs: faults by chance."""
+
+import contextlib
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+from running import free_port, mlflow_server, of_trials, run, stop_group
+
+AWAY = 5.0
+"""Seconds that a server or a process is away, a ledger locked."""
+
+
+class Strikes:
+    """Faults, and the tracking server that is met by some.
+
+    Args:
+        folder: Of the server.
+        seed: Of the faults and their moments.
+    """
+
+    def __init__(self, folder: Path, seed: int) -> None:
+        self.folder, self.draw = folder, random.Random(seed)
+        self.port = free_port()
+        self.seen: Counter[str] = Counter()
+        """How often each was done."""
+        self.next = 0.0
+        """When the next one is due, by the monotonic clock."""
+        self.server = self._server()
+        self.wait()
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """Of every command."""
+        return {"MLFLOW_TRACKING_URI": f"http://127.0.0.1:{self.port}"}
+
+    def wait(self) -> None:
+        """Let a while pass before the next one."""
+        self.next = time.monotonic() + self.draw.uniform(20, 40)
+
+    def close(self) -> None:
+        """End the server."""
+        stop_group(self.server[1])
+
+    def _server(self) -> tuple[contextlib.AbstractContextManager[object], "subprocess.Popen[bytes]"]:
+        context = mlflow_server(self.folder / "server", self.port)
+        return context, context.__enter__()
+
+    def one(self, pid: int, folder: Path) -> None:
+        """A fault for the sweep with that process id; the next one is due a while later."""
+        fault: Callable[[int, Path], None] = self.draw.choice(
+            [
+                self._kill_driver,
+                self._terminate_driver,
+                self._interrupt_driver,
+                self._kill_trial,
+                self._halt_driver,
+                self._lose_server,
+                self._spoil_checkpoint,
+                self._lock_ledger,
+                self._pause_and_resume,
+            ]
+        )
+        self.seen[fault.__name__.strip("_").replace("_", " ")] += 1
+        with contextlib.suppress(ProcessLookupError):
+            fault(pid, folder)
+        self.wait()
+
+    def _kill_driver(self, pid: int, folder: Path) -> None:
+        os.kill(pid, signal.SIGKILL)
+
+    def _terminate_driver(self, pid: int, folder: Path) -> None:
+        os.kill(pid, signal.SIGTERM)
+
+    def _interrupt_driver(self, pid: int, folder: Path) -> None:
+        os.kill(pid, signal.SIGINT)
+
+    def _kill_trial(self, pid: int, folder: Path) -> None:
+        for one in of_trials(pid)[:1]:
+            os.kill(one, signal.SIGKILL)
+
+    def _halt_driver(self, pid: int, folder: Path) -> None:
+        os.kill(pid, signal.SIGSTOP)
+        time.sleep(AWAY)
+        os.kill(pid, signal.SIGCONT)
+
+    def _lose_server(self, pid: int, folder: Path) -> None:
+        stop_group(self.server[1])
+        time.sleep(AWAY)
+        self.server = self._server()
+
+    def _spoil_checkpoint(self, pid: int, folder: Path) -> None:
+        for path in sorted(folder.glob("studies/tiny/runs/*/*/checkpoint-*.safetensors"))[-1:]:
+            with contextlib.suppress(OSError):
+                content = path.read_bytes()
+                path.write_bytes(content[: len(content) // 2])
+        self._kill_trial(pid, folder)
+
+    def _lock_ledger(self, pid: int, folder: Path) -> None:
+        path = folder / "studies/tiny/ledger.db"
+        if path.exists():
+            connection = sqlite3.connect(path, timeout=30)
+            connection.execute("BEGIN EXCLUSIVE")
+            time.sleep(AWAY)
+            connection.rollback()
+            connection.close()
+
+    def _pause_and_resume(self, pid: int, folder: Path) -> None:
+        for command in ("pause", "resume"):
+            run(folder, "__main__", command, "tiny", **self.variables)
