@@ -101,6 +101,9 @@ def test_without_the_token_a_job_and_a_sweep_are_refused(head: Head, tmp_path: P
     write_space(tmp_path / "work")
     wrong = {"RAY_AUTH_TOKEN": "0" * 64}
     assert head.job(*submission(tmp_path, "fourth"), **wrong).returncode != 0
+    without = head.job(*submission(tmp_path, "fifth"), HOME=str(tmp_path), RAY_AUTH_MODE="disabled")
+    assert without.returncode != 0
+    assert "ray get-auth-token" in without.stdout + without.stderr, without
     address = f"127.0.0.1:{head.gcs}"
     process = start(tmp_path / "work", "sweep", "tiny.toml", RAY_ADDRESS=address, **head.variables, **wrong)
     _, err = process.communicate(timeout=200)

@@ -12,7 +12,7 @@ from driving import DONE, driven
 from ray import tune
 from ray.cluster_utils import Cluster
 from raylets import raylets
-from running import ended, write_space
+from running import ended, one_line, run, write_space
 from staging import FIXED, LONG, OFTEN, begun, whole
 
 from lpstudy.study import Capacity, Demand, session
@@ -77,3 +77,16 @@ def test_four_workers_of_a_trial_are_on_both_nodes(cluster: Cluster, tmp_path: P
     ]
     (group,) = workers
     assert len(set(group["bundles_to_node_id"].values())) == 2
+
+
+def test_gpus_that_no_single_node_has_are_refused_at_the_start(cluster: Cluster, tmp_path: Path) -> None:
+    write_space(tmp_path)
+    left = run(tmp_path, "sweep", "tiny.toml", "--gpus-per-trial", "2", RAY_ADDRESS=cluster.address)
+    assert left.code == 2
+    assert (
+        one_line(left)
+        .rstrip()
+        .endswith(
+            "a trial needs 1 CPU and 2 GPUs but there are 4 CPUs and 2 GPUs on 3 nodes (at most 2 and 1 on one)"
+        )
+    )

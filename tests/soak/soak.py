@@ -3,8 +3,8 @@
     python tests/soak/soak.py [--minutes 30] [--seed 0] [--json FILE]
 
 A tracking server, and one study after another, the first left alone; each is begun again until it ends by
-itself. Then its ledger is held against what had been acknowledged before each fault, against the ledger of the
-first, and against MLflow. Exit code 1 where anything was lost, changed, doubled or left open.
+itself. Then its ledger is held against what had been acknowledged before each fault, against the ledger of
+the first, and against MLflow. Exit code 1 where anything was lost, changed, doubled or left open.
 """
 
 import argparse

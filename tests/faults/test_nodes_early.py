@@ -1,0 +1,42 @@
+"""The only node for trials leaves while the teacher is trained, and another one comes."""
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+from raylets import MEMORY, raylets
+from running import call, ended, start, wait_for, write_space
+from staging import whole
+
+from lpstudy import status
+from lpstudy.study.cluster import SHORT_SECONDS
+
+pytestmark = pytest.mark.soak
+
+
+def test_what_is_waited_for_is_told_and_the_teacher_goes_on(tmp_path: Path) -> None:
+    write_space(tmp_path, ("epochs = 1\n", "epochs = 4000\ncheckpoint_seconds = 0.5\n"))
+    cache = tmp_path / "cache"
+
+    def waiting() -> str:
+        told = json.loads(call(status.main, tmp_path, "tiny", "--json").out)
+        return str(told["waiting"])
+
+    with raylets(num_cpus=0) as cluster:
+        node = cluster.add_node(wait=True, num_cpus=1, object_store_memory=MEMORY)
+        cluster.wait_for_nodes()
+        process = start(tmp_path, "sweep", "tiny.toml", RAY_ADDRESS=cluster.address, LPSTUDY_CACHE=str(cache))
+        try:
+            wait_for(lambda: len(list(cache.glob("teachers/*/**/checkpoint-*.json"))) > 1, seconds=280)
+            cluster.remove_node(node, allow_graceful=False)
+            said = wait_for(waiting, seconds=60)
+            time.sleep(SHORT_SECONDS + 5)  # after which it is said
+            cluster.add_node(wait=False, num_cpus=1, object_store_memory=MEMORY)
+            left = ended(process)
+        finally:
+            process.kill()
+    assert said == "a trial needs 1 CPU but there are 0 CPUs and 0 GPUs"
+    assert left.err.count(f"waiting for the cluster: {said}") == 1, left.err
+    assert left.code == 0, left.err
+    whole(tmp_path, 2)
