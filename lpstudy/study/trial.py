@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from ray import train as ray_train
 from ray import tune
 
-from lpstudy.data import Data, DataSpec, load
+from lpstudy.data import Data, DataSpec, cache_folder, load
 from lpstudy.disk import UnreachableError
 from lpstudy.folder import folder_at
 from lpstudy.outputs import EpochResult
@@ -23,8 +23,9 @@ from lpstudy.space import TeacherSpec, Trial
 from lpstudy.study.cluster import ray_storage
 from lpstudy.study.control import Hearing
 from lpstudy.study.ends import ENDS, PAUSED, ended_by, ended_by_one
+from lpstudy.study.mapped import Mapped
 from lpstudy.teacher import BankPlan, TeacherFile, open_targets
-from lpstudy.training import DivergedError, Targets, train
+from lpstudy.training import Ask, DivergedError, Targets, train
 
 WORKERS = "workers"
 """Folder of Ray Train's own state, within a run's."""
@@ -136,10 +137,16 @@ def _worker(config: dict[str, Any]) -> None:
 def _epochs(job: Job) -> Iterator[EpochResult]:
     device = device_of(gpus=job.shared.gpus)
     try:
-        data, teacher = _opened(job.shared.model_dump_json(), device)
+        data, teacher, mapped = _opened(job.shared.model_dump_json(), device)
     except (OSError, ValueError) as error:  # of no trial's making: the next start makes what is lost anew
         said = " ".join(str(error).split())
         raise UnreachableError(errno.EIO, f"data or teacher's outputs cannot be read: {said}") from error
+    hearing = Hearing(job.control, job.holder, key=job.key)
+
+    def asking() -> Ask:
+        mapped.check()
+        return hearing()
+
     yield from train(
         job.trial,
         data,
@@ -147,7 +154,7 @@ def _epochs(job: Job) -> Iterator[EpochResult]:
         device=device,
         folder=folder_at(job.folder),
         read_test=job.final,
-        asking=Hearing(job.control, job.holder, key=job.key),
+        asking=asking,
     )
 
 
@@ -169,9 +176,10 @@ def device_of(*, gpus: float) -> torch.device:
 
 
 @lru_cache(maxsize=1)
-def _opened(shared: str, device: torch.device) -> tuple[Data, Targets]:
+def _opened(shared: str, device: torch.device) -> tuple[Data, Targets, Mapped]:
     """The study's data with the views that its students see, and its teacher's outputs; once a process."""
     told = Shared.model_validate_json(shared)
     data = load(told.data, root=Path(told.data_root) if told.data_root else None)
     teacher = open_targets(told.plan, told.teacher_file, told.teacher, data, device=device)
-    return data.using(told.plan.views).on(device), teacher
+    mapped = Mapped(cache_folder())  # before what they hold is copied to a GPU and let go
+    return data.using(told.plan.views).on(device), teacher, mapped

@@ -37,7 +37,8 @@ def train(
         folder: Checkpoints; where it holds one, the epochs so far are given again as they were, and training
             goes on after them. At the end it holds the student as `weights.safetensors`.
         read_test: Whether this is a final: the last epoch then has `test_accuracy`.
-        asking: Called before each epoch and before each write, on the first worker; may end the run early.
+        asking: Called before each epoch and after it, on the first worker; may end the run early. What it
+            raises ends the run with nothing of the epoch told or written.
 
     Raises:
         DivergedError: The loss is not finite.
@@ -66,7 +67,8 @@ def train(
             history.append(result)
             last = epoch == trial.epochs
             due = last or time.monotonic() - saved >= trial.training.checkpoint_seconds
-            if folder is not None and due and parallel.rank() == 0 and asking() is not Ask.LEAVE:
+            stays = parallel.rank() == 0 and asking() is not Ask.LEAVE
+            if folder is not None and due and stays:
                 writer.start(run.saving(folder, epoch, history, last=last))
                 saved, kept = time.monotonic(), epoch
             if last:

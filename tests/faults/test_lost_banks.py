@@ -1,32 +1,24 @@
-"""The teacher's outputs vanish while a study runs."""
+"""Images and teacher's outputs vanish, or are cut, while a study runs."""
 
 import os
-import shutil
 import signal
 from pathlib import Path
 
 import pytest
 from running import ended, of_trials, run, write_space
-from staging import FIXED, LONG, OFTEN, begun, last_line, whole
+from staging import FIXED, LONG, OFTEN, begun, equal_to_undisturbed, last_line, whole
 
 KD = ("[methods.bp]", "[methods.kd]")
 
 
-@pytest.mark.parametrize("lost", ["moved away", pytest.param("truncated", marks=pytest.mark.soak)])
-def test_a_study_whose_bank_is_lost_pauses_and_the_next_start_fills_it_anew(
-    lost: str, tmp_path: Path
-) -> None:
+def test_a_study_whose_bank_is_lost_pauses_and_the_next_start_fills_it_anew(tmp_path: Path) -> None:
     write_space(tmp_path, LONG, FIXED, OFTEN, KD)
     cache = tmp_path / "cache"
     with begun(tmp_path, LPSTUDY_CACHE=str(cache)) as process:
         (logits,) = cache.glob("banks/*/logits.*")
-        shutil.copy(logits, tmp_path / "lost")
-        if lost == "truncated":
-            os.truncate(logits, 100)  # kills the processes that have it mapped, by SIGBUS
-        else:
-            logits.unlink()  # processes that have it open still read it
-            for pid in of_trials(process.pid):
-                os.kill(pid, signal.SIGKILL)
+        logits.rename(tmp_path / "lost")  # processes that have it open still read it
+        for pid in of_trials(process.pid):
+            os.kill(pid, signal.SIGKILL)
         left = ended(process)
     assert left.code == 75, left
     assert "teacher's outputs cannot be read: " in last_line(left)
@@ -35,3 +27,28 @@ def test_a_study_whose_bank_is_lost_pauses_and_the_next_start_fills_it_anew(
     assert left.code == 0, left.err
     assert logits.read_bytes() == (tmp_path / "lost").read_bytes()
     whole(tmp_path, 2)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("pattern", ["banks/*/logits.*", "arrays/*/train_images.npy"])
+def test_a_file_that_is_cut_while_it_is_mapped_gives_no_result(pattern: str, tmp_path: Path) -> None:
+    caches = {}
+    for name in ("cut", "whole"):
+        folder, caches[name] = tmp_path / name, tmp_path / name / "cache"
+        folder.mkdir()
+        write_space(folder, LONG, FIXED, OFTEN, KD)
+    with begun(tmp_path / "cut", "--concurrent", "1", LPSTUDY_CACHE=str(caches["cut"])) as process:
+        (path,) = caches["cut"].glob(pattern)
+        size = path.stat().st_size
+        os.truncate(path, size - 200)  # in the last page: the processes read zeros, and are not killed
+        left = ended(process)
+    assert left.code == 75, left
+    assert f"{path}: was cut while it was read" in last_line(left)
+    for name in ("cut", "whole"):
+        left = run(
+            tmp_path / name, "sweep", "tiny.toml", "--concurrent", "1", LPSTUDY_CACHE=str(caches[name])
+        )
+        assert left.code == 0, left.err
+    assert path.stat().st_size == size
+    whole(tmp_path / "cut", 2)
+    equal_to_undisturbed(tmp_path / "cut", tmp_path / "whole")
