@@ -229,6 +229,7 @@ def _run(
         "mlflow": lambda: projection.error,
         "behind": lambda: projection.behind,
         "rate": console.rate,
+        "workers": lambda: control.live * capacity.demand.workers_per_trial,
     }
     try:
         while True:

@@ -84,6 +84,7 @@ def overview(book: Book, storage: Storage, name: str) -> dict[str, Any]:
         "runs_per_hour": rate,
         "eta_seconds": 3600 * (wanted - done) / rate if rate else None,
         "nodes": told.get("nodes"),
+        "workers": told.get("workers"),
         "mlflow_behind": told.get("behind"),
         "mlflow_error": told.get("mlflow"),
         "free_bytes": told.get("free"),
@@ -143,7 +144,9 @@ def sentence(found: Mapping[str, Any]) -> str:
         holder = found["holder"]
         words.append(f"host {holder['host']}, pid {holder['pid']}, since {holder['since']}")
     if found.get("nodes"):
-        words.append(f"{found['nodes']} node" + "s" * (found["nodes"] != 1))
+        workers = found.get("workers") or 0
+        on = f"{workers} worker{'s' * (workers != 1)} on " if workers else ""
+        words.append(f"{on}{found['nodes']} node" + "s" * (found["nodes"] != 1))
     if found.get("eta_seconds") is not None:
         rate = three_digits(found["runs_per_hour"])
         words.append(f"{rate} runs an hour, ETA {duration(found['eta_seconds'])}")

@@ -51,6 +51,8 @@ class Control:
         self.asked = Asked()
         self.fault: Exception | None = None
         """Why the study cannot go on, where it was no wish."""
+        self.live = 0
+        """How many trials have processes now."""
         self._until = math.inf
         self._dismissed: frozenset[str] = frozenset()
         self._changed = threading.Event()

@@ -129,6 +129,7 @@ class LedgerSearcher(Searcher):
                 case assignment:
                     self.assignments[trial_id] = assignment
                     self._live.add(trial_id)
+                    self._control.live = len(self._live)
                     return self._trainable.config(assignment)
         return str(Searcher.FINISHED)
 
@@ -137,6 +138,7 @@ class LedgerSearcher(Searcher):
     ) -> None:
         """Pass on that a run has failed for good; all other ends the scheduler hears itself."""
         self._live.discard(trial_id)
+        self._control.live = len(self._live)
         if error:
             self.given_up(trial_id)
 

@@ -112,7 +112,8 @@ def test_a_server_that_is_away_for_a_while_is_caught_up_with(tmp_path: Path) -> 
     assert " runs behind (" in said
     assert behind["runs_per_hour"] > 0
     assert behind["eta_seconds"] > 0
-    assert behind["nodes"] == 1
+    assert (behind["workers"], behind["nodes"]) == (1, 1)
+    assert "; 1 worker on 1 node; " in said
     assert 0 < behind["free_bytes"] <= shutil.disk_usage(tmp_path).total
     assert " free" in said
     assert " runs an hour, ETA " in said
