@@ -111,6 +111,7 @@ class LedgerSearcher(Searcher):
         self._control = control
         self.assignments: dict[str, Assignment] = {}
         self._live: set[str] = set()
+        control.live = 0
         self.given_up: Callable[[str], None] = lambda trial_id: None
         """Hears of a run that is not started again."""
 
