@@ -34,9 +34,8 @@ from lpstudy.command.provenance import data_facts, provenance
 from lpstudy.command.publish import publish, show
 from lpstudy.command.tenure import GRACE, Tenure
 from lpstudy.command.tracked import LAGS, client_of, projection_of
-from lpstudy.data import cache_folder
+from lpstudy.data import shared_cache
 from lpstudy.disk import DiskFullError
-from lpstudy.folder import Local
 from lpstudy.ledger import Assignment, FencedError, Ledger, UnwritableError
 from lpstudy.redaction import without_credentials
 from lpstudy.study import Capacity, Control, Demand, PausedError, Place
@@ -276,7 +275,7 @@ def _join(stack: ExitStack, demand: Demand) -> None:
 
 
 def _share(tenure: Tenure) -> None:
-    folders = {"--storage": tenure.control.folder, "LPSTUDY_CACHE": Local(cache_folder().absolute())}
+    folders = {"--storage": tenure.control.folder, "LPSTUDY_CACHE": shared_cache().resolve()}
     with refusing():
         study.check_shared(folders)
 

@@ -58,6 +58,26 @@ def test_a_study_in_a_store_ends_with_its_weights_there_and_in_mlflow(
     assert not (tmp_path / "studies").exists()
 
 
+@pytest.mark.parametrize("afar", ["fsspec", "s3"], indirect=True)
+def test_a_cache_in_a_store_serves_a_machine_that_has_nothing_on_its_disk(
+    afar: tuple[str, dict[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, variables = afar
+    write_space(tmp_path, ("[methods.bp]", "[methods.kd]"))
+    variables |= {"LPSTUDY_CACHE": f"{url}/cache"}
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    cache = folder_at(url) / "cache"
+    for trials, disk in (("1", "one"), ("2", "other")):
+        monkeypatch.setenv("LPSTUDY_LOCAL", str(tmp_path / disk))
+        left = run(tmp_path, "sweep", "tiny.toml", "--trials", trials, **variables)
+        assert left.code == 0, left.err
+        assert ("teacher's outputs: computed" in left.err) == (disk == "one")
+        assert len(list((tmp_path / disk).glob("banks/*/logits.fp16"))) == 1
+    assert not (tmp_path / "one/teachers").exists()
+    assert cache.exists()
+
+
 def test_a_study_at_a_file_url_on_a_second_mount_ends(tmp_path: Path) -> None:
     write_space(tmp_path)
     second = tmp_path / "second"

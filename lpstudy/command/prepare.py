@@ -12,7 +12,7 @@ import torch
 
 from lpstudy import study
 from lpstudy.cost import cost_of
-from lpstudy.data import Data, cache_folder, load
+from lpstudy.data import Data, load, shared_cache
 from lpstudy.folder import Folder, Remote
 from lpstudy.outputs import Network, Outputs
 from lpstudy.space import Arm, Scalar, StudentSpec, StudySpec, Training, find, read
@@ -44,7 +44,8 @@ def prepare(arguments: Namespace) -> Prepared:
     """
     path = find(arguments.study)
     spec = read(path, trials=arguments.trials, epochs=arguments.epochs, seeds=arguments.seeds)
-    cache_folder()  # refused here where it is none
+    if isinstance(cache := shared_cache(), Remote):  # refused here where it is none
+        writable(cache)
     data = load(spec.data, root=arguments.data_root, progress=True)
     check(spec.teacher, data)
     teacher = skeleton(spec.teacher.network, data)

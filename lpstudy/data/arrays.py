@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lpstudy.disk import sync, write_atomically
+from lpstudy.folder import Folder, Local, folder_at
 
 FORMAT = 1
 """Counted up when the decoding of any data set changes, so that old entries are left alone."""
@@ -53,16 +54,30 @@ class Entry:
     """SHA-256 of all of it, in hexadecimal."""
 
 
-def cache_folder() -> Path:
-    """Where decoded images, teachers and banks are kept: LPSTUDY_CACHE, by default ~/.cache/lpstudy/cache.
+def shared_cache() -> Folder:
+    """Where teachers and banks are kept: LPSTUDY_CACHE, by default ~/.cache/lpstudy/cache.
 
     Raises:
-        ValueError: It is a URL.
+        ValueError: It is a URL that cannot be used.
     """
     told = os.environ.get("LPSTUDY_CACHE") or "~/.cache/lpstudy/cache"
-    if "://" in told:
-        raise ValueError("LPSTUDY_CACHE must be a folder, not a URL: what is in it is mapped into memory")
-    return Path(told).expanduser()
+    found = folder_at(told)
+    return Local(found.path.expanduser()) if isinstance(found, Local) else found
+
+
+def cache_folder() -> Path:
+    """What of the cache is mapped into memory: decoded images, and banks.
+
+    The shared one; where that is an object store, a folder of this machine: LPSTUDY_LOCAL, by default
+    ~/.cache/lpstudy/local.
+
+    Raises:
+        ValueError: LPSTUDY_CACHE is a URL that cannot be used.
+    """
+    shared = shared_cache()
+    if isinstance(shared, Local):
+        return shared.path
+    return Path(os.environ.get("LPSTUDY_LOCAL") or "~/.cache/lpstudy/local").expanduser()
 
 
 def cached(source: object, read: Callable[[], Arrays]) -> Entry:

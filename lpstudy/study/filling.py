@@ -13,6 +13,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from lpstudy.data import Data, DataSpec, load
+from lpstudy.folder import Local
 from lpstudy.space import StudySpec, TeacherSpec
 from lpstudy.study.cluster import Demand, Place, cpus_beside, resources, settled
 from lpstudy.study.control import Control
@@ -85,7 +86,8 @@ def fill_bank(
         for line in damaged:
             yield Filling(total - len(missing), total, line)
         if missing:
-            _check_disk(store.folder, plan, len(missing) / total)
+            if isinstance(store.shared, Local):
+                _check_disk(store.folder, plan, len(missing) / total)
             store.prepare()
             store.describe(describe(plan, file, data))
             root = str(place.data_root) if place.data_root else None

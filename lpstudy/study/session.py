@@ -14,7 +14,7 @@ import ray
 from ray._private import ray_constants
 from ray.exceptions import RayError
 
-from lpstudy.data import cache_folder
+from lpstudy.data import shared_cache
 from lpstudy.redaction import without_credentials
 from lpstudy.study.interrupts import held_back
 from lpstudy.study.loopback import on_loopback
@@ -39,8 +39,8 @@ def prepare_environment() -> None:
         "TUNE_MAX_PENDING_TRIALS_PG": "10000",  # as many as the searcher gives; "auto" starts one at a time
     }.items():
         os.environ.setdefault(name, value)
-    for name in ("LPSTUDY_CACHE", "LPSTUDY_DATA"):
-        if name in os.environ:  # the actors have other working directories
+    for name in ("LPSTUDY_CACHE", "LPSTUDY_LOCAL", "LPSTUDY_DATA"):
+        if "://" not in os.environ.get(name, "://"):  # the actors have other working directories
             os.environ[name] = str(Path(os.environ[name]).absolute())
 
 
@@ -73,7 +73,7 @@ def variables() -> dict[str, str]:
     """
     given = json.loads(os.environ.get(JOB, "{}")).get("runtime_env", {}).get("env_vars", {})
     mine = {name: value for name, value in os.environ.items() if name.startswith("LPSTUDY_")}
-    mine.setdefault("LPSTUDY_CACHE", str(cache_folder().absolute()))
+    mine.setdefault("LPSTUDY_CACHE", shared_cache().resolve().url)
     return {name: value for name, value in mine.items() if name not in given}
 
 

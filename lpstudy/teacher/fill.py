@@ -6,11 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from lpstudy.data import Data
+from lpstudy.data import Data, shared_cache
 from lpstudy.distill import Needs
 from lpstudy.distill.method import EMBEDDING
+from lpstudy.folder import Local
 from lpstudy.outputs import Outputs
 from lpstudy.space import TeacherSpec
+from lpstudy.teacher.afar import AfarStore
 from lpstudy.teacher.bank import Bank
 from lpstudy.teacher.fit import TeacherFile, open_teacher
 from lpstudy.teacher.online import OnlineTeacher
@@ -31,7 +33,8 @@ class Filled:
 
 def store_of(plan: BankPlan, file: TeacherFile, spec: TeacherSpec, data: Data, device: torch.device) -> Store:
     """The files of a bank whose outputs are computed on a device of this kind."""
-    return Store(plan, file, data, bf16=resolved(spec.precision, device))
+    kind = Store if isinstance(shared_cache(), Local) else AfarStore
+    return kind(plan, file, data, bf16=resolved(spec.precision, device))
 
 
 def fill(store: Store, data: Data, teacher: OnlineTeacher, blocks: Iterable[Block]) -> Iterator[Filled]:

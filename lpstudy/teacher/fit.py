@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -11,10 +12,10 @@ from pydantic import TypeAdapter
 from torch import Tensor
 
 from lpstudy.cost import cost_of
-from lpstudy.data import Data, cache_folder
-from lpstudy.disk import write_atomically
+from lpstudy.data import Data, shared_cache
+from lpstudy.disk import UnreachableError
 from lpstudy.distill.bp import BP
-from lpstudy.folder import Local
+from lpstudy.folder import Folder, Local, folder_at
 from lpstudy.outputs import EpochResult, Network
 from lpstudy.space import BANK_KEYS, StudentSpec, TeacherSpec, Trial
 from lpstudy.students import build
@@ -27,6 +28,7 @@ from lpstudy.training.precision import resolved
 
 FORMAT = 2
 """Raised when the training loop changes what a teacher of the same spec becomes."""
+WEIGHTS = "weights.safetensors"
 LONGEST = 300
 """Characters of torch's complaint about one's own weights, which names every tensor."""
 
@@ -86,7 +88,8 @@ def obtain(
 ) -> Iterator[EpochResult | TeacherFile]:
     """The teacher of a study: each epoch as it ends, and at last the file; at once where it is cached.
 
-    Another process that wants the same teacher waits for it. A kill loses at most one checkpoint interval. A
+    Another process that wants the same teacher waits for it, unless the cache is in an object store: there it
+    makes the same one. A kill loses at most one checkpoint interval. A
     file that is damaged is made again from the last checkpoint, which is kept; its first epoch warns of it.
 
     Args:
@@ -95,16 +98,26 @@ def obtain(
         device: Where.
         asking: See `train`; where it ended the training there is no file at the end.
     """
-    from filelock import FileLock
-
-    folder = cache_folder() / "teachers" / key(spec, data)
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / "lock"):
+    folder = shared_cache() / f"teachers/{key(spec, data)}"
+    with _alone(folder):
         found, refused = _cached(folder)
         if found is None:
             found = yield from _make(spec, data, folder, device, refused, asking)
         if found is not None:
             yield found
+
+
+@contextmanager
+def _alone(folder: Folder) -> Iterator[None]:
+    """One process at a time, where the folder is on a disk."""
+    from filelock import FileLock
+
+    if not isinstance(folder, Local):
+        yield
+        return
+    folder.path.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.path / "lock"):
+        yield
 
 
 def open_teacher(file: TeacherFile, spec: TeacherSpec, data: Data, *, device: torch.device) -> OnlineTeacher:
@@ -114,28 +127,31 @@ def open_teacher(file: TeacherFile, spec: TeacherSpec, data: Data, *, device: to
         ValueError: The weights file is not the one that was recorded.
     """
     network = _network(spec.network, data)
-    network.load_state_dict(_read(Path(file.folder) / "weights.safetensors", file.sha256))
+    network.load_state_dict(_read(folder_at(file.folder), WEIGHTS, file.sha256))
     return OnlineTeacher(network, file.macs, device=device, bf16=resolved(spec.precision, device))
 
 
-def _cached(folder: Path) -> tuple[TeacherFile | None, tuple[str, ...]]:
+def _cached(folder: Folder) -> tuple[TeacherFile | None, tuple[str, ...]]:
     """The teacher that is kept, or why one that is there is refused."""
-    path = folder / "teacher.json"
-    if not path.exists():
-        return None, ()
     try:
-        file = _FILE.validate_json(path.read_bytes(), strict=True)
-        _read(folder / "weights.safetensors", file.sha256)
+        try:
+            told = folder.read("teacher.json")
+        except FileNotFoundError:
+            return None, ()
+        file = _FILE.validate_json(told, strict=True)
+        _read(folder, WEIGHTS, file.sha256)
+    except UnreachableError:
+        raise
     except (OSError, ValueError) as error:
         said = " ".join(str(error).split())[:LONGEST]
         return None, (f"the teacher that was kept is refused and made again: {said}",)
-    return replace(file, folder=str(folder)), ()
+    return replace(file, folder=folder.url), ()
 
 
 def _make(
     spec: TeacherSpec,
     data: Data,
-    folder: Path,
+    folder: Folder,
     device: torch.device,
     refused: tuple[str, ...],
     asking: Asking,
@@ -159,14 +175,14 @@ def _make(
         if result is None or result.epoch < spec.epochs:
             return None
         training_macs = result.metrics["training_macs"]
-        network.load_state_dict(_read(folder / "weights.safetensors", None))
+        network.load_state_dict(_read(folder, WEIGHTS, None))
     weights = to_safetensors(network.state_dict())
     lay(network.to(device))
     bf16 = resolved(spec.precision, device)
     cost = cost_of(spec.network, input_shape=data.input_shape, classes=data.classes)
     file = TeacherFile(
-        folder=str(folder),
-        key=folder.name,
+        folder=folder.url,
+        key=key(spec, data),
         sha256=hashlib.sha256(weights).hexdigest(),
         label=spec.network.label(),
         validation_accuracy=evaluate(network, data.validation, device=device, bf16=bf16)[0],
@@ -176,16 +192,17 @@ def _make(
         training_macs=training_macs,
         seed=spec.seed,
     )
-    write_atomically(folder / "weights.safetensors", weights)
-    write_atomically(folder / "teacher.json", json.dumps(asdict(file), indent=1).encode())
-    checkpoint.drop(Local(folder), keep=1)
+    folder.write(WEIGHTS, weights)
+    folder.write("teacher.json", json.dumps(asdict(file), indent=1).encode())
+    checkpoint.drop(folder, keep=1)
     return file
 
 
 def _own(spec: TeacherSpec, data: Data) -> Network:
     network = _network(spec.network, data)
     try:
-        weights = _read(Path(str(spec.weights)), None)
+        path = Path(str(spec.weights))
+        weights = _read(Local(path.parent), path.name, None)
         spoilt = [name for name, tensor in weights.items() if not tensor.isfinite().all()]
         if spoilt:
             raise ValueError(f"{spoilt[0]} is not finite")
@@ -203,14 +220,14 @@ def _network(spec: StudentSpec, data: Data) -> Network:
     return build(spec, input_shape=data.input_shape, classes=data.classes)
 
 
-def _read(path: Path, sha256: str | None) -> dict[str, Tensor]:
+def _read(folder: Folder, name: str, sha256: str | None) -> dict[str, Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load
 
-    content = path.read_bytes()
+    content, where = folder.read(name), f"{folder}/{name}"
     if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
-        raise ValueError(f"{path}: its sha-256 differs from the one recorded")
+        raise ValueError(f"{where}: its sha-256 differs from the one recorded")
     try:
         return load(content)
     except SafetensorError as error:
-        raise ValueError(f"{path}: not a safetensors file: {error}") from None
+        raise ValueError(f"{where}: not a safetensors file: {error}") from None

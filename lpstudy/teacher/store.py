@@ -18,7 +18,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from lpstudy.data import Data, cache_folder
+from lpstudy.data import Data, cache_folder, shared_cache
 from lpstudy.disk import naming, write_atomically
 from lpstudy.teacher.fit import TeacherFile
 from lpstudy.teacher.plan import BYTES, BankPlan, Kept
@@ -55,6 +55,9 @@ class Store:
         name = hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
         self.plan = plan
         self.folder = cache_folder() / "banks" / name
+        """On this machine's disk."""
+        self.shared = shared_cache() / f"banks/{name}"
+        """The same one, or that of an object store."""
 
     def blocks(self) -> list[Block]:
         """All blocks of the plan, view by view."""
@@ -89,14 +92,17 @@ class Store:
             if self._state(kept, block) == "valid":
                 continue
             content = np.ascontiguousarray(outputs[kept.name]).tobytes()
-            path = self._path(kept.name)
-            with naming(path, len(content)), path.open("r+b") as file:
-                file.seek(self._begin(kept, block))
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
+            self._put(kept, block, content)
             digests[kept.name] = hashlib.sha256(content).hexdigest()
         return digests
+
+    def _put(self, kept: Kept, block: Block, content: bytes) -> None:
+        path = self._path(kept.name)
+        with naming(path, len(content)), path.open("r+b") as file:
+            file.seek(self._begin(kept, block))
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
 
     def enter(self, block: Block, digests: Mapping[str, str]) -> None:
         """Note that a block is valid; one process at a time, the one that holds the bank's lock."""
@@ -108,13 +114,12 @@ class Store:
     def describe(self, facts: Mapping[str, object]) -> None:
         """Write what the files hold, for a reader: shapes, number format, teacher, data."""
         shapes = {kept.name: [self.plan.samples, *kept.shape] for kept in self.plan.kept}
-        path = self.folder / MANIFEST
         try:
-            before = dict(json.loads(path.read_bytes())["shapes"])
+            before = dict(json.loads(self.shared.read(MANIFEST))["shapes"])
         except (OSError, ValueError, TypeError, KeyError, RecursionError):  # new, or damaged; none needs it
             before = {}
         body = {**facts, "dtype": self.plan.dtype, "block": BLOCK, "shapes": {**before, **shapes}}
-        write_atomically(path, json.dumps(body, indent=1, sort_keys=True).encode())
+        self.shared.write(MANIFEST, json.dumps(body, indent=1, sort_keys=True).encode())
 
     def missing(self) -> tuple[list[Block], list[str]]:
         """Blocks that are not there or differ from their SHA-256, and one line for each thing damaged."""

@@ -235,7 +235,7 @@ def test_a_damaged_teacher_is_made_again_from_its_checkpoint_and_says_so(data: D
 
 def test_a_teacher_that_is_asked_to_pause_writes_a_checkpoint_and_gives_no_file(data: Data) -> None:
     wanted = spec(checkpoint_seconds=1000.0)
-    asks = iter([Ask.GO_ON, Ask.GO_ON, Ask.PAUSE])
+    asks = iter([Ask.GO_ON] * 4 + [Ask.PAUSE])  # before and after each epoch
     before = list(obtain(wanted, data, device=CPU, asking=lambda: next(asks)))
     assert [told.epoch for told in before if isinstance(told, EpochResult)] == [1, 2]
     epochs, _ = obtained(wanted, data)

@@ -1,0 +1,120 @@
+"""A bank in an object store, which each machine copies to its own disk."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from small_banks import Banked
+
+from lpstudy.data import Data
+from lpstudy.folder import folder_at
+from lpstudy.teacher import Store, TeacherFile, describe, fill, obtain, store_of
+
+MakeBank = Callable[..., Banked]
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def bank(make_bank: MakeBank, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Banked:
+    """One that is filled on this disk, and is then to be had in a store."""
+    near = make_bank(views=2)
+    near.fill()
+    monkeypatch.setenv("LPSTUDY_CACHE", f"local://{tmp_path}/afar")
+    return near
+
+
+class Machine:
+    """One with a disk of its own."""
+
+    def __init__(self, near: Banked, disk: Path, patch: pytest.MonkeyPatch) -> None:
+        self._near, self._disk, self._patch = near, disk, patch
+
+    def _store(self) -> Store:
+        self._patch.setenv("LPSTUDY_LOCAL", str(self._disk))
+        near = self._near
+        return store_of(near.plan, near.file, near.spec.teacher, near.data, CPU)
+
+    def fill(self) -> list[tuple[int, int]]:
+        """As a study does it; which blocks were computed."""
+        store, near = self._store(), self._near
+        missing, damaged = store.missing()
+        assert damaged == []
+        store.prepare()
+        store.describe(describe(near.plan, near.file, near.data))
+        for filled in fill(store, near.data, near.teacher, missing):
+            store.enter(filled.block, filled.digests)
+        return [(block.view, block.first) for block in missing]
+
+    def opened(self) -> dict[str, torch.Tensor]:
+        """As a trial sees it."""
+        return self._store().opened()
+
+
+ALL = [(view, first) for view in (0, 1) for first in (0, 40, 80)]
+
+
+def objects(tmp_path: Path) -> dict[str, list[Path]]:
+    """By output."""
+    found: dict[str, list[Path]] = {}
+    for path in sorted((tmp_path / "afar").glob("banks/*/*/*")):
+        found.setdefault(path.parent.name, []).append(path)
+    return found
+
+
+def test_what_one_machine_fills_another_one_reads(
+    bank: Banked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = (Machine(bank, tmp_path / name, monkeypatch) for name in ("first", "second"))
+    assert first.fill() == ALL
+    assert second.fill() == []
+    assert {output: len(paths) for output, paths in objects(tmp_path).items()} == {
+        "embedding.fp16": 6,
+        "logits.fp16": 6,
+    }
+    expected = bank.store.opened()
+    for machine in (second, first):
+        found = machine.opened()
+        assert found.keys() == expected.keys()
+        assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+def test_an_object_that_differs_from_its_name_is_removed_and_computed_again(
+    bank: Banked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = Machine(bank, tmp_path / "machine", monkeypatch)
+    machine.fill()
+    spoilt = objects(tmp_path)["logits.fp16"][4]
+    content = spoilt.read_bytes()
+    spoilt.write_bytes(content[:-1])
+    with pytest.raises(ValueError, match=f"{spoilt.name}: the SHA-256 differs; it is removed"):
+        machine.opened()
+    assert machine.fill() == [(1, 40)]
+    assert spoilt.read_bytes() == content
+    assert torch.equal(machine.opened()["logits"], bank.store.opened()["logits"])
+
+
+def test_a_copy_that_is_damaged_is_fetched_again(
+    bank: Banked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = Machine(bank, tmp_path / "machine", monkeypatch)
+    machine.fill()
+    machine.opened()
+    (copy,) = (tmp_path / "machine").glob("banks/*/logits.fp16")
+    copy.write_bytes(copy.read_bytes()[:100])
+    assert torch.equal(machine.opened()["logits"], bank.store.opened()["logits"])
+
+
+def test_what_was_never_filled_is_told(bank: Banked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValueError, match="view 0 was not filled"):
+        Machine(bank, tmp_path / "machine", monkeypatch).opened()
+
+
+def test_a_teacher_is_kept_in_the_store(bank: Banked, data: Data, tmp_path: Path) -> None:
+    told = [list(obtain(bank.spec.teacher, data, device=CPU)) for _ in range(2)]
+    (file,) = told[0]
+    assert isinstance(file, TeacherFile)
+    assert told[1] == [file]
+    assert file.folder == f"local://{tmp_path}/afar/teachers/{file.key}"
+    assert folder_at(file.folder).names() == ["teacher.json", "weights.safetensors"]
+    assert file.sha256 == bank.file.sha256
