@@ -1,6 +1,7 @@
 """The database under a ledger: opened, and written with patience where another process has locked it."""
 
 import random
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -174,9 +175,18 @@ def patiently(
             away = there and said.startswith(UNCONNECTED) and not _refused(said)
             if not (_locked(cause, said) or lost or away) or taken >= seconds:
                 after = f" for {taken:.0f} s" if taken > 1 else ""
-                raise UnwritableError(f"the ledger {where} cannot be written{after}: {said}") from error
+                free = _free(where) if "full" in said else ""
+                raise UnwritableError(f"the ledger {where} cannot be written{after}: {said}{free}") from error
         time.sleep(random.uniform(0.5, 1.0) * pause)  # two that wait for each other must not stay in step
         pause = min(2 * pause, LONGEST_PAUSE)
+
+
+def _free(where: str) -> str:
+    """What is free on the disk of a ledger's file, in words; nothing where it is none of this machine."""
+    try:
+        return f", {shutil.disk_usage(Path(where).parent).free:,} bytes are free"
+    except OSError:
+        return ""
 
 
 def _unwritable(cause: DBAPIError) -> bool:

@@ -78,7 +78,7 @@ def test_a_storage_that_is_too_small_for_the_ledger(tmp_path: Path) -> None:
     assert found.codes == [75, 0], (found.first, found.second)
     line = paused(found.first)
     assert "ledger.db" in line, line
-    assert re.search(r"disk is full|no room for", line), line
+    assert re.search(r"disk is full, [\d,]+ bytes are free|no room for [\d,]+ bytes", line), line
     whole(tmp_path, 2)
 
 
