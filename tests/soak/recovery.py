@@ -181,7 +181,7 @@ def measure(name: str, folder: Path) -> dict[str, object]:
         family: dict[int, str] = {}
         first = scene.process
         try:
-            wait_for(lambda: len(checkpoints(folder)) > 1, seconds=300)
+            wait_for(lambda: len(checkpoints(folder)) > 1 and acknowledged(folder) > 100, seconds=300)
             kept = sorted(json.loads(path.read_bytes())["epoch"] for path in checkpoints(folder))
             family = descendants(first.pid)
             began = time.monotonic()
