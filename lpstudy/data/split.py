@@ -41,6 +41,7 @@ class Split(Protocol):
         drop_last: bool = True,
         rank: int = 0,
         workers: int = 1,
+        begin: int = 0,
     ) -> Iterator[Batch]:
         """Batches in shuffled order, augmented; (seed, epoch) alone determine the order and the view.
 
@@ -53,6 +54,7 @@ class Split(Protocol):
             rank: Which worker asks. It gets its own part of every batch; put together in order of the ranks,
                 the parts are the batch that a single worker gets.
             workers: How many workers share a batch, equally.
+            begin: So many batches are left out at the begin, unread.
 
         Raises:
             ValueError: The workers cannot share a batch equally.
@@ -236,6 +238,7 @@ class ArraySplit:
         drop_last: bool = True,
         rank: int = 0,
         workers: int = 1,
+        begin: int = 0,
     ) -> Iterator[Batch]:
         """Batches in shuffled order, augmented: see `Split.epoch`."""
         shares = shuffled(
@@ -248,7 +251,7 @@ class ArraySplit:
             workers=workers,
             device=self.images.device,
         )
-        return self._showing(self.preprocessing.view(seed=seed, epoch=epoch), shares, device)
+        return self._showing(self.preprocessing.view(seed=seed, epoch=epoch), shares[begin:], device)
 
     def batches(self, *, batch_size: int, device: torch.device) -> Iterator[Batch]:
         """All samples in order, not augmented; the last batch may be short."""

@@ -49,6 +49,7 @@ class StreamSplit:
         drop_last: bool = True,
         rank: int = 0,
         workers: int = 1,
+        begin: int = 0,
     ) -> Iterator[Batch]:
         """Batches in shuffled order, augmented: see `Split.epoch`.
 
@@ -64,7 +65,7 @@ class StreamSplit:
             rank=rank,
             workers=workers,
         )
-        return self._showing(self.preprocessing.view(seed=seed, epoch=epoch), shares, device)
+        return self._showing(self.preprocessing.view(seed=seed, epoch=epoch), shares[begin:], device)
 
     def batches(self, *, batch_size: int, device: torch.device) -> Iterator[Batch]:
         """All samples in order, not augmented; the last batch may be short.

@@ -1,4 +1,4 @@
-"""What a run is asked to do between two epochs."""
+"""What a run is asked to do, between two epochs and now and then within one."""
 
 from collections.abc import Callable
 from enum import IntEnum
@@ -12,6 +12,8 @@ class Ask(IntEnum):
     """Write a checkpoint and end."""
     LEAVE = 2
     """End and write nothing: what is on disk belongs to another process now."""
+    KEEP = 3
+    """Write a checkpoint and go on; the loop asks itself for it."""
 
 
 Asking = Callable[[], Ask]

@@ -13,20 +13,25 @@ from torch import Tensor, nn, optim
 
 from lpstudy.disk import UnreachableError
 from lpstudy.folder import Folder
+from lpstudy.training.part import Part
 
 KEPT = 2
-_NAME = re.compile(r"checkpoint-(\d{6})\.json")
+_NAME = re.compile(r"checkpoint-\d{6}(_\d{8})?\.json")
+"""Epochs that are done, and steps of the next one; in their order."""
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """The state after an epoch; `history` is all that the epochs so far reported."""
+    """The state after an epoch, or in one; `history` is all that the epochs so far reported."""
 
     run: str
     """Names the run that it belongs to: no other may go on from it."""
     epoch: int
+    """How many are done."""
     tensors: Mapping[str, Tensor]
     history: list[dict[str, Any]]
+    part: Part | None = None
+    """Of the next epoch, where it was begun."""
 
 
 class _Row(BaseModel):
@@ -39,6 +44,17 @@ class _Row(BaseModel):
     warnings: list[str]
 
 
+class _Part(BaseModel):
+    """Of a `Part`, what is no tensor."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    step: int
+    seen: int
+    seconds: float
+    metrics: dict[str, float]
+
+
 class _Body(BaseModel):
     """A checkpoint's JSON file; whoever wrote it may have been another than lpstudy."""
 
@@ -47,6 +63,7 @@ class _Body(BaseModel):
     run: str
     epoch: int
     history: list[_Row]
+    part: _Part | None = None
     sha256: str
 
 
@@ -59,9 +76,14 @@ def to_safetensors(tensors: Mapping[str, Tensor]) -> bytes:
 
 def save(folder: Folder, checkpoint: Checkpoint) -> None:
     """Write a checkpoint and drop all but the newest two."""
-    tensors = to_safetensors(checkpoint.tensors)
-    name = f"checkpoint-{checkpoint.epoch:06d}"
-    body = {"run": checkpoint.run, "epoch": checkpoint.epoch, "history": checkpoint.history}
+    all_tensors, name = dict(checkpoint.tensors), f"checkpoint-{checkpoint.epoch:06d}"
+    body: dict[str, Any] = {"run": checkpoint.run, "epoch": checkpoint.epoch, "history": checkpoint.history}
+    if (part := checkpoint.part) is not None:
+        all_tensors |= {f"sum.{key}": value for key, value in part.sums.items()}
+        all_tensors |= {f"random.{key}": value for key, value in part.random.items()}
+        name += f"_{part.step:08d}"
+        body["part"] = {key: getattr(part, key) for key in _Part.model_fields}
+    tensors = to_safetensors(all_tensors)
     folder.write(f"{name}.safetensors", tensors)
     folder.write(f"{name}.json", json.dumps(body | {"sha256": _digest(tensors, body)}).encode())
     drop(folder, keep=KEPT)
@@ -125,12 +147,16 @@ def _opened(folder: Folder, name: str, run: str) -> Checkpoint:
         raise ValueError("its sha-256 differs")
     if body.run != run:
         raise ValueError("another run made it")
-    if not body.history or [row.epoch for row in body.history] != list(range(1, body.epoch + 1)):
+    if not (body.history or body.part) or [r.epoch for r in body.history] != list(range(1, body.epoch + 1)):
         raise ValueError(f"its epochs are not 1 to {body.epoch}")
     try:
-        return Checkpoint(run, body.epoch, from_bytes(tensors), [row.model_dump() for row in body.history])
+        found = from_bytes(tensors)
     except SafetensorError as error:
         raise ValueError(f"not a safetensors file: {error}") from None
+    part = None
+    if body.part is not None:
+        part = Part(**body.part.model_dump(), sums=_below(found, "sum."), random=_below(found, "random."))
+    return Checkpoint(run, body.epoch, found, [row.model_dump() for row in body.history], part)
 
 
 def pack(student: nn.Module, auxiliary: nn.Module | None, optimizer: optim.Optimizer) -> dict[str, Tensor]:

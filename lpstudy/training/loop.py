@@ -1,7 +1,7 @@
 """train(): one run from its first step to its last, an `EpochResult` after each epoch."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
@@ -12,6 +12,7 @@ from lpstudy.outputs import EpochResult
 from lpstudy.space import Trial
 from lpstudy.training import parallel
 from lpstudy.training.asking import Ask, Asking, go_on
+from lpstudy.training.part import LeftError, Lookout, Part
 from lpstudy.training.run import Run
 from lpstudy.training.saving import Writer
 from lpstudy.training.targets import Targets
@@ -37,8 +38,8 @@ def train(
         folder: Checkpoints; where it holds one, the epochs so far are given again as they were, and training
             goes on after them. At the end it holds the student as `weights.safetensors`.
         read_test: Whether this is a final: the last epoch then has `test_accuracy`.
-        asking: Called before each epoch and after it, on the first worker; may end the run early. What it
-            raises ends the run with nothing of the epoch told or written.
+        asking: Called before each epoch, after it and now and then within it, on the first worker; may end
+            the run early. What it raises ends the run with nothing of the epoch told.
 
     Raises:
         DivergedError: The loss is not finite.
@@ -50,27 +51,39 @@ def train(
     history, warnings = run.restore(folder)
     kept = len(history)
     if folder is not None and kept == trial.epochs and parallel.rank() == 0:
-        run.saving(folder, kept, history, last=True)()  # the weights may be what was lost
+        run.saving(folder, history, last=True)()  # the weights may be what was lost
     yield from history
-    saved = time.monotonic()
+    lookout = Lookout(asking, trial.training.checkpoint_seconds)
     with Writer() as writer:
+
+        def between(step: int, part: Callable[[], Part]) -> None:
+            ask = lookout(step)
+            if ask in (Ask.KEEP, Ask.PAUSE):
+                made = part()
+                if folder is not None and parallel.rank() == 0:
+                    writer.start(run.saving(folder, history, part=made))
+                lookout.saved = time.monotonic()
+            if ask in (Ask.PAUSE, Ask.LEAVE):
+                raise LeftError
+
         for epoch in range(len(history) + 1, trial.epochs + 1):
             ask = parallel.agreed(asking)
             if ask is not Ask.GO_ON:
                 unkept = kept < len(history) and ask is Ask.PAUSE and parallel.rank() == 0
                 if folder is not None and unkept:
-                    writer.start(run.saving(folder, len(history), history, last=False))
-                writer.wait()
-                return
-            result = run.epoch(epoch, tuple(warnings), read_test=read_test)
+                    writer.start(run.saving(folder, history))
+                break
+            try:
+                result = run.epoch(epoch, tuple(warnings), read_test=read_test, between=between)
+            except LeftError:
+                break
             warnings = []
             history.append(result)
             last = epoch == trial.epochs
-            due = last or time.monotonic() - saved >= trial.training.checkpoint_seconds
             stays = parallel.rank() == 0 and asking() is not Ask.LEAVE
-            if folder is not None and due and stays:
-                writer.start(run.saving(folder, epoch, history, last=last))
-                saved, kept = time.monotonic(), epoch
+            if folder is not None and (last or lookout.due) and stays:
+                writer.start(run.saving(folder, history, last=last))
+                lookout.saved, kept = time.monotonic(), epoch
             if last:
                 writer.wait()
             yield result

@@ -22,6 +22,7 @@ from lpstudy.students import build
 from lpstudy.training import checkpoint, optimizers, parallel, precision
 from lpstudy.training.evaluation import evaluate
 from lpstudy.training.layout import lay
+from lpstudy.training.part import Between, Part, generators, nowhere, restore_generators
 from lpstudy.training.recorded import Recorded
 from lpstudy.training.step import Learner
 from lpstudy.training.targets import Targets, example
@@ -56,6 +57,8 @@ class Run:
         alone_on_gpu = device.type == "cuda" and parallel.count() == 1
         self.step = Recorded(self.learner) if alone_on_gpu else self.learner.step
         self.seen = 0
+        self.part: Part | None = None
+        """Of the epoch to come, as a checkpoint had it."""
         self.seconds = 0.0
         """Of all epochs so far, by the monotonic clock, whatever process ran them."""
 
@@ -138,37 +141,41 @@ class Run:
         learner = self.learner
         checkpoint.unpack(found.tensors, learner.student, learner.auxiliary, learner.optimizer)
         history = [EpochResult(h["epoch"], h["metrics"], tuple(h["warnings"])) for h in found.history]
-        self.seconds = history[-1].metrics["seconds"]
+        self.seconds = history[-1].metrics["seconds"] if history else 0.0
+        self.part = found.part
         return history, refused
 
     def saving(
-        self, folder: Folder, epoch: int, history: list[EpochResult], *, last: bool
+        self, folder: Folder, history: list[EpochResult], *, last: bool = False, part: Part | None = None
     ) -> Callable[[], None]:
-        """Writes the state as it is now: the run may go on before that is done."""
+        """Writes the state as it is now, after those epochs: the run may go on before that is done."""
         learner = self.learner
         tensors = checkpoint.pack(learner.student, learner.auxiliary, learner.optimizer)
         tensors = {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
         rows = [asdict(result) for result in history]
-        identity = self.identity
+        kept = checkpoint.Checkpoint(self.identity, len(rows), tensors, rows, part)
 
         def write() -> None:
             if last:
                 weights = checkpoint.to_safetensors(checkpoint.of_student(tensors))
                 folder.write("weights.safetensors", weights)
-            checkpoint.save(folder, checkpoint.Checkpoint(identity, epoch, tensors, rows))
+            checkpoint.save(folder, kept)
 
         return write
 
-    def epoch(self, epoch: int, warnings: tuple[str, ...], *, read_test: bool) -> EpochResult:
-        """Train and evaluate once.
+    def epoch(
+        self, epoch: int, warnings: tuple[str, ...], *, read_test: bool, between: Between = nowhere
+    ) -> EpochResult:
+        """Train and evaluate once, or what is left of an epoch that was begun.
 
         Raises:
             DivergedError: The loss is not finite.
+            LeftError: `between` wanted it.
         """
-        began = time.monotonic()
+        began = time.monotonic() - (self.part.seconds if self.part else 0.0)
         student, bf16 = self.learner.student, self.learner.bf16
         with self._seeded(hash((self.trial.seed, epoch))):  # dropout alone draws from it
-            metrics = self.steps(epoch)
+            metrics = self.steps(epoch, between=between, began=began)
         parallel.average_buffers(student)
         accuracy, loss = evaluate(student, self.data.validation, device=self.device, bf16=bf16)
         metrics |= {"validation_accuracy": accuracy, "validation_loss": loss}
@@ -190,8 +197,16 @@ class Run:
             said += (f"steps are launched one by one, no CUDA graph was recorded: {self.step.refused}",)
         return EpochResult(epoch, finite, warnings + said)
 
-    def steps(self, epoch: int, most: int | None = None) -> dict[str, float]:
-        """All steps of an epoch, or `most` of them; the host waits for the device only at the end.
+    def steps(
+        self, epoch: int, most: int | None = None, *, between: Between = nowhere, began: float = 0.0
+    ) -> dict[str, float]:
+        """All steps of an epoch, or `most` of them; the host waits for the device at the end, or to look.
+
+        Args:
+            epoch: From 1.
+            most: Steps.
+            between: Called after each step but the last.
+            began: When the epoch began, by the monotonic clock.
 
         Raises:
             DivergedError: The loss is not finite.
@@ -201,9 +216,17 @@ class Run:
         step = Step(weights, parallel.gather, self.data.classes)
         needs = self.method.needs_of(self.needs, weights)
         steps = max(1, len(self.data.train) // self.training.batch_size)
-        sums: dict[str, Tensor] = {}
-        metrics: dict[str, float] = {}
-        self.seen = done = 0
+        sums, metrics, done = self._go_on()
+
+        def part() -> Part:
+            means = _finite(_means(sums, done), epoch)
+            parallel.average_buffers(self.learner.student)  # a mean of means: it may be taken more than once
+            totals = {name: value.detach().cpu().clone() for name, value in sums.items()}
+            if parallel.count() > 1:
+                totals = {name: torch.tensor(means[name] * done * parallel.count()) for name in sums}
+            taken = time.monotonic() - began
+            return Part(done, self.seen, taken, dict(metrics), totals, generators(self.device))
+
         batches = self.data.train.epoch(
             batch_size=self.training.batch_size,
             seed=self.trial.seed,
@@ -211,6 +234,7 @@ class Run:
             device=self.device,
             rank=parallel.rank(),
             workers=parallel.count(),
+            begin=done,
         )
         for batch in islice(batches, most):
             progress = (epoch - 1 + done / steps) / self.trial.epochs
@@ -225,10 +249,24 @@ class Run:
             self.seen += len(batch.labels) * parallel.count()
             if done % LOOK_STEPS == 0:
                 _finite(_means(sums, done), epoch)
+            if done < steps:
+                between(done, part)
         metrics |= _finite(_means(sums, done), epoch)
         with torch.no_grad():
             metrics |= self.method.diagnose(student, target, batch.labels, self.data.classes)
         return metrics
+
+    def _go_on(self) -> tuple[dict[str, Tensor], dict[str, float], int]:
+        """Of the epoch to come: sums of the terms, metrics of its first step, how many steps are done."""
+        part, self.part = self.part, None
+        if part is None:
+            self.seen = 0
+            return {}, {}, 0
+        self.seen = part.seen
+        restore_generators(part.random, self.device)
+        first = 1.0 if parallel.rank() == 0 else 0.0
+        sums = {name: value.to(self.device) * first for name, value in part.sums.items()}
+        return sums, dict(part.metrics), part.step
 
 
 def _means(sums: dict[str, Tensor], steps: int) -> dict[str, float]:

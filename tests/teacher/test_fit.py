@@ -233,7 +233,10 @@ def test_a_damaged_teacher_is_made_again_from_its_checkpoint_and_says_so(data: D
     assert obtained(spec(), data) == ([], again)
 
 
-def test_a_teacher_that_is_asked_to_pause_writes_a_checkpoint_and_gives_no_file(data: Data) -> None:
+def test_a_teacher_that_is_asked_to_pause_writes_a_checkpoint_and_gives_no_file(
+    data: Data, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lpstudy.training.part.PACE", 1e9)
     wanted = spec(checkpoint_seconds=1000.0)
     asks = iter([Ask.GO_ON] * 4 + [Ask.PAUSE])  # before and after each epoch
     before = list(obtain(wanted, data, device=CPU, asking=lambda: next(asks)))

@@ -1,5 +1,6 @@
 """A run that is killed goes on from its last valid checkpoint, as if nothing had happened."""
 
+import math
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
@@ -13,7 +14,7 @@ from lpstudy.folder import Local
 from lpstudy.outputs import EpochResult
 from lpstudy.space import Trial
 from lpstudy.teacher import OnlineTeacher
-from lpstudy.training import Ask, checkpoint, train
+from lpstudy.training import Ask, checkpoint, part, train
 
 MakeTrial = Callable[..., Trial]
 
@@ -183,8 +184,13 @@ def test_no_run_goes_on_from_the_checkpoint_of_another(
 
 
 def test_a_run_that_is_to_leave_in_the_middle_of_an_epoch_writes_nothing_more(
-    data: Data, teacher: OnlineTeacher, make_trial: MakeTrial, tmp_path: Path
+    data: Data,
+    teacher: OnlineTeacher,
+    make_trial: MakeTrial,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(part, "PACE", math.inf)
     said = iter([Ask.GO_ON, Ask.GO_ON, Ask.GO_ON, Ask.LEAVE, Ask.LEAVE])
     running = train(
         make_trial(), data, teacher, device=CPU, folder=tmp_path, asking=lambda: next(said, Ask.LEAVE)

@@ -1,0 +1,91 @@
+"""An epoch that takes long: its state between two steps, and who looks whether it is to be kept or left."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lpstudy.training import parallel
+from lpstudy.training.asking import Ask, Asking
+
+PACE = 1.0
+"""Seconds between two looks within an epoch."""
+STEPS = 50
+"""Steps between two looks of several workers, who have to agree on each."""
+
+
+class LeftError(Exception):
+    """The run was told to end in the middle of an epoch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """How far an epoch is, and what of it no network and no optimiser holds."""
+
+    step: int
+    """How many of its steps are done."""
+    seen: int
+    """Images, of all workers."""
+    seconds: float
+    metrics: Mapping[str, float]
+    """Of its first step."""
+    sums: Mapping[str, Tensor]
+    """Of the loss's terms, over steps and workers."""
+    random: Mapping[str, Tensor]
+    """States of the generators that dropout draws from."""
+
+
+Between = Callable[[int, Callable[[], Part]], None]
+"""Called after a step with its number and what makes a part of the epoch so far; may raise a LeftError."""
+
+
+def nowhere(step: int, part: Callable[[], Part]) -> None:
+    """Between two steps of an epoch that is not to be kept or left."""
+
+
+def generators(device: torch.device) -> dict[str, Tensor]:
+    """The states of the global generators."""
+    states = {"cpu": torch.get_rng_state()}
+    return states | ({"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else {})
+
+
+def restore_generators(states: Mapping[str, Tensor], device: torch.device) -> None:
+    """Put them back."""
+    torch.set_rng_state(states["cpu"])
+    if device.type == "cuda" and "cuda" in states:
+        torch.cuda.set_rng_state(states["cuda"], device)
+
+
+class Lookout:
+    """Asks, now and then within an epoch, whether to end, and whether a checkpoint is due.
+
+    Args:
+        asking: See `train`.
+        seconds: Between two checkpoints.
+    """
+
+    def __init__(self, asking: Asking, seconds: float) -> None:
+        self._asking, self._seconds = asking, seconds
+        self.saved = self._looked = time.monotonic()
+        """When the last checkpoint was begun."""
+
+    @property
+    def due(self) -> bool:
+        """Whether a checkpoint is."""
+        return time.monotonic() - self.saved >= self._seconds
+
+    def __call__(self, step: int) -> Ask:
+        """After so many steps of an epoch; the same for all workers."""
+        if parallel.count() == 1:
+            return self._look()
+        return Ask.GO_ON if step % STEPS else parallel.agreed(self._look)
+
+    def _look(self) -> Ask:
+        now = time.monotonic()
+        if now - self._looked < PACE:
+            return Ask.GO_ON
+        self._looked = now
+        ask = self._asking()
+        return Ask.KEEP if ask is Ask.GO_ON and self.due else ask

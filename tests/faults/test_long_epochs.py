@@ -1,0 +1,60 @@
+"""Studies whose epochs take longer than a checkpoint's interval: stopped and killed in the middle of one."""
+
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from running import ended, halted, of_trials, run, wait_for, write_space
+from staging import FIXED, begun, by_key, equal_to_undisturbed, last_line, whole
+
+pytestmark = pytest.mark.soak
+LONG = (
+    FIXED,
+    ("labels_per_class = 5\n", ""),
+    ("[training]\nbatch_size = 50", "[training]\nbatch_size = 1"),
+    ("epochs = 2\n", "epochs = 4\n"),
+    ("checkpoint_seconds = 0.0", "checkpoint_seconds = 0.5"),
+    ("[methods.bp]", "[methods.kd]"),
+)
+"""Some seconds of an epoch."""
+
+
+def newest(folder: Path) -> dict[str, Any]:
+    """Checkpoint, as JSON; empty where there is none in the middle of an epoch."""
+    found = sorted((folder / "studies/tiny/runs").glob("*/trial-0/checkpoint-*.json"))
+    told: dict[str, Any] = json.loads(found[-1].read_bytes()) if found else {}
+    return told if told.get("part") else {}
+
+
+def test_it_goes_on_in_the_epoch_and_ends_as_one_that_was_left_alone(tmp_path: Path) -> None:
+    stopped, alone = tmp_path / "stopped", tmp_path / "alone"
+    for folder in (stopped, alone):
+        folder.mkdir()
+        write_space(folder, *LONG)
+    with begun(stopped, "--concurrent", "1") as process:
+        wait_for(lambda: newest(stopped))
+        process.send_signal(signal.SIGTERM)
+        left = ended(process)
+    assert left.code == 75, last_line(left)
+    kept = newest(stopped)
+    assert kept, "it waited for the end of the epoch"
+    with begun(stopped, "--concurrent", "1") as process:
+        further = wait_for(lambda: (now := newest(stopped)) and at(now) > at(kept) and now)
+        with halted(of_trials(process.pid)):
+            for pid in of_trials(process.pid):
+                os.kill(pid, signal.SIGKILL)
+        left = ended(process)
+    assert left.code == 0, left.err
+    assert further["part"]["step"] > 0
+    assert run(alone, "sweep", "tiny.toml", "--concurrent", "1").code == 0
+    whole(stopped, 2)
+    assert by_key(stopped)["kd-convnet-d2-w2/trial-0"].assignment.attempt == 3
+    equal_to_undisturbed(stopped, alone)
+
+
+def at(checkpoint: dict[str, Any]) -> tuple[int, int]:
+    """How far the run was."""
+    return checkpoint["epoch"], checkpoint["part"]["step"]
