@@ -14,9 +14,10 @@ pytestmark = pytest.mark.soak
 LONG = (
     FIXED,
     ("labels_per_class = 5\n", ""),
-    ("[training]\nbatch_size = 50", "[training]\nbatch_size = 1"),
+    ("[training]\nbatch_size = 50", "[training]\nbatch_size = 2"),
     ("epochs = 2\n", "epochs = 4\n"),
     ("checkpoint_seconds = 0.0", "checkpoint_seconds = 0.5"),
+    ("depth = 2\nwidth = 2\n", "depth = 4\nwidth = 32\n"),
     ("[methods.bp]", "[methods.kd]"),
 )
 """Some seconds of an epoch."""
@@ -51,7 +52,7 @@ def test_it_goes_on_in_the_epoch_and_ends_as_one_that_was_left_alone(tmp_path: P
     assert further["part"]["step"] > 0
     assert run(alone, "sweep", "tiny.toml", "--concurrent", "1").code == 0
     whole(stopped, 2)
-    assert by_key(stopped)["kd-convnet-d2-w2/trial-0"].assignment.attempt == 3
+    assert by_key(stopped)["kd-convnet-d4-w32/trial-0"].assignment.attempt == 3
     equal_to_undisturbed(stopped, alone)
 
 
