@@ -61,7 +61,10 @@ def shared_cache() -> Folder:
         ValueError: It is a URL that cannot be used.
     """
     told = os.environ.get("LPSTUDY_CACHE") or "~/.cache/lpstudy/cache"
-    found = folder_at(told)
+    try:
+        found = folder_at(told)
+    except ValueError as error:
+        raise ValueError(f"LPSTUDY_CACHE: {error}") from None
     return Local(found.path.expanduser()) if isinstance(found, Local) else found
 
 

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
-from filelock import FileLock
 from torch import Tensor
 
 from lpstudy.teacher.plan import Kept
@@ -52,6 +51,8 @@ class AfarStore(Store):
                 filled again.
             OSError: The store does not answer, or the disk is full.
         """
+        from filelock import FileLock
+
         super().prepare()
         with FileLock(self.folder / "copy.lock"):
             for kept in self.plan.kept:

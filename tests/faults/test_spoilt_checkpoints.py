@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from running import ended, run, write_space
-from staging import FIXED, LONG, OFTEN, begun, by_key, checkpoints, last_line, reached, whole
+from staging import FIXED, OFTEN, begun, by_key, checkpoints, last_line, reached, whole
 
 TRIAL = "bp-convnet-d2-w2/trial-0"
 
@@ -22,7 +22,7 @@ def flip(content: bytes) -> bytes:
 @pytest.mark.parametrize("spoil", [truncate, pytest.param(flip, marks=pytest.mark.soak)])
 def test_the_one_before_is_used_and_the_report_says_so(spoil: object, tmp_path: Path) -> None:
     assert callable(spoil)
-    write_space(tmp_path, LONG, FIXED, OFTEN)
+    write_space(tmp_path, ("epochs = 2\n", "epochs = 1500\n"), FIXED, OFTEN)
     with begun(tmp_path) as process:
         process.send_signal(signal.SIGTERM)
         left = ended(process)

@@ -65,6 +65,7 @@ def work(
         stopped = list(
             train(short, data, teacher, device=CPU, folder=Path(folder) / "stopped", asking=asking)
         )
+        distributed.barrier()  # the first worker has written what both go on from
     for expected, told in zip(train(short, data, teacher, device=CPU), stopped, strict=True):
         for key in ("train_loss", "validation_loss", "training_macs"):
             result[f"stopped.{told.epoch}.{key}"] = torch.tensor([expected.metrics[key], told.metrics[key]])
