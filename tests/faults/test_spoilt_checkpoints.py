@@ -1,12 +1,13 @@
 """A study is paused, its newest checkpoint is spoilt, and it goes on from the one before."""
 
+import contextlib
 import json
 import signal
 from pathlib import Path
 
 import pytest
-from running import ended, run, write_space
-from staging import FIXED, OFTEN, begun, by_key, checkpoints, last_line, reached, whole
+from running import ended, run, wait_for, write_space
+from staging import FIXED, OFTEN, begun, by_key, last_line, reached, whole
 
 TRIAL = "bp-convnet-d2-w2/trial-0"
 
@@ -19,16 +20,26 @@ def flip(content: bytes) -> bytes:
     return content[:-1] + bytes([content[-1] ^ 1])
 
 
+def kept(folder: Path) -> dict[int, Path]:
+    """The trial's checkpoints by epoch; one may vanish while they are looked at."""
+    found = {}
+    for path in (folder / f"studies/tiny/runs/{TRIAL}").glob("checkpoint-*.json"):
+        with contextlib.suppress(FileNotFoundError):
+            found[json.loads(path.read_bytes())["epoch"]] = path
+    return found
+
+
 @pytest.mark.parametrize("spoil", [truncate, pytest.param(flip, marks=pytest.mark.soak)])
 def test_the_one_before_is_used_and_the_report_says_so(spoil: object, tmp_path: Path) -> None:
     assert callable(spoil)
     write_space(tmp_path, ("epochs = 2\n", "epochs = 1500\n"), FIXED, OFTEN)
     with begun(tmp_path) as process:
+        wait_for(lambda: len(kept(tmp_path)) == 2)
         process.send_signal(signal.SIGTERM)
         left = ended(process)
     assert left.code == 75, last_line(left)
     acknowledged = dict(reached(tmp_path))
-    epochs = {json.loads(path.read_bytes())["epoch"]: path for path in checkpoints(tmp_path)}
+    epochs = kept(tmp_path)
     assert len(epochs) == 2
     newest = epochs[max(epochs)].with_suffix(".safetensors")
     newest.write_bytes(spoil(newest.read_bytes()))
