@@ -12,8 +12,6 @@ from lpstudy.training.asking import Ask, Asking
 
 PACE = 1.0
 """Seconds between two looks within an epoch."""
-STEPS = 50
-"""Steps between two looks of several workers, who have to agree on each."""
 
 
 class LeftError(Exception):
@@ -77,10 +75,8 @@ class Lookout:
         return time.monotonic() - self.saved >= self._seconds
 
     def __call__(self, step: int) -> Ask:
-        """After so many steps of an epoch; the same for all workers."""
-        if parallel.count() == 1:
-            return self._look()
-        return Ask.GO_ON if step % STEPS else parallel.agreed(self._look)
+        """After so many steps of an epoch; several workers look between epochs alone."""
+        return self._look() if parallel.count() == 1 else Ask.GO_ON
 
     def _look(self) -> Ask:
         now = time.monotonic()

@@ -13,8 +13,7 @@ from lpstudy.data import Data
 from lpstudy.distill import METHODS
 from lpstudy.space import Trial
 from lpstudy.teacher import OnlineTeacher
-from lpstudy.training import Ask, parallel, part, train
-from lpstudy.training.asking import go_on
+from lpstudy.training import parallel, train
 
 MakeTrial = Callable[..., Trial]
 
@@ -57,19 +56,6 @@ def work(
                 f"{name}.{told.epoch}.{key}": torch.tensor(value, dtype=torch.float64)
                 for key, value in told.metrics.items()
             }
-    part.PACE, part.STEPS = 0.0, 3
-    batches = trials["lp"].training.model_copy(update={"batch_size": 10})
-    short = trials["lp"].model_copy(update={"training": batches, "epochs": 2})
-    asks = iter([Ask.GO_ON] * 8 + [Ask.PAUSE])
-    for asking in (lambda: next(asks), go_on):
-        stopped = list(
-            train(short, data, teacher, device=CPU, folder=Path(folder) / "stopped", asking=asking)
-        )
-        distributed.barrier()  # the first worker has written what both go on from
-    for expected, told in zip(train(short, data, teacher, device=CPU), stopped, strict=True):
-        for key in ("train_loss", "validation_loss", "training_macs"):
-            result[f"stopped.{told.epoch}.{key}"] = torch.tensor([expected.metrics[key], told.metrics[key]])
-
     save_file(result, Path(folder) / f"rank-{rank}.safetensors")
     distributed.destroy_process_group()
 
@@ -150,17 +136,6 @@ def test_gather_gives_the_rows_in_order_and_the_gradient_of_the_whole_batch(
     assert all(torch.equal(rank["gathered"], rows) for rank in ranks)
     # Averaged over the workers afterwards, hence the factor.
     torch.testing.assert_close(torch.cat([rank["gradient"] for rank in ranks]) / WORKERS, rows.grad)
-
-
-def test_two_workers_that_were_stopped_in_an_epoch_go_on_there(
-    ranks: list[dict[str, Tensor]], folder: Path
-) -> None:
-    for rank in ranks:
-        compared = [value.tolist() for name, value in rank.items() if name.startswith("stopped.")]
-        assert len(compared) == 6
-        for expected, found in compared:
-            assert found == pytest.approx(expected, rel=1e-5)
-    assert not list((folder / "stopped").glob("checkpoint-000000.json"))
 
 
 def test_running_statistics_are_averaged(ranks: list[dict[str, Tensor]]) -> None:
