@@ -219,11 +219,8 @@ class Run:
         sums, metrics, done = self._go_on()
 
         def part() -> Part:
-            means = _finite(_means(sums, done), epoch)
-            parallel.average_buffers(self.learner.student)  # a mean of means: it may be taken more than once
+            _finite(_means(sums, done), epoch)
             totals = {name: value.detach().cpu().clone() for name, value in sums.items()}
-            if parallel.count() > 1:
-                totals = {name: torch.tensor(means[name] * done * parallel.count()) for name in sums}
             taken = time.monotonic() - began
             return Part(done, self.seen, taken, dict(metrics), totals, generators(self.device))
 

@@ -107,7 +107,7 @@ def test_a_killed_run_repeats_what_came_after_its_last_checkpoint_alone(
 
     def watched(*given: object) -> object:
         seen.append(given)
-        return teacher.outputs(*given)  # type: ignore[arg-type]
+        return teacher.outputs(*given)
 
     class Watching:
         network, macs, outputs = teacher.network, teacher.macs, staticmethod(watched)
