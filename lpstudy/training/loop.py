@@ -56,12 +56,13 @@ def train(
     lookout = Lookout(asking, trial.training.checkpoint_seconds)
     with Writer() as writer:
 
-        def between(step: int, part: Callable[[], Part]) -> None:
-            ask = lookout(step)
+        def between(part: Callable[[], Part]) -> None:
+            ask = lookout()
             if ask in (Ask.KEEP, Ask.PAUSE):
-                made = part()
-                if folder is not None and parallel.rank() == 0:
-                    writer.start(run.saving(folder, history, part=made))
+                with parallel.averaged(run.learner.student):
+                    made = part()
+                    if folder is not None and parallel.rank() == 0:
+                        writer.start(run.saving(folder, history, part=made))
                 lookout.saved = time.monotonic()
             if ask in (Ask.PAUSE, Ask.LEAVE):
                 raise LeftError

@@ -3,7 +3,8 @@
 One worker is the case without a process group; every function is then the identity.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -73,15 +74,32 @@ def average_buffers(module: nn.Module) -> None:
             buffer /= count()
 
 
-def agreed(asking: Asking) -> Ask:
-    """What the first worker is asked, on all of them."""
+@contextmanager
+def averaged(module: nn.Module) -> Iterator[None]:
+    """Running statistics as `average_buffers` makes them, and afterwards each worker's own again."""
+    own = [(buffer, buffer.clone()) for buffer in module.buffers()] if count() > 1 else []
+    average_buffers(module)
+    try:
+        yield
+    finally:
+        for buffer, before in own:
+            buffer.copy_(before)
+
+
+def told(value: int) -> int:
+    """The first worker's value, on all of them."""
     if count() == 1:
-        return asking()
-    answer = torch.tensor(int(asking() if rank() == 0 else Ask.GO_ON))
+        return value
+    answer = torch.tensor(value)
     if dist.get_backend() == "nccl":
         answer = answer.cuda()
     dist.broadcast(answer, src=0)
-    return Ask(int(answer))
+    return int(answer)
+
+
+def agreed(asking: Asking) -> Ask:
+    """What the first worker is asked, on all of them."""
+    return Ask(told(asking() if rank() == 0 else Ask.GO_ON))
 
 
 def total(values: Tensor) -> Tensor:

@@ -12,6 +12,8 @@ from lpstudy.training.asking import Ask, Asking
 
 PACE = 1.0
 """Seconds between two looks within an epoch."""
+MOST = 100
+"""Steps between two looks of several workers, at most."""
 
 
 class LeftError(Exception):
@@ -30,16 +32,16 @@ class Part:
     metrics: Mapping[str, float]
     """Of its first step."""
     sums: Mapping[str, Tensor]
-    """Of the loss's terms, over steps and workers."""
+    """Of the loss's terms, over the steps; means of the workers'."""
     random: Mapping[str, Tensor]
     """States of the generators that dropout draws from."""
 
 
-Between = Callable[[int, Callable[[], Part]], None]
-"""Called after a step with its number and what makes a part of the epoch so far; may raise a LeftError."""
+Between = Callable[[Callable[[], Part]], None]
+"""Called after a step with what makes a part of the epoch so far; may raise a LeftError."""
 
 
-def nowhere(step: int, part: Callable[[], Part]) -> None:
+def nowhere(part: Callable[[], Part]) -> None:
     """Between two steps of an epoch that is not to be kept or left."""
 
 
@@ -66,17 +68,25 @@ class Lookout:
 
     def __init__(self, asking: Asking, seconds: float) -> None:
         self._asking, self._seconds = asking, seconds
-        self.saved = self._looked = time.monotonic()
+        self.saved = self._looked = self._counted = time.monotonic()
         """When the last checkpoint was begun."""
+        self._steps = self._left = 1
 
     @property
     def due(self) -> bool:
         """Whether a checkpoint is."""
         return time.monotonic() - self.saved >= self._seconds
 
-    def __call__(self, step: int) -> Ask:
-        """After so many steps of an epoch; several workers look between epochs alone."""
-        return self._look() if parallel.count() == 1 else Ask.GO_ON
+    def __call__(self) -> Ask:
+        """After each step; the same for all workers, who agree now and then."""
+        if parallel.count() == 1:
+            return self._look()
+        self._left -= 1
+        if self._left:
+            return Ask.GO_ON
+        ask = parallel.agreed(self._look)
+        self._steps = self._left = parallel.told(self._pace())
+        return ask
 
     def _look(self) -> Ask:
         now = time.monotonic()
@@ -85,3 +95,9 @@ class Lookout:
         self._looked = now
         ask = self._asking()
         return Ask.KEEP if ask is Ask.GO_ON and self.due else ask
+
+    def _pace(self) -> int:
+        """How many steps are done in the time between two looks, as the last ones went."""
+        now = time.monotonic()
+        taken, self._counted = now - self._counted, now
+        return max(1, min(MOST, round(self._steps * PACE / max(taken, 1e-9))))

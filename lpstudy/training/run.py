@@ -219,8 +219,12 @@ class Run:
         sums, metrics, done = self._go_on()
 
         def part() -> Part:
-            _finite(_means(sums, done), epoch)
+            means = _finite(_means(sums, done), epoch)
             totals = {name: value.detach().cpu().clone() for name, value in sums.items()}
+            if parallel.count() > 1:
+                totals = {
+                    name: torch.tensor(mean * done, dtype=torch.float64) for name, mean in means.items()
+                }
             taken = time.monotonic() - began
             return Part(done, self.seen, taken, dict(metrics), totals, generators(self.device))
 
@@ -247,7 +251,7 @@ class Run:
             if done % LOOK_STEPS == 0:
                 _finite(_means(sums, done), epoch)
             if done < steps:
-                between(done, part)
+                between(part)
         metrics |= _finite(_means(sums, done), epoch)
         with torch.no_grad():
             metrics |= self.method.diagnose(student, target, batch.labels, self.data.classes)
@@ -261,15 +265,15 @@ class Run:
             return {}, {}, 0
         self.seen = part.seen
         restore_generators(part.random, self.device)
-        first = 1.0 if parallel.rank() == 0 else 0.0
-        sums = {name: value.to(self.device) * first for name, value in part.sums.items()}
+        sums = {name: value.to(self.device) for name, value in part.sums.items()}
         return sums, dict(part.metrics), part.step
 
 
 def _means(sums: dict[str, Tensor], steps: int) -> dict[str, float]:
     """Of each term, over the steps and the workers."""
-    totals = parallel.total(torch.stack([value.double() for value in sums.values()])) / parallel.count()
-    return dict(zip(sums, (totals / steps).tolist(), strict=True))
+    names = sorted(sums)  # as every worker has them: those of a checkpoint come in any order
+    totals = parallel.total(torch.stack([sums[name].double() for name in names])) / parallel.count()
+    return dict(zip(names, (totals / steps).tolist(), strict=True))
 
 
 def _finite(means: dict[str, float], epoch: int) -> dict[str, float]:

@@ -6,9 +6,10 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
-from running import ended, halted, of_trials, run, wait_for, write_space
-from staging import FIXED, begun, by_key, equal_to_undisturbed, last_line, whole
+from running import descendants, ended, halted, of_trials, run, wait_for, write_space
+from staging import FIXED, begun, by_key, equal_to_undisturbed, frames, last_line, whole
 
 pytestmark = pytest.mark.soak
 LONG = (
@@ -54,6 +55,32 @@ def test_it_goes_on_in_the_epoch_and_ends_as_one_that_was_left_alone(tmp_path: P
     whole(stopped, 2)
     assert by_key(stopped)["kd-convnet-d4-w32/trial-0"].assignment.attempt == 3
     equal_to_undisturbed(stopped, alone)
+
+
+def test_two_workers_go_on_in_the_epoch_too(tmp_path: Path) -> None:
+    stopped, alone = tmp_path / "stopped", tmp_path / "alone"
+    for folder in (stopped, alone):
+        folder.mkdir()
+        write_space(folder, *LONG)
+    words = ("--concurrent", "1", "--workers-per-trial", "2")
+    with begun(stopped, *words) as process:
+        wait_for(lambda: newest(stopped))
+        process.send_signal(signal.SIGTERM)
+        left = ended(process)
+    assert left.code == 75, last_line(left)
+    kept = newest(stopped)
+    assert kept, "it waited for the end of the epoch"
+    with begun(stopped, *words) as process:
+        wait_for(lambda: (now := newest(stopped)) and at(now) > at(kept))
+        workers = [pid for pid, line in descendants(process.pid).items() if "RayTrainWorker" in line]
+        os.kill(workers[1], signal.SIGKILL)
+        left = ended(process)
+    assert left.code == 0, left.err
+    assert run(alone, "sweep", "tiny.toml", *words).code == 0
+    whole(stopped, 2)
+    assert by_key(stopped)["kd-convnet-d4-w32/trial-0"].assignment.attempt == 3
+    # The running statistics of both went on from their mean, which is rounded.
+    pd.testing.assert_frame_equal(frames(stopped)["epochs"], frames(alone)["epochs"], rtol=1e-5)
 
 
 def at(checkpoint: dict[str, Any]) -> tuple[int, int]:

@@ -11,14 +11,19 @@ from torch import Tensor, distributed, multiprocessing
 
 from lpstudy.data import Data
 from lpstudy.distill import METHODS
+from lpstudy.outputs import EpochResult
 from lpstudy.space import Trial
+from lpstudy.students import StudentSpec
 from lpstudy.teacher import OnlineTeacher
-from lpstudy.training import parallel, train
+from lpstudy.training import Ask, parallel, part, train
+from lpstudy.training.asking import Asking
 
 MakeTrial = Callable[..., Trial]
 
 CPU = torch.device("cpu")
 WORKERS = 2
+NORMED = StudentSpec(family="convnet", depth=2, width=4)
+"""A network with batch norm."""
 CASES = {method: {"mode": "joint"} if method == "fitnet" else {} for method in METHODS} | {
     "two_stage": {"mode": "two_stage", "hint_fraction": 0.5}
 }
@@ -28,6 +33,27 @@ def pairs(rows: Tensor) -> Tensor:
     """A number to which every row contributes by its place and together with its neighbours."""
     places = torch.arange(1, len(rows) + 1, dtype=rows.dtype)
     return (places * rows.sin().prod(1)).sum() + sum((a * b).sum() ** 2 for a, b in pairwise(rows))
+
+
+def longer(trial: Trial, **values: object) -> Trial:
+    """The same in ten steps an epoch."""
+    told = {"batch_size": 10, "checkpoint_seconds": 1000.0} | values
+    return trial.model_copy(update={"training": trial.training.model_copy(update=told)})
+
+
+def after(looks: int, then: Ask) -> Asking:
+    """Asks for nothing so many times, then for that."""
+    left = iter(range(looks))
+    return lambda: then if next(left, None) is None else Ask.GO_ON
+
+
+def compared(told: EpochResult) -> dict[str, Tensor]:
+    """All but the time."""
+    return {
+        key: torch.tensor(value, dtype=torch.float64)
+        for key, value in told.metrics.items()
+        if key != "seconds"
+    }
 
 
 def work(
@@ -52,10 +78,25 @@ def work(
 
     for name, trial in trials.items():
         for told in train(trial, data, teacher, device=CPU, folder=Path(folder) / name):
-            result |= {
-                f"{name}.{told.epoch}.{key}": torch.tensor(value, dtype=torch.float64)
-                for key, value in told.metrics.items()
-            }
+            result |= {f"{name}.{told.epoch}.{key}": value for key, value in compared(told).items()}
+    part.PACE = 0.0
+    long = trials["lp"].model_copy(update={"student": NORMED, "epochs": 2})
+    runs = {
+        "whole": (longer(long), None),
+        "kept": (longer(long, checkpoint_seconds=0.0), None),
+        "stopped": (longer(long), after(16, Ask.PAUSE)),
+        "handed": (longer(trials["lp"]), None),
+    }
+    for name, (trial, asking) in runs.items():
+        of = Path(folder) / name
+        if asking is not None:
+            assert len(list(train(trial, data, teacher, device=CPU, folder=of, asking=asking))) == 1
+            distributed.barrier()  # the first worker has written what both go on from
+            assert [path.name for path in of.glob("checkpoint-*.json")] == ["checkpoint-000001_00000005.json"]
+            distributed.barrier()
+        for told in train(trial, data, teacher, device=CPU, folder=of):
+            result |= {f"{name}.{told.epoch}.{key}": value for key, value in compared(told).items()}
+
     save_file(result, Path(folder) / f"rank-{rank}.safetensors")
     distributed.destroy_process_group()
 
@@ -88,6 +129,10 @@ def folder(
 ) -> Path:
     """Where two workers left what they did."""
     made = tmp_path_factory.mktemp("workers")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(part, "PACE", 0.0)
+        trial, asking = longer(trials["lp"]), after(16, Ask.PAUSE)
+        assert len(list(train(trial, data, teacher, device=CPU, folder=made / "handed", asking=asking))) == 1
     arguments = (str(made / "store"), str(made), trials, data, teacher)
     multiprocessing.spawn(work, args=arguments, nprocs=WORKERS)
     return made
@@ -136,6 +181,35 @@ def test_gather_gives_the_rows_in_order_and_the_gradient_of_the_whole_batch(
     assert all(torch.equal(rank["gathered"], rows) for rank in ranks)
     # Averaged over the workers afterwards, hence the factor.
     torch.testing.assert_close(torch.cat([rank["gradient"] for rank in ranks]) / WORKERS, rows.grad)
+
+
+def numbers(ranks: list[dict[str, Tensor]], name: str) -> list[dict[str, float]]:
+    """What each worker reported of a run of theirs."""
+    return [
+        {key.removeprefix(name): value.item() for key, value in rank.items() if key.startswith(f"{name}.")}
+        for rank in ranks
+    ]
+
+
+def test_a_checkpoint_within_an_epoch_changes_nothing(ranks: list[dict[str, Tensor]]) -> None:
+    assert numbers(ranks, "kept") == numbers(ranks, "whole")
+
+
+def test_two_workers_that_were_stopped_within_an_epoch_go_on_there(ranks: list[dict[str, Tensor]]) -> None:
+    # Their running statistics went on from the mean of both, hence not bit for bit. The first worker reports.
+    assert numbers(ranks, "stopped")[0] == pytest.approx(numbers(ranks, "whole")[0], rel=1e-5)
+
+
+def test_two_workers_go_on_where_one_was_stopped_within_an_epoch(
+    ranks: list[dict[str, Tensor]], trials: dict[str, Trial], data: Data, teacher: OnlineTeacher
+) -> None:
+    one: dict[str, float] = {}
+    for told in train(longer(trials["lp"]), data, teacher, device=CPU):
+        one |= {f".{told.epoch}.{key}": value.item() for key, value in compared(told).items()}
+    for found in numbers(ranks, "handed"):
+        assert found.keys() == one.keys()
+        shared = {key: value for key, value in found.items() if ".train_" in key or ".validation_" in key}
+        assert shared == pytest.approx({key: one[key] for key in shared}, rel=2e-4)
 
 
 def test_running_statistics_are_averaged(ranks: list[dict[str, Tensor]]) -> None:
