@@ -277,6 +277,7 @@ def on_cluster(nodes: int, trials: int, epochs: int, seconds: float) -> tuple[Se
         tune.with_resources(sleep_and_report, {"cpu": 1.0}),
         lambda assignment: config,
         lambda: nodes,
+        kept=lambda assignment: "",
         on_workers=False,
     )
     with TemporaryDirectory() as name:

@@ -140,9 +140,11 @@ def ledger_and_scheduler(concurrent: int) -> dict[str, float]:
     with memory() as folder:
         ledger = open_ledger(folder, spec_of(concurrent))
         control = Control(Local(folder), "benchmark")
-        trainable = Trainable(None, lambda assignment: {}, lambda: concurrent, on_workers=False)
+        trainable = Trainable(
+            None, lambda assignment: {}, lambda: concurrent, kept=lambda assignment: "", on_workers=False
+        )
         searcher = LedgerSearcher(ledger, trainable, lambda: True, control)
-        scheduler = LedgerScheduler(ledger, searcher, lambda assignment: None, control, on_workers=False)
+        scheduler = LedgerScheduler(ledger, searcher, lambda assignment: None, control, trainable)
         before = _resident()
         waiting: list[tuple[float, int, int]] = []
         for number in range(concurrent):

@@ -10,7 +10,7 @@ from ray import tune
 from running import write_space
 
 from lpstudy.folder import Local
-from lpstudy.ledger import Ledger, database
+from lpstudy.ledger import Assignment, Ledger, database
 from lpstudy.outputs import EpochResult
 from lpstudy.space import parse
 from lpstudy.study import Capacity, Control, Demand
@@ -24,7 +24,11 @@ DONE = as_report(
 
 
 def driven(
-    folder: Path, function: Callable[[dict[str, Any]], None], demand: Demand, *changes: tuple[str, str]
+    folder: Path,
+    function: Callable[[dict[str, Any]], None],
+    demand: Demand,
+    *changes: tuple[str, str],
+    kept: Callable[[Assignment], str] = lambda assignment: "",
 ) -> Ledger:
     """The tiny study, some of its lines changed, run to its end in the session; configs are numbered."""
     table = tomllib.loads(write_space(folder, *changes).read_text())
@@ -37,6 +41,7 @@ def driven(
         tune.with_resources(function, {"cpu": 1.0, "gpu": demand.gpus_per_trial}),
         lambda assignment: {"number": next(numbers)},
         Capacity(demand),
+        kept=kept,
         on_workers=False,
     )
     control = Control(Local(folder), "test")

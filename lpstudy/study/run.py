@@ -157,6 +157,11 @@ def run(
                 (over[-1] / WORKERS).clear()
         observer(assignment)
 
+    def kept(assignment: Assignment) -> str:
+        with suppress(UnreachableError):
+            return checkpoint.newest(run_folder(place.folder, assignment))
+        return ""
+
     def searching() -> bool:
         return deadline is None or time.monotonic() < deadline
 
@@ -164,6 +169,7 @@ def run(
         _function(demand, cpus),
         config,
         concurrent=capacity,
+        kept=kept,
         on_workers=demand.workers_per_trial > 1,
     )
     with _tune_folder(place.folder) as folder:

@@ -33,6 +33,8 @@ class Trainable:
     """What it is called with."""
     concurrent: Callable[[], int]
     """How many at once, as the cluster is now."""
+    kept: Callable[[Assignment], str]
+    """Name of its newest checkpoint: a greater one shows that it has gone on."""
     on_workers: bool
     """Whether each run has Ray Train workers of its own: it is dismissed where it should end early, for
     killed workers may keep their share of the cluster. Else the next run goes into the same process."""
@@ -66,7 +68,7 @@ def drive(
         trainable.function,
         tune_config=tune.TuneConfig(
             search_alg=searcher,
-            scheduler=LedgerScheduler(ledger, searcher, observer, control, trainable.on_workers),
+            scheduler=LedgerScheduler(ledger, searcher, observer, control, trainable),
             num_samples=-1,
             reuse_actors=not trainable.on_workers,
             trial_dirname_creator=lambda trial: trial.trial_id,
@@ -162,7 +164,7 @@ class LedgerScheduler(FIFOScheduler):
         searcher: Knows which run a trial is.
         observer: Hears of every change; of an end when the run's processes write nothing more.
         control: What the study has been asked to do; dismisses runs.
-        on_workers: As the `Trainable` has it.
+        trainable: Says how far a run has come, and where it ends early.
     """
 
     _supports_buffered_results = False
@@ -173,16 +175,17 @@ class LedgerScheduler(FIFOScheduler):
         searcher: LedgerSearcher,
         observer: Observer,
         control: Control,
-        on_workers: bool,
+        trainable: Trainable,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # untyped in Ray
         self._ledger, self._searcher, self._observer = ledger, searcher, observer
-        self._control, self._on_workers = control, on_workers
+        self._control, self._trainable = control, trainable
         self._causes: dict[str, str] = {}
         self._paused: set[str] = set()
         self._dismissed: set[str] = set()
         self._told: set[str] = set()
         self._newest: dict[str, int] = {}
+        self._kept: dict[str, str] = {}
         searcher.given_up = self._given_up
 
     def __getstate__(self) -> dict[str, Any]:
@@ -197,7 +200,7 @@ class LedgerScheduler(FIFOScheduler):
             with _pausing(self._control):
                 if self._goes_on(trial, result):
                     return str(TrialScheduler.CONTINUE)
-                if self._on_workers:
+                if self._trainable.on_workers:
                     self._dismissed.add(trial.trial_id)
                     self._control.dismiss(self._assignment(trial).key)
                     return str(TrialScheduler.CONTINUE)
@@ -222,7 +225,7 @@ class LedgerScheduler(FIFOScheduler):
             return False
         if result["epoch"] > self._newest.get(trial.trial_id, 0):
             self._newest[trial.trial_id] = result["epoch"]
-            trial.max_failures = trial.num_failures + FAILURES  # in a row: this trial has gone on
+            trial.max_failures = trial.num_failures + FAILURES  # in a row: it has gone on
         self._observer(assignment)
         return True
 
@@ -237,8 +240,13 @@ class LedgerScheduler(FIFOScheduler):
         """Keep why a run's process died, and that another attempt begins where Tune starts the run again."""
         self._causes[trial.trial_id] = _cause(trial)
         if trial.num_failures <= trial.max_failures:
+            assignment = self._assignment(trial)
+            if (kept := self._trainable.kept(assignment)) > self._kept.get(trial.trial_id, ""):
+                self._kept[trial.trial_id] = kept
+                trial.max_failures = (
+                    trial.num_failures + FAILURES
+                )  # it has gone on, in an epoch that takes long
             with _pausing(self._control):
-                assignment = self._assignment(trial)
                 self._ledger.attempt(assignment, assignment.attempt + trial.num_failures)
 
     def on_trial_remove(self, tune_controller: Any, trial: TuneTrial) -> None:

@@ -89,6 +89,17 @@ def save(folder: Folder, checkpoint: Checkpoint) -> None:
     drop(folder, keep=KEPT)
 
 
+def newest(folder: Folder) -> str:
+    """Name of the newest checkpoint, whether it is valid or not; empty where there is none.
+
+    What a run has done since is in a greater name.
+
+    Raises:
+        UnreachableError: The store does not answer.
+    """
+    return max((name for name in folder.names() if _NAME.fullmatch(name)), default="")
+
+
 def drop(folder: Folder, *, keep: int = 0) -> None:
     """Remove all but the newest so many checkpoints of a folder, and those that were never wholly written."""
     there = folder.names()

@@ -1,8 +1,10 @@
 """What a trial asks for on a cluster of two nodes: workers on both, halves of GPUs that are not there."""
 
 import json
+import os
 import time
 from collections.abc import Iterator
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +33,10 @@ def cluster() -> Iterator[Cluster]:
         yield made
 
 
-def test_half_a_gpu_each_makes_four_trials_at_once_on_two_nodes(
-    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("RAY_ADDRESS", cluster.address)
-    seen = tmp_path / "seen"
+def drive_six(address: str, folder: Path) -> None:
+    """Runs that end when four are under way at once, in a study of the calling process."""
+    os.environ["RAY_ADDRESS"] = address
+    seen = folder / "seen"
     seen.mkdir()
 
     def wait_for_three_others(config: dict[str, Any]) -> None:
@@ -53,9 +54,18 @@ def test_half_a_gpu_each_makes_four_trials_at_once_on_two_nodes(
     with session():
         assert Capacity(demand)() == 4
         assert [cpus_beside(share) for share in (0.0, 0.5, 1.0)] == [1, 1, 2]
-        ledger = driven(tmp_path, wait_for_three_others, demand, FIXED, ("trials = 1", "trials = 6"))
-    assert {(r.state, r.assignment.attempt) for r in ledger.records()} == {("finished", 1)}
-    told = [json.loads(path.read_bytes()) for path in seen.iterdir()]
+        ledger = driven(folder, wait_for_three_others, demand, FIXED, ("trials = 1", "trials = 6"))
+    ends = [(r.state, r.assignment.attempt, r.cause) for r in ledger.records()]
+    assert set(ends) == {("finished", 1, None)}, ends
+
+
+def test_half_a_gpu_each_makes_four_trials_at_once_on_two_nodes(cluster: Cluster, tmp_path: Path) -> None:
+    # A process that has once had a Ray of its own listens on loopback ever after, where no node finds it.
+    process = get_context("spawn").Process(target=drive_six, args=(cluster.address, tmp_path))
+    process.start()
+    process.join(timeout=300)
+    assert process.exitcode == 0
+    told = [json.loads(path.read_bytes()) for path in (tmp_path / "seen").iterdir()]
     assert len({one["node"] for one in told}) == 2
     assert all(len(one["gpus"]) == 1 for one in told)
 

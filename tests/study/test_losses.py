@@ -57,6 +57,22 @@ def test_a_trial_that_goes_on_between_its_losses_is_not_given_up(tmp_path: Path)
     assert (final.state, final.assignment.attempt) == ("finished", 1)
 
 
+def test_a_trial_that_goes_on_within_an_epoch_between_its_losses_is_not_given_up(tmp_path: Path) -> None:
+    reached, last = tmp_path / "reached", FAILURES + 2
+
+    def a_part_a_life(config: dict[str, Any]) -> None:
+        done = int(reached.read_text()) + 1 if reached.exists() else 1
+        reached.write_text(str(done))
+        if done < last:
+            die()
+        tune.report(as_report([EpochResult(n, {"validation_accuracy": 50.0}) for n in (1, 2)]))
+
+    ledger = driven(tmp_path, a_part_a_life, Demand(concurrent=1), kept=lambda run: reached.read_text())
+    trial, _ = ledger.records()
+    assert (trial.state, trial.assignment.attempt) == ("finished", last)
+    assert [one.epoch for one in trial.epochs] == [1, 2]
+
+
 def test_a_trial_that_never_goes_on_is_given_up_and_its_neighbour_is_not(tmp_path: Path) -> None:
     def dead_or_alive(config: dict[str, Any]) -> None:
         if config["number"] == 0:

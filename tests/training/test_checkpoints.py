@@ -206,3 +206,19 @@ def test_a_run_that_is_to_leave_in_its_last_epoch_writes_no_weights(
     trial = make_trial(epochs=1)
     list(train(trial, data, teacher, device=CPU, folder=tmp_path, asking=lambda: next(said, Ask.LEAVE)))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_newest_is_the_one_of_a_run_that_has_come_the_furthest(tmp_path: Path) -> None:
+    folder = Local(tmp_path)
+    assert checkpoint.newest(folder) == ""
+    in_order = [
+        "checkpoint-000000_00000009.json",
+        "checkpoint-000000_00000120.json",
+        "checkpoint-000001.json",
+        "checkpoint-000001_00000009.json",
+        "checkpoint-000002.json",
+    ]
+    for name in in_order:
+        (tmp_path / name).touch()
+        (tmp_path / "checkpoint-000009.safetensors").touch()  # whose JSON was never written
+        assert checkpoint.newest(folder) == name
