@@ -243,9 +243,7 @@ class LedgerScheduler(FIFOScheduler):
             assignment = self._assignment(trial)
             if (kept := self._trainable.kept(assignment)) > self._kept.get(trial.trial_id, ""):
                 self._kept[trial.trial_id] = kept
-                trial.max_failures = (
-                    trial.num_failures + FAILURES
-                )  # it has gone on, in an epoch that takes long
+                trial.max_failures = trial.num_failures + FAILURES  # it has gone on within an epoch
             with _pausing(self._control):
                 self._ledger.attempt(assignment, assignment.attempt + trial.num_failures)
 

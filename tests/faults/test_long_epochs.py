@@ -33,38 +33,12 @@ def newest(folder: Path) -> dict[str, Any]:
     return told if told.get("part") else {}
 
 
-def test_it_goes_on_in_the_epoch_and_ends_as_one_that_was_left_alone(tmp_path: Path) -> None:
-    stopped, alone = tmp_path / "stopped", tmp_path / "alone"
-    for folder in (stopped, alone):
-        folder.mkdir()
-        write_space(folder, *LONG)
-    with begun(stopped, "--concurrent", "1") as process:
-        wait_for(lambda: is_early(newest(stopped)))
-        process.send_signal(signal.SIGTERM)
-        left = ended(process)
-    assert left.code == 75, last_line(left)
-    kept = newest(stopped)
-    assert kept, "it waited for the end of the epoch"
-    with begun(stopped, "--concurrent", "1") as process:
-        further = wait_for(lambda: (now := newest(stopped)) and at(now) > at(kept) and now)
-        with halted(of_trials(process.pid)):
-            for pid in of_trials(process.pid):
-                os.kill(pid, signal.SIGKILL)
-        left = ended(process)
-    assert left.code == 0, left.err
-    assert further["part"]["step"] > 0
-    assert run(alone, "sweep", "tiny.toml", "--concurrent", "1").code == 0
-    whole(stopped, 2)
-    assert by_key(stopped)["kd-convnet-d4-w32/trial-0"].assignment.attempt == 3
-    equal_to_undisturbed(stopped, alone)
-
-
-def test_two_workers_go_on_in_the_epoch_too(tmp_path: Path) -> None:
-    stopped, alone = tmp_path / "stopped", tmp_path / "alone"
-    for folder in (stopped, alone):
-        folder.mkdir()
-        write_space(folder, *LONG)
-    words = ("--concurrent", "1", "--workers-per-trial", "2")
+def stopped_within_an_epoch(folder: Path, *words: str) -> tuple[Path, Path, dict[str, Any]]:
+    """Where a study was stopped, where one like it is not yet begun, and the checkpoint of the first."""
+    stopped, alone = folder / "stopped", folder / "alone"
+    for one in (stopped, alone):
+        one.mkdir()
+        write_space(one, *LONG)
     with begun(stopped, *words) as process:
         wait_for(lambda: is_early(newest(stopped)))
         process.send_signal(signal.SIGTERM)
@@ -72,6 +46,29 @@ def test_two_workers_go_on_in_the_epoch_too(tmp_path: Path) -> None:
     assert left.code == 75, last_line(left)
     kept = newest(stopped)
     assert kept, "it waited for the end of the epoch"
+    return stopped, alone, kept
+
+
+def test_it_goes_on_in_the_epoch_and_ends_as_one_that_was_left_alone(tmp_path: Path) -> None:
+    words = ("--concurrent", "1")
+    stopped, alone, kept = stopped_within_an_epoch(tmp_path, *words)
+    with begun(stopped, *words) as process:
+        further = wait_for(lambda: (now := newest(stopped)) and at(now) > at(kept) and now)
+        with halted(of_trials(process.pid)):
+            for pid in of_trials(process.pid):
+                os.kill(pid, signal.SIGKILL)
+        left = ended(process)
+    assert left.code == 0, left.err
+    assert further["part"]["step"] > 0
+    assert run(alone, "sweep", "tiny.toml", *words).code == 0
+    whole(stopped, 2)
+    assert by_key(stopped)["kd-convnet-d4-w32/trial-0"].assignment.attempt == 3
+    equal_to_undisturbed(stopped, alone)
+
+
+def test_two_workers_go_on_in_the_epoch_too(tmp_path: Path) -> None:
+    words = ("--concurrent", "1", "--workers-per-trial", "2")
+    stopped, alone, kept = stopped_within_an_epoch(tmp_path, *words)
     with begun(stopped, *words) as process:
         wait_for(lambda: (now := newest(stopped)) and at(now) > at(kept))
         workers = [pid for pid, line in descendants(process.pid).items() if "RayTrainWorker" in line]
