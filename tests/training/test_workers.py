@@ -15,7 +15,7 @@ from lpstudy.outputs import EpochResult
 from lpstudy.space import Trial
 from lpstudy.students import StudentSpec
 from lpstudy.teacher import OnlineTeacher
-from lpstudy.training import Ask, parallel, part, train
+from lpstudy.training import Ask, checkpoint, parallel, part, train
 from lpstudy.training.asking import Asking
 
 MakeTrial = Callable[..., Trial]
@@ -73,6 +73,9 @@ def work(
 
     norm = torch.nn.BatchNorm1d(2)
     norm.running_mean = torch.tensor([1.0, 2.0]) * (rank + 1)
+    with parallel.averaged(norm):
+        result["mean_within"] = norm.running_mean.clone()
+    result["mean_after"] = norm.running_mean.clone()
     parallel.average_buffers(norm)
     result["mean"] = norm.running_mean
 
@@ -80,6 +83,9 @@ def work(
         for told in train(trial, data, teacher, device=CPU, folder=Path(folder) / name):
             result |= {f"{name}.{told.epoch}.{key}": value for key, value in compared(told).items()}
     part.PACE = 0.0
+    below = checkpoint._below
+    # A file's tensors come in any order: here in another one on each worker, so that it is no matter of luck.
+    checkpoint._below = lambda *of: dict(sorted(below(*of).items(), reverse=rank == 0))
     long = trials["lp"].model_copy(update={"student": NORMED, "epochs": 2})
     runs = {
         "whole": (longer(long), None),
@@ -214,6 +220,11 @@ def test_two_workers_go_on_where_one_was_stopped_within_an_epoch(
 
 def test_running_statistics_are_averaged(ranks: list[dict[str, Tensor]]) -> None:
     assert all(rank["mean"].tolist() == [1.5, 3.0] for rank in ranks)
+
+
+def test_running_statistics_are_averaged_for_a_while(ranks: list[dict[str, Tensor]]) -> None:
+    assert all(rank["mean_within"].tolist() == [1.5, 3.0] for rank in ranks)
+    assert [rank["mean_after"].tolist() for rank in ranks] == [[1.0, 2.0], [2.0, 4.0]]
 
 
 def test_one_worker_gathers_nothing() -> None:
