@@ -24,7 +24,7 @@ from lpstudy.command.exits import (
     TERMINATED,
     FaultError,
     ending,
-    leaving_at_sigterm,
+    leaving_at_signals,
     refusing,
 )
 from lpstudy.command.overview import ledger_url
@@ -81,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _sweep(given: Namespace, command: str) -> int:
     began = time.monotonic()
     with ExitStack() as stack:
-        stack.enter_context(leaving_at_sigterm())
+        stack.enter_context(leaving_at_signals())
         with refusing():
             ledger_url(given.storage, given.ledger)
             prepared = prepare(given)

@@ -83,7 +83,7 @@ def environment(**variables: str) -> dict[str, str]:
 
 
 def start(folder: Path, command: str, *words: str, **variables: str) -> "subprocess.Popen[str]":
-    """Begin `python -m lpstudy.COMMAND` in a folder."""
+    """Begin `python -m lpstudy.COMMAND` in a folder, as the leader of a process group, as a shell does."""
     return subprocess.Popen(
         [sys.executable, "-m", f"lpstudy.{command}", *words],
         cwd=folder,
@@ -91,6 +91,7 @@ def start(folder: Path, command: str, *words: str, **variables: str) -> "subproc
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        process_group=0,
         preexec_fn=_heed_interrupts,
     )
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from lpstudy.disk import FULL, DiskFullError
 from lpstudy.ledger import UNAVAILABLE, HeldError, UnwritableError
 from lpstudy.redaction import without_credentials
+from lpstudy.signals import once
 from lpstudy.tables.text import one_line
 
 DONE, FAULT, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
@@ -58,13 +59,19 @@ def refusing() -> Iterator[None]:
 
 
 @contextmanager
-def leaving_at_sigterm() -> Iterator[None]:
-    """Within it SIGTERM raises `SystemExit`, as a handler does that Ray sets when it starts."""
-    before = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(number))
+def leaving_at_signals() -> Iterator[None]:
+    """Within it SIGTERM raises `SystemExit`, as a handler does that Ray sets when it starts.
+
+    What raises at SIGINT still does. Either is heard once where it comes twice at the same time.
+    """
+    before = {signal.SIGTERM: signal.signal(signal.SIGTERM, once(lambda number, frame: sys.exit(number)))}
+    if callable(interrupt := signal.getsignal(signal.SIGINT)):
+        before[signal.SIGINT] = signal.signal(signal.SIGINT, once(interrupt))
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def ending(command: str, body: Callable[[], int]) -> int:

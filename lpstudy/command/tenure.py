@@ -21,6 +21,7 @@ from lpstudy.ledger import (
     opened,
     rename,
 )
+from lpstudy.signals import once
 from lpstudy.study import Control
 
 GRACE = 30.0
@@ -95,7 +96,7 @@ class Tenure:
 
     @contextmanager
     def heeding(self, grace: float) -> Iterator[None]:
-        """Within it SIGTERM and SIGINT pause the study; a second one ends it without waiting.
+        """Within it SIGTERM and SIGINT pause the study; a later one ends it without waiting.
 
         To be entered after Ray was started, which has a handler of its own.
         """
@@ -105,7 +106,7 @@ class Tenure:
                 raise KeyboardInterrupt
             self.control.leave(SIGNALS[signal.Signals(number)], seconds=grace, signal=number)
 
-        before = {number: signal.signal(number, heed) for number in SIGNALS}
+        before = {number: signal.signal(number, once(heed)) for number in SIGNALS}
         try:
             yield
         finally:

@@ -1,12 +1,16 @@
-"""The signals that end a study, while Ray starts."""
+"""The signals that end a study, and Ray."""
 
+import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from types import FrameType
+from typing import Any
 from unittest.mock import patch
 
-from ray._private import utils
+from ray._private import services, utils
+
+from lpstudy.signals import once
 
 
 @contextmanager
@@ -15,7 +19,7 @@ def held_back() -> Iterator[None]:
 
     Ray forks when it starts, and what a handler raises within a hook of a fork is lost: Python reports and
     drops it, and the signal is forgotten. Ray's own handler of SIGTERM, which raises too, is not set. A
-    second signal does not wait.
+    later signal does not wait.
 
     Source: `os.register_at_fork`; `set_sigterm_handler` in ray/_private/utils.py, Ray 2.60.
     """
@@ -28,9 +32,10 @@ def held_back() -> Iterator[None]:
             raise KeyboardInterrupt
         heard.append(number)
 
+    heed = once(wait)
     with patch.object(utils, "set_sigterm_handler") if signal.SIGTERM in own else nullcontext():
         for number in own:
-            signal.signal(number, wait)
+            signal.signal(number, heed)
         try:
             yield
         finally:
@@ -38,3 +43,33 @@ def held_back() -> Iterator[None]:
                 signal.signal(number, handler)
     if heard:
         signal.raise_signal(heard[0])
+
+
+class _Apart(services.ConsolePopen):
+    """A process that Ray starts."""
+
+    def __init__(self, *args: Any, **words: Any) -> None:
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # it inherits that
+        try:
+            super().__init__(*args, start_new_session=True, **words)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    def terminate(self) -> None:
+        """With all that it has started, by SIGKILL: SIGTERM would wait for ever."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+
+
+@contextmanager
+def apart() -> Iterator[None]:
+    """Within it Ray starts processes that signals to this one's group, or to all of a user's, do not end.
+
+    timeout(1) and `kill -- -GROUP` signal a group, systemd and a machine that shuts down all processes: Ray's
+    head and the trials would end before these have written their checkpoints. They end with this process,
+    even at SIGKILL: Ray asks the kernel for that. It keeps SIGINT from them itself.
+
+    Source: `start_ray_process` in ray/_private/services.py, Ray 2.60.
+    """
+    with patch.object(services, "ConsolePopen", _Apart):
+        yield

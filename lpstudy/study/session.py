@@ -16,7 +16,7 @@ from ray.exceptions import RayError
 
 from lpstudy.data import shared_cache
 from lpstudy.redaction import without_credentials
-from lpstudy.study.interrupts import held_back
+from lpstudy.study.interrupts import apart, held_back
 from lpstudy.study.loopback import on_loopback
 from lpstudy.study.propagation import withhold_secrets
 
@@ -111,7 +111,7 @@ def _start(address: str | None) -> None:
             )
         else:
             _token_file()
-            with on_loopback():
+            with on_loopback(), apart():
                 ray.init(
                     address="local",
                     include_dashboard=True,

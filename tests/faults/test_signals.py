@@ -1,6 +1,7 @@
 """A study that is asked to end by signals writes its checkpoints, says so, and goes on at its next start."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -9,8 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from running import Left, client_of, ended, environment, run, runs, start, wait_for, write_space
+from running import Left, client_of, descendants, ended, environment, run, runs, start, wait_for, write_space
 from staging import FIXED, LONG, OFTEN, begun, checkpoints, last_line, reached, still, whole
+
+from lpstudy.signals import ECHO
 
 RARELY = ("checkpoint_seconds = 0.0", "checkpoint_seconds = 1.0")
 
@@ -27,25 +30,34 @@ class Stage:
     """Epochs of each run in the ledger after the end."""
     kept: dict[str, int]
     """Epochs of each run in its newest checkpoint after the end."""
+    of_ray: list[int]
+    """Processes below the sweep's, before the end."""
     again: Left
 
 
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Stage:
-    """SIGTERM among the trials; before it, the study is begun a second time; after it, a third time."""
+    """SIGTERM among the trials; before it, the study is begun a second time; after it, a third time.
+
+    As a machine gives it that shuts down: to all processes, and to the sweep twice.
+    """
     folder = tmp_path_factory.mktemp("signals")
     write_space(folder, LONG, FIXED, RARELY, ("trials = 1", "trials = 2"))
     with begun(folder) as process:
         with still(process):  # they would end while the second start imports
             second = run(folder, "sweep", "tiny.toml")
+        of_ray = list(descendants(process.pid))
         process.send_signal(signal.SIGTERM)
+        time.sleep(0.05)
+        for pid in (process.pid, *of_ray):
+            os.kill(pid, signal.SIGTERM)
         left = ended(process)
     status = json.loads(run(folder, "__main__", "status", "tiny", "--json").out)
     found = checkpoints(folder)
     kept = {f"{path.parts[-3]}/{path.parts[-2]}": json.loads(path.read_bytes())["epoch"] for path in found}
     acknowledged = dict(reached(folder))
     assert "RUNNING" not in {run.info.status for run in runs(client_of(folder), "tiny")}
-    return Stage(folder, second, left, status, acknowledged, kept, run(folder, "sweep", "tiny.toml"))
+    return Stage(folder, second, left, status, acknowledged, kept, of_ray, run(folder, "sweep", "tiny.toml"))
 
 
 def test_a_second_start_is_refused_and_names_the_first(stage: Stage) -> None:
@@ -70,6 +82,11 @@ def test_every_trial_wrote_a_checkpoint_of_all_that_it_had_done(stage: Stage) ->
     assert stage.kept == {key: stage.acknowledged[key] for key in stage.kept}
 
 
+def test_no_process_of_ray_is_left(stage: Stage) -> None:
+    assert len(stage.of_ray) > 3
+    assert not [pid for pid in stage.of_ray if Path(f"/proc/{pid}").exists()]
+
+
 def test_the_next_start_goes_on_and_loses_nothing(stage: Stage) -> None:
     assert stage.again.code == 0, stage.again.err
     whole(stage.folder, 3)
@@ -77,12 +94,12 @@ def test_the_next_start_goes_on_and_loses_nothing(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("seconds", [0.0, 2.0, 4.0])
-def test_sigterm_while_the_study_begins_pauses_it(seconds: float, tmp_path: Path) -> None:
+def test_sigterm_to_the_group_while_the_study_begins_pauses_it(seconds: float, tmp_path: Path) -> None:
     write_space(tmp_path)
     process = start(tmp_path, "sweep", "tiny.toml")
     wait_for((tmp_path / "studies/tiny/control.json").exists)
     time.sleep(seconds)  # Ray starts meanwhile
-    process.send_signal(signal.SIGTERM)
+    os.killpg(process.pid, signal.SIGTERM)
     left = ended(process)
     assert left.code == 75, left.err
     assert "asked to end (SIGTERM); the same command goes on" in last_line(left)
@@ -118,6 +135,7 @@ def test_a_second_interrupt_does_not_wait(tmp_path: Path) -> None:
     with begun(tmp_path, "--grace", "1000") as process, still(process):  # no checkpoint will come
         process.send_signal(signal.SIGINT)
         wait_for(lambda: (tmp_path / "studies/tiny/control.json").read_text().count("pause"))
+        time.sleep(1.5 * ECHO)
         process.send_signal(signal.SIGINT)
         left = ended(process)
     assert left.code == 130

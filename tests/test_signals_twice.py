@@ -1,0 +1,34 @@
+"""A signal that comes twice at the same time is heard once."""
+
+import signal
+import time
+
+import pytest
+
+from lpstudy.signals import ECHO, once
+
+
+@pytest.mark.parametrize(("later", "heard"), [(0.0, 1), (0.9 * ECHO, 1), (1.1 * ECHO, 2)])
+def test_a_signal_that_comes_again(later: float, heard: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    numbers: list[int] = []
+    handler = once(lambda number, frame: numbers.append(number))
+    for now in (0.0, later):
+        monkeypatch.setattr(time, "monotonic", lambda now=now: 100.0 + now)
+        handler(signal.SIGTERM, None)
+    assert numbers == [signal.SIGTERM] * heard
+
+
+def test_whoever_signals_again_and_again_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    numbers: list[int] = []
+    handler = once(lambda number, frame: numbers.append(number))
+    for now in range(10):
+        monkeypatch.setattr(time, "monotonic", lambda now=now: 100.0 + 0.5 * ECHO * now)
+        handler(signal.SIGINT, None)
+    assert len(numbers) == 5
+
+
+def test_what_the_handler_raises_is_raised_and_then_not_again() -> None:
+    handler = once(signal.default_int_handler)
+    with pytest.raises(KeyboardInterrupt):
+        handler(signal.SIGINT, None)
+    handler(signal.SIGINT, None)
