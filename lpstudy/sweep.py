@@ -121,6 +121,7 @@ def _held(
     with refusing():
         ledger = _ledger(tenure, prepared)
     ledger.take()
+    took = "; this start took" if ledger.records() else " in"
     teacher = capacity = None
     root = given.data_root or prepared.spec.data.root
     control = tenure.control
@@ -152,7 +153,7 @@ def _held(
     finally:
         tenure.ending = True
         projection.close(seconds=patience)
-    return _publish(ledger, client, given, began, projection.error, tenure)
+    return _publish(ledger, client, given, took, began, projection.error, tenure)
 
 
 def _again(control: Control, phase: Callable[[], T]) -> T:
@@ -245,7 +246,13 @@ def _run(
 
 
 def _publish(
-    ledger: Ledger, client: Client, given: Namespace, began: float, behind: str | None, tenure: Tenure
+    ledger: Ledger,
+    client: Client,
+    given: Namespace,
+    took: str,
+    began: float,
+    behind: str | None,
+    tenure: Tenure,
 ) -> int:
     name = ledger.spec.name
     wish = tenure.control.wish
@@ -256,9 +263,8 @@ def _publish(
         except tracking.UNANSWERED as error:
             behind = tracking.reason(error)
     states = counts(ledger.records())
-    print(
-        ", ".join(f"{n} {state}" for state, n in states.items()), f"in {duration(time.monotonic() - began)}"
-    )
+    said = ", ".join(f"{n} {state}" for state, n in states.items())
+    print(f"{said}{took} {duration(time.monotonic() - began)}")
     if behind is not None:
         raise FaultError(
             f"MLflow lags behind ({behind}): `lpstudy reconcile {name}` brings it up to date when it answers,"
