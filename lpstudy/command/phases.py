@@ -49,7 +49,7 @@ def train_teacher(prepared: Prepared, place: Place, demand: Demand, control: Con
     spec, progress = prepared.spec, Progress()
     while True:  # a pause that was taken back ends its task too
         try:
-            for told in study.train_teacher(spec, place, demand, control):
+            for told in study.train_teacher(spec, prepared.data, place, demand, control):
                 if isinstance(told, TeacherFile):
                     progress.say(f"teacher: {told.label}, test {told.test_accuracy:.2f} %")
                     return told

@@ -11,7 +11,7 @@ from typing import Any
 import ray
 from ray import tune
 
-from lpstudy.data import DataSpec, load
+from lpstudy.data import Data, DataSpec, load
 from lpstudy.disk import UnreachableError
 from lpstudy.folder import Folder, Local
 from lpstudy.ledger import Assignment, Ledger
@@ -34,12 +34,12 @@ from lpstudy.study.control import AT_ONCE, Control, Hearing, PausedError
 from lpstudy.study.search import Observer, Trainable, drive
 from lpstudy.study.tasks import Stream
 from lpstudy.study.trial import WORKERS, Job, Shared, device_of, run_in_actor, run_on_workers
-from lpstudy.teacher import BankPlan, TeacherFile, obtain
+from lpstudy.teacher import BankPlan, TeacherFile, folder_of, obtain
 from lpstudy.training import checkpoint
 
 
 def train_teacher(
-    spec: StudySpec, place: Place, demand: Demand, control: Control
+    spec: StudySpec, data: Data, place: Place, demand: Demand, control: Control
 ) -> Iterator[EpochResult | TeacherFile]:
     """The teacher's epochs as they end, and at last its file; at once where it is known already.
 
@@ -69,7 +69,8 @@ def train_teacher(
         before, newest = newest, max(newest, result.epoch)
         return newest > before
 
-    stream = Stream(begin, new)
+    folder = folder_of(spec.teacher, data)
+    stream = Stream(begin, new, lambda: _newest(folder))
     with suppress(StopIteration):
         while True:
             if not ray.wait([stream.results], timeout=LOOK_SECONDS, fetch_local=False)[0]:
@@ -157,11 +158,6 @@ def run(
                 (over[-1] / WORKERS).clear()
         observer(assignment)
 
-    def kept(assignment: Assignment) -> str:
-        with suppress(UnreachableError):
-            return checkpoint.newest(run_folder(place.folder, assignment))
-        return ""
-
     def searching() -> bool:
         return deadline is None or time.monotonic() < deadline
 
@@ -169,7 +165,7 @@ def run(
         _function(demand, cpus),
         config,
         concurrent=capacity,
-        kept=kept,
+        kept=lambda assignment: _newest(run_folder(place.folder, assignment)),
         on_workers=demand.workers_per_trial > 1,
     )
     with _tune_folder(place.folder) as folder:
@@ -191,6 +187,13 @@ def run(
             if not ledger.left(searching=searching()):
                 return
             ledger.take()  # a wish was taken back while the last trials ended
+
+
+def _newest(folder: Folder) -> str:
+    """Name of its newest checkpoint; empty where there is none, or it cannot be known now."""
+    with suppress(UnreachableError):
+        return checkpoint.newest(folder)
+    return ""
 
 
 @contextmanager

@@ -26,11 +26,17 @@ class Stream(Generic[T]):
     Args:
         begin: Begins the task, or what is left of it; gives Ray's generator.
         new: Whether a result is one that was not there before the task was begun again.
+        kept: Names the newest of what the task keeps between its results, greater than those before.
     """
 
-    def __init__(self, begin: Callable[[], Any], new: Callable[[T], bool] = lambda result: True) -> None:
-        self._begin, self._new = begin, new
-        self._losses = 0
+    def __init__(
+        self,
+        begin: Callable[[], Any],
+        new: Callable[[T], bool] = lambda result: True,
+        kept: Callable[[], str] = str,
+    ) -> None:
+        self._begin, self._new, self._kept = begin, new, kept
+        self._losses, self._newest = 0, kept()
         self.results = begin()
         """To be waited for with `ray.wait`."""
 
@@ -47,6 +53,8 @@ class Stream(Generic[T]):
         except RayTaskError as error:  # whose text is the remote traceback
             raise _cause(error) from None
         except RayError as error:
+            if (newest := self._kept()) > self._newest:
+                self._losses, self._newest = 0, newest
             self._losses += 1
             if self._losses > FAILURES:
                 lines = [line for line in str(error).splitlines() if line.strip()]

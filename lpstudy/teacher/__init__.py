@@ -2,7 +2,7 @@
 
 from lpstudy.teacher.bank import Bank
 from lpstudy.teacher.fill import Filled, fill, open_targets, store_of
-from lpstudy.teacher.fit import TeacherFile, check, key, obtain, open_teacher
+from lpstudy.teacher.fit import TeacherFile, check, folder_of, key, obtain, open_teacher
 from lpstudy.teacher.online import OnlineTeacher
 from lpstudy.teacher.plan import BankPlan, plan_bank
 from lpstudy.teacher.store import Block, Store, describe, shares
@@ -18,6 +18,7 @@ __all__ = [
     "check",
     "describe",
     "fill",
+    "folder_of",
     "key",
     "obtain",
     "open_targets",

@@ -69,6 +69,11 @@ def key(spec: TeacherSpec, data: Data) -> str:
     return hashlib.sha256(json.dumps(table, sort_keys=True).encode()).hexdigest()[:16]
 
 
+def folder_of(spec: TeacherSpec, data: Data) -> Folder:
+    """Where a teacher and its checkpoints are kept."""
+    return shared_cache() / f"teachers/{key(spec, data)}"
+
+
 def check(spec: TeacherSpec, data: Data) -> None:
     """Refuse a teacher that cannot be had, before anything is started.
 
@@ -98,7 +103,7 @@ def obtain(
         device: Where.
         asking: See `train`; where it ended the training there is no file at the end.
     """
-    folder = shared_cache() / f"teachers/{key(spec, data)}"
+    folder = folder_of(spec, data)
     with _alone(folder):
         found, refused = _cached(folder)
         if found is None:

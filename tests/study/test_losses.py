@@ -3,7 +3,8 @@
 import os
 import signal
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -95,7 +96,19 @@ def _counts(kept: str, last: int, step: int) -> Iterator[int]:
         path.write_text(str(number))
         yield number
     if done + step < last:
+        time.sleep(0.5)  # Ray loses a result whose process dies before it was told
         die()
+
+
+@ray.remote(max_retries=0, num_cpus=1, num_returns="streaming")
+def _keeps(kept: str, last: int) -> Iterator[int]:
+    """Keeps one part more than the process before, and dies; the last one has a result."""
+    path = Path(kept)
+    done = int(path.read_text()) + 1 if path.exists() else 1
+    path.write_text(str(done))
+    if done < last:
+        die()
+    yield done
 
 
 @ray.remote(max_retries=0, num_cpus=1, num_returns="streaming")
@@ -104,13 +117,13 @@ def _raises(error: Exception) -> Iterator[int]:
     raise error
 
 
-def counted(begin: Any) -> list[int]:
+def counted(begin: Any, kept: Callable[[], str] = str) -> list[int]:
     told: list[int] = []
 
     def new(number: int) -> bool:
         return number > max(told, default=0)
 
-    stream = Stream(begin, new)
+    stream = Stream(begin, new, kept)
     while True:
         try:
             if (number := stream.next()) is not None:
@@ -121,6 +134,18 @@ def counted(begin: Any) -> list[int]:
 
 def test_a_task_that_goes_on_between_its_losses_comes_to_its_end(tmp_path: Path) -> None:
     assert counted(partial(_counts.remote, str(tmp_path / "kept"), 6, 1)) == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_task_that_keeps_more_between_its_losses_comes_to_its_end(tmp_path: Path) -> None:
+    path = tmp_path / "kept"
+    begin = partial(_keeps.remote, str(path), FAILURES + 3)
+    assert counted(begin, lambda: path.read_text() if path.exists() else "") == [FAILURES + 3]
+
+
+def test_a_task_that_keeps_nothing_more_is_given_up(tmp_path: Path) -> None:
+    begin = partial(_keeps.remote, str(tmp_path / "kept"), FAILURES + 3)
+    with pytest.raises(TaskError, match="its process was lost 3 times in a row: "):
+        counted(begin, lambda: "checkpoint-000001.json")
 
 
 def test_a_task_that_never_goes_on_is_given_up(tmp_path: Path) -> None:
