@@ -234,6 +234,16 @@ def of_trials(pid: int) -> list[int]:
     ]
 
 
+def terminate_all(pid: int) -> None:
+    """SIGTERM to a process, and then to all, it among them, as where a machine shuts down."""
+    below = descendants(pid)
+    os.kill(pid, signal.SIGTERM)
+    time.sleep(0.05)
+    for one in (pid, *below):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(one, signal.SIGTERM)
+
+
 @contextlib.contextmanager
 def halted(pids: Iterable[int]) -> Iterator[None]:
     """Processes, at least one, that stand still within it; they may be killed meanwhile."""

@@ -10,7 +10,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from running import Left, client_of, descendants, ended, environment, run, runs, start, wait_for, write_space
+from running import (
+    Left,
+    client_of,
+    descendants,
+    ended,
+    environment,
+    run,
+    runs,
+    start,
+    terminate_all,
+    wait_for,
+    write_space,
+)
 from staging import FIXED, LONG, OFTEN, begun, checkpoints, last_line, reached, still, whole
 
 from lpstudy.signals import ECHO
@@ -39,7 +51,7 @@ class Stage:
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Stage:
     """SIGTERM among the trials; before it, the study is begun a second time; after it, a third time.
 
-    As a machine gives it that shuts down: to all processes, and to the sweep twice.
+    It comes to all processes, and to the sweep twice.
     """
     folder = tmp_path_factory.mktemp("signals")
     write_space(folder, LONG, FIXED, RARELY, ("trials = 1", "trials = 2"))
@@ -47,10 +59,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Stage:
         with still(process):  # they would end while the second start imports
             second = run(folder, "sweep", "tiny.toml")
         of_ray = list(descendants(process.pid))
-        process.send_signal(signal.SIGTERM)
-        time.sleep(0.05)
-        for pid in (process.pid, *of_ray):
-            os.kill(pid, signal.SIGTERM)
+        terminate_all(process.pid)
         left = ended(process)
     status = json.loads(run(folder, "__main__", "status", "tiny", "--json").out)
     found = checkpoints(folder)

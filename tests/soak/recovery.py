@@ -34,6 +34,7 @@ from running import (
     of_trials,
     start,
     stop_group,
+    terminate_all,
     wait_for,
     write_space,
 )
@@ -78,6 +79,11 @@ def kill_driver(scene: Scene) -> None:
 def terminate(scene: Scene) -> None:
     """As `ray job stop` does."""
     scene.process.send_signal(signal.SIGTERM)
+
+
+def shut_down(scene: Scene) -> None:
+    """As the machine does."""
+    terminate_all(scene.process.pid)
 
 
 def interrupt(scene: Scene) -> None:
@@ -156,6 +162,7 @@ FAULTS: dict[str, tuple[Callable[[Scene], None], Setup, tuple[str, ...]]] = {
     "SIGKILL of one of two Train workers": (kill_worker, nothing, ("--workers-per-trial", "2")),
     "SIGKILL of the driver": (kill_driver, nothing, ()),
     "SIGTERM to the driver": (terminate, nothing, ()),
+    "SIGTERM to all processes": (shut_down, nothing, ()),
     "SIGINT to the driver": (interrupt, nothing, ()),
     "the driver stands still, a second start takes over": (halt, nothing, ()),
     "the trial's node is removed": (remove_node, two_nodes, ()),

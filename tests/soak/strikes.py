@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from running import free_port, mlflow_server, of_trials, run, stop_group
+from running import free_port, mlflow_server, of_trials, run, stop_group, terminate_all
 
 AWAY = 5.0
 """Seconds that a server or a process is away, a ledger locked."""
@@ -58,6 +58,7 @@ class Strikes:
             [
                 self._kill_driver,
                 self._terminate_driver,
+                self._terminate_all,
                 self._interrupt_driver,
                 self._kill_trial,
                 self._halt_driver,
@@ -77,6 +78,9 @@ class Strikes:
 
     def _terminate_driver(self, pid: int, folder: Path) -> None:
         os.kill(pid, signal.SIGTERM)
+
+    def _terminate_all(self, pid: int, folder: Path) -> None:
+        terminate_all(pid)
 
     def _interrupt_driver(self, pid: int, folder: Path) -> None:
         os.kill(pid, signal.SIGINT)
