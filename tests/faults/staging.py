@@ -22,8 +22,9 @@ OFTEN = ("checkpoint_seconds = 0.0", "checkpoint_seconds = 0.2")
 
 
 def checkpoints(folder: Path) -> list[Path]:
-    """Of all runs, after some epochs."""
-    return sorted((folder / "studies/tiny/runs").glob("*/*/checkpoint-*[1-9]?.json"))
+    """Of all runs, from the tenth epoch on, or within one."""
+    found = sorted((folder / "studies/tiny/runs").glob("*/*/checkpoint-*.json"))
+    return [path for path in found if len(path.stem.partition("-")[2].lstrip("0")) > 1]
 
 
 @contextmanager
