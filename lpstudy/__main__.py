@@ -4,6 +4,8 @@ import sys
 from functools import partial
 from importlib import import_module
 
+from lpstudy.terminal import say, show
+
 COMMANDS = {
     "sweep": "run a study, or go on where it stopped",
     "plan": "what a study will do, cost and need",
@@ -26,11 +28,11 @@ def main() -> int:
     """Hand the rest of the line to one command; returns its exit code."""
     words = sys.argv[1:]
     if words and words[0] in ("-h", "--help"):
-        print(USAGE + "".join(f"\n  {name:<10} {does}" for name, does in COMMANDS.items()))
+        show(USAGE, *(f"  {name:<10} {does}" for name, does in COMMANDS.items()))
         return 0
     if not words or words[0] not in COMMANDS:
         given = f": unknown command {words[0]!r}" if words else ""
-        print(f"lpstudy{given}; {USAGE}", file=sys.stderr)
+        say(f"lpstudy{given}; {USAGE}")
         return 2
     command = words[0]
     run = import_module(f"lpstudy.{MODULES.get(command, command)}").main

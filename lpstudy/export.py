@@ -1,6 +1,5 @@
 """`lpstudy export NAME`: a study's ledger as files: one of runs, one of epochs."""
 
-import json
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from lpstudy.command.overview import known, storage_of
 from lpstudy.command.prepare import writable
 from lpstudy.ledger import Book, stored
 from lpstudy.tables.text import hyperparameters_json, spreadsheet_safe
+from lpstudy.terminal import show, show_json
 
 
 def parser() -> ArgumentParser:
@@ -49,10 +49,10 @@ def _export(given: Namespace) -> int:
                 spreadsheet_safe(frame).to_csv(paths[kind], index=False)
     if given.json:
         told = {kind: {"file": str(paths[kind]), "rows": len(frames[kind])} for kind in frames}
-        print(json.dumps({"study": name, **told}))
+        show_json({"study": name, **told})
     else:
         for kind, frame in frames.items():
-            print(f"{paths[kind]}: {len(frame)} rows")
+            show(f"{paths[kind]}: {len(frame)} rows")
     return DONE
 
 

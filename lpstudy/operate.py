@@ -1,6 +1,5 @@
 """`lpstudy pause | resume | stop | cancel NAME`: what a running study is to do, from any shell or machine."""
 
-import json
 import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from lpstudy.command import arguments as flags
 from lpstudy.command.exits import DONE, FaultError, ending, refusing
 from lpstudy.command.overview import known, storage_of
 from lpstudy.ledger import BEAT, Lease, Ledger, Storage, Wish, stored
+from lpstudy.terminal import show, show_json
 
 Command = Literal["pause", "resume", "stop", "cancel"]
 WISHES: dict[Command, Wish] = {"pause": "pause", "resume": "run", "stop": "stop", "cancel": "cancel"}
@@ -57,7 +57,7 @@ def _operate(given: Namespace, command: Command) -> int:
         begin = f"; begin it with: {facts['command']}" if "command" in facts else ""
         raise FaultError(f"no process runs study {name!r}{begin}")
     text = said.pop("text")
-    print(json.dumps({"study": name, "command": command, **said}) if given.json else text)
+    show_json({"study": name, "command": command, **said}) if given.json else show(text)
     return DONE
 
 

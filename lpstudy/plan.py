@@ -22,6 +22,7 @@ from lpstudy.space import Arm, Trial
 from lpstudy.space.ranges import corners
 from lpstudy.students import build
 from lpstudy.teacher import Bank, OnlineTeacher
+from lpstudy.terminal import show
 from lpstudy.training import Targets, seconds_of
 from lpstudy.training.precision import resolved
 
@@ -71,28 +72,29 @@ def _plan(given: Namespace) -> int:
     teacher = _targets(prepared, running, device)
     size = cost_of(spec.teacher.network, input_shape=data.input_shape, classes=data.classes)
     parts = f"{len(data.train)} train, {len(data.validation)} validation, {len(data.test)} test"
-    print(f"{spec.name}: {data.name}, {parts}")
-    print(f"teacher {spec.teacher.network.label()}: {size.parameters:,} parameters, {size.macs:,} MACs")
-    print(f"teacher's outputs: {bank_words(prepared.plan)}")
+    show(f"{spec.name}: {data.name}, {parts}")
+    show(f"teacher {spec.teacher.network.label()}: {size.parameters:,} parameters, {size.macs:,} MACs")
+    show(f"teacher's outputs: {bank_words(prepared.plan)}")
     lines = [_line(arm, prepared, teacher, device) for arm in spec.arms()]
-    print(f"\n{'arm':<30} {'student':<20} {'parameters':>12} {'MACs':>16} {'infeasible':>10} {'one run':>8}")
+    show("", f"{'arm':<30} {'student':<20} {'parameters':>12} {'MACs':>16} {'infeasible':>10} {'one run':>8}")
     for line in lines:
         figures = (
             f"{line.parameters:>12,} {line.macs:>16,} {line.infeasible:>10.0%} {duration(line.seconds):>8}"
         )
-        print(f"{line.arm:<30} {line.student:<20} {figures}")
+        show(f"{line.arm:<30} {line.student:<20} {figures}")
     budget = spec.budget
     runs = budget.trials + budget.seeds
-    print(
-        f"\n{len(lines)} arms x ({budget.trials} trials + {budget.seeds} finals) = {len(lines) * runs} runs"
-        f" of {budget.epochs} epochs, {at_once} at once"
+    show(
+        "",
+        f"{len(lines)} arms x ({budget.trials} trials + {budget.seeds} finals) = {len(lines) * runs} runs"
+        f" of {budget.epochs} epochs, {at_once} at once",
     )
     taught = 0.0 if spec.teacher.weights else _teacher_seconds(prepared, device)
     cpus, gpus = study.resources()
     fillers = max(1, int(gpus if demand.gpus_per_trial else cpus))
     filled = _filling_seconds(prepared, running, device) / fillers
     total = taught + filled + sum(line.seconds for line in lines) * runs / at_once
-    print(
+    show(
         f"about {duration(total)} without pruning, {duration(taught)} of it for a teacher that is new and"
         f" {duration(filled)} for its outputs"
     )

@@ -1,6 +1,5 @@
 """`lpstudy reconcile NAME`: hold MLflow against the ledger, and mend what differs."""
 
-import json
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
@@ -10,6 +9,7 @@ from lpstudy.command import arguments as flags
 from lpstudy.command.exits import BEHIND, DONE, FaultError, ending, refusing
 from lpstudy.command.overview import known, storage_of
 from lpstudy.ledger import Book, Lease, stored
+from lpstudy.terminal import show, show_json
 from lpstudy.tracking import Difference, Facts
 
 SECONDS = 600.0
@@ -76,14 +76,14 @@ def _tell(given: Namespace, book: Book, found: list[Difference], *, mended: bool
     runs = sum(record.state != "infeasible" for record in book.records())
     if given.json:
         differences = [{"run": one.key, "what": one.what} for one in found]
-        print(json.dumps({"study": given.study, "runs": runs, "mended": mended, "differences": differences}))
+        show_json({"study": given.study, "runs": runs, "mended": mended, "differences": differences})
     else:
         for one in found[:SHOWN]:
-            print(f"{one.key} {one.what}")
+            show(f"{one.key} {one.what}")
         if len(found) > SHOWN:
-            print(f"... and {len(found) - SHOWN} more")
+            show(f"... and {len(found) - SHOWN} more")
         after = ", all written anew" if mended and found else ""
-        print(f"{runs} runs in the ledger, {len(found)} differ in MLflow{after}")
+        show(f"{runs} runs in the ledger, {len(found)} differ in MLflow{after}")
     return DONE if mended or not found else BEHIND
 
 

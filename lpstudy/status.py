@@ -1,6 +1,5 @@
 """`lpstudy status [NAME]` and `lpstudy list`: the studies of a storage and how far each arm is."""
 
-import json
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping, Sequence
@@ -9,6 +8,7 @@ from typing import Any
 from lpstudy.command import arguments as flags
 from lpstudy.command.exits import DONE, ending, refusing
 from lpstudy.command.overview import STATES, known, read_overview, sentence, studies
+from lpstudy.terminal import printable, show, show_json
 
 HEAD = (
     f"{'arm':<28} {'kind':<6} {'finished':>8} {'pruned':>6} {'failed':>6} {'running':>7} {'left':>5}  best %"
@@ -43,24 +43,24 @@ def _show(given: Namespace, command: str) -> int:
             names = studies(given.storage, given.ledger)
     found = [read_overview(given.storage, given.ledger, name) for name in names]
     if given.json:
-        print(json.dumps(found if given.study is None else found[0], indent=1))
+        show_json(found if given.study is None else found[0], indent=1)
         return DONE
     if not found:
-        print(f"no studies in {'the ledger' if given.ledger else given.storage}")
+        show(f"no studies in {'the ledger' if given.ledger else given.storage}")
     for one in found:
-        print(f"{one['study']}: {sentence(one)}")
+        show(f"{one['study']}: {sentence(one)}")
         if command == "status" and one["arms"]:
-            print(HEAD)
+            show(HEAD)
             for line in one["arms"]:
                 _line(line)
-            print()
+            show("")
     return DONE
 
 
 def _line(line: Mapping[str, Any]) -> None:
     columns = " ".join(f"{line[state]:>{w}}" for state, w in zip(STATES, WIDTHS, strict=True))
     best = f"{line['best']:.2f}" if line["best"] is not None else "-"
-    print(f"{line['arm']:<28} {line['kind']:<6} {columns} {line['left']:>5}  {best}")
+    show(f"{printable(line['arm']):<28} {line['kind']:<6} {columns} {line['left']:>5}  {best}")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TypeVar
 
-from lpstudy import study, tracking
+from lpstudy import study, terminal, tracking
 from lpstudy.command import arguments as flags
 from lpstudy.command.console import Console, counts, duration
 from lpstudy.command.exits import (
@@ -97,7 +97,7 @@ def _sweep(given: Namespace, command: str) -> int:
             if os.environ.get("RAY_ADDRESS"):
                 _share(tenure)
         if tenure.after is not None:
-            print(f"going on after {tenure.after}, which gave no sign of life", file=sys.stderr)
+            terminal.say(f"going on after {tenure.after}, which gave no sign of life")
         _mention_job_folder(given)
         try:
             return _held(given, command, prepared, demand, client, tenure, stack, began)
@@ -127,13 +127,13 @@ def _held(
     control = tenure.control
     place = Place(control.folder, root.resolve() if root else None)
     if ledger.complete():
-        print(f"study {ledger.spec.name!r} is finished; its report is written anew", file=sys.stderr)
+        terminal.say(f"study {ledger.spec.name!r} is finished; its report is written anew")
     else:
         if not os.environ.get("RAY_ADDRESS"):
             _join(stack, demand)
             _share(tenure)
         stack.enter_context(tenure.heeding(given.grace))
-        capacity = study.Capacity(demand, lambda text: print(text, file=sys.stderr, flush=True))
+        capacity = study.Capacity(demand, terminal.say)
         tenure.told |= {"waiting": capacity.short, "nodes": study.nodes}
         tenure.state = {"state": "teacher"}
         teacher = _again(control, lambda: train_teacher(prepared, place, demand, control))
@@ -188,10 +188,9 @@ def _mention_job_folder(given: Namespace) -> None:
     own = tracking.tracking_uri() == tracking.DEFAULT_URI
     stays = given.reports.is_absolute() and given.storage == given.storage.resolve()
     if study.JOB in os.environ and (own or not stays):
-        print(
+        terminal.say(
             "note: a Ray job works in a copy of the folder; to keep what it writes, give absolute --storage"
-            " and --reports and set MLFLOW_TRACKING_URI",
-            file=sys.stderr,
+            " and --reports and set MLFLOW_TRACKING_URI"
         )
 
 
@@ -264,7 +263,7 @@ def _publish(
             behind = tracking.reason(error)
     states = counts(ledger.records())
     said = ", ".join(f"{n} {state}" for state, n in states.items())
-    print(f"{said}{took} {duration(time.monotonic() - began)}")
+    terminal.show(f"{said}{took} {duration(time.monotonic() - began)}")
     if behind is not None:
         raise FaultError(
             f"MLflow lags behind ({behind}): `lpstudy reconcile {name}` brings it up to date when it answers,"

@@ -7,6 +7,7 @@ from typing import NoReturn
 
 from lpstudy.command.exits import BAD_INPUT, EXITS
 from lpstudy.folder import Folder, folder_at
+from lpstudy.terminal import say, single_line
 
 
 class Parser(argparse.ArgumentParser):
@@ -14,7 +15,8 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print what is wrong and leave with the exit code of bad input."""
-        self.exit(BAD_INPUT, f"{self.prog}: {' '.join(message.split())}; see {self.prog} --help\n")
+        say(f"{self.prog}: {single_line(message)}; see {self.prog} --help")
+        self.exit(BAD_INPUT)
 
 
 def parser(command: str, description: str) -> argparse.ArgumentParser:

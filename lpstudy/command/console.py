@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from tqdm import tqdm
 
+from lpstudy import terminal
 from lpstudy.ledger import Assignment, Ledger, Record
 from lpstudy.outputs import EpochResult
 
@@ -48,16 +49,18 @@ class Console:
         if self._bar is not None:
             self._said = time.monotonic()
             self._bar.total, self._bar.n = self._ledger.wanted, self._done()
-            self._bar.set_description_str(f"{assignment.arm}, {self._best()}")
+            self._bar.set_description_str(
+                terminal.for_stream(f"{assignment.arm}, {self._best()}", sys.stderr)
+            )
         elif record.state != "running" or time.monotonic() - self._said >= EVERY:
             self._line(record)
 
     def say(self, text: str) -> None:
         """A line of its own."""
         if self._bar is not None:
-            self._bar.write(text, file=sys.stderr)
+            self._bar.write(terminal.for_stream(text, sys.stderr), file=sys.stderr)
         else:
-            print(text, file=sys.stderr, flush=True)
+            terminal.say(text)
 
     def rate(self) -> float | None:
         """Runs an hour since this console was made; None before the first has ended."""

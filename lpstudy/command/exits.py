@@ -10,7 +10,7 @@ from lpstudy.disk import FULL, DiskFullError
 from lpstudy.ledger import UNAVAILABLE, HeldError, UnwritableError
 from lpstudy.redaction import without_credentials
 from lpstudy.signals import once
-from lpstudy.tables.text import one_line
+from lpstudy.terminal import say, single_line
 
 DONE, FAULT, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 BEHIND = 74
@@ -92,12 +92,12 @@ def ending(command: str, body: Callable[[], int]) -> int:
         _say(command, FaultError(f"the ledger cannot be used now: {first}; the same command goes on"))
         return PAUSED
     except KeyboardInterrupt:
-        print(f"lpstudy {command}: interrupted; the same command goes on where it stopped", file=sys.stderr)
+        say(f"lpstudy {command}: interrupted; the same command goes on where it stopped")
         return INTERRUPTED
     except SystemExit as left:
         if left.args != (signal.SIGTERM,):
             raise
-        print(f"lpstudy {command}: {TERMINATED}; the same command goes on", file=sys.stderr)
+        say(f"lpstudy {command}: {TERMINATED}; the same command goes on")
         return PAUSED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -105,5 +105,5 @@ def ending(command: str, body: Callable[[], int]) -> int:
 
 
 def _say(command: str, error: Exception) -> None:
-    """One line, without control characters and credentials that came with a name or an address."""
-    print(f"lpstudy {command}: {one_line(without_credentials(str(error)))}", file=sys.stderr)
+    """One line without credentials that came with a name or an address."""
+    say(f"lpstudy {command}: {single_line(without_credentials(str(error)))}")

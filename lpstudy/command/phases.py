@@ -3,7 +3,7 @@
 import sys
 import time
 
-from lpstudy import study
+from lpstudy import study, terminal
 from lpstudy.command.console import EVERY, duration, size_words, teacher_line
 from lpstudy.command.exits import FaultError
 from lpstudy.command.prepare import Prepared
@@ -35,7 +35,7 @@ class Progress:
         self._print(text, end="\n")
 
     def _print(self, text: str, *, end: str) -> None:
-        print(f"{CLEAR}{text}" if self._live else text, end=end, file=sys.stderr, flush=True)
+        terminal.say(text, before=CLEAR if self._live else "", end=end)
 
 
 def train_teacher(prepared: Prepared, place: Place, demand: Demand, control: Control) -> TeacherFile:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from lpstudy import tracking
+from lpstudy import terminal, tracking
 from lpstudy.command.exits import BadInputError
 from lpstudy.ledger import importances
 from lpstudy.rendering import Report, console_table, write_report
@@ -60,6 +60,8 @@ def _read(client: Client, study: str) -> Projected:
 
 def show(published: Published, study: str) -> None:
     """Print the comparison table and where everything is."""
-    print(console_table(published.table))
-    print(f"\nreport  {published.report.markdown}")
-    print(f"MLflow  {tracking.shown(tracking.tracking_uri())}, experiment {tracking.experiment_name(study)}")
+    terminal.show(*console_table(published.table).split("\n"), "")
+    terminal.show(f"report  {published.report.markdown}")
+    terminal.show(
+        f"MLflow  {tracking.shown(tracking.tracking_uri())}, experiment {tracking.experiment_name(study)}"
+    )

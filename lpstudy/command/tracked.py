@@ -1,9 +1,8 @@
 """MLflow as a sweep has it: connected, or away while a study that was begun goes on."""
 
-import sys
 from argparse import Namespace
 
-from lpstudy import tracking
+from lpstudy import terminal, tracking
 from lpstudy.command.overview import studies
 from lpstudy.command.prepare import Prepared
 from lpstudy.command.provenance import data_facts
@@ -25,7 +24,7 @@ def client_of(given: Namespace, name: str) -> Client:
     except tracking.AwayError as away:
         if given.fresh or name not in studies(given.storage, given.ledger):
             raise
-        print(f"{LAGS}{away}", file=sys.stderr)
+        terminal.say(f"{LAGS}{away}")
         return tracking.unconnected()
 
 

@@ -4,6 +4,8 @@ import sys
 from collections.abc import Iterable
 from typing import TypeVar
 
+from lpstudy.terminal import for_stream
+
 Item = TypeVar("Item")
 
 
@@ -14,5 +16,5 @@ def followed(items: Iterable[Item], what: str, *, total: int, progress: bool) ->
     from tqdm import tqdm
 
     pause = 1.0 if sys.stderr.isatty() else 60.0  # a log gets a line now and then
-    line: Iterable[Item] = tqdm(items, desc=what, total=total, mininterval=pause)
+    line: Iterable[Item] = tqdm(items, desc=for_stream(what, sys.stderr), total=total, mininterval=pause)
     return line
