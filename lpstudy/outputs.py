@@ -2,7 +2,8 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -66,3 +67,17 @@ class EpochResult:
     metrics: Mapping[str, float]
     """Finite numbers only; `validation_accuracy` is always among them."""
     warnings: tuple[str, ...] = ()
+    test_correct: str = ""
+    """Which test images are classified correctly (`correctness.pack`); of a final's last epoch alone."""
+
+    def as_row(self) -> dict[str, Any]:
+        """A dictionary fit for JSON; what is empty in most epochs is left out."""
+        row = asdict(self)
+        return (
+            row if self.test_correct else {key: value for key, value in row.items() if key != "test_correct"}
+        )
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Self:
+        """What `as_row` made the row of."""
+        return cls(row["epoch"], row["metrics"], tuple(row["warnings"]), row.get("test_correct", ""))

@@ -182,7 +182,7 @@ def epochs_of(trial: FrozenTrial) -> Iterator[EpochResult]:
     written = sorted((key, rows) for key, rows in trial.user_attrs.items() if key.startswith(EPOCHS))
     for _, rows in written:
         for row in rows:
-            yield EpochResult(row["epoch"], row["metrics"], tuple(row["warnings"]))
+            yield EpochResult.from_row(row)
 
 
 def _state(trial: FrozenTrial) -> State:

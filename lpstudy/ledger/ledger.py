@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 import optuna
@@ -188,7 +188,7 @@ class Ledger(Book):
             if result.epoch in known:
                 unsaid += [line for line in result.warnings if line not in said and line not in unsaid]
                 continue
-            rows.append(asdict(replace(result, warnings=tuple(dict.fromkeys([*unsaid, *result.warnings])))))
+            rows.append(replace(result, warnings=tuple(dict.fromkeys([*unsaid, *result.warnings]))).as_row())
             unsaid.clear()
             prune = self._judge(assignment, result)
             if prune:

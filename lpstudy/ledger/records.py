@@ -52,6 +52,11 @@ class Record:
         return tuple(dict.fromkeys(text for epoch in self.epochs for text in epoch.warnings))
 
     @property
+    def test_correct(self) -> str:
+        """Which test images a final classifies correctly (`correctness.pack`); empty before its end."""
+        return self.epochs[-1].test_correct if self.epochs else ""
+
+    @property
     def last(self) -> Mapping[str, float]:
         """The metrics of the last epoch; empty before the first."""
         return self.epochs[-1].metrics if self.epochs else {}

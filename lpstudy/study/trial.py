@@ -5,7 +5,6 @@ import json
 import os
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -161,12 +160,12 @@ def _epochs(job: Job) -> Iterator[EpochResult]:
 def as_report(results: Sequence[EpochResult], end: str = "") -> dict[str, Any]:
     """Epochs as they travel through Tune, which would flatten a nested dictionary; why a run ends early."""
     epoch = results[-1].epoch if results else 0  # Tune ends the study at a report without its metric
-    return {"epoch": epoch, "report": json.dumps([asdict(result) for result in results]), "end": end}
+    return {"epoch": epoch, "report": json.dumps([result.as_row() for result in results]), "end": end}
 
 
 def as_results(report: dict[str, Any]) -> list[EpochResult]:
     """The epochs that a report tells of."""
-    return [EpochResult(r["epoch"], r["metrics"], tuple(r["warnings"])) for r in json.loads(report["report"])]
+    return [EpochResult.from_row(row) for row in json.loads(report["report"])]
 
 
 def device_of(*, gpus: float) -> torch.device:

@@ -19,6 +19,7 @@ RUN_COLUMNS = (
     "state",
     "validation_accuracy",
     "test_accuracy",
+    "test_correct",
     "parameters",
     "macs",
     "auxiliary_parameters",

@@ -1,5 +1,6 @@
 """MLflow as a projection of the ledger: written by one thread, found by key, never able to stop training."""
 
+import hashlib
 import json
 import math
 import queue
@@ -22,6 +23,8 @@ from lpstudy.tracking.client import KEY, PARENT, Facts, Known, find_runs, open_e
 STATUS = {"finished": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
 TRIAL_STATES: tuple[State, ...] = ("finished", "pruned", "failed", "infeasible")
 WEIGHTS = "weights.safetensors"
+TEST_CORRECT = "test_correct.txt"
+"""Artifact of a final: which test images it classifies correctly, as `correctness.pack` writes it."""
 PACE = 5.0
 """Seconds over which changes are gathered: a request costs as much as hundreds of points in it."""
 LONGEST = 4000
@@ -177,6 +180,8 @@ class Projection:
         state = "paused" if record.state == "running" and paused else record.state
         notes = {"attempt": str(assignment.attempt), "warnings": json.dumps(record.warnings)[:LONGEST]}
         notes |= {"state": state} | ({"cause": record.cause[:LONGEST]} if record.cause is not None else {})
+        if record.test_correct and state == "finished":
+            notes["test_correct"] = digest(record.test_correct)
         known = self._notes.get(assignment.key, {})
         tags = [RunTag(tag(name), value) for name, value in notes.items() if known.get(name) != value]
         if self._undescribed(assignment.key):
@@ -189,6 +194,8 @@ class Projection:
         self._epochs[assignment.key], self._notes[assignment.key] = len(record.epochs), notes
         if state == "finished" and assignment.kind == "final":
             self._log_weights(run, self._folder / assignment.key)
+            if record.test_correct:
+                self._client.log_text(run, record.test_correct, TEST_CORRECT)
         if state != "running":
             self._end(run, assignment.key, state, record.ended)
         elif self._runs[assignment.key].state != "running":
@@ -284,6 +291,11 @@ class Projection:
             run, STATUS.get(state, "KILLED"), end_time=int(1000 * ended) if ended else None
         )
         self._runs[key] = Known(run, state)
+
+
+def digest(record: str) -> str:
+    """SHA-256 of the text that says which test images a final classifies correctly; a tag of its run."""
+    return hashlib.sha256(record.encode()).hexdigest()
 
 
 def _params(values: Mapping[str, object]) -> list[Param]:

@@ -1,6 +1,7 @@
 """A study read back from MLflow alone: the facts and frames that its report is made of."""
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +12,12 @@ import pandas as pd
 from mlflow.entities import Experiment, Run
 from mlflow.tracking import MlflowClient
 
+from lpstudy.correctness import MOST_IMAGES, unpack
 from lpstudy.space import Arm, Scalar, StudySpec, TeacherSpec, parse
 from lpstudy.tables import CURVE_COLUMNS, RUN_COLUMNS, ArmFacts, StudyFacts, TeacherFacts
 from lpstudy.tables.diagnostics import DIAGNOSTICS
 from lpstudy.tracking.client import all_runs, experiment_name, find_runs, tag
-from lpstudy.tracking.projection import UNLOGGED
+from lpstudy.tracking.projection import TEST_CORRECT, UNLOGGED, digest
 from lpstudy.tracking.study_json import StudyTold, TeacherTold, read_study_json
 
 CURVES = ("validation_accuracy", "train_loss", *DIAGNOSTICS)
@@ -30,6 +32,10 @@ NUMBERS = (
     "teacher_macs",
     "seconds",
 )
+LARGEST_RECORD = MOST_IMAGES // 6 + 20
+"""Bytes of a final's record of its test images."""
+TOLERANCE = 1e-6
+"""Percentage points between a final's test accuracy and what its record of the test images says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +68,7 @@ def read(client: MlflowClient, study: str) -> Projected:
     arms = {arm.name: arm for arm in spec.arms()}
     parents = {run.data.tags[tag("arm")]: run for run in by_kind.get("arm", [])}
     children = [*by_kind.get("trial", []), *by_kind.get("final", [])]
-    rows = [_row(run, arms) for run in children]
+    rows = [_row(client, run, arms) for run in children]
     rows += [row for name, run in parents.items() for row in _infeasible(run, arms[name])]
     return Projected(
         spec=spec,
@@ -109,18 +115,12 @@ def searched_trials(arm: Arm, runs: pd.DataFrame) -> list[tuple[dict[str, Scalar
 
 def _study_json(client: MlflowClient, run: Run) -> StudyTold:
     with TemporaryDirectory() as folder:
-        path = mlflow.artifacts.download_artifacts(
-            run_id=run.info.run_id,
-            artifact_path="study.json",
-            dst_path=folder,
-            tracking_uri=client.tracking_uri,
-        )
-        return read_study_json(Path(path))
+        return read_study_json(_download(client, run, "study.json", folder))
 
 
-def _row(run: Run, arms: Mapping[str, Arm]) -> dict[str, object]:
+def _row(client: MlflowClient, run: Run, arms: Mapping[str, Arm]) -> dict[str, object]:
     try:
-        return _columns(run, arms[run.data.tags[tag("arm")]])
+        return _columns(run, arms[run.data.tags[tag("arm")]]) | {"test_correct": _test_correct(client, run)}
     except (KeyError, ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())[:200]
         raise ValueError(f"MLflow's run {run.info.run_id} is not as lpstudy wrote it: {reason}") from None
@@ -150,6 +150,32 @@ def _columns(run: Run, arm: Arm) -> dict[str, object]:
         "searched": {name: values[name] for name in arm.searched if name in values},
         "warnings": _warnings(tags.get(tag("warnings"), "[]")),
     }
+
+
+def _test_correct(client: MlflowClient, run: Run) -> str:
+    """The record of a final's test images; empty where it has none, as finals of older versions."""
+    expected = run.data.tags.get(tag("test_correct"))
+    if expected is None:
+        return ""
+    with TemporaryDirectory() as folder:
+        path = _download(client, run, TEST_CORRECT, folder)
+        if path.stat().st_size > LARGEST_RECORD:
+            raise ValueError(f"{TEST_CORRECT} has more than {LARGEST_RECORD} bytes")
+        record = path.read_bytes().decode("ascii", "replace")
+    if digest(record) != expected:
+        raise ValueError(f"{TEST_CORRECT} has another SHA-256: lpstudy reconcile writes it anew")
+    correct, accuracy = unpack(record), run.data.metrics.get("test_accuracy", math.nan)
+    if not abs(100 * correct.mean() - accuracy) <= TOLERANCE:
+        raise ValueError(f"{TEST_CORRECT} says {100 * correct.mean():.4f} %, test_accuracy {accuracy:.4f} %")
+    return record
+
+
+def _download(client: MlflowClient, run: Run, artifact: str, folder: str) -> Path:
+    return Path(
+        mlflow.artifacts.download_artifacts(
+            run_id=run.info.run_id, artifact_path=artifact, dst_path=folder, tracking_uri=client.tracking_uri
+        )
+    )
 
 
 def _warnings(text: str) -> list[str]:

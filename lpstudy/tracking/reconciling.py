@@ -9,7 +9,7 @@ from mlflow.tracking import MlflowClient
 from lpstudy.folder import Folder
 from lpstudy.ledger import Book, Record
 from lpstudy.tracking.client import KEY, Facts, all_runs, experiment_name, open_experiment, tag
-from lpstudy.tracking.projection import STATUS, Projection
+from lpstudy.tracking.projection import STATUS, Projection, digest
 
 FINAL_METRICS = ("validation_accuracy", "test_accuracy")
 OPEN = ("running", "paused")
@@ -85,6 +85,9 @@ def _differs(record: Record, run: Run) -> str:
     for name, value in wanted.items():
         if tags.get(tag(name)) != value:
             return f"has {name} {value} but {tags.get(tag(name))} in MLflow"
+    expected = digest(record.test_correct) if record.test_correct and record.state == "finished" else None
+    if tags.get(tag("test_correct")) != expected:
+        return "has a record of its test images that MLflow has not"
     for name in FINAL_METRICS:
         if metrics.get(name) != record.last.get(name) and record.state != "running":
             return f"has {name} {record.last.get(name)} but {metrics.get(name)} in MLflow"

@@ -42,6 +42,7 @@ class _Row(BaseModel):
     epoch: int
     metrics: dict[str, float]
     warnings: list[str]
+    test_correct: str = ""
 
 
 class _Part(BaseModel):

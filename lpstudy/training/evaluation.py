@@ -1,6 +1,7 @@
 """Accuracy and loss of a network on a split."""
 
 import torch
+from torch import Tensor
 from torch.nn import functional
 
 from lpstudy.data.split import Split
@@ -15,9 +16,22 @@ BATCH = 500
 
 @torch.no_grad()
 def evaluate(
-    network: Network, split: Split, *, device: torch.device, bf16: bool = False
+    network: Network,
+    split: Split,
+    *,
+    device: torch.device,
+    bf16: bool = False,
+    correct: Tensor | None = None,
 ) -> tuple[float, float]:
-    """Accuracy in percent and mean cross-entropy in nats; workers share the batches and agree."""
+    """Accuracy in percent and mean cross-entropy in nats; workers share the batches and agree.
+
+    Args:
+        network: Its mode is the same afterwards.
+        split: All of it is read.
+        device: Where the network is.
+        bf16: Whether it computes in bfloat16.
+        correct: uint8, shape (len(split),), of zeros: becomes 1 where an image's class is found.
+    """
     was_training = network.training
     network.eval()
     layout = layout_of(network)
@@ -27,8 +41,13 @@ def evaluate(
             continue
         with autocast(device, bf16=bf16):
             logits = network(batch.images.contiguous(memory_format=layout)).logits.float()
-        sums[0] += (logits.argmax(1) == batch.labels).sum()
+        found = logits.argmax(1) == batch.labels
+        sums[0] += found.sum()
+        if correct is not None:
+            correct[batch.samples] = found.to(correct.dtype)
         sums[1] += functional.cross_entropy(logits, batch.labels, reduction="sum")
     network.train(was_training)
-    correct, loss = (parallel.total(sums) / len(split)).tolist()
-    return 100 * correct, loss
+    if correct is not None:
+        parallel.total(correct)  # each worker has ones in its own batches alone
+    share, loss = (parallel.total(sums) / len(split)).tolist()
+    return 100 * share, loss

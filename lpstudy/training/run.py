@@ -6,12 +6,12 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from itertools import islice
 
 import torch
 from torch import Tensor
 
+from lpstudy import correctness
 from lpstudy.cost import cost_of
 from lpstudy.data import Data
 from lpstudy.distill import Needs, Step
@@ -140,7 +140,7 @@ class Run:
             return [], refused
         learner = self.learner
         checkpoint.unpack(found.tensors, learner.student, learner.auxiliary, learner.optimizer)
-        history = [EpochResult(h["epoch"], h["metrics"], tuple(h["warnings"])) for h in found.history]
+        history = [EpochResult.from_row(row) for row in found.history]
         self.seconds = history[-1].metrics["seconds"] if history else 0.0
         self.part = found.part
         return history, refused
@@ -152,7 +152,7 @@ class Run:
         learner = self.learner
         tensors = checkpoint.pack(learner.student, learner.auxiliary, learner.optimizer)
         tensors = {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
-        rows = [asdict(result) for result in history]
+        rows = [result.as_row() for result in history]
         kept = checkpoint.Checkpoint(self.identity, len(rows), tensors, rows, part)
 
         def write() -> None:
@@ -181,8 +181,13 @@ class Run:
         metrics |= {"validation_accuracy": accuracy, "validation_loss": loss}
         if not math.isfinite(loss):  # of weights that the very last step spoilt
             raise DivergedError(f"validation loss is {loss} in epoch {epoch}")
+        test_correct = ""
         if read_test and epoch == self.trial.epochs:
-            metrics["test_accuracy"], _ = evaluate(student, self.data.test, device=self.device, bf16=bf16)
+            correct = torch.zeros(len(self.data.test), dtype=torch.uint8, device=self.device)
+            metrics["test_accuracy"], _ = evaluate(
+                student, self.data.test, device=self.device, bf16=bf16, correct=correct
+            )
+            test_correct = correctness.pack(correct.bool().cpu().numpy())
         auxiliary = self.learner.auxiliary
         metrics |= {
             "teacher_macs": self.work.of_teacher(epoch, self.seen),
@@ -195,7 +200,7 @@ class Run:
         said = self.method.warnings(finite, batch_size=self.training.batch_size, classes=self.data.classes)
         if isinstance(self.step, Recorded) and self.step.refused is not None:
             said += (f"steps are launched one by one, no CUDA graph was recorded: {self.step.refused}",)
-        return EpochResult(epoch, finite, warnings + said)
+        return EpochResult(epoch, finite, warnings + said, test_correct)
 
     def steps(
         self, epoch: int, most: int | None = None, *, between: Between = nowhere, began: float = 0.0

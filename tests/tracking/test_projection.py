@@ -5,11 +5,13 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import pytest
 from mlflow.tracking import MlflowClient
 from running import free_port, keys, mlflow_server, runs, wait_for
 
 from lpstudy import tracking
+from lpstudy.correctness import pack
 from lpstudy.folder import Local
 from lpstudy.ledger import Assignment, Done, Ledger, Waiting, database, dump
 from lpstudy.outputs import EpochResult
@@ -93,12 +95,19 @@ def play(ledger: Ledger, changed: Callable[[Assignment], None] = lambda assignme
     while not isinstance(taken := ledger.next(), Waiting | Done):
         for epoch in range(1, EPOCHS + 1):
             metrics = {"validation_accuracy": 50.0 + taken.number + epoch / 7, "train_loss": 1 / epoch}
+            correct = ""
             if taken.kind == "final" and epoch == EPOCHS:
-                metrics["test_accuracy"] = 60.0 + taken.seed
-            ledger.report(taken, [EpochResult(epoch, metrics, ("k is large",) if epoch == 1 else ())])
+                metrics["test_accuracy"], correct = 100 * (3 + taken.seed) / 5, record_of(taken)
+            warnings = ("k is large",) if epoch == 1 else ()
+            ledger.report(taken, [EpochResult(epoch, metrics, warnings, correct)])
             changed(taken)
         ledger.finish(taken, "failed" if taken.kind == "trial" and taken.number == 0 else "finished", None)
         changed(taken)
+
+
+def record_of(final: Assignment) -> str:
+    """Of five test images those that a final classifies correctly: four with seed 1, five with seed 2."""
+    return pack(np.arange(5) < 3 + final.seed)
 
 
 def content(client: MlflowClient) -> dict[str, object]:
@@ -169,6 +178,32 @@ def test_hyperparameters_come_back_with_their_types(
             assert row.hyperparameters["ramp"] == 0.5
             assert isinstance(row.hyperparameters["n_neighbors"], int)
         assert row.warnings == ["k is large"]
+
+
+def test_the_record_of_a_finals_test_images_comes_back_and_is_mended(
+    client: MlflowClient, ledger: Ledger, tmp_path: Path
+) -> None:
+    play(ledger)
+    project(client, ledger, tmp_path)
+    finals = {r.assignment.key: r for r in ledger.records() if r.assignment.kind == "final"}
+    read = tracking.read(client, "held").runs
+    assert len(finals) == 4
+    for row in read.itertuples():
+        final = finals.get(f"{row.arm}/final-{row.trial}-seed-{row.seed}") if row.kind == "final" else None
+        assert row.test_correct == ("" if final is None else record_of(final.assignment))
+    spoilt = next(r for r in runs(client, "held") if r.data.tags["lpstudy.key"] in finals)
+    client.log_text(spoilt.info.run_id, pack(np.arange(5) < 2), "test_correct.txt")
+    with pytest.raises(ValueError, match=r"test_correct\.txt has another SHA-256: lpstudy reconcile"):
+        tracking.read(client, "held")
+    client.set_tag(spoilt.info.run_id, "lpstudy.test_correct", "0" * 64)
+    (differs,) = tracking.compare(ledger, client)
+    assert differs.key == spoilt.data.tags["lpstudy.key"]
+    data = {"name": "digits", "classes": 10, "input_shape": SHAPE, "train": 9, "validation": 5, "test": 5}
+    facts = tracking.Facts(dump(ledger.spec), data, TEACHER, PROVENANCE)
+    assert tracking.repair(ledger, client, facts, Local(tmp_path / "held/runs"), seconds=120) is None
+    order = ["arm", "kind", "trial", "seed"]
+    mended = tracking.read(client, "held").runs.sort_values(order).reset_index(drop=True)
+    assert mended["test_correct"].tolist() == read.sort_values(order)["test_correct"].tolist()
 
 
 def test_an_unfinished_run_is_paused_and_goes_on(

@@ -5,11 +5,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from lpstudy.correctness import unpack
 from lpstudy.cost import cost_of
 from lpstudy.data import Data, DataSpec, load
 from lpstudy.distill import METHODS, Needs, Step
@@ -64,12 +66,17 @@ def test_the_weights_at_the_end_give_the_accuracy_of_the_last_epoch(
     network = build(trial.student, input_shape=data.input_shape, classes=data.classes, seed=77)
     network.load_state_dict(load_file(tmp_path / "weights.safetensors"))
     network.eval()
+    again = list(train(trial, data, None, device=CPU, folder=tmp_path, read_test=True))
     for split, name in ((data.validation, "validation"), (data.test, "test")):
         (batch,) = split.batches(batch_size=len(split), device=CPU)
         with torch.no_grad():
             guessed = network(batch.images).logits.argmax(1)
         share = 100 * (guessed == batch.labels).double().mean().item()
         assert results[-1].metrics[f"{name}_accuracy"] == pytest.approx(share, abs=1e-9)
+        if name == "test":
+            assert np.array_equal(unpack(results[-1].test_correct), (guessed == batch.labels).numpy())
+    assert again == results  # as the checkpoint has them
+    assert not any(result.test_correct for result in results[:-1])
     assert all("test_accuracy" not in result.metrics for result in results[:-1])
 
 

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, distributed, multiprocessing
 
+from lpstudy import correctness
 from lpstudy.data import Data
 from lpstudy.distill import METHODS
 from lpstudy.outputs import EpochResult
@@ -82,6 +83,10 @@ def work(
     for name, trial in trials.items():
         for told in train(trial, data, teacher, device=CPU, folder=Path(folder) / name):
             result |= {f"{name}.{told.epoch}.{key}": value for key, value in compared(told).items()}
+    tested = trials["bp"].model_copy(update={"epochs": 1})
+    (told,) = train(tested, data, None, device=CPU, read_test=True)
+    result["test_correct"] = torch.from_numpy(correctness.unpack(told.test_correct))
+    result["test_accuracy"] = torch.tensor(told.metrics["test_accuracy"], dtype=torch.float64)
     part.PACE = 0.0
     below = checkpoint._below
     # A file's tensors come in any order: here in another one on each worker, so that it is no matter of luck.
@@ -176,6 +181,19 @@ def test_two_workers_report_what_one_does(
             if key.startswith(shared):
                 reported = ranks[0][f"{name}.{told.epoch}.{key}"].item()
                 assert reported == pytest.approx(value, rel=2e-4), (told.epoch, key)
+
+
+def test_workers_that_share_the_test_images_all_know_which_are_classified_correctly(
+    ranks: list[dict[str, Tensor]], trials: dict[str, Trial], data: Data
+) -> None:
+    (alone,) = train(trials["bp"].model_copy(update={"epochs": 1}), data, None, device=CPU, read_test=True)
+    one = torch.from_numpy(correctness.unpack(alone.test_correct))
+    for rank in ranks:
+        assert rank["test_correct"].double().mean().item() == pytest.approx(
+            rank["test_accuracy"].item() / 100
+        )
+        assert (rank["test_correct"] != one).sum() <= 2  # rounding may decide an image otherwise
+    assert torch.equal(ranks[0]["test_correct"], ranks[1]["test_correct"])
 
 
 def test_gather_gives_the_rows_in_order_and_the_gradient_of_the_whole_batch(
