@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 from lpstudy import study, terminal, tracking
 from lpstudy.command import arguments as flags
@@ -93,6 +93,7 @@ def _sweep(given: Namespace, command: str) -> int:
             if os.environ.get("RAY_ADDRESS"):
                 _join(stack, demand)
             tenure = Tenure(given.storage.resolve() / name, given.ledger, name, fresh=given.fresh)
+            tenure.before_exit = lambda: ending("sweep", lambda: _leave(tenure))
             stack.enter_context(tenure.held())
             if os.environ.get("RAY_ADDRESS"):
                 _share(tenure)
@@ -134,7 +135,7 @@ def _held(
             _share(tenure)
         stack.enter_context(tenure.heeding(given.grace))
         capacity = study.Capacity(demand, terminal.say)
-        tenure.told |= {"waiting": capacity.short, "nodes": study.nodes}
+        tenure.gauges.add(waiting=capacity.short, nodes=study.nodes)
         tenure.state = {"state": "teacher"}
         teacher = _again(control, lambda: train_teacher(prepared, place, demand, control))
         ledger.keep("data", data_facts(prepared))
@@ -151,7 +152,7 @@ def _held(
             _run(ledger, teacher, prepared.plan, projection, place, capacity, tenure)
         patience = PROJECTION_SECONDS
     finally:
-        tenure.ending = True
+        tenure.deadline.ending = True
         projection.close(seconds=patience)
     return _publish(ledger, client, given, took, began, projection.error, tenure)
 
@@ -164,6 +165,11 @@ def _again(control: Control, phase: Callable[[], T]) -> T:
         except PausedError:
             if control.asked.leaving or not control.wait():
                 raise
+
+
+def _leave(tenure: Tenure) -> NoReturn:
+    """The end of a sweep whose main thread hangs, from another one."""
+    raise _paused(tenure, PausedError())
 
 
 def _paused(tenure: Tenure, error: BaseException) -> FaultError:
@@ -224,12 +230,12 @@ def _run(
             console.say(f"{LAGS}{said}")
 
     capacity.say = console.say
-    tenure.told |= {
-        "mlflow": lambda: projection.error,
-        "behind": lambda: projection.behind,
-        "rate": console.rate,
-        "workers": lambda: control.live * capacity.demand.workers_per_trial,
-    }
+    tenure.gauges.add(
+        mlflow=lambda: projection.error,
+        behind=lambda: projection.behind,
+        rate=console.rate,
+        workers=lambda: control.live * capacity.demand.workers_per_trial,
+    )
     try:
         while True:
             try:

@@ -29,7 +29,7 @@ class Console:
         self._ledger = ledger
         self._states = {r.assignment.key: r for r in ledger.records() if r.state != "infeasible"}
         self._began, self._said = time.monotonic(), time.monotonic()
-        self._before = self._done()
+        self._before = self._ended = self._done()
         self._warned: set[tuple[str, str]] = set()
         total = ledger.wanted
         self._bar = (
@@ -45,6 +45,7 @@ class Console:
             return
         record = self._ledger.record(assignment)
         self._states[assignment.key] = record
+        self._ended = self._done()
         self._warn(record)
         if self._bar is not None:
             self._said = time.monotonic()
@@ -63,8 +64,8 @@ class Console:
             terminal.say(text)
 
     def rate(self) -> float | None:
-        """Runs an hour since this console was made; None before the first has ended."""
-        fresh = self._done() - self._before
+        """Runs an hour since this console was made; None before the first has ended. For any thread."""
+        fresh = self._ended - self._before
         return 3600 * fresh / (time.monotonic() - self._began) if fresh else None
 
     def close(self) -> None:
@@ -73,7 +74,7 @@ class Console:
             self._bar.close()
 
     def _done(self) -> int:
-        return sum(record.state != "running" for record in list(self._states.values()))
+        return sum(record.state != "running" for record in self._states.values())
 
     def _best(self) -> str:
         """The best validation accuracy so far and its arm."""

@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from itertools import count
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
-from lpstudy.command.exits import TERMINATED
+from lpstudy.command.deadline import Deadline
+from lpstudy.command.exits import PAUSED, TERMINATED
+from lpstudy.command.gauges import Gauges
 from lpstudy.command.overview import ledger_url
 from lpstudy.folder import Folder, Local
 from lpstudy.ledger import (
@@ -23,11 +25,10 @@ from lpstudy.ledger import (
 )
 from lpstudy.signals import once
 from lpstudy.study import Control
+from lpstudy.threads import GuardedThread
 
 GRACE = 30.0
 """Seconds that trials have, after a signal, to come to a checkpoint."""
-HARD = 5.0
-"""Seconds after them in which Ray may stop what is left."""
 SIGNALS = {signal.SIGINT: "interrupted", signal.SIGTERM: TERMINATED}
 
 
@@ -69,26 +70,31 @@ class Tenure:
         self.after = self._lease.after
         """Whose study was taken over: a process that gave no sign of life any more."""
         self.control = Control(folder, self._lease.token)
-        self.told: dict[str, Callable[[], Any]] = {"free": folder.free}
-        """What other shells are told with each sign of life."""
+        self.gauges = Gauges()
+        """What other shells are told with each sign of life, beside the state."""
         self.state: dict[str, Any] = {"state": "starting"}
         self.holds = self._lease.held
         """Asks the ledger whether the study is still this process's."""
-        self.ending = False
-        """Whether all that is left is to write what there is."""
+        self.before_exit: Callable[[], int] = lambda: PAUSED
+        """Called where the process is ended from a thread, for its main thread hangs: prints why, returns the
+        exit code."""
+        self.deadline = Deadline(self.control, self._exit)
+        self._folder = folder
         self._wished = row.wished
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._live, name="lease", daemon=True)
+        self._heartbeat = GuardedThread("lease", self._beat, self.control.fail_thread("lease"))
 
     @contextmanager
     def held(self) -> Iterator[None]:
         """Give signs of life and hear wishes for as long as the context lasts; then release the study."""
-        self._thread.start()
+        self.gauges.add(free=self._folder.free)
+        self._heartbeat.start()
+        self.deadline.start()
         try:
             yield
         finally:
-            self._over.set()
-            self._thread.join(timeout=2 * BEAT)
+            self.deadline.stop()
+            self.gauges.stop()
+            self._heartbeat.stop(2 * BEAT)
             if self.state["state"] == "finished":
                 self.control.forget()  # else what is left of its trials must still hear
             with suppress(UnwritableError):  # then the lease ends with this process
@@ -113,11 +119,8 @@ class Tenure:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    def _live(self) -> None:
-        while not self._over.wait(BEAT):
-            if self.control.asked.leaving and self.control.late(HARD) and not self.ending:
-                self.ending = True
-                os.kill(os.getpid(), signal.SIGINT)  # Ray hangs
+    def _beat(self, stop: threading.Event) -> None:
+        while not stop.wait(BEAT):
             try:
                 row = self._lease.beat(self._words())
             except FencedError as error:
@@ -132,11 +135,16 @@ class Tenure:
     def _words(self) -> Mapping[str, Any]:
         asked = self.control.asked
         wish = {"wish": asked.wish, "why": asked.why} if asked.wish != "run" else {}
-        told: dict[str, Any] = {}
-        for name, tell in self.told.items():
-            with suppress(OSError):  # a folder that is away; signs of life go on
-                told[name] = tell()
-        return self.state | wish | told | {"heard": self._wished}
+        return self.state | wish | self.gauges.values() | {"heard": self._wished}
+
+    def _exit(self) -> NoReturn:
+        code = PAUSED
+        try:
+            code = self.before_exit()
+            with suppress(UnwritableError):
+                self._lease.release(self.state)
+        finally:
+            os._exit(code)
 
 
 def _make(folder: Folder) -> None:

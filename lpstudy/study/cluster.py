@@ -173,8 +173,22 @@ def concurrent_trials(demand: Demand, have: Sequence[Node]) -> int:
     return demand.concurrent or most
 
 
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What one look at the cluster gave."""
+
+    trials: int = 0
+    """That fit."""
+    shortage: str = ""
+    """Why not even one fits; empty where one does."""
+    since: float = 0.0
+    """When the shortage began, on the monotonic clock."""
+
+
 class Capacity:
     """How many trials run at once, as the cluster is now: nodes come and go.
+
+    The main thread and a gauge's ask: what a look gave is replaced as a whole.
 
     Args:
         demand: Of a trial.
@@ -183,31 +197,34 @@ class Capacity:
 
     def __init__(self, demand: Demand, say: Callable[[str], None] = lambda text: None) -> None:
         self.demand, self.say = demand, say
-        self._looked, self._most = -math.inf, 0
-        self._short, self._since, self._said = "", 0.0, False
+        self._looked, self._room = -math.inf, Room()
+        self._said: float | None = None
+        """Of which shortage it was said: when it began."""
 
     def __call__(self) -> int:
         """Looked up anew every few seconds."""
         if time.monotonic() - self._looked >= LOOK_SECONDS:
             self._looked = time.monotonic()
             self._look()
-        return self._most
+        return self._room.trials
 
     def short(self) -> str:
         """Why not even one fits; empty where one does."""
         self()
-        if self._short and not self._said and time.monotonic() - self._since >= SHORT_SECONDS:
-            self._said = True
-            self.say(f"waiting for the cluster: {self._short}")
-        return self._short
+        room = self._room
+        if room.shortage and self._said != room.since and time.monotonic() - room.since >= SHORT_SECONDS:
+            self._said = room.since
+            self.say(f"waiting for the cluster: {room.shortage}")
+        return room.shortage
 
     def _look(self) -> None:
+        before = self._room
         try:
             most = concurrent_trials(replace(self.demand, concurrent=None), machines())
         except RayError:  # the session has ended
             pass
         except ValueError as error:
-            self._since = self._since if self._short else time.monotonic()
-            self._most, self._short = 0, str(error)
+            since = before.since if before.shortage else time.monotonic()
+            self._room = Room(0, str(error), since)
         else:
-            self._most, self._short, self._said = min(most, self.demand.concurrent or most), "", False
+            self._room = Room(min(most, self.demand.concurrent or most))

@@ -4,12 +4,14 @@ import json
 import math
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from ray.tune import Stopper
 
 from lpstudy.folder import Folder, Local, folder_at
 from lpstudy.ledger import Wish
+from lpstudy.threads import describe
 from lpstudy.training import Ask
 
 FILE = "control.json"
@@ -17,6 +19,8 @@ HEARD = 0.5
 """Seconds between two looks of a trial at the file."""
 HEARD_AFAR = 2.0
 """The same where each look is a request to an object store."""
+FAULT_SECONDS = 10.0
+"""That trials have to come to a checkpoint when the study cannot go on."""
 AT_ONCE: tuple[Wish, ...] = ("pause", "cancel")
 """Wishes for which a trial does not run to its end."""
 
@@ -34,10 +38,15 @@ class Asked:
     leaving: bool = False
     """Whether the process is to end, by a signal or for a fault; a command could be taken back."""
     signal: int = 0
+    until: float = math.inf
+    """On the monotonic clock: how long trials have to come to a checkpoint."""
 
 
 class Control:
     """Takes wishes from signals, other shells and faults; any thread, and a signal's handler, may ask.
+
+    No lock, for a handler may come while its own thread holds it: each attribute is set by one assignment,
+    and a command has another one than what ends the process, so that neither can overwrite the other.
 
     The file is the newest process's, from its first word on: one that was taken over leaves it as it is.
 
@@ -48,12 +57,11 @@ class Control:
 
     def __init__(self, folder: Folder, token: str) -> None:
         self.folder, self.token = folder, token
-        self.asked = Asked()
+        self._command, self._leaving = Asked(), Asked()
         self.fault: Exception | None = None
         """Why the study cannot go on, where it was no wish."""
         self.live = 0
         """How many trials have processes now."""
-        self._until = math.inf
         self._dismissed: frozenset[str] = frozenset()
         self._changed = threading.Event()
         self._begun = False
@@ -68,19 +76,29 @@ class Control:
             why: Shown to the user.
             seconds: That trials have to come to a checkpoint.
         """
-        if not self.asked.leaving:
-            self._set(Asked(wish, why), seconds)
+        self._command = Asked(wish, why, until=time.monotonic() + seconds)
+        self._pass_on()
 
     def leave(self, why: str, *, seconds: float, signal: int = 0) -> None:
         """Pause and end the process, at most so many seconds from now; nothing takes it back."""
-        if not self.asked.leaving:
-            self._set(Asked("pause", why, leaving=True, signal=signal), seconds)
+        if not self._leaving.leaving:
+            until = time.monotonic() + seconds
+            self._leaving = Asked("pause", why, leaving=True, signal=signal, until=until)
+            self._pass_on()
 
     def fail(self, error: Exception, *, seconds: float) -> None:
         """Pause for a fault that someone has to mend."""
         if self.fault is None:
             self.fault = error
         self.leave(str(error), seconds=seconds)
+
+    def fail_thread(self, name: str) -> Callable[[BaseException], None]:
+        """What a `GuardedThread` calls for an error: the study pauses, and the process ends."""
+
+        def fail(error: BaseException) -> None:
+            self.fail(PausedError(f"the thread {name!r} failed: {describe(error)}"), seconds=FAULT_SECONDS)
+
+        return fail
 
     def dismiss(self, key: str) -> None:
         """Let a run end before its next epoch and write nothing more."""
@@ -93,13 +111,19 @@ class Control:
             self.folder.remove(FILE)
 
     @property
+    def asked(self) -> Asked:
+        """The newest wish that counts."""
+        leaving = self._leaving
+        return leaving if leaving.leaving else self._command
+
+    @property
     def wish(self) -> Wish:
         """The newest."""
         return self.asked.wish
 
     def late(self, by: float = 0.0) -> bool:
         """Whether the trials' time has been over for so many seconds."""
-        return time.monotonic() >= self._until + by
+        return time.monotonic() >= self.asked.until + by
 
     def check(self) -> None:
         """Between two pieces of work before the trials.
@@ -117,8 +141,7 @@ class Control:
             self._changed.clear()
         return self.wish == "run"
 
-    def _set(self, asked: Asked, seconds: float) -> None:
-        self.asked, self._until = asked, time.monotonic() + seconds
+    def _pass_on(self) -> None:
         self._write()
         self._changed.set()
 

@@ -12,15 +12,13 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from lpstudy.ledger import Assignment, Done, FencedError, Ledger, State, UnwritableError, Waiting
-from lpstudy.study.control import Control, Ending
+from lpstudy.study.control import FAULT_SECONDS, Control, Ending
 from lpstudy.study.ends import AWAY, FULL, PAUSED, cause_of
 from lpstudy.study.tasks import FAILURES
 from lpstudy.study.trial import as_results
 
 Observer = Callable[[Assignment], None]
 """Hears that something has changed in the ledger about a run."""
-FAULT_SECONDS = 10.0
-"""That the other trials have to come to a checkpoint when the study cannot go on."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from lpstudy.cost import cost_of
 from lpstudy.folder import Folder, Local
 from lpstudy.ledger import Assignment, Book, Record, State
 from lpstudy.space import Arm
+from lpstudy.threads import GuardedThread, describe
 from lpstudy.tracking.client import KEY, PARENT, Facts, Known, find_runs, open_experiment, reason, tag
 
 STATUS = {"finished": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
@@ -68,7 +69,8 @@ class Projection:
         self._epochs: dict[str, int] = {}
         self._notes: dict[str, dict[str, str]] = {}
         self._changes: queue.SimpleQueue[Assignment | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._follow, name="mlflow", daemon=True)
+        self._thread = GuardedThread("mlflow", self._follow, self._failed)
+        self._ending = False
         self._behind: dict[str, Assignment] = {}
         self._over = threading.Event()
         self.error: str | None = None
@@ -98,10 +100,16 @@ class Projection:
         if self._thread.is_alive() and self.error is None:
             self.error = f"it did not answer within {seconds:g} s"
 
-    def _follow(self) -> None:
-        ending, wait = False, 0.0
+    def _failed(self, error: BaseException) -> None:
+        """Of the thread, which starts again: all that it writes may be written twice."""
+        self.error = describe(error)
+        self._experiment = None
+
+    def _follow(self, stop: threading.Event) -> None:
+        del stop  # `close` ends it
+        wait = 0.0
         while True:
-            ending = self._collect(wait) or ending
+            self._ending = self._collect(wait) or self._ending
             if self._over.is_set():
                 return
             try:
@@ -109,7 +117,7 @@ class Projection:
                     self._over.set()
                     self.error = "another process runs the study"
                     return
-                self._write_all(paused=ending)
+                self._write_all(paused=self._ending)
                 if self._over.is_set():
                     return
                 self.error, wait = None, math.inf
@@ -117,7 +125,7 @@ class Projection:
                 self.error = reason(error)
                 self._experiment = None  # which runs there are is asked again: an answer may have been lost
                 wait = 1.0 if wait in (0.0, math.inf) else min(LONGEST_PAUSE, 2 * wait)
-            if ending and self.error is None:
+            if self._ending and self.error is None:
                 return
 
     def _collect(self, wait: float) -> bool:
