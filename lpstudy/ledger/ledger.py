@@ -53,7 +53,7 @@ class Ledger(Book):
         self._meta = self._copies.study(self._meta.study_name)
         self._search = {arm: self._copies.study(study.study_name) for arm, study in self._search.items()}
         self._finals = {arm: self._copies.study(study.study_name) for arm, study in self._finals.items()}
-        self._pruner = samplers.pruner(spec.budget)
+        self._pruner, self._rungs = samplers.pruner(spec.budget), samplers.rungs(spec.budget)
         self._retaken: list[Assignment] = []
         self._unsaid: dict[int, list[str]] = {}
 
@@ -171,10 +171,11 @@ class Ledger(Book):
         return self._storage.get_trial(assignment.storage_id).state == TrialState.RUNNING
 
     def report(self, assignment: Assignment, results: Sequence[EpochResult]) -> bool:
-        """Keep epochs, in one transaction, up to the one after which the trial is to be pruned.
+        """Keep epochs, in one transaction, and say whether the trial is to be pruned now.
 
         Those that are known already stay as they are, but what is new in their warnings, as of a checkpoint
-        that was refused, is told with the next one. Returns whether to prune the trial.
+        that was refused, is told with the next one. All that was trained is kept; a trial whose last epoch is
+        among them has nothing to save any more, and is not pruned.
         """
         trial = self._storage.get_trial(assignment.storage_id)
         if trial.state != TrialState.RUNNING:
@@ -190,24 +191,31 @@ class Ledger(Book):
                 continue
             rows.append(replace(result, warnings=tuple(dict.fromkeys([*unsaid, *result.warnings]))).as_row())
             unsaid.clear()
-            prune = self._judge(assignment, result)
-            if prune:
-                break
+            self._show(assignment, result)
+            prune = prune or self._judge(assignment, result)
         if rows:
             self._copies.set(assignment.storage_id, f"{EPOCHS}{rows[0]['epoch']:06d}", rows)
             self._copies.write_rungs(assignment.storage_id, trial.system_attrs.keys())
-        return prune
+        return prune and not any(result.epoch == self.spec.budget.epochs for result in results)
+
+    def rungs(self, assignment: Assignment) -> tuple[int, ...]:
+        """The epochs after which the run may be pruned: it has to wait there until `report` has answered."""
+        if assignment.kind == "final" or len(self._study(assignment).directions) > 1:
+            return ()
+        return self._rungs
+
+    def _show(self, assignment: Assignment, result: EpochResult) -> None:
+        """Have the pruner see an epoch."""
+        if self.rungs(assignment):
+            for epoch, accuracy in self._values([result]).items():
+                self._storage.set_trial_intermediate_value(assignment.storage_id, epoch, accuracy)
 
     def _judge(self, assignment: Assignment, result: EpochResult) -> bool:
-        """Whether the pruner gives the trial up after this epoch; after the last there is nothing to save."""
-        study, number = self._study(assignment), assignment.storage_id
-        values = self._values([result])
-        if assignment.kind == "final" or len(study.directions) > 1 or not values:
+        """Whether the pruner gives the trial up after this epoch."""
+        if result.epoch not in self.rungs(assignment):
             return False
-        for epoch, accuracy in values.items():
-            self._storage.set_trial_intermediate_value(number, epoch, accuracy)
-        left = result.epoch < self.spec.budget.epochs
-        return left and self._pruner.prune(study, self._storage.get_trial(number))
+        trial = self._storage.get_trial(assignment.storage_id)
+        return self._pruner.prune(self._study(assignment), trial)
 
     def _values(self, results: Iterable[EpochResult]) -> dict[int, float]:
         """What the pruner looks at, by epoch."""

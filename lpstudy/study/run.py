@@ -145,6 +145,7 @@ def run(
             control=control.folder.url,
             holder=control.token,
             key=assignment.key,
+            rungs=ledger.rungs(assignment),
         )
         return {"job": job.model_dump_json(), "worker_cpus": cpus - WAITING_CPUS}
 

@@ -181,6 +181,7 @@ class LedgerScheduler(FIFOScheduler):
         self._causes: dict[str, str] = {}
         self._paused: set[str] = set()
         self._dismissed: set[str] = set()
+        self._pruning: set[str] = set()
         self._told: set[str] = set()
         self._newest: dict[str, int] = {}
         self._kept: dict[str, str] = {}
@@ -210,7 +211,14 @@ class LedgerScheduler(FIFOScheduler):
     def _goes_on(self, trial: TuneTrial, result: dict[str, Any]) -> bool:
         assignment = self._assignment(trial)
         end = result["end"]
-        if self._ledger.report(assignment, as_results(result)):
+        pruned = self._ledger.report(assignment, as_results(result))
+        if pruned and self._trainable.on_workers:  # which train on until they hear of it
+            self._pruning.add(trial.trial_id)
+            self._control.dismiss(assignment.key)
+        elif pruned:
+            self._end(assignment, "pruned")
+            return False
+        if end == PAUSED and trial.trial_id in self._pruning:
             self._end(assignment, "pruned")
             return False
         if end.startswith((FULL, AWAY)):
@@ -231,7 +239,7 @@ class LedgerScheduler(FIFOScheduler):
         """Tell the end of a run that came to its own end."""
         with _pausing(self._control):
             if trial.trial_id not in self._paused:
-                self._end(self._assignment(trial), "finished")
+                self._end(self._assignment(trial), self._own_end(trial.trial_id))
             self._over(trial.trial_id)
 
     def on_trial_error(self, tune_controller: Any, trial: TuneTrial) -> None:
@@ -255,8 +263,17 @@ class LedgerScheduler(FIFOScheduler):
         cause = self._causes.get(trial_id, "its process died")
         with _pausing(self._control):
             if trial_id not in self._paused:
-                self._end(self._searcher.assignments[trial_id], "failed", cause)
+                pruned = self._own_end(trial_id) == "pruned"
+                self._end(
+                    self._searcher.assignments[trial_id], *(("pruned",) if pruned else ("failed", cause))
+                )
             self._over(trial_id)
+
+    def _own_end(self, trial_id: str) -> State:
+        """How a run on workers has ended that trained on when it was pruned: it may have reached its end."""
+        record = self._ledger.record(self._searcher.assignments[trial_id])
+        short = len(record.epochs) < self._ledger.spec.budget.epochs
+        return "pruned" if trial_id in self._pruning and short else "finished"
 
     def _end(self, assignment: Assignment, state: State, cause: str | None = None) -> None:
         if self._ledger.running(assignment):  # Tune tells the end of a stopped run too

@@ -4,7 +4,7 @@ import errno
 import json
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ WORKERS = "workers"
 VARIABLES = {"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2", "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "600"}
 """Results are fetched this often; a node that has left is waited for this long, four times."""
 PACE = 1.0
-"""Seconds of epochs that a report gathers; it costs the same however many they are."""
+"""Seconds of epochs that a report gathers between two rungs; it costs the same however many they are."""
 
 
 class Shared(BaseModel):
@@ -65,25 +65,37 @@ class Job(BaseModel):
     """Token of the process that runs the study."""
     key: str
     """Of the run."""
+    rungs: tuple[int, ...]
+    """Epochs after which it may be pruned; it waits there for the driver's answer."""
 
 
 def run_in_actor(config: dict[str, Any]) -> None:
     """Tune function: the loop runs right here."""
     job = Job.model_validate_json(config["job"])
+    for held, end in gathered(_epochs(job), job.rungs, epochs=job.trial.epochs):
+        tune.report(as_report(held, end))  # returns once the driver has decided that the trial goes on
+
+
+def gathered(
+    results: Iterable[EpochResult], rungs: Container[int], *, epochs: int
+) -> Iterator[tuple[list[EpochResult], str]]:
+    """What the driver is told, report by report: epochs, and why the trial ends where it ends early.
+
+    A report ends with each rung, at which the trial may be pruned, and with the last epoch.
+    """
     held: list[EpochResult] = []
-    told = time.monotonic()
-    epoch = 0
+    told, epoch = time.monotonic(), 0
     try:
-        for result in _epochs(job):
+        for result in results:
             held.append(result)
             epoch = result.epoch
-            if epoch == job.trial.epochs or time.monotonic() - told >= PACE:
-                tune.report(as_report(held))
+            if epoch == epochs or epoch in rungs or time.monotonic() - told >= PACE:
+                yield held, ""
                 held, told = [], time.monotonic()
-        if epoch < job.trial.epochs:
-            tune.report(as_report(held, PAUSED))
+        if epoch < epochs:
+            yield held, PAUSED
     except ENDS as error:
-        tune.report(as_report(held, ended_by(error)))
+        yield held, ended_by(error)
 
 
 def run_on_workers(config: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -20,7 +21,8 @@ CURVES = [
     [start + gain * epoch for epoch in range(16)]
     for start, gain in ((50, 1), (40, 2), (60, 0.5), (55, 0.2), (20, 1), (58, 1), (61, 0.4), (30, 3))
 ]
-ENDS = {"median": [16, 16, 16, 16, 8, 16, 15, 8], "halving": [16, 2, 16, 2, 2, 2, 16, 2]}
+ENDS = {"median": [16, 16, 16, 16, 8, 16, 16, 8], "halving": [16, 2, 16, 2, 2, 2, 16, 2]}
+RUNGS = {"median": [8, 10, 12, 14], "halving": [2, 8]}
 """After so many epochs the rules, written down anew over these curves in NumPy, end each trial."""
 
 
@@ -61,19 +63,65 @@ def test_a_weak_trial_is_pruned_once_there_are_enough_to_judge_by(make: Make, re
 
 
 @pytest.mark.parametrize("pruner", ["median", "halving"])
-def test_epochs_told_together_end_as_those_told_one_by_one(pruner: str, make: Make, reopen: Open) -> None:
+def test_a_trial_ends_at_its_rung_however_few_epochs_are_told_together(
+    pruner: str, make: Make, reopen: Open
+) -> None:
     budget = {"trials": 8, "epochs": 16, "seeds": 1, "pruner": pruner}
     spec = make(methods=ONE_ARM, budget=budget)
     ledger = reopen(spec)
     for together, curve in enumerate(CURVES):
         run, told = taken(ledger), results(*curve)
-        size = (1, 2, 5, 16)[together % 4]
-        chunks = [told[first : first + size] for first in range(0, 16, size)]
+        assert list(ledger.rungs(run)) == RUNGS[pruner]
+        cuts = sorted({0, *RUNGS[pruner], 16, *range(0, 16, (1, 2, 5, 16)[together % 4])})
+        chunks = [told[first:after] for first, after in pairwise(cuts)]
         pruned = next((True for chunk in chunks if ledger.report(run, chunk)), False)
         ledger.finish(run, "pruned" if pruned else "finished")
         if together % 2:
             ledger = reopen(spec)
     assert [len(record.epochs) for record in ledger.records()] == ENDS[pruner]
+
+
+def test_a_trial_that_has_trained_to_its_end_is_finished_and_may_win(make: Make, reopen: Open) -> None:
+    ledger = reopen(make(methods=ONE_ARM, budget={"trials": 6, "epochs": 4, "seeds": 1}))
+    for _ in range(4):
+        run = taken(ledger)
+        reported(ledger, run, 50, 60, 70, 80)
+        ledger.finish(run, "finished")
+    late = taken(ledger)
+    assert ledger.report(late, results(1, 2, 3, 99)) is False  # the rungs at 2 and 3 would have pruned it
+    ledger.finish(late, "finished")
+    assert (ledger.record(late).state, len(ledger.record(late).epochs)) == ("finished", 4)
+    short = taken(ledger)
+    assert ledger.report(short, results(1, 2, 3)) is True
+    ledger.finish(short, "pruned")
+    assert len(ledger.record(short).epochs) == 3  # all that was trained, past the rung at 2
+    winner = ledger.winner(ARM)
+    assert winner is not None
+    assert winner.number == late.number
+
+
+def test_a_pruned_trial_never_wins_whatever_it_reached(make: Make, reopen: Open) -> None:
+    ledger = reopen(make(methods=ONE_ARM, budget={"trials": 2, "epochs": 4, "seeds": 1}))
+    stopped = taken(ledger)
+    reported(ledger, stopped, 97, 98, 99)
+    ledger.finish(stopped, "pruned")
+    other = taken(ledger)
+    reported(ledger, other, 10, 11, 12, 13)
+    ledger.finish(other, "finished")
+    assert ledger.record(stopped).state == "pruned"
+    final = taken(ledger)
+    assert (final.kind, final.number) == ("final", other.number)
+
+
+def test_the_last_epoch_selects_and_not_the_best_one(make: Make, reopen: Open) -> None:
+    ledger = reopen(make(methods=ONE_ARM, budget={"trials": 2, "epochs": 3, "seeds": 1}))
+    early, late = taken(ledger), taken(ledger)
+    reported(ledger, early, 10, 99, 50)
+    reported(ledger, late, 20, 30, 60)
+    for run in (early, late):
+        ledger.finish(run, "finished")
+    final = taken(ledger)
+    assert (final.kind, final.number) == ("final", late.number)
 
 
 @pytest.mark.parametrize("sizes", [False, True])

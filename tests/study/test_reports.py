@@ -1,0 +1,48 @@
+"""What a trial tells the driver, and when it waits for its answer."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from lpstudy.outputs import EpochResult
+from lpstudy.study.trial import gathered
+from lpstudy.training import DivergedError
+
+
+def epochs(last: int, error: Exception | None = None) -> Iterator[EpochResult]:
+    for number in range(1, last + 1):
+        yield EpochResult(number, {"validation_accuracy": 50.0})
+    if error is not None:
+        raise error
+
+
+def told(last: int, *rungs: int, of: int, error: Exception | None = None) -> list[tuple[list[int], str]]:
+    reports = gathered(epochs(last, error), rungs, epochs=of)
+    return [([one.epoch for one in held], end) for held, end in reports]
+
+
+def test_each_report_ends_at_a_rung_or_at_the_last_epoch() -> None:
+    assert told(8, 4, 6, of=8) == [([1, 2, 3, 4], ""), ([5, 6], ""), ([7, 8], "")]
+    assert told(3, of=3) == [([1, 2, 3], "")]
+
+
+def test_a_trial_that_is_pruned_at_a_rung_trains_no_further_epoch() -> None:
+    trained: list[int] = []
+
+    def training() -> Iterator[EpochResult]:
+        for result in epochs(8):
+            trained.append(result.epoch)
+            yield result
+
+    reports = gathered(training(), (4, 6), epochs=8)
+    next(reports)
+    reports.close()  # Tune ends the trial's thread within its report
+    assert trained == [1, 2, 3, 4]
+
+
+def test_what_was_trained_before_an_early_end_is_told_with_it() -> None:
+    assert told(3, 2, of=8) == [([1, 2], ""), ([3], "paused")]
+    ends = told(1, 2, of=8, error=DivergedError("loss is nan in epoch 2"))
+    assert ends == [([1], "nan: loss is nan in epoch 2")]
+    with pytest.raises(RuntimeError, match="a fault of its own"):
+        told(1, of=8, error=RuntimeError("a fault of its own"))
