@@ -89,8 +89,8 @@ class FitNet(Distillation):
     """Share of the training spent in stage 1; of no effect in `joint`."""
     kd_weight: Weight = 4 / 9
     """Factor of the soft-target term when it sets in. The paper's 4 at T = 3 leaves out T^2, which is 9."""
-    kd_weight_end: Weight = 1 / 9
-    """The same at the end of the training, reached linearly."""
+    kd_end_fraction: Annotated[float, Field(ge=0, le=1)] = 1 / 4
+    """What is left of kd_weight at the end of the training, reached linearly; in the paper it falls from 4 to 1."""
     temperature: Temperature = 3.0
     hint: MapName | None = None
     """The teacher's map; its middle one where none is named."""
@@ -118,7 +118,7 @@ class FitNet(Distillation):
         """The soft-target term's weight at this share of the training, linear between its two ends."""
         begin = self.hint_fraction if self.mode == "two_stage" else 0.0
         share = max(progress - begin, 0.0) / (1 - begin)
-        return self.kd_weight + share * (self.kd_weight_end - self.kd_weight)
+        return self.kd_weight * (1 - share * (1 - self.kd_end_fraction))
 
     @override
     def weights(self, progress: float) -> dict[str, float]:

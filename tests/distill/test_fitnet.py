@@ -1,3 +1,5 @@
+import math
+import random
 from collections.abc import Callable
 
 import numpy as np
@@ -9,6 +11,7 @@ from lpstudy.distill import Step
 from lpstudy.distill.fitnet import FitNet, Regressor, hint_loss
 from lpstudy.distill.method import Distillation
 from lpstudy.outputs import Network, Outputs
+from lpstudy.space import Choices, Range, find, read
 
 Images = Callable[[int], Tensor]
 StepAt = Callable[[Distillation, float], Step]
@@ -96,7 +99,7 @@ def test_first_stage_trains_the_regressor_and_the_student_up_to_the_guided_layer
 def test_second_stage_is_cross_entropy_and_soft_targets(
     student: Network, teacher: Network, images: Images, labels: Images, step_at: StepAt
 ) -> None:
-    method = FitNet(hint_fraction=0.5, kd_weight=4.0, kd_weight_end=1.0)
+    method = FitNet(hint_fraction=0.5, kd_weight=4.0)
     mine, theirs = student(images(4), frozenset({"conv2"})), teacher(images(4), frozenset({"conv2"}))
     regressor = method.auxiliary(mine, theirs)
     loss = method.loss(mine, theirs, labels(4), step_at(method, 0.75), regressor)
@@ -107,7 +110,7 @@ def test_second_stage_is_cross_entropy_and_soft_targets(
 def test_joint_adds_the_weighted_hint_from_the_start(
     student: Network, teacher: Network, images: Images, labels: Images, step_at: StepAt
 ) -> None:
-    method = FitNet(mode="joint", hint_weight=7.0, kd_weight=0.0, kd_weight_end=0.0)
+    method = FitNet(mode="joint", hint_weight=7.0, kd_weight=0.0)
     mine, theirs = student(images(4), frozenset({"conv2"})), teacher(images(4), frozenset({"conv2"}))
     loss = method.loss(mine, theirs, labels(4), step_at(method, 0.0), method.auxiliary(mine, theirs))
     assert float(loss.total.detach()) == pytest.approx(float(loss.parts["ce"] + 7 * loss.parts["hint"]))
@@ -125,9 +128,34 @@ def test_joint_adds_the_weighted_hint_from_the_start(
     ],
 )
 def test_soft_target_weight_goes_linearly_from_4_to_1(mode: str, progress: float, weight: float) -> None:
-    given = {"mode": mode, "hint_fraction": 0.2, "kd_weight": 4.0, "kd_weight_end": 1.0}
+    given = {"mode": mode, "hint_fraction": 0.2, "kd_weight": 4.0}
     method = FitNet.model_validate(given)
     assert method.weights(progress)["kd"] == pytest.approx(weight)
+
+
+@pytest.mark.parametrize("study", ["cifar10", "cifar100", "digits", "imagenet", "mnist", "smoke"])
+def test_soft_target_weight_never_rises_in_any_draw_of_a_study(study: str) -> None:
+    ranges = read(find(study)).methods["fitnet"]
+    generator = random.Random(0)
+    for _ in range(200):
+        drawn = {key: draw(value, generator) for key, value in ranges.items()}
+        method = FitNet.model_validate(drawn)
+        begin = method.hint_fraction if method.mode == "two_stage" else 0.0
+        weights = [method.weights(begin + (1 - begin) * n / 20)["kd"] for n in range(21)]
+        assert weights == sorted(weights, reverse=True)
+        assert weights[-1] == pytest.approx(weights[0] / 4)
+
+
+def draw(value: object, generator: random.Random) -> object:
+    match value:
+        case Range(log=True):
+            return math.exp(generator.uniform(math.log(value.low), math.log(value.high)))
+        case Range():
+            return generator.uniform(value.low, value.high)
+        case Choices():
+            return generator.choice(value.choices)
+        case fixed:
+            return fixed
 
 
 def test_middle_layers_are_used_where_none_are_named_and_named_ones_are_checked(

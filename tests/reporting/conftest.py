@@ -19,7 +19,7 @@ STUDENTS = {
 RANGES = {
     "bp": {},
     "kd": {"weight": "0.05 to 2 (log)", "temperature": "1 to 6"},
-    "fitnet": {"hint_weight": "0.01 to 10 (log)", "kd_weight_end": "0.5 to 2"},
+    "fitnet": {"hint_weight": "0.01 to 10 (log)", "kd_end_fraction": "0.25 to 1"},
     "lp": {"gamma": "0.0001 to 0.1 (log)", "n_neighbors": "1, 3, 5 or 8", "bandwidth": "0.25 to 2 (log)"},
     "lp_kd": {"gamma": "0.0001 to 0.1 (log)", "n_neighbors": "1, 3, 5 or 8", "weight": "0.05 to 2 (log)"},
 }
