@@ -117,7 +117,7 @@ def _arm(book: Book, arm: str, records: list[Record]) -> list[dict[str, Any]]:
 def _left(book: Book, arm: str, kind: Kind, mine: list[Record]) -> int:
     """How many runs are to come; finals of a trial that has been outdone since do not count."""
     if kind == "trial":
-        return 0 if arm in book.exhausted else max(0, book.spec.budget.trials - len(mine))
+        return 0 if arm in book.exhausted else max(0, book.trial_limit(arm) - len(mine))
     winner = book.winner(arm)
     if winner is None:
         return book.spec.budget.seeds

@@ -121,15 +121,7 @@ def skeleton(spec: StudentSpec, data: Data) -> Network:
 
 def sizes(arm: Arm) -> list[dict[str, Scalar]]:
     """Depths and widths that an arm may ask for, thinned out where many; a design has one, empty."""
-    found: list[dict[str, Scalar]] = [{}]
-    for key, space in arm.student.searched.items():
-        values: list[Scalar] = []
-        match space:
-            case Range():
-                values = list(space.integers())
-            case Choices():
-                values = list(space.choices)
-        found = [{**row, key: value} for row in found for value in values]
+    found = list(arm.student.sizes())
     step = max(1, len(found) // MOST_SIZES)
     return found[::step]
 

@@ -23,6 +23,8 @@ EPOCHS = "epochs:"
 
 FINAL = "final"
 """Attribute of a final: the number of the trial that won, the seed and the values."""
+POINTS = "points"
+"""Fact of a study: how many different trials each arm has whose search space is finite."""
 ATTEMPT = "attempt"
 """Attribute of a run that was begun again."""
 
@@ -91,15 +93,15 @@ class Book:
         return sum(self._wanted(name, exhausted=name in self.exhausted) for name in self.arms)
 
     def _wanted(self, name: str, *, exhausted: bool) -> int:
-        budget, counted = self.spec.budget, self._counted(name)
-        asked = exhausted or counted >= budget.trials
+        budget, counted, limit = self.spec.budget, self._counted(name), self.trial_limit(name)
+        asked = exhausted or counted >= limit
         over = asked and not self._running(self._search[name])
         finals = len(self._begun(name))  # those of an earlier winner too
         if self.winner(name) is not None:
             finals += len(self._unseen(name))
         elif not over:
             finals += budget.seeds
-        return (counted if asked else budget.trials) + finals
+        return (counted if asked else limit) + finals
 
     def complete(self) -> bool:
         """Whether nothing is left to be done."""
@@ -108,8 +110,23 @@ class Book:
     def left(self, *, searching: bool) -> bool:
         """Whether a run is to be done; `searching` false: none but those that were begun, and finals."""
         running = any(self._running(s) for s in (*self._search.values(), *self._finals.values()))
-        short = {n for n in self.arms if self._counted(n) < self.spec.budget.trials} - self.exhausted
-        return running or (searching and bool(short)) or any(self._unseen(name) for name in self.arms)
+        return running or (searching and bool(self._short())) or any(self._unseen(name) for name in self.arms)
+
+    def trial_limit(self, arm: str) -> int:
+        """How many trials an arm may have: its budget, but none at a point that another one has tried.
+
+        A run that came to no end of its own, as its process died or it was cancelled, has tried nothing.
+        """
+        trials, points = self.spec.budget.trials, self.facts.get(POINTS, {}).get(arm)
+        if points is None:
+            return trials
+        lost = self._search[arm].get_trials(deepcopy=False, states=(TrialState.FAIL,))
+        return min(trials, int(points) + len(lost))
+
+    def _short(self) -> list[str]:
+        """Arms that are to have more trials."""
+        exhausted = self.exhausted
+        return [n for n in self.arms if n not in exhausted and self._counted(n) < self.trial_limit(n)]
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -191,8 +208,8 @@ def _state(trial: FrozenTrial) -> State:
     match trial.state:
         case TrialState.COMPLETE:
             return "finished"
-        case TrialState.PRUNED:
-            return "pruned"
+        case TrialState.PRUNED:  # a failed one is told so where the sampler is to learn from it
+            return "failed" if "cause" in trial.user_attrs else "pruned"
         case TrialState.FAIL:
             return "failed"
         case _:

@@ -3,23 +3,30 @@
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 import optuna
 from optuna.storages import RDBStorage
+from optuna.study._constrained_optimization import _CONSTRAINTS_KEY
 from optuna.trial import TrialState
 
 from lpstudy.cost import cost_of
 from lpstudy.ledger import samplers
-from lpstudy.ledger.book import ATTEMPT, EPOCHS, FINAL, FORMAT, Book, epochs_of
+from lpstudy.ledger.book import ATTEMPT, EPOCHS, FINAL, FORMAT, POINTS, Book, epochs_of
 from lpstudy.ledger.copies import Copies
 from lpstudy.ledger.records import Assignment, State
+from lpstudy.ledger.untried import UntriedSampler
 from lpstudy.outputs import EpochResult
 from lpstudy.space import Arm, StudySpec, difference, parse
 
 TRIES = 200
 """Infeasible suggestions in a row after which an arm is given up."""
 
+LISTED = 256
+"""Designs of a searched student of which each is held against the constraints before the first trial."""
+OF_HYPERPARAMETERS = ("nan: ", "oom: ")
+"""Begins of the causes that lie in what was tried, and not in the machine."""
 CANCELLED = "cancelled"
 """Cause of a run that was ended by `lpstudy cancel`."""
 
@@ -85,6 +92,8 @@ class Ledger(Book):
         self.keep("spec", dump(self.spec))
         self.keep("input_shape", list(self.input_shape))
         self.keep("classes", self.classes)
+        points = {name: self._points(arm) for name, arm in self.arms.items()}
+        self.keep(POINTS, {name: count for name, count in points.items() if count is not None})
         if "id" not in self._meta.user_attrs:
             self.keep("id", uuid.uuid4().hex)
 
@@ -108,10 +117,9 @@ class Ledger(Book):
         """The next run; `searching` false: no new trial of the search, only what was begun and finals."""
         if self._retaken:
             return self._retaken.pop(0)
-        counts, exhausted = {name: self._counted(name) for name in self.arms}, self.exhausted
-        short = [n for n in counts if counts[n] < self.spec.budget.trials and n not in exhausted]
+        short = self._short()
         if searching and short:
-            name = min(short, key=lambda arm: counts[arm])
+            name = min(short, key=self._counted)
             trial = self._ask(name)
             return trial if trial is not None else self.next(searching=searching)
         return self._next_final(set(short) if searching else set())
@@ -119,7 +127,11 @@ class Ledger(Book):
     def _ask(self, name: str) -> Assignment | None:
         arm, study = self.arms[name], self._search[name]
         for _ in range(TRIES):
-            study.sampler = samplers.sampler(arm, self.spec.budget, len(study.get_trials(deepcopy=False)))
+            trials = study.get_trials(deepcopy=False)
+            tried = [trial.params for trial in trials if trial.state != TrialState.FAIL]
+            study.sampler = samplers.sampler(arm, self.spec.budget, len(trials), tried)
+            if isinstance(study.sampler, UntriedSampler) and not study.sampler.left:
+                break
             trial = study.ask()
             feasible = self._fill(trial, arm)
             self._copies.add(study, trial._trial_id)
@@ -139,6 +151,17 @@ class Ledger(Book):
             trial.study.tell(trial, state=TrialState.PRUNED)
             return False
         return True
+
+    def _points(self, arm: Arm) -> int | None:
+        """How many different trials an arm has, at most; None where a range is continuous.
+
+        Designs beyond the constraints are left out, where there are few enough to look at each.
+        """
+        sizes = list(islice(arm.student.sizes(), LISTED + 1))
+        if arm.points is None or not self.excess(arm, sizes[0]) or len(sizes) > LISTED:
+            return arm.points
+        fits = sum(all(excess <= 0 for excess in self.excess(arm, size).values()) for size in sizes)
+        return arm.points // len(sizes) * fits
 
     def excess(self, arm: Arm, values: Mapping[str, Any]) -> dict[str, float]:
         """By how much, relative to each limit, a design is above it; empty without limits."""
@@ -243,9 +266,21 @@ class Ledger(Book):
                 study.tell(trial.number, values)
             case "pruned":
                 study.tell(trial.number, state=TrialState.PRUNED)
+            case _ if assignment.kind == "trial" and (cause or "").startswith(OF_HYPERPARAMETERS):
+                self._mark_bad(number)
+                study.tell(trial.number, state=TrialState.PRUNED)
             case _:
                 study.tell(trial.number, state=TrialState.FAIL)
         self._copies.end(number)
+
+    def _mark_bad(self, number: int) -> None:
+        """Have the sampler avoid a trial's region.
+
+        TPE passes over failed trials, but learns from infeasible ones: they are worse to it than any other.
+        """
+        known = self._storage.get_trial(number).system_attrs.keys()
+        self._storage.set_trial_system_attr(number, f"{_CONSTRAINTS_KEY}:failed", 1.0)
+        self._copies.write_rungs(number, known)
 
     def cancel(self) -> list[Assignment]:
         """Fail every run that has not ended; which they were."""

@@ -8,6 +8,7 @@ from typing import Any
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
+from lpstudy.ledger.untried import UntriedSampler
 from lpstudy.space import Arm, Budget, Choices, Range, Scalar, Searchable
 
 RUNGS = 8
@@ -43,15 +44,33 @@ def suggest(trial: optuna.Trial, arm: Arm) -> dict[str, Scalar]:
     return values
 
 
-def sampler(arm: Arm, budget: Budget, asked: int) -> optuna.samplers.BaseSampler:
-    """TPE, seeded by the arm and by how many trials it has: a restart does not repeat a suggestion."""
-    digest = hashlib.sha256(f"{arm.name}:{asked}".encode()).digest()
-    return optuna.samplers.TPESampler(
-        seed=int.from_bytes(digest[:4]),
+def sampler(
+    arm: Arm, budget: Budget, asked: int, tried: Sequence[Mapping[str, Any]]
+) -> optuna.samplers.BaseSampler:
+    """TPE, seeded by the arm and by how many trials it has: a restart does not repeat a suggestion.
+
+    Args:
+        arm: Whose hyperparameters are searched.
+        budget: The study's.
+        asked: How many trials the arm has.
+        tried: Their hyperparameters: where the space is finite, they are not suggested again.
+    """
+    seed = seed_of(arm, asked)
+    tpe = optuna.samplers.TPESampler(
+        seed=seed,
         n_startup_trials=max(4, budget.trials // 3),
         multivariate=True,
         constant_liar=True,
     )
+    if arm.points is None:
+        return tpe
+    spaces = {key: distribution(arm, key, space) for key, space in arm.searched.items()}
+    return UntriedSampler(tpe, spaces, tried, seed)
+
+
+def seed_of(arm: Arm, asked: int) -> int:
+    """Of the sampler for the next trial of an arm that has so many."""
+    return int.from_bytes(hashlib.sha256(f"{arm.name}:{asked}".encode()).digest()[:4])
 
 
 def spared(budget: Budget) -> int:

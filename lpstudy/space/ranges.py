@@ -63,6 +63,20 @@ class Range(BaseModel):
         """Every integer of the range."""
         return range(int(self.low), int(self.high) + 1, int(self.step or 1))
 
+    def count(self, *, integer: bool) -> int | None:
+        """How many values it has; None where it is continuous.
+
+        Args:
+            integer: Whether the hyperparameter is an integer.
+        """
+        if self.low == self.high:
+            return 1
+        if integer:
+            return len(self.integers())
+        if self.step is None:
+            return None
+        return int((_exact(self.high) - _exact(self.low)) / _exact(self.step)) + 1
+
     def __str__(self) -> str:
         extra = ", log" if self.log else "" if self.step is None else f", step {self.step:g}"
         return f"{self.low:g} to {self.high:g}{extra}"

@@ -1,5 +1,7 @@
 """The students of a study: a fixed design, or a family whose depth and width are searched."""
 
+from collections.abc import Iterator
+from itertools import product
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, field_validator, model_validator
@@ -48,6 +50,17 @@ class StudentSpace(BaseModel):
         """Depth and width as far as they are ranges."""
         sizes = {"depth": self.depth, "width": self.width}
         return {key: value for key, value in sizes.items() if isinstance(value, Range | Choices)}
+
+    def sizes(self) -> Iterator[dict[str, Scalar]]:
+        """Every depth and width of the ranges; of a design one, empty."""
+        searched = self.searched
+        values = [
+            space.integers() if isinstance(space, Range) else space.choices
+            for space in searched.values()
+            if isinstance(space, Range | Choices)
+        ]
+        for row in product(*values):
+            yield dict(zip(searched, row, strict=True))
 
     @property
     def fixed(self) -> dict[str, Scalar]:

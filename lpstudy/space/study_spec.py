@@ -1,5 +1,6 @@
 """A study as its TOML file describes it: data, teacher, students, methods and ranges, budget, constraints."""
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, Self
@@ -138,6 +139,16 @@ class Arm(BaseModel):
     def objectives(self) -> int:
         """1: validation accuracy; 2 where depth or width is searched: and MACs."""
         return 2 if self.student.searched else 1
+
+    @property
+    def points(self) -> int | None:
+        """How many different trials its search space has; None where a range is continuous."""
+        counts = [
+            len(space.choices) if isinstance(space, Choices) else space.count(integer=self.integer(key))
+            for key, space in self.searched.items()
+            if isinstance(space, Range | Choices)
+        ]
+        return None if None in counts else math.prod(count for count in counts if count is not None)
 
     def integer(self, key: str) -> bool:
         """Whether a searched hyperparameter is an integer."""
