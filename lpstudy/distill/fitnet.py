@@ -90,7 +90,7 @@ class FitNet(Distillation):
     kd_weight: Weight = 4 / 9
     """Factor of the soft-target term when it sets in. The paper's 4 at T = 3 leaves out T^2, which is 9."""
     kd_end_fraction: Annotated[float, Field(ge=0, le=1)] = 1 / 4
-    """What is left of kd_weight at the end of the training, reached linearly; in the paper it falls from 4 to 1."""
+    """What is left of kd_weight at the end, reached linearly: a quarter in the paper, from 4 to 1."""
     temperature: Temperature = 3.0
     hint: MapName | None = None
     """The teacher's map; its middle one where none is named."""
