@@ -9,6 +9,7 @@ import torch
 
 from lpstudy.disk import DiskFullError, UnreachableError
 from lpstudy.training import DivergedError
+from lpstudy.training.memory import causes, memory_error, says_memory_is_full
 
 ENDS = (DivergedError, DiskFullError, MemoryError, RuntimeError)
 """What a trial tells of itself; all else is a fault of its process, which is started again."""
@@ -16,7 +17,6 @@ PAUSED = "paused"
 """The study was: the trial goes on another time."""
 FULL, AWAY = "disk full: ", "storage away: "
 """Begins of the words for a storage that must be mended before anything goes on."""
-_MEMORY = re.compile(r"can't allocate memory|not enough memory|out of memory|OutOfMemory", re.IGNORECASE)
 _SIZE = re.compile(r"[Tt]ried to allocate ([\d.]+ ?\w+)")
 
 
@@ -29,9 +29,10 @@ def ended_by(error: Exception) -> str:
             return f"{AWAY}{error}"
         case DiskFullError():
             return f"{FULL}{error}"
-    said = " ".join(str(error).split())
-    if not isinstance(error, MemoryError) and not _MEMORY.search(said):
+    full = memory_error(error)
+    if full is None:
         raise error
+    said = " ".join(str(full).split())
     _forget(error)
     size = _SIZE.search(said)
     return f"oom: tried to allocate {size[1]}" if size else f"oom: {said[:200] or 'out of memory'}"
@@ -47,12 +48,13 @@ def ended_by_one(errors: Sequence[Exception]) -> str:
 
 def cause_of(said: str) -> str:
     """The cause of a process's death, from the last line that is known of it."""
-    return f"oom: {said}" if _MEMORY.search(said) and not said.startswith("oom:") else said
+    return f"oom: {said}" if says_memory_is_full(said) and not said.startswith("oom:") else said
 
 
 def _forget(error: Exception) -> None:
     """Give the memory back: the process, which runs the next trial, keeps it through the traceback."""
-    error.__traceback__ = None
+    for one in causes(error):
+        one.__traceback__ = None
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

@@ -15,6 +15,39 @@ HUGE = 65_000
 WIDTHS = ('family = "convnet"\ndepth = 2\nwidth = 2\n', f"width = {{ choices = [2, {HUGE}] }}\n")
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+        "cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
+        "cusolver error: CUSOLVER_STATUS_ALLOC_FAILED, when calling `cusolverDnCreate(handle)`",
+        "CUDA error: out of memory",
+        "CUDA driver error: cudaErrorMemoryAllocation",
+        "std::bad_alloc",
+        "[enforce fail at alloc_cpu.cpp:117] err == 0. DefaultCPUAllocator: can't allocate memory",
+    ],
+)
+def test_a_full_card_has_many_words(words: str) -> None:
+    assert ended_by(RuntimeError(words)).startswith("oom: ")
+    assert cause_of(words) == f"oom: {words}"
+
+
+def test_what_a_full_card_leads_to_is_out_of_memory_too() -> None:
+    error = RuntimeError("CUDA error: operation failed due to a previous error during capture")
+    error.__context__ = RuntimeError("CUDA out of memory. Tried to allocate 2.50 GiB")
+    assert ended_by(error) == "oom: tried to allocate 2.50 GiB"
+
+
+@pytest.mark.parametrize(
+    "words", ["CUDA error: CUBLAS_STATUS_EXECUTION_FAILED", "cuDNN error: CUDNN_STATUS_NOT_SUPPORTED"]
+)
+def test_other_errors_of_the_card_are_raised_again(words: str) -> None:
+    with pytest.raises(RuntimeError, match=words):
+        ended_by(RuntimeError(words))
+    assert cause_of(words) == words
+
+
 def test_a_study_with_trials_that_do_not_fit(tmp_path: Path) -> None:
     old, new = WIDTHS
     write_space(tmp_path, (old, f'family = "convnet"\ndepth = 2\n{new}'), ("trials = 1", "trials = 6"))
