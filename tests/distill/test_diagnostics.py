@@ -1,5 +1,6 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -54,6 +55,52 @@ def test_effective_rank_falls_when_samples_shrink_to_a_common_point() -> None:
 def test_effective_rank_of_what_is_not_finite_is_no_number_and_no_error() -> None:
     assert math.isnan(diagnostics.effective_rank(torch.tensor([[1.0, math.nan], [0.0, 1.0]])))
     assert diagnostics.finite({"a": math.nan, "b": math.inf, "c": 1.0}) == {"c": 1.0}
+
+
+def _features(kind: str) -> torch.Tensor:
+    """Of 128 samples, as a student may have them."""
+    generator = torch.Generator().manual_seed(0)
+
+    def normal(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, generator=generator)
+
+    match kind:
+        case "more features than samples":
+            return normal(128, 500)
+        case "fewer":
+            return normal(128, 64)
+        case "after a ReLU":
+            return normal(128, 500).relu()
+        case "of rank 7":
+            return normal(128, 7) @ normal(7, 500)
+        case "far from the origin":
+            return normal(128, 500) + 1000
+        case "nearly collapsed":
+            return torch.ones(128, 1) * normal(1, 500) + 1e-6 * normal(128, 500)
+        case "collapsed":
+            return torch.ones(128, 1) * normal(1, 500)
+    return 1e-20 * normal(128, 500)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "more features than samples",
+        "fewer",
+        "after a ReLU",
+        "of rank 7",
+        "far from the origin",
+        "nearly collapsed",
+        "collapsed",
+        "tiny",
+    ],
+)
+def test_effective_rank_is_that_of_the_singular_values(kind: str) -> None:
+    features = _features(kind)
+    values = np.linalg.svd(features.double().numpy(), compute_uv=False)
+    shares = values[values > 0] / values.sum()
+    expected = np.exp(-(shares * np.log(shares)).sum())
+    assert diagnostics.effective_rank(features) == pytest.approx(expected, rel=1e-6)
 
 
 def test_dead_units_are_those_that_never_vary() -> None:
