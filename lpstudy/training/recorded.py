@@ -3,7 +3,9 @@
 Source: PyTorch, "CUDA graphs", section "Whole-network capture".
 """
 
-from collections.abc import Mapping
+import gc
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -11,10 +13,13 @@ from torch import Tensor
 
 from lpstudy.distill import Step
 from lpstudy.outputs import Batch, Outputs
+from lpstudy.training.memory import memory_error
+from lpstudy.training.part import generators, restore_generators
 from lpstudy.training.step import Learner
 
 WARM_UP = 3
-"""Steps before the recording, in which libraries choose their kernels; they leave no trace."""
+"""Steps before the recording, in which libraries choose their kernels; they leave no trace, nor do the random
+numbers that they draw."""
 
 
 class Recorded:
@@ -47,9 +52,9 @@ class Recorded:
             self._key = key
             try:
                 self._record(batch, target, step)
-            except torch.OutOfMemoryError:
-                raise
             except RuntimeError as error:
+                if memory_error(error) is not None:
+                    raise
                 self.refused = " ".join(str(error).split())[:200]
                 return self._learner.step(batch, target, step)
         self._fill(batch, target, step)
@@ -70,26 +75,41 @@ class Recorded:
 
     def _record(self, batch: Batch, target: Outputs | None, step: Step) -> None:
         device = self._learner.device
+        self._graph = self._result = None  # gives back the memory of the graph before
         self._batch = Batch(batch.images.clone(), batch.labels.clone(), batch.samples, batch.view)
         self._target = None if target is None else _copied(target)
         self._weights = {
             name: torch.tensor(float(value), device=device) for name, value in step.weights.items()
         }
         static = Step(self._weights, step.gather, step.classes)
-        before = self._state()
+        # A stream of its own: what libraries keep for a stream is then no other graph's.
         aside: Any = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]  # torch leaves it untyped
-        aside.wait_stream(torch.cuda.current_stream(device))
+        drawn = generators(device)
+        try:
+            self._warm_up(aside, self._batch, static)
+            self._learner.optimizer.zero_grad(set_to_none=True)
+            graph = torch.cuda.CUDAGraph()
+            # The outer context leaves the stream even where a refused capture does not.
+            with _no_collection(), torch.cuda.stream(aside), torch.cuda.graph(graph, stream=aside):
+                self._result = self._learner.step(self._batch, self._target, static)
+            self._graph = graph
+        finally:
+            restore_generators(drawn, device)
+
+    def _warm_up(self, aside: Any, batch: Batch, static: Step) -> None:
+        """Some steps on a stream, of which neither weights nor averages keep anything."""
+        current = torch.cuda.current_stream(self._learner.device)
+        before = self._state()
+        aside.wait_stream(current)
         try:
             with torch.cuda.stream(aside):
-                for _ in range(WARM_UP):
-                    self._learner.step(self._batch, self._target, static)
+                for _ in range(WARM_UP - 1):
+                    self._learner.step(batch, self._target, static)
+                with _no_waits():
+                    self._learner.step(batch, self._target, static)
         finally:
-            torch.cuda.current_stream(device).wait_stream(aside)
+            current.wait_stream(aside)
             self._put_back(before)
-        self._learner.optimizer.zero_grad(set_to_none=True)
-        self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph):
-            self._result = self._learner.step(self._batch, self._target, static)
 
     def _state(self) -> dict[int, Tensor]:
         """Copies of all that a step changes, by the place of the tensor."""
@@ -110,6 +130,34 @@ class Recorded:
                 tensor.copy_(before[id(tensor)])
             else:
                 tensor.zero_()
+
+
+@contextmanager
+def _no_waits() -> Iterator[None]:
+    """Let what waits for the device raise a RuntimeError instead.
+
+    A capture refuses it as well, but a refused capture is an error of the device, which torch before 2.13
+    does not recover from.
+    """
+    before = torch.cuda.get_sync_debug_mode()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode(before)
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Keep the garbage collector from destroying another graph meanwhile, which would spoil the capture."""
+    gc.collect()
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _tensors(outputs: Outputs) -> list[Tensor]:

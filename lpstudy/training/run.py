@@ -26,7 +26,7 @@ from lpstudy.training.part import Between, Part, generators, nowhere, restore_ge
 from lpstudy.training.recorded import Recorded
 from lpstudy.training.step import Learner
 from lpstudy.training.targets import Targets, example
-from lpstudy.training.work import Work, loss_macs, work
+from lpstudy.training.work import Work, loss_macs, teacher_macs, work
 
 LOOK_STEPS = 500
 """Steps between two looks at whether the loss is finite; each lets the host wait for the device."""
@@ -107,11 +107,8 @@ class Run:
             step = Step(self._weights(epoch), _itself, data.classes)
             return loss_macs(self.method, student, target, step, auxiliary)
 
-        def of_teacher(epoch: int) -> int:
-            needs = self.method.needs_of(self.needs, self._weights(epoch))
-            return self.teacher.macs(needs, epoch) if self.teacher else 0
-
         macs = cost_of(trial.student, input_shape=data.input_shape, classes=data.classes).macs
+        of_teacher = teacher_macs(self.method, self.teacher, self.needs, trial.epochs)
         return learner, work(macs, of_teacher, of_loss, epochs=trial.epochs)
 
     def _weights(self, epoch: int) -> dict[str, float]:
@@ -250,7 +247,8 @@ class Run:
                 metrics |= self.learner.start(batch, target, step)
             terms, student = self.step(batch, target, step)
             for name, term in terms.items():
-                sums[f"train_{name}"] = sums.get(f"train_{name}", torch.zeros_like(term)) + term
+                key = f"train_{name}"
+                sums[key] = sums[key] + term if key in sums else term.clone()
             done += 1
             self.seen += len(batch.labels) * parallel.count()
             if done % LOOK_STEPS == 0:

@@ -8,8 +8,9 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from lpstudy.distill import Method, Step
+from lpstudy.distill import Method, Needs, Step
 from lpstudy.outputs import Outputs
+from lpstudy.training.targets import Targets
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,20 @@ def work(student: int, teacher: Callable[[int], int], loss: Callable[[int], floa
     begin = loss(1)
     first = bisect_left(range(1, epochs + 1), True, key=lambda epoch: loss(epoch) != begin)
     return Work(student, teacher, (begin, loss(epochs)), first)
+
+
+def teacher_macs(method: Method, teacher: Targets | None, needs: Needs, epochs: int) -> Callable[[int], int]:
+    """What one image's outputs of the teacher cost in an epoch, counted from 1.
+
+    A function of its own: one that held the run, which holds it, would keep the run's weights and its CUDA
+    graph until the garbage collector comes by, into the next trial of the process.
+    """
+
+    def macs(epoch: int) -> int:
+        wanted = method.needs_of(needs, method.weights((epoch - 1) / epochs))
+        return teacher.macs(wanted, epoch) if teacher else 0
+
+    return macs
 
 
 def loss_macs(

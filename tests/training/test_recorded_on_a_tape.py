@@ -1,0 +1,231 @@
+"""The recorded step, with CUDA graphs replayed on the CPU: it is the plain step to the last bit."""
+
+import gc
+import itertools
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from tape import Tape, on_the_cpu
+from torch import Tensor, nn
+
+from lpstudy.data import Data
+from lpstudy.distill import Step
+from lpstudy.distill.bp import BP
+from lpstudy.distill.method import Loss
+from lpstudy.outputs import Batch, Network, Outputs
+from lpstudy.space import Trial
+from lpstudy.teacher import OnlineTeacher
+from lpstudy.training import checkpoint, optimizers
+from lpstudy.training.recorded import Recorded
+from lpstudy.training.run import Run
+from lpstudy.training.step import Learner
+
+MakeTrial = Callable[..., Trial]
+MakeRun = Callable[..., Run]
+CPU = torch.device("cpu")
+EPOCHS = 4
+"""Of two steps; the fifth step is the first after fitnet's hint stage."""
+METHODS: dict[str, dict[str, object]] = {
+    "bp": {},
+    "kd": {},
+    "lp": {"n_neighbors": 3},
+    "lp_kd": {"n_neighbors": 3},
+    "fitnet": {"mode": "two_stage", "hint_fraction": 0.5},
+}
+STUDENTS: dict[str, dict[str, object]] = {
+    "convnet": {"family": "convnet", "depth": 2, "width": 4},
+    "wrn": {"family": "wrn", "depth": 10, "width": 1},
+    "maxout": {"family": "maxout", "depth": 3, "width": 4},
+}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _little_garbage() -> Iterator[None]:
+    """Each recording collects garbage: it need not go through what other tests have imported."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+@pytest.fixture(autouse=True)
+def _tapes(monkeypatch: pytest.MonkeyPatch) -> None:
+    on_the_cpu(monkeypatch)
+
+
+@pytest.fixture
+def make_run(data: Data, teacher: OnlineTeacher, make_trial: MakeTrial) -> MakeRun:
+    def make(method: str, **values: object) -> Run:
+        """A run whose rate is a tensor, as on a GPU."""
+        trial = make_trial(method, epochs=EPOCHS, **{"precision": "fp32", **METHODS[method], **values})
+        run = Run(trial, data, teacher, CPU)
+        for group in run.learner.optimizer.param_groups:
+            group["lr"] = torch.tensor(group["lr"])
+        return run
+
+    return make
+
+
+def steps(run: Run, step: Callable[..., Any], count: int = 8) -> list[dict[str, float]]:
+    """The terms of so many steps with the schedule's rates and weights."""
+    found: list[dict[str, float]] = []
+    run.learner.student.train()
+    for epoch in range(1, EPOCHS + 1):
+        weights = run.method.weights((epoch - 1) / EPOCHS)
+        needs = run.method.needs_of(run.needs, weights)
+        for batch in run.data.train.epoch(batch_size=50, seed=0, epoch=epoch, device=CPU):
+            if len(found) == count:
+                return found
+            rate = optimizers.rate_at(run.training, len(found) / (2 * EPOCHS))
+            optimizers.set_rate(run.learner.optimizer, rate)
+            target = run.teacher.outputs(batch, needs) if run.teacher else None
+            terms, _ = step(batch, target, Step(weights, lambda rows: rows, run.data.classes))
+            found.append({name: float(term) for name, term in terms.items()})
+    return found
+
+
+def state(run: Run) -> dict[str, Tensor]:
+    learner = run.learner
+    return checkpoint.pack(learner.student, learner.auxiliary, learner.optimizer)
+
+
+def assert_equal_states(one: Run, other: Run) -> None:
+    expected = state(other)
+    for name, tensor in state(one).items():
+        assert torch.equal(tensor, expected[name]), name
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("student", STUDENTS)
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_eight_recorded_steps_equal_eight_plain_ones(
+    method: str, student: str, optimizer: str, make_run: MakeRun
+) -> None:
+    plain, recorded = (make_run(method, student=STUDENTS[student], optimizer=optimizer) for _ in range(2))
+    graph = Recorded(recorded.learner)
+    assert steps(recorded, graph) == steps(plain, plain.learner.step)
+    assert graph.refused is None
+    assert Tape.begun == (2 if method == "fitnet" else 1)
+    assert_equal_states(recorded, plain)
+
+
+def test_a_rate_that_is_a_number_would_stay_as_it_was_recorded(make_run: MakeRun) -> None:
+    plain, recorded = make_run("bp"), make_run("bp")
+    for run in (plain, recorded):
+        for group in run.learner.optimizer.param_groups:
+            group["lr"] = float(group["lr"])
+    assert steps(recorded, Recorded(recorded.learner)) != steps(plain, plain.learner.step)
+
+
+class Dropping(Network):
+    """Draws random numbers in each step."""
+
+    map_names = ()
+    middle = ""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.drop, self.last = nn.Linear(12, 16), nn.Dropout(0.5), nn.Linear(16, 10)
+
+    def forward(self, images: Tensor, maps: frozenset[str] = frozenset()) -> Outputs:
+        embedding = self.drop(torch.relu(self.first(images.flatten(1))))
+        return Outputs(self.last(embedding), embedding, {})
+
+
+def dropping() -> Learner:
+    torch.manual_seed(0)
+    network = Dropping()
+    optimizer = torch.optim.AdamW(network.parameters(), lr=torch.tensor(0.1), fused=True)
+    return Learner(network, None, BP(), frozenset(), optimizer, CPU, torch.contiguous_format, False)
+
+
+def drawn(*recordings: Callable[..., tuple[Mapping[str, Tensor], Outputs]]) -> list[float]:
+    """The losses of three steps by each."""
+    images = torch.randn(8, 3, 2, 2, generator=torch.Generator().manual_seed(1))
+    batch = Batch(images, torch.arange(8), torch.arange(8), 0)
+    torch.manual_seed(5)
+    losses = []
+    for step, _ in itertools.product(recordings, range(3)):
+        terms, _ = step(batch, None, Step({}, lambda rows: rows, 10))
+        losses.append(float(terms["loss"]))
+    return losses
+
+
+def test_a_recording_draws_no_random_numbers() -> None:
+    plain = dropping().step
+    expected = drawn(plain, plain)
+    step = Recorded(dropping())
+    assert drawn(step, step) == expected
+    assert step.refused is None
+    learner = dropping()
+    assert drawn(Recorded(learner), Recorded(learner)) == expected  # as a run resumed in another process
+
+
+class Waiting(BP):
+    """Waits for the device in its loss."""
+
+    def loss(self, *given: Any) -> Loss:
+        loss = super().loss(*given)
+        loss.total.item()
+        return loss
+
+
+class Unrecordable(BP):
+    """Raises in a recording, where nothing has told before that it would."""
+
+    words: str
+
+    def loss(self, *given: Any) -> Loss:
+        if Tape.recording:
+            raise RuntimeError(self.words)
+        return super().loss(*given)
+
+
+REFUSED = Unrecordable(words="operation not permitted when stream is capturing")
+
+
+@pytest.mark.parametrize(("method", "recordings"), [(Waiting(), 0), (REFUSED, 1)], ids=["waiting", "refused"])
+def test_a_step_that_cannot_be_recorded_is_run_as_it_is(
+    method: BP, recordings: int, make_run: MakeRun
+) -> None:
+    plain, recorded = make_run("bp"), make_run("bp")
+    recorded.step = graph = Recorded(replace(recorded.learner, method=method))
+    assert steps(recorded, graph, 3) == steps(plain, plain.learner.step, 3)
+    assert graph.refused is not None
+    assert Tape.begun == recordings  # what waits is found before: a refused capture is an error of the device
+    assert_equal_states(recorded, plain)
+    results = [recorded.epoch(epoch, (), read_test=False) for epoch in (1, 2)]
+    assert results[0].metrics["train_loss"] > results[1].metrics["train_loss"]
+    assert f"no CUDA graph was recorded: {graph.refused}" in results[1].warnings[0]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
+        "CUDA out of memory. Tried to allocate 2.00 GiB",
+    ],
+)
+def test_a_card_that_is_full_is_no_step_that_cannot_be_recorded(words: str, make_run: MakeRun) -> None:
+    run = make_run("bp")
+    graph = Recorded(replace(run.learner, method=Unrecordable(words=words)))
+    with pytest.raises(RuntimeError, match=words[:20]):
+        steps(run, graph, 1)
+    assert graph.refused is None
+
+
+def test_recordings_have_streams_of_their_own_and_no_garbage_collector(make_run: MakeRun) -> None:
+    for enabled in (True, False):
+        (gc.enable if enabled else gc.disable)()
+        try:
+            for _ in range(2):
+                run = make_run("bp")
+                steps(run, Recorded(run.learner), 1)
+            assert gc.isenabled() == enabled
+        finally:
+            gc.enable()
+    assert not any(Tape.collected)
+    assert len(set(map(id, Tape.streams))) == 4

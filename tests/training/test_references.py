@@ -1,0 +1,111 @@
+"""What a run held is let go with it: the next run of the process needs the memory, of a GPU above all."""
+
+import gc
+import weakref
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from tape import on_the_cpu
+from torch import Tensor
+
+from lpstudy.data import Data
+from lpstudy.distill import METHODS
+from lpstudy.space import Trial
+from lpstudy.teacher import OnlineTeacher
+from lpstudy.training import DivergedError, train
+from lpstudy.training.recorded import Recorded
+from lpstudy.training.run import Run
+
+MakeTrial = Callable[..., Trial]
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def _no_collection() -> Iterator[None]:
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def held(run: Run) -> "list[weakref.ref[Tensor]]":
+    """The student's weights, the regressor's, and the optimiser's averages."""
+    averages = (value for state in run.learner.optimizer.state.values() for value in state.values())
+    return [weakref.ref(tensor) for tensor in (*run.learner.parameters, *averages)]
+
+
+@pytest.fixture
+def runs(monkeypatch: pytest.MonkeyPatch) -> "list[list[weakref.ref[Tensor]]]":
+    """What the runs that `train` makes hold."""
+    found: list[list[weakref.ref[Tensor]]] = []
+
+    class Noted(Run):
+        def __init__(self, *given: object) -> None:
+            super().__init__(*given)  # type: ignore[arg-type]
+            found.append(held(self))
+
+    monkeypatch.setattr("lpstudy.training.loop.Run", Noted)
+    return found
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_run_that_nobody_holds_is_gone(
+    method: str, data: Data, teacher: OnlineTeacher, make_trial: MakeTrial
+) -> None:
+    run = Run(make_trial(method), data, teacher, CPU)
+    run.epoch(1, (), read_test=False)
+    weights = held(run)
+    assert len(weights) > 4
+    del run
+    assert not [one for one in weights if one() is not None]
+
+
+def test_so_is_one_whose_step_was_recorded(
+    data: Data, teacher: OnlineTeacher, make_trial: MakeTrial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_the_cpu(monkeypatch)
+    run = Run(make_trial("lp_kd", schedule="constant"), data, teacher, CPU)
+    run.step = graph = Recorded(run.learner)
+    run.epoch(1, (), read_test=False)
+    assert graph.refused is None
+    tape, weights = weakref.ref(graph._graph), held(run)
+    del run, graph
+    assert tape() is None
+    assert not [one for one in weights if one() is not None]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_training_to_the_end_leaves_nothing(
+    method: str,
+    data: Data,
+    teacher: OnlineTeacher,
+    make_trial: MakeTrial,
+    tmp_path: Path,
+    runs: "list[list[weakref.ref[Tensor]]]",
+) -> None:
+    for _ in train(make_trial(method), data, teacher, device=CPU, folder=tmp_path, read_test=True):
+        pass
+    assert runs[0]
+    assert not [one for one in runs[0] if one() is not None]
+
+
+def test_nor_does_training_that_is_given_up(
+    data: Data, make_trial: MakeTrial, tmp_path: Path, runs: "list[list[weakref.ref[Tensor]]]"
+) -> None:
+    epochs = train(make_trial(), data, None, device=CPU, folder=tmp_path)
+    next(epochs)
+    epochs.close()
+    del epochs
+    assert not [one for one in runs[0] if one() is not None]
+
+
+def test_nor_does_a_loss_that_is_not_finite(
+    data: Data, make_trial: MakeTrial, runs: "list[list[weakref.ref[Tensor]]]"
+) -> None:
+    trial = make_trial(student={"family": "maxout", "depth": 3, "width": 4})
+    wild = trial.training.model_copy(update={"learning_rate": 1e20})
+    with pytest.raises(DivergedError) as raised:
+        list(train(trial.model_copy(update={"training": wild}), data, None, device=CPU))
+    del raised
+    assert not [one for one in runs[0] if one() is not None]
