@@ -21,7 +21,7 @@ def parser() -> ArgumentParser:
     made = flags.parser("export", "Write a study's runs and their epochs as Parquet or CSV.")
     made.add_argument("study", help="name of the study")
     flags.add_storage(made)
-    made.add_argument("--to", type=Path, help="folder (default: ./exports/NAME)")
+    made.add_argument("--to", type=flags.path, help="folder (default: ./exports/NAME)")
     made.add_argument("--format", choices=("parquet", "csv"), default="parquet")
     flags.add_json(made)
     return made

@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from lpstudy.disk import UnreachableError, write_atomically
+from lpstudy.environment import check_characters, expanded
 from lpstudy.redaction import without_credentials
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*(?:://|::)")
@@ -252,19 +253,19 @@ def folder_at(place: str | Path) -> Folder:
     """The folder at a path or URL; `file://` is a path.
 
     Raises:
-        ValueError: No such kind of URL is known, its package is not installed, or it is a chain.
+        ValueError: No such kind of URL is known, its package is not installed, it is a chain, or it has
+            letters that URLs of its kind read otherwise.
     """
     text = str(place)
     if isinstance(place, Path) or not _URL.match(text):
         return Local(Path(text))
-    if text.startswith("file://"):
-        split = urlsplit(text)
-        if split.netloc not in ("", "localhost"):
-            raise ValueError(f"{text}: a file:// URL must name a path of this machine, file:///folder")
-        return Local(Path(unquote(split.path)))
+    if text.lower().startswith("file://"):
+        return Local(_path_of(text))
     made = Remote(text.rstrip("/"))
     if "::" in text:
         raise ValueError(f"{made}: a chain of file systems is not taken: a cache in it would show old files")
+    if unsafe := sorted({*text} & {*"*?[]#"}):
+        raise ValueError(f"{made}: {' '.join(unsafe)} in a store's URL may mean other folders too")
     try:
         made.place()
     except (ImportError, ValueError) as error:
@@ -272,3 +273,43 @@ def folder_at(place: str | Path) -> Folder:
     except Exception as error:  # a client may ask its server here, and has errors of its own
         raise ValueError(f"{made}: cannot be reached: {' '.join(str(error).split())[:300]}") from None
     return made
+
+
+def parse_folder(text: str) -> Folder:
+    """The folder that a user names by a path, `~` expanded, or a URL.
+
+    Raises:
+        ValueError: See `folder_at`; or no folder may have this name.
+    """
+    if re.match("file:(?!//)", text, re.IGNORECASE):
+        raise ValueError(f"{text}: write file:///folder, or ./{text} for a folder that is called so")
+    found = folder_at(expanded(check_characters(text)))
+    if isinstance(found, Local):
+        check_characters(str(found.path.absolute()))
+    return found
+
+
+def parse_path(text: str) -> Path:
+    """The file or folder of this machine that a user names.
+
+    Raises:
+        ValueError: See `parse_folder`; or it is the URL of another place.
+    """
+    if _URL.match(text) and not text.lower().startswith("file://"):
+        raise ValueError(f"{without_credentials(text)}: must be a folder of this machine, not a URL")
+    found = parse_folder(text)
+    if not isinstance(found, Local):
+        raise ValueError(f"{found}: must be a folder of this machine, not a URL")
+    return found.path
+
+
+def _path_of(url: str) -> Path:
+    """Of a `file://` URL."""
+    split = urlsplit(url)
+    if split.netloc not in ("", "localhost"):
+        raise ValueError(f"{url}: a file:// URL must name a path of this machine, file:///folder")
+    if {"?", "#"} & {*url}:
+        raise ValueError(
+            f"{url}: in a file:// URL a ? is written %3F and a # %23; a plain path has them as they are"
+        )
+    return Path(check_characters(unquote(split.path)))

@@ -16,7 +16,7 @@ def parser() -> ArgumentParser:
     """The command's flags."""
     made = flags.parser("report", "Write a study's report anew, from MLflow alone.")
     made.add_argument("study", help="name of a study that MLflow has")
-    made.add_argument("--reports", type=Path, default=Path("reports"), help="folder of the reports")
+    flags.add_reports(made)
     return made
 
 

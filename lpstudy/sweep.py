@@ -9,7 +9,6 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
-from pathlib import Path
 from typing import NoReturn, TypeVar
 
 from lpstudy import study, terminal, tracking
@@ -34,7 +33,7 @@ from lpstudy.command.provenance import data_facts, provenance
 from lpstudy.command.publish import publish, show
 from lpstudy.command.tenure import GRACE, Tenure
 from lpstudy.command.tracked import LAGS, client_of, projection_of
-from lpstudy.data import shared_cache
+from lpstudy.data import own_root, shared_cache
 from lpstudy.disk import DiskFullError
 from lpstudy.ledger import Assignment, FencedError, Ledger, UnwritableError
 from lpstudy.redaction import without_credentials
@@ -55,7 +54,7 @@ def parser() -> ArgumentParser:
     made = flags.parser("sweep", "Run a study, or go on where it stopped.")
     flags.add_study(made)
     flags.add_storage(made)
-    made.add_argument("--reports", type=Path, default=Path("reports"), help="folder of the reports")
+    flags.add_reports(made)
     flags.add_demand(made)
     made.add_argument(
         "--grace",
@@ -124,7 +123,7 @@ def _held(
     ledger.take()
     took = "; this start took" if ledger.records() else " in"
     teacher = capacity = None
-    root = given.data_root or prepared.spec.data.root
+    root = given.data_root or own_root(prepared.spec.data)
     control = tenure.control
     place = Place(control.folder, root.resolve() if root else None)
     if ledger.complete():

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from lpstudy.command.exits import BAD_INPUT, EXITS
-from lpstudy.folder import Folder, folder_at
+from lpstudy.folder import Folder, parse_folder, parse_path
+from lpstudy.ledger import database_url
 from lpstudy.terminal import say, single_line
 
 
@@ -64,7 +65,23 @@ def share(text: str) -> float:
 def folder(text: str) -> Folder:
     """The type of `--storage`."""
     try:
-        return folder_at(text)
+        return parse_folder(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def path(text: str) -> Path:
+    """The type of flags that name a folder of this machine."""
+    try:
+        return parse_path(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def ledger(text: str) -> str:
+    """The type of `--ledger`."""
+    try:
+        return database_url(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 
@@ -76,7 +93,7 @@ def add_study(to: argparse.ArgumentParser) -> None:
     to.add_argument("--epochs", type=whole(1), help="epochs of every trial and final")
     to.add_argument("--seeds", type=whole(1), help="seeds of the finals")
     to.add_argument(
-        "--data-root", type=Path, help="folder of the data sets (default: LPSTUDY_DATA or ~/.cache/lpstudy)"
+        "--data-root", type=path, help="folder of the data sets (default: LPSTUDY_DATA or ~/.cache/lpstudy)"
     )
 
 
@@ -113,9 +130,15 @@ def add_storage(to: argparse.ArgumentParser) -> None:
     )
     to.add_argument(
         "--ledger",
+        type=ledger,
         metavar="URL",
         help="database of the ledgers: postgresql://... for several drivers (default: a file for each study)",
     )
+
+
+def add_reports(to: argparse.ArgumentParser) -> None:
+    """Where reports are written."""
+    to.add_argument("--reports", type=path, default="reports", metavar="FOLDER", help="folder of the reports")
 
 
 def add_json(to: argparse.ArgumentParser) -> None:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from lpstudy import environment
 from lpstudy.disk import FULL, DiskFullError
 from lpstudy.ledger import UNAVAILABLE, HeldError, UnwritableError
 from lpstudy.redaction import without_credentials
@@ -75,8 +76,10 @@ def leaving_at_signals() -> Iterator[None]:
 
 
 def ending(command: str, body: Callable[[], int]) -> int:
-    """Run a command's body and turn what ends it into an exit code."""
+    """Run a command's body, with variables that can be used, and turn what ends it into an exit code."""
     try:
+        with refusing():
+            environment.settle()
         return body()
     except BadInputError as error:
         _say(command, error)

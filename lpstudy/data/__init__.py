@@ -1,7 +1,7 @@
 """Data sets: decoded once or streamed, split with a seed, augmented as a pure function."""
 
 from lpstudy.data.arrays import cache_folder, shared_cache
-from lpstudy.data.loading import Data, default_root, load
+from lpstudy.data.loading import Data, default_root, load, own_root
 from lpstudy.data.spec import DataSpec
 
-__all__ = ["Data", "DataSpec", "cache_folder", "default_root", "load", "shared_cache"]
+__all__ = ["Data", "DataSpec", "cache_folder", "default_root", "load", "own_root", "shared_cache"]

@@ -8,7 +8,6 @@ costs a look at the files' sizes and times, and no reading.
 import contextlib
 import hashlib
 import json
-import os
 import re
 import shutil
 import tempfile
@@ -19,8 +18,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from lpstudy import environment
 from lpstudy.disk import sync, write_atomically
-from lpstudy.folder import Folder, Local, folder_at
+from lpstudy.folder import Folder, Local, parse_folder, parse_path
 
 FORMAT = 1
 """Counted up when the decoding of any data set changes, so that old entries are left alone."""
@@ -60,12 +60,11 @@ def shared_cache() -> Folder:
     Raises:
         ValueError: It is a URL that cannot be used.
     """
-    told = os.environ.get("LPSTUDY_CACHE") or "~/.cache/lpstudy/cache"
+    text = environment.location(environment.CACHE)
     try:
-        found = folder_at(told)
+        return parse_folder(text)
     except ValueError as error:
-        raise ValueError(f"LPSTUDY_CACHE: {error}") from None
-    return Local(found.path.expanduser()) if isinstance(found, Local) else found
+        raise ValueError(f"{environment.CACHE}: {error}") from None
 
 
 def cache_folder() -> Path:
@@ -75,12 +74,16 @@ def cache_folder() -> Path:
     ~/.cache/lpstudy/local.
 
     Raises:
-        ValueError: LPSTUDY_CACHE is a URL that cannot be used.
+        ValueError: LPSTUDY_CACHE is a URL that cannot be used, or LPSTUDY_LOCAL is a URL.
     """
     shared = shared_cache()
     if isinstance(shared, Local):
         return shared.path
-    return Path(os.environ.get("LPSTUDY_LOCAL") or "~/.cache/lpstudy/local").expanduser()
+    text = environment.location(environment.LOCAL)
+    try:
+        return parse_path(text)
+    except ValueError as error:
+        raise ValueError(f"{environment.LOCAL}: {error}") from None
 
 
 def cached(source: object, read: Callable[[], Arrays]) -> Entry:
@@ -148,7 +151,7 @@ def _usable(folder: Path) -> Iterator[None]:
 def _opened(folder: Path, pointer: Path) -> Entry | None:
     """The entry that the pointer names; None where anything is missing or not what its name says."""
     try:
-        content = pointer.read_text()
+        content = pointer.read_text("utf-8")
         entry = folder / "arrays" / content
         if not _NAME.fullmatch(content) or _content(entry) != content:
             return None
@@ -165,7 +168,7 @@ def _mapped(entry: Path, content: str) -> Entry:
         ValueError: A file is not of lpstudy's making: pickled objects say, or another shape.
         RecursionError: The names are nested without end.
     """
-    names = json.loads((entry / NAMES).read_text())
+    names = json.loads((entry / NAMES).read_text("utf-8"))
     if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
         raise ValueError(f"{NAMES} holds no list of names")
     # Mapped copy-on-write: torch wants writable memory, and nothing written there would reach the disk.
@@ -205,7 +208,7 @@ def _written(folder: Path, arrays: Arrays) -> str:
             arrays.test_labels,
             pixel_sums(arrays.train_images),
         )
-        (temporary / NAMES).write_text(json.dumps(arrays.class_names))
+        (temporary / NAMES).write_text(json.dumps(arrays.class_names), "utf-8")
         for name, value in zip(FILES, values, strict=True):
             np.save(temporary / f"{name}.npy", value, allow_pickle=False)
         for path in (*temporary.iterdir(), temporary):

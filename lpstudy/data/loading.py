@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -12,6 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from lpstudy import environment
 from lpstudy.data import cifar, imagenet, mnist
 from lpstudy.data.arrays import Arrays, Entry, cached
 from lpstudy.data.augment import positions
@@ -25,6 +25,7 @@ from lpstudy.data.spec import DataSpec
 from lpstudy.data.split import ArraySplit, Preprocessing, Split
 from lpstudy.data.statistics import Statistics, measured, statistics_of
 from lpstudy.data.stream import StreamSplit
+from lpstudy.folder import parse_path
 from lpstudy.redaction import without_credentials
 
 LARGEST_ARRAY = 4 * 2**30
@@ -88,8 +89,28 @@ class Data:
 
 
 def default_root() -> Path:
-    """Where data sets are kept: LPSTUDY_DATA, by default ~/.cache/lpstudy."""
-    return Path(os.environ.get("LPSTUDY_DATA") or "~/.cache/lpstudy").expanduser()
+    """Where data sets are kept: LPSTUDY_DATA, by default ~/.cache/lpstudy.
+
+    Raises:
+        ValueError: It is no folder of this machine.
+    """
+    text = environment.location(environment.DATA)
+    try:
+        return parse_path(text)
+    except ValueError as error:
+        raise ValueError(f"{environment.DATA}: {error}") from None
+
+
+def own_root(spec: DataSpec) -> Path | None:
+    """The folder of the data that the study file names; None where it names none.
+
+    Raises:
+        ValueError: It is no folder of this machine.
+    """
+    try:
+        return None if spec.root is None else parse_path(str(spec.root))
+    except ValueError as error:
+        raise ValueError(f"[data] root: {error}") from None
 
 
 def load(spec: DataSpec, *, root: Path | None = None, progress: bool = False) -> Data:
@@ -104,7 +125,7 @@ def load(spec: DataSpec, *, root: Path | None = None, progress: bool = False) ->
         FileNotFoundError: Files are missing and cannot be downloaded.
         ValueError: Files are not what they should be, the spec does not fit them, the cache is not writable.
     """
-    folder = (root or spec.root or default_root()).expanduser()
+    folder = root or own_root(spec) or default_root()
     if (told := without_credentials(str(folder))) != str(folder):
         raise ValueError(f"data are read from a folder, not from {told!r}")
     match spec.kind:

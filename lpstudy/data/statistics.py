@@ -59,7 +59,7 @@ def measured(split: StreamSplit, source: str, *, progress: bool) -> Statistics:
     path = cache_folder() / "measured" / f"{key}.json"
     with locked("measured.lock"):
         try:
-            return Statistics.model_validate_json(path.read_text())
+            return Statistics.model_validate_json(path.read_text("utf-8"))
         except (FileNotFoundError, UnicodeDecodeError, ValidationError):
             samples = hashed(torch.arange(len(split)), 0).argsort()[:MEASURED]
             statistics = statistics_of(*split.sums(samples, progress=progress))

@@ -9,8 +9,9 @@ import sqlalchemy
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
+from lpstudy.ledger.address import shown
 from lpstudy.ledger.records import Assignment, Record, State
-from lpstudy.ledger.storage import engine_of, opened, patiently, shown
+from lpstudy.ledger.storage import engine_of, opened, patiently
 from lpstudy.outputs import EpochResult
 from lpstudy.space import StudySpec, parse
 

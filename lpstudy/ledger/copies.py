@@ -8,7 +8,8 @@ import optuna
 from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.trial import FrozenTrial
 
-from lpstudy.ledger.storage import engine_of, patiently, shown
+from lpstudy.ledger.address import shown
+from lpstudy.ledger.storage import engine_of, patiently
 
 
 class Copies:

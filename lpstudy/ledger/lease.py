@@ -19,8 +19,9 @@ from sqlalchemy import Column, Engine, Integer, MetaData, String, Table, Text, e
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
+from lpstudy.ledger.address import shown
 from lpstudy.ledger.holder import Holder, me
-from lpstudy.ledger.storage import LOCK_SECONDS, UnwritableError, patiently, shown
+from lpstudy.ledger.storage import LOCK_SECONDS, UnwritableError, patiently
 
 BEAT = 2.0
 """Seconds between two signs of life."""

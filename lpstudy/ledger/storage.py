@@ -25,6 +25,7 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.orm import Session
 
+from lpstudy.ledger.address import file_of, shown
 from lpstudy.redaction import without_credentials
 
 T = TypeVar("T")
@@ -71,11 +72,6 @@ class Storage(RDBStorage):
         return super()._get_prepared_new_trial(study_id, template_trial, session)
 
 
-def shown(url: str) -> str:
-    """A database's address for messages: without user and password; of a file its path."""
-    return without_credentials(url).replace("+psycopg://", "://", 1).removeprefix("sqlite:///")
-
-
 def opened(url: str) -> Storage:
     """Optuna's storage at an SQLAlchemy URL, made where it is new.
 
@@ -89,9 +85,14 @@ def opened(url: str) -> Storage:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     spelt = url.replace("postgresql://", "postgresql+psycopg://", 1)
     try:
-        kwargs = _engine_words(sqlalchemy.make_url(spelt))
+        parsed = sqlalchemy.make_url(spelt)
+        kwargs = _engine_words(parsed)
+        if (path := file_of(spelt)) is not None and not path.parent.is_dir():
+            raise ArgumentError(f"there is no folder {path.parent}")
+        # Optuna formats the URL as a template.
+        spelt = parsed.render_as_string(hide_password=False).replace("{", "{{").replace("}", "}}")
         return patiently(lambda: _made(spelt, kwargs), shown(url), awaited=False)
-    except (ImportError, NoSuchModuleError, ArgumentError) as error:
+    except (ImportError, NoSuchModuleError, ArgumentError, ValueError) as error:
         hint = "; install lpstudy[postgres]" if "psycopg" in str(error) else ""
         raise ValueError(f"the ledger {shown(url)}: {_line(error)}{hint}") from None
     except (SQLAlchemyError, RuntimeError) as error:
@@ -203,11 +204,6 @@ def _locked(cause: DBAPIError, said: str) -> bool:
 def _refused(said: str) -> bool:
     """Whether the server does not know the user, the password or the database."""
     return said.startswith(UNCONNECTED) and "FATAL:" in said and not any(words in said for words in UNREADY)
-
-
-def database(folder: Path) -> str:
-    """URL of the ledger in a study's folder."""
-    return f"sqlite:///{folder / 'ledger.db'}"
 
 
 def _line(error: BaseException) -> str:

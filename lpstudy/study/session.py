@@ -14,6 +14,7 @@ import ray
 from ray._private import ray_constants
 from ray.exceptions import RayError
 
+from lpstudy import environment
 from lpstudy.data import shared_cache
 from lpstudy.redaction import without_credentials
 from lpstudy.study.interrupts import apart, held_back
@@ -39,9 +40,7 @@ def prepare_environment() -> None:
         "TUNE_MAX_PENDING_TRIALS_PG": "10000",  # as many as the searcher gives; "auto" starts one at a time
     }.items():
         os.environ.setdefault(name, value)
-    for name in ("LPSTUDY_CACHE", "LPSTUDY_LOCAL", "LPSTUDY_DATA"):
-        if "://" not in os.environ.get(name, "://"):  # the actors have other working directories
-            os.environ[name] = str(Path(os.environ[name]).absolute())
+    environment.settle()  # the actors have other working directories
 
 
 def _token_file() -> None:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from ray import train as ray_train
 from ray import tune
 
+from lpstudy import environment
 from lpstudy.data import Data, DataSpec, cache_folder, load
 from lpstudy.disk import UnreachableError
 from lpstudy.folder import folder_at
@@ -146,8 +147,8 @@ def _worker(config: dict[str, Any]) -> None:
 
 
 def _epochs(job: Job) -> Iterator[EpochResult]:
-    device = device_of(gpus=job.shared.gpus)
     try:
+        device = device_of(gpus=job.shared.gpus)
         data, teacher, mapped = _opened(job.shared.model_dump_json(), device)
     except (OSError, ValueError) as error:  # of no trial's making: the next start makes what is lost anew
         said = " ".join(str(error).split())
@@ -182,7 +183,7 @@ def as_results(report: dict[str, Any]) -> list[EpochResult]:
 
 def device_of(*, gpus: float) -> torch.device:
     """The GPU that Ray gave, or the CPU; torch and who decodes images have the threads of the CPUs given."""
-    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    torch.set_num_threads(environment.threads() or 1)
     return torch.device("cuda", torch.cuda.current_device()) if gpus else torch.device("cpu")
 
 

@@ -17,6 +17,8 @@ from mlflow.tracking import MlflowClient
 from requests.exceptions import RequestException
 from sqlalchemy.exc import SQLAlchemyError
 
+from lpstudy import environment
+from lpstudy.ledger import database_url, file_of, sqlite_url
 from lpstudy.redaction import without_credentials
 
 Client = MlflowClient
@@ -71,8 +73,16 @@ class Known:
 
 
 def tracking_uri() -> str:
-    """`MLFLOW_TRACKING_URI`, or a database in the working directory."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_URI
+    """`MLFLOW_TRACKING_URI`, or a database in the working directory.
+
+    Raises:
+        ValueError: The variable names a file that no database can have.
+    """
+    uri = environment.tracking_uri()
+    try:
+        return DEFAULT_URI if uri is None else database_url(uri)
+    except ValueError as error:
+        raise ValueError(f"{environment.TRACKING}: {error}") from None
 
 
 def shown(uri: str) -> str:
@@ -123,6 +133,7 @@ def connect() -> MlflowClient:
         logging.getLogger(name).setLevel(logging.WARNING)
     _keep_login_apart()
     uri = tracking_uri()
+    _check_database(uri)
     try:
         _make_database(uri)
         client = MlflowClient(tracking_uri=uri)
@@ -154,16 +165,39 @@ def reason(error: Exception) -> str:
     return " ".join(without_credentials(str(error)).split())[:300]
 
 
+def _check_database(uri: str) -> None:
+    """Refuse an SQLite file whose folder MLflow would also make under the name that it has in the URL."""
+    path = file_of(uri)
+    if path is not None and str(path.parent) != str(Path(uri.partition(":///")[2]).parent):
+        raise ValueError(
+            f"{environment.TRACKING}={uri}: MLflow takes the % in a folder's name as it is; use another"
+            f" folder, or unset the variable and work in {path.parent}"
+        )
+
+
 def _make_database(uri: str) -> None:
     """Let a new SQLite file appear with all its tables: MLflow refuses one that a kill left half made."""
-    path = Path(uri.removeprefix("sqlite:///"))
-    if not uri.startswith("sqlite:///") or ":memory:" in uri or "?" in uri or path.exists():
+    path = file_of(uri)
+    if path is None or path.exists():
         return
     with TemporaryDirectory(prefix=".mlflow-", dir=path.parent) as made:
-        whole = Path(made) / path.name
-        MlflowClient(tracking_uri=f"sqlite:///{whole}").search_experiments(max_results=1)
+        whole = Path(os.path.relpath(made)) / path.name  # MLflow makes the folder's encoded name too
+        MlflowClient(tracking_uri=sqlite_url(whole)).search_experiments(max_results=1)
         with suppress(OSError):  # another process was faster, or links are unknown here
             os.link(whole, path)
+
+
+def artifact_location(uri: str, identity: str) -> str | None:
+    """Where the files of a study's runs go: beside the database, whatever folder a process works in.
+
+    None where a server or a database of another kind decides. MLflow decodes a plain path: one in which a `%`
+    would be read as another letter is given as a URI.
+    """
+    database = file_of(uri)
+    if database is None:
+        return None
+    path = database.absolute().parent / "mlruns" / identity
+    return str(path) if unquote(str(path)) == str(path) else path.as_uri()
 
 
 def experiment_name(study: str) -> str:
@@ -183,7 +217,9 @@ def open_experiment(client: MlflowClient, study: str, identity: str) -> Experime
     if own:
         _rename(client, own[0], name)
         return own[0]
-    return client.get_experiment(client.create_experiment(name, tags={tag("id"): identity}))
+    location = artifact_location(client.tracking_uri, identity)
+    made = client.create_experiment(name, artifact_location=location, tags={tag("id"): identity})
+    return client.get_experiment(made)
 
 
 def _rename(client: MlflowClient, experiment: Experiment, name: str) -> None:
