@@ -53,7 +53,7 @@ def _show(given: Namespace, command: str) -> int:
             show(HEAD)
             for line in one["arms"]:
                 _line(line)
-            show("")
+            show(*[f"note: {note}" for note in one["notes"]], "")
     return DONE
 
 

@@ -13,6 +13,7 @@ from typing import NoReturn, TypeVar
 
 from lpstudy import study, terminal, tracking
 from lpstudy.command import arguments as flags
+from lpstudy.command.budget import budget_notes
 from lpstudy.command.console import Console, counts, duration
 from lpstudy.command.exits import (
     BEHIND,
@@ -132,6 +133,8 @@ def _held(
         if not os.environ.get("RAY_ADDRESS"):
             _join(stack, demand)
             _share(tenure)
+        for note in budget_notes(ledger, ledger.spec.budget):
+            terminal.say(f"note: {note}")
         stack.enter_context(tenure.heeding(given.grace))
         capacity = study.Capacity(demand, terminal.say)
         tenure.gauges.add(waiting=capacity.short, nodes=study.nodes)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from lpstudy.command.budget import budget_notes
 from lpstudy.command.console import counts, duration, size_words, three_digits
 from lpstudy.folder import Folder, Local
 from lpstudy.ledger import Book, Kind, Record, Storage, alive, database, names, opened, read, stored
@@ -89,6 +90,7 @@ def overview(book: Book, storage: Storage, name: str) -> dict[str, Any]:
         "mlflow_error": told.get("mlflow"),
         "free_bytes": told.get("free"),
         "waiting": told.get("waiting", ""),
+        "notes": list(budget_notes(book, book.spec.budget)),
         "arms": [line for arm in book.arms for line in _arm(book, arm, records)],
     }
 
@@ -117,7 +119,7 @@ def _arm(book: Book, arm: str, records: list[Record]) -> list[dict[str, Any]]:
 def _left(book: Book, arm: str, kind: Kind, mine: list[Record]) -> int:
     """How many runs are to come; finals of a trial that has been outdone since do not count."""
     if kind == "trial":
-        return 0 if arm in book.exhausted else max(0, book.trial_limit(arm) - len(mine))
+        return book.trials_to_come(arm, book.spec.budget.trials)
     winner = book.winner(arm)
     if winner is None:
         return book.spec.budget.seeds

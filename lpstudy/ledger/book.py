@@ -118,16 +118,31 @@ class Book:
 
         A run that came to no end of its own, as its process died or it was cancelled, has tried nothing.
         """
-        trials, points = self.spec.budget.trials, self.facts.get(POINTS, {}).get(arm)
+        return self._limit(arm, self.spec.budget.trials)
+
+    def _limit(self, arm: str, trials: int) -> int:
+        points = self.points.get(arm)
         if points is None:
             return trials
         lost = self._search[arm].get_trials(deepcopy=False, states=(TrialState.FAIL,))
-        return min(trials, int(points) + len(lost))
+        return min(trials, points + len(lost))
+
+    @property
+    def points(self) -> dict[str, int]:
+        """How many different trials each arm has whose search space is finite."""
+        return {arm: int(count) for arm, count in self.facts.get(POINTS, {}).items()}
+
+    def trials_to_come(self, arm: str, trials: int) -> int:
+        """How many more trials the arm is to have with such a budget."""
+        return 0 if arm in self.exhausted else max(0, self._limit(arm, trials) - self._counted(arm))
+
+    def winners_with_finals(self, arm: str) -> list[int]:
+        """Numbers of the trials that finals were begun for, in their order: of a study as begun one."""
+        return list(dict.fromkeys(trial.user_attrs[FINAL]["number"] for trial in self._begun(arm)))
 
     def _short(self) -> list[str]:
         """Arms that are to have more trials."""
-        exhausted = self.exhausted
-        return [n for n in self.arms if n not in exhausted and self._counted(n) < self.trial_limit(n)]
+        return [arm for arm in self.arms if self.trials_to_come(arm, self.spec.budget.trials)]
 
     @property
     def facts(self) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from lpstudy import figures
 from lpstudy.disk import write_atomically
 from lpstudy.rendering.answer import answer
+from lpstudy.rendering.budget import budget_notes
 from lpstudy.rendering.markdown import block, escape, render
 from lpstudy.rendering.sections import (
     TARGETS,
@@ -105,7 +106,7 @@ def report_text(
         answer=answer(study.teacher, results),
         comparison=comparison_section(study, results, table),
         effort=effort_section(results, table, links),
-        notes=notes(results),
+        notes=notes(results) + budget_notes(study, results),
         figures=set(drawn),
         searched_sizes=any(arm.objectives > 1 for arm in study.arms),
         budget=budget_section(study),

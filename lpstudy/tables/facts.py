@@ -32,6 +32,8 @@ RUN_COLUMNS = (
 )
 """Columns of the frame of runs: one row per trial (kind "trial") and per final seed (kind "final")."""
 
+TRIALS = "trials per arm"
+"""Name of that budget."""
 CURVE_COLUMNS = ("run_id", "arm", "kind", "trial", "seed", "epoch", "metric", "value")
 """Columns of the long frame of per-epoch metrics."""
 
@@ -70,6 +72,8 @@ class ArmFacts:
     fixed: Mapping[str, str]
     """The other hyperparameters with their values in words."""
     run_id: str
+    points: int | None = None
+    """How many different trials its search space has, at most; None where a range is continuous."""
 
 
 @dataclass(frozen=True, slots=True)

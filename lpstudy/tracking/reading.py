@@ -16,6 +16,7 @@ from lpstudy.correctness import MOST_IMAGES, unpack
 from lpstudy.space import Arm, Scalar, StudySpec, TeacherSpec, parse
 from lpstudy.tables import CURVE_COLUMNS, RUN_COLUMNS, ArmFacts, StudyFacts, TeacherFacts
 from lpstudy.tables.diagnostics import DIAGNOSTICS
+from lpstudy.tables.facts import TRIALS
 from lpstudy.tracking.client import all_runs, experiment_name, find_runs, tag
 from lpstudy.tracking.projection import TEST_CORRECT, UNLOGGED, digest
 from lpstudy.tracking.study_json import StudyTold, TeacherTold, read_study_json
@@ -214,7 +215,7 @@ def _facts(
     data = told.data
     budget = spec.budget
     words = {
-        "trials per arm": str(budget.trials),
+        TRIALS: str(budget.trials),
         "epochs": str(budget.epochs),
         "seeds of the finals": str(budget.seeds),
     }
@@ -236,6 +237,7 @@ def _facts(
                 ranges={name: str(space) for name, space in arm.searched.items()},
                 fixed={name: str(value) for name, value in arm.fixed.items() if name not in UNLOGGED},
                 run_id=parents[arm.name].info.run_id if arm.name in parents else "",
+                points=arm.points,
             )
             for arm in spec.arms()
         ),

@@ -7,6 +7,7 @@ from typing import Any
 import optuna
 import pytest
 
+from lpstudy.command.budget import budget_notes, unused
 from lpstudy.command.overview import overview
 from lpstudy.cost import cost_of
 from lpstudy.ledger import Assignment, Done, Ledger, opened, samplers, stored
@@ -111,6 +112,38 @@ def test_a_large_finite_space_has_no_point_twice(make: Make, reopen: Open, play:
     play.all(reopen(make(methods=ONE_ARM, training=training, budget=budget(40))))
     points = tried(play)
     assert len({tuple(point.items()) for point in points}) == len(points) == 40
+
+
+def test_a_budget_beyond_the_points_is_said_and_offered_to_seeds(make: Make, reopen: Open) -> None:
+    training = {"learning_rate": {"choices": [0.1, 0.01]}}
+    kd = {"weight": {"low": 0.1, "high": 1.0}}
+    spec = make(methods={"bp": {}, "kd": kd}, training=training, budget=budget(7, 3))
+    assert list(budget_notes(reopen(spec), spec.budget)) == [
+        f"{ARM}: its search space has 2 points, each tried once; of 7 trials 5 would repeat another and are"
+        " not run. More seeds use such time better: --seeds 8"
+    ]
+    assert unused("a", 1, spec.budget.model_copy(update={"trials": 2})) == (
+        "a: its search space has one point, tried once; of 2 trials 1 would repeat another and is not"
+        " run. More seeds use such time better: --seeds 4"
+    )
+    assert unused("a", 7, spec.budget) == ""
+
+
+def test_reading_the_test_set_again_is_said(make: Make, reopen: Open, play: Any) -> None:
+    play.accuracy = flat
+    few = make(methods=ONE_ARM, budget=budget(2))
+    ledger = reopen(few)
+    assert list(budget_notes(ledger, few.budget)) == []
+    play.all(ledger)
+    assert list(budget_notes(ledger, few.budget)) == []
+    more = reopen(make(methods=ONE_ARM, budget=budget(3)))
+    ahead = "the finals have read the test set already"
+    assert [note[: len(ahead)] for note in budget_notes(more, more.spec.budget)] == [ahead]
+    play.all(more)
+    (note,) = budget_notes(more, more.spec.budget)
+    assert note.startswith(f"{ARM}: the test set was read for 2 winners in turn (trials 1, 2)")
+    seeds = reopen(make(methods=ONE_ARM, budget=budget(3, 5)))
+    assert list(budget_notes(seeds, seeds.spec.budget)) == [note]
 
 
 def test_designs_beyond_the_limits_are_no_points(make: Make, reopen: Open, play: Any) -> None:

@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -152,3 +153,19 @@ def test_console_table_shows_what_the_comparison_holds(one):
     assert f"{row['delta_bp_mean']:+.2f} ± {half:.2f}" in line
     assert "24.6 K" in line
     assert line.endswith("8/2/1")
+
+
+def test_an_arm_with_few_points_is_named(one, text_of):
+    bp, *others = one.study.arms
+    study = replace(one.study, arms=(replace(bp, points=1), *others), budget={"trials per arm": "3"})
+    text = text_of(replace(one, study=study))
+    assert "each of which was tried once: `bp` on `convnet-d4-w8` (1 of 3)." in text
+    assert "The test set was read for more than one winner" not in text
+
+
+def test_an_arm_whose_test_set_was_read_for_two_winners_is_named(one, text_of):
+    finals = one.runs[one.runs["arm"].eq("kd-convnet-d4-w8") & one.runs["kind"].eq("final")].copy()
+    finals["trial"] = finals["trial"] + 1
+    finals["run_id"] = finals["run_id"] + "-earlier"
+    text = text_of(replace(one, runs=pd.concat([one.runs, finals], ignore_index=True)))
+    assert "the winner of all trials is in the table: `kd` on `convnet-d4-w8` (2 winners)." in text
