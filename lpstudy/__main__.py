@@ -18,6 +18,7 @@ COMMANDS = {
     "cancel": "end running trials now",
     "reconcile": "hold MLflow against the ledger and mend it",
     "export": "runs and epochs as Parquet or CSV",
+    "schema": "the keys of a study file, for editors",
 }
 MODULES = {"list": "status"} | dict.fromkeys(("pause", "resume", "stop", "cancel"), "operate")
 """Of commands that share one; all others have their own name's."""

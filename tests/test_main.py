@@ -28,7 +28,7 @@ def test_an_unknown_command_is_refused_in_one_line(
     told = capsys.readouterr()
     assert told.out == ""
     assert told.err.count("\n") == 1
-    assert "sweep,plan,report,list,status,pause,resume,stop,cancel,reconcile,export" in told.err
+    assert "sweep,plan,report,list,status,pause,resume,stop,cancel,reconcile,export,schema" in told.err
 
 
 def test_the_words_after_the_command_are_its_own(tmp_path: Path) -> None:

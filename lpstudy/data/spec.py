@@ -17,6 +17,7 @@ class DataSpec(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     kind: Kind
+    """Which data set. image_folder: `train/CLASS/` and `test/CLASS/` below root; imagenet: `train`, `val`."""
     root: Annotated[Path, Field(strict=False)] | None = None
     """The folder that holds the data; relative to the working directory unless absolute."""
     validation_fraction: float = Field(default=0.2, gt=0.0, le=0.5)

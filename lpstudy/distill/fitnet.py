@@ -83,6 +83,7 @@ class FitNet(Distillation):
 
     method: Literal["fitnet"] = "fitnet"
     mode: Literal["two_stage", "joint"] = "two_stage"
+    """Hint first and then soft targets, as in the paper, or all terms from the start."""
     hint_weight: Annotated[float, Field(gt=0, le=1e5)] = 1.0
     """Factor of the hint loss."""
     hint_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.25
@@ -92,6 +93,7 @@ class FitNet(Distillation):
     kd_end_fraction: Annotated[float, Field(ge=0, le=1)] = 1 / 4
     """What is left of kd_weight at the end, reached linearly: a quarter in the paper, from 4 to 1."""
     temperature: Temperature = 3.0
+    """Divides the logits of both networks in the soft-target term."""
     hint: MapName | None = None
     """The teacher's map; its middle one where none is named."""
     guided: MapName | None = None

@@ -47,7 +47,9 @@ class KD(Distillation):
 
     method: Literal["kd"] = "kd"
     weight: Weight = 1.0
+    """Factor of the soft-target term; 0 leaves it out."""
     temperature: Temperature = 4.0
+    """Divides the logits of both networks; 1 leaves the probabilities as they are."""
 
     @override
     def teacher_needs(self, teacher: Network) -> Needs:

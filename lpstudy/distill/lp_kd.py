@@ -19,6 +19,7 @@ class LPKD(LocalityPreserving):
     weight: Weight = 1.0
     """Factor of the soft-target term."""
     temperature: Temperature = 4.0
+    """Divides the logits of both networks; 1 leaves the probabilities as they are."""
 
     @override
     def teacher_needs(self, teacher: Network) -> Needs:

@@ -28,6 +28,8 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 """What a study may be called: it becomes a folder and an experiment."""
 
 
+UNSEARCHED = {"checkpoint_seconds": "it changes no result", "precision": "it is one for all runs"}
+"""Keys of [training] that take a plain value alone, and why."""
 BANK_KEYS = ("views", "online", "bank_gb", "bank_dtype")
 """What [teacher] says of its outputs; the teacher itself is the same whatever it says."""
 
@@ -42,7 +44,9 @@ class TeacherSpec(Training):
     weights: str | None = None
     """Path of a safetensors file; the teacher is then not trained."""
     epochs: Annotated[int, Field(ge=1)] = 30
+    """For which the teacher is trained."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    """Of the teacher's initial weights and of its batches."""
     views: Annotated[int, Field(ge=1)] | None = None
     """How many crops and flips of each image the students see; by default one for each epoch, as long as
     there are so many and the teacher's outputs for them fit in bank_gb."""
@@ -82,14 +86,16 @@ class Budget(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     trials: Annotated[int, Field(ge=1)] = 8
-    """Trials per arm; infeasible designs are not counted."""
+    """Trials per arm, infeasible designs not counted; an arm has at most as many as different points."""
     epochs: Annotated[int, Field(ge=1)] = 30
+    """Of every trial and final."""
     seeds: Annotated[int, Field(ge=1)] = 5
     """Seeds of the finals: each arm's winner is trained again with every one of them."""
     hours: Annotated[float, Field(gt=0)] | None = None
     """No trial is started after so many hours of a sweep; what runs is finished."""
     pruner: PRUNERS = "median"
-    """Which rule of Optuna stops weak trials early; arms with two objectives are never pruned."""
+    """Which rule of Optuna stops weak trials early, after some epochs at which they wait for its answer:
+    median from half of the epochs on, halving from an eighth. Arms with two objectives are never pruned."""
 
 
 class Constraints(BaseModel):
@@ -98,7 +104,9 @@ class Constraints(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     max_macs: Annotated[int, Field(gt=0)] | None = None
+    """Multiply-accumulates of one image's forward pass, at most."""
     max_parameters: Annotated[int, Field(gt=0)] | None = None
+    """Weights that are learned, at most."""
 
 
 class Trial(BaseModel):
@@ -183,6 +191,7 @@ class StudySpec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     name: str
+    """Of the study, its folder and its experiment; by default the file's name without .toml."""
     data: DataSpec
     teacher: TeacherSpec
     students: tuple[StudentSpace, ...] = Field(min_length=1, strict=False)
@@ -209,10 +218,9 @@ class StudySpec(BaseModel):
     @classmethod
     def _training(cls, table: object) -> dict[str, Searchable]:
         read = _read_table(Training, table)
-        if isinstance(read.get("checkpoint_seconds"), Range | Choices):
-            raise ValueError("checkpoint_seconds: cannot be searched, it changes no result")
-        if isinstance(read.get("precision"), Choices):
-            raise ValueError("precision: cannot be searched, it is one for all runs")
+        for key, why in UNSEARCHED.items():
+            if isinstance(read.get(key), Range | Choices):
+                raise ValueError(f"{key}: cannot be searched, {why}")
         return read
 
     @field_validator("methods", mode="before")

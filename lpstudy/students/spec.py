@@ -18,6 +18,8 @@ class StudentSpec(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     family: Literal["maxout", "convnet", "wrn", "torchvision"]
+    """maxout: FitNets' networks; convnet: 3 x 3 convolutions with batch norm; wrn: wide residual networks;
+    torchvision: its classification models."""
     design: str | None = None
     """maxout: fitnet1 to fitnet4 or teacher; torchvision: the name of a classification model."""
     depth: int | None = Field(default=None, ge=1, le=DEEPEST)

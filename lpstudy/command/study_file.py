@@ -1,0 +1,170 @@
+"""The reference of a study file's keys, as Markdown, from the same models that read it."""
+
+import inspect
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydantic import BaseModel
+
+from lpstudy.data import DataSpec
+from lpstudy.distill import METHODS
+from lpstudy.space import Budget, Constraints, StudentSpace, TeacherSpec, Training
+from lpstudy.space.json_schema import study_schema
+
+HEAD = """# The study file
+
+Every key of a study file, from the models that read it: `lpstudy schema --markdown` writes this page, and
+a test fails where the two differ. A key that is not here is refused. `lpstudy plan FILE` checks a file
+without running anything.
+
+A file has these tables; `[data]`, `[teacher]`, `[[students]]` and at least one `[methods.NAME]` are needed.
+
+```toml
+{example}```
+
+A key that says *searched* takes a plain value, which is fixed, or one of
+
+| form | meaning |
+|---|---|
+| `{{ low = 0.1, high = 2.0 }}` | any number between the two, both included; a whole one where the key is |
+| `{{ low = 1e-4, high = 1e-1, log = true }}` | the same, its exponent searched evenly; low above 0 |
+| `{{ low = 16, high = 64, step = 16 }}` | low, low + step, ..., high; not together with log |
+| `{{ choices = [1, 3, 5] }}` | one of a few values |
+
+An arm is a method on a student. It has `trials` trials, or as many as its search space has different points
+where those are fewer.
+
+## In an editor
+
+`lpstudy schema > lpstudy.schema.json` writes a JSON schema of all this. Editors that use Taplo (Even Better
+TOML for VS Code, `taplo lsp`) check and complete a file whose first line is
+
+```toml
+#:schema ./lpstudy.schema.json
+```
+"""
+EXAMPLE = """[data]
+kind = "digits"
+validation_fraction = 0.25
+
+[teacher]
+family = "convnet"
+depth = 4
+width = 32
+
+[[students]]                                            # one table for each student
+family = "convnet"
+depth = 3
+width = { choices = [4, 6, 8] }                         # a searched size: accuracy and MACs are objectives
+
+[methods.bp]                                            # the baseline; a method's table may be empty
+
+[methods.kd]
+weight = { low = 0.05, high = 2.0, log = true }
+
+[training]                                              # of every arm
+batch_size = 50
+learning_rate = { low = 5e-3, high = 5e-2, log = true }
+
+[budget]                                                # of every arm
+trials = 10
+epochs = 30
+seeds = 8
+
+[constraints]
+max_parameters = 10000
+"""
+MODELS: dict[str, type[BaseModel]] = {
+    "data": DataSpec,
+    "teacher": TeacherSpec,
+    "students": StudentSpace,
+    "methods": StudentSpace,
+    "training": Training,
+    "budget": Budget,
+    "constraints": Constraints,
+}
+
+
+def study_file_markdown() -> str:
+    """The whole page."""
+    return "\n".join([HEAD.format(example=EXAMPLE), *_sections()]).rstrip() + "\n"
+
+
+def _sections() -> Iterator[str]:
+    schema = study_schema()["properties"]
+    yield "## Above all tables\n"
+    yield from _table({"name": schema["name"]}, [])
+    for name, model in MODELS.items():
+        match name:
+            case "students":
+                yield from _section("[[students]]", model, schema[name]["items"])
+            case "methods":
+                for method, of_method in METHODS.items():
+                    yield from _section(f"[methods.{method}]", of_method, schema[name]["properties"][method])
+            case _:
+                yield from _section(f"[{name}]", model, schema[name])
+
+
+def _section(head: str, model: type[BaseModel], schema: Mapping[str, Any]) -> Iterator[str]:
+    yield f"## `{head}`\n"
+    yield f"{inspect.cleandoc(model.__doc__ or '').partition(chr(10) * 2)[0]}\n"
+    yield from _table(schema["properties"], schema.get("required", []))
+
+
+def _table(fields: Mapping[str, Any], required: list[str]) -> Iterator[str]:
+    if not fields:
+        yield "No keys.\n"
+        return
+    yield "| key | takes | default | meaning |\n|---|---|---|---|"
+    for name, field in fields.items():
+        default = "needed" if name in required else _default(field)
+        words = str(field["description"]).replace("|", "\\|")
+        yield f"| `{name}` | {_takes(field)} | {default} | {words} |"
+    yield ""
+
+
+def _default(field: Mapping[str, Any]) -> str:
+    match field.get("default"):
+        case None:
+            return ""
+        case bool(value):
+            return f"`{str(value).lower()}`"
+        case str(value):
+            return f'`"{value}"`'
+        case float(value):
+            return f"`{value:.4g}`"
+        case value:
+            return f"`{value}`"
+
+
+def _takes(field: Mapping[str, Any]) -> str:
+    """The values that a key takes, in words."""
+    if "anyOf" in field:
+        return f"{_takes(field['anyOf'][0])}; searched"
+    match field:
+        case {"enum": values}:
+            return ", ".join(f'`"{value}"`' for value in values)
+        case {"type": "boolean"}:
+            return "`true`, `false`"
+        case {"type": "string"}:
+            return "text"
+        case {"type": "array", "items": items}:
+            return f"list of {_takes(items)}"
+        case {"type": kind}:
+            word = "whole number" if kind == "integer" else "number"
+            return ", ".join([word, *_bounds(field)])
+        case _:
+            raise ValueError(f"no words for {field}")
+
+
+def _bounds(field: Mapping[str, Any]) -> Iterator[str]:
+    """Limits, but for those of the number format."""
+    words = {
+        "minimum": "at least",
+        "exclusiveMinimum": "above",
+        "maximum": "at most",
+        "exclusiveMaximum": "below",
+    }
+    for key, word in words.items():
+        if key in field and abs(field[key]) < 2**62:
+            yield f"{word} {field[key]:g}"

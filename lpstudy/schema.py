@@ -1,0 +1,36 @@
+"""`lpstudy schema`: the keys of a study file, as a JSON schema for editors or as Markdown."""
+
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
+
+from lpstudy.command import arguments as flags
+from lpstudy.command.exits import DONE, ending
+from lpstudy.command.study_file import study_file_markdown
+from lpstudy.space.json_schema import study_schema
+from lpstudy.terminal import show, show_json
+
+
+def parser() -> ArgumentParser:
+    """The command's flags."""
+    made = flags.parser("schema", "Print the JSON schema of a study file, which editors of TOML take.")
+    made.add_argument("--markdown", action="store_true", help="print docs/study-file.md instead")
+    return made
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit code."""
+    given = parser().parse_args(argv)
+    return ending("schema", lambda: _schema(given))
+
+
+def _schema(given: Namespace) -> int:
+    if given.markdown:
+        show(*study_file_markdown().splitlines())
+    else:
+        show_json(study_schema(), indent=2)
+    return DONE
+
+
+if __name__ == "__main__":
+    sys.exit(main())
