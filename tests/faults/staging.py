@@ -15,7 +15,11 @@ from lpstudy.ledger import Record
 EPOCHS = 400
 """Some seconds of a tiny trial."""
 LONG = ("epochs = 2\n", f"epochs = {EPOCHS}\n")
-FIXED = ("learning_rate = { low = 1e-3, high = 1e-1, log = true }", "learning_rate = 0.01")
+FIXED = (
+    "learning_rate = { low = 1e-3, high = 1e-1, log = true }",
+    "learning_rate = { low = 0.0099, high = 0.0101 }",
+)
+"""As good as fixed, and yet no two trials are the same."""
 TIMES = ["started", "ended", "seconds", "attempt"]
 """Columns of an export that a fault may change."""
 OFTEN = ("checkpoint_seconds = 0.0", "checkpoint_seconds = 0.2")
