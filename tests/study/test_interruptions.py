@@ -191,7 +191,9 @@ def test_a_diverged_trial_is_failed_with_its_cause_and_the_study_goes_on(afresh:
     assert afresh.left.code == 0, afresh.left.err
     trials = {key: record for key, record in afresh.records.items() if key.startswith("trial")}
     assert len(trials) == 2  # two points, of a budget of four trials
-    assert "bp-convnet-d2-w2: its search space has 2 points, each tried once; of 4 trials 2" in afresh.left.err
+    assert (
+        "bp-convnet-d2-w2: its search space has 2 points, each tried once; of 4 trials 2" in afresh.left.err
+    )
     decays = {record.assignment.values["weight_decay"]: record.state for record in trials.values()}
     assert decays[1.0] == "failed"
     assert decays[0.0] in ("finished", "pruned")
