@@ -14,14 +14,13 @@ from lpstudy.command.console import duration
 from lpstudy.command.exits import DONE, ending, refusing
 from lpstudy.command.phases import bank_words
 from lpstudy.command.prepare import Prepared, demand_of, feasible, prepare, sizes
-from lpstudy.cost import cost_of
+from lpstudy.cost import cost, cost_of
 from lpstudy.distill import Needs
 from lpstudy.distill.bp import BP
 from lpstudy.ledger import SEARCH_SEED
 from lpstudy.space import Arm, Trial
 from lpstudy.space.ranges import corners
-from lpstudy.students import build
-from lpstudy.teacher import Bank, OnlineTeacher
+from lpstudy.teacher import Bank, OnlineTeacher, untrained_teacher
 from lpstudy.terminal import show
 from lpstudy.training import Targets, seconds_of
 from lpstudy.training.precision import resolved
@@ -70,11 +69,11 @@ def _plan(given: Namespace) -> int:
     device = torch.device("cuda" if demand.gpus_per_trial else "cpu")
     running = _teacher(prepared, device)
     teacher = _targets(prepared, running, device)
-    size = cost_of(spec.teacher.network, input_shape=data.input_shape, classes=data.classes)
+    size = cost(running.network, data.input_shape)
     parts = f"{len(data.train)} train, {len(data.validation)} validation, {len(data.test)} test"
     show(f"{spec.name}: {data.name}, {parts}")
     show(f"teacher {spec.teacher.network.label()}: {size.parameters:,} parameters, {size.macs:,} MACs")
-    show(f"teacher's outputs: {bank_words(prepared.plan)}")
+    show(f"teacher's outputs: {bank_words(prepared.plan)}", *prepared.weights.notes)
     lines = [_line(arm, prepared, teacher, device) for arm in spec.arms()]
     show("", f"{'arm':<30} {'student':<20} {'parameters':>12} {'MACs':>16} {'infeasible':>10} {'one run':>8}")
     for line in lines:
@@ -103,12 +102,10 @@ def _plan(given: Namespace) -> int:
 
 def _teacher(prepared: Prepared, device: torch.device) -> OnlineTeacher:
     """The network with weights of no worth: a step takes as long."""
-    data, spec = prepared.data, prepared.spec.teacher.network
-    size = cost_of(spec, input_shape=data.input_shape, classes=data.classes)
-    network = build(spec, input_shape=data.input_shape, classes=data.classes)
-    return OnlineTeacher(
-        network, size.macs, device=device, bf16=resolved(prepared.spec.teacher.precision, device)
-    )
+    data, spec = prepared.data, prepared.spec.teacher
+    network = untrained_teacher(spec, data)
+    macs = cost(network, data.input_shape).macs
+    return OnlineTeacher(network, macs, device=device, bf16=resolved(spec.precision, device))
 
 
 def _targets(prepared: Prepared, teacher: OnlineTeacher, device: torch.device) -> Targets:

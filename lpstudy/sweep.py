@@ -8,7 +8,7 @@ import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import NoReturn, TypeVar
 
 from lpstudy import study, terminal, tracking
@@ -34,12 +34,13 @@ from lpstudy.command.provenance import data_facts, provenance
 from lpstudy.command.publish import publish, show
 from lpstudy.command.tenure import GRACE, Tenure
 from lpstudy.command.tracked import LAGS, client_of, projection_of
+from lpstudy.command.weights import content_of, share_weights
 from lpstudy.data import own_root, shared_cache
 from lpstudy.disk import DiskFullError
 from lpstudy.ledger import Assignment, FencedError, Ledger, UnwritableError
 from lpstudy.redaction import without_credentials
 from lpstudy.study import Capacity, Control, Demand, PausedError, Place
-from lpstudy.teacher import BankPlan, TeacherFile, key
+from lpstudy.teacher import BankPlan, TeacherFile
 from lpstudy.tracking import Client, Projection
 
 PROJECTION_SECONDS = 60.0
@@ -133,7 +134,9 @@ def _held(
         if not os.environ.get("RAY_ADDRESS"):
             _join(stack, demand)
             _share(tenure)
-        for note in budget_notes(ledger, ledger.spec.budget):
+        with refusing():
+            place = replace(place, weights=share_weights(prepared.weights))
+        for note in (*prepared.weights.notes, *budget_notes(ledger, ledger.spec.budget)):
             terminal.say(f"note: {note}")
         stack.enter_context(tenure.heeding(given.grace))
         capacity = study.Capacity(demand, terminal.say)
@@ -205,7 +208,7 @@ def _mention_job_folder(given: Namespace) -> None:
 def _ledger(tenure: Tenure, prepared: Prepared) -> Ledger:
     data = prepared.data
     ledger = Ledger(tenure.storage, prepared.spec, input_shape=data.input_shape, classes=data.classes)
-    ledger.accept(key(prepared.spec.teacher, data))
+    ledger.accept(content_of(prepared.spec, data, prepared.weights))
     return ledger
 
 

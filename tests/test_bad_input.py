@@ -153,7 +153,7 @@ def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     write_space(tmp_path, ("epochs = 1\n", 'weights = "own.safetensors"\n'))
     (tmp_path / "own.safetensors").write_bytes(b"no weights at all")
     line = refused(call(sweep.main, tmp_path, "tiny.toml"), "own.safetensors")
-    assert "convnet-d2-w4" in line
+    assert "[teacher] weights" in line
 
 
 @pytest.mark.parametrize("main", [sweep.main, report.main], ids=["sweep", "report"])

@@ -1,5 +1,6 @@
 """Whole studies whose files lie elsewhere: a file:// URL on a second mount, fsspec's way, an object store."""
 
+import hashlib
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -8,10 +9,12 @@ from pathlib import Path
 import pytest
 from object_store import BUCKET, object_store
 from running import call, client_of, environment, one_line, run, runs, write_space
+from safetensors.torch import save_file
 
 from lpstudy import status, sweep
 from lpstudy.folder import folder_at
 from lpstudy.ledger import stored
+from lpstudy.students import StudentSpec, build
 
 
 def sqlite(folder: Path) -> str:
@@ -48,13 +51,14 @@ def test_a_study_in_a_store_ends_with_its_weights_there_and_in_mlflow(
     study = folder_at(url) / "tiny"
     for record in records:
         kept = study / f"runs/{record.assignment.key}"
-        assert kept.names() == ["weights.safetensors"]
+        assert kept.names() == ["model.json", "weights.safetensors"]
         assert not (kept / "workers").exists()
     assert study.names() == []
     assert not (study / "tune").exists()
     client = client_of(tmp_path)
     (final,) = (one for one in runs(client, "tiny") if one.data.tags["lpstudy.kind"] == "final")
-    assert [found.path for found in client.list_artifacts(final.info.run_id)] == ["weights.safetensors"]
+    artifacts = [found.path for found in client.list_artifacts(final.info.run_id)]
+    assert artifacts == ["model.json", "weights.safetensors"]
     assert not (tmp_path / "studies").exists()
 
 
@@ -63,7 +67,13 @@ def test_a_cache_in_a_store_serves_a_machine_that_has_nothing_on_its_disk(
     afar: tuple[str, dict[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url, variables = afar
-    write_space(tmp_path, ("[methods.bp]", "[methods.kd]"))
+    started = ("width = 2", 'width = 2\nweights = "start"')
+    write_space(tmp_path, ("[methods.bp]", "[methods.kd]"), started)
+    student = build(
+        StudentSpec(family="convnet", depth=2, width=2), input_shape=(1, 8, 8), classes=10, seed=7
+    )
+    (tmp_path / "start").mkdir()
+    save_file(student.state_dict(), tmp_path / "start/model.safetensors")
     variables |= {"LPSTUDY_CACHE": f"{url}/cache"}
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
@@ -74,6 +84,8 @@ def test_a_cache_in_a_store_serves_a_machine_that_has_nothing_on_its_disk(
         assert ("teacher's outputs: computed" in left.err) == (disk == "one")
         assert len(list((tmp_path / disk).glob("banks/*/logits.fp16"))) == 1
     assert not (tmp_path / "one/teachers").exists()
+    digest = hashlib.sha256((tmp_path / "start/model.safetensors").read_bytes()).hexdigest()
+    assert (folder_at(f"{url}/cache") / "weights").names() == [f"{digest}.safetensors"]
 
 
 def test_a_study_at_a_file_url_on_a_second_mount_ends(tmp_path: Path) -> None:

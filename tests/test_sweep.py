@@ -71,7 +71,10 @@ def test_the_ledger_has_every_trial_and_final_once(smoke: Smoke) -> None:
 def test_nothing_but_ledger_weights_store_and_report_is_left(smoke: Smoke) -> None:
     left = [name for name in files(smoke[0]) if not name.startswith(("mlruns/", "reports/"))]
     weights = [
-        f"studies/smoke/runs/{key}/weights.safetensors" for key in KEYS if "/final" in key or "/trial" in key
+        f"studies/smoke/runs/{key}/{name}"
+        for key in KEYS
+        if "/final" in key or "/trial" in key
+        for name in ("model.json", "weights.safetensors")
     ]
     assert left == sorted(["mlflow.db", "studies/smoke/ledger.db", *weights])
 

@@ -11,15 +11,16 @@ from pathlib import Path
 import torch
 
 from lpstudy import study
+from lpstudy.command.weights import StartingWeights, check_logits, starting_weights
 from lpstudy.cost import cost_of
 from lpstudy.data import Data, load, shared_cache
 from lpstudy.folder import Folder, Remote
 from lpstudy.outputs import Network, Outputs
-from lpstudy.space import Arm, Scalar, StudentSpec, StudySpec, Training, find, read
+from lpstudy.space import Arm, Scalar, StudySpec, Training, find, read
 from lpstudy.space.ranges import Choices, Range, corners
-from lpstudy.students import build
+from lpstudy.students import skeleton
 from lpstudy.study import Demand
-from lpstudy.teacher import BankPlan, check, plan_bank
+from lpstudy.teacher import BankPlan, input_of, plan_bank, teacher_skeleton
 
 MOST_SIZES = 256
 """Designs of a searched student that are looked at for the infeasible share."""
@@ -33,6 +34,8 @@ class Prepared:
     data: Data
     plan: BankPlan
     """Which of the teacher's outputs are computed once."""
+    weights: StartingWeights
+    """What teacher and students start from."""
 
 
 def prepare(arguments: Namespace) -> Prepared:
@@ -47,11 +50,12 @@ def prepare(arguments: Namespace) -> Prepared:
     if isinstance(cache := shared_cache(), Remote):  # refused here where it is none
         writable(cache)
     data = load(spec.data, root=arguments.data_root, progress=True)
-    check(spec.teacher, data)
-    teacher = skeleton(spec.teacher.network, data)
+    weights = starting_weights(spec, data)
+    teacher = teacher_skeleton(spec.teacher, input_of(spec.teacher, data), data)
     for arm in spec.arms():
         _check_arm(arm, spec, data, teacher)
-    return Prepared(spec, data, plan_bank(spec, data))
+        check_logits(arm, teacher, weights)
+    return Prepared(spec, data, plan_bank(spec, data), weights)
 
 
 def demand_of(given: Namespace, prepared: Prepared) -> Demand:
@@ -113,12 +117,6 @@ def _writable_afar(folder: Remote) -> None:
         raise ValueError(f"{folder}: does not keep what is written to it")
 
 
-def skeleton(spec: StudentSpec, data: Data) -> Network:
-    """The network without weights."""
-    with torch.device("meta"):
-        return build(spec, input_shape=data.input_shape, classes=data.classes)
-
-
 def sizes(arm: Arm) -> list[dict[str, Scalar]]:
     """Depths and widths that an arm may ask for, thinned out where many; a design has one, empty."""
     found = list(arm.student.sizes())
@@ -151,7 +149,7 @@ def _check_arm(arm: Arm, spec: StudySpec, data: Data, teacher: Network) -> None:
             f"students: {arm.student.label}: no design is within [constraints];"
             f" the smallest has {size.macs:,} MACs and {size.parameters:,} parameters"
         )
-    student = skeleton(arm.student_spec(fits[0]), data)
+    student = skeleton(arm.student_spec(fits[0]), input_shape=data.input_shape, classes=data.classes)
     for values in corners(arm.hyperparameters):
         method = arm.resolve(fits[0] | values, epochs=1, seed=0).method
         try:

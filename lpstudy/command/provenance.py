@@ -44,6 +44,7 @@ def provenance(prepared: Prepared, teacher: TeacherFile, demand: Demand, command
     return {
         "data hash": prepared.data.fingerprint[:16],
         "teacher hash": teacher.key,
+        **({"weights": "; ".join(notes)} if (notes := prepared.weights.notes) else {}),
         TARGETS: bank_words(prepared.plan),
         "views": f"{prepared.plan.views} of {prepared.plan.augmentations}",
         "precision": settled(Training.model_validate({"precision": asked}), demand).precision,

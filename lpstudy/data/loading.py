@@ -54,6 +54,8 @@ class Data:
     """SHA-256, in hexadecimal, of the images and of what the spec says of pixels, labels and the split."""
     pad: int
     flip: bool
+    resizing: Literal["centre_square", "none"] = "none"
+    """How files come to the input's size: resized and cut (see `lpstudy.data.images`), or not at all."""
 
     @property
     def classes(self) -> int:
@@ -200,7 +202,8 @@ def _from_files(
         ["files", side, listing.source()],
         partial(decode_all, listing, side, size, progress=progress),
     )
-    return _from_arrays(spec, listing.name, entry, statistics)
+    data = _from_arrays(spec, listing.name, entry, statistics)
+    return data if side is None else replace(data, resizing="centre_square")
 
 
 def _from_stream(
@@ -237,6 +240,7 @@ def _from_stream(
         fingerprint=_fingerprint(spec, statistics, f"{listing.content()} {size}"),
         pad=spec.pad,
         flip=spec.flip,
+        resizing="none" if side is None else "centre_square",
     )
 
 

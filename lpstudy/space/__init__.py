@@ -3,12 +3,14 @@
 from lpstudy.space.files import difference, find, known, parse, read
 from lpstudy.space.ranges import Choices, Range, Scalar, Searchable
 from lpstudy.space.student_space import StudentSpace
-from lpstudy.space.study_spec import BANK_KEYS, Arm, Budget, Constraints, StudySpec, TeacherSpec, Trial
+from lpstudy.space.study_spec import Arm, Budget, Constraints, StudySpec, Trial
+from lpstudy.space.teacher_spec import BANK_KEYS, INPUT_KEYS, TeacherSpec
 from lpstudy.space.training import Precision, Training
 from lpstudy.students import StudentSpec
 
 __all__ = [
     "BANK_KEYS",
+    "INPUT_KEYS",
     "Arm",
     "Budget",
     "Choices",

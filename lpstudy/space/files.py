@@ -10,7 +10,8 @@ from pydantic import BaseModel, ValidationError
 from lpstudy.data import DataSpec
 from lpstudy.space.ranges import first_error
 from lpstudy.space.student_space import StudentSpace
-from lpstudy.space.study_spec import NAME, Budget, Constraints, StudySpec, TeacherSpec
+from lpstudy.space.study_spec import NAME, Budget, Constraints, StudySpec
+from lpstudy.space.teacher_spec import TeacherSpec
 from lpstudy.space.training import Training
 
 FOLDER = "search_spaces"

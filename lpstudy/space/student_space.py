@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 from itertools import product
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from lpstudy.space.ranges import Choices, Range, Scalar, Searchable, check_integers, corners, read_searchable
 from lpstudy.students import StudentSpec
@@ -23,6 +23,10 @@ class StudentSpace(BaseModel):
     design: str | None = None
     depth: Any = None
     width: Any = None
+    weights: Annotated[str, Field(min_length=1)] | None = None
+    """A safetensors file that every trial and final starts from, or a folder with weights.safetensors or
+    model.safetensors; relative to the working directory unless absolute. Where its class count is not the
+    data's, the last layer is new."""
 
     @field_validator("depth", "width", mode="before")
     @classmethod
@@ -31,6 +35,10 @@ class StudentSpace(BaseModel):
 
     @model_validator(mode="after")
     def _every_size_is_valid(self) -> Self:
+        if self.weights is not None and self.searched:
+            raise ValueError(
+                f"weights: fit one size, so {' and '.join(self.searched)} cannot be searched with them"
+            )
         for values in corners(self.searched | self.fixed):
             StudentSpec.model_validate(values)
         for key, value in self.searched.items():
@@ -65,7 +73,7 @@ class StudentSpace(BaseModel):
     @property
     def fixed(self) -> dict[str, Scalar]:
         """The plain values."""
-        table = {key: getattr(self, key) for key in ("family", "design", *STUDENT_KEYS)}
+        table = {key: getattr(self, key) for key in ("family", "design", *STUDENT_KEYS, "weights")}
         return {key: value for key, value in table.items() if isinstance(value, Scalar)}
 
     @property

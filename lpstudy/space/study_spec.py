@@ -20,6 +20,7 @@ from lpstudy.space.ranges import (
     read_searchable,
 )
 from lpstudy.space.student_space import STUDENT_KEYS, StudentSpace
+from lpstudy.space.teacher_spec import TeacherSpec
 from lpstudy.space.training import Training
 from lpstudy.students import StudentSpec
 
@@ -30,54 +31,6 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 UNSEARCHED = {"checkpoint_seconds": "it changes no result", "precision": "it is one for all runs"}
 """Keys of [training] that take a plain value alone, and why."""
-BANK_KEYS = ("views", "online", "bank_gb", "bank_dtype")
-"""What [teacher] says of its outputs; the teacher itself is the same whatever it says."""
-
-
-class TeacherSpec(Training):
-    """The network that is trained once per study and then teaches; or one's own, by its weights file."""
-
-    family: str
-    design: str | None = None
-    depth: int | None = None
-    width: int | None = None
-    weights: str | None = None
-    """Path of a safetensors file; the teacher is then not trained."""
-    epochs: Annotated[int, Field(ge=1)] = 30
-    """For which the teacher is trained."""
-    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
-    """Of the teacher's initial weights and of its batches."""
-    views: Annotated[int, Field(ge=1)] | None = None
-    """How many crops and flips of each image the students see; by default one for each epoch, as long as
-    there are so many and the teacher's outputs for them fit in bank_gb."""
-    online: bool = False
-    """Run the teacher at each step, with every crop and flip, rather than once for all runs."""
-    bank_gb: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 4.0
-    """How many GB (10^9 bytes) of the teacher's outputs may be kept in the cache."""
-    bank_dtype: Literal["fp16", "fp32"] = "fp16"
-    """Number format of the outputs that are kept."""
-
-    @model_validator(mode="after")
-    def _no_views_online(self) -> Self:
-        if self.online and self.views is not None:
-            raise ValueError("views: has no effect with online = true, which shows every crop and flip")
-        return self
-
-    @model_validator(mode="after")
-    def _network(self) -> Self:
-        _ = self.network
-        return self
-
-    @property
-    def network(self) -> StudentSpec:
-        """The teacher's network."""
-        keys = {"family": self.family, "design": self.design, "depth": self.depth, "width": self.width}
-        return StudentSpec.model_validate(keys)
-
-    @property
-    def training(self) -> Training:
-        """How the teacher is trained."""
-        return Training.model_validate({key: getattr(self, key) for key in Training.model_fields})
 
 
 class Budget(BaseModel):

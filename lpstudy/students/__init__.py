@@ -6,10 +6,34 @@ from lpstudy.outputs import Network
 from lpstudy.students import maxout
 from lpstudy.students.convnet import ConvNet
 from lpstudy.students.spec import StudentSpec
-from lpstudy.students.weights import load_weights
+from lpstudy.students.weights import ReplacedHead, fitted, load_state, load_weights
+from lpstudy.students.weights_file import WeightsFile, locate, read_file, read_metadata, read_weights
 from lpstudy.students.wrn import WideResNet
 
-__all__ = ["StudentSpec", "build"]
+__all__ = [
+    "ReplacedHead",
+    "StudentSpec",
+    "WeightsFile",
+    "build",
+    "fitted",
+    "load_state",
+    "load_weights",
+    "locate",
+    "read_file",
+    "read_metadata",
+    "read_weights",
+    "skeleton",
+]
+
+
+def skeleton(spec: StudentSpec, *, input_shape: tuple[int, int, int], classes: int) -> Network:
+    """The network of a spec without weights, on the meta device.
+
+    Raises:
+        ValueError: The images do not suit the design.
+    """
+    with torch.device("meta"):
+        return build(spec, input_shape=input_shape, classes=classes)
 
 
 def build(spec: StudentSpec, *, input_shape: tuple[int, int, int], classes: int, seed: int = 0) -> Network:

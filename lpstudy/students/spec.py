@@ -4,12 +4,16 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from lpstudy.students import maxout
 
 DEEPEST, WIDEST = 1024, 2**16
 """Beyond all that anyone trains; a network is built, without weights, before anything else is refused."""
+
+
+def _text(path: object) -> object:
+    return str(path) if isinstance(path, Path) else path
 
 
 class StudentSpec(BaseModel):
@@ -26,8 +30,8 @@ class StudentSpec(BaseModel):
     """maxout, convnet: convolutional layers; wrn: 6n + 4."""
     width: int | None = Field(default=None, ge=1, le=WIDEST)
     """maxout, convnet: channels of the first group or stage; wrn: the widening factor."""
-    weights: Annotated[Path | None, Field(strict=False)] = None
-    """Local safetensors file to start from; a head of another class count is replaced."""
+    weights: Annotated[str | None, BeforeValidator(_text)] = None
+    """Safetensors file to start from, or a folder with one; a head of another class count is replaced."""
 
     @model_validator(mode="after")
     def _check_size(self) -> Self:

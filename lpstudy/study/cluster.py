@@ -4,8 +4,8 @@ import math
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -57,6 +57,8 @@ class Place:
     folder: Folder
     """Of the study, within the storage; found from everywhere."""
     data_root: Path | None
+    weights: Mapping[str, str] = field(default_factory=dict)
+    """Where all nodes find a file of weights, by the path that the study file gives."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,8 @@ def train_teacher(
     """
     share = min(1.0, resources()[1]) if demand.gpus_per_trial else 0.0
     root = str(place.data_root) if place.data_root else None
-    told = spec.teacher.model_dump_json(), spec.data.model_dump_json(), root, share
+    teacher = spec.teacher.model_copy(update={"weights": _shared(spec.teacher.weights, place)})
+    told = teacher.model_dump_json(), spec.data.model_dump_json(), root, share
     hearing = Hearing(control.folder.url, control.token, ("stop", *AT_ONCE))
     asked = newest = 0
 
@@ -139,7 +140,14 @@ def run(
         trial = arm.resolve(assignment.values, epochs=spec.budget.epochs, seed=assignment.seed)
         job = Job(
             shared=shared,
-            trial=trial.model_copy(update={"training": settled(trial.training, demand)}),
+            trial=trial.model_copy(
+                update={
+                    "training": settled(trial.training, demand),
+                    "student": trial.student.model_copy(
+                        update={"weights": _shared(trial.student.weights, place)}
+                    ),
+                }
+            ),
             final=assignment.kind == "final",
             folder=run_folder(place.folder, assignment).url,
             control=control.folder.url,
@@ -188,6 +196,11 @@ def run(
             if not ledger.left(searching=searching()):
                 return
             ledger.take()  # a wish was taken back while the last trials ended
+
+
+def _shared(weights: str | None, place: Place) -> str | None:
+    """Where all nodes find a file of weights; None where there is none."""
+    return None if weights is None else place.weights[weights]
 
 
 def _newest(folder: Folder) -> str:

@@ -20,6 +20,7 @@ from lpstudy.disk import UnreachableError
 from lpstudy.folder import folder_at
 from lpstudy.outputs import EpochResult
 from lpstudy.space import TeacherSpec, Trial
+from lpstudy.students import locate, read_file
 from lpstudy.study.cluster import ray_storage
 from lpstudy.study.control import Hearing
 from lpstudy.study.ends import ENDS, PAUSED, ended_by, ended_by_one
@@ -150,6 +151,8 @@ def _epochs(job: Job) -> Iterator[EpochResult]:
     try:
         device = device_of(gpus=job.shared.gpus)
         data, teacher, mapped = _opened(job.shared.model_dump_json(), device)
+        if job.trial.student.weights is not None:
+            _check_copy(job.trial.student.weights)
     except (OSError, ValueError) as error:  # of no trial's making: the next start makes what is lost anew
         said = " ".join(str(error).split())
         raise UnreachableError(errno.EIO, f"data or teacher's outputs cannot be read: {said}") from error
@@ -168,6 +171,17 @@ def _epochs(job: Job) -> Iterator[EpochResult]:
         read_test=job.final,
         asking=asking,
     )
+
+
+def _check_copy(weights: str) -> None:
+    """See that a copy in the cache, which is named by its SHA-256, is whole.
+
+    Raises:
+        OSError: It is not there, or cannot be read.
+        ValueError: It is damaged.
+    """
+    folder, name = locate(weights)
+    read_file(folder, name, sha256=name.partition(".")[0])
 
 
 def as_report(results: Sequence[EpochResult], end: str = "") -> dict[str, Any]:

@@ -4,7 +4,8 @@ from lpstudy.teacher.bank import Bank
 from lpstudy.teacher.fill import Filled, fill, open_targets, store_of
 from lpstudy.teacher.fit import TeacherFile, check, folder_of, key, obtain, open_teacher
 from lpstudy.teacher.online import OnlineTeacher
-from lpstudy.teacher.plan import BankPlan, plan_bank
+from lpstudy.teacher.own_input import TeacherInput, input_of, teacher_skeleton, untrained_teacher
+from lpstudy.teacher.plan import BankPlan, learns_from_logits, plan_bank
 from lpstudy.teacher.store import Block, Store, describe, shares
 
 __all__ = [
@@ -15,15 +16,20 @@ __all__ = [
     "OnlineTeacher",
     "Store",
     "TeacherFile",
+    "TeacherInput",
     "check",
     "describe",
     "fill",
     "folder_of",
+    "input_of",
     "key",
+    "learns_from_logits",
     "obtain",
     "open_targets",
     "open_teacher",
     "plan_bank",
     "shares",
     "store_of",
+    "teacher_skeleton",
+    "untrained_teacher",
 ]

@@ -16,7 +16,8 @@ from lpstudy.teacher.afar import AfarStore
 from lpstudy.teacher.bank import Bank
 from lpstudy.teacher.fit import TeacherFile, open_teacher
 from lpstudy.teacher.online import OnlineTeacher
-from lpstudy.teacher.plan import LOGITS, MAP, BankPlan, skeleton
+from lpstudy.teacher.own_input import teacher_skeleton
+from lpstudy.teacher.plan import LOGITS, MAP, BankPlan
 from lpstudy.teacher.store import Block, Store, numbers
 from lpstudy.training import Targets
 from lpstudy.training.evaluation import BATCH
@@ -74,7 +75,7 @@ def open_targets(
         return open_teacher(file, spec, data, device=device)
     online = open_teacher(file, spec, data, device=device) if plan.online else None
     kept = store_of(plan, file, spec, data, device).opened()
-    return Bank(kept, skeleton(spec, data), file.macs, online, device)
+    return Bank(kept, teacher_skeleton(spec, file.input, data), file.macs, online, device)
 
 
 def _output(outputs: Outputs, name: str) -> torch.Tensor:

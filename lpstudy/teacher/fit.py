@@ -5,21 +5,28 @@ import json
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 
 import torch
 from pydantic import TypeAdapter
-from torch import Tensor
 
-from lpstudy.cost import cost_of
+from lpstudy.cost import cost
 from lpstudy.data import Data, shared_cache
 from lpstudy.disk import UnreachableError
 from lpstudy.distill.bp import BP
 from lpstudy.folder import Folder, Local, folder_at
-from lpstudy.outputs import EpochResult, Network
-from lpstudy.space import BANK_KEYS, StudentSpec, TeacherSpec, Trial
-from lpstudy.students import build
+from lpstudy.model_file import DESCRIPTION, WEIGHTS, check_weights, describe
+from lpstudy.outputs import EpochResult
+from lpstudy.space import BANK_KEYS, INPUT_KEYS, TeacherSpec, Trial
+from lpstudy.students import ReplacedHead, fitted, load_state, load_weights, read_file, read_weights
 from lpstudy.teacher.online import OnlineTeacher
+from lpstudy.teacher.own_input import (
+    TeacherInput,
+    adapted,
+    bare_network,
+    input_of,
+    input_shape_of,
+    teacher_skeleton,
+)
 from lpstudy.training import checkpoint, evaluate, train
 from lpstudy.training.asking import Asking, go_on
 from lpstudy.training.checkpoint import to_safetensors
@@ -28,9 +35,8 @@ from lpstudy.training.precision import resolved
 
 FORMAT = 2
 """Raised when the training loop changes what a teacher of the same spec becomes."""
-WEIGHTS = "weights.safetensors"
 LONGEST = 300
-"""Characters of torch's complaint about one's own weights, which names every tensor."""
+"""Characters of why a teacher that was kept is refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +56,10 @@ class TeacherFile:
     macs: int
     training_macs: float
     seed: int
+    input: TeacherInput | None = None
+    """What it wants of its images; None: as the students see them."""
+    file_classes: int | None = None
+    """Of one's own weights, where that is not the data's number of classes: the last layer is untrained."""
 
 
 _FILE = TypeAdapter(TeacherFile)
@@ -63,9 +73,11 @@ def key(spec: TeacherSpec, data: Data) -> str:
         "flip": data.flip,
         "format": FORMAT,
     }
-    table |= spec.model_dump(mode="json", exclude={"weights", "checkpoint_seconds", *BANK_KEYS})
+    table |= spec.model_dump(mode="json", exclude={"weights", "checkpoint_seconds", *BANK_KEYS, *INPUT_KEYS})
     if spec.weights is not None:
-        table["weights"] = hashlib.sha256(Path(spec.weights).read_bytes()).hexdigest()
+        table["weights"] = read_weights(spec.weights).sha256
+    if (wanted := input_of(spec, data)) is not None:
+        table["input"] = asdict(wanted)
     return hashlib.sha256(json.dumps(table, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -74,18 +86,27 @@ def folder_of(spec: TeacherSpec, data: Data) -> Folder:
     return shared_cache() / f"teachers/{key(spec, data)}"
 
 
-def check(spec: TeacherSpec, data: Data) -> None:
+def check(spec: TeacherSpec, data: Data) -> tuple[ReplacedHead | None, tuple[str, ...]]:
     """Refuse a teacher that cannot be had, before anything is started.
 
+    Returns its last layer where that is new, and so untrained, and what there is to say of its weights.
+
     Raises:
-        ValueError: One's own weights do not fit the network, or the images are too small for it.
-        FileNotFoundError: There is no such weights file.
+        ValueError: One's own weights do not fit the network, or the images do not.
     """
-    cost_of(spec.network, input_shape=data.input_shape, classes=data.classes)
-    if spec.weights is not None:
-        if not Path(spec.weights).is_file():
-            raise FileNotFoundError(f"[teacher] weights: {spec.weights}: no such file")
-        _own(spec, data)
+    if spec.weights is None:
+        teacher_skeleton(spec, None, data)
+        return None, ()
+    try:
+        wanted = input_of(spec, data)
+    except (ValueError, OSError) as error:
+        raise ValueError(f"[teacher] weights: {error}") from None
+    teacher_skeleton(spec, wanted, data)
+    shape = input_shape_of(wanted, data)
+    try:
+        return check_weights(spec.weights, spec.network, input_shape=shape, class_names=data.class_names)
+    except (ValueError, OSError) as error:
+        raise ValueError(f"[teacher] weights: {error}") from None
 
 
 def obtain(
@@ -131,8 +152,9 @@ def open_teacher(file: TeacherFile, spec: TeacherSpec, data: Data, *, device: to
     Raises:
         ValueError: The weights file is not the one that was recorded.
     """
-    network = _network(spec.network, data)
-    network.load_state_dict(_read(folder_at(file.folder), WEIGHTS, file.sha256))
+    network = bare_network(spec, file.input, data)
+    load_state(network, fitted(network, read_file(folder_at(file.folder), WEIGHTS, sha256=file.sha256))[0])
+    network = adapted(network, file.input, data)
     return OnlineTeacher(network, file.macs, device=device, bf16=resolved(spec.precision, device))
 
 
@@ -144,7 +166,7 @@ def _cached(folder: Folder) -> tuple[TeacherFile | None, tuple[str, ...]]:
         except FileNotFoundError:
             return None, ()
         file = _FILE.validate_json(told, strict=True)
-        _read(folder, WEIGHTS, file.sha256)
+        read_file(folder, WEIGHTS, sha256=file.sha256)
     except UnreachableError:
         raise
     except (OSError, ValueError) as error:
@@ -161,10 +183,11 @@ def _make(
     refused: tuple[str, ...],
     asking: Asking,
 ) -> Generator[EpochResult, None, TeacherFile | None]:
-    network = _network(spec.network, data)
-    training_macs = 0.0
+    wanted = input_of(spec, data)
+    bare = bare_network(spec, wanted, data)
+    training_macs, head = 0.0, None
     if spec.weights is not None:
-        network = _own(spec, data)
+        head = load_weights(bare, spec.weights)
     else:
         run = Trial(
             student=spec.network,
@@ -180,59 +203,41 @@ def _make(
         if result is None or result.epoch < spec.epochs:
             return None
         training_macs = result.metrics["training_macs"]
-        network.load_state_dict(_read(folder, WEIGHTS, None))
-    weights = to_safetensors(network.state_dict())
+        load_state(bare, fitted(bare, read_file(folder, WEIGHTS))[0])
+    network = adapted(bare, wanted, data)
     lay(network.to(device))
     bf16 = resolved(spec.precision, device)
-    cost = cost_of(spec.network, input_shape=data.input_shape, classes=data.classes)
+    accuracies = {
+        "validation_accuracy": evaluate(network, data.validation, device=device, bf16=bf16)[0],
+        "test_accuracy": evaluate(network, data.test, device=device, bf16=bf16)[0],
+    }
+    seen = {} if wanted is None else {"mean": wanted.mean, "std": wanted.std}
+    description = describe(
+        spec.network,
+        data,
+        input_shape=input_shape_of(wanted, data),
+        method=None if spec.weights else "bp",
+        precision="bf16" if bf16 else "fp32",
+        **accuracies,
+        **seen,
+    )
+    weights = to_safetensors(bare.state_dict(), description.metadata())
+    size = cost(network, data.input_shape)
     file = TeacherFile(
         folder=folder.url,
         key=key(spec, data),
         sha256=hashlib.sha256(weights).hexdigest(),
         label=spec.network.label(),
-        validation_accuracy=evaluate(network, data.validation, device=device, bf16=bf16)[0],
-        test_accuracy=evaluate(network, data.test, device=device, bf16=bf16)[0],
-        parameters=cost.parameters,
-        macs=cost.macs,
+        parameters=size.parameters,
+        macs=size.macs,
         training_macs=training_macs,
         seed=spec.seed,
+        input=wanted,
+        file_classes=None if head is None else head.file_classes,
+        **accuracies,
     )
     folder.write(WEIGHTS, weights)
+    folder.write(DESCRIPTION, description.to_json().encode())
     folder.write("teacher.json", json.dumps(asdict(file), indent=1).encode())
     checkpoint.drop(folder, keep=1)
     return file
-
-
-def _own(spec: TeacherSpec, data: Data) -> Network:
-    network = _network(spec.network, data)
-    try:
-        path = Path(str(spec.weights))
-        weights = _read(Local(path.parent), path.name, None)
-        spoilt = [name for name, tensor in weights.items() if not tensor.isfinite().all()]
-        if spoilt:
-            raise ValueError(f"{spoilt[0]} is not finite")
-        network.load_state_dict(weights)
-    except (RuntimeError, ValueError, OSError) as error:
-        reason = " ".join(str(error).split())
-        reason = reason if len(reason) <= LONGEST else f"{reason[:LONGEST]} ..."
-        raise ValueError(
-            f"[teacher] weights: {spec.weights} does not fit {spec.network.label()}: {reason}"
-        ) from None
-    return network
-
-
-def _network(spec: StudentSpec, data: Data) -> Network:
-    return build(spec, input_shape=data.input_shape, classes=data.classes)
-
-
-def _read(folder: Folder, name: str, sha256: str | None) -> dict[str, Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load
-
-    content, where = folder.read(name), f"{folder}/{name}"
-    if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
-        raise ValueError(f"{where}: its sha-256 differs from the one recorded")
-    try:
-        return load(content)
-    except SafetensorError as error:
-        raise ValueError(f"{where}: not a safetensors file: {error}") from None

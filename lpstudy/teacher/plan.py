@@ -10,14 +10,16 @@ from lpstudy.data import Data
 from lpstudy.distill import Needs
 from lpstudy.distill.method import EMBEDDING
 from lpstudy.outputs import Network, Outputs
-from lpstudy.space import StudySpec, TeacherSpec
+from lpstudy.space import Arm, StudySpec, TeacherSpec
 from lpstudy.space.ranges import corners
-from lpstudy.students import build
+from lpstudy.teacher.own_input import input_of, teacher_skeleton
 
 LOGITS = "logits"
 MAP = "map."
 """What the name of a kept map begins with."""
 GB = 1e9
+NEARLY_DONE = 1 - 2**-20
+"""Share of a training, short of its end, at which a weight that falls to 0 is none yet."""
 BYTES = {"fp16": 2, "fp32": 4}
 
 
@@ -75,10 +77,15 @@ def teacher_needs(spec: StudySpec, teacher: Network) -> Needs:
     return Needs(logits, embedding, maps)
 
 
-def skeleton(spec: TeacherSpec, data: Data) -> Network:
-    """The teacher's network without weights, on the meta device."""
-    with torch.device("meta"):
-        return build(spec.network, input_shape=data.input_shape, classes=data.classes).eval()
+def learns_from_logits(arm: Arm, teacher: Network) -> bool:
+    """Whether an arm's loss has a term of the teacher's logits whose weight is not always 0."""
+    for values in corners(arm.hyperparameters):
+        sizes = next(corners(arm.student.searched))
+        method = arm.resolve(sizes | values, epochs=1, seed=0).method
+        factors = [method.weights(progress).get("kd", 0.0) for progress in (0.0, NEARLY_DONE)]
+        if method.teacher_needs(teacher).logits and any(factors):
+            return True
+    return False
 
 
 def plan_bank(spec: StudySpec, data: Data) -> BankPlan:
@@ -90,7 +97,7 @@ def plan_bank(spec: StudySpec, data: Data) -> BankPlan:
         ValueError: `views` is more than there are, or than fits; says what would.
     """
     teacher = spec.teacher
-    network = skeleton(teacher, data)
+    network = teacher_skeleton(teacher, input_of(teacher, data), data)
     needs = teacher_needs(spec, network)
     outputs = sorted(_outputs(network, data, needs), key=lambda kept: (_is_map(kept), math.prod(kept.shape)))
     most, samples = data.augmentations, len(data.train)

@@ -51,7 +51,8 @@ class Store:
     """
 
     def __init__(self, plan: BankPlan, teacher: TeacherFile, data: Data, *, bf16: bool) -> None:
-        told = [FORMAT, teacher.sha256, data.fingerprint, plan.dtype, bf16]
+        told: list[object] = [FORMAT, teacher.sha256, data.fingerprint, plan.dtype, bf16]
+        told += [] if teacher.input is None else [asdict(teacher.input)]
         name = hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
         self.plan = plan
         self.folder = cache_folder() / "banks" / name

@@ -17,13 +17,13 @@ from mlflow.tracking import MlflowClient
 from lpstudy.cost import cost_of
 from lpstudy.folder import Folder, Local
 from lpstudy.ledger import Assignment, Book, Record, State
+from lpstudy.model_file import DESCRIPTION, WEIGHTS
 from lpstudy.space import Arm
 from lpstudy.threads import GuardedThread, describe
 from lpstudy.tracking.client import KEY, PARENT, Facts, Known, find_runs, open_experiment, reason, tag
 
 STATUS = {"finished": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
 TRIAL_STATES: tuple[State, ...] = ("finished", "pruned", "failed", "infeasible")
-WEIGHTS = "weights.safetensors"
 TEST_CORRECT = "test_correct.txt"
 """Artifact of a final: which test images it classifies correctly, as `correctness.pack` writes it."""
 PACE = 5.0
@@ -211,14 +211,17 @@ class Projection:
             self._runs[assignment.key] = Known(run, state)
 
     def _log_weights(self, run: str, folder: Folder) -> None:
-        """Where they are there; MLflow takes a file of this machine alone."""
-        if isinstance(folder, Local):
-            if (folder.path / WEIGHTS).is_file():
-                self._client.log_artifact(run, str(folder.path / WEIGHTS))
-        elif WEIGHTS in folder.names():
+        """With their description, where they are there; MLflow takes a file of this machine alone."""
+        there = folder.names()
+        for name in (WEIGHTS, DESCRIPTION):
+            if name not in there:
+                continue
+            if isinstance(folder, Local):
+                self._client.log_artifact(run, str(folder.path / name))
+                continue
             with TemporaryDirectory() as fetched:
-                (Path(fetched) / WEIGHTS).write_bytes(folder.read(WEIGHTS))
-                self._client.log_artifact(run, str(Path(fetched) / WEIGHTS))
+                (Path(fetched) / name).write_bytes(folder.read(name))
+                self._client.log_artifact(run, str(Path(fetched) / name))
 
     def _cost(self, arm: Arm, assignment: Assignment, began: int) -> list[Metric]:
         """What the student costs, which stays the same."""

@@ -13,6 +13,7 @@ from torch import Tensor, nn, optim
 
 from lpstudy.disk import UnreachableError
 from lpstudy.folder import Folder
+from lpstudy.students import load_state
 from lpstudy.training.part import Part
 
 KEPT = 2
@@ -68,11 +69,12 @@ class _Body(BaseModel):
     sha256: str
 
 
-def to_safetensors(tensors: Mapping[str, Tensor]) -> bytes:
+def to_safetensors(tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> bytes:
     """The tensors as safetensors bytes; shared or strided storage is copied."""
     from safetensors.torch import save
 
-    return save({name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()})
+    copies = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    return save(copies, metadata)
 
 
 def save(folder: Folder, checkpoint: Checkpoint) -> None:
@@ -190,7 +192,7 @@ def unpack(
     tensors: Mapping[str, Tensor], student: nn.Module, auxiliary: nn.Module | None, optimizer: optim.Optimizer
 ) -> None:
     """Put the tensors of a run back where `pack` found them."""
-    student.load_state_dict(of_student(tensors))
+    load_state(student, of_student(tensors))
     if auxiliary is not None:
         auxiliary.load_state_dict(_below(tensors, "auxiliary."))
     state: dict[int, dict[str, Tensor]] = {}

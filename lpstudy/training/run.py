@@ -16,14 +16,16 @@ from lpstudy.cost import cost_of
 from lpstudy.data import Data
 from lpstudy.distill import Needs, Step
 from lpstudy.folder import Folder
+from lpstudy.model_file import DESCRIPTION, WEIGHTS
 from lpstudy.outputs import EpochResult
 from lpstudy.space import Trial
-from lpstudy.students import build
+from lpstudy.students import build, read_weights
 from lpstudy.training import checkpoint, optimizers, parallel, precision
 from lpstudy.training.evaluation import evaluate
 from lpstudy.training.layout import lay
 from lpstudy.training.part import Between, Part, generators, nowhere, restore_generators
 from lpstudy.training.recorded import Recorded
+from lpstudy.training.saving import describe_student
 from lpstudy.training.step import Learner
 from lpstudy.training.targets import Targets, example
 from lpstudy.training.work import Work, loss_macs, teacher_macs, work
@@ -53,6 +55,8 @@ class Run:
         self.trial, self.data, self.device = trial, data, device
         self.method, self.training = trial.method, trial.training
         self.needs, self.teacher = self._needs(teacher)
+        weights = trial.student.weights
+        self._weights_hash = None if weights is None else read_weights(weights).sha256
         self.learner, self.work = self._learner()
         alone_on_gpu = device.type == "cuda" and parallel.count() == 1
         self.step = Recorded(self.learner) if alone_on_gpu else self.learner.step
@@ -127,6 +131,7 @@ class Run:
         """What a checkpoint must have been made by: the trial, on this data."""
         data = self.data
         told = self.trial.model_dump(mode="json", exclude={"training": {"checkpoint_seconds"}})
+        told["student"]["weights"] = self._weights_hash  # wherever the file lies
         table = json.dumps([told, data.fingerprint, data.pad, data.flip, data.views], sort_keys=True)
         return hashlib.sha256(table.encode()).hexdigest()
 
@@ -151,11 +156,13 @@ class Run:
         tensors = {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
         rows = [result.as_row() for result in history]
         kept = checkpoint.Checkpoint(self.identity, len(rows), tensors, rows, part)
+        about = describe_student(self.trial, self.data, history[-1], bf16=learner.bf16) if last else None
 
         def write() -> None:
-            if last:
-                weights = checkpoint.to_safetensors(checkpoint.of_student(tensors))
-                folder.write("weights.safetensors", weights)
+            if about is not None:
+                weights = checkpoint.to_safetensors(checkpoint.of_student(tensors), about.metadata())
+                folder.write(WEIGHTS, weights)
+                folder.write(DESCRIPTION, about.to_json().encode())
             checkpoint.save(folder, kept)
 
         return write

@@ -1,9 +1,14 @@
-"""Checkpoints and weights written by a thread, while the next epoch runs."""
+"""Checkpoints and weights written by a thread, while the next epoch runs; what is said of the weights."""
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Self
+
+from lpstudy.data import Data
+from lpstudy.model_file import ModelDescription, describe
+from lpstudy.outputs import EpochResult
+from lpstudy.space import Trial
 
 
 class Writer:
@@ -35,3 +40,15 @@ class Writer:
                 self.wait()
         finally:
             self._thread.shutdown(wait=True)
+
+
+def describe_student(trial: Trial, data: Data, last: EpochResult, *, bf16: bool) -> ModelDescription:
+    """What is said of a student beside its weights, as it is after its last epoch."""
+    return describe(
+        trial.student,
+        data,
+        method=trial.method.method,
+        precision="bf16" if bf16 else "fp32",
+        validation_accuracy=last.metrics["validation_accuracy"],
+        test_accuracy=last.metrics.get("test_accuracy"),
+    )

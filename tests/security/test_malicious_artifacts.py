@@ -159,7 +159,7 @@ def test_ones_own_weights_are_refused_in_one_line(malicious: bytes, tmp_path: Pa
     path = tmp_path / "own.safetensors"
     path.write_bytes(malicious)
     with pytest.raises(
-        ValueError, match=r"\[teacher\] weights: .*own\.safetensors: not a safetensors file"
+        ValueError, match=r"\[teacher\] weights: .*own\.safetensors is not a safetensors file"
     ) as error:
         check(TeacherSpec.model_validate(TEACHER | {"weights": str(path)}), load(DATA))
     assert "\n" not in str(error.value)

@@ -34,7 +34,11 @@ BAD: dict[str, tuple[str, str, list[str]]] = {
     "unknown key of the teacher": (
         "width = 32",
         "width = 32\nepoch = 3",
-        ["teacher.epoch: unknown key", f"allowed are {KEYS}", "depth, width, weights, epochs, seed"],
+        [
+            "teacher.epoch: unknown key",
+            f"allowed are {KEYS}",
+            "depth, width, weights, mean, std, image_size, epochs, seed",
+        ],
     ),
     "unknown key of a student": (
         CONVNET,

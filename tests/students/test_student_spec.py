@@ -27,12 +27,11 @@ def test_a_spec_has_a_short_label(keys: dict[str, object], label: str) -> None:
     assert hash(spec) == hash(StudentSpec.model_validate(keys))
 
 
-def test_weights_are_a_path_that_toml_writes_as_a_string() -> None:
-    spec = StudentSpec.model_validate(
-        {"family": "torchvision", "design": "resnet18", "weights": "a.safetensors"}
-    )
+@pytest.mark.parametrize("weights", ["a.safetensors", Path("a.safetensors"), "s3://bucket/a.safetensors"])
+def test_weights_are_a_path_or_a_url_that_toml_writes_as_a_string(weights: object) -> None:
+    spec = StudentSpec.model_validate({"family": "torchvision", "design": "resnet18", "weights": weights})
 
-    assert spec.weights == Path("a.safetensors")
+    assert spec.weights == str(weights)
 
 
 @pytest.mark.parametrize(

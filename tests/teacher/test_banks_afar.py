@@ -116,5 +116,5 @@ def test_a_teacher_is_kept_in_the_store(bank: Banked, data: Data, tmp_path: Path
     assert isinstance(file, TeacherFile)
     assert told[1] == [file]
     assert file.folder == f"local://{tmp_path}/afar/teachers/{file.key}"
-    assert folder_at(file.folder).names() == ["teacher.json", "weights.safetensors"]
+    assert folder_at(file.folder).names() == ["model.json", "teacher.json", "weights.safetensors"]
     assert file.sha256 == bank.file.sha256

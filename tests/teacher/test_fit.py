@@ -192,9 +192,9 @@ def _not_finite(path: Path, state: dict[str, torch.Tensor]) -> None:
     [
         (_not_there, "no such file"),
         (_no_safetensors, "not a safetensors file"),
-        (_incomplete, "[Mm]issing key"),
-        (_of_another_shape, "size mismatch"),
-        (_of_another_network, "[Mm]issing key"),
+        (_incomplete, "lacks layers.conv1.0.weight$"),
+        (_of_another_shape, r"layers.conv1.1.weight has shape \[8\] where this network needs \[4\]$"),
+        (_of_another_network, "none of this network's tensors, which are layers.conv1"),
         (_not_finite, "is not finite"),
     ],
 )
@@ -207,7 +207,8 @@ def test_wrong_weights_are_refused_in_one_short_line_before_anything_is_started(
     with pytest.raises((ValueError, FileNotFoundError), match=said) as error:
         check(spec(weights=str(path)), data)
     line = str(error.value)
-    assert line.startswith(f"[teacher] weights: {path}")
+    assert line.startswith("[teacher] weights: ")
+    assert str(path) in line
     assert line.isprintable()
     assert len(line) < len(str(path)) * 2 + LONGEST + 100
 

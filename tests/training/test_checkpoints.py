@@ -86,6 +86,7 @@ def test_the_last_two_checkpoints_are_kept(data: Data, make_trial: MakeTrial, tm
         "checkpoint-000004.safetensors",
         "checkpoint-000005.json",
         "checkpoint-000005.safetensors",
+        "model.json",
         "weights.safetensors",
     ]
 

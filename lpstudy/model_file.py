@@ -1,0 +1,248 @@
+"""A trained network as it is taken home: `weights.safetensors`, and in it and beside it what it expects.
+
+The same description is the metadata of the weights (key `lpstudy`) and the file `model.json`.
+"""
+
+from os import fsencode
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from torch import Tensor, nn
+
+from lpstudy import __version__
+from lpstudy.data import Data
+from lpstudy.data.images import decoded
+from lpstudy.folder import Folder
+from lpstudy.outputs import Network
+from lpstudy.students import (
+    ReplacedHead,
+    StudentSpec,
+    build,
+    fitted,
+    locate,
+    read_metadata,
+    read_weights,
+    skeleton,
+)
+from lpstudy.terminal import single_line
+
+WEIGHTS = "weights.safetensors"
+DESCRIPTION = "model.json"
+KEY = "lpstudy"
+"""Of the description among the metadata; the only one, for safetensors writes several in any order."""
+LARGEST = 1 << 22
+"""Bytes of a description that are read: 20,000 classes with names of 200 characters."""
+LARGEST_SIDE = 1 << 14
+"""Pixels."""
+
+Percent = Annotated[float, Field(ge=0, le=100)]
+
+
+class ModelDescription(BaseModel):
+    """What a network is, and which images it expects."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+    format: Literal[1] = 1
+    lpstudy: Annotated[str, Field(max_length=100)] = __version__
+    """The version that wrote it."""
+    architecture: StudentSpec
+    input_shape: tuple[int, int, int]
+    """Channels, height, width of an image."""
+    mean: tuple[Annotated[float, Field(ge=0, le=1)], ...]
+    """Per channel, of pixels in 0..1: subtracted first."""
+    std: tuple[Annotated[float, Field(gt=0, le=1)], ...]
+    """Per channel, of pixels in 0..1: what is divided by then."""
+    class_names: tuple[str, ...] = Field(min_length=1)
+    """In the order of the logits."""
+    resizing: Literal["centre_square", "none"]
+    """How an image file comes to that size: its centre square is resized (bilinear, antialiased); or it must
+    have that size."""
+    method: Annotated[str, Field(max_length=100)] | None = None
+    """By which it was trained; None: elsewhere."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """In which the accuracies were measured."""
+    validation_accuracy: Percent | None = None
+    test_accuracy: Percent | None = None
+    """In percent."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        channels, *sides = self.input_shape
+        if not 1 <= channels <= 4 or not all(1 <= side <= LARGEST_SIDE for side in sides):
+            raise ValueError(f"input_shape {self.input_shape} is none of images")
+        if not len(self.mean) == len(self.std) == channels:
+            raise ValueError(f"mean and std must have {channels} values, one a channel")
+        if self.architecture.weights is not None:
+            raise ValueError("architecture: names a file of weights")
+        return self
+
+    def to_json(self) -> str:
+        """As it stands in both files."""
+        return self.model_dump_json(indent=1, exclude_none=True)
+
+    def metadata(self) -> dict[str, str]:
+        """As it goes into the weights."""
+        return {KEY: self.to_json()}
+
+
+def describe(architecture: StudentSpec, data: Data, **facts: Any) -> ModelDescription:
+    """The description of a network that sees the data's images as its students do."""
+    return ModelDescription(
+        architecture=architecture.model_copy(update={"weights": None}),
+        class_names=data.class_names,
+        resizing=data.resizing,
+        **({"input_shape": data.input_shape, "mean": data.mean, "std": data.std} | facts),
+    )
+
+
+def read_description(place: str | Path) -> ModelDescription | None:
+    """What the metadata of a weights file say of it; None where lpstudy did not write it.
+
+    Raises:
+        OSError: It is not there or cannot be read.
+        ValueError: It is no safetensors file, or its description is not one.
+    """
+    metadata = read_metadata(place)
+    return _parsed(metadata[KEY], f"{place}: metadata") if KEY in metadata else None
+
+
+def check_weights(
+    place: str | Path,
+    architecture: StudentSpec,
+    *,
+    input_shape: tuple[int, int, int],
+    class_names: tuple[str, ...],
+) -> tuple[ReplacedHead | None, tuple[str, ...]]:
+    """Hold a weights file against the network that it is for; its last layer if it is new, and what to say.
+
+    Raises:
+        OSError: It is not there or cannot be read.
+        ValueError: It is no safetensors file, or does not fit the network.
+    """
+    written = read_description(place)
+    network = skeleton(architecture, input_shape=input_shape, classes=len(class_names))
+    try:
+        _, head = fitted(network, read_weights(place))
+    except ValueError as error:
+        if written is None or written.architecture == architecture:
+            raise
+        labels = f"{written.architecture.label()}, not of {architecture.label()}"
+        raise ValueError(f"{place} has the weights of {labels}: {error}") from None
+    if head is not None:
+        return head, (str(head),)
+    if written is not None and written.class_names != class_names:
+        return None, ("the file's classes are as many as the data's but have other names, or another order",)
+    return None, ()
+
+
+class TrainedModel(nn.Module):
+    """A network in evaluation mode that takes images as they are: float in 0..1, or uint8 in 0..255."""
+
+    _scale: Tensor
+    _offset: Tensor
+
+    def __init__(self, network: Network, description: ModelDescription) -> None:
+        super().__init__()
+        self.network = network
+        """Takes normalised images and gives `Outputs`: logits, embedding and maps."""
+        self.description = description
+        mean, std = torch.tensor(description.mean), torch.tensor(description.std)
+        # The very numbers of training: pixels in 0..255 are multiplied, then the offset is subtracted.
+        self.register_buffer("_scale", (1.0 / (255.0 * std)).view(-1, 1, 1), persistent=False)
+        self.register_buffer("_offset", (mean / std).view(-1, 1, 1), persistent=False)
+        self.eval().requires_grad_(False)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """In the order of the logits."""
+        return self.description.class_names
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits, shape (m, classes), of images of shape (m, channels, height, width).
+
+        Raises:
+            ValueError: Their size is another one, or floating-point pixels do not lie in 0..1.
+        """
+        if tuple(images.shape[1:]) != self.description.input_shape:
+            shape, wanted = tuple(images.shape), self.description.input_shape
+            raise ValueError(f"images must have shape (m, {str(wanted)[1:-1]}) but have {shape}")
+        if images.is_floating_point():
+            if not torch.compiler.is_compiling() and bool(((images < 0) | (images > 1)).any()):
+                raise ValueError("floating-point images must lie in 0..1, not normalised; or give uint8")
+            images = images * 255.0
+        logits: Tensor = self.network(images * self._scale - self._offset).logits
+        return logits
+
+    def preprocess(self, path: str | Path) -> Tensor:
+        """An image file as the network takes it, in 0..1, shape (channels, height, width).
+
+        Raises:
+            ValueError: It cannot be read, or has another size and the network's training resized none.
+        """
+        channels, *size = self.description.input_shape
+        square = self.description.resizing == "centre_square"
+        pixels = decoded(fsencode(path), size[0] if square else None)
+        if list(pixels.shape[1:]) != size:
+            raise ValueError(
+                f"{path} has {pixels.shape[2]}x{pixels.shape[1]} pixels, not {size[1]}x{size[0]}"
+            )
+        if channels == 1:
+            red, green, blue = pixels.astype(np.uint32)
+            # ITU-R 601-2 luma, as Pillow computes it.
+            pixels = ((red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16).astype(np.uint8)[None]
+        elif channels != 3:
+            raise ValueError(
+                f"{path}: the network takes images of {channels} channels, which files do not have"
+            )
+        return torch.from_numpy(np.ascontiguousarray(pixels)).float() / 255
+
+
+def load_model(path: str | Path) -> TrainedModel:
+    """A network that lpstudy has trained, ready to use: see `TrainedModel`.
+
+    Args:
+        path: `weights.safetensors`, or a folder with it: of a run, of MLflow's artifacts, of a teacher.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        OSError: It cannot be read.
+        ValueError: It is no safetensors file, has no description, or one that it does not fit.
+    """
+    folder, _ = locate(path)
+    inside, beside = read_description(path), _beside(folder)
+    if inside is not None and beside is not None and inside != beside:
+        raise ValueError(f"{folder}/{DESCRIPTION} says something else than the metadata of the weights")
+    description = inside or beside
+    if description is None:
+        raise ValueError(f"{path}: no description of the network, neither as metadata nor as {DESCRIPTION}")
+    file = read_weights(path)
+    shape, classes = description.input_shape, len(description.class_names)
+    # Sizes are compared before memory is taken: the description may ask for any.
+    _, head = fitted(skeleton(description.architecture, input_shape=shape, classes=classes), file)
+    if head is not None:
+        raise ValueError(f"{file.place}: {head.file_classes} classes, but {classes} class names")
+    network = build(
+        description.architecture.model_copy(update={"weights": str(path)}), input_shape=shape, classes=classes
+    )
+    return TrainedModel(network, description)
+
+
+def _beside(folder: Folder) -> ModelDescription | None:
+    if DESCRIPTION not in folder.names():
+        return None
+    return _parsed(folder.read(DESCRIPTION), f"{folder}/{DESCRIPTION}")
+
+
+def _parsed(content: str | bytes, where: str) -> ModelDescription:
+    if len(content) > LARGEST:
+        raise ValueError(f"{where}: has more than {LARGEST} bytes")
+    try:
+        return ModelDescription.model_validate_json(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        at = "".join(f"{part!s:.40}: " for part in first["loc"])
+        raise ValueError(single_line(f"{where}: {at}{first['msg'][:300]}")) from None

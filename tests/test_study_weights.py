@@ -1,0 +1,234 @@
+"""Weights that a study starts from: found from everywhere, held against the networks, part of what it is."""
+
+from argparse import Namespace
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from running import Left, call, files, one_line, write_space
+from safetensors.torch import load_file, save_file
+
+from lpstudy import plan, sweep
+from lpstudy.command.prepare import Prepared, prepare
+from lpstudy.command.weights import content_of, share_weights
+from lpstudy.space import StudentSpec, read
+from lpstudy.students import WeightsFile, build, fitted, skeleton
+from lpstudy.teacher import key
+from lpstudy.training import train
+
+TEACHER = ("width = 4", 'width = 4\nweights = "teacher.safetensors"')
+STUDENT = ("width = 2", 'width = 2\nweights = "student.safetensors"')
+
+
+def save(folder: Path, name: str, *, width: int, classes: int = 10, seed: int = 1, prefix: str = "") -> None:
+    spec = StudentSpec(family="convnet", depth=2, width=width)
+    state = build(spec, input_shape=(1, 8, 8), classes=classes, seed=seed).state_dict()
+    save_file({f"{prefix}{key}": value for key, value in state.items()}, folder / f"{name}.safetensors")
+
+
+def prepared(folder: Path, monkeypatch: pytest.MonkeyPatch, *changes: tuple[str, str]) -> Prepared:
+    monkeypatch.chdir(folder)
+    write_space(folder, *changes)
+    flags = {"trials": None, "epochs": None, "seeds": None, "data_root": None}
+    return prepare(Namespace(study="tiny.toml", **flags))
+
+
+def refused(folder: Path, *changes: tuple[str, str]) -> str:
+    write_space(folder, *changes)
+    left: Left = call(sweep.main, folder, "tiny.toml")
+    assert left.code == 2, left
+    return one_line(left)
+
+
+@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod."])
+def test_both_networks_start_from_their_files(
+    prefix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(tmp_path, "teacher", width=4, prefix=prefix)
+    save(tmp_path, "student", width=2, prefix=prefix, seed=5)
+    found = prepared(tmp_path, monkeypatch, TEACHER, STUDENT)
+    (arm,) = found.spec.arms()
+    student = build(arm.student_spec({}), input_shape=(1, 8, 8), classes=10, seed=0).state_dict()
+    expected = build(
+        StudentSpec(family="convnet", depth=2, width=2), input_shape=(1, 8, 8), classes=10, seed=5
+    )
+    assert all(torch.equal(student[name], value) for name, value in expected.state_dict().items())
+    assert found.weights.notes == (
+        f"students: convnet-d2-w2: weights: trials and finals start from"
+        f" {found.weights.files['student.safetensors'][:16]}",
+    )
+
+
+def test_a_run_starts_from_the_copy_that_all_nodes_see(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(tmp_path, "student", width=2)
+    found = prepared(tmp_path, monkeypatch, STUDENT, ("high = 1e-1", "high = 1e-3"))
+    places = share_weights(found.weights)
+    monkeypatch.chdir("/")
+    (place,) = places.values()
+    assert Path(place).name == f"{found.weights.files['student.safetensors']}.safetensors"
+    (arm,) = found.spec.arms()
+    trial = arm.resolve({"learning_rate": 1e-12}, epochs=1, seed=1)
+    shared = trial.model_copy(update={"student": trial.student.model_copy(update={"weights": place})})
+    list(train(shared, found.data, None, device=torch.device("cpu"), folder=tmp_path / "run"))
+    learnt, start = (
+        load_file(tmp_path / "run/weights.safetensors"),
+        load_file(tmp_path / "student.safetensors"),
+    )
+    for name in ("layers.conv1.0.weight", "classifier.weight"):  # next to nothing was learnt
+        torch.testing.assert_close(learnt[name], start[name], rtol=0, atol=1e-8)
+
+
+def test_a_damaged_copy_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save(tmp_path, "student", width=2)
+    found = prepared(tmp_path, monkeypatch, STUDENT)
+    (place,) = share_weights(found.weights).values()
+    content = Path(place).read_bytes()
+    Path(place).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    share_weights(found.weights)
+    assert Path(place).read_bytes() == content
+
+
+def test_a_file_that_changes_while_the_study_starts_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(tmp_path, "student", width=2, seed=11)
+    found = prepared(tmp_path, monkeypatch, STUDENT)
+    save(tmp_path, "student", width=2, seed=12)
+    with pytest.raises(ValueError, match=r"student\.safetensors has changed while the study started"):
+        share_weights(found.weights)
+
+
+def test_what_students_start_from_is_part_of_the_study(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = prepared(tmp_path, monkeypatch)
+    contents = [content_of(plain.spec, plain.data, plain.weights)]
+    assert contents == [key(plain.spec.teacher, plain.data)]  # as ever, without weights
+    for seed in (1, 2):
+        save(tmp_path, "student", width=2, seed=seed)
+        found = prepared(tmp_path, monkeypatch, STUDENT)
+        contents.append(content_of(found.spec, found.data, found.weights))
+    assert len(set(contents)) == 3
+
+
+def test_a_head_of_another_class_count_is_told_and_its_logits_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(tmp_path, "teacher", width=4, classes=7)
+    save(tmp_path, "student", width=2, classes=3)
+    found = prepared(
+        tmp_path,
+        monkeypatch,
+        TEACHER,
+        STUDENT,
+        ("[methods.bp]", "[methods.bp]\n[methods.lp]\nn_neighbors = 3"),
+    )
+    told, _, student = found.weights.notes
+    assert told == (
+        "[teacher] weights: the file has 7 classes, the data 10: the last layer (classifier) is new,"
+        " so its logits are untrained"
+    )
+    assert student.endswith("the file has 3 classes, the data 10: the last layer (classifier) is new")
+
+
+LOGITS = {
+    "kd": ("[methods.kd]", True),
+    "kd, a range from 0": ("[methods.kd]\nweight = { low = 0.0, high = 1.0 }", True),
+    "kd of no weight": ("[methods.kd]\nweight = 0.0", False),
+    "lp_kd": ("[methods.lp_kd]\nn_neighbors = 3", True),
+    "fitnet": ("[methods.fitnet]", True),
+    "fitnet, kd at its begin alone": ("[methods.fitnet]\nkd_weight_end = 0.0", True),
+    "fitnet, kd at its end alone": ('[methods.fitnet]\nmode = "joint"\nkd_weight = 0.0', True),
+    "fitnet, the hint alone": ("[methods.fitnet]\nkd_weight = 0.0\nkd_weight_end = 0.0", False),
+    "lp": ("[methods.lp]\nn_neighbors = 3", False),
+}
+"""A method's table, and whether it learns from the teacher's logits."""
+
+
+@pytest.mark.parametrize("case", LOGITS)
+def test_methods_that_learn_from_untrained_logits_are_refused(
+    case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table, learns = LOGITS[case]
+    save(tmp_path, "teacher", width=4, classes=7)
+    changes = (TEACHER, ("[methods.bp]", table))
+    if not learns:
+        assert prepared(tmp_path, monkeypatch, *changes).weights.teacher_head is not None
+        return
+    line = refused(tmp_path, *changes)
+    name = table.partition("]")[0].removeprefix("[methods.")
+    assert f"methods.{name}: learns from the teacher's logits, which are untrained" in line
+    assert "the file has 7 classes, the data 10" in line
+    save(tmp_path, "teacher", width=4)
+    assert prepared(tmp_path, monkeypatch, *changes).weights.teacher_head is None
+
+
+def _searched(folder: Path) -> tuple[str, str]:
+    return (
+        "depth = 2\nwidth = 2",
+        'depth = 2\nwidth = { low = 2, high = 4 }\nweights = "student.safetensors"',
+    )
+
+
+def _gone(folder: Path) -> tuple[str, str]:
+    (folder / "student.safetensors").unlink()
+    return STUDENT
+
+
+def _of_another_size(folder: Path) -> tuple[str, str]:
+    save(folder, "student", width=3)
+    return STUDENT
+
+
+def _pickled(folder: Path) -> tuple[str, str]:
+    torch.save({}, folder / "student.pth")
+    return ("width = 2", 'width = 2\nweights = "student.pth"')
+
+
+@pytest.mark.parametrize(
+    ("case", "words"),
+    [
+        (_searched, ["students.0: weights: fit one size, so width cannot be searched with them"]),
+        (_gone, ["students: convnet-d2-w2: weights: no weights at student.safetensors", "working directory"]),
+        (
+            _of_another_size,
+            ["students: convnet-d2-w2: weights: student.safetensors", "has shape", "[3, 1, 3, 3]"],
+        ),
+        (_pickled, ["students: convnet-d2-w2: weights: student.pth", "convert it once: python -c"]),
+    ],
+)
+def test_weights_that_do_not_fit_a_student_are_refused(
+    case: Callable[[Path], tuple[str, str]], words: list[str], tmp_path: Path
+) -> None:
+    save(tmp_path, "student", width=2)
+    line = refused(tmp_path, case(tmp_path))
+    assert all(word in line for word in words), line
+    assert not (tmp_path / "studies").exists()
+
+
+def test_a_plan_tells_what_is_started_from(tmp_path: Path) -> None:
+    save(tmp_path, "teacher", width=4, classes=7)
+    write_space(tmp_path, TEACHER)
+    left = call(plan.main, tmp_path, "tiny.toml")
+    assert left.code == 0, left.err
+    assert "the file has 7 classes, the data 10: the last layer (classifier) is new" in left.out
+    assert files(tmp_path) == ["teacher.safetensors", "tiny.toml"]
+
+
+def test_the_imagenet_study_takes_published_weights_as_its_comment_says(tmp_path: Path) -> None:
+    from torchvision import models
+
+    text = (Path(__file__).resolve().parents[1] / "search_spaces/imagenet.toml").read_text()
+    assert text.count("\n# weights = ") == 1
+    path = tmp_path / "imagenet.toml"
+    path.write_text(text.replace("\n# weights = ", "\nweights = "))
+    teacher = read(path).teacher
+    assert teacher.weights == "resnet34.safetensors"
+    with torch.device("meta"):
+        published = models.resnet34().state_dict()
+    network = skeleton(teacher.network, input_shape=(3, 224, 224), classes=1000)
+    state, head = fitted(network, WeightsFile("", b"", "", published))
+    assert (state.keys(), head) == (network.state_dict().keys(), None)
