@@ -140,9 +140,8 @@ LOGITS = {
     "kd of no weight": ("[methods.kd]\nweight = 0.0", False),
     "lp_kd": ("[methods.lp_kd]\nn_neighbors = 3", True),
     "fitnet": ("[methods.fitnet]", True),
-    "fitnet, kd at its begin alone": ("[methods.fitnet]\nkd_weight_end = 0.0", True),
-    "fitnet, kd at its end alone": ('[methods.fitnet]\nmode = "joint"\nkd_weight = 0.0', True),
-    "fitnet, the hint alone": ("[methods.fitnet]\nkd_weight = 0.0\nkd_weight_end = 0.0", False),
+    "fitnet, kd at its begin alone": ("[methods.fitnet]\nkd_end_fraction = 0.0", True),
+    "fitnet, the hint alone": ("[methods.fitnet]\nkd_weight = 0.0", False),
     "lp": ("[methods.lp]\nn_neighbors = 3", False),
 }
 """A method's table, and whether it learns from the teacher's logits."""

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from torch import Tensor
 
-from lpstudy.folder import Folder, Local, folder_at
+from lpstudy.folder import Folder, Local, parse_folder
 
 NAMES = ("weights.safetensors", "model.safetensors")
 """What a folder is searched for: lpstudy's own name, then the one of the Hugging Face hub and of timm."""
@@ -112,11 +112,11 @@ def locate(place: str | Path) -> tuple[Folder, str]:
         ValueError: It is of a kind that may run code; says how to convert it. Or no such URL is known.
     """
     text = str(place)
-    if not isinstance(folder := folder_at(text), Local):
+    if not isinstance(folder := parse_folder(text), Local):
         parent, _, name = text.rpartition("/")
         _refuse_pickles(text)
-        return folder_at(parent), name
-    path = folder.path.expanduser()
+        return parse_folder(parent), name
+    path = folder.path
     if path.is_dir():
         for name in NAMES:
             if (path / name).is_file():
