@@ -11,7 +11,8 @@ from pydantic import BaseModel
 from lpstudy.data import DataSpec
 from lpstudy.distill import METHODS
 from lpstudy.space.student_space import STUDENT_KEYS, StudentSpace
-from lpstudy.space.study_spec import NAME, UNSEARCHED, Budget, Constraints, StudySpec, TeacherSpec
+from lpstudy.space.study_spec import NAME, UNSEARCHED, Budget, Constraints, StudySpec
+from lpstudy.space.teacher_spec import TeacherSpec
 from lpstudy.space.training import Training
 from lpstudy.students import StudentSpec
 

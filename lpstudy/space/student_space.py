@@ -24,9 +24,7 @@ class StudentSpace(BaseModel):
     depth: Any = None
     width: Any = None
     weights: Annotated[str, Field(min_length=1)] | None = None
-    """A safetensors file that every trial and final starts from, or a folder with weights.safetensors or
-    model.safetensors; relative to the working directory unless absolute. Where its class count is not the
-    data's, the last layer is new."""
+    """Of one size: see `StudentSpec`."""
 
     @field_validator("depth", "width", mode="before")
     @classmethod

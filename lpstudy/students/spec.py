@@ -31,7 +31,9 @@ class StudentSpec(BaseModel):
     width: int | None = Field(default=None, ge=1, le=WIDEST)
     """maxout, convnet: channels of the first group or stage; wrn: the widening factor."""
     weights: Annotated[str | None, BeforeValidator(_text)] = None
-    """Safetensors file to start from, or a folder with one; a head of another class count is replaced."""
+    """A safetensors file that every trial and final starts from, or a folder with weights.safetensors or
+    model.safetensors; relative to the working directory unless absolute. Where the file has another class
+    count than the data, its last layer is new. Depth and width cannot be searched with it."""
 
     @model_validator(mode="after")
     def _check_size(self) -> Self:
