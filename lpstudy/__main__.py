@@ -1,6 +1,8 @@
 """The console script: `lpstudy sweep | plan | report | ...`."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from importlib import import_module
 
@@ -22,6 +24,8 @@ COMMANDS = {
 }
 MODULES = {"list": "status"} | dict.fromkeys(("pause", "resume", "stop", "cancel"), "operate")
 """Of commands that share one; all others have their own name's."""
+SLOW = ("sweep", "plan", "report", "reconcile")
+"""Commands whose imports take seconds."""
 USAGE = f"usage: lpstudy {{{','.join(COMMANDS)}}} ...   (each has --help)"
 
 
@@ -36,9 +40,23 @@ def main() -> int:
         say(f"lpstudy{given}; {USAGE}")
         return 2
     command = words[0]
-    run = import_module(f"lpstudy.{MODULES.get(command, command)}").main
+    with _announced(command):
+        run = import_module(f"lpstudy.{MODULES.get(command, command)}").main
     code: int = (partial(run, command=command) if command in MODULES else run)(words[1:])
     return code
+
+
+@contextmanager
+def _announced(command: str) -> Iterator[None]:
+    """Show on a terminal that something happens: the imports of a sweep take seconds."""
+    if command not in SLOW or not sys.stderr.isatty():
+        yield
+        return
+    say(f"lpstudy {command}: starting ...", end="")
+    try:
+        yield
+    finally:
+        say("", before="\r\x1b[K", end="")
 
 
 if __name__ == "__main__":

@@ -28,14 +28,15 @@ from lpstudy.command.exits import (
     refusing,
 )
 from lpstudy.command.overview import ledger_url
-from lpstudy.command.phases import fill_bank, train_teacher
+from lpstudy.command.phases import fill_bank, on_terminal, train_teacher
 from lpstudy.command.prepare import Prepared, demand_of, prepare, writable
 from lpstudy.command.provenance import data_facts, provenance
 from lpstudy.command.publish import publish, show
+from lpstudy.command.ray_session import check_folders, enter_session
 from lpstudy.command.tenure import GRACE, Tenure
 from lpstudy.command.tracked import LAGS, client_of, projection_of
 from lpstudy.command.weights import content_of, share_weights
-from lpstudy.data import own_root, shared_cache
+from lpstudy.data import own_root
 from lpstudy.disk import DiskFullError
 from lpstudy.ledger import Assignment, FencedError, Ledger, UnwritableError
 from lpstudy.redaction import without_credentials
@@ -85,19 +86,20 @@ def _sweep(given: Namespace, command: str) -> int:
         stack.enter_context(leaving_at_signals())
         with refusing():
             ledger_url(given.storage, given.ledger)
-            prepared = prepare(given)
+            with on_terminal("loading the data"):
+                prepared = prepare(given)
             demand = demand_of(given, prepared)
             writable(given.storage)
             writable(given.reports)
             name = prepared.spec.name
             client = client_of(given, name)
             if os.environ.get("RAY_ADDRESS"):
-                _join(stack, demand)
+                enter_session(stack, demand)
             tenure = Tenure(given.storage.resolve() / name, given.ledger, name, fresh=given.fresh)
             tenure.before_exit = lambda: ending("sweep", lambda: _leave(tenure))
             stack.enter_context(tenure.held())
             if os.environ.get("RAY_ADDRESS"):
-                _share(tenure)
+                check_folders(tenure)
         if tenure.after is not None:
             terminal.say(f"going on after {tenure.after}, which gave no sign of life")
         _mention_job_folder(given)
@@ -132,8 +134,8 @@ def _held(
         terminal.say(f"study {ledger.spec.name!r} is finished; its report is written anew")
     else:
         if not os.environ.get("RAY_ADDRESS"):
-            _join(stack, demand)
-            _share(tenure)
+            enter_session(stack, demand)
+            check_folders(tenure)
         with refusing():
             place = replace(place, weights=share_weights(prepared.weights))
         for note in (*prepared.weights.notes, *budget_notes(ledger, ledger.spec.budget)):
@@ -235,10 +237,12 @@ def _run(
             console.say(f"{LAGS}{said}")
 
     capacity.say = console.say
+    console.say(f"starting trials, {capacity()} at once")
     tenure.gauges.add(
         mlflow=lambda: projection.error,
         behind=lambda: projection.behind,
         rate=console.rate,
+        eta=console.eta,
         workers=lambda: control.live * capacity.demand.workers_per_trial,
     )
     try:
@@ -269,7 +273,9 @@ def _publish(
     tenure.state = {"state": "finished" if ledger.complete() else ENDED.get(wish, "unfinished")}
     if behind is None:
         try:
-            show(publish(client, name, given.reports), name)
+            with on_terminal("writing the report"):
+                published = publish(client, name, given.reports)
+            show(published, name)
         except tracking.UNANSWERED as error:
             behind = tracking.reason(error)
     states = counts(ledger.records())
@@ -282,18 +288,6 @@ def _publish(
             BEHIND,
         )
     return DONE if states["finished"] or wish in ENDED else FAULT
-
-
-def _join(stack: ExitStack, demand: Demand) -> None:
-    with refusing():
-        stack.enter_context(study.session())
-        study.concurrent_trials(demand, study.machines())
-
-
-def _share(tenure: Tenure) -> None:
-    folders = {"--storage": tenure.control.folder, "LPSTUDY_CACHE": shared_cache().resolve()}
-    with refusing():
-        study.check_shared(folders)
 
 
 if __name__ == "__main__":

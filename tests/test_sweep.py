@@ -47,10 +47,15 @@ def test_a_study_ends_well_and_prints_its_table(smoke: Smoke) -> None:
     assert re.search(r"^10 finished in \d+ (s|min)$", left.out, re.MULTILINE)
 
 
-def test_a_log_has_a_line_for_the_teacher_its_outputs_and_each_run_and_none_else(smoke: Smoke) -> None:
+def test_a_log_has_a_line_for_each_phase_and_each_run_and_none_else(smoke: Smoke) -> None:
     _, left = smoke
     progress = ("teacher: epoch", "teacher's outputs: computed", "warning: ")
-    teacher, outputs, *told = [line for line in left.err.splitlines() if not line.startswith(progress)]
+    lines = [
+        line for line in left.err.splitlines() if not line.startswith(progress) and "running" not in line
+    ]
+    ray, process, teacher, outputs, trials, *told = lines
+    assert (ray, process) == ("starting Ray", "teacher: starting its process")
+    assert re.fullmatch(r"starting trials, \d+ at once", trials)
     assert teacher.startswith("teacher: convnet-d3-w16, test ")
     # 100 samples, 2 views, fp16: 10 logits, an embedding of 64, a map of 32 x 4 x 4.
     kept = "logits, embedding, map.conv2 kept, 234 kB in fp16; 2 of 9 views, one for each epoch of a run"

@@ -1,5 +1,6 @@
 """Progress of a study: one live line on a terminal, a line at each finished run in a log."""
 
+import math
 import sys
 import time
 from collections import Counter
@@ -8,6 +9,7 @@ from collections.abc import Iterable
 from tqdm import tqdm
 
 from lpstudy import terminal
+from lpstudy.command.eta import Eta, count_epochs
 from lpstudy.ledger import Assignment, Ledger, Record
 from lpstudy.outputs import EpochResult
 
@@ -28,15 +30,12 @@ class Console:
     def __init__(self, ledger: Ledger, *, live: bool) -> None:
         self._ledger = ledger
         self._states = {r.assignment.key: r for r in ledger.records() if r.state != "infeasible"}
-        self._began, self._said = time.monotonic(), time.monotonic()
+        self._began, self._said = time.monotonic(), -math.inf
         self._before = self._ended = self._done()
         self._warned: set[tuple[str, str]] = set()
-        total = ledger.wanted
-        self._bar = (
-            tqdm(total=total, initial=self._before, file=sys.stderr, bar_format=_FORMAT, dynamic_ncols=True)
-            if live
-            else None
-        )
+        self._eta = Eta()
+        self._bar = tqdm(total=1, file=sys.stderr, bar_format=_FORMAT, dynamic_ncols=True) if live else None
+        self._update()
 
     def changed(self, assignment: Assignment) -> None:
         """Show a run's change."""
@@ -45,15 +44,14 @@ class Console:
             return
         record = self._ledger.record(assignment)
         self._states[assignment.key] = record
+        for key, other in self._states.items():
+            if other.state == "running":  # others have trained meanwhile
+                self._states[key] = self._ledger.record(other.assignment)
         self._ended = self._done()
         self._warn(record)
-        if self._bar is not None:
-            self._said = time.monotonic()
-            self._bar.total, self._bar.n = self._ledger.wanted, self._done()
-            self._bar.set_description_str(
-                terminal.for_stream(f"{assignment.arm}, {self._best()}", sys.stderr)
-            )
-        elif record.state != "running" or time.monotonic() - self._said >= EVERY:
+        self._said = time.monotonic()
+        self._update(record)
+        if self._bar is None:
             self._line(record)
 
     def say(self, text: str) -> None:
@@ -68,6 +66,10 @@ class Console:
         fresh = self._ended - self._before
         return 3600 * fresh / (time.monotonic() - self._began) if fresh else None
 
+    def eta(self) -> float | None:
+        """Seconds that are left, from the epochs trained; None before a rate is known. For any thread."""
+        return self._eta.seconds()
+
     def close(self) -> None:
         """Leave the terminal as it was."""
         if self._bar is not None:
@@ -75,6 +77,29 @@ class Console:
 
     def _done(self) -> int:
         return sum(record.state != "running" for record in self._states.values())
+
+    def _update(self, record: Record | None = None) -> None:
+        """Count the epochs, and show them on a terminal."""
+        wanted, length = self._ledger.wanted, self._ledger.spec.budget.epochs
+        epochs = count_epochs(self._states.values(), wanted=wanted, epochs=length)
+        if record is not None:
+            self._eta.update(epochs)
+        if self._bar is not None:
+            self._bar.total, self._bar.n = wanted * length, wanted * length - epochs.left
+            words = "starting processes" if record is None else f"{self._where(record)}, {self._best()}"
+            self._bar.set_postfix_str(
+                terminal.for_stream(f"{self._left()}{words}", sys.stderr), refresh=False
+            )
+            self._bar.set_description_str(f"{self._done()}/{wanted} runs")
+
+    def _left(self) -> str:
+        seconds = self._eta.seconds()
+        return f"ETA {duration(seconds)}, " if seconds is not None else ""
+
+    def _where(self, record: Record) -> str:
+        """A run that trains, and how far it is."""
+        length = self._ledger.spec.budget.epochs
+        return f"{record.assignment.key} epoch {len(record.epochs)}/{length}"
 
     def _best(self) -> str:
         """The best validation accuracy so far and its arm."""
@@ -85,15 +110,15 @@ class Console:
         return f"best {best.assignment.arm} {best.last['validation_accuracy']:.2f} %"
 
     def _line(self, record: Record) -> None:
-        self._said = time.monotonic()
-        done, total = self._done(), self._ledger.wanted
-        fresh = done - self._before
-        left = (total - done) * (time.monotonic() - self._began) / fresh if fresh else None
         accuracy = record.last.get("validation_accuracy")
         shown = f" {accuracy:.2f} %" if accuracy is not None else ""
         cause = f" ({record.cause})" if record.cause else ""
-        eta = f", ETA {duration(left)}" if left is not None else ""
-        self.say(f"{done}/{total} {record.assignment.key} {record.state}{shown}{cause}; {self._best()}{eta}")
+        run = f"{record.assignment.key} {record.state}"
+        if record.state == "running":
+            run = f"{self._where(record)}, running,"
+        left = self._left().removesuffix(", ")
+        eta = f", {left}" if left else ""
+        self.say(f"{self._done()}/{self._ledger.wanted} {run}{shown}{cause}; {self._best()}{eta}")
 
     def _warn(self, record: Record) -> None:
         for text in record.warnings:
@@ -134,5 +159,5 @@ def three_digits(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
-_FORMAT = "{n_fmt}/{total_fmt} |{bar:20}| {elapsed}, ETA {remaining}  {desc}"
+_FORMAT = "{desc} |{bar:20}| {elapsed}{postfix}"
 """What a narrow terminal cuts off comes last."""

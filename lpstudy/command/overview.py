@@ -83,7 +83,7 @@ def overview(book: Book, storage: Storage, name: str) -> dict[str, Any]:
         "done": done,
         "wanted": wanted,
         "runs_per_hour": rate,
-        "eta_seconds": 3600 * (wanted - done) / rate if rate else None,
+        "eta_seconds": told.get("eta") if lives else None,
         "nodes": told.get("nodes"),
         "workers": told.get("workers"),
         "mlflow_behind": told.get("behind"),
@@ -150,8 +150,9 @@ def sentence(found: Mapping[str, Any]) -> str:
         on = f"{workers} worker{'s' * (workers != 1)} on " if workers else ""
         words.append(f"{on}{found['nodes']} node" + "s" * (found["nodes"] != 1))
     if found.get("eta_seconds") is not None:
-        rate = three_digits(found["runs_per_hour"])
-        words.append(f"{rate} runs an hour, ETA {duration(found['eta_seconds'])}")
+        rate = found.get("runs_per_hour")
+        pace = f"{three_digits(rate)} runs an hour, " if rate else ""
+        words.append(f"{pace}ETA {duration(found['eta_seconds'])}")
     if found["alive"] and found.get("mlflow_behind") is not None:
         lag = (
             f"MLflow {found['mlflow_behind']} runs behind" if found["mlflow_behind"] else "MLflow up to date"

@@ -2,6 +2,8 @@
 
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from lpstudy import study, terminal
 from lpstudy.command.console import EVERY, duration, size_words, teacher_line
@@ -16,12 +18,38 @@ CLEAR = "\r\x1b[K"
 """Takes a terminal's line back to its begin."""
 
 
+@contextmanager
+def on_terminal(text: str) -> Iterator[None]:
+    """Show what is being done, on a terminal alone, until it is done."""
+    live = sys.stderr.isatty()
+    if live:
+        terminal.say(f"{text} ...", before=CLEAR, end="")
+    try:
+        yield
+    finally:
+        if live:
+            terminal.say("", before=CLEAR, end="")
+
+
+@contextmanager
+def announced(text: str) -> Iterator[None]:
+    """The same; a log has a line of it."""
+    if not sys.stderr.isatty():
+        terminal.say(text)
+    with on_terminal(text):
+        yield
+
+
 class Progress:
     """One line that is written anew on a terminal; in a log, a line now and then."""
 
     def __init__(self) -> None:
         self._live = sys.stderr.isatty()
         self._said = time.monotonic() - EVERY
+
+    def begin(self, text: str) -> None:
+        """A phase that begins, of which nothing is known for a while."""
+        self._print(text, end="" if self._live else "\n")
 
     def show(self, text: str) -> None:
         """Where the work stands; not each time."""
@@ -47,6 +75,7 @@ def train_teacher(prepared: Prepared, place: Place, demand: Demand, control: Con
         DiskFullError: Its checkpoint cannot be written.
     """
     spec, progress = prepared.spec, Progress()
+    progress.begin("teacher: starting its process")
     while True:  # a pause that was taken back ends its task too
         try:
             for told in study.train_teacher(spec, prepared.data, place, demand, control):
@@ -81,6 +110,8 @@ def fill_bank(
     progress.say(f"teacher's outputs: {bank_words(plan)}")
     if not plan.kept:
         return
+    if sys.stderr.isatty():
+        progress.begin("teacher's outputs: starting processes")
     began, first = time.monotonic(), None
     try:
         for filling in study.fill_bank(prepared.spec, prepared.data, teacher, plan, place, demand, control):
