@@ -1,0 +1,89 @@
+"""What a sweep shows of its runs: epochs within a run, and an ETA before the first one has ended."""
+
+import re
+from collections.abc import Callable
+
+import pytest
+
+from lpstudy.command.console import Console
+from lpstudy.command.eta import Epochs, Eta, count_epochs
+from lpstudy.ledger import Assignment, Ledger
+from lpstudy.outputs import EpochResult
+from lpstudy.space import StudySpec
+
+Make = Callable[..., StudySpec]
+Open = Callable[[StudySpec], Ledger]
+BUDGET = {"trials": 2, "epochs": 10, "seeds": 2}
+
+
+def taken(ledger: Ledger) -> Assignment:
+    run = ledger.next()
+    assert isinstance(run, Assignment)
+    return run
+
+
+def trained(ledger: Ledger, run: Assignment, first: int, last: int) -> None:
+    ledger.report(run, [EpochResult(n, {"validation_accuracy": 40.0 + n}) for n in range(first, last + 1)])
+
+
+def test_epochs_are_counted_over_all_runs(make: Make, reopen: Open) -> None:
+    ledger = reopen(make(methods={"bp": {}}, budget=BUDGET))
+    first, second = taken(ledger), taken(ledger)
+    trained(ledger, first, 1, 10)
+    ledger.finish(first, "finished")
+    trained(ledger, second, 1, 4)
+    found = count_epochs(ledger.records(), wanted=ledger.wanted, epochs=10)
+    assert found == Epochs(trained=14, left=6 + 2 * 10)  # of the second trial, and two finals
+    ledger.finish(second, "pruned")
+    assert count_epochs(ledger.records(), wanted=ledger.wanted, epochs=10) == Epochs(trained=14, left=20)
+
+
+def test_what_is_left_follows_from_the_rate_since_the_first_report() -> None:
+    now = [100.0]
+    eta = Eta(lambda: now[0])
+    assert eta.seconds() is None
+    eta.update(Epochs(trained=5, left=95))  # the processes had been started by then
+    assert eta.seconds() is None
+    now[0] = 102.0
+    eta.update(Epochs(trained=15, left=85))
+    assert eta.seconds() == pytest.approx(85 / 5)
+    now[0] = 105.0
+    assert eta.seconds() == pytest.approx(85 / 5 - 3)
+    now[0] = 1000.0
+    assert eta.seconds() == 0
+
+
+def test_a_log_shows_the_epochs_of_a_run_and_an_eta_before_it_has_ended(
+    make: Make, reopen: Open, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lpstudy.command.console.EVERY", 0.0)
+    ledger = reopen(make(methods={"bp": {}}, budget=BUDGET))
+    console = Console(ledger, live=False)
+    run = taken(ledger)
+    trained(ledger, run, 1, 3)
+    console.changed(run)
+    trained(ledger, run, 4, 6)
+    console.changed(run)
+    first, second = capsys.readouterr().err.splitlines()
+    key = "bp-convnet-d2-w4/trial-0"
+    assert first == f"0/4 {key} epoch 3/10, running, 43.00 %; best: none yet"
+    assert re.fullmatch(rf"0/4 {key} epoch 6/10, running, 46.00 %; best: none yet, ETA \d+ s", second)
+    assert console.eta() is not None
+    assert console.rate() is None  # no run has ended
+
+
+def test_a_terminal_shows_epochs_in_its_line(
+    make: Make, reopen: Open, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lpstudy.command.console.REFRESH", 0.0)
+    ledger = reopen(make(methods={"bp": {}}, budget=BUDGET))
+    console = Console(ledger, live=True)
+    run = taken(ledger)
+    for last in (3, 6):
+        trained(ledger, run, last - 2, last)
+        console.changed(run)
+    console.close()
+    shown = capsys.readouterr().err
+    assert "0/4 runs" in shown
+    assert "starting processes" in shown
+    assert "bp-convnet-d2-w4/trial-0 epoch 6/10, best: none yet" in shown.split("\r")[-1]
