@@ -20,13 +20,13 @@ from lpstudy.distill.bp import BP
 from lpstudy.ledger import SEARCH_SEED
 from lpstudy.space import Arm, Trial
 from lpstudy.space.ranges import corners
-from lpstudy.teacher import Bank, OnlineTeacher, untrained_teacher
+from lpstudy.teacher import Bank, OnlineTeacher, images_at_once, untrained_teacher
 from lpstudy.terminal import show
 from lpstudy.training import Targets, seconds_of
 from lpstudy.training.precision import resolved
 
 TIMED = 64
-"""Images of the batch that the teacher is timed by."""
+"""Images that the teacher is timed by, at most."""
 EVALUATION = 1 / 3
 """Work of one evaluated image over that of one trained image: a forward pass of three."""
 
@@ -124,7 +124,8 @@ def _filling_seconds(prepared: Prepared, teacher: OnlineTeacher, device: torch.d
     plan, data = prepared.plan, prepared.data.on(device)
     if not plan.kept:
         return 0.0
-    rows = torch.arange(min(TIMED, plan.samples))
+    most = images_at_once(prepared.spec.teacher, data, device)
+    rows = torch.arange(min(TIMED, plan.samples, most))
     seconds = []
     for _ in range(2):  # the first one is a warm-up
         began = time.monotonic()

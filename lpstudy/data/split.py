@@ -8,10 +8,9 @@ from typing import Protocol, Self
 import torch
 from torch import Tensor
 
-from lpstudy.data.augment import augment, hashed, placement, positions, view_of
+from lpstudy.data.augment import augment, placement, positions, view_of
+from lpstudy.data.order import in_parts, shuffled
 from lpstudy.outputs import Batch
-
-CPU = torch.device("cpu")
 
 
 class Split(Protocol):
@@ -61,14 +60,22 @@ class Split(Protocol):
         """
         ...
 
-    def batches(self, *, batch_size: int, device: torch.device) -> Iterator[Batch]:
-        """All samples in order, not augmented; the last batch may be short."""
+    def batches(
+        self, *, batch_size: int, device: torch.device, at_once: int | None = None
+    ) -> Iterator[Batch]:
+        """All samples in order, not augmented; the last batch may be short.
+
+        Args:
+            batch_size: Samples of a batch.
+            device: Where the batches are made.
+            at_once: Give each batch in the fewest even parts of at most so many samples.
+        """
         ...
 
     def showing(
-        self, view: int, samples: Tensor, *, batch_size: int, device: torch.device
+        self, view: int, samples: Tensor, *, batch_size: int, device: torch.device, at_once: int | None = None
     ) -> Iterator[Batch]:
-        """One view of some samples, in their order; int64 of shape (any,). The last batch may be short."""
+        """One view of some samples, int64 of shape (any,), in their order; otherwise as `batches`."""
         ...
 
     def using(self, views: int) -> Self:
@@ -164,49 +171,6 @@ def _normalisation(
     return 1.0 / (255.0 * of_std), of_mean / of_std
 
 
-def shuffled(
-    size: int,
-    *,
-    batch_size: int,
-    seed: int,
-    epoch: int,
-    drop_last: bool,
-    rank: int,
-    workers: int,
-    device: torch.device = CPU,
-) -> list[Tensor]:
-    """A worker's share of every batch of an epoch, as positions within the split, int64, on the device.
-
-    Raises:
-        ValueError: batch_size is not positive, rank is not a worker's, or a batch cannot be shared equally.
-    """
-    _check_sharing(batch_size, rank, workers)
-    key = hashed(torch.tensor([epoch]), seed)
-    order = torch.randperm(size, generator=torch.Generator().manual_seed(int(key)))
-    shares = []
-    for batch in torch.split(order.to(device), batch_size):
-        if len(batch) < batch_size:
-            if drop_last and size > batch_size:
-                continue
-            if len(batch) % workers:
-                raise ValueError(
-                    f"{workers} workers cannot share a last batch of {len(batch)} samples equally:"
-                    f" batch_size is {batch_size}, the split has {size} samples"
-                )
-        share = len(batch) // workers
-        shares.append(batch[rank * share : (rank + 1) * share])
-    return shares
-
-
-def _check_sharing(batch_size: int, rank: int, workers: int) -> None:
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1 but got {batch_size}")
-    if not 0 <= rank < workers:
-        raise ValueError(f"rank must lie in [0, {workers}), the number of workers, but got {rank}")
-    if batch_size % workers:
-        raise ValueError(f"batch_size must be divisible by the {workers} workers but got {batch_size}")
-
-
 @dataclass(frozen=True, eq=False, slots=True)
 class ArraySplit:
     """A split whose decoded images lie in one array, on disk and mapped into memory, or in memory."""
@@ -253,19 +217,21 @@ class ArraySplit:
         )
         return self._showing(self.preprocessing.view(seed=seed, epoch=epoch), shares[begin:], device)
 
-    def batches(self, *, batch_size: int, device: torch.device) -> Iterator[Batch]:
-        """All samples in order, not augmented; the last batch may be short."""
+    def batches(
+        self, *, batch_size: int, device: torch.device, at_once: int | None = None
+    ) -> Iterator[Batch]:
+        """All samples in order, not augmented: see `Split.batches`."""
         everything = torch.arange(len(self), device=self.images.device)
         return (
             self.preprocessing.plain(self._pixels(samples), self.labels[samples], samples, device)
-            for samples in torch.split(everything, batch_size)
+            for samples in in_parts(everything, batch_size, at_once)
         )
 
     def showing(
-        self, view: int, samples: Tensor, *, batch_size: int, device: torch.device
+        self, view: int, samples: Tensor, *, batch_size: int, device: torch.device, at_once: int | None = None
     ) -> Iterator[Batch]:
-        """One view of some samples, in their order; the last batch may be short."""
-        return self._showing(view, torch.split(samples.to(self.images.device), batch_size), device)
+        """One view of some samples, in their order: see `Split.showing`."""
+        return self._showing(view, in_parts(samples.to(self.images.device), batch_size, at_once), device)
 
     def using(self, views: int) -> "ArraySplit":
         """The same split with only so many views of each sample: see `Split.using`."""

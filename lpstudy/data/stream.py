@@ -11,10 +11,15 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from lpstudy.data.arrays import pixel_sums
 from lpstudy.data.images import decoded
+from lpstudy.data.order import in_parts, shuffled
 from lpstudy.data.progress import followed
-from lpstudy.data.split import Preprocessing, shuffled
+from lpstudy.data.split import Preprocessing
 from lpstudy.outputs import Batch
+
+MEASURED_AT_ONCE = 4
+"""Images whose pixels are summed at once; they may be large."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -67,26 +72,28 @@ class StreamSplit:
         )
         return self._showing(self.preprocessing.view(seed=seed, epoch=epoch), shares[begin:], device)
 
-    def batches(self, *, batch_size: int, device: torch.device) -> Iterator[Batch]:
-        """All samples in order, not augmented; the last batch may be short.
+    def batches(
+        self, *, batch_size: int, device: torch.device, at_once: int | None = None
+    ) -> Iterator[Batch]:
+        """All samples in order, not augmented: see `Split.batches`.
 
         Raises:
             ValueError: While it runs: a file is no readable image.
         """
         return (
             self.preprocessing.plain(images, self.labels[samples], samples, device)
-            for samples, images in self._pixels(torch.split(torch.arange(len(self)), batch_size))
+            for samples, images in self._pixels(in_parts(torch.arange(len(self)), batch_size, at_once))
         )
 
     def showing(
-        self, view: int, samples: Tensor, *, batch_size: int, device: torch.device
+        self, view: int, samples: Tensor, *, batch_size: int, device: torch.device, at_once: int | None = None
     ) -> Iterator[Batch]:
-        """One view of some samples, in their order; the last batch may be short.
+        """One view of some samples, in their order: see `Split.showing`.
 
         Raises:
             ValueError: While it runs: a file is no readable image.
         """
-        return self._showing(view, torch.split(samples, batch_size), device)
+        return self._showing(view, in_parts(samples, batch_size, at_once), device)
 
     def using(self, views: int) -> "StreamSplit":
         """The same split with only so many views of each sample: see `Split.using`."""
@@ -110,10 +117,9 @@ class StreamSplit:
             ValueError: A file is no readable image.
         """
         total, pixels = torch.zeros(3, 2, dtype=torch.int64), 0
-        shares = torch.split(samples, 32)
+        shares = torch.split(samples, MEASURED_AT_ONCE)
         for _, images in followed(self._pixels(shares), "measuring", total=len(shares), progress=progress):
-            values = images.to(torch.int64)
-            total += torch.stack([values.sum(dim=(0, 2, 3)), values.square().sum(dim=(0, 2, 3))], dim=1)
+            total += torch.from_numpy(pixel_sums(images.numpy())).sum(dim=0)
             pixels += math.prod(images.shape) // 3
         return total, pixels
 

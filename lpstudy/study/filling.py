@@ -26,6 +26,7 @@ from lpstudy.teacher import (
     TeacherFile,
     describe,
     fill,
+    images_at_once,
     open_teacher,
     shares,
     store_of,
@@ -143,4 +144,5 @@ def _fill(
     loaded = load(DataSpec.model_validate_json(data), root=Path(root) if root else None)
     spec = TeacherSpec.model_validate_json(teacher)
     store = store_of(plan, file, spec, loaded, device)
-    yield from fill(store, loaded, open_teacher(file, spec, loaded, device=device), blocks)
+    opened = open_teacher(file, spec, loaded, device=device)
+    yield from fill(store, loaded, opened, blocks, at_once=images_at_once(spec, loaded, device))

@@ -2,7 +2,7 @@
 
 from lpstudy.teacher.bank import Bank
 from lpstudy.teacher.fill import Filled, fill, open_targets, store_of
-from lpstudy.teacher.fit import TeacherFile, check, folder_of, key, obtain, open_teacher
+from lpstudy.teacher.fit import TeacherFile, check, folder_of, images_at_once, key, obtain, open_teacher
 from lpstudy.teacher.online import OnlineTeacher
 from lpstudy.teacher.own_input import TeacherInput, input_of, teacher_skeleton, untrained_teacher
 from lpstudy.teacher.plan import BankPlan, learns_from_logits, plan_bank
@@ -21,6 +21,7 @@ __all__ = [
     "describe",
     "fill",
     "folder_of",
+    "images_at_once",
     "input_of",
     "key",
     "learns_from_logits",

@@ -6,14 +6,15 @@ that the block is, with no list beside it that two writers could spoil.
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from tempfile import TemporaryFile
 
-import numpy as np
-import numpy.typing as npt
 from torch import Tensor
 
+from lpstudy.disk import naming
 from lpstudy.teacher.plan import Kept
-from lpstudy.teacher.store import Block, Store
+from lpstudy.teacher.store import Block, Outputs, Store, copied
 
 _NAME = re.compile(r"(\d{5})-(\d{9})-([0-9a-f]{64})")
 
@@ -29,15 +30,19 @@ class AfarStore(Store):
         have = [self._objects(kept) for kept in self.plan.kept]
         return [b for b in self.blocks() if any((b.view, b.first) not in objects for objects in have)], []
 
-    def write(self, block: Block, outputs: Mapping[str, npt.NDArray[np.floating]]) -> dict[str, str]:
+    def write(self, block: Block, pieces: Iterable[Outputs]) -> dict[str, str]:
         """Put what is not there of a block's outputs into the store; their SHA-256 by name."""
-        digests = {}
-        for kept in self.plan.kept:
-            if (block.view, block.first) not in self._objects(kept):
-                content = np.ascontiguousarray(outputs[kept.name]).tobytes()
-                digests[kept.name] = hashlib.sha256(content).hexdigest()
-                name = f"{block.view:05d}-{block.first:09d}-{digests[kept.name]}"
-                (self.shared / self._path(kept.name).name).write(name, content)
+        wanted = [kept for kept in self.plan.kept if (block.view, block.first) not in self._objects(kept)]
+        self.folder.mkdir(parents=True, exist_ok=True)
+        size = sum(self._block_bytes(kept, block) for kept in wanted)
+        with ExitStack() as stack, naming(self.folder / "block", size):
+            files = {k.name: stack.enter_context(TemporaryFile(dir=self.folder)) for k in wanted}
+            digests = copied(pieces, files)
+            for name, file in files.items():
+                file.seek(0)
+                content = file.read()
+                target = f"{block.view:05d}-{block.first:09d}-{digests[name]}"
+                (self.shared / self._path(name).name).write(target, content)
         return digests
 
     def enter(self, block: Block, digests: Mapping[str, str]) -> None:
@@ -82,5 +87,6 @@ class AfarStore(Store):
         if hashlib.sha256(content).hexdigest() != digest:
             folder.remove(name)
             raise ValueError(f"{folder}/{name}: the SHA-256 differs; it is removed, to be computed again")
-        self._put(kept, block, content)
+        with self._block_file(kept, block) as file:
+            file.write(content)
         super().enter(block, {kept.name: digest})

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from lpstudy.data import Data, shared_cache
@@ -20,7 +21,7 @@ from lpstudy.teacher.own_input import teacher_skeleton
 from lpstudy.teacher.plan import LOGITS, MAP, BankPlan
 from lpstudy.teacher.store import Block, Store, numbers
 from lpstudy.training import Targets
-from lpstudy.training.evaluation import BATCH
+from lpstudy.training.evaluation import BATCH, large_batch_rounding
 from lpstudy.training.precision import resolved
 
 
@@ -38,8 +39,10 @@ def store_of(plan: BankPlan, file: TeacherFile, spec: TeacherSpec, data: Data, d
     return kind(plan, file, data, bf16=resolved(spec.precision, device))
 
 
-def fill(store: Store, data: Data, teacher: OnlineTeacher, blocks: Iterable[Block]) -> Iterator[Filled]:
-    """Compute and write blocks one by one.
+def fill(
+    store: Store, data: Data, teacher: OnlineTeacher, blocks: Iterable[Block], *, at_once: int = BATCH
+) -> Iterator[Filled]:
+    """Compute and write blocks one by one, at most `at_once` images in one forward pass.
 
     Raises:
         ValueError: An output is beyond the bank's number format.
@@ -53,14 +56,18 @@ def fill(store: Store, data: Data, teacher: OnlineTeacher, blocks: Iterable[Bloc
         maps=frozenset(name.removeprefix(MAP) for name in names if name.startswith(MAP)),
     )
     device = next(teacher.network.parameters()).device
-    for block in blocks:
+
+    def pieces(block: Block) -> Iterator[dict[str, npt.NDArray[np.floating]]]:
         samples = torch.arange(block.first, block.last)
-        parts: dict[str, list[np.ndarray]] = {name: [] for name in names}
-        for batch in data.train.showing(block.view, samples, batch_size=BATCH, device=device):
-            outputs = teacher.outputs(batch, needs)
-            for name in names:
-                parts[name].append(numbers(_output(outputs, name), plan.dtype))
-        yield Filled(block, store.write(block, {name: np.concatenate(rows) for name, rows in parts.items()}))
+        for batch in data.train.showing(
+            block.view, samples, batch_size=BATCH, device=device, at_once=at_once
+        ):
+            with large_batch_rounding(len(batch.labels)):
+                outputs = teacher.outputs(batch, needs)
+            yield {name: numbers(_output(outputs, name), plan.dtype) for name in names}
+
+    for block in blocks:
+        yield Filled(block, store.write(block, pieces(block)))
 
 
 def open_targets(

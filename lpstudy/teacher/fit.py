@@ -28,6 +28,7 @@ from lpstudy.teacher.own_input import (
     teacher_skeleton,
 )
 from lpstudy.training import checkpoint, evaluate, train
+from lpstudy.training.activations import activations_of
 from lpstudy.training.asking import Asking, go_on
 from lpstudy.training.checkpoint import to_safetensors
 from lpstudy.training.layout import lay
@@ -158,6 +159,13 @@ def open_teacher(file: TeacherFile, spec: TeacherSpec, data: Data, *, device: to
     return OnlineTeacher(network, file.macs, device=device, bf16=resolved(spec.precision, device))
 
 
+def images_at_once(spec: TeacherSpec, data: Data, device: torch.device) -> int:
+    """How many images the teacher runs at once in no more memory than its training step takes."""
+    shape = input_shape_of(input_of(spec, data), data)
+    found = activations_of(spec.network, input_shape=shape, classes=data.classes)
+    return found.rows(min(spec.batch_size, len(data.train)), device)
+
+
 def _cached(folder: Folder) -> tuple[TeacherFile | None, tuple[str, ...]]:
     """The teacher that is kept, or why one that is there is refused."""
     try:
@@ -207,9 +215,10 @@ def _make(
     network = adapted(bare, wanted, data)
     lay(network.to(device))
     bf16 = resolved(spec.precision, device)
+    at_once = images_at_once(spec, data, device)
     accuracies = {
-        "validation_accuracy": evaluate(network, data.validation, device=device, bf16=bf16)[0],
-        "test_accuracy": evaluate(network, data.test, device=device, bf16=bf16)[0],
+        f"{name}_accuracy": evaluate(network, split, device=device, bf16=bf16, at_once=at_once)[0]
+        for name, split in (("validation", data.validation), ("test", data.test))
     }
     seen = {} if wanted is None else {"mean": wanted.mean, "std": wanted.std}
     description = describe(

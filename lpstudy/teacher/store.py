@@ -8,10 +8,11 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +29,10 @@ FORMAT = 1
 BLOCK = 4096
 """Samples of a block: some seconds to some minutes of work."""
 MANIFEST = "bank.json"
+CHUNK = 16 * 2**20
+"""Bytes that are read at once."""
+Outputs = Mapping[str, npt.NDArray[np.floating]]
+"""Some samples' outputs by name, each of shape (samples, ...)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +43,17 @@ class Block:
     first: int
     last: int
     """Past the end."""
+
+
+def copied(pieces: Iterable[Outputs], files: Mapping[str, BinaryIO]) -> dict[str, str]:
+    """Write every output's pieces one after the other into its file; the SHA-256 of each by name."""
+    found = {name: hashlib.sha256() for name in files}
+    for piece in pieces:
+        for name, file in files.items():
+            content = np.ascontiguousarray(piece[name]).reshape(-1).view(np.uint8).data
+            file.write(content)
+            found[name].update(content)
+    return {name: digest.hexdigest() for name, digest in found.items()}
 
 
 class Store:
@@ -83,25 +99,29 @@ class Store:
                 if file.seek(0, os.SEEK_END) < long:
                     file.truncate(long)
 
-    def write(self, block: Block, outputs: Mapping[str, npt.NDArray[np.floating]]) -> dict[str, str]:
-        """Put a block's outputs, each of shape (samples, ...), to disk; their SHA-256 by name.
+    def write(self, block: Block, pieces: Iterable[Outputs]) -> dict[str, str]:
+        """Put a block's outputs to disk; their SHA-256 by name.
 
         An output of it that is valid stays as it is: the runs of another study may be reading it.
+
+        Args:
+            block: Which samples of which view.
+            pieces: Their outputs by name, each of shape (rows, ...), piece after piece: no more than one is
+                held in memory.
         """
-        digests = {}
-        for kept in self.plan.kept:
-            if self._state(kept, block) == "valid":
-                continue
-            content = np.ascontiguousarray(outputs[kept.name]).tobytes()
-            self._put(kept, block, content)
-            digests[kept.name] = hashlib.sha256(content).hexdigest()
+        wanted = [kept for kept in self.plan.kept if self._state(kept, block) != "valid"]
+        with ExitStack() as stack:
+            targets = {kept.name: stack.enter_context(self._block_file(kept, block)) for kept in wanted}
+            digests = copied(pieces, targets)
         return digests
 
-    def _put(self, kept: Kept, block: Block, content: bytes) -> None:
-        path = self._path(kept.name)
-        with naming(path, len(content)), path.open("r+b") as file:
+    @contextmanager
+    def _block_file(self, kept: Kept, block: Block) -> Iterator[BinaryIO]:
+        """An output's file at the place of a block, brought to disk at the end."""
+        path, size = self._path(kept.name), self._block_bytes(kept, block)
+        with naming(path, size), path.open("r+b") as file:
             file.seek(self._begin(kept, block))
-            file.write(content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
 
@@ -144,7 +164,7 @@ class Store:
         digest = (self._entries(block.view) or {}).get(f"{kept.name} {block.first}")
         if digest is None:
             return "absent"
-        return "valid" if hashlib.sha256(self._read(kept, block)).hexdigest() == digest else "damaged"
+        return "valid" if self._digest(kept, block) == digest else "damaged"
 
     def opened(self) -> dict[str, Tensor]:
         """Every output that is kept, of shape (views, samples, ...), mapped into memory.
@@ -177,13 +197,21 @@ class Store:
             return None
         return entries if isinstance(entries, dict) else None
 
-    def _read(self, kept: Kept, block: Block) -> bytes:
+    def _digest(self, kept: Kept, block: Block) -> str:
+        """SHA-256 of what is on disk of an output of a block."""
+        found, left = hashlib.sha256(), self._block_bytes(kept, block)
         try:
             with self._path(kept.name).open("rb") as file:
                 file.seek(self._begin(kept, block))
-                return file.read((block.last - block.first) * self._view_bytes(kept) // self.plan.samples)
+                while left > 0 and (content := file.read(min(left, CHUNK))):
+                    found.update(content)
+                    left -= len(content)
         except OSError:
-            return b""
+            return ""
+        return found.hexdigest()
+
+    def _block_bytes(self, kept: Kept, block: Block) -> int:
+        return (block.last - block.first) * self._view_bytes(kept) // self.plan.samples
 
     def _begin(self, kept: Kept, block: Block) -> int:
         of_view = self._view_bytes(kept)

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import islice
 
 import torch
@@ -21,6 +22,7 @@ from lpstudy.outputs import EpochResult
 from lpstudy.space import Trial
 from lpstudy.students import build, read_weights
 from lpstudy.training import checkpoint, optimizers, parallel, precision
+from lpstudy.training.activations import evaluated_at_once
 from lpstudy.training.evaluation import evaluate
 from lpstudy.training.layout import lay
 from lpstudy.training.part import Between, Part, generators, nowhere, restore_generators
@@ -181,16 +183,16 @@ class Run:
         with self._seeded(hash((self.trial.seed, epoch))):  # dropout alone draws from it
             metrics = self.steps(epoch, between=between, began=began)
         parallel.average_buffers(student)
-        accuracy, loss = evaluate(student, self.data.validation, device=self.device, bf16=bf16)
+        at_once = evaluated_at_once(self.trial.student, self.data, self.training.batch_size, self.device)
+        evaluated = partial(evaluate, student, device=self.device, bf16=bf16, at_once=at_once)
+        accuracy, loss = evaluated(self.data.validation)
         metrics |= {"validation_accuracy": accuracy, "validation_loss": loss}
         if not math.isfinite(loss):  # of weights that the very last step spoilt
             raise DivergedError(f"validation loss is {loss} in epoch {epoch}")
         test_correct = ""
         if read_test and epoch == self.trial.epochs:
             correct = torch.zeros(len(self.data.test), dtype=torch.uint8, device=self.device)
-            metrics["test_accuracy"], _ = evaluate(
-                student, self.data.test, device=self.device, bf16=bf16, correct=correct
-            )
+            metrics["test_accuracy"], _ = evaluated(self.data.test, correct=correct)
             test_correct = correctness.pack(correct.bool().cpu().numpy())
         auxiliary = self.learner.auxiliary
         metrics |= {

@@ -22,12 +22,12 @@ class Banked:
     store: Store
     teacher: OnlineTeacher
 
-    def fill(self, most: int | None = None) -> list[str]:
+    def fill(self, most: int | None = None, *, at_once: int = 500) -> list[str]:
         """Fill what is missing, or the first blocks of it; what was said of damage."""
         missing, damaged = self.store.missing()
         self.store.prepare()
         self.store.describe(describe(self.plan, self.file, self.data))
-        for filled in fill(self.store, self.data, self.teacher, missing[:most]):
+        for filled in fill(self.store, self.data, self.teacher, missing[:most], at_once=at_once):
             self.store.enter(filled.block, filled.digests)
         return damaged
 

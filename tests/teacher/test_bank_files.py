@@ -130,11 +130,22 @@ def test_a_bank_that_is_there_is_not_filled_again(make_bank: MakeBank) -> None:
     assert again.store.missing() == ([], [])
 
 
+def test_a_bank_is_the_same_to_the_last_byte_however_many_images_are_run_at_once(make_bank: MakeBank) -> None:
+    bank = make_bank(views=1, bank_dtype="fp32")
+    bank.fill(at_once=500)
+    whole = content(bank.store)
+    for at_once in (13, 3):
+        for path in bank.store.folder.rglob("*.fp32"):
+            path.write_bytes(b"")
+        bank.fill(at_once=at_once)
+        assert content(bank.store) == whole
+
+
 def test_a_block_that_was_written_but_not_entered_is_never_read_and_filled_again(make_bank: MakeBank) -> None:
     bank, whole = make_bank(views=2), make_bank(views=2, seed=8)
     bank.fill(4)
     nothing = {name: np.zeros((40, *shape), np.float16) for name, shape in shapes(bank).items()}
-    bank.store.write(Block(1, 40, 80), nothing)  # and then killed
+    bank.store.write(Block(1, 40, 80), [nothing])  # and then killed
     with pytest.raises(ValueError, match=r"logits\.fp16: view 1 was not filled|embedding.*view 1 was not"):
         bank.store.opened()
     assert bank.store.missing() == ([Block(1, 40, 80), Block(1, 80, 100)], [])
@@ -224,7 +235,7 @@ def test_a_maps_name_leads_to_a_file_of_its_own_in_the_folder(make_bank: MakeBan
     for block in store.blocks():
         rows = np.ones((block.last - block.first, 1), np.float16)
         values = {name: (number + 1) * rows for number, name in enumerate(names)}
-        store.enter(block, store.write(block, values))
+        store.enter(block, store.write(block, [values]))
     assert store.missing() == ([], [])
     opened = store.opened()
     assert [set(opened[name].flatten().tolist()) for name in names] == [{n + 1.0} for n in range(len(names))]

@@ -1,0 +1,134 @@
+"""Evaluation takes no more memory than a training step, and its results do not depend on how it is cut."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from lpstudy.data.order import in_parts
+from lpstudy.data.split import ArraySplit, Preprocessing
+from lpstudy.students import StudentSpec, build
+from lpstudy.training import activations, evaluate
+from lpstudy.training.activations import Activations, activations_of
+from lpstudy.training.layout import lay
+
+CPU, GPU = torch.device("cpu"), torch.device("cuda")
+NETWORKS = {
+    "convnet": StudentSpec(family="convnet", depth=3, width=4),
+    "maxout": StudentSpec(family="maxout", depth=3, width=4),
+    "wrn": StudentSpec(family="wrn", depth=10, width=1),
+}
+
+
+def images_of(count: int, side: int) -> ArraySplit:
+    pixels = np.random.default_rng(0).integers(0, 256, (count, 3, side, side), dtype=np.uint8)
+    rows = torch.arange(count)
+    return ArraySplit(torch.from_numpy(pixels), rows, rows % 10, Preprocessing((0.5,) * 3, (0.25,) * 3))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("count", [530, 7])
+def test_results_are_the_same_to_the_last_digit_however_many_images_are_run_at_once(
+    name: str, count: int
+) -> None:
+    split = images_of(count, 16)
+    network = build(NETWORKS[name], input_shape=(3, 16, 16), classes=10, seed=0)
+    lay(network)
+    whole = evaluate(network, split, device=CPU)
+    for at_once in (499, 128, 33, 16, 6):
+        assert evaluate(network, split, device=CPU, at_once=at_once) == whole
+
+
+def test_the_loss_is_the_mean_over_all_images() -> None:
+    split = images_of(530, 8)
+    network = build(NETWORKS["convnet"], input_shape=(3, 8, 8), classes=10, seed=0)
+    lay(network)
+    (batch,) = split.batches(batch_size=530, device=CPU)
+    network.eval()
+    with torch.no_grad():
+        logits = network(batch.images).logits.double()
+    accuracy, loss = evaluate(network, split, device=CPU, at_once=50)
+    assert loss == pytest.approx(functional.cross_entropy(logits, batch.labels).item(), rel=1e-6)
+    assert accuracy == 100 * (logits.argmax(1) == batch.labels).double().mean().item()
+
+
+def test_parts_are_even_and_never_larger_than_asked_for() -> None:
+    parts = in_parts(torch.arange(1030), 500, 120)
+    assert [len(part) for part in parts] == [100] * 10 + [30]
+    assert torch.equal(torch.cat(parts), torch.arange(1030))
+    assert [len(part) for part in in_parts(torch.arange(9), 5)] == [5, 4]
+
+
+def test_activations_are_counted_as_by_hand() -> None:
+    # Layer 1: convolution and normalisation, 16 x 8 x 8 each, the ReLU in place; layer 2: 32 x 4 x 4 each.
+    # What is kept: both of both layers, the mean over positions has no need, the linear layer's input.
+    found = activations_of(
+        StudentSpec(family="convnet", depth=2, width=16), input_shape=(1, 8, 8), classes=10
+    )
+    first, second, pixels = 4 * 16 * 64, 4 * 32 * 16, 64 * 9
+    assert found.passing == pytest.approx(2 * first + pixels, abs=2 * 4 * (16 + 32))
+    assert found.kept == pytest.approx(2 * first + 2 * second + 4 * 32 + pixels, abs=4 * 4 * (16 + 32))
+
+
+@pytest.mark.parametrize("device", [CPU, GPU])
+@pytest.mark.parametrize("batch_size", [1, 4, 128, 4096])
+@pytest.mark.parametrize("side", [8, 32, 256])
+def test_no_more_bytes_than_a_step_keeps_unless_they_are_few(
+    side: int, batch_size: int, device: torch.device
+) -> None:
+    found = activations_of(NETWORKS["convnet"], input_shape=(3, side, side), classes=10)
+    rows = found.rows(batch_size, device)
+    assert rows >= 1
+    took = rows * found.passing
+    assert took <= max(batch_size * found.kept, activations.SMALLEST, found.passing)
+    assert took <= activations.LARGEST or rows == 1
+
+
+def test_one_image_is_run_even_where_it_takes_more_than_the_limit() -> None:
+    assert Activations(passing=2**31, kept=2**31).rows(4, CPU) == 1
+
+
+def test_small_images_are_run_many_at_once() -> None:
+    digits = activations_of(NETWORKS["convnet"], input_shape=(1, 8, 8), classes=10)
+    assert digits.rows(32, CPU) >= 500
+
+
+PEAKS = """
+import torch
+from pathlib import Path
+from torch.nn import functional
+from lpstudy.training import evaluate
+from lpstudy.training.activations import activations_of
+from lpstudy.training.layout import lay
+from lpstudy.students import StudentSpec, build
+from test_evaluation import CPU, images_of
+
+def peak():
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if "VmHWM" in line).split()[1]) / 2**10
+
+torch.set_num_threads(1)
+spec, shape, split = StudentSpec(family="convnet", depth=3, width=16), (3, 128, 128), images_of(200, 128)
+network = build(spec, input_shape=shape, classes=10, seed=0)
+layout = lay(network)
+at_once = activations_of(spec, input_shape=shape, classes=10).rows(16, CPU)
+for batch, _ in zip(split.epoch(batch_size=16, seed=0, epoch=1, device=CPU), range(3)):
+    images = batch.images.contiguous(memory_format=layout)
+    functional.cross_entropy(network(images).logits, batch.labels).backward()
+del batch, images
+before = peak()
+evaluate(network, split, device=CPU, at_once=at_once)
+print(peak() - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux tells the peak")
+def test_the_process_is_no_larger_after_an_evaluation_than_after_training() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PEAKS], cwd=Path(__file__).parent, capture_output=True, text=True, check=True
+    )
+    assert float(done.stdout) < 16  # MiB; with 200 images at once it is 466
