@@ -21,7 +21,8 @@ from lpstudy.distill import METHODS
 from lpstudy.space import Precision, StudySpec, Training, Trial
 from lpstudy.space.files import find, read
 from lpstudy.students import StudentSpec
-from lpstudy.tables.statistics import Interval, interval, paired_difference
+from lpstudy.tables.scores import Scores
+from lpstudy.tables.statistics import Interval, interval
 from lpstudy.teacher import TeacherFile, fill, obtain, open_targets, open_teacher, plan_bank, store_of
 from lpstudy.training import Targets, train
 
@@ -93,7 +94,7 @@ def compared(spec: StudySpec, methods: Sequence[str], seeds: int) -> Iterator[Co
             method,
             interval(list(one.values())),
             interval(list(other.values())),
-            paired_difference(other, one),
+            Scores(other).less(Scores(one)),
         )
 
 

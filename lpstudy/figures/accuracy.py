@@ -12,9 +12,9 @@ from matplotlib.transforms import offset_copy
 
 from lpstudy.figures.labels import Label, label_lines, points_per_pixel, tick_names
 from lpstudy.figures.style import INK, SMALL, count_words, log_counts, look, name_axes, new_figure, plain
-from lpstudy.tables.arms import accuracy_by_seed, arm_results
+from lpstudy.tables.arms import arm_results, scores_of
 from lpstudy.tables.facts import ArmFacts, StudyFacts
-from lpstudy.tables.statistics import interval
+from lpstudy.tables.statistics import Interval
 
 Cost = Literal["macs", "parameters"]
 _COST_WORDS: dict[Cost, str] = {"macs": "MACs of one image's forward pass", "parameters": "parameters"}
@@ -26,10 +26,22 @@ _PITCH = 7.5
 class _Point:
     arm: ArmFacts
     cost: float
-    mean: float
-    half_width: float
-    n: int
+    accuracy: Interval
     student: str
+
+    @property
+    def mean(self) -> float:
+        return self.accuracy.mean
+
+    @property
+    def n(self) -> int:
+        return self.accuracy.n
+
+    @property
+    def sides(self) -> tuple[float, float]:
+        """How far the interval reaches below and above the mean; nowhere for one seed."""
+        reached = self.accuracy
+        return (reached.mean - reached.low, reached.high - reached.mean) if reached.n > 1 else (0.0, 0.0)
 
 
 def accuracy_over_cost(study: StudyFacts, runs: pd.DataFrame, cost: Cost) -> Figure | None:
@@ -71,14 +83,13 @@ def _points(study: StudyFacts, runs: pd.DataFrame, cost: Cost) -> list[_Point]:
         arm = result.arm
         groups = result.finals_by_trial if arm.objectives > 1 else [result.finals]
         for finals in groups:
-            accuracy = interval(list(accuracy_by_seed(finals).values()))
+            accuracy = scores_of(finals, study.test_samples).mean
             done = finals[finals["state"].eq("finished")].dropna(subset=[cost])
             if accuracy.n == 0 or done.empty or not float(done[cost].iloc[0]) > 0:
                 continue
             label = done["student"].iloc[0]
             student = label if isinstance(label, str) else arm.student
-            half = accuracy.half_width if accuracy.n > 1 else 0.0
-            points.append(_Point(arm, float(done[cost].iloc[0]), accuracy.mean, half, accuracy.n, student))
+            points.append(_Point(arm, float(done[cost].iloc[0]), accuracy, student))
     return points
 
 
@@ -112,7 +123,7 @@ def _draw_method(axes: Axes, points: Sequence[_Point], nudge: float) -> None:
         axes.errorbar(
             point.cost,
             point.mean,
-            yerr=point.half_width or None,
+            yerr=[[side] for side in point.sides] if point.n > 1 else None,
             color=style.colour,
             marker=style.marker,
             markersize=style.size,
@@ -125,8 +136,8 @@ def _draw_method(axes: Axes, points: Sequence[_Point], nudge: float) -> None:
 
 
 def _limit_heights(axes: Axes, study: StudyFacts, points: Sequence[_Point]) -> None:
-    low = min(point.mean - point.half_width for point in points)
-    high = max(point.mean + point.half_width for point in points)
+    low = min(point.mean - point.sides[0] for point in points)
+    high = max(point.mean + point.sides[1] for point in points)
     if study.teacher.test_accuracy is not None:
         low, high = min(low, study.teacher.test_accuracy), max(high, study.teacher.test_accuracy)
     room = max(high - low, 0.5)

@@ -4,24 +4,21 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from lpstudy.figures.style import INK, NORMAL, QUIET, SMALL, look, name_axes, new_figure, plain, signed
-from lpstudy.tables.arms import arm_results, baseline_of
+from lpstudy.tables.arms import arm_results
 from lpstudy.tables.facts import StudyFacts
+from lpstudy.tables.verdicts import verdicts
 
 
 def difference_to_back_prop(study: StudyFacts, runs: pd.DataFrame) -> Figure | None:
-    """Difference to `bp` of the same student in percentage points: each seed, mean and 95 % interval.
+    """Difference to `bp` of the same student and size in points: each seed, mean and 95 % interval.
 
-    None where no arm shares a finished seed with its `bp`.
+    None where no arm shares a finished seed with such a `bp`.
     """
-    rows = []
-    results = arm_results(study, runs)
-    for result in results:
-        baseline = baseline_of(result, results)
-        delta = result.difference(baseline)
-        if baseline is not None and delta.n:
-            shared = sorted(result.by_seed.keys() & baseline.by_seed.keys())
-            each = [result.by_seed[seed] - baseline.by_seed[seed] for seed in shared]
-            rows.append((result.arm, each, delta))
+    rows = [
+        (verdict.of.arm, verdict.of.scores.by_seed_less(verdict.against.scores), verdict)
+        for verdict in verdicts(arm_results(study, runs))
+        if verdict.against is not None and verdict.delta.n
+    ]
     if not rows:
         return None
     students = list(dict.fromkeys(arm.student for arm, _, _ in rows))
@@ -40,8 +37,8 @@ def difference_to_back_prop(study: StudyFacts, runs: pd.DataFrame) -> Figure | N
             bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5},
         )  # fmt: skip
         place += 1
-        for arm, differences, delta in (row for row in rows if row[0].student == student):
-            style = look(arm.method)
+        for arm, differences, verdict in (row for row in rows if row[0].student == student):
+            style, delta = look(arm.method), verdict.delta
             axes.scatter(
                 differences,
                 [place + 0.27] * len(differences),
@@ -64,8 +61,8 @@ def difference_to_back_prop(study: StudyFacts, runs: pd.DataFrame) -> Figure | N
             axes.annotate(
                 shown, (1, place), xycoords=("axes fraction", "data"), xytext=(8, 0),
                 textcoords="offset points", fontsize=SMALL, va="center", annotation_clip=False,
-                color=INK if delta.excludes_zero else QUIET,
-                fontweight="bold" if delta.excludes_zero else "normal",
+                color=INK if verdict.beyond_noise else QUIET,
+                fontweight="bold" if verdict.beyond_noise else "normal",
             )  # fmt: skip
             axes.annotate(
                 plain(arm.method), (0, place), xycoords=("axes fraction", "data"), xytext=(-8, 0),
@@ -78,5 +75,7 @@ def difference_to_back_prop(study: StudyFacts, runs: pd.DataFrame) -> Figure | N
     axes.set_yticks([])
     axes.grid(visible=False, axis="y")
     axes.spines["left"].set_visible(False)
-    name_axes(axes, x="test accuracy less back-prop's (percentage points); bold: the interval excludes zero")
+    name_axes(
+        axes, x="test accuracy less back-prop's (percentage points); bold: beyond noise for that many methods"
+    )
     return figure

@@ -1,61 +1,55 @@
 """The study's answer in plain words: which method is best, by how much, and how sure that is."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-
-import pandas as pd
 
 from lpstudy.rendering import words
 from lpstudy.rendering.markdown import Markdown, code, join
-from lpstudy.tables.arms import BASELINE, ArmResult, baseline_of
-from lpstudy.tables.facts import ArmFacts, TeacherFacts
-from lpstudy.tables.statistics import Interval
-
-
-@dataclass(frozen=True, slots=True)
-class _Result:
-    of: ArmResult
-    delta: Interval
-    """To back-prop with the same student."""
-
-    @property
-    def arm(self) -> ArmFacts:
-        return self.of.arm
-
-    @property
-    def accuracy(self) -> Interval:
-        return self.of.accuracy
+from lpstudy.rendering.sentences import (
+    compared_with_teacher,
+    failures,
+    lead_over_rivals,
+    other_methods,
+    two_seeds,
+    winners_of_several_sizes,
+)
+from lpstudy.tables.arms import BASELINE, ArmResult
+from lpstudy.tables.facts import TeacherFacts
+from lpstudy.tables.verdicts import Verdict, is_best, verdicts
 
 
 def answer(teacher: TeacherFacts, results: list[ArmResult]) -> list[Markdown]:
     """One paragraph, and where a study has several students a further one for each, the first being the sum.
 
-    A difference counts as seen only where its 95 % interval over paired seeds excludes zero.
+    A difference is claimed only where its test over paired seeds finds it after Holm's correction.
     """
-    finished: dict[str, list[_Result]] = {result.arm.student: [] for result in results}
-    for result in results:
-        if result.accuracy.n:
-            delta = result.difference(baseline_of(result, results))
-            finished[result.arm.student].append(_Result(result, delta))
-    if not any(finished.values()):
+    groups: dict[str, list[Verdict]] = {result.arm.student: [] for result in results}
+    for verdict in verdicts(results):
+        groups[verdict.of.arm.student].append(verdict)
+    if not any(result.accuracy.n for result in results):
         return [_nothing_yet(results)]
-    each = [_about(teacher, student, group) for student, group in finished.items()]
-    return each if len(each) == 1 else [_sum(finished), *each]
+    each = [_about(teacher, student, group) for student, group in groups.items()]
+    return each if len(each) == 1 else [_sum(groups), *each]
 
 
 def _nothing_yet(results: Sequence[ArmResult]) -> Markdown:
     done = sum(result.states.get("finished", 0) for result in results)
     trials = "1 trial has finished" if done == 1 else f"{done} trials have finished"
-    return Markdown(f"No final has finished yet, so nothing can be said about test accuracy; {trials}.")
+    lost = sum(result.lost for result in results)
+    failed = f", {lost} final{'s' * (lost != 1)} failed" if lost else ""
+    return Markdown(
+        f"No final has finished yet, so nothing can be said about test accuracy; {trials}{failed}."
+    )
 
 
-def _sum(groups: dict[str, list[_Result]]) -> Markdown:
-    compared = [group for group in groups.values() if any(one.delta.n > 1 for one in group)]
+def _sum(groups: dict[str, list[Verdict]]) -> Markdown:
+    compared = [group for group in groups.values() if any(one.tests for one in group)]
     if not compared:
+        if any(one.other_size for group in groups.values() for one in group):
+            return Markdown("No method is compared with plain back-prop: the winners are of different sizes.")
         return Markdown("No method can be compared with plain back-prop over two or more seeds yet.")
     wins: dict[str, int] = {}
     for one in (one for group in compared for one in group if one.delta.n > 1):
-        wins[one.arm.method] = wins.get(one.arm.method, 0) + (one.delta.low > 0)
+        wins[one.of.arm.method] = wins.get(one.of.arm.method, 0) + one.better
     students = f"{len(compared)} student{'s' * (len(compared) > 1)}"
     if not any(wins.values()):
         return Markdown(f"**No method is better than plain back-prop beyond noise** on any of {students}.")
@@ -66,86 +60,58 @@ def _sum(groups: dict[str, list[_Result]]) -> Markdown:
     return Markdown(f"Over {students}, **better than plain back-prop beyond noise**: {better}{none}.")
 
 
-def _about(teacher: TeacherFacts, student: str, group: Sequence[_Result]) -> Markdown:
-    if not group:
-        return Markdown(f"On {code(student)}, no final has finished yet.")
-    ranked = sorted(group, key=lambda one: -one.accuracy.mean)
-    best, others = ranked[0], ranked[1:]
-    on, name, n = f"On {code(student)},", code(best.arm.method), words.seeds(best.accuracy.n)
-    reached = f"{words.accuracy(best.accuracy)} %"
-    rivals = [one for one in others if one.arm.method != BASELINE]
-    lead = _lead(best, rivals)
-    if not any(one.arm.method == BASELINE for one in group):
-        first = (
-            f"{on} {name} has the highest test accuracy, {reached} ({n}); no `{BASELINE}` to compare it with."
-        )
-    elif not others:
-        first = f"{on} only plain back-prop (`{BASELINE}`) has finished: {reached} test accuracy ({n})."
-    elif best.arm.method == BASELINE:
-        first = f"{on} **no method beats plain back-prop**: {reached} test accuracy ({n})."
-    else:
-        first = _over_baseline(on, name, f"{reached} test accuracy", best, lead)
-    second = ""
-    if lead is not None:
-        verdict = "beyond noise" if lead.low > 0 else "within noise"
-        second = f"Its lead over {code(rivals[0].arm.method)}, {words.difference(lead)}, is {verdict}."
-    sentences = (first, second, _others(best, others), _size(teacher, best))
-    return join(Markdown(sentence) for sentence in sentences if sentence)
-
-
-def _over_baseline(on: str, name: str, reached: str, best: _Result, lead: Interval | None) -> str:
-    gain = f"{words.difference(best.delta)} points"
-    paired = f"(95 % interval, paired over {words.seeds(best.delta.n)})"
-    if best.delta.n == 0:
-        return f"{on} {name} has {reached}, but shares no seed with `{BASELINE}`."
-    if best.delta.n == 1:
-        return (
-            f"{on} {name} has {reached}, {gain} over plain back-prop; "
-            "with one seed there is no interval, so this ranks nothing."
-        )
-    if best.delta.low > 0:
-        verb = "is best" if lead is None or lead.low > 0 else "leads"
-        return f"{on} **{name} {verb}**: {reached}, **{gain} over plain back-prop** {paired}."
-    return (
-        f"{on} {name} has the highest mean, {reached}, but its **{gain}** over plain back-prop {paired} "
-        "are **within noise**."
+def _about(teacher: TeacherFacts, student: str, group: Sequence[Verdict]) -> Markdown:
+    on = f"On {code(student)},"
+    reached = sorted((one for one in group if one.of.accuracy.n), key=lambda one: -one.of.accuracy.mean)
+    if not reached:
+        return _joined(f"{on} no final has finished yet.", failures(group))
+    if len({one.of.design for one in reached}) > 1:
+        sizes = winners_of_several_sizes(on, reached)
+        return _joined(sizes, other_methods(reached), two_seeds(reached), failures(group))
+    best, results = reached[0], [one.of for one in group]
+    baseline = best.of.arm.method == BASELINE
+    return _joined(
+        _first(on, best, reached, results),
+        "" if baseline else lead_over_rivals(best.of, results),
+        other_methods(reached[1:], best=best),
+        two_seeds(reached),
+        failures(group),
+        compared_with_teacher(teacher, best.of),
     )
 
 
-def _lead(best: _Result, rivals: Sequence[_Result]) -> Interval | None:
-    """The best one's lead over the next other than back-prop; None where there is none or no interval."""
-    if best.arm.method == BASELINE or not rivals:
-        return None
-    lead = best.of.difference(rivals[0].of)
-    return lead if lead.n > 1 else None
+def _first(on: str, best: Verdict, reached: Sequence[Verdict], results: Sequence[ArmResult]) -> str:
+    """What the method of the highest mean reaches, and what that is worth."""
+    accuracy = f"{words.accuracy(best.of.accuracy)} %"
+    name, n = code(best.of.arm.method), words.seeds(best.of.accuracy.n)
+    of_all = is_best(best.of, results)
+    if not any(one.of.arm.method == BASELINE for one in reached):
+        verb = f"**{name} is best**:" if of_all else f"{name} has the highest test accuracy,"
+        return f"{on} {verb} {accuracy} ({n}); there is no `{BASELINE}` to compare it with."
+    if len(reached) == 1:
+        return f"{on} only plain back-prop (`{BASELINE}`) has finished: {accuracy} test accuracy ({n})."
+    if best.of.arm.method == BASELINE:
+        return f"{on} **no method beats plain back-prop**: {accuracy} test accuracy ({n})."
+    return _over_baseline(f"{on} {name}", f"{accuracy} test accuracy", best, of_all)
 
 
-def _others(best: _Result, others: Sequence[_Result]) -> str:
-    """What is known of the other methods against back-prop."""
-    judged = [one for one in others if one.delta.n > 1]
-    groups = {
-        "Also better than back-prop" if best.delta.low > 0 else "Better than back-prop beyond noise": [
-            one for one in judged if one.delta.low > 0
-        ],
-        "Within noise of it" if best.arm.method == BASELINE else "Within noise of back-prop": [
-            one for one in judged if not one.delta.excludes_zero
-        ],
-        "Worse": [one for one in judged if one.delta.high < 0],
-    }
-    sentences = []
-    for title, found in groups.items():
-        named = [f"{code(one.arm.method)} ({words.difference(one.delta)})" for one in found]
-        if named:
-            sentences.append(f"{title}: {words.listing(named)}.")
-    return " ".join(sentences)
+def _over_baseline(who: str, reached: str, best: Verdict, of_all: bool) -> str:
+    delta, over = best.delta, "over plain back-prop"
+    gain = f"{words.difference(delta)} points"
+    paired = f"(95 % interval, paired over {words.seeds(delta.n)})"
+    if delta.n == 0:
+        return f"{who} has {reached}, but shares no seed with `{BASELINE}`."
+    if delta.n == 1:
+        return (
+            f"{who} has {reached}, {gain} {over}; with one seed there is no interval, so this ranks nothing."
+        )
+    if best.better:
+        before, name = who.rsplit(" ", 1)
+        verb = "is best" if of_all else "leads"
+        return f"{before} **{name} {verb}**: {reached}, **{gain} {over}** {paired}."
+    highest = f"{who} has the highest mean, {reached}, but its **{gain}** {over} {paired}"
+    return f"{highest} are **within noise** ({words.doubt(best)})."
 
 
-def _size(teacher: TeacherFacts, best: _Result) -> str:
-    run = best.of.winner
-    if run is None or pd.isna(run["parameters"]) or pd.isna(run["macs"]):
-        return ""
-    smaller = words.ratio(teacher.parameters / int(run["parameters"]))
-    cheaper = words.ratio(teacher.macs / int(run["macs"]))
-    of_teacher = teacher.test_accuracy
-    reached = "" if of_teacher is None else f" ({of_teacher:.2f} %)"
-    return f"The teacher{reached} has {smaller} its parameters and {cheaper} its MACs."
+def _joined(*sentences: str) -> Markdown:
+    return join(Markdown(sentence) for sentence in sentences if sentence)

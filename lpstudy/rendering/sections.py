@@ -8,38 +8,42 @@ import pandas as pd
 
 from lpstudy.rendering import words
 from lpstudy.rendering.markdown import Markdown, bold, code, escape, join, link, table
-from lpstudy.tables.arms import ArmResult, baseline_of, mapping
+from lpstudy.tables.arms import ArmResult, mapping
 from lpstudy.tables.diagnostics import diagnostics
 from lpstudy.tables.facts import ArmFacts, StudyFacts
 from lpstudy.tables.statistics import interval
 from lpstudy.tables.trials import warning_counts
+from lpstudy.tables.verdicts import Verdict, is_best, verdicts
 
 _MOST_WARNINGS = 25
 _SHORT_ID = 8
 
 
 def comparison_section(study: StudyFacts, results: list[ArmResult], comparison: pd.DataFrame) -> Markdown:
-    """What was reached, and the size it was reached with; the highest mean of each student is bold."""
+    """What was reached, and the size it was reached with; bold is what may be claimed.
+
+    That is a difference to back-prop beyond noise, and the accuracy of a method that beats every other one.
+    """
     heads = (
         "method", "student", "test accuracy % (n)", "Δ `bp`", "params", "compression", "MACs",
         "FLOPs", "speed-up",
     )  # fmt: skip
+    found = {verdict.of.arm.name: verdict for verdict in verdicts(results)}
     rows = []
     for result, row in _results_and_rows(results, comparison):
         if result is None:
             reached = study.teacher.test_accuracy
             own = interval([] if reached is None else [reached])
-            delta, best = interval([]), False
+            best, difference = False, Markdown(words.NOTHING)
         else:
-            own, delta = result.accuracy, result.difference(baseline_of(result, results))
-            rivals = [one.accuracy for one in results if one.arm.student == result.arm.student]
-            best = own.n > 0 and own.mean == max(rival.mean for rival in rivals if rival.n)
+            own, best = result.accuracy, is_best(result, results)
+            difference = _difference(found[result.arm.name])
         shown = f"{words.accuracy(own)} ({own.n})" if own.n else words.NOTHING
         rows.append(
             (
                 *_names(result, row),
                 bold(shown) if best else shown,
-                bold(words.difference(delta)) if delta.excludes_zero else words.difference(delta),
+                difference,
                 words.count(row["parameters"]),
                 words.ratio(row["compression"]),
                 words.count(row["macs"]),
@@ -48,6 +52,14 @@ def comparison_section(study: StudyFacts, results: list[ArmResult], comparison: 
             )
         )
     return table([Markdown(head) for head in heads], rows, left=2)
+
+
+def _difference(verdict: Verdict) -> Markdown:
+    """A difference to back-prop, or the size of a back-prop that it cannot be compared with."""
+    if verdict.other_size and verdict.against is not None:
+        return Markdown(f"not compared: `bp` is {code(verdict.against.winner_label)}")
+    shown = words.difference(verdict.delta)
+    return bold(shown) if verdict.beyond_noise else escape(shown)
 
 
 def effort_section(
@@ -103,6 +115,17 @@ def notes(results: list[ArmResult]) -> list[Markdown]:
         Markdown(f"Finals left out because they are {escape(state)}: {', '.join(named)}.")
         for state, named in lost.items()
     ]
+    unknown = [
+        arm_words(one.of.arm) for one in verdicts(results) if one.delta.n > 1 and not one.delta.recorded
+    ]
+    if unknown:
+        found.append(
+            Markdown(
+                "No record says which test images these finals classify correctly: the intervals of their "
+                "Δ `bp` take the fewest images that can differ, and may be too narrow: "
+                f"{', '.join(unknown)}."
+            )
+        )
     if refused:
         found.append(
             Markdown(

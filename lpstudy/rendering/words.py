@@ -4,6 +4,7 @@ import math
 
 from lpstudy.figures.style import count_words, signed
 from lpstudy.tables.statistics import Interval
+from lpstudy.tables.verdicts import Verdict
 
 NOTHING = "–"
 
@@ -34,6 +35,17 @@ def difference(value: Interval) -> str:
     if value.n == 0:
         return NOTHING
     return signed(value.mean) + (f" ± {value.half_width:.2f}" if value.n > 1 else "")
+
+
+def doubt(verdict: Verdict) -> str:
+    """Why a difference is not told from noise, or how large one would be: detectable from 1.70."""
+    delta = verdict.delta
+    if delta.tied and delta.n == 2:
+        return "two seeds agree to the image: how far seeds spread, and so this difference, cannot be told"
+    if delta.excludes_zero:
+        return f"beyond noise alone, not as one of {verdict.tests}"
+    same = f", all {delta.n} seeds agree to the image" if delta.tied else ""
+    return f"detectable from {delta.detectable:.2f}{same}"
 
 
 def value(cell: object) -> str:

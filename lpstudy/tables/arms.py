@@ -7,8 +7,10 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
+from lpstudy.correctness import unpack
 from lpstudy.tables.facts import RUN_COLUMNS, ArmFacts, StudyFacts
-from lpstudy.tables.statistics import Interval, interval, paired_difference
+from lpstudy.tables.scores import Scores
+from lpstudy.tables.statistics import Interval, interval
 
 BASELINE = "bp"
 _SELECTED_BY = "validation_accuracy"
@@ -21,6 +23,8 @@ class ArmResult:
     arm: ArmFacts
     trials: pd.DataFrame
     all_finals: pd.DataFrame
+    test_images: int = 0
+    """Of the test set; 0 where their number is not known."""
 
     @cached_property
     def states(self) -> dict[str, int]:
@@ -56,14 +60,26 @@ class ArmResult:
         return self.finals[self.finals["state"].eq("finished")]
 
     @cached_property
-    def by_seed(self) -> dict[int, float]:
-        """The winner's test accuracy in percent for each seed."""
-        return accuracy_by_seed(self.finals)
+    def lost(self) -> int:
+        """How many of the winner's finals have failed."""
+        return int(self.finals["state"].eq("failed").sum())
+
+    @cached_property
+    def failed(self) -> bool:
+        """Whether the arm will have no result: its finals, or else its trials, have all failed."""
+        runs = self.finals if len(self.finals) else self.trials
+        over = runs["state"].isin(("failed", "pruned", "infeasible"))
+        return bool(len(runs) and over.all() and runs["state"].eq("failed").any())
+
+    @cached_property
+    def scores(self) -> Scores:
+        """What the winner's finals reach on the test set."""
+        return scores_of(self.finals, self.test_images)
 
     @cached_property
     def accuracy(self) -> Interval:
         """The winner's test accuracy in percent."""
-        return interval(list(self.by_seed.values()))
+        return self.scores.mean
 
     @cached_property
     def winner(self) -> "pd.Series | None":
@@ -73,14 +89,35 @@ class ArmResult:
         return next((rows.iloc[0] for rows in (self.finished, best) if len(rows)), None)
 
     @cached_property
+    def design(self) -> tuple[object, ...]:
+        """What is equal in arms whose winners are networks of one size.
+
+        Where depth and width are searched that is the winner's own size, else the study's student.
+        """
+        if self.arm.objectives == 1 or self.winner is None:
+            return (self.arm.student,)
+        return (self.winner_label, number(self.winner["parameters"]), number(self.winner["macs"]))
+
+    @cached_property
+    def winner_label(self) -> str:
+        """The winner's student by its label."""
+        label = None if self.winner is None else self.winner["student"]
+        return label if isinstance(label, str) else self.arm.student
+
+    @cached_property
     def teacher_share(self) -> float:
         """The teacher's part of the winner's training cost, in [0, 1]; NaN where it is not known."""
         spent, teacher = mean(self.finished["training_macs"]), mean(self.finished["teacher_macs"])
         return teacher / spent if spent > 0 else np.nan
 
     def difference(self, other: "ArmResult | None") -> Interval:
-        """Test accuracy less that of another arm in percentage points, paired by seed."""
-        return interval([]) if other is None else paired_difference(self.by_seed, other.by_seed)
+        """Test accuracy less that of another arm in percentage points, paired by seed.
+
+        Empty where the winners are networks of different sizes: it would be the sizes' difference too.
+        """
+        if other is None or other.design != self.design:
+            return interval([])
+        return self.scores.less(other.scores)
 
 
 def arm_results(study: StudyFacts, runs: pd.DataFrame) -> list[ArmResult]:
@@ -95,7 +132,8 @@ def arm_results(study: StudyFacts, runs: pd.DataFrame) -> list[ArmResult]:
     results = []
     for arm in study.arms:
         own = runs[runs["arm"].eq(arm.name)]
-        results.append(ArmResult(arm, own[own["kind"].eq("trial")], own[own["kind"].eq("final")]))
+        trials, finals = own[own["kind"].eq("trial")], own[own["kind"].eq("final")]
+        results.append(ArmResult(arm, trials, finals, study.test_samples))
     return results
 
 
@@ -107,11 +145,13 @@ def baseline_of(result: ArmResult, results: list[ArmResult]) -> ArmResult | None
     return next((one for one in results if one.arm.method == BASELINE and one.arm.student == student), None)
 
 
-def accuracy_by_seed(finals: pd.DataFrame) -> dict[int, float]:
-    """Test accuracy in percent of each seed whose final has finished."""
+def scores_of(finals: pd.DataFrame, test_images: int) -> Scores:
+    """Test accuracy in percent, and the images behind it, of each seed whose final has finished."""
     done = finals[finals["state"].eq("finished") & finals["test_accuracy"].notna()]
-    pairs = zip(done["seed"], done["test_accuracy"], strict=True)
-    return {int(seed): float(value) for seed, value in pairs if np.isfinite(value)}
+    rows = list(zip(done["seed"], done["test_accuracy"], done["test_correct"], strict=True))
+    accuracy = {int(seed): float(value) for seed, value, _ in rows if np.isfinite(value)}
+    records = {int(seed): record for seed, _, record in rows if isinstance(record, str) and record}
+    return Scores(accuracy, test_images, {seed: unpack(record) for seed, record in records.items()})
 
 
 def mapping(cell: object) -> Mapping[str, object]:

@@ -3,9 +3,10 @@
 import numpy as np
 import pandas as pd
 
-from lpstudy.tables.arms import ArmResult, arm_results, baseline_of, mapping, mean, number
+from lpstudy.tables.arms import arm_results, mapping, mean, number
 from lpstudy.tables.facts import StudyFacts
 from lpstudy.tables.text import hyperparameters_json
+from lpstudy.tables.verdicts import Verdict, verdicts
 
 COMPARISON_COLUMNS = (
     "method",
@@ -32,6 +33,8 @@ COMPARISON_COLUMNS = (
     "trials_failed",
     "best_hyperparameters",
     "mlflow_run_id",
+    "delta_bp_p_holm",
+    "delta_bp_detectable",
 )
 _WHOLE_NUMBERS = (
     "depth",
@@ -50,8 +53,11 @@ _WHOLE_NUMBERS = (
 def comparison(study: StudyFacts, runs: pd.DataFrame) -> pd.DataFrame:
     """The teacher, then each arm's winner, with the columns of comparison.csv (`COMPARISON_COLUMNS`).
 
-    Accuracies are on the test set, in percent: mean and 95 % t interval over the seeds of the finals;
-    delta_bp is the difference to the arm of `bp` with the same student, paired by seed; flops is 2 x macs.
+    Accuracies are on the test set, in percent: mean and 95 % interval over the finals' seeds and the images;
+    delta_bp is the difference to the arm of `bp` with the same student, paired by seed, where their networks
+    are of one size; its p-value is Holm's over the methods of the student, its interval is not corrected;
+    delta_bp_detectable is the smallest difference that a single test finds in 80 % of studies; flops is
+    2 x macs.
 
     Args:
         study: The study's facts; rows follow the order of its arms.
@@ -60,8 +66,8 @@ def comparison(study: StudyFacts, runs: pd.DataFrame) -> pd.DataFrame:
     Raises:
         ValueError: The frame lacks a column.
     """
-    results = arm_results(study, runs)
-    rows = [_teacher_row(study), *(_arm_row(study, result, results) for result in results)]
+    found = verdicts(arm_results(study, runs))
+    rows = [_teacher_row(study), *(_arm_row(study, verdict) for verdict in found)]
     table = pd.DataFrame(rows, columns=list(COMPARISON_COLUMNS))
     return table.astype(dict.fromkeys(_WHOLE_NUMBERS, "Int64"))
 
@@ -88,9 +94,9 @@ def _teacher_row(study: StudyFacts) -> dict[str, object]:
     }
 
 
-def _arm_row(study: StudyFacts, result: ArmResult, results: list[ArmResult]) -> dict[str, object]:
+def _arm_row(study: StudyFacts, verdict: Verdict) -> dict[str, object]:
+    result, delta = verdict.of, verdict.delta
     arm, reached, states = result.arm, result.accuracy, result.states
-    delta = result.difference(baseline_of(result, results))
     row: dict[str, object] = {
         "method": arm.method,
         "student": arm.student,
@@ -101,6 +107,8 @@ def _arm_row(study: StudyFacts, result: ArmResult, results: list[ArmResult]) -> 
         "delta_bp_mean": delta.mean,
         "delta_bp_low": delta.low,
         "delta_bp_high": delta.high,
+        "delta_bp_p_holm": verdict.p_value,
+        "delta_bp_detectable": delta.detectable,
         "trials_finished": states.get("finished", 0),
         "trials_pruned": states.get("pruned", 0),
         "trials_failed": states.get("failed", 0),
@@ -112,7 +120,7 @@ def _arm_row(study: StudyFacts, result: ArmResult, results: list[ArmResult]) -> 
         return row
     parameters, macs = number(best["parameters"]), number(best["macs"])
     return row | {
-        "student": best["student"] if isinstance(best["student"], str) else arm.student,
+        "student": result.winner_label,
         "family": best["family"],
         "depth": best["depth"],
         "width": best["width"],

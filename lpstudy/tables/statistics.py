@@ -1,54 +1,141 @@
-"""Intervals over seeds, paired differences, Pareto fronts."""
+"""Intervals over seeds and test images, Holm's correction, Pareto fronts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from math import log, nan, sqrt
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy.optimize import brentq
+from scipy.special import ndtri, stdtrit
+
+CONFIDENCE = 0.95
+LEVEL = 1 - CONFIDENCE
+"""Probability with which a report may claim a difference among methods that do not differ."""
+POWER = 0.8
+"""Probability with which a detectable difference is found."""
+_EQUAL = 1e-9
+"""Percentage points: accuracies are counts of images, and differ by more or not at all."""
+_SMALLEST_P = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A mean over n seeds with its 95 % interval, in the unit of the values; NaN where it cannot be told."""
+    """A mean over n seeds with its 95 % interval, in the unit of the values; NaN where none can be known.
+
+    The variance of the mean has two parts, known from n seeds and from many images, each with its own
+    quantile: half the width is sqrt(t² · seed_variance + z² · test_variance) (variance estimates recovery).
+
+    Source: Graybill and Wang (1980), J. Amer. Statist. Assoc. 75; Zou and Donner (2008), Stat. Med. 27.
+    """
 
     mean: float
     low: float
     high: float
     n: int
+    seed_variance: float = nan
+    """Of the mean, as the seeds have it: s²/n."""
+    test_variance: float = 0.0
+    """Of the mean, by which a test set of other images would add to it."""
+    recorded: bool = True
+    """Whether it is known which images differ; else the test set's part is the least that it can be."""
 
     @property
     def half_width(self) -> float:
-        """Half the width: the number behind the plus-minus sign."""
-        return (self.high - self.low) / 2
+        """The number behind the plus-minus sign: half the width, or the longer of two unequal sides."""
+        return max(self.high - self.mean, self.mean - self.low)
 
     @property
     def excludes_zero(self) -> bool:
         """Whether all of the interval lies on one side of zero; False where there is no interval."""
         return self.low > 0 or self.high < 0
 
+    @property
+    def tied(self) -> bool:
+        """Whether two or more seeds gave the very same value, so that their spread is not known."""
+        return self.n > 1 and self.seed_variance <= _EQUAL**2
 
-def interval(values: Sequence[float]) -> Interval:
-    """Mean ± t_{0.975, n-1} * s / sqrt(n) over the finite values.
+    @property
+    def p_value(self) -> float:
+        """The level at which the interval would just touch zero; NaN for fewer than two seeds.
+
+        1 where there are but two seeds and both gave the same: of their spread nothing is known.
+        """
+        if self.n < 2:
+            return nan
+        if self.mean == 0 or (self.tied and self.n == 2):
+            return 1.0
+
+        def reach(log_p: float) -> float:
+            return self._half(1 - np.exp(log_p) / 2) - abs(self.mean)
+
+        lowest = log(_SMALLEST_P)
+        return float(np.exp(brentq(reach, lowest, 0.0))) if reach(lowest) > 0 else _SMALLEST_P
+
+    @property
+    def detectable(self) -> float:
+        """The smallest true difference that one test at this spread and n finds in 80 % of studies."""
+        if self.n < 2:
+            return nan
+        seeds = float(stdtrit(self.n - 1, (1 + CONFIDENCE) / 2) + stdtrit(self.n - 1, POWER))
+        test = float(ndtri((1 + CONFIDENCE) / 2) + ndtri(POWER))
+        return sqrt(seeds**2 * self.seed_variance + test**2 * self.test_variance)
+
+    def _half(self, quantile: float) -> float:
+        seeds, test = stdtrit(self.n - 1, quantile), ndtri(quantile)
+        return sqrt(seeds**2 * self.seed_variance + test**2 * self.test_variance)
+
+
+def interval(values: Sequence[float], test_variance: float = 0.0, *, recorded: bool = True) -> Interval:
+    """The mean of the finite values, their spread and the test set's part of it.
 
     One value has a mean but no interval (NaN bounds), none has neither.
     """
     given = np.asarray(values, dtype=np.float64)
     given = given[np.isfinite(given)]
     n = len(given)
-    if n == 0:
-        return Interval(np.nan, np.nan, np.nan, 0)
+    if n < 2:
+        return Interval(float(given[0]) if n else nan, nan, nan, n)
     mean = float(given.mean())
-    if n == 1:
-        return Interval(mean, np.nan, np.nan, 1)
-    half = float(stats.t.ppf(0.975, n - 1) * given.std(ddof=1) / np.sqrt(n))
-    return Interval(mean, mean - half, mean + half, n)
+    spread = 0.0 if np.ptp(given) <= _EQUAL else float(given.var(ddof=1))
+    half = Interval(mean, nan, nan, n, spread / n, test_variance)._half((1 + CONFIDENCE) / 2)
+    return Interval(mean, mean - half, mean + half, n, spread / n, test_variance, recorded)
 
 
-def paired_difference(values: Mapping[int, float], baseline: Mapping[int, float]) -> Interval:
-    """The interval of values[seed] - baseline[seed] over the seeds that both have."""
-    shared = sorted(values.keys() & baseline.keys())
-    return interval([values[seed] - baseline[seed] for seed in shared])
+def accuracy_interval(values: Sequence[float], images: int) -> Interval:
+    """The mean accuracy in percent, with Wilson's interval for the images and the t interval for the seeds.
+
+    All seeds share the test images, so more seeds do not narrow the images' part. Each side of the interval
+    is the root of the sum of both parts' squares.
+
+    Args:
+        values: One accuracy for each seed; those that are not finite are left out.
+        images: Of the test set; 0 where their number is not known.
+    """
+    seeds = interval(values)
+    if seeds.n < 2 or images < 1:
+        return seeds
+    share, z = seeds.mean / 100, float(ndtri((1 + CONFIDENCE) / 2))
+    middle = (share + z**2 / (2 * images)) / (1 + z**2 / images)
+    reach = z * sqrt(share * (1 - share) / images + (z / (2 * images)) ** 2) / (1 + z**2 / images)
+    below = np.hypot(seeds.half_width, seeds.mean - 100 * (middle - reach))
+    above = np.hypot(seeds.half_width, 100 * (middle + reach) - seeds.mean)
+    test_variance = 1e4 * share * (1 - share) / images
+    low, high = max(0.0, float(seeds.mean - below)), min(100.0, float(seeds.mean + above))
+    return Interval(seeds.mean, low, high, seeds.n, seeds.seed_variance, test_variance)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Each p-value as Holm corrects it for being one of them all; NaN ones are no tests and stay NaN.
+
+    Source: Holm (1979), Scand. J. Statist. 6.
+    """
+    tests = sorted((p, place) for place, p in enumerate(p_values) if not np.isnan(p))
+    adjusted, reached = [nan] * len(p_values), 0.0
+    for rank, (p, place) in enumerate(tests):
+        reached = max(reached, min(1.0, (len(tests) - rank) * p))
+        adjusted[place] = reached
+    return adjusted
 
 
 def pareto_front(

@@ -219,7 +219,7 @@ def _facts(
         "epochs": str(budget.epochs),
         "seeds of the finals": str(budget.seeds),
     }
-    words |= {"pruner": budget.pruner} | ({"hours": f"{budget.hours:g}"} if budget.hours else {})
+    words |= {"pruner": _pruner(spec)} | ({"hours": f"{budget.hours:g}"} if budget.hours else {})
     return StudyFacts(
         name=spec.name,
         data=data.name,
@@ -245,6 +245,16 @@ def _facts(
         provenance=told.provenance,
         experiment_id=experiment.experiment_id,
     )
+
+
+def _pruner(spec: StudySpec) -> str:
+    """The pruner in words: it stops no trial of an arm that searches depth or width too."""
+    searched = [arm.objectives > 1 for arm in spec.arms()]
+    if spec.budget.pruner == "none" or not any(searched):
+        return spec.budget.pruner
+    if all(searched):
+        return "none, for depth or width are searched"
+    return f"{spec.budget.pruner}, none where depth or width are searched"
 
 
 def _teacher(told: TeacherTold, spec: TeacherSpec, report: str) -> TeacherFacts:

@@ -12,6 +12,8 @@ from scipy.optimize import minimize
 from lpstudy import figures
 from lpstudy.figures.labels import spread
 from lpstudy.figures.style import count_words, look, plain, signed
+from lpstudy.tables.arms import arm_results
+from lpstudy.tables.verdicts import verdicts
 
 METHODS = ("bp", "kd", "fitnet", "lp", "lp_kd")
 KINDS = ("macs", "parameters", "differences", "pareto", "curves", "history", "importance")
@@ -128,6 +130,40 @@ def test_mean_of_the_finals_stands_at_its_macs(frames):
         if len(line.get_xdata()) == 1 and line.get_color() == look("kd").colour
     ]
     assert (4_630_000.0, pytest.approx(mine["test_accuracy"].mean())) in points
+
+
+def test_each_dot_is_a_seeds_difference_with_its_sign(one):
+    runs = one.runs
+    final = runs["kind"].eq("final")
+    of = {
+        method: runs[final & runs["arm"].eq(f"{method}-convnet-d4-w8")].set_index("seed")["test_accuracy"]
+        for method in ("bp", "kd", "lp")
+    }
+    assert (of["kd"] - of["bp"]).mean() > 0.5
+    figure = draw("differences", one)
+    dots = [sorted(found.get_offsets()[:, 0]) for found in figure.axes[0].collections]
+    assert dots == [pytest.approx(sorted(of[method] - of["bp"])) for method in ("kd", "lp")]
+    heights = [{y for _, y in found.get_offsets()} for found in figure.axes[0].collections]
+    means = [
+        (line.get_xdata()[0], line.get_ydata()[0])
+        for line in figure.axes[0].lines
+        if len(line.get_xdata()) == 1
+    ]
+    for method, (mean, place), height in zip(("kd", "lp"), means, heights, strict=True):
+        assert mean == pytest.approx((of[method] - of["bp"]).mean())
+        assert height == {place + 0.27}
+
+
+def test_bold_difference_is_one_beyond_noise(one):
+    figure = draw("differences", one)
+    shown = {text.get_text(): text.get_fontweight() for text in texts(figure) if "±" in text.get_text()}
+    verdict = {
+        f"{signed(found.delta.mean)} ± {found.delta.half_width:.2f}": found.beyond_noise
+        for found in verdicts(arm_results(one.study, one.runs))
+        if found.delta.n
+    }
+    assert {words: weight == "bold" for words, weight in shown.items()} == verdict
+    assert set(verdict.values()) == {True, False}
 
 
 def test_method_has_the_same_colour_in_every_figure(frames):

@@ -1,0 +1,148 @@
+"""The sentences of the answer: rivals, other methods, sizes, failures, the teacher."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from lpstudy.rendering import words
+from lpstudy.rendering.markdown import code
+from lpstudy.tables.arms import BASELINE, ArmResult, number
+from lpstudy.tables.facts import TeacherFacts
+from lpstudy.tables.statistics import pareto_front
+from lpstudy.tables.verdicts import Verdict, leads
+
+_MOST_NAMED = 3
+"""Rivals that a sentence names; it counts the others."""
+
+
+def lead_over_rivals(best: ArmResult, results: Sequence[ArmResult]) -> str:
+    """Which methods other than back-prop the one of the highest mean does not beat beyond noise."""
+    found = leads(best, [one for one in results if one.arm.name != best.arm.name and not one.failed])
+    rivals = [one for one in found if one.against is not None and one.against.arm.method != BASELINE]
+    unclear = [one for one in rivals if one.within_noise]
+    unclear.sort(key=lambda one: one.delta.mean)
+    if not unclear:
+        nearest = min((one for one in rivals if one.better), key=lambda one: one.delta.mean, default=None)
+        if nearest is None:
+            return ""
+        return f"Its lead over the next, {_named(nearest)}, is beyond noise."
+    named = [_named(one) for one in unclear[:_MOST_NAMED]]
+    more = len(unclear) - len(named)
+    if more:
+        named.append(f"{more} other{'s' * (more > 1)}")
+    return f"Its lead over {words.listing(named)} is within noise."
+
+
+def _named(lead: Verdict) -> str:
+    """The rival with the lead over it."""
+    name = code(lead.against.arm.method) if lead.against is not None else ""
+    return f"{name} ({words.difference(lead.delta)})"
+
+
+def other_methods(others: Sequence[Verdict], *, best: Verdict | None = None) -> str:
+    """What is known of methods against back-prop, which comes after `best` where that is given."""
+    groups = {
+        "Also better than back-prop"
+        if best is not None and best.better
+        else "Better than back-prop beyond noise": [one for one in others if one.better],
+        "Within noise of it"
+        if best is not None and best.of.arm.method == BASELINE
+        else "Within noise of back-prop": [one for one in others if one.within_noise],
+        "Worse": [one for one in others if one.worse],
+    }
+    sentences = []
+    for title, found in groups.items():
+        named = [
+            f"{code(one.of.arm.method)} ({words.difference(one.delta)}"
+            + (f", {words.doubt(one)})" if one.within_noise else ")")
+            for one in found
+        ]
+        if named:
+            sentences.append(f"{title}: {words.listing(named)}.")
+    return " ".join(sentences)
+
+
+def two_seeds(group: Sequence[Verdict]) -> str:
+    """What two seeds cannot tell."""
+    if not any(one.delta.n == 2 for one in group):
+        return ""
+    return (
+        "Two seeds say next to nothing of how far seeds spread: most differences cannot be told from noise "
+        "with them; five seeds or more can tell."
+    )
+
+
+def failures(group: Sequence[Verdict]) -> str:
+    """Which methods have lost finals, and how many; which have no result."""
+    sentences = []
+    for result in (one.of for one in group):
+        name, finals = code(result.arm.method), len(result.finals)
+        if result.accuracy.n and result.lost:
+            sentences.append(
+                f"{result.lost} of the {finals} finals of {name} failed: its mean is that of the others, "
+                "which flatters it."
+            )
+        elif result.failed:
+            runs = f"all {finals} finals" if finals > 1 else "its final" if finals else "all of its trials"
+            sentences.append(f"**{name} has no result**: {runs} failed.")
+        elif not result.accuracy.n:
+            sentences.append(f"{name} has no finished final yet.")
+    return " ".join(sentences)
+
+
+def winners_of_several_sizes(on: str, reached: Sequence[Verdict]) -> str:
+    """What the winners of a student of searched sizes are, where they differ in size: none is ranked."""
+    winners = [
+        f"{code(one.of.arm.method)} {words.accuracy(one.of.accuracy)} % ({words.seeds(one.of.accuracy.n)}) "
+        f"with {_design(one.of)}"
+        for one in reached
+    ]
+    apart = [one for one in reached if one.other_size]
+    sentences = [
+        f"{on} depth and width were searched and the winners are of different sizes, so that no method is "
+        f"ranked above another: {words.listing(winners)}.",
+        _front(reached),
+    ]
+    if apart and apart[0].against is not None:
+        names = words.listing([str(code(one.of.arm.method)) for one in apart])
+        base = code(apart[0].against.winner_label)
+        sentences.append(
+            f"Not compared with back-prop, whose winner is {base}: {names}, of different designs."
+        )
+    return " ".join(sentence for sentence in sentences if sentence)
+
+
+def _design(result: ArmResult) -> str:
+    """The winner's network with its parameters and MACs."""
+    run = result.winner
+    sizes = (number(run["parameters"]), number(run["macs"])) if run is not None else ()
+    figures = [
+        f"{words.count(size)} {unit}" for size, unit in zip(sizes, ("parameters", "MACs"), strict=False)
+    ]
+    return f"{code(result.winner_label)} ({', '.join(figures)})"
+
+
+def _front(reached: Sequence[Verdict]) -> str:
+    """Which winners no other beats in both the mean accuracy and the MACs."""
+    frame = pd.DataFrame(
+        {
+            "method": [one.of.arm.method for one in reached],
+            "accuracy": [one.of.accuracy.mean for one in reached],
+            "macs": [number(one.of.winner["macs"]) if one.of.winner is not None else None for one in reached],
+        }
+    )
+    front = pareto_front(frame, accuracy="accuracy")
+    names = words.listing([str(code(method)) for method in front["method"]])
+    return f"By their means, the Pareto front of accuracy and MACs has {names}." if names else ""
+
+
+def compared_with_teacher(teacher: TeacherFacts, best: ArmResult) -> str:
+    """How much larger the teacher is than the winner."""
+    run = best.winner
+    if run is None or pd.isna(run["parameters"]) or pd.isna(run["macs"]):
+        return ""
+    smaller = words.ratio(teacher.parameters / int(run["parameters"]))
+    cheaper = words.ratio(teacher.macs / int(run["macs"]))
+    of_teacher = teacher.test_accuracy
+    reached = "" if of_teacher is None else f" ({of_teacher:.2f} %)"
+    return f"The teacher{reached} has {smaller} its parameters and {cheaper} its MACs."

@@ -1,0 +1,210 @@
+"""How often the tables and the answer's words are wrong, in simulated studies whose truth is known.
+
+Fixed seeds. A network classifies an image correctly where skill of the seed + easiness of the image + chance
+is above 0; methods share easiness and, of one seed, a part of the skill, as paired finals do.
+"""
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lpstudy.correctness import pack
+from lpstudy.rendering.answer import answer
+from lpstudy.rendering.sections import comparison_section
+from lpstudy.tables import RUN_COLUMNS, ArmFacts, StudyFacts, TeacherFacts, comparison
+from lpstudy.tables.arms import ArmResult, arm_results
+from lpstudy.tables.scores import Scores
+from lpstudy.tables.verdicts import is_best, verdicts
+
+TEACHER = TeacherFacts("teacher", 95.0, 10_000, 10_000, None, None, "", "")
+NO_RUNS = pd.DataFrame(columns=list(RUN_COLUMNS))
+IMAGES = 400
+SEEDS = (3, 5, 8)
+CLAIM = re.compile(
+    r"is best|leads\*\*|lead over the next|etter than (?:plain )?back-prop(?! beyond noise\*\* on any)|Worse:"
+)
+
+
+@dataclass(frozen=True)
+class World:
+    """Standard deviations on the scale of the logits."""
+
+    seed: float = 0.3
+    image: float = 0.5
+    """Of what makes one image easier for one method."""
+    chance: float = 0.7
+
+    def scores(
+        self, rng: np.random.Generator, methods: int, seeds: int, gains: np.ndarray | None = None
+    ) -> list[Scores]:
+        """Each method's finals on one test set."""
+        gains = np.zeros(methods) if gains is None else gains
+        skill = (
+            2.6
+            + self.seed * (rng.normal(size=(1, seeds)) + rng.normal(size=(methods, seeds)))
+            + gains[:, None]
+        )
+        easy = 1.5 * rng.normal(size=(1, IMAGES)) + self.image * rng.normal(size=(methods, IMAGES))
+        chance = self.chance * rng.normal(size=(methods, seeds, IMAGES))
+        correct = skill[:, :, None] + easy[:, None, :] + chance > 0
+        return [
+            Scores({s: 100 * row.mean() for s, row in enumerate(of)}, IMAGES, dict(enumerate(of)))
+            for of in correct
+        ]
+
+    @property
+    def accuracy(self) -> float:
+        """Of a method without a gain, over all images and seeds, in percent."""
+        rng, n = np.random.default_rng(11), 400_000
+        spread = np.sqrt(2 * self.seed**2 + 1.5**2 + self.image**2 + self.chance**2)
+        return float(100 * (2.6 + spread * rng.normal(size=n) > 0).mean())
+
+
+WORLDS = {
+    "seeds and images differ": World(),
+    "images alone": World(seed=0.05, image=0.8, chance=0.2),
+    "seeds alone": World(image=0.0),
+    "chance alone": World(seed=0.0, image=0.0, chance=1.0),
+}
+
+
+def known(method: str, scores: Scores) -> ArmResult:
+    """An arm whose finals are given as scores, without a frame that would take longer than all else."""
+    arm = ArmFacts(method, method, "net", 1, {}, {}, "")
+    result = ArmResult(arm, NO_RUNS, NO_RUNS, IMAGES)
+    result.__dict__.update(scores=scores, failed=False)  # where cached_property keeps them
+    return result
+
+
+def study(scores: list[Scores]) -> list[ArmResult]:
+    return [known("bp" if not place else f"m{place}", one) for place, one in enumerate(scores)]
+
+
+@pytest.mark.parametrize("seeds", SEEDS)
+@pytest.mark.parametrize(("methods", "studies"), [(4, 150), (14, 60)])
+def test_where_no_method_differs_at_most_one_report_in_twenty_claims_a_difference(methods, studies, seeds):
+    rng = np.random.default_rng([seeds, methods])
+    claims = alone = 0
+    for _ in range(studies):
+        results = study(World().scores(rng, 1 + methods, seeds))
+        found = verdicts(results)
+        best = max(results, key=lambda one: one.accuracy.mean)
+        claims += any(one.beyond_noise for one in found) or is_best(best, results)
+        alone += any(one.delta.excludes_zero for one in found)
+    noise = 2 * np.sqrt(0.05 * 0.95 / studies)
+    assert claims / studies <= 0.05 + noise
+    if methods == 14:
+        assert alone / studies > 0.15  # without the correction
+
+
+@pytest.mark.parametrize("seeds", SEEDS)
+@pytest.mark.parametrize("name", WORLDS)
+def test_intervals_cover_the_true_difference_and_the_true_accuracy(name, seeds):
+    rng, world = np.random.default_rng(seeds), WORLDS[name]
+    differences, accuracies = [], []
+    for _ in range(100):
+        base, *others = world.scores(rng, 4, seeds)
+        found = [one.less(base) for one in others]
+        differences += [one.low <= 0 <= one.high for one in found]
+        accuracies.append(base.mean.low <= world.accuracy <= base.mean.high)
+    assert np.mean(differences) >= 0.93
+    assert np.mean(accuracies) >= 0.91
+
+
+def test_seeds_alone_do_not_cover_what_other_images_would_give():
+    # What the interval was before it knew the images: the test above would fail with it.
+    rng, world = np.random.default_rng(1), WORLDS["images alone"]
+    covered = []
+    for _ in range(100):
+        base, *others = world.scores(rng, 4, 8)
+        found = [Scores(one.accuracy).less(Scores(base.accuracy)) for one in others]
+        covered += [one.low <= 0 <= one.high for one in found]
+    assert np.mean(covered) < 0.8
+
+
+def test_a_clear_difference_is_found():
+    rng, gains = np.random.default_rng(3), np.array([0.0, 1.2, 0.0, 0.0, -0.8])
+    found = [verdicts(study(World(seed=0.1, image=0.3).scores(rng, 5, 5, gains))) for _ in range(40)]
+    assert np.mean([one[1].better for one in found]) > 0.9
+    assert np.mean([one[4].worse for one in found]) > 0.9
+    assert np.mean([one[2].beyond_noise or one[3].beyond_noise for one in found]) <= 0.1
+
+
+# Through the frames, the tables and the words. All simulated studies of a test are students of one study.
+
+
+def framed(scores: dict[str, list[Scores]], sizes: dict[tuple[str, int], tuple[str, int]] | None = None):
+    """A study with a student for each list of scores, back-prop first; with sizes, searched ones."""
+    arms, rows = [], []
+    for student, of in scores.items():
+        for place, one in enumerate(of):
+            method = "bp" if not place else f"m{place}"
+            name = f"{method}-{student}"
+            label, macs = (student, 1000) if sizes is None else sizes[student, place]
+            arms.append(ArmFacts(name, method, student, 1 if sizes is None else 2, {}, {}, ""))
+            rows += [
+                {
+                    "run_id": f"{name}-{seed}",
+                    "kind": "final",
+                    "arm": name,
+                    "method": method,
+                    "student": label,
+                    "trial": 0,
+                    "seed": seed,
+                    "attempt": 1,
+                    "state": "finished",
+                    "test_accuracy": accuracy,
+                    "test_correct": pack(one.correct[seed]),
+                    "parameters": macs,
+                    "macs": macs,
+                }
+                for seed, accuracy in one.accuracy.items()
+            ]
+    frame = pd.DataFrame(rows, columns=list(RUN_COLUMNS))
+    return StudyFacts("simulated", "simulated", 10, 1000, 1000, IMAGES, TEACHER, tuple(arms)), frame
+
+
+def reports(study_facts: StudyFacts, runs: pd.DataFrame) -> tuple[list[str], list[str]]:
+    """The answer's paragraph and the table's bold cells of each simulated study."""
+    results = arm_results(study_facts, runs)
+    _, *paragraphs = answer(TEACHER, results)
+    table = comparison_section(study_facts, results, comparison(study_facts, runs))
+    bold = [line for line in table.splitlines() if "**" in line]
+    return [str(paragraph) for paragraph in paragraphs], bold
+
+
+def test_words_and_bold_of_reports_in_which_no_method_differs():
+    rng, studies = np.random.default_rng(5), 24
+    paragraphs, bold = reports(*framed({f"s{n:02d}": World().scores(rng, 5, 3) for n in range(studies)}))
+    claims = {place for place, text in enumerate(paragraphs) if CLAIM.search(text)}
+    claims |= {place for place in range(studies) if any(f"s{place:02d}" in line for line in bold)}
+    assert len(paragraphs) == studies
+    assert len(claims) / studies <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / studies)
+    assert all("within noise" in text or "no method beats" in text for text in paragraphs)
+
+
+def test_words_find_a_claim_where_there_is_one():
+    rng, gains = np.random.default_rng(6), np.array([0.0, 1.5, 0.0, 0.0, -1.5])
+    scores = {f"s{n:02d}": World(seed=0.1, image=0.2).scores(rng, 5, 5, gains) for n in range(6)}
+    paragraphs, bold = reports(*framed(scores))
+    assert sum(bool(CLAIM.search(text)) for text in paragraphs) >= 5
+    assert len(bold) >= 11
+
+
+def test_where_accuracy_depends_on_size_alone_no_method_is_called_better():
+    rng = np.random.default_rng(7)
+    scores, sizes = {}, {}
+    for n in range(12):
+        widths = rng.choice(np.arange(4, 33), size=5)
+        gains = 1.5 * np.log(widths / 16)  # of the size, whatever the method
+        scores[f"s{n:02d}"] = World(seed=0.1).scores(rng, 5, 5, gains)
+        sizes |= {(f"s{n:02d}", place): (f"net-w{w}", int(9000 * w**2)) for place, w in enumerate(widths)}
+    paragraphs, bold = reports(*framed(scores, sizes))
+    assert not [text for text in paragraphs if CLAIM.search(text)]
+    assert bold == []
+    assert all("no method is ranked above another" in text for text in paragraphs)
+    fixed, _ = reports(*framed(scores))  # as if all were one size, the size is taken for the method's merit
+    assert sum(bool(CLAIM.search(text)) for text in fixed) > 8
