@@ -10,6 +10,7 @@ import torch
 
 from lpstudy import study
 from lpstudy.command import arguments as flags
+from lpstudy.command.claims import missing_claims
 from lpstudy.command.console import duration
 from lpstudy.command.exits import DONE, ending, refusing
 from lpstudy.command.phases import bank_words
@@ -97,6 +98,8 @@ def _plan(given: Namespace) -> int:
         f"about {duration(total)} without pruning, {duration(taught)} of it for a teacher that is new and"
         f" {duration(filled)} for its outputs"
     )
+    for lacking in missing_claims(spec):
+        show(lacking)
     return DONE
 
 

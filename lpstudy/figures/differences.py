@@ -75,7 +75,5 @@ def difference_to_back_prop(study: StudyFacts, runs: pd.DataFrame) -> Figure | N
     axes.set_yticks([])
     axes.grid(visible=False, axis="y")
     axes.spines["left"].set_visible(False)
-    name_axes(
-        axes, x="test accuracy less back-prop's (percentage points); bold: beyond noise for that many methods"
-    )
+    name_axes(axes, x="test accuracy less back-prop's (percentage points); bold: beyond noise by Holm's test")
     return figure

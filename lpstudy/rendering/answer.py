@@ -69,10 +69,10 @@ def _about(teacher: TeacherFacts, student: str, group: Sequence[Verdict]) -> Mar
         sizes = winners_of_several_sizes(on, reached)
         return _joined(sizes, other_methods(reached), two_seeds(reached), failures(group))
     best, results = reached[0], [one.of for one in group]
-    baseline = best.of.arm.method == BASELINE
+    of_all = is_best(best.of, results)
     return _joined(
-        _first(on, best, reached, results),
-        "" if baseline else lead_over_rivals(best.of, results),
+        _first(on, best, reached, of_all),
+        "" if best.of.arm.method == BASELINE else lead_over_rivals(best.of, results, of_all),
         other_methods(reached[1:], best=best),
         two_seeds(reached),
         failures(group),
@@ -80,11 +80,10 @@ def _about(teacher: TeacherFacts, student: str, group: Sequence[Verdict]) -> Mar
     )
 
 
-def _first(on: str, best: Verdict, reached: Sequence[Verdict], results: Sequence[ArmResult]) -> str:
+def _first(on: str, best: Verdict, reached: Sequence[Verdict], of_all: bool) -> str:
     """What the method of the highest mean reaches, and what that is worth."""
     accuracy = f"{words.accuracy(best.of.accuracy)} %"
     name, n = code(best.of.arm.method), words.seeds(best.of.accuracy.n)
-    of_all = is_best(best.of, results)
     if not any(one.of.arm.method == BASELINE for one in reached):
         verb = f"**{name} is best**:" if of_all else f"{name} has the highest test accuracy,"
         return f"{on} {verb} {accuracy} ({n}); there is no `{BASELINE}` to compare it with."

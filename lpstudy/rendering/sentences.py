@@ -15,17 +15,17 @@ _MOST_NAMED = 3
 """Rivals that a sentence names; it counts the others."""
 
 
-def lead_over_rivals(best: ArmResult, results: Sequence[ArmResult]) -> str:
-    """Which methods other than back-prop the one of the highest mean does not beat beyond noise."""
+def lead_over_rivals(best: ArmResult, results: Sequence[ArmResult], of_all: bool) -> str:
+    """Which methods other than back-prop the one of the highest mean does not beat; `of_all`: none such."""
     found = leads(best, [one for one in results if one.arm.name != best.arm.name and not one.failed])
     rivals = [one for one in found if one.against is not None and one.against.arm.method != BASELINE]
     unclear = [one for one in rivals if one.within_noise]
     unclear.sort(key=lambda one: one.delta.mean)
-    if not unclear:
-        nearest = min((one for one in rivals if one.better), key=lambda one: one.delta.mean, default=None)
-        if nearest is None:
-            return ""
+    if of_all and rivals:
+        nearest = min(rivals, key=lambda one: one.delta.mean)
         return f"Its lead over the next, {_named(nearest)}, is beyond noise."
+    if not unclear:
+        return ""
     named = [_named(one) for one in unclear[:_MOST_NAMED]]
     more = len(unclear) - len(named)
     if more:
