@@ -1,5 +1,6 @@
 """Distributed hyperparameter studies of knowledge distillation."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,3 +24,9 @@ def load_model(path: str | Path) -> "TrainedModel":
     from lpstudy.model_file import load_model
 
     return load_model(path)
+
+
+if sys.flags.optimize > 1:
+    from lpstudy.optimized import restart
+
+    restart()

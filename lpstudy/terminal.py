@@ -5,6 +5,19 @@ import re
 import sys
 from typing import TextIO
 
+_PLAIN: dict[str, str | int | None] = {
+    "─": "-",
+    "–": "-",
+    "−": "-",
+    "×": "x",
+    "±": "~",
+    "Δ": "d",
+    "…": "~",
+    "“": '"',
+    "”": '"',
+    "’": "'",
+}
+"""Of the signs that tables and messages use, one letter each: columns keep their widths."""
 _BREAKS = re.compile(r"\s*[\t\n\r]\s*")
 
 
@@ -25,9 +38,25 @@ def single_line(text: str) -> str:
 
 
 def for_stream(text: str, stream: TextIO) -> str:
-    """The text `printable`, with escapes in place of letters that the stream's encoding lacks."""
+    """The text `printable`, in letters of the stream's encoding: signs by plain ones, all else by escapes."""
     encoding = getattr(stream, "encoding", None) or "utf-8"
-    return printable(text).encode(encoding, "backslashreplace").decode(encoding)
+    shown = printable(text)
+    try:
+        shown.encode(encoding)
+    except UnicodeEncodeError:
+        plain: dict[str, str | int | None] = {
+            sign: letter for sign, letter in _PLAIN.items() if not _has(encoding, sign)
+        }
+        shown = shown.translate(str.maketrans(plain)).encode(encoding, "backslashreplace").decode(encoding)
+    return shown
+
+
+def _has(encoding: str, letter: str) -> bool:
+    try:
+        letter.encode(encoding)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def show(*lines: str) -> None:

@@ -1,0 +1,31 @@
+"""Commands under `python -OO`, or with PYTHONOPTIMIZE=2: without docstrings Ray cannot be imported."""
+
+import os
+import re
+import sys
+
+KEPT = "1"
+"""The level that removes assertions and keeps docstrings."""
+
+
+def restart() -> None:
+    """Start this command again with docstrings; returns where this process is no command of lpstudy's.
+
+    The process stays the same one, with its number, its files and its environment but for PYTHONOPTIMIZE.
+
+    Source: `_insert_doc_at_pattern` in ray/data/_internal/util.py, Ray 2.60.
+    """
+    words = sys.orig_argv
+    if sys.argv[0] == "-m":
+        first = words.index("-m")
+        is_ours = len(words) > first + 1 and words[first + 1].split(".")[0] == "lpstudy"
+    else:
+        first = next((i for i, word in enumerate(words) if i and not word.startswith("-")), len(words))
+        is_ours = os.path.basename(sys.argv[0]) == "lpstudy"
+    if is_ours:
+        flags = [
+            re.sub("O+", "", word) if re.fullmatch("-[A-Za-z]+", word) else word for word in words[1:first]
+        ]
+        kept = [word for word in flags if word != "-"]
+        environment = os.environ | {"PYTHONOPTIMIZE": KEPT}
+        os.execve(sys.executable, [sys.executable, *kept, *words[first:]], environment)
