@@ -8,6 +8,7 @@ from lpstudy import ledger, tracking
 from lpstudy.command import arguments as flags
 from lpstudy.command.exits import BEHIND, DONE, FaultError, ending, refusing
 from lpstudy.command.overview import known, storage_of
+from lpstudy.disk import StorageError
 from lpstudy.ledger import Book, Lease, stored
 from lpstudy.terminal import show, show_json
 from lpstudy.tracking import Difference, Facts
@@ -20,7 +21,7 @@ SHOWN = 10
 def parser() -> ArgumentParser:
     """The command's flags."""
     made = flags.parser(
-        "reconcile", "Compare runs, seeds, states and final metrics in ledger and MLflow; mend MLflow."
+        "reconcile", "Compare runs, seeds, states, final metrics and files in ledger and MLflow; mend MLflow."
     )
     made.add_argument("study", help="name of the study")
     flags.add_storage(made)
@@ -42,9 +43,11 @@ def _reconcile(given: Namespace) -> int:
         storage = storage_of(folder, given.ledger)
         own = name if given.ledger else name.partition(".")[0]
         book = stored(storage, own)
+        runs = folder / "runs"
         client = tracking.connect()
         if given.check:
-            return _tell(given, book, tracking.compare(book, client), mended=False)
+            return _tell(given, book, tracking.compare(book, client, runs), mended=False)
+        tracking.check_files(client, own)
         if ledger.alive(storage.engine, own):
             raise ValueError(f"study {name!r} is running: its process keeps MLflow up to date (see --check)")
         facts = _facts(book)
@@ -52,10 +55,12 @@ def _reconcile(given: Namespace) -> int:
         lease.take()
     try:
         book = stored(storage, own)
-        before = tracking.compare(book, client)
-        error = tracking.repair(book, client, facts, folder / "runs", seconds=SECONDS)
-        left = tracking.compare(book, client)
-    except tracking.UNANSWERED as failure:
+        before = tracking.compare(book, client, runs)
+        error = tracking.repair(book, client, facts, runs, seconds=SECONDS)
+        left = tracking.compare(book, client, runs)
+    except (*tracking.UNANSWERED, OSError) as failure:
+        if isinstance(failure, StorageError):
+            raise
         raise FaultError(f"MLflow did not take it: {tracking.reason(failure)}", BEHIND) from None
     finally:
         lease.release({"state": "finished" if book.complete() else "unfinished"})

@@ -20,7 +20,9 @@ def client_of(given: Namespace, name: str) -> Client:
         ValueError: No server answers and the study would be new, or the server or database is no use.
     """
     try:
-        return tracking.connect()
+        client = tracking.connect()
+        tracking.check_files(client, name)
+        return client
     except tracking.AwayError as away:
         if given.fresh or name not in studies(given.storage, given.ledger):
             raise

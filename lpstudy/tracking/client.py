@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -20,6 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from lpstudy import environment
 from lpstudy.ledger import database_url, file_of, sqlite_url
 from lpstudy.redaction import without_credentials
+from lpstudy.tracking.artifacts import fault_of, is_replaceable, new_location
 
 Client = MlflowClient
 DEFAULT_URI = "sqlite:///mlflow.db"
@@ -27,6 +29,10 @@ PARENT = "mlflow.parentRunId"
 """The tag by which MLflow's page shows a run below another."""
 PAGE = 1000
 """Runs of one answer."""
+LONGEST_REASON = 400
+"""Characters."""
+_STATEMENT = re.compile(r"\[SQL: .*?(?=\(Background|\Z)|\(Background on this error at: \S+\)", re.DOTALL)
+"""What SQLAlchemy adds to its errors: the statement with its values, and an address."""
 UNANSWERED = (MlflowException, RequestException, SQLAlchemyError)
 """What the client throws where a server or a database does not do what it is asked."""
 
@@ -110,7 +116,7 @@ def _keep_login_apart() -> None:
 
 
 class AwayError(ValueError):
-    """No tracking server answers at the address."""
+    """No tracking server answers at the address, or it takes no files."""
 
 
 def connect() -> MlflowClient:
@@ -129,8 +135,8 @@ def connect() -> MlflowClient:
         "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     }.items():
         os.environ.setdefault(name, value)
-    for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.WARNING)
+    for name in ("mlflow", "alembic", "urllib3", "sqlalchemy.pool"):  # they log tracebacks of what they raise
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     _keep_login_apart()
     uri = tracking_uri()
     _check_database(uri)
@@ -139,7 +145,7 @@ def connect() -> MlflowClient:
         client = MlflowClient(tracking_uri=uri)
         client.search_experiments(max_results=1)
     except (*UNANSWERED, OSError, ImportError) as error:  # a database without its driver
-        said = reason(error)[:200]
+        said = reason(error)
         if "MLFLOW_TRACKING_URI" not in os.environ:
             raise ValueError(f"{uri}: MLflow's database cannot be used here ({said})") from None
         if "error code 401" in said:
@@ -155,14 +161,32 @@ def connect() -> MlflowClient:
     return client
 
 
+def check_files(client: MlflowClient, study: str) -> None:
+    """See that the files of a study's runs can be written.
+
+    Raises:
+        AwayError: They cannot; says where and why.
+    """
+    experiment = client.get_experiment_by_name(experiment_name(study))
+    if experiment is not None and is_replaceable(client, experiment, experiment.tags.get(tag("id"), "new")):
+        return
+    if why := fault_of(client, experiment):
+        said = reason(OSError(why))
+        raise AwayError(
+            f"{environment.TRACKING}={shown(client.tracking_uri)}: it takes no files of runs: {said}"
+        )
+
+
 def unconnected() -> MlflowClient:
     """A client of a server that is away, for a projection that writes when it is back."""
     return MlflowClient(tracking_uri=tracking_uri())
 
 
 def reason(error: Exception) -> str:
-    """What a client said, in one line without credentials."""
-    return " ".join(without_credentials(str(error)).split())[:300]
+    """What a client said, in one line without credentials, and of a long one begin and end: the cause."""
+    text = _STATEMENT.sub("", without_credentials(str(error)))
+    text = " ".join(text.split()) or type(error).__name__
+    return text if len(text) <= LONGEST_REASON else f"{text[:120]} ... {text[-(LONGEST_REASON - 125) :]}"
 
 
 def _check_database(uri: str) -> None:
@@ -187,19 +211,6 @@ def _make_database(uri: str) -> None:
             os.link(whole, path)
 
 
-def artifact_location(uri: str, identity: str) -> str | None:
-    """Where the files of a study's runs go: beside the database, whatever folder a process works in.
-
-    None where a server or a database of another kind decides. MLflow decodes a plain path: one in which a `%`
-    would be read as another letter is given as a URI.
-    """
-    database = file_of(uri)
-    if database is None:
-        return None
-    path = database.absolute().parent / "mlruns" / identity
-    return str(path) if unquote(str(path)) == str(path) else path.as_uri()
-
-
 def experiment_name(study: str) -> str:
     """The experiment of a study."""
     return f"lpstudy/{study}"
@@ -208,7 +219,10 @@ def experiment_name(study: str) -> str:
 def open_experiment(client: MlflowClient, study: str, identity: str) -> Experiment:
     """The study's experiment; another that has its name, of an older study say, is renamed first."""
     name = experiment_name(study)
-    own = client.search_experiments(filter_string=f"tags.`{tag('id')}` = '{identity}'")
+    own = list(client.search_experiments(filter_string=f"tags.`{tag('id')}` = '{identity}'"))
+    if own and is_replaceable(client, own[0], identity):  # MLflow moves no experiment's files
+        client.set_experiment_tag(own[0].experiment_id, tag("id"), f"{identity} {own[0].experiment_id}")
+        own = []
     if own and own[0].name == name:
         return own[0]
     holder = client.get_experiment_by_name(name)
@@ -217,7 +231,7 @@ def open_experiment(client: MlflowClient, study: str, identity: str) -> Experime
     if own:
         _rename(client, own[0], name)
         return own[0]
-    location = artifact_location(client.tracking_uri, identity)
+    location = new_location(client.tracking_uri, identity)
     made = client.create_experiment(name, artifact_location=location, tags={tag("id"): identity})
     return client.get_experiment(made)
 

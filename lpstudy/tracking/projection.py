@@ -8,18 +8,16 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from mlflow.entities import Experiment, Metric, Param, RunTag
 from mlflow.tracking import MlflowClient
 
 from lpstudy.cost import cost_of
-from lpstudy.folder import Folder, Local
+from lpstudy.folder import Folder
 from lpstudy.ledger import Assignment, Book, Record, State
-from lpstudy.model_file import DESCRIPTION, WEIGHTS
 from lpstudy.space import Arm
 from lpstudy.threads import GuardedThread, describe
+from lpstudy.tracking.artifacts import files_of, upload
 from lpstudy.tracking.client import KEY, PARENT, Facts, Known, find_runs, open_experiment, reason, tag
 
 STATUS = {"finished": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
@@ -31,7 +29,7 @@ PACE = 5.0
 LONGEST = 4000
 """Characters of a tag."""
 SILENT = 15.0
-"""Seconds that the end of a study gives a server that has not answered before."""
+"""Seconds that the end of a study gives a server that does not do what it is asked."""
 LONGEST_PAUSE = 10.0
 """Seconds between two attempts while the server does not answer."""
 UNLOGGED = {"checkpoint_seconds", "precision"}
@@ -95,7 +93,10 @@ class Projection:
         Then no more requests are begun: another projection of the study may write after this one.
         """
         self._changes.put(None)
-        self._thread.join(seconds if self.error is None else min(seconds, SILENT))
+        until, failing = time.monotonic() + seconds, math.inf
+        while self._thread.is_alive() and time.monotonic() < min(until, failing + SILENT):
+            self._thread.join(min(1.0, seconds))
+            failing = math.inf if self.error is None else min(failing, time.monotonic())
         self._over.set()
         if self._thread.is_alive() and self.error is None:
             self.error = f"it did not answer within {seconds:g} s"
@@ -212,16 +213,7 @@ class Projection:
 
     def _log_weights(self, run: str, folder: Folder) -> None:
         """With their description, where they are there; MLflow takes a file of this machine alone."""
-        there = folder.names()
-        for name in (WEIGHTS, DESCRIPTION):
-            if name not in there:
-                continue
-            if isinstance(folder, Local):
-                self._client.log_artifact(run, str(folder.path / name))
-                continue
-            with TemporaryDirectory() as fetched:
-                (Path(fetched) / name).write_bytes(folder.read(name))
-                self._client.log_artifact(run, str(Path(fetched) / name))
+        upload(self._client, run, folder, files_of(folder))
 
     def _cost(self, arm: Arm, assignment: Assignment, began: int) -> list[Metric]:
         """What the student costs, which stays the same."""

@@ -10,14 +10,16 @@ from tempfile import TemporaryDirectory
 import mlflow.artifacts
 import pandas as pd
 from mlflow.entities import Experiment, Run
+from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
+from requests.exceptions import RequestException
 
 from lpstudy.correctness import MOST_IMAGES, unpack
 from lpstudy.space import Arm, Scalar, StudySpec, TeacherSpec, parse
 from lpstudy.tables import CURVE_COLUMNS, RUN_COLUMNS, ArmFacts, StudyFacts, TeacherFacts
 from lpstudy.tables.diagnostics import DIAGNOSTICS
 from lpstudy.tables.facts import TRIALS
-from lpstudy.tracking.client import all_runs, experiment_name, find_runs, tag
+from lpstudy.tracking.client import all_runs, experiment_name, find_runs, reason, tag
 from lpstudy.tracking.projection import TEST_CORRECT, UNLOGGED, digest
 from lpstudy.tracking.study_json import StudyTold, TeacherTold, read_study_json
 
@@ -64,7 +66,15 @@ def read(client: MlflowClient, study: str) -> Projected:
         by_kind.setdefault(run.data.tags.get(tag("kind"), ""), []).append(run)
     if "report" not in by_kind:
         raise ValueError(f"MLflow's experiment {experiment_name(study)!r} was not written by lpstudy")
-    told = _study_json(client, by_kind["report"][0])
+    try:
+        told = _study_json(client, by_kind["report"][0])
+    except (MlflowException, OSError) as error:
+        if isinstance(error, RequestException):
+            raise
+        raise ValueError(
+            f"MLflow has the runs of study {study!r} but not their file study.json ({reason(error)}):"
+            f" lpstudy reconcile {study} writes it anew"
+        ) from None
     spec = parse(told.spec, "study.json")
     arms = {arm.name: arm for arm in spec.arms()}
     parents = {run.data.tags[tag("arm")]: run for run in by_kind.get("arm", [])}
@@ -80,10 +90,19 @@ def read(client: MlflowClient, study: str) -> Projected:
 
 
 def log_report(client: MlflowClient, study: str, files: Mapping[str, Path]) -> None:
-    """Put the report's files on the run named `report`, each by its place in the report's folder."""
+    """Put the report's files on the run named `report`, each by its place in the report's folder.
+
+    Raises:
+        MlflowException: Or another of UNANSWERED: MLflow does not take them.
+    """
     run = find_runs(client, find(client, study))["report"].run_id
-    for place, path in files.items():
-        client.log_artifact(run, str(path), str(Path("report") / Path(place).parent))
+    try:
+        for place, path in files.items():
+            client.log_artifact(run, str(path), str(Path("report") / Path(place).parent))
+    except OSError as error:  # of this machine's disk, where MLflow's files lie
+        if isinstance(error, RequestException):
+            raise
+        raise MlflowException(f"files of runs: {error}") from error
     client.set_tag(run, tag("state"), "finished")
     client.set_terminated(run, "FINISHED")
 

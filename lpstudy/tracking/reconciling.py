@@ -8,10 +8,20 @@ from mlflow.tracking import MlflowClient
 
 from lpstudy.folder import Folder
 from lpstudy.ledger import Book, Record
-from lpstudy.tracking.client import KEY, Facts, all_runs, experiment_name, open_experiment, tag
-from lpstudy.tracking.projection import STATUS, Projection, digest
+from lpstudy.tracking.artifacts import files_of, missing_files, upload
+from lpstudy.tracking.client import (
+    KEY,
+    Facts,
+    all_runs,
+    experiment_name,
+    find_runs,
+    open_experiment,
+    tag,
+)
+from lpstudy.tracking.projection import STATUS, TEST_CORRECT, Projection, digest
 
 FINAL_METRICS = ("validation_accuracy", "test_accuracy")
+STUDY_FILE = "study.json"
 OPEN = ("running", "paused")
 
 
@@ -23,9 +33,16 @@ class Difference:
     what: str
 
 
-def compare(book: Book, client: MlflowClient) -> list[Difference]:
-    """All differences: of runs, their trials, seeds, states and final metrics."""
-    return [difference for _, difference in _compare(book, client)]
+def compare(book: Book, client: MlflowClient, runs: Folder) -> list[Difference]:
+    """All differences: of runs, their trials, seeds, states, final metrics and files.
+
+    Args:
+        book: The truth.
+        client: Connected.
+        runs: Folder of the runs' weights; what it does not have is not missed in MLflow.
+    """
+    found = [difference for _, difference in _compare(book, client)]
+    return found + [Difference(one.key, one.what) for one in _lacking(book, client, runs)]
 
 
 def repair(book: Book, client: MlflowClient, facts: Facts, runs: Folder, *, seconds: float) -> str | None:
@@ -44,10 +61,47 @@ def repair(book: Book, client: MlflowClient, facts: Facts, runs: Folder, *, seco
     for run, _ in _compare(book, client):
         if run is not None:
             client.delete_run(run.info.run_id)
+    for lacking in _lacking(book, client, runs):
+        texts = {STUDY_FILE: facts.as_text(), TEST_CORRECT: lacking.test_correct}
+        for name in texts.keys() & {*lacking.names}:
+            client.log_text(lacking.run_id, texts[name], name)
+        upload(client, lacking.run_id, runs / lacking.key, [n for n in lacking.names if n not in texts])
     projection = Projection(client, book, facts, runs)
     projection.start()
     projection.close(seconds=seconds)
     return projection.error
+
+
+@dataclass(frozen=True, slots=True)
+class _Lacking:
+    """Files that a run has in the storage and not in MLflow."""
+
+    key: str
+    run_id: str
+    names: list[str]
+    test_correct: str = ""
+
+    @property
+    def what(self) -> str:
+        """For a `Difference`."""
+        return f"has no {', '.join(self.names)} in MLflow"
+
+
+def _lacking(book: Book, client: MlflowClient, runs: Folder) -> Iterator[_Lacking]:
+    """Of each final that both have, and of the study's own run."""
+    experiment = client.get_experiment_by_name(experiment_name(book.spec.name))
+    if experiment is None:
+        return
+    known = find_runs(client, experiment)
+    if "report" in known and (lacks := missing_files(client, known["report"].run_id, [STUDY_FILE])):
+        yield _Lacking("report", known["report"].run_id, lacks)
+    for record in book.records():
+        key, correct = record.assignment.key, record.test_correct
+        if record.assignment.kind != "final" or record.state != "finished" or key not in known:
+            continue
+        wanted = files_of(runs / key) + ([TEST_CORRECT] if correct else [])
+        if lacks := missing_files(client, known[key].run_id, wanted):
+            yield _Lacking(key, known[key].run_id, lacks, correct or "")
 
 
 def _compare(book: Book, client: MlflowClient) -> Iterator[tuple[Run | None, Difference]]:

@@ -196,7 +196,7 @@ def test_the_record_of_a_finals_test_images_comes_back_and_is_mended(
     with pytest.raises(ValueError, match=r"test_correct\.txt has another SHA-256: lpstudy reconcile"):
         tracking.read(client, "held")
     client.set_tag(spoilt.info.run_id, "lpstudy.test_correct", "0" * 64)
-    (differs,) = tracking.compare(ledger, client)
+    (differs,) = tracking.compare(ledger, client, Local(tmp_path / "held/runs"))
     assert differs.key == spoilt.data.tags["lpstudy.key"]
     data = {"name": "digits", "classes": 10, "input_shape": SHAPE, "train": 9, "validation": 5, "test": 5}
     facts = tracking.Facts(dump(ledger.spec), data, TEACHER, PROVENANCE)
