@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from lpstudy.disk import UnreachableError, write_atomically
-from lpstudy.environment import check_characters, expanded
+from lpstudy.disk import UnreachableError, naming, write_atomically
+from lpstudy.environment import check_characters
 from lpstudy.redaction import without_credentials
 
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*(?:://|::)")
+URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*(?:://|::)")
 
 
 class Folder(ABC):
@@ -36,6 +36,7 @@ class Folder(ABC):
 
         Raises:
             FileNotFoundError: There is none.
+            StorageError: The disk or the store does not give it.
         """
 
     @abstractmethod
@@ -43,7 +44,7 @@ class Folder(ABC):
         """Make or replace a file; the folder is made where it is new.
 
         Raises:
-            DiskFullError: There is no room, or the store cannot be reached; the old file is as it was.
+            StorageError: There is no room, or it cannot be written; the old file is as it was.
         """
 
     @abstractmethod
@@ -98,7 +99,8 @@ class Local(Folder):
 
     def read(self, name: str) -> bytes:
         """See `Folder`."""
-        return (self.path / name).read_bytes()
+        with naming(self.path / name):
+            return (self.path / name).read_bytes()
 
     def write(self, name: str, content: bytes) -> None:
         """Atomically: see `write_atomically`."""
@@ -107,13 +109,15 @@ class Local(Folder):
     def names(self) -> list[str]:
         """See `Folder`."""
         try:
-            return sorted(path.name for path in self.path.iterdir() if not path.is_dir())
+            with naming(self.path):
+                return sorted(path.name for path in self.path.iterdir() if not path.is_dir())
         except FileNotFoundError:
             return []
 
     def remove(self, name: str) -> None:
         """See `Folder`."""
-        (self.path / name).unlink(missing_ok=True)
+        with naming(self.path / name):
+            (self.path / name).unlink(missing_ok=True)
 
     def clear(self) -> None:
         """See `Folder`."""
@@ -121,7 +125,8 @@ class Local(Folder):
 
     def exists(self) -> bool:
         """See `Folder`."""
-        return self.path.is_dir() and any(self.path.iterdir())
+        with naming(self.path):
+            return self.path.is_dir() and any(self.path.iterdir())
 
     def beside(self, name: str) -> "Local":
         """See `Folder`."""
@@ -129,7 +134,8 @@ class Local(Folder):
 
     def move(self, name: str) -> None:
         """In one step."""
-        self.path.rename(self.path.with_name(name))
+        with naming(self.path):
+            self.path.rename(self.path.with_name(name))
 
     def resolve(self) -> "Local":
         """Absolute."""
@@ -246,7 +252,8 @@ class Remote(Folder):
         except Exception as error:  # each store's client has errors of its own; all are told as one kind
             where = without_credentials(f"{self.address}/{name}" if name else self.address)
             said = " ".join(str(error).split())[:300] or type(error).__name__
-            raise UnreachableError(errno.EIO, f"{where}: {without_credentials(said)}") from error
+            barred = errno.EACCES if isinstance(error, PermissionError) else errno.EIO
+            raise UnreachableError(barred, f"{where}: {without_credentials(said)}") from error
 
 
 def folder_at(place: str | Path) -> Folder:
@@ -257,7 +264,7 @@ def folder_at(place: str | Path) -> Folder:
             letters that URLs of its kind read otherwise.
     """
     text = str(place)
-    if isinstance(place, Path) or not _URL.match(text):
+    if isinstance(place, Path) or not URL.match(text):
         return Local(Path(text))
     if text.lower().startswith("file://"):
         return Local(_path_of(text))
@@ -273,34 +280,6 @@ def folder_at(place: str | Path) -> Folder:
     except Exception as error:  # a client may ask its server here, and has errors of its own
         raise ValueError(f"{made}: cannot be reached: {' '.join(str(error).split())[:300]}") from None
     return made
-
-
-def parse_folder(text: str) -> Folder:
-    """The folder that a user names by a path, `~` expanded, or a URL.
-
-    Raises:
-        ValueError: See `folder_at`; or no folder may have this name.
-    """
-    if re.match("file:(?!//)", text, re.IGNORECASE):
-        raise ValueError(f"{text}: write file:///folder, or ./{text} for a folder that is called so")
-    found = folder_at(expanded(check_characters(text)))
-    if isinstance(found, Local):
-        check_characters(str(found.path.absolute()))
-    return found
-
-
-def parse_path(text: str) -> Path:
-    """The file or folder of this machine that a user names.
-
-    Raises:
-        ValueError: See `parse_folder`; or it is the URL of another place.
-    """
-    if _URL.match(text) and not text.lower().startswith("file://"):
-        raise ValueError(f"{without_credentials(text)}: must be a folder of this machine, not a URL")
-    found = parse_folder(text)
-    if not isinstance(found, Local):
-        raise ValueError(f"{found}: must be a folder of this machine, not a URL")
-    return found.path
 
 
 def _path_of(url: str) -> Path:

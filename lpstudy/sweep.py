@@ -27,7 +27,8 @@ from lpstudy.command.exits import (
     leaving_at_signals,
     refusing,
 )
-from lpstudy.command.overview import ledger_url
+from lpstudy.command.faults import WORDS, remedy_of
+from lpstudy.command.overview import is_begun, ledger_url
 from lpstudy.command.phases import fill_bank, on_terminal, train_teacher
 from lpstudy.command.prepare import Prepared, demand_of, prepare, writable
 from lpstudy.command.provenance import data_facts, provenance
@@ -37,7 +38,7 @@ from lpstudy.command.tenure import GRACE, Tenure
 from lpstudy.command.tracked import LAGS, client_of, projection_of
 from lpstudy.command.weights import content_of, share_weights
 from lpstudy.data import own_root
-from lpstudy.disk import DiskFullError
+from lpstudy.disk import is_storage_error, storage_error
 from lpstudy.ledger import Assignment, FencedError, Ledger, UnwritableError
 from lpstudy.redaction import without_credentials
 from lpstudy.study import Capacity, Control, Demand, PausedError, Place
@@ -84,7 +85,7 @@ def _sweep(given: Namespace, command: str) -> int:
     began = time.monotonic()
     with ExitStack() as stack:
         stack.enter_context(leaving_at_signals())
-        with refusing():
+        with refusing(lambda: is_begun(given)):
             ledger_url(given.storage, given.ledger)
             with on_terminal("loading the data"):
                 prepared = prepare(given)
@@ -105,8 +106,12 @@ def _sweep(given: Namespace, command: str) -> int:
         _mention_job_folder(given)
         try:
             return _held(given, command, prepared, demand, client, tenure, stack, began)
-        except (PausedError, UnwritableError, DiskFullError, KeyboardInterrupt, SystemExit) as error:
+        except (PausedError, UnwritableError, KeyboardInterrupt, SystemExit) as error:
             raise _paused(tenure, error) from error
+        except OSError as error:
+            if not is_storage_error(error):
+                raise
+            raise _paused(tenure, storage_error(error)) from error
         except FencedError as error:
             raise FaultError(str(error)) from error
 
@@ -193,7 +198,7 @@ def _paused(tenure: Tenure, error: BaseException) -> FaultError:
     tenure.state = {"state": "paused", "why": why}
     if (isinstance(error, KeyboardInterrupt) and not asked.leaving) or asked.signal == signal.SIGINT:
         return FaultError("interrupted; the same command goes on where it stopped", INTERRUPTED)
-    return FaultError(f"paused: {why}; the same command goes on where it stopped", PAUSED)
+    return FaultError(f"paused: {why}{WORDS[remedy_of(tenure.control.fault or error)]}", PAUSED)
 
 
 def _mention_job_folder(given: Namespace) -> None:

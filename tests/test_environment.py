@@ -8,7 +8,8 @@ from running import call, files, one_line, write_space
 
 from lpstudy import environment, export, plan, report, status, sweep
 from lpstudy.data import DataSpec, cache_folder, default_root, own_root, shared_cache
-from lpstudy.folder import Local, Remote, folder_at, parse_folder, parse_path
+from lpstudy.folder import Local, Remote, folder_at
+from lpstudy.locations import parse_folder, parse_path
 
 HOME = str(Path.home())
 NAMES = ("LPSTUDY_CACHE", "LPSTUDY_LOCAL", "LPSTUDY_DATA")

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import NoReturn
 
 from lpstudy.command.exits import BAD_INPUT, EXITS
-from lpstudy.folder import Folder, parse_folder, parse_path
+from lpstudy.folder import Folder
 from lpstudy.ledger import database_url
+from lpstudy.locations import parse_folder, parse_path
 from lpstudy.terminal import say, single_line
 
 

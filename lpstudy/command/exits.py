@@ -7,56 +7,64 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from lpstudy import environment
-from lpstudy.disk import FULL, DiskFullError
+from lpstudy.command.faults import (
+    BAD_INPUT,
+    BEHIND,
+    DONE,
+    FAULT,
+    INTERRUPTED,
+    PAUSED,
+    BadInputError,
+    FaultError,
+    Remedy,
+    at_start,
+    fault,
+    message_of,
+)
+from lpstudy.disk import StorageError
 from lpstudy.ledger import UNAVAILABLE, HeldError, UnwritableError
 from lpstudy.redaction import without_credentials
 from lpstudy.signals import once
 from lpstudy.terminal import say, single_line
 
-DONE, FAULT, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
-BEHIND = 74
-"""All is done but MLflow lacks some of it: EX_IOERR of sysexits.h."""
-PAUSED = 75
-"""To be started again: EX_TEMPFAIL of sysexits.h."""
+__all__ = [
+    "BAD_INPUT",
+    "BEHIND",
+    "DONE",
+    "EXITS",
+    "FAULT",
+    "INTERRUPTED",
+    "PAUSED",
+    "TERMINATED",
+    "BadInputError",
+    "FaultError",
+    "ending",
+    "leaving_at_signals",
+    "refusing",
+]
 EXITS = (
     f"exit codes: {DONE} done, or ended by lpstudy stop or cancel; {FAULT} a fault at run time; {BAD_INPUT}"
     f" bad input (one line says what); {BEHIND} done, but MLflow lags behind (lpstudy reconcile mends it);"
-    f" {PAUSED} paused, {INTERRUPTED} interrupted by Ctrl-C: the same command goes on"
+    f" {PAUSED} paused (one line says why), {INTERRUPTED} interrupted by Ctrl-C: the same command goes on"
 )
 TERMINATED = "asked to end (SIGTERM)"
 
 
-class BadInputError(Exception):
-    """What the user gave cannot be done; the message is one line."""
-
-
-class FaultError(Exception):
-    """What was asked went wrong at run time for a reason that one line can say.
+@contextmanager
+def refusing(begun: Callable[[], bool] = lambda: False) -> Iterator[None]:
+    """Within it an error is the user's to mend, a BadInputError, or a FaultError where it may pass by itself.
 
     Args:
-        message: The line.
-        code: With which to leave.
-    """
-
-    def __init__(self, message: str, code: int = FAULT) -> None:
-        super().__init__(message)
-        self.status = code
-
-
-@contextmanager
-def refusing() -> Iterator[None]:
-    """Within it a ValueError or an OSError is the user's to mend: it becomes a BadInputError.
-
-    A full disk or a ledger that cannot be written is a FaultError: the same command goes on afterwards.
+        begun: Whether the study has begun already: then a folder that cannot be written was right before, and
+            the study pauses.
     """
     try:
         yield
-    except (ValueError, OSError, HeldError) as error:
-        if isinstance(error, DiskFullError) or (isinstance(error, OSError) and error.errno in FULL):
-            raise FaultError(str(error), PAUSED) from error
-        raise BadInputError(" ".join(str(error).split())) from error
-    except UnwritableError as error:
-        raise FaultError(str(error), PAUSED) from error
+    except (ValueError, OSError, HeldError, UnwritableError) as error:
+        barred = isinstance(error, StorageError) and begun()
+        if not barred and at_start(error) is Remedy.INPUT:
+            raise BadInputError(message_of(error)) from error
+        raise fault(error, study=barred) from error
 
 
 @contextmanager
@@ -87,12 +95,19 @@ def ending(command: str, body: Callable[[], int]) -> int:
     except FaultError as error:
         _say(command, error)
         return error.status
-    except (UnwritableError, DiskFullError) as error:
-        _say(command, error)
-        return PAUSED
+    except (UnwritableError, OSError) as error:
+        if isinstance(error, BrokenPipeError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return DONE
+        left = fault(error, study=command == "sweep")
+        if left.status == FAULT:
+            raise
+        _say(command, left)
+        return left.status
     except UNAVAILABLE as error:
         first = (str(getattr(error, "orig", None) or error).strip() or type(error).__name__).splitlines()[0]
-        _say(command, FaultError(f"the ledger cannot be used now: {first}; the same command goes on"))
+        locked = UnwritableError(f"the ledger cannot be used now: {first}")
+        _say(command, fault(locked, study=command == "sweep"))
         return PAUSED
     except KeyboardInterrupt:
         say(f"lpstudy {command}: interrupted; the same command goes on where it stopped")
@@ -102,9 +117,6 @@ def ending(command: str, body: Callable[[], int]) -> int:
             raise
         say(f"lpstudy {command}: {TERMINATED}; the same command goes on")
         return PAUSED
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return DONE
 
 
 def _say(command: str, error: Exception) -> None:

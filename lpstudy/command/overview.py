@@ -1,12 +1,26 @@
 """Where a study stands, from its ledger alone: for `list`, `status` and whoever reads their JSON."""
 
+from argparse import Namespace
 from collections.abc import Mapping
 from typing import Any
 
+from lpstudy import space
 from lpstudy.command.budget import budget_notes
 from lpstudy.command.console import counts, duration, size_words, three_digits
 from lpstudy.folder import Folder, Local
-from lpstudy.ledger import Book, Kind, Record, Storage, alive, database, names, opened, read, stored
+from lpstudy.ledger import (
+    Book,
+    Kind,
+    Record,
+    Storage,
+    UnwritableError,
+    alive,
+    database,
+    names,
+    opened,
+    read,
+    stored,
+)
 
 KINDS: tuple[Kind, ...] = ("trial", "final")
 WISHED = {"pause": "pausing", "stop": "stopping", "cancel": "cancelling"}
@@ -18,6 +32,15 @@ def studies(storage: Folder, url: str | None) -> list[str]:
     if isinstance(storage, Local) and url is None:
         return sorted(path.parent.name for path in storage.path.glob("*/ledger.db"))
     return names(opened(ledger_url(storage, url)))
+
+
+def is_begun(given: Namespace) -> bool:
+    """Whether a sweep's study is there and is to go on, as far as that can be known."""
+    try:
+        name = space.read(space.find(given.study)).name
+        return not given.fresh and name in studies(given.storage, given.ledger)
+    except (ValueError, OSError, UnwritableError):
+        return False
 
 
 def ledger_url(folder: Folder, url: str | None) -> str:

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 
 from lpstudy import study, terminal
 from lpstudy.command.console import EVERY, duration, size_words, teacher_line
-from lpstudy.command.exits import FaultError
+from lpstudy.command.faults import FaultError, fault
 from lpstudy.command.prepare import Prepared
-from lpstudy.disk import DiskFullError
+from lpstudy.disk import StorageError
 from lpstudy.study import Control, Demand, Place, TaskError
 from lpstudy.teacher import BankPlan, TeacherFile
 from lpstudy.training import DivergedError
@@ -72,7 +72,7 @@ def train_teacher(prepared: Prepared, place: Place, demand: Demand, control: Con
     Raises:
         FaultError: It diverged, cannot be trained where the nodes are, or has lost its process too often.
         PausedError: The study is not to go on.
-        DiskFullError: Its checkpoint cannot be written.
+        StorageError: Its checkpoint cannot be written, or the cache not be read.
     """
     spec, progress = prepared.spec, Progress()
     progress.begin("teacher: starting its process")
@@ -87,12 +87,10 @@ def train_teacher(prepared: Prepared, place: Place, demand: Demand, control: Con
                 progress.show(teacher_line(told, spec.teacher.epochs))
         except DivergedError as error:
             raise FaultError(f"the teacher diverged: {error}; lower [teacher] learning_rate") from error
-        except DiskFullError:
+        except StorageError:
             raise
         except (TaskError, ValueError, OSError) as error:
-            raise FaultError(
-                f"the teacher: {error}; the same command goes on after its last epoch"
-            ) from error
+            raise fault(error, "the teacher") from error
 
 
 def fill_bank(
@@ -104,7 +102,7 @@ def fill_bank(
         FaultError: The disk is too small, an output is beyond the bank's number format, or the workers were
             lost too often.
         PausedError: The study is not to go on.
-        DiskFullError: The disk has become full.
+        StorageError: The cache cannot be written or read.
     """
     plan, progress = prepared.plan, Progress()
     progress.say(f"teacher's outputs: {bank_words(plan)}")
@@ -122,10 +120,10 @@ def fill_bank(
             rate = (filling.done - first) / max(time.monotonic() - began, 1e-9)
             left = duration((filling.total - filling.done) / rate)
             progress.show(f"teacher's outputs: {filling.done / filling.total:.0%}, ETA {left}")
-    except DiskFullError:
+    except StorageError:
         raise
     except (TaskError, ValueError, OSError) as error:
-        raise FaultError(f"the teacher bank: {error}") from error
+        raise fault(error, "the teacher bank") from error
     if first is not None:
         progress.say(f"teacher's outputs: computed in {duration(time.monotonic() - began)}")
 

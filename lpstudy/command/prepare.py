@@ -14,13 +14,14 @@ from lpstudy import study
 from lpstudy.command.weights import StartingWeights, check_logits, starting_weights
 from lpstudy.cost import cost_of
 from lpstudy.data import Data, load, shared_cache
+from lpstudy.disk import StorageError, is_storage_error
 from lpstudy.folder import Folder, Remote
 from lpstudy.outputs import Network, Outputs
 from lpstudy.space import Arm, Scalar, StudySpec, Training, find, read
 from lpstudy.space.ranges import Choices, Range, corners
 from lpstudy.students import skeleton
 from lpstudy.study import Demand
-from lpstudy.teacher import BankPlan, input_of, plan_bank, teacher_skeleton
+from lpstudy.teacher import BankPlan, folder_of, input_of, plan_bank, teacher_skeleton
 
 MOST_SIZES = 256
 """Designs of a searched student that are looked at for the infeasible share."""
@@ -47,15 +48,24 @@ def prepare(arguments: Namespace) -> Prepared:
     """
     path = find(arguments.study)
     spec = read(path, trials=arguments.trials, epochs=arguments.epochs, seeds=arguments.seeds)
-    if isinstance(cache := shared_cache(), Remote):  # refused here where it is none
-        writable(cache)
     data = load(spec.data, root=arguments.data_root, progress=True)
+    cache = shared_cache()  # refused here where it is none; one that has the teacher may be one to be read
+    if isinstance(cache, Remote) and not _has_teacher(spec, data):
+        writable(cache)
     weights = starting_weights(spec, data)
     teacher = teacher_skeleton(spec.teacher, input_of(spec.teacher, data), data)
     for arm in spec.arms():
         _check_arm(arm, spec, data, teacher)
         check_logits(arm, teacher, weights)
     return Prepared(spec, data, plan_bank(spec, data), weights)
+
+
+def _has_teacher(spec: StudySpec, data: Data) -> bool:
+    """Whether the cache has something of the study's teacher; false where it does not answer."""
+    try:
+        return folder_of(spec.teacher, data).exists()
+    except StorageError:
+        return False
 
 
 def demand_of(given: Namespace, prepared: Prepared) -> Demand:
@@ -92,7 +102,7 @@ def writable(folder: Folder | Path) -> None:
     """Make a folder and see that files can be written in it.
 
     Raises:
-        ValueError: They cannot.
+        ValueError, StorageError: They cannot.
     """
     if isinstance(folder, Remote):
         return _writable_afar(folder)
@@ -102,7 +112,11 @@ def writable(folder: Folder | Path) -> None:
         with tempfile.TemporaryFile(dir=path):
             pass
     except OSError as error:
-        raise ValueError(f"{folder}: cannot write there: {error.strerror or error}") from None
+        raise _unusable(f"{folder}: cannot write there: {error.strerror or error}", error) from None
+
+
+def _unusable(words: str, error: OSError) -> Exception:
+    return StorageError(error.errno, words) if is_storage_error(error) else ValueError(words)
 
 
 def _writable_afar(folder: Remote) -> None:

@@ -19,8 +19,9 @@ import numpy as np
 import numpy.typing as npt
 
 from lpstudy import environment
-from lpstudy.disk import sync, write_atomically
-from lpstudy.folder import Folder, Local, parse_folder, parse_path
+from lpstudy.disk import StorageError, is_storage_error, sync, write_atomically
+from lpstudy.folder import Folder, Local
+from lpstudy.locations import parse_folder, parse_path
 
 FORMAT = 1
 """Counted up when the decoding of any data set changes, so that old entries are left alone."""
@@ -94,7 +95,7 @@ def cached(source: object, read: Callable[[], Arrays]) -> Entry:
         read: Reads and decodes the data set.
 
     Raises:
-        ValueError: The cache cannot be read or written.
+        ValueError, StorageError: The cache cannot be read or written.
     """
     signature = hashlib.sha256(json.dumps([FORMAT, source]).encode()).hexdigest()
     folder = cache_folder()
@@ -122,7 +123,7 @@ def locked(name: str) -> Iterator[None]:
     """Keep other processes that ask for the same lock of the cache waiting.
 
     Raises:
-        ValueError: The cache cannot be read or written.
+        ValueError, StorageError: The cache cannot be read or written.
     """
     from filelock import FileLock
 
@@ -142,10 +143,13 @@ def _usable(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise ValueError(
+        words = (
             f"cannot use the cache {str(folder)!r} ({error.strerror}):"
             " set LPSTUDY_CACHE to a writable folder with room"
-        ) from error
+        )
+        if is_storage_error(error):
+            raise StorageError(error.errno, words) from error
+        raise ValueError(words) from error
 
 
 def _opened(folder: Path, pointer: Path) -> Entry | None:

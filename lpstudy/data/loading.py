@@ -25,7 +25,7 @@ from lpstudy.data.spec import DataSpec
 from lpstudy.data.split import ArraySplit, Preprocessing, Split
 from lpstudy.data.statistics import Statistics, measured, statistics_of
 from lpstudy.data.stream import StreamSplit
-from lpstudy.folder import parse_path
+from lpstudy.locations import parse_path
 from lpstudy.redaction import without_credentials
 
 LARGEST_ARRAY = 4 * 2**30

@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+from pathlib import Path
 
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -57,11 +58,20 @@ def measured(split: StreamSplit, source: str, *, progress: bool) -> Statistics:
     """
     key = hashlib.sha256(f"{MEASURED} {source}".encode()).hexdigest()
     path = cache_folder() / "measured" / f"{key}.json"
+    if (found := _kept(path)) is not None:  # before the lock: such a cache may be one that only can be read
+        return found
     with locked("measured.lock"):
-        try:
-            return Statistics.model_validate_json(path.read_text("utf-8"))
-        except (FileNotFoundError, UnicodeDecodeError, ValidationError):
-            samples = hashed(torch.arange(len(split)), 0).argsort()[:MEASURED]
-            statistics = statistics_of(*split.sums(samples, progress=progress))
-            write_atomically(path, statistics.model_dump_json().encode())
-            return statistics
+        if (found := _kept(path)) is not None:
+            return found
+        samples = hashed(torch.arange(len(split)), 0).argsort()[:MEASURED]
+        statistics = statistics_of(*split.sums(samples, progress=progress))
+        write_atomically(path, statistics.model_dump_json().encode())
+        return statistics
+
+
+def _kept(path: Path) -> Statistics | None:
+    """What was measured before; None where there is nothing, or it is damaged."""
+    try:
+        return Statistics.model_validate_json(path.read_text("utf-8"))
+    except (FileNotFoundError, UnicodeDecodeError, ValidationError):
+        return None

@@ -50,7 +50,16 @@ MAKING = 5
 
 
 class UnwritableError(Exception):
-    """The ledger cannot be written now: the study must pause until that is mended."""
+    """The ledger, or a trial's files, cannot be written now: the study must pause.
+
+    Args:
+        message: Names it, and why.
+        mend: Whether someone has to mend something first; else it is enough to wait.
+    """
+
+    def __init__(self, message: str, *, mend: bool = False) -> None:
+        super().__init__(message)
+        self.mend = mend
 
 
 UNAVAILABLE = (StorageInternalError, OperationalError)
@@ -174,10 +183,12 @@ def patiently(
             lost = cause.connection_invalidated and (repeatable or cause.statement is not None)
             there = awaited or "FATAL:" in said  # what it says while it starts
             away = there and said.startswith(UNCONNECTED) and not _refused(said)
-            if not (_locked(cause, said) or lost or away) or taken >= seconds:
+            passing = _locked(cause, said) or lost or away
+            if not passing or taken >= seconds:
                 after = f" for {taken:.0f} s" if taken > 1 else ""
                 free = _free(where) if "full" in said else ""
-                raise UnwritableError(f"the ledger {where} cannot be written{after}: {said}{free}") from error
+                words = f"the ledger {where} cannot be written{after}: {said}{free}"
+                raise UnwritableError(words, mend=not passing) from error
         time.sleep(random.uniform(0.5, 1.0) * pause)  # two that wait for each other must not stay in step
         pause = min(2 * pause, LONGEST_PAUSE)
 

@@ -9,7 +9,8 @@ from pathlib import Path, PurePosixPath
 
 from torch import Tensor
 
-from lpstudy.folder import Folder, Local, parse_folder
+from lpstudy.folder import Folder, Local
+from lpstudy.locations import parse_folder
 
 NAMES = ("weights.safetensors", "model.safetensors")
 """What a folder is searched for: lpstudy's own name, then the one of the Hugging Face hub and of timm."""

@@ -1,5 +1,6 @@
 """What a running study has been asked to do, and the file by which its trials hear of it."""
 
+import errno
 import json
 import math
 import threading
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 
 from ray.tune import Stopper
 
+from lpstudy.disk import UnreachableError
 from lpstudy.folder import Folder, Local, folder_at
 from lpstudy.ledger import Wish
 from lpstudy.threads import describe
@@ -202,17 +204,27 @@ class Hearing:
     ) -> None:
         self._folder, self._token, self._at_once, self._key = folder_at(folder), token, at_once, key
         self._pace = HEARD if isinstance(self._folder, Local) else HEARD_AFAR
-        self._looked, self._said = -math.inf, Ask.GO_ON
+        self._looked, self._said, self._heard = -math.inf, Ask.GO_ON, False
 
     def __call__(self) -> Ask:
-        """Look, now and then."""
+        """Look, now and then.
+
+        Raises:
+            UnreachableError: The study's folder was there and is not any more.
+        """
         if time.monotonic() - self._looked >= self._pace:
             self._looked = time.monotonic()
             try:
                 told = json.loads(self._folder.read(FILE))
                 holder, wish, dismissed = told["holder"], told["wish"], told["dismissed"]
+            except FileNotFoundError:
+                if self._heard and isinstance(self._folder, Local):
+                    where = f"{self._folder}: was removed, or its disk is not mounted any more"
+                    raise UnreachableError(errno.ENOENT, where) from None
+                return self._said
             except (OSError, ValueError, KeyError, TypeError):  # unreadable for the moment
                 return self._said
+            self._heard = True
             if holder != self._token or self._key in dismissed:
                 self._said = Ask.LEAVE
             else:

@@ -7,15 +7,18 @@ from contextlib import suppress
 
 import torch
 
-from lpstudy.disk import DiskFullError, UnreachableError
+from lpstudy.disk import DiskFullError, StorageError, UnreachableError, is_storage_error, storage_error
 from lpstudy.training import DivergedError
 from lpstudy.training.memory import causes, memory_error, says_memory_is_full
 
-ENDS = (DivergedError, DiskFullError, MemoryError, RuntimeError)
-"""What a trial tells of itself; all else is a fault of its process, which is started again."""
+ENDS = (DivergedError, OSError, MemoryError, RuntimeError)
+"""What a trial tells of itself; all else is a fault of its process, which is started again.
+
+So are OSErrors that are not the storage's, and RuntimeErrors that are not the memory's: see `ended_by`."""
 PAUSED = "paused"
 """The study was: the trial goes on another time."""
-FULL, AWAY = "disk full: ", "storage away: "
+FULL, AWAY, BARRED = "disk full: ", "storage away: ", "storage cannot be written: "
+STORAGE = (FULL, AWAY, BARRED)
 """Begins of the words for a storage that must be mended before anything goes on."""
 _SIZE = re.compile(r"[Tt]ried to allocate ([\d.]+ ?\w+)")
 
@@ -29,6 +32,10 @@ def ended_by(error: Exception) -> str:
             return f"{AWAY}{error}"
         case DiskFullError():
             return f"{FULL}{error}"
+        case StorageError():
+            return f"{BARRED}{error}"
+        case OSError() if is_storage_error(error):
+            return ended_by(storage_error(error))
     full = memory_error(error)
     if full is None:
         raise error

@@ -13,6 +13,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from lpstudy.data import Data, DataSpec, load
+from lpstudy.disk import naming
 from lpstudy.folder import Local
 from lpstudy.space import StudySpec, TeacherSpec
 from lpstudy.study.cluster import Demand, Place, cpus_beside, resources, settled
@@ -62,7 +63,7 @@ def fill_bank(
 
     Raises:
         ValueError: The disk is too small, or an output is beyond the bank's number format.
-        DiskFullError: The disk has become full.
+        StorageError: The disk has become full, or cannot be written.
         PausedError: Something else than to go on is wished; what is done is kept.
         TaskError: Out of memory, or workers were lost too often in a row.
     """
@@ -70,12 +71,16 @@ def fill_bank(
     teacher = settled(spec.teacher, demand)
     store = store_of(plan, file, teacher, data, torch.device("cuda" if gpus else "cpu"))
     total = len(store.blocks())
-    store.folder.mkdir(parents=True, exist_ok=True)
+    if not any(store.missing()):  # before the lock: a cache that has it may be one that only can be read
+        return
+    with naming(store.folder):
+        store.folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(store.folder / "lock")
     waiting = False
     while True:
         try:
-            held = lock.acquire(timeout=WAIT_SECONDS)
+            with naming(store.folder / "lock"):
+                held = lock.acquire(timeout=WAIT_SECONDS)
             break
         except Timeout:
             if not waiting:

@@ -12,7 +12,7 @@ import ray
 from ray import tune
 
 from lpstudy.data import Data, DataSpec, load
-from lpstudy.disk import UnreachableError
+from lpstudy.disk import StorageError
 from lpstudy.folder import Folder, Local
 from lpstudy.ledger import Assignment, Ledger
 from lpstudy.outputs import EpochResult
@@ -45,7 +45,7 @@ def train_teacher(
 
     Raises:
         DivergedError: Its loss is not finite.
-        DiskFullError: A checkpoint cannot be written.
+        StorageError: A checkpoint cannot be written.
         PausedError: Something else than to go on is wished; the teacher has written a checkpoint.
         TaskError: Out of memory, or its process was lost too often in a row.
         ValueError, OSError: The data or the weights cannot be read where it is trained.
@@ -162,7 +162,7 @@ def run(
     def observe(assignment: Assignment) -> None:
         if not ledger.running(assignment):
             over.append(run_folder(place.folder, assignment))
-            with suppress(UnreachableError):  # then they stay, and nobody reads them
+            with suppress(StorageError):  # then they stay, and nobody reads them
                 checkpoint.drop(over[-1])
                 (over[-1] / WORKERS).clear()
         observer(assignment)
@@ -181,7 +181,7 @@ def run(
         while True:
             drive(ledger, trainable, folder, searching=searching, observer=observe, control=control)
             shutil.rmtree(folder, ignore_errors=True)  # Tune's own state; the ledger has it all
-            with suppress(UnreachableError):
+            with suppress(StorageError):
                 for one in over:  # a run that was stopped may have been writing another one
                     checkpoint.drop(one)
             match control.wish:
@@ -205,7 +205,7 @@ def _shared(weights: str | None, place: Place) -> str | None:
 
 def _newest(folder: Folder) -> str:
     """Name of its newest checkpoint; empty where there is none, or it cannot be known now."""
-    with suppress(UnreachableError):
+    with suppress(StorageError):
         return checkpoint.newest(folder)
     return ""
 

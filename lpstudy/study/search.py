@@ -13,7 +13,7 @@ from ray.tune.search import Searcher
 
 from lpstudy.ledger import Assignment, Done, FencedError, Ledger, State, UnwritableError, Waiting
 from lpstudy.study.control import FAULT_SECONDS, Control, Ending
-from lpstudy.study.ends import AWAY, FULL, PAUSED, cause_of
+from lpstudy.study.ends import AWAY, PAUSED, STORAGE, cause_of
 from lpstudy.study.tasks import FAILURES
 from lpstudy.study.trial import as_results
 
@@ -221,9 +221,10 @@ class LedgerScheduler(FIFOScheduler):
         if end == PAUSED and trial.trial_id in self._pruning:
             self._end(assignment, "pruned")
             return False
-        if end.startswith((FULL, AWAY)):
-            self._control.fail(UnwritableError(end), seconds=FAULT_SECONDS)
-        if end == PAUSED or end.startswith((FULL, AWAY)):
+        if end.startswith(STORAGE):
+            error = UnwritableError(end, mend=not end.startswith(AWAY))
+            self._control.fail(error, seconds=FAULT_SECONDS)
+        if end == PAUSED or end.startswith(STORAGE):
             self._paused.add(trial.trial_id)
             return False
         if end:

@@ -10,7 +10,7 @@ from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from lpstudy import probe
-from lpstudy.disk import UnreachableError
+from lpstudy.disk import StorageError
 from lpstudy.folder import Folder, Local
 
 ANSWER_SECONDS = 60.0
@@ -51,7 +51,7 @@ def check_shared(folders: Mapping[str, Folder]) -> None:
                 )
     finally:
         for asked in probes:
-            with suppress(UnreachableError):
+            with suppress(StorageError):
                 asked.clear()
 
 

@@ -7,6 +7,7 @@ from typing import Any, Generic, TypeVar
 import ray
 from ray.exceptions import RayError, RayTaskError
 
+from lpstudy.disk import is_storage_error, storage_error
 from lpstudy.study.ends import ended_by
 from lpstudy.training import DivergedError
 
@@ -75,6 +76,8 @@ class Stream(Generic[T]):
 
 def _cause(error: RayTaskError) -> Exception:
     cause = error.cause
+    if isinstance(cause, OSError) and is_storage_error(cause):
+        return storage_error(cause)
     if isinstance(cause, DivergedError | ValueError | OSError):
         return cause
     with suppress(Exception):  # which is the error itself

@@ -58,15 +58,23 @@ class AfarStore(Store):
         """
         from filelock import FileLock
 
-        super().prepare()
-        with FileLock(self.folder / "copy.lock"):
-            for kept in self.plan.kept:
-                objects = self._objects(kept)
-                for block in self.blocks():
-                    digest = objects.get((block.view, block.first))
-                    if digest is not None and not self._copied(kept, block, digest):
-                        self._fetch(kept, block, digest)
+        if self._lacking():  # before the lock: a copy that is whole may be one that only can be read
+            super().prepare()
+            with naming(self.folder), FileLock(self.folder / "copy.lock"):
+                for kept, block, digest in self._lacking():
+                    self._fetch(kept, block, digest)
         return super().opened()
+
+    def _lacking(self) -> list[tuple[Kept, Block, str]]:
+        """What the store has and this machine's copy does not, or otherwise; each with its SHA-256."""
+        found = []
+        for kept in self.plan.kept:
+            objects = self._objects(kept)
+            for block in self.blocks():
+                digest = objects.get((block.view, block.first))
+                if digest is not None and not self._copied(kept, block, digest):
+                    found.append((kept, block, digest))
+        return found
 
     def _objects(self, kept: Kept) -> dict[tuple[int, int], str]:
         """SHA-256 by view and first sample; where several machines have made different ones, one of them."""

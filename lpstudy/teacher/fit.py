@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 
 from lpstudy.cost import cost
 from lpstudy.data import Data, shared_cache
-from lpstudy.disk import UnreachableError
+from lpstudy.disk import StorageError, naming
 from lpstudy.distill.bp import BP
 from lpstudy.folder import Folder, Local, folder_at
 from lpstudy.model_file import DESCRIPTION, WEIGHTS, check_weights, describe
@@ -126,12 +126,14 @@ def obtain(
         asking: See `train`; where it ended the training there is no file at the end.
     """
     folder = folder_of(spec, data)
-    with _alone(folder):
-        found, refused = _cached(folder)
-        if found is None:
-            found = yield from _make(spec, data, folder, device, refused, asking)
-        if found is not None:
-            yield found
+    found, _ = _cached(folder)  # before the lock: a cache that has it may be one that only can be read
+    if found is None:
+        with _alone(folder):
+            found, refused = _cached(folder)
+            if found is None:
+                found = yield from _make(spec, data, folder, device, refused, asking)
+    if found is not None:
+        yield found
 
 
 @contextmanager
@@ -142,9 +144,14 @@ def _alone(folder: Folder) -> Iterator[None]:
     if not isinstance(folder, Local):
         yield
         return
-    folder.path.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.path / "lock"):
+    lock = FileLock(folder.path / "lock")
+    with naming(folder.path / "lock"):
+        folder.path.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    try:
         yield
+    finally:
+        lock.release()
 
 
 def open_teacher(file: TeacherFile, spec: TeacherSpec, data: Data, *, device: torch.device) -> OnlineTeacher:
@@ -175,7 +182,7 @@ def _cached(folder: Folder) -> tuple[TeacherFile | None, tuple[str, ...]]:
             return None, ()
         file = _FILE.validate_json(told, strict=True)
         read_file(folder, WEIGHTS, sha256=file.sha256)
-    except UnreachableError:
+    except StorageError:
         raise
     except (OSError, ValueError) as error:
         said = " ".join(str(error).split())[:LONGEST]

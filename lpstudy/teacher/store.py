@@ -91,7 +91,8 @@ class Store:
         Raises:
             OSError: The folder cannot be written, or its disk is too small.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
+        with naming(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
         for kept in self.plan.kept:
             path = self._path(kept.name)
             long = self.plan.views * self._view_bytes(kept)

@@ -11,7 +11,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor, nn, optim
 
-from lpstudy.disk import UnreachableError
+from lpstudy.disk import StorageError
 from lpstudy.folder import Folder
 from lpstudy.students import load_state
 from lpstudy.training.part import Part
@@ -98,7 +98,7 @@ def newest(folder: Folder) -> str:
     What a run has done since is in a greater name.
 
     Raises:
-        UnreachableError: The store does not answer.
+        StorageError: The store does not answer.
     """
     return max((name for name in folder.names() if _NAME.fullmatch(name)), default="")
 
@@ -127,7 +127,7 @@ def load(folder: Folder, run: str) -> tuple[Checkpoint | None, list[str]]:
     """The newest valid checkpoint of a run in a folder, and one line for each that was refused.
 
     Raises:
-        UnreachableError: The store does not answer: there may be one.
+        StorageError: The store does not answer: there may be one.
     """
     refused: list[str] = []
     for name in reversed(folder.names()):
@@ -135,7 +135,7 @@ def load(folder: Folder, run: str) -> tuple[Checkpoint | None, list[str]]:
             continue
         try:
             return _opened(folder, name, run), refused
-        except UnreachableError:
+        except StorageError:
             raise
         except ValidationError as error:
             refused.append(f"{name} refused: {error.errors()[0]['msg']}")

@@ -64,6 +64,14 @@ def test_other_files_are_measured_again(tree):
     assert load(SPEC, root=tree).mean != before.mean
 
 
+def test_a_cache_that_has_the_measurement_is_only_read(tree, tmp_path, monkeypatch):
+    monkeypatch.setenv("LPSTUDY_CACHE", str(tmp_path / "cache"))
+    first = load(SPEC, root=tree)
+    (tmp_path / "cache/measured.lock").unlink(missing_ok=True)
+    assert load(SPEC, root=tree).mean == first.mean
+    assert not (tmp_path / "cache/measured.lock").exists()
+
+
 def test_a_damaged_measurement_is_made_again(tree, tmp_path, monkeypatch):
     monkeypatch.setenv("LPSTUDY_CACHE", str(tmp_path / "cache"))
     before = load(SPEC, root=tree)

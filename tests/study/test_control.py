@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from lpstudy.disk import UnreachableError
 from lpstudy.folder import Local
 from lpstudy.ledger import FencedError
 from lpstudy.study import Control
@@ -44,6 +45,17 @@ def test_a_process_that_was_taken_over_leaves_the_file_to_the_newer_one(
     assert Hearing(str(tmp_path), "old")() is Ask.LEAVE
     new.ask("pause")
     assert Hearing(str(tmp_path), "new")() is Ask.PAUSE
+
+
+def test_a_trial_whose_storage_has_gone_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lpstudy.study.control.HEARD", 0.0)
+    Control(Local(tmp_path / "study"), "own")
+    hearing = Hearing(str(tmp_path / "study"), "own")
+    assert hearing() is Ask.GO_ON
+    (tmp_path / "study").rename(tmp_path / "elsewhere")
+    with pytest.raises(UnreachableError, match=f"{tmp_path}/study: was removed"):
+        hearing()
+    assert Hearing(str(tmp_path / "study"), "own")() is Ask.GO_ON  # it has not been there yet
 
 
 def test_a_file_that_is_spoilt_is_written_anew(tmp_path: Path) -> None:

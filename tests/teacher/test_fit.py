@@ -53,6 +53,14 @@ def test_is_trained_once_and_then_reused(data: Data) -> None:
     assert first.key == key(spec(), data) == Path(first.folder).name
 
 
+def test_a_cache_that_has_the_teacher_is_only_read(data: Data) -> None:
+    _, file = obtained(spec(), data)
+    (Path(file.folder) / "lock").unlink(missing_ok=True)
+    before = sorted(path.name for path in Path(file.folder).iterdir())
+    obtained(spec(), data)
+    assert sorted(path.name for path in Path(file.folder).iterdir()) == before
+
+
 def test_what_is_recorded_is_what_the_weights_do(data: Data) -> None:
     _, file = obtained(spec(), data)
     opened = open_teacher(file, spec(), data, device=CPU)

@@ -1,0 +1,93 @@
+"""What ends a command: its exit code and its words say whether the same command can mend it."""
+
+import errno
+import os
+
+import pytest
+from sqlalchemy.exc import OperationalError
+
+from lpstudy.command.exits import BadInputError, FaultError, ending, refusing
+from lpstudy.disk import StorageError
+from lpstudy.ledger import HeldError, UnwritableError
+from lpstudy.study import PausedError, TaskError
+
+REPEAT, MEND = "; the same command goes on where it stopped", "; mend that, and the same command goes on"
+
+
+def system(number: int) -> OSError:
+    return OSError(number, os.strerror(number), "/studies/x")
+
+
+CASES = {
+    "a full disk": (system(errno.ENOSPC), 75, MEND),
+    "a read-only disk": (system(errno.EROFS), 75, MEND),
+    "a folder of another user": (system(errno.EACCES), 75, MEND),
+    "a network file system that is away": (system(errno.ESTALE), 75, REPEAT),
+    "a storage's error": (StorageError(errno.EROFS, "/studies/x: Read-only file system"), 75, MEND),
+    "a locked ledger": (UnwritableError("/studies/x is locked"), 75, REPEAT),
+    "a ledger on a full disk": (UnwritableError("/studies/x is full", mend=True), 75, MEND),
+    "a database that is away": (
+        OperationalError("/studies/x", {}, Exception("/studies/x is away")),
+        75,
+        REPEAT,
+    ),
+    "bad input": (BadInputError("/studies/x"), 2, ""),
+    "a fault": (FaultError("/studies/x"), 1, ""),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_code_and_the_words_of_a_sweep_agree(case: str, capsys: pytest.CaptureFixture[str]) -> None:
+    error, code, words = CASES[case]
+
+    def body() -> int:
+        raise error
+
+    assert ending("sweep", body) == code
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1
+    assert "/studies/x" in line
+    assert words in line
+    assert ("the same command" in line) == (code == 75)
+    assert ending("status", body) == code
+    assert "the same command" not in capsys.readouterr().err  # it pauses nothing
+
+
+@pytest.mark.parametrize(
+    ("error", "fresh", "begun"),
+    [
+        (ValueError("no such key"), 2, 2),
+        (HeldError("is running already"), 2, 2),
+        (FileNotFoundError(errno.ENOENT, "No such file", "x"), 2, 2),
+        (StorageError(errno.EROFS, "x: Read-only file system"), 2, 75),
+        (StorageError(errno.EACCES, "x: Permission denied"), 2, 75),
+        (StorageError(errno.ENOSPC, "x: No space left"), 75, 75),
+        (StorageError(errno.EIO, "x: Input/output error"), 75, 75),
+        (UnwritableError("is locked"), 75, 75),
+    ],
+)
+def test_a_folder_that_cannot_be_written_is_bad_input_until_the_study_has_begun(
+    error: Exception, fresh: int, begun: int
+) -> None:
+    for is_begun, code in ((False, fresh), (True, begun)):
+
+        def body(is_begun: bool = is_begun) -> int:
+            with refusing(lambda: is_begun):
+                raise error
+            return 0
+
+        assert ending("sweep", body) == code
+
+
+@pytest.mark.parametrize("error", [TaskError("oom: tried to allocate 3 GB"), ValueError("not finite")])
+def test_what_repetition_cannot_mend_does_not_promise_it(error: Exception) -> None:
+    from lpstudy.command.faults import fault
+
+    left = fault(error, "the teacher")
+    assert (str(left), left.status) == (f"the teacher: {error}", 1)
+
+
+def test_a_pause_goes_on() -> None:
+    from lpstudy.command.faults import fault
+
+    assert fault(PausedError("x")).status == 75

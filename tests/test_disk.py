@@ -1,0 +1,71 @@
+"""Storage that fails is told from all other faults, and named."""
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from lpstudy.disk import (
+    AWAY,
+    BARRED,
+    FULL,
+    STORAGE,
+    DiskFullError,
+    StorageError,
+    UnreachableError,
+    is_storage_error,
+    is_writable,
+    naming,
+    storage_error,
+    write_atomically,
+)
+from lpstudy.folder import Local
+from lpstudy.study.ends import STORAGE as STORAGE_WORDS
+from lpstudy.study.ends import ended_by
+
+NOBODYS = Path("/sys/lpstudy")
+"""Where nobody may make a folder, not even root."""
+on_linux = pytest.mark.skipif(not NOBODYS.parent.is_dir(), reason="needs Linux")
+
+
+@on_linux
+@pytest.mark.parametrize(
+    "write", [lambda: write_atomically(NOBODYS / "a", b"x"), lambda: Local(NOBODYS).write("a", b"x")]
+)
+def test_a_folder_that_cannot_be_written_is_a_storage_error_that_names_it(write: object) -> None:
+    with pytest.raises(StorageError, match=f"{NOBODYS}/a: ") as refused:
+        write()  # type: ignore[operator]
+    assert refused.value.errno in BARRED
+    assert not is_writable(NOBODYS)
+
+
+@on_linux
+def test_a_device_without_room_is_a_full_disk() -> None:
+    refused = pytest.raises(DiskFullError, match=r"/dev/full: no room for 5,000 bytes, [\d,]+ are free")
+    with refused, naming(Path("/dev/full"), 5000), open("/dev/full", "wb") as file:
+        file.write(b"x" * 5000)
+
+
+@pytest.mark.parametrize("number", STORAGE, ids=lambda number: errno.errorcode[number])
+def test_every_error_of_the_list_ends_a_trial_without_failing_it(number: int) -> None:
+    raw = OSError(number, os.strerror(number), "/studies/x")
+    assert is_storage_error(raw)
+    kind = DiskFullError if number in FULL else UnreachableError if number in AWAY else StorageError
+    assert type(storage_error(raw)) is kind
+    word = ended_by(raw)
+    assert word.startswith(STORAGE_WORDS)
+    assert f"/studies/x: {os.strerror(number)}" in word
+
+
+@pytest.mark.parametrize("error", [FileNotFoundError(errno.ENOENT, "gone", "x"), OSError("without a number")])
+def test_other_errors_are_no_storage(error: OSError) -> None:
+    assert not is_storage_error(error)
+    with pytest.raises(type(error)):
+        ended_by(error)
+
+
+def test_a_file_that_is_missing_is_only_missing(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError) as missed:
+        Local(tmp_path).read("a")
+    assert not isinstance(missed.value, StorageError)
