@@ -229,7 +229,7 @@ def _run(
     tenure: Tenure,
 ) -> None:
     """Search and finals; MLflow follows, or lags behind."""
-    console = Console(ledger, live=sys.stderr.isatty())
+    console = Console(ledger, live=sys.stderr.isatty(), teacher=teacher)
     control = tenure.control
     said = None
 

@@ -12,6 +12,8 @@ from lpstudy import terminal
 from lpstudy.command.eta import Eta, count_epochs
 from lpstudy.ledger import Assignment, Ledger, Record
 from lpstudy.outputs import EpochResult
+from lpstudy.tables.weak_teacher import half_warning
+from lpstudy.teacher import TeacherFile
 
 REFRESH = 1.0
 """Seconds between two pictures of the live line while nothing finishes."""
@@ -25,10 +27,12 @@ class Console:
     Args:
         ledger: Asked for counts and the best so far.
         live: Whether standard error is a terminal.
+        teacher: The study's, against which students are held.
     """
 
-    def __init__(self, ledger: Ledger, *, live: bool) -> None:
+    def __init__(self, ledger: Ledger, *, live: bool, teacher: TeacherFile) -> None:
         self._ledger = ledger
+        self._teacher = teacher.validation_accuracy if teacher.file_classes is None else None
         self._states = {r.assignment.key: r for r in ledger.records() if r.state != "infeasible"}
         self._began, self._said = time.monotonic(), -math.inf
         self._before = self._ended = self._done()
@@ -125,6 +129,11 @@ class Console:
             if (record.assignment.arm, text) not in self._warned:
                 self._warned.add((record.assignment.arm, text))
                 self.say(f"warning: {record.assignment.key}: {text}")
+        if record.state == "finished" and self._teacher is not None:
+            half = half_warning(self._teacher, record.last["validation_accuracy"])
+            if half is not None:
+                self._teacher = None  # once
+                self.say(f"warning: {half}")
 
 
 def teacher_line(result: EpochResult, epochs: int) -> str:

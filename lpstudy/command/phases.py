@@ -9,8 +9,10 @@ from lpstudy import study, terminal
 from lpstudy.command.console import EVERY, duration, size_words, teacher_line
 from lpstudy.command.faults import FaultError, fault
 from lpstudy.command.prepare import Prepared
+from lpstudy.data import Data
 from lpstudy.disk import StorageError
 from lpstudy.study import Control, Demand, Place, TaskError
+from lpstudy.tables.weak_teacher import chance_warning, near_chance
 from lpstudy.teacher import BankPlan, TeacherFile
 from lpstudy.training import DivergedError
 
@@ -80,7 +82,8 @@ def train_teacher(prepared: Prepared, place: Place, demand: Demand, control: Con
         try:
             for told in study.train_teacher(spec, prepared.data, place, demand, control):
                 if isinstance(told, TeacherFile):
-                    progress.say(f"teacher: {told.label}, test {told.test_accuracy:.2f} %")
+                    for line in teacher_words(told, prepared):
+                        progress.say(line)
                     return told
                 for text in told.warnings:
                     progress.say(f"warning: teacher: {text}")
@@ -91,6 +94,23 @@ def train_teacher(prepared: Prepared, place: Place, demand: Demand, control: Con
             raise
         except (TaskError, ValueError, OSError) as error:
             raise fault(error, "the teacher") from error
+
+
+def teacher_words(file: TeacherFile, prepared: Prepared) -> list[str]:
+    """What is said of a teacher that is there."""
+    if file.file_classes is not None:  # a note has said so
+        return [f"teacher: {file.label}, its last layer untrained"]
+    words = [f"teacher: {file.label}, test {file.test_accuracy:.2f} %"]
+    reached, chance = file.validation_accuracy, chance_of(prepared.data)
+    if near_chance(reached, chance, len(prepared.data.validation)):
+        own = prepared.spec.teacher.weights is not None
+        words.append(f"warning: {chance_warning(reached, chance, own_weights=own)}")
+    return words
+
+
+def chance_of(data: Data) -> float:
+    """Accuracy on the validation part, in percent, of always naming its largest class."""
+    return 100 * int(data.validation.labels.bincount().max()) / len(data.validation)
 
 
 def fill_bank(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from lpstudy.command.phases import bank_words
+from lpstudy.command.phases import bank_words, chance_of
 from lpstudy.command.prepare import Prepared
 from lpstudy.redaction import without_credentials
 from lpstudy.rendering.sections import TARGETS
@@ -28,6 +28,7 @@ def data_facts(prepared: Prepared) -> dict[str, object]:
         "train": len(data.train),
         "validation": len(data.validation),
         "test": len(data.test),
+        "chance": chance_of(data),
     }
 
 

@@ -24,9 +24,11 @@ from lpstudy.rendering.sections import (
     tuned_section,
     warnings_section,
 )
+from lpstudy.rendering.take_home import take_home
 from lpstudy.tables import comparison, spreadsheet_safe, trials_table
 from lpstudy.tables.arms import arm_results
 from lpstudy.tables.facts import StudyFacts
+from lpstudy.tables.weak_teacher import teacher_warnings
 
 _FIGURE_NAMES = (
     "differences",
@@ -104,6 +106,8 @@ def report_text(
         "report.md.j2",
         study=study,
         answer=answer(study.teacher, results),
+        weak_teacher=teacher_warnings(study.teacher, runs, study.validation_samples),
+        home=take_home(study, results),
         comparison=comparison_section(study, results, table),
         effort=effort_section(results, table, links),
         notes=notes(results) + budget_notes(study, results),

@@ -55,6 +55,11 @@ class TeacherFacts:
     family: str = ""
     depth: int | None = None
     width: int | None = None
+    validation_accuracy: float | None = None
+    chance: float | None = None
+    """Accuracy on the validation part of always naming its largest class."""
+    file_classes: int | None = None
+    """Of its own weights, where that is not the data's number of classes: its last layer is untrained."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from lpstudy.tables.diagnostics import DIAGNOSTICS
 from lpstudy.tables.facts import TRIALS
 from lpstudy.tracking.client import all_runs, experiment_name, find_runs, reason, tag
 from lpstudy.tracking.projection import TEST_CORRECT, UNLOGGED, digest
-from lpstudy.tracking.study_json import StudyTold, TeacherTold, read_study_json
+from lpstudy.tracking.study_json import StudyTold, read_study_json
 
 CURVES = ("validation_accuracy", "train_loss", *DIAGNOSTICS)
 """Metrics of the finals whose every epoch is read."""
@@ -246,7 +246,7 @@ def _facts(
         train_samples=data.train,
         validation_samples=data.validation,
         test_samples=data.test,
-        teacher=_teacher(told.teacher, spec.teacher, report),
+        teacher=_teacher(told, spec.teacher, report),
         arms=tuple(
             ArmFacts(
                 name=arm.name,
@@ -276,10 +276,14 @@ def _pruner(spec: StudySpec) -> str:
     return f"{spec.budget.pruner}, none where depth or width are searched"
 
 
-def _teacher(told: TeacherTold, spec: TeacherSpec, report: str) -> TeacherFacts:
+def _teacher(study: StudyTold, spec: TeacherSpec, report: str) -> TeacherFacts:
+    told = study.teacher
     return TeacherFacts(
         label=told.label,
-        test_accuracy=told.test_accuracy,
+        test_accuracy=None if told.file_classes is not None else told.test_accuracy,
+        validation_accuracy=told.validation_accuracy,
+        chance=study.data.chance,
+        file_classes=told.file_classes,
         parameters=told.parameters,
         macs=told.macs,
         training_macs=None if spec.weights else told.training_macs,

@@ -21,6 +21,8 @@ class DataTold(_Told):
     train: NonNegativeInt
     validation: NonNegativeInt
     test: NonNegativeInt
+    chance: float | None = None
+    """Accuracy of always naming the validation part's largest class, in percent."""
 
 
 class TeacherTold(_Told):
@@ -33,6 +35,8 @@ class TeacherTold(_Told):
     macs: NonNegativeInt
     training_macs: float
     seed: NonNegativeInt
+    validation_accuracy: float | None = None
+    file_classes: NonNegativeInt | None = None
 
 
 class StudyTold(_Told):

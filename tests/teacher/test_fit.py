@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from lpstudy.cost import cost_of
 from lpstudy.data import Data, DataSpec, load
+from lpstudy.data.split import ArraySplit, Split
 from lpstudy.distill import Needs
 from lpstudy.outputs import EpochResult
 from lpstudy.space import TeacherSpec
@@ -42,6 +43,25 @@ def obtained(wanted: TeacherSpec, data: Data) -> tuple[list[EpochResult], Teache
     assert isinstance(file, TeacherFile)
     assert all(isinstance(epoch, EpochResult) for epoch in epochs)
     return [epoch for epoch in epochs if isinstance(epoch, EpochResult)], file
+
+
+def test_learns_from_the_training_part_alone(data: Data) -> None:
+    """Where the other parts' labels are shifted by one, what it has learnt is right by none of them."""
+
+    def shifted(split: Split) -> Split:
+        assert isinstance(split, ArraySplit)
+        return replace(split, labels=(split.labels + 1) % 10)
+
+    lying = replace(data, validation=shifted(data.validation), test=shifted(data.test), fingerprint="lying")
+    wanted = spec(epochs=15, depth=3, width=8)
+    _, honest = obtained(wanted, data)
+    _, file = obtained(wanted, lying)
+    assert honest.validation_accuracy > 60
+    assert file.validation_accuracy < 20
+    assert file.test_accuracy < 20
+    assert file.training_macs == honest.training_macs
+    weights = [load_file(f"{one.folder}/weights.safetensors") for one in (honest, file)]
+    assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
 
 
 def test_is_trained_once_and_then_reused(data: Data) -> None:

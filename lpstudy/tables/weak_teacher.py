@@ -1,0 +1,71 @@
+"""Whether a teacher is fit to teach: it beats guessing, and the students that it is to teach."""
+
+import math
+
+import pandas as pd
+
+from lpstudy.tables.facts import TeacherFacts
+
+SHARE = 0.1
+"""Of the way from guessing to no error at all, below which a teacher is near chance."""
+TIMES = 3.0
+"""As many times as well as by guessing is far from chance, however many the classes are."""
+ERRORS = 3.0
+"""Standard errors within which an accuracy cannot be told from chance."""
+
+
+def near_chance(accuracy: float, chance: float, samples: int) -> bool:
+    """Whether an accuracy is hardly better than always naming the largest class.
+
+    Args:
+        accuracy: In percent.
+        chance: The share of the largest class among the samples, in percent.
+        samples: How many there are.
+    """
+    error = math.sqrt(chance * (100 - chance) / samples) if samples else 0.0
+    far = min(chance + SHARE * (100 - chance), TIMES * chance)
+    return accuracy < max(far, chance + ERRORS * error)
+
+
+def chance_warning(accuracy: float, chance: float, *, own_weights: bool) -> str:
+    """What is said of a teacher near chance."""
+    advice = (
+        "were its images normalised or sized otherwise ([teacher] mean, std, image_size), or its classes in"
+        " another order?"
+        if own_weights
+        else "it has learnt next to nothing"
+    )
+    return f"the teacher reaches {accuracy:.2f} % on validation, guessing {chance:.2f} %: {advice}"
+
+
+def half_warning(accuracy: float, student: float) -> str | None:
+    """What is said of a teacher worse than half of what a student reaches; None of a better one."""
+    if 2 * accuracy >= student:
+        return None
+    return (
+        f"the teacher reaches {accuracy:.2f} % on validation, less than half of a student's {student:.2f} %"
+    )
+
+
+def teacher_warnings(teacher: TeacherFacts, runs: pd.DataFrame, validation_samples: int) -> list[str]:
+    """All that a report has to warn of about the teacher.
+
+    Args:
+        teacher: Its facts.
+        runs: The study's runs.
+        validation_samples: How many images the validation part has.
+    """
+    if teacher.file_classes is not None:
+        return [
+            f"the teacher's last layer is untrained, for its file has {teacher.file_classes} classes: its"
+            " logits mean nothing and its accuracy is left out"
+        ]
+    reached, warnings = teacher.validation_accuracy, []
+    if reached is None:
+        return []
+    own = teacher.seed is None
+    if teacher.chance is not None and near_chance(reached, teacher.chance, validation_samples):
+        warnings.append(chance_warning(reached, teacher.chance, own_weights=own))
+    students = runs.loc[runs["state"].eq("finished"), "validation_accuracy"].dropna()
+    half = half_warning(reached, float(students.max())) if len(students) else None
+    return [*warnings, *([half] if half else [])]

@@ -1,0 +1,191 @@
+"""A teacher with its own normalisation and size sees what it was trained on, of the student's very crop."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+from torch.nn import functional
+
+from lpstudy.cost import cost_of
+from lpstudy.data import Data, DataSpec, load
+from lpstudy.distill import Needs
+from lpstudy.space import StudySpec, TeacherSpec
+from lpstudy.students import build
+from lpstudy.teacher import TeacherFile, check, key, obtain, open_teacher, plan_bank, store_of
+from lpstudy.training.evaluation import evaluate
+
+CPU = torch.device("cpu")
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Data:
+    """Pictures of 16 pixels in two classes, dark and bright, padded and flipped."""
+    monkeypatch.setenv("LPSTUDY_CACHE", str(tmp_path / "cache"))
+    generator = np.random.default_rng(0)
+    for part in ("train", "test"):
+        for label, low in (("dark", 0), ("bright", 150)):
+            (tmp_path / f"pictures/{part}/{label}").mkdir(parents=True)
+            for number in range(10):
+                pixels = generator.integers(low, low + 100, (16, 16, 3)).astype(np.uint8)
+                Image.fromarray(pixels).save(tmp_path / f"pictures/{part}/{label}/{number}.png")
+    return load(DataSpec(kind="image_folder", pad=2, flip=True), root=tmp_path / "pictures")
+
+
+def spec(tmp_path: Path, **values: object) -> TeacherSpec:
+    """A network of random weights, as torchvision writes them."""
+    from torchvision import models
+
+    path = tmp_path / "own.safetensors"
+    if not path.exists():
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            save_file(models.resnet18(num_classes=2).state_dict(), path)
+    given = {"family": "torchvision", "design": "resnet18", "weights": str(path), "precision": "fp32"}
+    return TeacherSpec.model_validate(given | values)
+
+
+def obtained(wanted: TeacherSpec, data: Data) -> TeacherFile:
+    check(wanted, data)
+    (file,) = obtain(wanted, data, device=CPU)
+    assert isinstance(file, TeacherFile)
+    return file
+
+
+@pytest.mark.parametrize("size", [None, 32, 8])
+def test_the_teacher_sees_its_own_normalisation_and_size_of_the_students_crop(
+    size: int | None, data: Data, tmp_path: Path
+) -> None:
+    wanted = spec(tmp_path, mean=MEAN, std=STD, image_size=size)
+    file = obtained(wanted, data)
+    teacher = open_teacher(file, wanted, data, device=CPU)
+    (batch,) = data.train.showing(7, torch.arange(6), batch_size=6, device=CPU)
+
+    found = teacher.outputs(batch, Needs(logits=True, embedding=True))
+
+    mean, std = (torch.tensor(values, dtype=torch.float64).view(-1, 1, 1) for values in (data.mean, data.std))
+    crop = batch.images.double() * std + mean  # in 0..1, as the student's crop is before it is normalised
+    assert torch.allclose(crop * 255, (crop * 255).round(), atol=1e-4)
+    own = (crop - torch.tensor(MEAN).view(-1, 1, 1)) / torch.tensor(STD).view(-1, 1, 1)
+    if size is not None:
+        own = functional.interpolate(own, size=(size, size), mode="bilinear", antialias=True)
+    shape = (3, size or 16, size or 16)
+    network = build(
+        wanted.network.model_copy(update={"weights": wanted.weights}), input_shape=shape, classes=2
+    )
+    expected = network.eval()(own.float())
+    torch.testing.assert_close(found.logits, expected.logits, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(found.embedding, expected.embedding, rtol=1e-4, atol=1e-4)
+
+
+def test_a_teacher_of_pixels_in_0_to_255_keeps_its_accuracy(data: Data, tmp_path: Path) -> None:
+    """It tells dark from bright by the mean of what it is given, which the data's statistics make small."""
+    wanted = spec(
+        tmp_path, family="convnet", design=None, depth=1, width=1, weights=str(tmp_path / "w.safetensors")
+    )
+    state = build(wanted.network, input_shape=data.input_shape, classes=2).state_dict()
+    for name, value in state.items():
+        if value.is_floating_point():
+            state[name] = torch.ones_like(value) if name.endswith("running_var") else torch.zeros_like(value)
+    state["layers.conv1.0.weight"][:, :, 1, 1] = 1 / 3  # the mean of the channels, in 0..255
+    state["layers.conv1.1.weight"].fill_(1.0)
+    state["classifier.weight"][:] = torch.tensor([[1.0], [-1.0]])  # "bright" comes first
+    state["classifier.bias"][:] = torch.tensor([-125.0, 125.0])
+    save_file(state, tmp_path / "w.safetensors")
+
+    raw = TeacherSpec.model_validate(wanted.model_dump() | {"mean": (0.0,) * 3, "std": (1 / 255,) * 3})
+
+    assert obtained(raw, data).test_accuracy == 100
+    assert obtained(wanted, data).test_accuracy == 50
+
+
+def test_shapes_and_costs_are_those_of_its_own_size(data: Data, tmp_path: Path) -> None:
+    study = StudySpec.model_validate(
+        {
+            "name": "sized",
+            "data": {"kind": "image_folder"},
+            "teacher": spec(tmp_path, image_size=64).model_dump(),
+            "students": [{"family": "convnet", "depth": 2, "width": 2}],
+            "methods": {"fitnet": {"hint": "layer2"}},
+        }
+    )
+    file = obtained(study.teacher, data)
+    assert file.macs == cost_of(study.teacher.network, input_shape=(3, 64, 64), classes=2).macs
+    kept = {output.name: output.shape for output in plan_bank(study, data).kept}
+    assert kept == {"logits": (2,), "map.layer2": (128, 8, 8)}
+
+
+def test_what_it_sees_enters_its_key_and_the_banks(data: Data, tmp_path: Path) -> None:
+    study = StudySpec.model_validate(
+        {
+            "name": "keys",
+            "data": {"kind": "image_folder"},
+            "teacher": spec(tmp_path).model_dump(),
+            "students": [{"family": "convnet", "depth": 2, "width": 2}],
+            "methods": {"kd": {}},
+        }
+    )
+    variants: list[dict[str, object]] = [
+        {},
+        {"mean": MEAN, "std": STD},
+        {"mean": MEAN, "std": (0.2, 0.2, 0.2)},
+        {"image_size": 32},
+        {"mean": MEAN, "std": STD, "image_size": 32},
+    ]
+    keys, banks = set(), set()
+    for values in variants:
+        wanted = spec(tmp_path, **values)
+        file = obtained(wanted, data)
+        keys.add(file.key)
+        banks.add(store_of(plan_bank(study, data), file, wanted, data, CPU).folder.name)
+    assert len(keys) == len(banks) == len(variants)
+    own = spec(tmp_path, mean=data.mean, std=data.std, image_size=16)
+    assert key(own, data) == key(spec(tmp_path), data)
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"mean": [0.5], "std": [0.5]}, "mean has 1 values but the images have 3 channels"),
+        ({"image_size": 1}, "cannot take images of 1x1"),
+    ],
+)
+def test_what_does_not_suit_the_images_is_refused(
+    values: dict[str, object], said: str, data: Data, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=said) as error:
+        check(
+            spec(tmp_path, design="vgg11", **values) if "image_size" in values else spec(tmp_path, **values),
+            data,
+        )
+    assert str(error.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (
+            {"weights": None, "mean": [0.5] * 3, "std": [0.5] * 3},
+            "mean: is for a teacher with weights of its own",
+        ),
+        ({"weights": None, "image_size": 32}, "image_size: is for a teacher with weights of its own"),
+        ({"mean": [0.5] * 3}, "mean and std: give both or neither"),
+        ({"mean": [0.5] * 3, "std": [0.5]}, "must be as long but have 3 and 1"),
+        ({"mean": [123.7, 116.3, 103.5], "std": [58.4, 57.1, 57.4]}, "divide by 255"),
+        ({"mean": [0.5] * 3, "std": [0.5, 0.5, 0]}, "greater than 0"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(values: dict[str, object], said: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=said):
+        spec(tmp_path, **values)
+
+
+def test_what_is_recorded_is_what_the_adapted_network_does(data: Data, tmp_path: Path) -> None:
+    wanted = spec(tmp_path, mean=MEAN, std=STD, image_size=24)
+    file = obtained(wanted, data)
+    network = open_teacher(file, wanted, data, device=CPU).network
+    assert evaluate(network, data.validation, device=CPU)[0] == file.validation_accuracy
+    assert evaluate(network, data.test, device=CPU)[0] == file.test_accuracy
