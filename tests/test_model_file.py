@@ -35,8 +35,8 @@ def data() -> Data:
 
 def trained(data: Data, folder: Path, student: StudentSpec = STUDENT, *, final: bool = True) -> float | None:
     """Train in a folder; the test accuracy that the study reports."""
-    training = Training(batch_size=50, precision="fp32")
-    run = Trial(student=student, method=BP(), training=training, epochs=3, seed=1)
+    training = Training(batch_size=50, precision="fp32", learning_rate=0.05)
+    run = Trial(student=student, method=BP(), training=training, epochs=20, seed=1)
     *_, last = train(run, data, None, device=CPU, folder=folder, read_test=final)
     return last.metrics.get("test_accuracy")
 
@@ -57,11 +57,13 @@ def test_the_loaded_network_has_the_reported_test_accuracy_on_images_in_0_to_1(
     data: Data, tmp_path: Path
 ) -> None:
     reported = trained(data, tmp_path)
+    assert reported is not None
+    assert reported > 40
     model = lpstudy.load_model(tmp_path)
     images, labels = raw_images(data)
     for given in (images, images.float() / 255, images.double() / 255):
         right = (model(given.float() if given.dtype == torch.float64 else given).argmax(1) == labels).sum()
-        assert 100 * right.item() / len(labels) == reported
+        assert 100 * (right.item() / len(labels)) == reported
     assert model.description.test_accuracy == reported
     normalised = (images.float() / 255 - torch.tensor(data.mean).view(-1, 1, 1)) / torch.tensor(
         data.std
@@ -166,7 +168,7 @@ def test_the_lines_of_the_docs_load_a_final(
 ) -> None:
     text = (Path(__file__).resolve().parents[1] / page).read_text(encoding="utf-8")
     (lines,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    assert len(lines.splitlines()) == 2
+    assert len([line for line in lines.splitlines() if line]) == 2
     (place,) = re.findall(r'load_model\("(studies/[^"]+)"\)', lines)
     trained(data, tmp_path / place)
     monkeypatch.chdir(tmp_path)
@@ -214,7 +216,7 @@ def test_files_are_read_as_the_study_read_them(pictures: Data, tmp_path: Path) -
     images = torch.stack([model.preprocess(path) for path in paths])
     names = [model.class_names[index] for index in model(images).argmax(1).tolist()]
     right = sum(name == path.parent.name for name, path in zip(names, paths, strict=True))
-    assert 100 * right / len(paths) == reported
+    assert 100 * (right / len(paths)) == reported
 
 
 def test_a_file_of_another_size_is_refused_where_the_study_resized_none(folder: Path, tmp_path: Path) -> None:
@@ -236,7 +238,7 @@ def test_a_teacher_is_loaded_the_same_way(
     assert isinstance(file, TeacherFile)
     model = lpstudy.load_model(file.folder)
     images, labels = raw_images(data)
-    accuracy = 100 * (model(images).argmax(1) == labels).sum().item() / len(labels)
+    accuracy = 100 * ((model(images).argmax(1) == labels).sum().item() / len(labels))
     assert accuracy == file.test_accuracy == model.description.test_accuracy
 
 
@@ -255,7 +257,7 @@ def test_a_teacher_from_an_earlier_study_needs_no_key_for_its_images(
     assert (file.input.mean, file.input.std) == (data.mean, data.std)
     images, labels = raw_images(written)
     model = lpstudy.load_model(tmp_path / "run")
-    accuracy = 100 * (model(images).argmax(1) == labels).sum().item() / len(labels)
+    accuracy = 100 * ((model(images).argmax(1) == labels).sum().item() / len(labels))
     assert file.test_accuracy == pytest.approx(accuracy, abs=1e-9)
     same = TeacherSpec.model_validate(
         spec.model_dump() | {"weights": str(tmp_path / "run/weights.safetensors")}

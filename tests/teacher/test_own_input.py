@@ -13,7 +13,7 @@ from lpstudy.cost import cost_of
 from lpstudy.data import Data, DataSpec, load
 from lpstudy.distill import Needs
 from lpstudy.space import StudySpec, TeacherSpec
-from lpstudy.students import build
+from lpstudy.students import StudentSpec, build
 from lpstudy.teacher import TeacherFile, check, key, obtain, open_teacher, plan_bank, store_of
 from lpstudy.training.evaluation import evaluate
 
@@ -36,15 +36,12 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Data:
 
 
 def spec(tmp_path: Path, **values: object) -> TeacherSpec:
-    """A network of random weights, as torchvision writes them."""
-    from torchvision import models
-
+    """A network of random weights that lpstudy did not write."""
     path = tmp_path / "own.safetensors"
+    network = StudentSpec(family="convnet", depth=2, width=4)
     if not path.exists():
-        with torch.random.fork_rng():
-            torch.manual_seed(0)
-            save_file(models.resnet18(num_classes=2).state_dict(), path)
-    given = {"family": "torchvision", "design": "resnet18", "weights": str(path), "precision": "fp32"}
+        save_file(build(network, input_shape=(3, 16, 16), classes=2, seed=5).state_dict(), path)
+    given = {"family": "convnet", "depth": 2, "width": 4, "weights": str(path), "precision": "fp32"}
     return TeacherSpec.model_validate(given | values)
 
 
@@ -83,9 +80,7 @@ def test_the_teacher_sees_its_own_normalisation_and_size_of_the_students_crop(
 
 def test_a_teacher_of_pixels_in_0_to_255_keeps_its_accuracy(data: Data, tmp_path: Path) -> None:
     """It tells dark from bright by the mean of what it is given, which the data's statistics make small."""
-    wanted = spec(
-        tmp_path, family="convnet", design=None, depth=1, width=1, weights=str(tmp_path / "w.safetensors")
-    )
+    wanted = spec(tmp_path, depth=1, width=1, weights=str(tmp_path / "w.safetensors"))
     state = build(wanted.network, input_shape=data.input_shape, classes=2).state_dict()
     for name, value in state.items():
         if value.is_floating_point():
@@ -109,13 +104,13 @@ def test_shapes_and_costs_are_those_of_its_own_size(data: Data, tmp_path: Path) 
             "data": {"kind": "image_folder"},
             "teacher": spec(tmp_path, image_size=64).model_dump(),
             "students": [{"family": "convnet", "depth": 2, "width": 2}],
-            "methods": {"fitnet": {"hint": "layer2"}},
+            "methods": {"fitnet": {"hint": "conv2"}},
         }
     )
     file = obtained(study.teacher, data)
     assert file.macs == cost_of(study.teacher.network, input_shape=(3, 64, 64), classes=2).macs
     kept = {output.name: output.shape for output in plan_bank(study, data).kept}
-    assert kept == {"logits": (2,), "map.layer2": (128, 8, 8)}
+    assert kept == {"logits": (2,), "map.conv2": (8, 32, 32)}
 
 
 def test_what_it_sees_enters_its_key_and_the_banks(data: Data, tmp_path: Path) -> None:
@@ -150,7 +145,7 @@ def test_what_it_sees_enters_its_key_and_the_banks(data: Data, tmp_path: Path) -
     ("values", "said"),
     [
         ({"mean": [0.5], "std": [0.5]}, "mean has 1 values but the images have 3 channels"),
-        ({"image_size": 1}, "cannot take images of 1x1"),
+        ({"image_size": 1}, "at least 2x2 pixels but got 1x1"),
     ],
 )
 def test_what_does_not_suit_the_images_is_refused(
@@ -158,7 +153,7 @@ def test_what_does_not_suit_the_images_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match=said) as error:
         check(
-            spec(tmp_path, design="vgg11", **values) if "image_size" in values else spec(tmp_path, **values),
+            spec(tmp_path, **values),
             data,
         )
     assert str(error.value).isprintable()
