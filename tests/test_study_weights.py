@@ -2,6 +2,7 @@
 
 from argparse import Namespace
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,11 +11,12 @@ from running import Left, call, files, one_line, write_space
 from safetensors.torch import load_file, save_file
 
 from lpstudy import plan, sweep
+from lpstudy.command.phases import teacher_words
 from lpstudy.command.prepare import Prepared, prepare
 from lpstudy.command.weights import content_of, share_weights
 from lpstudy.space import StudentSpec, read
 from lpstudy.students import WeightsFile, build, fitted, skeleton
-from lpstudy.teacher import key
+from lpstudy.teacher import TeacherFile, key, obtain
 from lpstudy.training import train
 
 TEACHER = ("width = 4", 'width = 4\nweights = "teacher.safetensors"')
@@ -231,3 +233,25 @@ def test_the_imagenet_study_takes_published_weights_as_its_comment_says(tmp_path
     network = skeleton(teacher.network, input_shape=(3, 224, 224), classes=1000)
     state, head = fitted(network, WeightsFile("", b"", "", published))
     assert (state.keys(), head) == (network.state_dict().keys(), None)
+
+
+@pytest.mark.parametrize("classes", [10, 7])
+def test_a_teacher_that_guesses_is_warned_of_unless_its_last_layer_is_new(
+    classes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(tmp_path, "teacher", width=4, classes=classes)
+    found = prepared(tmp_path, monkeypatch, TEACHER)
+    monkeypatch.setenv("LPSTUDY_CACHE", str(tmp_path / "cache"))
+    (file,) = obtain(found.spec.teacher, found.data, device=torch.device("cpu"))
+    assert isinstance(file, TeacherFile)
+    words = teacher_words(file, found)
+    if classes == 7:
+        assert words == ["teacher: convnet-d2-w4, its last layer untrained"]
+        return
+    told, warning = words
+    assert told == f"teacher: convnet-d2-w4, test {file.test_accuracy:.2f} %"
+    assert warning.startswith(
+        f"warning: the teacher reaches {file.validation_accuracy:.2f} % on validation, guessing"
+    )
+    good = replace(file, validation_accuracy=90.0)
+    assert teacher_words(good, found) == [told]

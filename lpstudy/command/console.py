@@ -27,12 +27,14 @@ class Console:
     Args:
         ledger: Asked for counts and the best so far.
         live: Whether standard error is a terminal.
-        teacher: The study's, against which students are held.
+        teacher: The study's, against which students are held; None: they are not.
     """
 
-    def __init__(self, ledger: Ledger, *, live: bool, teacher: TeacherFile) -> None:
+    def __init__(self, ledger: Ledger, *, live: bool, teacher: TeacherFile | None = None) -> None:
         self._ledger = ledger
-        self._teacher = teacher.validation_accuracy if teacher.file_classes is None else None
+        self._teacher: float | None = None
+        if teacher is not None and teacher.file_classes is None:
+            self._teacher = teacher.validation_accuracy
         self._states = {r.assignment.key: r for r in ledger.records() if r.state != "infeasible"}
         self._began, self._said = time.monotonic(), -math.inf
         self._before = self._ended = self._done()

@@ -10,6 +10,7 @@ from lpstudy.command.eta import Epochs, Eta, count_epochs
 from lpstudy.ledger import Assignment, Ledger
 from lpstudy.outputs import EpochResult
 from lpstudy.space import StudySpec
+from lpstudy.teacher import TeacherFile
 
 Make = Callable[..., StudySpec]
 Open = Callable[[StudySpec], Ledger]
@@ -87,3 +88,21 @@ def test_a_terminal_shows_epochs_in_its_line(
     assert "0/4 runs" in shown
     assert "starting processes" in shown
     assert "bp-convnet-d2-w4/trial-0 epoch 6/10, best: none yet" in shown.split("\r")[-1]
+
+
+def test_a_student_twice_as_good_as_the_teacher_is_told_once(
+    make: Make, reopen: Open, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ledger = reopen(make(methods={"bp": {}}, budget=BUDGET))
+    teacher = TeacherFile("", "k", "0", "convnet", 20.0, 20.0, 1, 1, 1.0, 0)
+    console = Console(ledger, live=False, teacher=teacher)
+    for best in (36.0, 50.0, 60.0):
+        run = taken(ledger)
+        epochs = [EpochResult(n, {"validation_accuracy": best * n / 10}) for n in range(1, 11)]
+        ledger.report(run, epochs)
+        ledger.finish(run, "finished")
+        console.changed(run)
+    warnings = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning: ")]
+    assert warnings == [
+        "warning: the teacher reaches 20.00 % on validation, less than half of a student's 50.00 %"
+    ]
