@@ -84,6 +84,13 @@ FLAGS = {
     "--seeds 0": ["--seeds", "at least 1"],
     "--gpus-per-trial lots": ["--gpus-per-trial", "number", "lots"],
     "--gpus-per-trial 512": ["512 GPUs", "CPUs"],
+    "--gpus-per-trial 1.5": ["--gpus-per-trial", "at most 1 or a whole number", "1.5"],
+    "--gpus-per-trial 0.00001": ["--gpus-per-trial", "0 or at least 0.0001", "1e-05"],
+    "--workers-per-trial 2 --gpus-per-trial 0.25": [
+        "--gpus-per-trial 0.25",
+        "--workers-per-trial 2",
+        "share a GPU",
+    ],
     "--workers-per-trial 25": ["25 CPUs", "there are"],
     "--workers-per-trial 3": ["--workers-per-trial 3", "batch_size = 50", "divisible"],
     "--concurrent 4096": ["--concurrent 4096", "at most"],
@@ -97,6 +104,15 @@ def test_a_bad_flag_is_refused(words: str, tmp_path: Path) -> None:
     write_space(tmp_path)
     refused(call(sweep.main, tmp_path, "tiny.toml", *words.split()), *FLAGS[words])
     assert files(tmp_path) == ["tiny.toml"]
+
+
+@pytest.mark.parametrize("words", [words for words in FLAGS if "-per-trial" in words and "." in words])
+def test_a_share_that_no_cluster_has_is_refused_before_one_is_joined(
+    words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "192.0.2.1:6379")
+    write_space(tmp_path)
+    refused(call(sweep.main, tmp_path, "tiny.toml", *words.split()), *FLAGS[words])
 
 
 def test_a_training_part_below_one_batch_is_shared_too(tmp_path: Path) -> None:

@@ -72,9 +72,10 @@ def demand_of(given: Namespace, prepared: Prepared) -> Demand:
     """What a trial may use, as the flags say it.
 
     Raises:
-        ValueError: A batch cannot be shared, or this machine, where no cluster is to be joined, has less.
+        ValueError: A GPU or a batch cannot be shared so; or this machine, where none is joined, has less.
     """
     demand = Demand(given.gpus_per_trial, given.workers_per_trial, given.concurrent)
+    demand.check()
     train = len(prepared.data.train)
     for size in _batch_sizes(prepared.spec):
         short = f", of which the {train} training images fill one," if size > train else ""

@@ -12,7 +12,7 @@ from lpstudy.command.prepare import Prepared
 from lpstudy.redaction import without_credentials
 from lpstudy.rendering.sections import TARGETS
 from lpstudy.space import Training
-from lpstudy.study import Demand, own_cpus, settled
+from lpstudy.study import Demand, gpu_name, own_cpus, settled
 from lpstudy.teacher import TeacherFile
 
 PACKAGES = ("lpstudy", "torch", "torchvision", "ray", "optuna", "mlflow", "numpy")
@@ -51,7 +51,7 @@ def provenance(prepared: Prepared, teacher: TeacherFile, demand: Demand, command
         "precision": settled(Training.model_validate({"precision": asked}), demand).precision,
         "versions": ", ".join(f"{name} {_version(name)}" for name in PACKAGES),
         "commit": commit(),
-        "machine": machine(),
+        "machine": machine(gpu_name(demand)),
         "command": without_credentials(command),
     }
 
@@ -63,11 +63,13 @@ def _version(package: str) -> str:
         return "not installed"  # lpstudy itself, where a job brings its source along
 
 
-def machine() -> str:
-    """System, CPUs and GPUs."""
+def machine(gpu: str) -> str:
+    """System, CPUs and GPUs of this machine; `gpu` is the model that trials run on, empty for the CPU."""
     words = f"{platform.system()} {platform.machine()}, {own_cpus()} CPUs"
-    names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    return f"{words}, {', '.join(names) or 'no GPU'}; Python {platform.python_version()}"
+    count = torch.cuda.device_count()  # which starts no CUDA in this process
+    own = f"{count} GPU{'s' * (count > 1)}" if count else "no GPU"
+    trials = f", trials on {gpu}" if gpu else ""
+    return f"{words}, {own}{trials}; Python {platform.python_version()}"
 
 
 def commit() -> str:

@@ -16,6 +16,7 @@ from ray.exceptions import RayError
 
 from lpstudy.folder import Folder, Remote
 from lpstudy.space import Training
+from lpstudy.study.tasks import task
 from lpstudy.training.precision import has_bf16
 
 Spec = TypeVar("Spec", bound=Training)
@@ -24,6 +25,9 @@ DRIVER_CPUS = 0.01
 """Of a trial that only waits for its Train workers; Ray refuses 0."""
 WAITING_CPUS = 0.01
 """Left to the waiting trial by each of its Train workers, so that both fit on one core."""
+
+LEAST_SHARE = 1e-4
+"""Of a GPU; Ray counts no finer."""
 
 LOOK_SECONDS = 2.0
 """Between two looks at what the cluster has."""
@@ -36,8 +40,26 @@ class Demand:
     """What a trial asks for, and how many trials at once; None: as many as fit."""
 
     gpus_per_trial: float = 0.0
+    """Of each of its workers."""
     workers_per_trial: int = 1
     concurrent: int | None = None
+
+    def check(self) -> None:
+        """Refuse what no cluster has.
+
+        Raises:
+            ValueError: A GPU cannot be shared out so.
+        """
+        gpus, workers = self.gpus_per_trial, self.workers_per_trial
+        if 0 < gpus < LEAST_SHARE:
+            raise ValueError(f"--gpus-per-trial must be 0 or at least {LEAST_SHARE:g} but got {gpus:g}")
+        if gpus > 1 and gpus != int(gpus):
+            raise ValueError(f"--gpus-per-trial must be at most 1 or a whole number but got {gpus:g}")
+        if 0 < gpus < 1 and workers > 1:  # NCCL: "Duplicate GPU detected", at the first step of each trial
+            raise ValueError(
+                f"--gpus-per-trial {gpus:g} with --workers-per-trial {workers}: two workers of a trial cannot"
+                " share a GPU; allowed are a whole number of GPUs for each, or one worker"
+            )
 
 
 def ray_storage(folder: Folder) -> dict[str, Any]:
@@ -102,17 +124,28 @@ def settled(training: Spec, demand: Demand) -> Spec:
     return training.model_copy(update={"precision": "bf16" if bf16 else "fp32"})
 
 
-@cache
+def gpu_name(demand: Demand) -> str:
+    """The model of the GPU that trials run on; empty where they run on the CPU."""
+    return _gpu(min(1.0, demand.gpus_per_trial))[0] if demand.gpus_per_trial else ""
+
+
 def _has_bf16(gpus: float) -> bool:
-    """Asked of a node with a GPU where trials have one, for the driver's may have none."""
-    if not gpus:
-        return has_bf16(torch.device("cpu"))
-    task: Any = ray.remote(_gpu_has_bf16)
-    return bool(ray.get(task.options(num_cpus=0, num_gpus=gpus).remote()))
+    return _gpu(gpus)[1] if gpus else has_bf16(torch.device("cpu"))
 
 
-def _gpu_has_bf16() -> bool:
-    return has_bf16(torch.device("cuda"))
+@cache
+def _gpu(gpus: float) -> tuple[str, bool]:
+    """Model of a GPU and whether it multiplies bfloat16.
+
+    Asked where trials run: the driver's machine may have none, and the driver itself is to start no CUDA,
+    which would hold memory of the GPU for the whole study.
+    """
+    name, bf16 = ray.get(task(_describe_gpu, cpus=0, gpus=gpus).remote())
+    return str(name), bool(bf16)
+
+
+def _describe_gpu() -> tuple[str, bool]:
+    return torch.cuda.get_device_name(), has_bf16(torch.device("cuda"))
 
 
 def nodes() -> int:
@@ -158,10 +191,10 @@ def concurrent_trials(demand: Demand, have: Sequence[Node]) -> int:
 
     Raises:
         ValueError: Not even one fits, or more are asked for than fit; says what is needed and what there is.
+            Or no cluster has what is asked for.
     """
+    demand.check()
     workers, gpus = demand.workers_per_trial, demand.gpus_per_trial
-    if gpus > 1 and gpus != int(gpus):
-        raise ValueError(f"--gpus-per-trial must be at most 1 or a whole number but got {gpus:g}")
     most = fitting(gpus, have) // workers
     need = f"{workers} CPU{'s' * (workers > 1)}" + (f" and {gpus * workers:g} GPUs" if gpus else "")
     there = f"{sum(n.cpus for n in have):g} CPUs and {sum(n.gpus for n in have):g} GPUs"

@@ -18,7 +18,7 @@ from lpstudy.folder import Local
 from lpstudy.space import StudySpec, TeacherSpec
 from lpstudy.study.cluster import Demand, Place, cpus_beside, resources, settled
 from lpstudy.study.control import Control
-from lpstudy.study.tasks import Stream
+from lpstudy.study.tasks import Stream, task
 from lpstudy.study.trial import device_of
 from lpstudy.teacher import (
     BankPlan,
@@ -119,9 +119,9 @@ def _by_workers(missing: list[Block], told: tuple[Any, ...], gpus: float) -> Ite
     """All that is missing, in the order in which the workers have it."""
     cpus, all_gpus = resources()
     workers = max(1, int(all_gpus / gpus) if gpus else int(cpus))
-    task: Any = _fill.options(num_cpus=cpus_beside(gpus), num_gpus=gpus)
+    filling = task(_fill, cpus=cpus_beside(gpus), gpus=gpus)
     left = [list(share) for share in shares(missing, workers)]
-    streams: list[Stream[Filled]] = [Stream(partial(task.remote, *told, share, gpus)) for share in left]
+    streams: list[Stream[Filled]] = [Stream(partial(filling.remote, *told, share, gpus)) for share in left]
     running = {stream.results: number for number, stream in enumerate(streams)}
     while running:
         ready: list[Any] = ray.wait(list(running), num_returns=1, fetch_local=False)[0]
@@ -135,7 +135,6 @@ def _by_workers(missing: list[Block], told: tuple[Any, ...], gpus: float) -> Ite
                     yield filled
 
 
-@ray.remote(max_retries=0, num_returns="streaming")
 def _fill(
     data: str,
     root: str | None,

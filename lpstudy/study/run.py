@@ -32,7 +32,7 @@ from lpstudy.study.cluster import (
 )
 from lpstudy.study.control import AT_ONCE, Control, Hearing, PausedError
 from lpstudy.study.search import Observer, Trainable, drive
-from lpstudy.study.tasks import Stream
+from lpstudy.study.tasks import Stream, task
 from lpstudy.study.trial import WORKERS, Job, Shared, device_of, run_in_actor, run_on_workers
 from lpstudy.teacher import BankPlan, TeacherFile, folder_of, obtain
 from lpstudy.training import checkpoint
@@ -60,8 +60,7 @@ def train_teacher(
     def begin() -> Any:
         nonlocal asked
         asked = cpus_beside(share) if share else smallest_node()
-        task: Any = _teach.options(num_cpus=asked, num_gpus=share)
-        return task.remote(*told, hearing)
+        return task(_teach, cpus=asked, gpus=share).remote(*told, hearing)
 
     def new(result: EpochResult | TeacherFile) -> bool:
         nonlocal newest
@@ -86,7 +85,6 @@ def train_teacher(
     control.check()
 
 
-@ray.remote(max_retries=0, num_returns="streaming")
 def _teach(
     teacher: str, data: str, root: str | None, gpus: float, asking: Hearing
 ) -> Iterator[EpochResult | TeacherFile]:

@@ -1,5 +1,6 @@
-"""Tasks that give results as they come, begun again where their process or its node is lost."""
+"""Ray tasks, on a GPU or not, and their results as they come, begun again where their process is lost."""
 
+import inspect
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Generic, TypeVar
@@ -15,6 +16,20 @@ T = TypeVar("T")
 
 FAILURES = 2
 """How often in a row, with nothing new in between, what has lost its process is begun again."""
+
+
+def task(function: Callable[..., Any], *, cpus: float, gpus: float) -> Any:
+    """A function as a Ray task, which Ray does not begin again; a generator's results come one by one.
+
+    The process of one on a GPU ends with it: a later task would find its memory taken, or have another GPU
+    than the one that CUDA was started on. Ray sees to that where a task is declared with its share of a GPU,
+    not where `.options` adds it.
+    """
+    returns: Any = "streaming" if inspect.isgeneratorfunction(function) else 1
+    declared: Any = ray.remote(
+        num_cpus=cpus, num_gpus=gpus, num_returns=returns, max_calls=1 if gpus else 0, max_retries=0
+    )
+    return declared(function)
 
 
 class TaskError(Exception):

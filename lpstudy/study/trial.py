@@ -36,6 +36,10 @@ PACE = 1.0
 """Seconds of epochs that a report gathers between two rungs; it costs the same however many they are."""
 
 
+CUDA_BYTES = 600_000_000
+"""Of a GPU's memory that a process takes beside torch's: expected, not measured."""
+
+
 class Shared(BaseModel):
     """What all runs of a study have in common; travels to the actors as JSON."""
 
@@ -198,7 +202,21 @@ def as_results(report: dict[str, Any]) -> list[EpochResult]:
 def device_of(*, gpus: float) -> torch.device:
     """The GPU that Ray gave, or the CPU; torch and who decodes images have the threads of the CPUs given."""
     torch.set_num_threads(environment.threads() or 1)
-    return torch.device("cuda", torch.cuda.current_device()) if gpus else torch.device("cpu")
+    if not gpus:
+        return torch.device("cpu")
+    device = torch.device("cuda", torch.cuda.current_device())
+    if gpus < 1:  # or who asks last fails for what its neighbours hold
+        share = memory_share(gpus, torch.cuda.get_device_properties(device).total_memory)
+        torch.cuda.set_per_process_memory_fraction(share, device)
+    return device
+
+
+def memory_share(gpus: float, total: int) -> float:
+    """The part of a GPU's memory, in bytes, that torch may hold in a process that has a share of the GPU.
+
+    What CUDA and its libraries hold beside torch comes out of the share; where it is small, a half of it.
+    """
+    return max(gpus - CUDA_BYTES / total, gpus / 2)
 
 
 @lru_cache(maxsize=1)

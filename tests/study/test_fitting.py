@@ -44,6 +44,7 @@ def test_as_many_as_the_nodes_take(demand: Demand, have: list[Node], fit: int) -
         ),
         (Demand(gpus_per_trial=0.6, concurrent=3), [Node(8, 2)], "--concurrent 3: at most 2 trials of 1 CPU"),
         (Demand(gpus_per_trial=1.5), TWO, "must be at most 1 or a whole number but got 1.5"),
+        (Demand(gpus_per_trial=0.5, workers_per_trial=2), TWO, "two workers of a trial cannot share a GPU"),
     ],
 )
 def test_what_does_not_fit_is_told_with_needed_and_available(
