@@ -8,6 +8,7 @@ from torch import Tensor
 from lpstudy.distill import Needs
 from lpstudy.distill.method import EMBEDDING
 from lpstudy.outputs import Batch, Network, Outputs
+from lpstudy.teacher.device_views import DeviceViews, room_on
 from lpstudy.teacher.online import OnlineTeacher
 from lpstudy.teacher.plan import LOGITS, MAP
 
@@ -21,7 +22,8 @@ class Bank:
         network: The teacher, or its shapes alone where nothing has to be run.
         macs: Multiply-accumulates of one image's forward pass.
         online: Runs the teacher; may be None where everything is kept.
-        device: Where outputs are wanted. A GPU gets the whole of a view once an epoch.
+        device: Where outputs are wanted. A GPU gets a whole view at a time, and has it for all runs of the
+            process where the whole bank takes little of its memory: see `DeviceViews`.
     """
 
     def __init__(
@@ -33,9 +35,10 @@ class Bank:
         device: torch.device,
     ) -> None:
         self._kept, self._network, self._macs = kept, network, macs
-        self._online, self._device = online, device
+        self._online = online
         self._views = next(iter(kept.values())).shape[0]
-        self._held: tuple[int, dict[str, Tensor]] = (-1, {})
+        on_gpu = device.type == "cuda"
+        self._on_device = DeviceViews(kept, device, room_on(device)) if on_gpu else None
 
     @property
     def network(self) -> Network:
@@ -72,6 +75,11 @@ class Bank:
             },
         )
 
+    def fetch(self, view: int) -> None:
+        """Begin to read the view that the next epoch shows, where a GPU would have to wait for it."""
+        if self._on_device is not None:
+            self._on_device.fetch(view)
+
     def _left(self, needs: Needs) -> Needs:
         """What of it is not kept."""
         return Needs(
@@ -81,15 +89,8 @@ class Bank:
         )
 
     def _rows(self, name: str, batch: Batch) -> Tensor:
-        if self._device.type == "cpu":
-            view = self._kept[name][batch.view]
-        else:
-            if self._held[0] != batch.view:
-                self._held = (batch.view, {})
-            held = self._held[1]
-            if name not in held:
-                held[name] = self._kept[name][batch.view].to(self._device)
-            view = held[name]
+        held = self._on_device
+        view = self._kept[name][batch.view] if held is None else held.view(name, batch.view)
         return view.index_select(0, batch.samples).float()
 
 

@@ -4,8 +4,7 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from itertools import islice
 
@@ -15,6 +14,7 @@ from torch import Tensor
 from lpstudy import correctness
 from lpstudy.cost import cost_of
 from lpstudy.data import Data
+from lpstudy.data.augment import view_of
 from lpstudy.distill import Needs, Step
 from lpstudy.folder import Folder
 from lpstudy.model_file import DESCRIPTION, WEIGHTS
@@ -25,11 +25,11 @@ from lpstudy.training import checkpoint, optimizers, parallel, precision
 from lpstudy.training.activations import evaluated_at_once
 from lpstudy.training.evaluation import evaluate
 from lpstudy.training.layout import lay
-from lpstudy.training.part import Between, Part, generators, nowhere, restore_generators
+from lpstudy.training.part import Between, Part, generators, nowhere, restore_generators, seeded
 from lpstudy.training.recorded import Recorded
 from lpstudy.training.saving import describe_student
 from lpstudy.training.step import Learner
-from lpstudy.training.targets import Targets, example
+from lpstudy.training.targets import Fetching, Targets, example
 from lpstudy.training.work import Work, loss_macs, teacher_macs, work
 
 LOOK_STEPS = 500
@@ -90,7 +90,7 @@ class Run:
         target = example(self.teacher, images, self.needs) if self.teacher else None
         auxiliary = None
         if target is not None:
-            with self._seeded(trial.seed):
+            with seeded(trial.seed, self.device):
                 auxiliary = self.method.auxiliary(student, target)
         parameters = [*network.parameters()]
         if auxiliary is not None:
@@ -119,14 +119,6 @@ class Run:
 
     def _weights(self, epoch: int) -> dict[str, float]:
         return self.method.weights((epoch - 1) / self.trial.epochs)
-
-    @contextmanager
-    def _seeded(self, seed: int) -> Iterator[None]:
-        """A seed for what draws from the global generators, which are left as they were."""
-        devices = [self.device.index or 0] if self.device.type == "cuda" else []
-        with torch.random.fork_rng(devices=devices):
-            torch.manual_seed(seed)
-            yield
 
     @property
     def identity(self) -> str:
@@ -180,7 +172,7 @@ class Run:
         """
         began = time.monotonic() - (self.part.seconds if self.part else 0.0)
         student, bf16 = self.learner.student, self.learner.bf16
-        with self._seeded(hash((self.trial.seed, epoch))):  # dropout alone draws from it
+        with seeded(hash((self.trial.seed, epoch)), self.device):  # dropout alone draws from it
             metrics = self.steps(epoch, between=between, began=began)
         parallel.average_buffers(student)
         at_once = evaluated_at_once(self.trial.student, self.data, self.training.batch_size, self.device)
@@ -248,12 +240,16 @@ class Run:
             workers=parallel.count(),
             begin=done,
         )
-        for batch in islice(batches, most):
+        for number, batch in enumerate(islice(batches, most)):
             progress = (epoch - 1 + done / steps) / self.trial.epochs
             optimizers.set_rate(self.learner.optimizer, optimizers.rate_at(self.training, progress))
             target = self.teacher.outputs(batch, needs) if self.teacher else None
             if epoch == 1 and done == 0:
                 metrics |= self.learner.start(batch, target, step)
+            if number == 0 and isinstance(self.teacher, Fetching) and epoch < self.trial.epochs:
+                self.teacher.fetch(
+                    view_of(seed=self.trial.seed, epoch=epoch + 1, count=self.data.train.views)
+                )
             terms, student = self.step(batch, target, step)
             for name, term in terms.items():
                 key = f"train_{name}"

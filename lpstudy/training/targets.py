@@ -1,6 +1,6 @@
 """Where a run has its teacher's outputs from: the network at each step, or a bank that was filled before."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 
@@ -22,6 +22,15 @@ class Targets(Protocol):
 
     def outputs(self, batch: Batch, needs: Needs) -> Outputs:
         """What is needed for a batch, without a gradient; what is not needed may have no columns."""
+        ...
+
+
+@runtime_checkable
+class Fetching(Protocol):
+    """Targets that can read an epoch's view before it begins."""
+
+    def fetch(self, view: int) -> None:
+        """Begin to read a view; returns at once."""
         ...
 
 

@@ -34,9 +34,9 @@ OUTSIDE = 64
 
 INSIDE = {"bp": 115, "kd": 137, "lp_kd": 174}
 """Within the graph, for FitNet 1 in bfloat16."""
-AT_THE_END = 13
-"""Waits in an epoch's beginning and end, with LP's diagnostics but without the evaluation. Five of them, of
-the order's seed and of the effective rank, are for tensors on the CPU, wherever the step runs."""
+AT_THE_END = 14
+"""Waits in an epoch's beginning and end, with LP's diagnostics but without the evaluation. Six of them, of
+the order's seed, the next view and the effective rank, are for tensors on the CPU, wherever the step runs."""
 
 
 def counted(work: Callable[[], object]) -> Launches:
