@@ -1,13 +1,21 @@
+"""What is imported where it is used: the tests of the core, a GPU's among them, need the core alone."""
+
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from mlflow.tracking import MlflowClient
-from postgres_server import Postgres, postgres
-from running import UNSET, Left, run
 
-from lpstudy.ledger import opened
+if TYPE_CHECKING:
+    from postgres_server import Postgres
+    from running import Left
+
+
+def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
+    """Know the settings of plugins that a machine with the core alone may lack."""
+    if not pluginmanager.hasplugin("timeout"):
+        parser.addini("timeout", "seconds that pytest-timeout gives a test")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -22,6 +30,8 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="session", autouse=True)
 def own_store_and_machine() -> Iterator[None]:
     """Keeps studies from a tracking server and a cluster that the user's environment names."""
+    from user_settings import UNSET
+
     with pytest.MonkeyPatch.context() as patch:
         for name in UNSET:
             patch.delenv(name, raising=False)
@@ -29,22 +39,28 @@ def own_store_and_machine() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def smoke(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Left]:
+def smoke(tmp_path_factory: pytest.TempPathFactory) -> "tuple[Path, Left]":
     """The working directory of one `python -m lpstudy.sweep smoke` that has ended, and what it said."""
+    from running import run
+
     folder = tmp_path_factory.mktemp("smoke")
     return folder, run(folder, "sweep", "smoke")
 
 
 @pytest.fixture(scope="session")
-def server() -> Iterator[Postgres]:
+def server() -> "Iterator[Postgres]":
     """A PostgreSQL server."""
+    from postgres_server import postgres
+
     with postgres() as started:
         yield started
 
 
 @pytest.fixture(scope="session")
-def empty_database(server: Postgres) -> str:
+def empty_database(server: "Postgres") -> str:
     """Name of a PostgreSQL database in which a ledger's tables are made: a template for others."""
+    from lpstudy.ledger import opened
+
     url = server.database()
     opened(url).engine.dispose()
     return url.rpartition("/")[2]
@@ -62,6 +78,8 @@ def real_data() -> Path:
 @pytest.fixture(scope="session")
 def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A database that MLflow has made; that takes seconds."""
+    from mlflow.tracking import MlflowClient
+
     path = tmp_path_factory.mktemp("store") / "mlflow.db"
     MlflowClient(tracking_uri=f"sqlite:///{path}").search_experiments()
     return path

@@ -17,12 +17,11 @@ from typing import Any
 import pytest
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
+from user_settings import UNSET
 
 from lpstudy.ledger import Record, database, stored
 
 ROOT = Path(__file__).resolve().parents[1]
-UNSET = ("MLFLOW_TRACKING_URI", "RAY_ADDRESS")
-"""What would lead a study away from its own folder and machine."""
 
 TINY = """
 [data]

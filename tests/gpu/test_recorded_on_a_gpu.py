@@ -17,7 +17,6 @@ from lpstudy.training.run import Run
 
 MakeTrial = Callable[..., Trial]
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 EPOCHS = 4
 """Of two steps; the fifth step is the first after fitnet's hint stage."""
 CASES: dict[str, dict[str, object]] = {
@@ -25,13 +24,6 @@ CASES: dict[str, dict[str, object]] = {
     "lp_kd": {"n_neighbors": 3},
     "fitnet": {"mode": "two_stage", "hint_fraction": 0.5},
 }
-
-
-@pytest.fixture(autouse=True)
-def _one_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same kernels for both sides, in float32 proper: Adam makes much of little."""
-    monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
-    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
 
 
 def steps(
@@ -62,18 +54,19 @@ def state(run: Run) -> dict[str, Tensor]:
 @pytest.mark.parametrize("method", CASES)
 @pytest.mark.parametrize("optimizer", ["adam", "sgd", "rmsprop"])
 def test_six_recorded_steps_equal_six_plain_ones(
-    method: str, optimizer: str, data: Data, teacher: OnlineTeacher, make_trial: MakeTrial
+    method: str,
+    optimizer: str,
+    data: Data,
+    teacher: OnlineTeacher,
+    make_trial: MakeTrial,
+    device: torch.device,
 ) -> None:
-    device = torch.device("cuda")
     trial = make_trial(method, epochs=EPOCHS, optimizer=optimizer, precision="fp32", **CASES[method])
     on_gpu = OnlineTeacher(teacher.network, 1, device=device)
-    try:
-        plain, recorded = (Run(trial, data.on(device), on_gpu, device) for _ in range(2))
-        expected = steps(plain, plain.learner.step, 6)
-        graph = Recorded(recorded.learner)
-        found = steps(recorded, graph, 6)
-    finally:
-        teacher.network.to("cpu")
+    plain, recorded = (Run(trial, data.on(device), on_gpu, device) for _ in range(2))
+    expected = steps(plain, plain.learner.step, 6)
+    graph = Recorded(recorded.learner)
+    found = steps(recorded, graph, 6)
     assert graph.refused is None
     for number, (own, other) in enumerate(zip(found, expected, strict=True)):
         assert own == pytest.approx(other, rel=1e-5, abs=1e-5), number
@@ -85,9 +78,8 @@ def test_six_recorded_steps_equal_six_plain_ones(
 
 
 def test_a_step_that_cannot_be_recorded_is_run_as_it_is(
-    data: Data, teacher: OnlineTeacher, make_trial: MakeTrial
+    data: Data, make_trial: MakeTrial, device: torch.device
 ) -> None:
-    device = torch.device("cuda")
     run, other = (Run(make_trial("bp", epochs=EPOCHS), data.on(device), None, device) for _ in range(2))
 
     class Waiting(type(run.method)):

@@ -1,0 +1,95 @@
+"""What a process holds of a GPU, and how little of a run stays behind; needs a GPU."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from lpstudy.data import Data
+from lpstudy.distill import Needs, Step
+from lpstudy.distill.bp import BP
+from lpstudy.outputs import Batch, Network, Outputs
+from lpstudy.space import Trial
+from lpstudy.teacher import Bank, OnlineTeacher
+from lpstudy.teacher.device_views import DeviceViews
+from lpstudy.training import train
+from lpstudy.training.recorded import Recorded
+from lpstudy.training.step import Learner
+
+MakeTrial = Callable[..., Trial]
+
+
+@pytest.fixture
+def limited(device: torch.device) -> Iterator[torch.device]:
+    torch.cuda.set_per_process_memory_fraction(0.25, device)
+    yield device
+    torch.cuda.set_per_process_memory_fraction(1.0, device)
+
+
+def test_a_packed_process_has_its_share_of_the_memory(limited: torch.device) -> None:
+    total = torch.cuda.get_device_properties(limited).total_memory
+    with pytest.raises(torch.OutOfMemoryError):
+        torch.empty(int(0.3 * total), dtype=torch.uint8, device=limited)
+
+
+def test_the_fourth_run_of_a_process_holds_no_more_than_the_second(
+    data: Data, teacher: OnlineTeacher, make_trial: MakeTrial, device: torch.device
+) -> None:
+    on_gpu = OnlineTeacher(teacher.network, 1, device=device)
+    student = {"family": "convnet", "depth": 2, "width": 64}
+    held = []
+    for _ in range(4):
+        trial = make_trial("kd", epochs=2, student=student)
+        assert len(list(train(trial, data.on(device), on_gpu, device=device))) == 2
+        held.append(torch.cuda.memory_allocated(device))
+    assert held[3] == held[1]
+
+
+class Dropping(Network):
+    """Draws random numbers in each step."""
+
+    map_names = ()
+    middle = ""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.drop, self.last = nn.Linear(12, 16), nn.Dropout(0.5), nn.Linear(16, 10)
+
+    def forward(self, images: Tensor, maps: frozenset[str] = frozenset()) -> Outputs:
+        embedding = self.drop(torch.relu(self.first(images.flatten(1))))
+        return Outputs(self.last(embedding), embedding, {})
+
+
+def test_recorded_steps_drop_what_plain_ones_drop(device: torch.device) -> None:
+    images = torch.randn(8, 3, 2, 2, generator=torch.Generator().manual_seed(1)).to(device)
+    batch = Batch(images, torch.arange(8, device=device), torch.arange(8, device=device), 0)
+    losses = []
+    for recorded in (False, True):
+        torch.manual_seed(0)
+        network = Dropping().to(device)
+        rate = torch.tensor(0.1, device=device)
+        optimizer = torch.optim.AdamW(network.parameters(), lr=rate, fused=True, capturable=True)
+        learner = Learner(network, None, BP(), frozenset(), optimizer, device, torch.contiguous_format, False)
+        step = Recorded(learner) if recorded else learner.step
+        torch.manual_seed(5)
+        losses.append(
+            [float(step(batch, None, Step({}, lambda rows: rows, 10))[0]["loss"]) for _ in range(6)]
+        )
+        assert getattr(step, "refused", None) is None
+    assert losses[1] == pytest.approx(losses[0], rel=1e-5)
+
+
+@pytest.mark.parametrize("room", [10**9, 0], ids=["whole", "one by one"])
+def test_a_bank_gives_its_rows_on_the_gpu(room: int, device: torch.device) -> None:
+    kept = {name: torch.randn(5, 40, width).half() for name, width in (("logits", 10), ("embedding", 16))}
+    bank = Bank(kept, Dropping(), 1, None, device)
+    bank._on_device = DeviceViews(kept, device, room)
+    for view in (0, 3, 4, 1, 1, 2, 0):
+        samples = torch.randperm(40)[:8]
+        images = torch.zeros(8, 3, 2, 2, device=device)
+        batch = Batch(images, samples.to(device), samples.to(device), view)
+        found = bank.outputs(batch, Needs(logits=True, embedding=True))
+        bank.fetch((view + 1) % 5)
+        assert torch.equal(found.logits.cpu(), kept["logits"][view][samples].float())
+        assert torch.equal(found.embedding.cpu(), kept["embedding"][view][samples].float())
