@@ -4,8 +4,9 @@
 
 Needs torch, NumPy, pydantic and this package's core; exits with 2 where there is no GPU. Data, a bank of one
 view and the student are on the GPU; a step is a recorded CUDA graph. First the gate: one update of a plain
-loop that runs the teacher and one of lpstudy's agree to 1e-3 in float32 without TF32. Times are wall times,
-medians; those of the plain loop in torch's own float32, whose convolutions are in TF32.
+loop that runs the teacher and one of lpstudy's agree to 1e-3 in float32 without TF32. Where they do not, as
+cuDNN's float32 may be too coarse for, that is said, all is measured none the less, and the exit code is 1.
+Times are wall times, medians; those of the plain loop in torch's own float32, whose convolutions are in TF32.
 
 A step's cost is the difference between many steps and half as many; what is left is the end of an epoch, with
 its diagnostics. FLOPs are 6 x MACs of the student's forward pass an image; bytes are what a step's operators
@@ -14,20 +15,18 @@ read and write, each tensor once an operator, so that a fused kernel moves fewer
 
 import argparse
 import itertools
-import statistics
-import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from banking import NEEDS, in_memory
-from measuring import agree, show, write
+from measuring import DisagreementError, agree, show, write
 from ours import changes, copies, gate_batch, gated, one_update
+from packing import best, in_processes, on_streams, runner, two
 from plain import Pair, PlainLoop, PlainNet
+from timing import seconds
 from watching import Traffic
 from workload import (
     BATCH,
@@ -42,45 +41,19 @@ from workload import (
     images,
     network,
     student_spec,
-    trial,
 )
 
 from lpstudy.cost import cost_of
 from lpstudy.data import Data
 from lpstudy.distill import Step
-from lpstudy.space import Precision
 from lpstudy.teacher import Bank
-from lpstudy.training.precision import has_bf16
 from lpstudy.training.run import Run
 
 LIMITS = {"H200": (989e12, 4.8e12), "H100": (989e12, 3.35e12), "A100": (312e12, 2.0e12)}
 """FLOP/s in dense bfloat16 and bytes/s of the SXM cards, from their data sheets."""
 ROUNDS = 5
-STARTED = 300.0
-"""Seconds within which all packed processes must have begun, or the others end too."""
-
-
-def best(device: torch.device) -> Precision:
-    """bf16 where the device multiplies it itself."""
-    return "bf16" if has_bf16(device) else "fp32"
-
-
-def wait(device: torch.device) -> None:
-    """Until the device has done what it was given."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
-def seconds(call: Callable[[], object], device: torch.device, rounds: int) -> float:
-    """Median wall seconds of a call, the device's work included; one call before is not counted."""
-    taken = []
-    for _ in range(rounds + 1):
-        wait(device)
-        began = time.perf_counter()
-        call()
-        wait(device)
-        taken.append(time.perf_counter() - began)
-    return statistics.median(taken[1:])
+EPOCH_STEPS = 312
+"""Of CIFAR-10 with 40,000 images to train on."""
 
 
 def traffic(run: Run, split: Data, kept: Bank) -> Traffic:
@@ -93,86 +66,11 @@ def traffic(run: Run, split: Data, kept: Bank) -> Traffic:
     return counted
 
 
-def runner(
-    student: str, split: Data, kept: Bank, device: torch.device, precision: Precision, seed: int
-) -> Run:
-    """A run whose step has been recorded."""
-    run = Run(trial(student, epochs=2, seed=seed, precision=precision), split, kept, device)
-    run.steps(1, 2)
-    return run
-
-
 def per_step(run: Run, steps: int, rounds: int) -> tuple[float, float]:
     """Seconds of a step, and of an epoch's end."""
-    whole, part = (seconds(partial(run.steps, 2, count), run.device, rounds) for count in _two(steps))
+    whole, part = (seconds(partial(run.steps, 2, count), run.device, rounds) for count in two(steps))
     step = (whole - part) / (steps - steps // 2)
     return step, whole - steps * step
-
-
-def _two(steps: int) -> tuple[int, int]:
-    """So many steps and half of them: what their times differ by holds no epoch's end."""
-    return steps, steps // 2
-
-
-def on_streams(runs: Sequence[Run], steps: int, rounds: int) -> float:
-    """Seconds of a step of one trial when each has a thread and a stream; epochs' ends left out."""
-    device = runs[0].device
-
-    def aside() -> AbstractContextManager[object]:
-        if device.type != "cuda":
-            return nullcontext()
-        stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]  # torch leaves it untyped
-        return torch.cuda.stream(stream)
-
-    def work(run: Run, count: int) -> None:
-        with aside():
-            run.steps(2, count)
-
-    def together(count: int) -> None:
-        threads = [threading.Thread(target=work, args=(run, count)) for run in runs]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-
-    whole, part = (seconds(partial(together, count), device, rounds) for count in _two(steps))
-    return (whole - part) / (len(runs) * (steps - steps // 2))
-
-
-def in_processes(count: int, student: str, root: Path | None, kind: str, steps: int) -> float:
-    """The same with a process for each trial, as Ray packs them."""
-    context = torch.multiprocessing.get_context("spawn")
-    barrier, times = context.Barrier(count, timeout=STARTED), context.SimpleQueue()
-    arguments = [(seed, student, root, kind, steps, barrier, times) for seed in range(count)]
-    processes = [context.Process(target=_process, args=one, daemon=True) for one in arguments]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()  # what they put fits into the pipe
-    if failed := [process.exitcode for process in processes if process.exitcode]:
-        raise RuntimeError(f"{len(failed)} of {count} processes failed")
-    taken = [times.get() for _ in range(2 * count)]
-    whole, part = (
-        max(end for one, _, end in taken if one == did) - min(begin for one, begin, _ in taken if one == did)
-        for did in _two(steps)
-    )
-    return float(whole - part) / (count * (steps - steps // 2))
-
-
-def _process(
-    seed: int, student: str, root: Path | None, kind: str, steps: int, barrier: Any, times: Any
-) -> None:
-    torch.set_num_threads(1)
-    device = torch.device(kind)
-    split = data(images(root, (steps + 1) * BATCH), train=steps * BATCH).using(1).on(device)
-    run = runner(student, split, in_memory(split, device), device, best(device), seed)
-    for did in _two(steps):
-        wait(device)
-        barrier.wait()
-        began = time.perf_counter()  # the machine's own clock: all processes read the same
-        run.steps(2, did)
-        wait(device)
-        times.put((did, began, time.perf_counter()))
 
 
 def ceilings(device: torch.device) -> tuple[float, float]:
@@ -218,7 +116,10 @@ def measure(
     steps, rounds = options.steps, options.rounds
     given = images(root, (steps + 1) * BATCH)
     results: dict[str, Any] = {"student": student, "data": given.source}
-    results["agreement"] = gated(lambda some: check(some, student, device), given)
+    try:
+        results["agreement"] = gated(lambda some: check(some, student, device), given)
+    except DisagreementError as error:
+        results |= {"agreement": None, "gate": str(error)}
     split = data(given, train=steps * BATCH).using(1).on(device)
     kept = in_memory(split, device)
     ready = [
@@ -240,9 +141,23 @@ def measure(
     results["packed"] = []
     for count in options.packed:
         runs = [runner(student, split, kept, device, best(device), seed) for seed in range(count)]
-        ways = (on_streams(runs, steps, rounds), in_processes(count, student, root, device.type, steps))
-        results["packed"] += [{"trials": count, "streams_ms": 1e3 * ways[0], "processes_ms": 1e3 * ways[1]}]
+        ways = {
+            "streams": partial(on_streams, runs, steps, rounds),
+            "processes": partial(in_processes, count, student, root, device.type, steps),
+        }
+        results["packed"].append({"trials": count, **packed(ways)})
     return results
+
+
+def packed(ways: Mapping[str, Callable[[], float]]) -> dict[str, object]:
+    """Milliseconds of a trial-step by way; None for one that failed, with its words."""
+    found: dict[str, object] = {}
+    for way, call in ways.items():
+        try:
+            found[f"{way}_ms"] = 1e3 * call()
+        except RuntimeError as error:
+            found |= {f"{way}_ms": None, f"{way}_failed": " ".join(str(error).split())[:200]}
+    return found
 
 
 def report(results: dict[str, Any], device: torch.device) -> None:
@@ -252,9 +167,14 @@ def report(results: dict[str, Any], device: torch.device) -> None:
     sheet = next((limits for card, limits in LIMITS.items() if card in name), measured)
     fast = results["best"]
     times = {f"{one}, alone": results[one]["ms"] for one in ("fp32", "bf16") if one in results}
-    for packed in results["packed"]:
+    failed = {}
+    for of_count in results["packed"]:
         for way in ("streams", "processes"):
-            times[f"{fast}, {packed['trials']} trials in {way}"] = packed[f"{way}_ms"]
+            how = f"{fast}, {of_count['trials']} trials in {way}"
+            if of_count[f"{way}_ms"] is None:
+                failed[how] = of_count[f"{way}_failed"]
+            else:
+                times[how] = of_count[f"{way}_ms"]
     lines: list[dict[str, object]] = [
         {
             "lpstudy": how,
@@ -269,7 +189,13 @@ def report(results: dict[str, Any], device: torch.device) -> None:
     ]
     show(f"{results['student']}, batch {BATCH}, on {name} ({results['data']})", lines)
     print(f"a plain loop with its teacher: {results['plain_ms']:.2f} ms a step")
-    print(f"an epoch's end: {results[fast]['epoch_end_ms']:.1f} ms; recorded: {results[fast]['recorded']}")
+    step, end = results[fast]["ms"], results[fast]["epoch_end_ms"]
+    print(f"an epoch's end: {end:.1f} ms; an epoch of {EPOCH_STEPS} steps: {EPOCH_STEPS * step + end:.0f} ms")
+    print(f"recorded: {results[fast]['recorded']}")
+    for how, words in failed.items():
+        print(f"not measured: {how}: {words}")
+    if "gate" in results:
+        print(f"the gate is closed, the sides do not compute the same: {results['gate']}")
     print(f"limits {sheet[0] / 1e12:.1f} TFLOP/s and {sheet[1] / 1e12:.2f} TB/s; a large product and a large")
     print(f"copy reach {measured[0] / 1e12:.1f} and {measured[1] / 1e12:.2f} here")
     results |= {"gpu": name, "achieved": lines, "limits": sheet, "ceilings": measured}
@@ -293,6 +219,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     report(results, device)
     if options.json:
         write(options.json, results)
+    if "gate" in results:
+        parser.exit(1)
 
 
 if __name__ == "__main__":

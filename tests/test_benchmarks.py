@@ -1,6 +1,9 @@
 import json
+import multiprocessing
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,14 +12,18 @@ import gpu
 import lp
 import measuring
 import ours
+import packing
 import peer
 import plain
 import pytest
 import step
 import torch
+import workload
 from torch import Tensor
 from watching import Allocations
-from workload import Images
+from workload import CPU, Images
+
+from lpstudy.teacher import Bank
 
 ROOT = Path(__file__).parents[1]
 Main = Callable[[list[str]], None]
@@ -42,6 +49,7 @@ def small(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> No
         step,
         peer,
         gpu,
+        packing,
         *(sys.modules[name] for name in ("workload", "ours", "boxed", "plain")),
     ):
         if hasattr(module, "BATCH"):
@@ -65,13 +73,78 @@ def test_runs_and_writes_what_it_measured(main: Main, flags: list[str], tmp_path
 
 
 @pytest.mark.usefixtures("small")
-@pytest.mark.parametrize("main", [step.main, peer.main, gpu.main], ids=["step", "peer", "gpu"])
+@pytest.mark.parametrize("main", [step.main, peer.main], ids=["step", "peer"])
 def test_the_gate_stops_a_comparison_with_another_loss(main: Main, monkeypatch: pytest.MonkeyPatch) -> None:
     flags = next(flags for one, flags in TINY if one is main)
     kd_term = plain.kd_term
     monkeypatch.setattr(plain, "kd_term", lambda student, teacher, t: 1.1 * kd_term(student, teacher, t))
     with pytest.raises(measuring.DisagreementError, match="update of fitnet1"):
         main(flags)
+
+
+@pytest.mark.usefixtures("small")
+def test_gpu_tells_of_a_closed_gate_and_goes_on(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kd_term = plain.kd_term
+    monkeypatch.setattr(plain, "kd_term", lambda student, teacher, t: 1.1 * kd_term(student, teacher, t))
+    with pytest.raises(SystemExit, match="1"):
+        gpu.main([*TINY[-1][1], "--json", str(tmp_path / "results.json")])
+    results = json.loads((tmp_path / "results.json").read_bytes())
+    assert results["agreement"] is None
+    assert "update of fitnet1" in results["gate"]
+    assert results["fp32"]["ms"] != 0
+    assert "the gate is closed" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("small")
+def test_one_thread_queues_a_step_of_each_run_in_turn() -> None:
+    split = workload.data(workload.images(None, 24), train=16).using(1)
+    generator = torch.Generator().manual_seed(0)
+    sizes = {"logits": (1, 16, 10), "embedding": (1, 16, 500)}
+    kept = {name: torch.randn(size, generator=generator).half() for name, size in sizes.items()}
+    bank = Bank(kept, workload.network("teacher"), 1, None, CPU)
+    runs = [packing.runner("fitnet1", split, bank, CPU, "fp32", seed) for seed in range(2)]
+    order: list[tuple[int, int]] = []
+
+    def noted(number: int, step: Callable[..., object]) -> Callable[..., object]:
+        def call(*given: object) -> object:
+            order.append((number, threading.get_ident()))
+            return step(*given)
+
+        return call
+
+    for number, run in enumerate(runs):
+        run.step = noted(number, run.step)
+    packing.on_streams(runs, steps=2, rounds=1)
+    whole, half = [0, 1, 0, 1], [0, 1]
+    assert [number for number, _ in order] == whole * 2 + half * 2  # a call before each is not counted
+    assert {thread for _, thread in order} == {threading.get_ident()}
+
+
+def test_a_way_that_fails_does_not_end_the_others() -> None:
+    def fail() -> float:
+        raise RuntimeError("1 of 2 processes\nfailed")
+
+    found = gpu.packed({"streams": fail, "processes": lambda: 0.25})
+    assert found == {
+        "streams_ms": None,
+        "streams_failed": "1 of 2 processes failed",
+        "processes_ms": 250.0,
+    }
+
+
+def test_a_process_that_fails_lets_no_other_wait_for_it() -> None:
+    context = multiprocessing.get_context("spawn")
+    barrier = context.Barrier(2, timeout=300)
+    processes = [context.Process(target=barrier.wait), context.Process(target=sys.exit, args=(3,))]
+    began = time.monotonic()
+    for process in processes:
+        process.start()
+    with pytest.raises(RuntimeError, match="2 of 2 processes failed"):
+        packing.join(processes, barrier)
+    assert time.monotonic() - began < 60
+    assert packing.STARTED <= 60
 
 
 @pytest.mark.parametrize(("agrees_on", "tried"), [(0, [0]), (32, [0, 32]), (64, [0, 32, 64]), (96, None)])

@@ -1,0 +1,143 @@
+"""Trials packed on one GPU: queued by one thread, each on a stream of its own, or each in a process."""
+
+import itertools
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from multiprocessing.connection import wait as wait_for_any
+from pathlib import Path
+from typing import Any
+
+import torch
+from banking import NEEDS, in_memory
+from timing import seconds, wait
+from workload import BATCH, CLASSES, METHOD, data, images, trial
+
+from lpstudy.data import Data
+from lpstudy.distill import Step
+from lpstudy.space import Precision
+from lpstudy.teacher import Bank
+from lpstudy.training import optimizers, parallel
+from lpstudy.training.precision import has_bf16
+from lpstudy.training.run import Run
+
+STARTED = 60.0
+"""Seconds within which all packed processes must have begun, or the others end too."""
+
+
+def best(device: torch.device) -> Precision:
+    """bf16 where the device multiplies it itself."""
+    return "bf16" if has_bf16(device) else "fp32"
+
+
+def runner(
+    student: str, split: Data, kept: Bank, device: torch.device, precision: Precision, seed: int
+) -> Run:
+    """A run whose step has been recorded."""
+    one = trial(student, epochs=2, seed=seed, precision=precision, batch_size=BATCH)
+    run = Run(one, split, kept, device)
+    run.steps(1, 2)
+    return run
+
+
+def two(steps: int) -> tuple[int, int]:
+    """So many steps and half of them: what their times differ by holds no epoch's end."""
+    return steps, steps // 2
+
+
+def on_streams(runs: Sequence[Run], steps: int, rounds: int) -> float:
+    """Seconds of a step of one trial when one thread queues a step of each in turn, on a stream for each.
+
+    The epochs' ends are left out. Threads would share Python's lock for all that they launch.
+    """
+    device = runs[0].device
+    streams = [_stream(device) for _ in runs]
+
+    def together(count: int) -> None:
+        queues = [queued(run, count) for run in runs]
+        for _ in range(count):
+            for queue, stream in zip(queues, streams, strict=True):
+                with stream():
+                    next(queue)
+
+    whole, part = (seconds(partial(together, count), device, rounds) for count in two(steps))
+    return (whole - part) / (len(runs) * (steps - steps // 2))
+
+
+def _stream(device: torch.device) -> Callable[[], AbstractContextManager[object]]:
+    if device.type != "cuda":
+        return nullcontext
+    stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    return partial(torch.cuda.stream, stream)
+
+
+def queued(run: Run, count: int) -> Iterator[None]:
+    """So many steps of a run's second epoch, one at each call: its work is queued and not waited for."""
+    if run.teacher is None:
+        raise ValueError("the run has no teacher")
+    step = Step(METHOD.weights(0.5), parallel.gather, CLASSES)
+    training = run.training
+    batches = run.data.train.epoch(
+        batch_size=training.batch_size, seed=run.trial.seed, epoch=2, device=run.device
+    )
+    for number, batch in enumerate(itertools.islice(batches, count)):
+        optimizers.set_rate(run.learner.optimizer, optimizers.rate_at(training, 0.5 + 0.5 * number / count))
+        run.step(batch, run.teacher.outputs(batch, NEEDS), step)
+        yield
+
+
+def in_processes(count: int, student: str, root: Path | None, kind: str, steps: int) -> float:
+    """The same with a process for each trial, as Ray packs them.
+
+    Raises:
+        RuntimeError: One of them failed, which ends the others, or did not begin in time.
+    """
+    context = torch.multiprocessing.get_context("spawn")
+    barrier, times = context.Barrier(count, timeout=STARTED), context.SimpleQueue()
+    arguments = [(seed, student, root, kind, steps, barrier, times) for seed in range(count)]
+    processes = [context.Process(target=_process, args=one, daemon=True) for one in arguments]
+    for process in processes:
+        process.start()
+    join(processes, barrier)  # what they put fits into the pipe
+    taken = [times.get() for _ in range(2 * count)]
+    whole, part = (
+        max(end for one, _, end in taken if one == did) - min(begin for one, begin, _ in taken if one == did)
+        for did in two(steps)
+    )
+    return float(whole - part) / (count * (steps - steps // 2))
+
+
+def join(processes: Sequence[Any], barrier: Any) -> None:
+    """Wait for processes that wait for each other; where one fails, the others hear of it at once.
+
+    Raises:
+        RuntimeError: Says how many failed.
+    """
+    running = {process.sentinel: process for process in processes}
+    failed = 0
+    while running:
+        for sentinel in wait_for_any(list(running)):
+            process = running.pop(sentinel)
+            process.join()
+            if process.exitcode:
+                failed += 1
+                barrier.abort()
+    if failed:
+        raise RuntimeError(f"{failed} of {len(processes)} processes failed")
+
+
+def _process(
+    seed: int, student: str, root: Path | None, kind: str, steps: int, barrier: Any, times: Any
+) -> None:
+    torch.set_num_threads(1)
+    device = torch.device(kind)
+    split = data(images(root, (steps + 1) * BATCH), train=steps * BATCH).using(1).on(device)
+    run = runner(student, split, in_memory(split, device), device, best(device), seed)
+    for did in two(steps):
+        wait(device)
+        barrier.wait()
+        began = time.perf_counter()  # the machine's own clock: all processes read the same
+        run.steps(2, did)
+        wait(device)
+        times.put((did, began, time.perf_counter()))
