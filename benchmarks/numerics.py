@@ -1,6 +1,7 @@
 """What bfloat16 does to test accuracy: the same runs in float32 and in bfloat16, paired by seed.
 
-    python benchmarks/numerics.py digits [--methods bp kd ...] [--seeds 12] [--epochs 30] [--json FILE]
+    python benchmarks/numerics.py digits [--methods bp kd ...] [--seeds 12] [--epochs 30] [--device cuda]
+        [--json FILE]
 
 Data, teacher and first student are those of a study in search_spaces/; each method has its default
 hyperparameters, batches of 50 and a learning rate of 0.02. One teacher, trained in float32, serves both:
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from banking import own_cache
 from measuring import one_thread, show, write
-from workload import CPU, command
+from workload import command
 
 from lpstudy.data import Data, load
 from lpstudy.distill import METHODS
@@ -40,32 +41,30 @@ class Compared:
     """bfloat16 less float32, paired by seed."""
 
 
-def banks(spec: StudySpec, data: Data) -> dict[Precision, Targets]:
+def banks(spec: StudySpec, data: Data, device: torch.device) -> dict[Precision, Targets]:
     """The teacher's outputs as each side has them."""
     views = plan_bank(spec, data)
     alone = spec.teacher.model_copy(update={"precision": "fp32"})
-    *_, file = obtain(alone, data, device=CPU)
+    *_, file = obtain(alone, data, device=device)
     if not isinstance(file, TeacherFile):
         raise RuntimeError("the teacher's training was ended early")
     found: dict[Precision, Targets] = {}
     for precision in BOTH:
         teacher = spec.teacher.model_copy(update={"precision": precision})
-        store = store_of(views, file, teacher, data, CPU)
+        store = store_of(views, file, teacher, data, device)
         store.prepare()
         wanted, _ = store.missing()
-        for done in fill(store, data, open_teacher(file, teacher, data, device=CPU), wanted):
+        for done in fill(store, data, open_teacher(file, teacher, data, device=device), wanted):
             store.enter(done.block, done.digests)
-        found[precision] = open_targets(views, file, teacher, data, device=CPU)
+        found[precision] = open_targets(views, file, teacher, data, device=device)
     return found
 
 
-def accuracy(
-    spec: StudySpec, data: Data, bank: Targets, method: str, precision: Precision, seed: int
-) -> float:
-    """Test accuracy of one run after its last epoch, in percent."""
+def trial_of(spec: StudySpec, method: str, precision: Precision, seed: int) -> Trial:
+    """A run of the study's first student, with the method's default hyperparameters."""
     student = StudentSpec.model_validate(spec.students[0].fixed)
     training = Training(batch_size=50, learning_rate=0.02, precision=precision, checkpoint_seconds=1e9)
-    run = Trial.model_validate(
+    return Trial.model_validate(
         {
             "student": student,
             "method": METHODS[method].model_validate({}),
@@ -74,20 +73,24 @@ def accuracy(
             "seed": seed,
         }
     )
-    *_, last = train(run, data, bank, device=CPU, read_test=True)
+
+
+def accuracy(run: Trial, data: Data, bank: Targets, device: torch.device) -> float:
+    """Test accuracy after a run's last epoch, in percent."""
+    *_, last = train(run, data, bank, device=device, read_test=True)
     return last.metrics["test_accuracy"]
 
 
-def compared(spec: StudySpec, methods: Sequence[str], seeds: int) -> Iterator[Compared]:
+def compared(spec: StudySpec, methods: Sequence[str], seeds: int, device: torch.device) -> Iterator[Compared]:
     """Each method, as it is done."""
     loaded = load(spec.data)
-    targets = banks(spec, loaded)
+    targets = banks(spec, loaded, device)
     data = loaded.using(plan_bank(spec, loaded).views)
     for method in methods:
         found: dict[Precision, dict[int, float]] = {precision: {} for precision in BOTH}
         for seed in range(1, seeds + 1):
             for precision in BOTH:
-                value = accuracy(spec, data, targets[precision], method, precision, seed)
+                value = accuracy(trial_of(spec, method, precision, seed), data, targets[precision], device)
                 found[precision][seed] = value
         one, other = found["fp32"], found["bf16"]
         yield Compared(
@@ -105,20 +108,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--seeds", type=int, default=12)
     parser.add_argument("--epochs", type=int, help="default: the study's")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where all of it runs")
     options = parser.parse_args(arguments)
+    if options.device == "cuda" and not torch.cuda.is_available():
+        parser.exit(2, "numerics.py: there is no GPU here\n")
     one_thread()
     torch.manual_seed(0)
     spec = read(find(options.study), epochs=options.epochs)
     lines: list[dict[str, object]] = []
     with own_cache():
-        for one in compared(spec, options.methods, options.seeds):
+        for one in compared(spec, options.methods, options.seeds, torch.device(options.device)):
             line: dict[str, object] = {"method": one.method, "seeds": one.difference.n}
             line |= {"fp32 %": one.fp32.mean, "bf16 %": one.bf16.mean}
             line |= {"difference": one.difference.mean, "+-": one.difference.half_width}
             lines.append(line)
     show(f"{spec.name}, {spec.budget.epochs} epochs, test accuracy", lines)
     if options.json:
-        write(options.json, {"study": spec.name, "epochs": spec.budget.epochs, "methods": lines})
+        write(
+            options.json,
+            {"study": spec.name, "epochs": spec.budget.epochs, "device": options.device, "methods": lines},
+        )
 
 
 if __name__ == "__main__":
