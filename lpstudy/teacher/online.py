@@ -1,6 +1,9 @@
 """The teacher run at each step."""
 
+import copy
+
 import torch
+from torch import nn
 
 from lpstudy.distill import Needs
 from lpstudy.outputs import Batch, Network, Outputs
@@ -17,6 +20,7 @@ class OnlineTeacher:
         self._device = device or torch.device("cpu")
         self._network: Network = network.to(self._device).eval().requires_grad_(False)
         self._layout = lay(self._network)
+        self._running = _cast(self._network) if bf16 else self._network
         self._macs = macs
         self._bf16 = bf16
 
@@ -35,5 +39,14 @@ class OnlineTeacher:
         """The teacher's outputs for the batch's images."""
         images = batch.images.contiguous(memory_format=self._layout)
         with autocast(self._device, bf16=self._bf16):
-            outputs: Outputs = self._network(images, needs.maps)
+            outputs: Outputs = self._running(images, needs.maps)
         return outputs
+
+
+def _cast(network: Network) -> Network:
+    """A copy whose convolutions and linear layers have the weights that autocast makes of them each time."""
+    cast = copy.deepcopy(network)
+    for module in cast.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            module.to(torch.bfloat16)
+    return cast
