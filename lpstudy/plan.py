@@ -75,6 +75,8 @@ def _plan(given: Namespace) -> int:
     show(f"{spec.name}: {data.name}, {parts}")
     show(f"teacher {spec.teacher.network.label()}: {size.parameters:,} parameters, {size.macs:,} MACs")
     show(f"teacher's outputs: {bank_words(prepared.plan)}", *prepared.weights.notes)
+    for remark in prepared.remarks:
+        show(f"warning: data: {remark}")
     lines = [_line(arm, prepared, teacher, device) for arm in spec.arms()]
     show("", f"{'arm':<30} {'student':<20} {'parameters':>12} {'MACs':>16} {'infeasible':>10} {'one run':>8}")
     for line in lines:

@@ -143,6 +143,8 @@ def _held(
             check_folders(tenure)
         with refusing():
             place = replace(place, weights=share_weights(prepared.weights))
+        for remark in prepared.remarks:
+            terminal.say(f"warning: data: {remark}")
         for note in (*prepared.weights.notes, *budget_notes(ledger, ledger.spec.budget)):
             terminal.say(f"note: {note}")
         stack.enter_context(tenure.heeding(given.grace))
@@ -215,7 +217,7 @@ def _mention_job_folder(given: Namespace) -> None:
 def _ledger(tenure: Tenure, prepared: Prepared) -> Ledger:
     data = prepared.data
     ledger = Ledger(tenure.storage, prepared.spec, input_shape=data.input_shape, classes=data.classes)
-    ledger.accept(content_of(prepared.spec, data, prepared.weights))
+    ledger.accept(content_of(prepared.spec, data, prepared.weights), data.fingerprint[:16])
     return ledger
 
 

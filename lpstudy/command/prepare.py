@@ -13,7 +13,7 @@ import torch
 from lpstudy import study
 from lpstudy.command.weights import StartingWeights, check_logits, starting_weights
 from lpstudy.cost import cost_of
-from lpstudy.data import Data, load, shared_cache
+from lpstudy.data import Data, load, part_remarks, shared_cache
 from lpstudy.disk import StorageError, is_storage_error
 from lpstudy.folder import Folder, Remote
 from lpstudy.outputs import Network, Outputs
@@ -37,6 +37,8 @@ class Prepared:
     """Which of the teacher's outputs are computed once."""
     weights: StartingWeights
     """What teacher and students start from."""
+    remarks: tuple[str, ...] = ()
+    """What the owner of the data should know of them, one line each."""
 
 
 def prepare(arguments: Namespace) -> Prepared:
@@ -57,7 +59,8 @@ def prepare(arguments: Namespace) -> Prepared:
     for arm in spec.arms():
         _check_arm(arm, spec, data, teacher)
         check_logits(arm, teacher, weights)
-    return Prepared(spec, data, plan_bank(spec, data), weights)
+    remarks = (*data.remarks, *part_remarks(data.train, data.validation, data.test))
+    return Prepared(spec, data, plan_bank(spec, data), weights, remarks)
 
 
 def _has_teacher(spec: StudySpec, data: Data) -> bool:

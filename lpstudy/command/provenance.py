@@ -10,7 +10,7 @@ import torch
 from lpstudy.command.phases import bank_words, chance_of
 from lpstudy.command.prepare import Prepared
 from lpstudy.redaction import without_credentials
-from lpstudy.rendering.sections import TARGETS
+from lpstudy.rendering.sections import REMARKS, TARGETS
 from lpstudy.space import Training
 from lpstudy.study import Demand, gpu_name, own_cpus, settled
 from lpstudy.teacher import TeacherFile
@@ -46,6 +46,7 @@ def provenance(prepared: Prepared, teacher: TeacherFile, demand: Demand, command
         "data hash": prepared.data.fingerprint[:16],
         "teacher hash": teacher.key,
         **({"weights": "; ".join(notes)} if (notes := prepared.weights.notes) else {}),
+        **({REMARKS: "\n".join(prepared.remarks)} if prepared.remarks else {}),
         TARGETS: bank_words(prepared.plan),
         "views": f"{prepared.plan.views} of {prepared.plan.augmentations}",
         "precision": settled(Training.model_validate({"precision": asked}), demand).precision,

@@ -2,6 +2,16 @@
 
 from lpstudy.data.arrays import cache_folder, shared_cache
 from lpstudy.data.loading import Data, default_root, load, own_root
+from lpstudy.data.remarks import part_remarks
 from lpstudy.data.spec import DataSpec
 
-__all__ = ["Data", "DataSpec", "cache_folder", "default_root", "load", "own_root", "shared_cache"]
+__all__ = [
+    "Data",
+    "DataSpec",
+    "cache_folder",
+    "default_root",
+    "load",
+    "own_root",
+    "part_remarks",
+    "shared_cache",
+]

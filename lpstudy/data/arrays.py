@@ -8,27 +8,26 @@ costs a look at the files' sizes and times, and no reading.
 import contextlib
 import hashlib
 import json
-import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field
 
 from lpstudy import environment
 from lpstudy.disk import StorageError, is_storage_error, sync, write_atomically
 from lpstudy.folder import Folder, Local
 from lpstudy.locations import parse_folder, parse_path
 
-FORMAT = 1
-"""Counted up when the decoding of any data set changes, so that old entries are left alone."""
+FORMAT = 2
+"""Counted up when the decoding of any data set changes: what was decoded before is not used."""
 FILES = ("train_images", "train_labels", "test_images", "test_labels", "moments")
 NAMES = "class_names.json"
-_NAME = re.compile(r"[0-9a-f]{64}")
-"""Of an entry's folder."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -42,6 +41,17 @@ class Arrays:
     test_images: npt.NDArray[np.uint8]
     test_labels: npt.NDArray[np.int64]
     class_names: tuple[str, ...]
+    transparent: int = 0
+    """How many of the files had pixels that are not opaque."""
+
+
+class Pointer(BaseModel):
+    """Which entry a source gave when it was decoded, and what the entry does not tell of the source."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    content: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    transparent: Annotated[int, Field(ge=0)] = 0
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -110,8 +120,8 @@ def cached(source: object, read: Callable[[], Arrays]) -> Entry:
         if entry is None:
             arrays = read()
             with _usable(folder):
-                content = _written(folder, arrays)
-                write_atomically(pointer, content.encode())
+                written = Pointer(content=_written(folder, arrays), transparent=arrays.transparent)
+                write_atomically(pointer, written.model_dump_json().encode())
             entry = _opened(folder, pointer)
     if entry is None:
         raise ValueError(f"the cache {str(folder)!r} does not keep what is written to it")
@@ -155,16 +165,14 @@ def _usable(folder: Path) -> Iterator[None]:
 def _opened(folder: Path, pointer: Path) -> Entry | None:
     """The entry that the pointer names; None where anything is missing or not what its name says."""
     try:
-        content = pointer.read_text("utf-8")
-        entry = folder / "arrays" / content
-        if not _NAME.fullmatch(content) or _content(entry) != content:
-            return None
-        return _mapped(entry, content)
+        named = Pointer.model_validate_json(pointer.read_bytes())
+        entry = folder / "arrays" / named.content
+        return _mapped(entry, named) if _content(entry) == named.content else None
     except (FileNotFoundError, NotADirectoryError, EOFError, ValueError, RecursionError):
         return None
 
 
-def _mapped(entry: Path, content: str) -> Entry:
+def _mapped(entry: Path, named: Pointer) -> Entry:
     """An entry whose hash is right; whoever made it may have been another than lpstudy.
 
     Raises:
@@ -186,7 +194,10 @@ def _mapped(entry: Path, content: str) -> Entry:
             raise ValueError(f"labels of {labels.dtype}, shape {labels.shape}")
     if moments.dtype != np.int64 or moments.shape != (*train_images.shape[:2], 2):
         raise ValueError(f"sums of {moments.dtype}, shape {moments.shape}")
-    return Entry(Arrays(train_images, train_labels, test_images, test_labels, tuple(names)), moments, content)
+    decoded = Arrays(
+        train_images, train_labels, test_images, test_labels, tuple(names), transparent=named.transparent
+    )
+    return Entry(decoded, moments, named.content)
 
 
 def _content(entry: Path) -> str:

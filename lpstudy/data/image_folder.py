@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lpstudy.data.arrays import Arrays
-from lpstudy.data.images import decoded, shown, size_of
+from lpstudy.data.images import picture, shown, size_of
 from lpstudy.data.listing import Files, Listing, listed
 from lpstudy.data.progress import followed
 
@@ -53,25 +53,31 @@ def decode_all(listing: Listing, side: int | None, size: tuple[int, int], *, pro
     Raises:
         ValueError: A file is no readable image, or has another size and none was asked for.
     """
+    train, train_transparent = _decoded_files(listing, listing.train, side, size, progress)
+    test, test_transparent = _decoded_files(listing, listing.test, side, size, progress)
     return Arrays(
-        _decoded_files(listing, listing.train, side, size, progress),
+        train,
         listing.train.labels,
-        _decoded_files(listing, listing.test, side, size, progress),
+        test,
         listing.test.labels,
         listing.class_names,
+        transparent=train_transparent + test_transparent,
     )
 
 
 def _decoded_files(
     listing: Listing, files: Files, side: int | None, size: tuple[int, int], progress: bool
-) -> npt.NDArray[np.uint8]:
+) -> tuple[npt.NDArray[np.uint8], int]:
+    """The images, and how many of them were transparent."""
+    transparent = 0
     images = np.empty((len(files.paths), 3, *size), dtype=np.uint8)
     paths = followed(files.paths, "decoding", total=len(images), progress=progress)
     for place, path in zip(images, paths, strict=True):
-        image = decoded(listing.path(path), side)
-        _check_size(listing.path(path), image.shape[1:], size)
-        place[...] = image
-    return images
+        found = picture(listing.path(path), side)
+        _check_size(listing.path(path), found.pixels.shape[1:], size)
+        place[...] = found.pixels
+        transparent += found.transparent
+    return images, transparent
 
 
 def _check_size(path: bytes, found: tuple[int, ...], size: tuple[int, int]) -> None:

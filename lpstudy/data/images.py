@@ -1,4 +1,4 @@
-"""One image file: opened without trust, turned to RGB, cut to size."""
+"""One image file: opened without trust, turned upright and to RGB, cut to size."""
 
 import contextlib
 import os
@@ -6,24 +6,44 @@ import struct
 import warnings
 import zlib
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 import numpy as np
 import numpy.typing as npt
 
+from lpstudy.data.colours import opaque
+from lpstudy.data.image_limits import check_pixels, check_structure
+from lpstudy.data.limited_file import CostError, LimitedFile
+from lpstudy.data.orientation import SIDEWAYS, orientation_of, upright
+
 if TYPE_CHECKING:
     from PIL import Image as Images
 
-FORMATS = ("PNG", "JPEG", "GIF", "BMP", "PPM", "TIFF", "WEBP")
+FORMATS = ("PNG", "JPEG", "GIF", "BMP", "PPM", "TIFF", "WEBP", "AVIF")
 """What Pillow may open: it knows others, some of which start programs."""
-SUFFIXES = (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".ppm", ".pgm", ".pbm", ".tif", ".tiff", ".webp")
+SUFFIXES = (
+    ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".pjpeg", ".pjp", ".gif", ".bmp", ".ppm", ".pgm",
+    ".pbm", ".pnm", ".tif", ".tiff", ".webp", ".avif", ".apng",
+)  # fmt: skip
+RAW_PROFILE = "Raw profile type exif"
+"""Where ImageMagick puts the EXIF of a PNG: in text, as hexadecimal digits after three lines."""
 
 
-def decoded(path: bytes, side: int | None) -> npt.NDArray[np.uint8]:
-    """The image in RGB, uint8, shape (3, height, width).
+@dataclass(frozen=True, eq=False, slots=True)
+class Picture:
+    """A decoded image."""
 
-    Grey, palette, CMYK and 16-bit images become 8-bit RGB; transparency is dropped. A moving image gives its
-    first frame.
+    pixels: npt.NDArray[np.uint8]
+    """RGB, shape (3, height, width)."""
+    transparent: bool
+    """Whether the file had pixels that are not opaque; they are composed on white."""
+
+
+def picture(path: bytes, side: int | None) -> Picture:
+    """The image in RGB, upright as its EXIF says; other kinds of pixels by the rules of `opaque`.
+
+    Of several images in one file the first counts: frame, page, the default image of an animated PNG.
 
     Args:
         path: The file, as the file system names it.
@@ -31,23 +51,35 @@ def decoded(path: bytes, side: int | None) -> npt.NDArray[np.uint8]:
             out. None leaves the size as it is.
 
     Raises:
-        ValueError: The file cannot be read, is not an image, is truncated, or is a decompression bomb.
+        ValueError: The file cannot be read, is not an image, is truncated, is a decompression bomb, or takes
+            too long or too much memory.
     """
-    with _opened(path) as image:
-        colours = _rgb(image)
+    with _opened(path, head_only=False) as (image, exif):
+        colours, transparent = opaque(image)
+        colours = upright(colours, _orientation(image, exif))
         if side is not None and colours.size != (side, side):
             colours = _square(colours, side)
-        return np.asarray(colours).transpose(2, 0, 1)
+        return Picture(np.asarray(colours).transpose(2, 0, 1), transparent)
+
+
+def decoded(path: bytes, side: int | None) -> npt.NDArray[np.uint8]:
+    """The pixels of `picture`.
+
+    Raises:
+        ValueError: See `picture`.
+    """
+    return picture(path, side).pixels
 
 
 def size_of(path: bytes) -> tuple[int, int]:
-    """Height and width in pixels, from the file's head alone.
+    """Height and width in pixels of the upright image; its pixels are not decoded.
 
     Raises:
         ValueError: The file cannot be read, is not an image, or is a decompression bomb.
     """
-    with _opened(path) as image:
-        return image.height, image.width
+    with _opened(path, head_only=True) as (image, exif):
+        sideways = _orientation(image, exif) in SIDEWAYS
+        return (image.width, image.height) if sideways else (image.height, image.width)
 
 
 def shown(path: bytes) -> str:
@@ -56,42 +88,43 @@ def shown(path: bytes) -> str:
 
 
 @contextlib.contextmanager
-def _opened(path: bytes) -> "Iterator[Images.Image]":
-    """The image; what Pillow says of a bad file, here or while it is decoded, becomes one ValueError."""
-    from PIL import Image, UnidentifiedImageError
+def _opened(path: bytes, *, head_only: bool) -> "Iterator[tuple[Images.Image, bytes]]":
+    """The image and its EXIF; whatever is wrong, here or while it is decoded, becomes one ValueError."""
+    from PIL import Image, UnidentifiedImageError, features
 
     try:
-        with warnings.catch_warnings():
+        with open(path, "rb") as file, warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(os.fsdecode(path), formats=FORMATS) as image:
-                yield image
+            exif = check_structure(file, head_only=head_only)
+            limited = cast(BinaryIO, LimitedFile(file))
+            with Image.open(limited, formats=FORMATS) as image:
+                check_pixels(image.format, image.width, image.height)
+                yield image, exif
     except UnidentifiedImageError as error:
-        raise ValueError(f"{shown(path)} is not an image, or a damaged one") from error
+        lacking = "" if features.check("avif") else "; this Pillow reads no AVIF"
+        raise ValueError(f"{shown(path)} is not an image, or a damaged one{lacking}") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ValueError(
             f"{shown(path)} may be a decompression bomb: images may have {Image.MAX_IMAGE_PIXELS} pixels"
         ) from error
+    except CostError as error:
+        raise ValueError(f"{shown(path)} {error}") from error
     except (OSError, EOFError, SyntaxError, ValueError, struct.error, zlib.error) as error:
         # Pillow's decoders raise all of these on malformed files.
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise ValueError(f"cannot read the image {shown(path)}: {reason}") from error
 
 
-def _rgb(image: "Images.Image") -> "Images.Image":
-    from PIL import Image
-
-    if image.mode == "RGB":
-        image.load()
-        return image
-    if image.mode == "F":
-        raise ValueError("its pixels are floating-point numbers of unknown range")
-    if image.mode == "I" or image.mode.startswith("I;16"):
-        # Pillow's own conversion cuts 16-bit values off at 255.
-        deep = np.asarray(image).astype(np.int64).clip(0, 65535)
-        return Image.fromarray(((deep + 128) // 257).astype(np.uint8)).convert("RGB")
-    if image.mode == "P" and "transparency" in image.info:
-        return image.convert("RGBA").convert("RGB")
-    return image.convert("RGB")
+def _orientation(image: "Images.Image", exif: bytes) -> int:
+    """How the image is to be turned; of a TIFF Pillow itself has turned size and pixels."""
+    if image.format == "TIFF":
+        return 1
+    if not exif and isinstance(found := image.info.get("exif"), bytes):
+        exif = found.removeprefix(b"Exif\0\0")
+    if not exif and isinstance(text := image.info.get(RAW_PROFILE), str):
+        with contextlib.suppress(ValueError):
+            exif = bytes.fromhex("".join(text.split("\n")[3:])).removeprefix(b"Exif\0\0")
+    return orientation_of(exif)
 
 
 def _square(image: "Images.Image", side: int) -> "Images.Image":

@@ -7,6 +7,8 @@ path that is written.
 import hashlib
 import os
 import stat
+import unicodedata
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +17,15 @@ import numpy.typing as npt
 
 from lpstudy.data.images import SUFFIXES, shown
 from lpstudy.data.progress import followed
+
+LEFT_BEHIND = (
+    b"thumbs.db", b"ehthumbs.db", b"ehthumbs_vista.db", b"desktop.ini", b"$recycle.bin", b"__macosx",
+    b"icon\r", b"@eadir", b"#recycle", b"#snapshot", b"@recycle", b"@recently-snapshot", b"lost+found",
+    b"__pycache__",
+)  # fmt: skip
+"""Names in lower case that Windows, macOS, file servers and file systems leave in folders."""
+ZONE = b":zone.identifier"
+"""What the name of a note ends in that Windows keeps beside a file from the network."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -27,6 +38,15 @@ class Files:
     """Shape (n,)."""
     status: npt.NDArray[np.int64]
     """Size in bytes, times of the last change of content and of status in ns; shape (n, 3)."""
+
+    @property
+    def sizes(self) -> npt.NDArray[np.int64]:
+        """Bytes, shape (n,)."""
+        return np.ascontiguousarray(self.status[:, 0])
+
+    def rows(self, rows: npt.NDArray[np.int64]) -> "Files":
+        """Some of the files."""
+        return Files(self.paths[rows], self.labels[rows], self.status[rows])
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -41,6 +61,8 @@ class Listing:
     """Names of the class folders in the order of their bytes; the position is the label."""
     train: Files
     test: Files
+    remarks: tuple[str, ...] = ()
+    """What was passed over, one line each."""
 
     def path(self, relative: bytes) -> bytes:
         """Where a file lies."""
@@ -57,7 +79,8 @@ class Listing:
     def _hash(self, columns: int) -> str:
         total = hashlib.sha256()
         for files in (self.train, self.test):
-            for values in (files.paths, files.labels, np.ascontiguousarray(files.status[:, :columns])):
+            paths = np.array([normal(bytes(path)) for path in files.paths]) if columns == 1 else files.paths
+            for values in (paths, files.labels, np.ascontiguousarray(files.status[:, :columns])):
                 total.update(f"{values.dtype}{values.shape}".encode() + values.tobytes())
         return total.hexdigest()
 
@@ -80,16 +103,34 @@ def listed(kind: str, root: Path, *, test_folders: tuple[str, ...], progress: bo
     if not (root / "train").is_dir() or not tests:
         raise FileNotFoundError(f"{kind} is not in {str(root)!r}: expected there {wanted}")
     walk = _Walk(os.fsencode(root.resolve()), progress)
-    sets = ("train", tests[0])
-    train_names, test_names = (walk.classes(os.fsencode(name)) for name in sets)
-    for name in sorted({*train_names} ^ {*test_names}):
-        there, absent = sets if name in train_names else sets[::-1]
+    train_folders = walk.classes(b"train")
+    chosen, remarks = _labelled(walk, tests, train_folders)
+    sets = ("train", chosen)
+    test_folders_found = walk.classes(os.fsencode(chosen))
+    for name in sorted({*train_folders} ^ {*test_folders_found}):
+        there, absent = sets if name in train_folders else sets[::-1]
         raise ValueError(f"class {shown(name)} of {str(root)!r} is in {there} but not in {absent}")
-    if len(train_names) < 2:
-        raise ValueError(f"{str(root / 'train')!r} has {len(train_names)} class folder, a data set needs two")
-    names = tuple(printable(name) for name in train_names)
-    train, test = (walk.files(os.fsencode(name), train_names) for name in sets)
-    return Listing(printable(os.path.basename(walk.root)) or kind, walk.root, names, train, test)
+    if len(train_folders) < 2:
+        found = len(train_folders)
+        raise ValueError(f"{str(root / 'train')!r} has {found} class folder, a data set needs two")
+    names = tuple(printable(name) for name in train_folders)
+    train = walk.files(b"train", train_folders)
+    test = walk.files(os.fsencode(chosen), test_folders_found)
+    return Listing(printable(os.path.basename(walk.root)) or kind, walk.root, names, train, test, remarks)
+
+
+def _labelled(walk: "_Walk", names: list[str], classes: dict[bytes, bytes]) -> tuple[str, tuple[str, ...]]:
+    """The first folder that has images in a folder of one of the classes, and what is said of those before.
+
+    Where there is none it is the first folder, of which it is then said what is wrong.
+    """
+    passed: list[str] = []
+    for name in names:
+        if walk.has_images(os.fsencode(name), classes):
+            remark = f"{' and '.join(passed)} has no images in class folders: the test set is {name}"
+            return name, (remark,) if passed else ()
+        passed.append(name)
+    return names[0], ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,25 +138,45 @@ class _Walk:
     root: bytes
     progress: bool
 
-    def classes(self, folder: bytes) -> list[bytes]:
-        """Names of the class folders, sorted."""
-        names = []
+    def classes(self, folder: bytes) -> dict[bytes, bytes]:
+        """Names of the class folders as they lie on disk, by their normal form, in the order of that.
+
+        Raises:
+            ValueError: An image lies beside the folders, or two of them have one name in Unicode.
+        """
+        folders: dict[bytes, bytes] = {}
         for entry in self._entries(folder):
             if entry.is_dir():
-                names.append(entry.name)
+                name = normal(entry.name)
+                if name in folders:
+                    raise ValueError(
+                        f"the class folders {folders[name]!r} and {entry.name!r} of"
+                        f" {shown(os.path.join(self.root, folder))} have the same name in Unicode"
+                    )
+                folders[name] = entry.name
             elif _is_image(entry.name):
                 raise ValueError(f"the image {shown(entry.path)} must lie in the folder of its class")
-        return sorted(names)
+        return dict(sorted(folders.items()))
 
-    def files(self, folder: bytes, names: list[bytes]) -> Files:
+    def has_images(self, folder: bytes, classes: Mapping[bytes, bytes]) -> bool:
+        """Whether a folder of one of the classes holds anything."""
+        return any(
+            entry.is_dir()
+            and normal(entry.name) in classes
+            and self._entries(os.path.join(folder, entry.name))
+            for entry in self._entries(folder)
+        )
+
+    def files(self, folder: bytes, classes: Mapping[bytes, bytes]) -> Files:
         """The images of all classes, sorted by class and name."""
         paths: list[bytes] = []
         labels: list[int] = []
         status: list[tuple[int, int, int]] = []
         what = f"listing {os.fsdecode(folder)}"
-        for label, name in enumerate(followed(names, what, total=len(names), progress=self.progress)):
+        names = followed([*classes.values()], what, total=len(classes), progress=self.progress)
+        for label, name in enumerate(names):
             inside = os.path.join(folder, name)
-            entries = sorted(self._entries(inside), key=lambda entry: entry.name)
+            entries = sorted(self._entries(inside), key=lambda entry: normal(entry.name))
             if not entries:
                 raise ValueError(f"the class folder {shown(os.path.join(self.root, inside))} has no images")
             for entry in entries:
@@ -126,11 +187,11 @@ class _Walk:
         return Files(np.array(paths), np.array(labels, dtype=np.int64), np.array(status, dtype=np.int64))
 
     def _entries(self, folder: bytes) -> list[os.DirEntry[bytes]]:
-        """What a folder holds, hidden names left out."""
+        """What a folder holds, without hidden names and what systems leave behind."""
         where = os.path.join(self.root, folder)
         self._stay_inside(where, os.path.islink(where))
         with os.scandir(where) as entries:
-            kept = [entry for entry in entries if not entry.name.startswith(b".")]
+            kept = [entry for entry in entries if not _is_left_behind(entry.name)]
         for entry in kept:
             self._stay_inside(entry.path, entry.is_symlink())
         return kept
@@ -156,6 +217,19 @@ class _Walk:
 def printable(name: bytes) -> str:
     """A name as text that any file or server takes: bytes that are not UTF-8 are written out."""
     return name.decode("utf-8", "backslashreplace")
+
+
+def normal(name: bytes) -> bytes:
+    """A name in Unicode's normal form C: macOS and others store one name in different bytes."""
+    try:
+        return name if name.isascii() else unicodedata.normalize("NFC", name.decode()).encode()
+    except UnicodeDecodeError:
+        return name
+
+
+def _is_left_behind(name: bytes) -> bool:
+    """Whether a name is hidden, or of a file or folder that systems and servers put beside images."""
+    return name.startswith(b".") or name.lower() in LEFT_BEHIND or name.lower().endswith(ZONE)
 
 
 def _is_image(name: bytes) -> bool:

@@ -13,14 +13,15 @@ from torch import Tensor
 
 from lpstudy import environment
 from lpstudy.data import cifar, imagenet, mnist
-from lpstudy.data.arrays import Arrays, Entry, cached
+from lpstudy.data.arrays import FORMAT, Arrays, Entry, cached
 from lpstudy.data.augment import positions
 from lpstudy.data.digits import digits_version, read_digits
 from lpstudy.data.download import source_of
 from lpstudy.data.image_folder import check_sizes, decode_all, first_size, list_image_folder
 from lpstudy.data.imagenet import list_imagenet
-from lpstudy.data.listing import Listing
+from lpstudy.data.listing import Files, Listing
 from lpstudy.data.partition import few_of_each, stratified
+from lpstudy.data.remarks import transparency_remark
 from lpstudy.data.spec import DataSpec
 from lpstudy.data.split import ArraySplit, Preprocessing, Split
 from lpstudy.data.statistics import Statistics, measured, statistics_of
@@ -30,6 +31,7 @@ from lpstudy.redaction import without_credentials
 
 LARGEST_ARRAY = 4 * 2**30
 """Bytes of decoded images; what takes as many or more is streamed unless the spec says otherwise."""
+Resizing = Literal["centre_square", "none"]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -54,7 +56,9 @@ class Data:
     """SHA-256, in hexadecimal, of the images and of what the spec says of pixels, labels and the split."""
     pad: int
     flip: bool
-    resizing: Literal["centre_square", "none"] = "none"
+    remarks: tuple[str, ...] = ()
+    """What was done with the files that may surprise their owner, one line each."""
+    resizing: Resizing = "none"
     """How files come to the input's size: resized and cut (see `lpstudy.data.images`), or not at all."""
 
     @property
@@ -130,6 +134,15 @@ def load(spec: DataSpec, *, root: Path | None = None, progress: bool = False) ->
     folder = root or own_root(spec) or default_root()
     if (told := without_credentials(str(folder))) != str(folder):
         raise ValueError(f"data are read from a folder, not from {told!r}")
+    try:
+        return _loaded(spec, folder.absolute(), progress)
+    except FileNotFoundError as error:
+        if folder.is_absolute():
+            raise
+        raise FileNotFoundError(f"{error}; {str(folder)!r} is relative to the working directory") from error
+
+
+def _loaded(spec: DataSpec, folder: Path, progress: bool) -> Data:
     match spec.kind:
         case "digits":
             return _from_arrays(spec, spec.kind, cached(["digits", digits_version()], read_digits))
@@ -182,6 +195,7 @@ def _from_arrays(spec: DataSpec, name: str, entry: Entry, statistics: Statistics
         fingerprint=_fingerprint(spec, statistics, entry.content),
         pad=spec.pad,
         flip=spec.flip,
+        remarks=transparency_remark(arrays.transparent, len(labels) + len(test_labels)),
     )
 
 
@@ -203,7 +217,8 @@ def _from_files(
         partial(decode_all, listing, side, size, progress=progress),
     )
     data = _from_arrays(spec, listing.name, entry, statistics)
-    return data if side is None else replace(data, resizing="centre_square")
+    resizing: Resizing = "none" if side is None else "centre_square"
+    return replace(data, resizing=resizing, remarks=(*listing.remarks, *data.remarks))
 
 
 def _from_stream(
@@ -219,28 +234,32 @@ def _from_stream(
     labels = torch.from_numpy(listing.train.labels)
     train, validation = _parts(spec, labels, listing.class_names)
 
-    def part(rows: Tensor, preprocessing: Preprocessing) -> StreamSplit:
-        return StreamSplit(listing.root, listing.train.paths[rows.numpy()], labels[rows], side, preprocessing)
+    def part(files: Files, rows: Tensor, preprocessing: Preprocessing) -> StreamSplit:
+        chosen = files.rows(rows.numpy())
+        return StreamSplit(
+            listing.root, chosen.paths, chosen.sizes, torch.from_numpy(chosen.labels), side, preprocessing
+        )
 
-    if statistics is None:
-        unmeasured = part(train, Preprocessing((0.0,) * 3, (1.0,) * 3))
-        chosen = [spec.validation_fraction, spec.split_seed, spec.labels_per_class]
-        statistics = measured(unmeasured, json.dumps([listing.source(), size, *chosen]), progress=progress)
+    unmeasured = part(listing.train, train, Preprocessing((0.0,) * 3, (1.0,) * 3))
+    chosen = [spec.validation_fraction, spec.split_seed, spec.labels_per_class]
+    seen = measured(unmeasured, json.dumps([listing.source(), size, *chosen]), progress=progress)
+    statistics = statistics or Statistics(mean=seen.mean, std=seen.std)
     plain, views = _preprocessing(spec, statistics)
-    test_labels = torch.from_numpy(listing.test.labels)
+    everything = torch.arange(len(listing.test.labels))
     return Data(
         name=listing.name,
         class_names=listing.class_names,
         input_shape=(3, *size),
-        train=part(train, views),
-        validation=part(validation, plain),
-        test=StreamSplit(listing.root, listing.test.paths, test_labels, side, plain),
+        train=part(listing.train, train, views),
+        validation=part(listing.train, validation, plain),
+        test=part(listing.test, everything, plain),
         mean=statistics.mean,
         std=statistics.std,
-        fingerprint=_fingerprint(spec, statistics, f"{listing.content()} {size}"),
+        fingerprint=_fingerprint(spec, statistics, f"{listing.content()} {size} {FORMAT}"),
         pad=spec.pad,
         flip=spec.flip,
         resizing="none" if side is None else "centre_square",
+        remarks=(*listing.remarks, *transparency_remark(seen.transparent, seen.images)),
     )
 
 

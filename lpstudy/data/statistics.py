@@ -8,7 +8,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor
 
-from lpstudy.data.arrays import cache_folder, locked
+from lpstudy.data.arrays import FORMAT, cache_folder, locked
 from lpstudy.data.augment import hashed
 from lpstudy.data.stream import StreamSplit
 from lpstudy.disk import write_atomically
@@ -29,6 +29,15 @@ class Statistics(BaseModel):
     std: tuple[float, ...]
 
 
+class Measured(Statistics):
+    """Statistics of some of a stream's images, and what else was seen of them."""
+
+    images: int
+    """How many were looked at."""
+    transparent: int
+    """How many of them had pixels that are not opaque."""
+
+
 def statistics_of(sums: Tensor, pixels: int) -> Statistics:
     """Mean and standard deviation from sums.
 
@@ -45,7 +54,7 @@ def statistics_of(sums: Tensor, pixels: int) -> Statistics:
     return Statistics(mean=tuple(mean), std=tuple(std))
 
 
-def measured(split: StreamSplit, source: str, *, progress: bool) -> Statistics:
+def measured(split: StreamSplit, source: str, *, progress: bool) -> Measured:
     """Statistics of some of a stream's images, kept in the cache.
 
     Args:
@@ -56,7 +65,7 @@ def measured(split: StreamSplit, source: str, *, progress: bool) -> Statistics:
     Raises:
         ValueError: A file is no readable image, or the cache cannot be written.
     """
-    key = hashlib.sha256(f"{MEASURED} {source}".encode()).hexdigest()
+    key = hashlib.sha256(f"{FORMAT} {MEASURED} {source}".encode()).hexdigest()
     path = cache_folder() / "measured" / f"{key}.json"
     if (found := _kept(path)) is not None:  # before the lock: such a cache may be one that only can be read
         return found
@@ -64,14 +73,16 @@ def measured(split: StreamSplit, source: str, *, progress: bool) -> Statistics:
         if (found := _kept(path)) is not None:
             return found
         samples = hashed(torch.arange(len(split)), 0).argsort()[:MEASURED]
-        statistics = statistics_of(*split.sums(samples, progress=progress))
-        write_atomically(path, statistics.model_dump_json().encode())
-        return statistics
+        sums = split.sums(samples, progress=progress)
+        statistics = statistics_of(sums.total, sums.pixels).model_dump()
+        found = Measured(**statistics, images=len(samples), transparent=sums.transparent)
+        write_atomically(path, found.model_dump_json().encode())
+        return found
 
 
-def _kept(path: Path) -> Statistics | None:
+def _kept(path: Path) -> Measured | None:
     """What was measured before; None where there is nothing, or it is damaged."""
     try:
-        return Statistics.model_validate_json(path.read_text("utf-8"))
+        return Measured.model_validate_json(path.read_text("utf-8"))
     except (FileNotFoundError, UnicodeDecodeError, ValidationError):
         return None

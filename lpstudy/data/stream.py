@@ -1,6 +1,5 @@
 """A split whose images are decoded from their files batch by batch."""
 
-import math
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from lpstudy.data.arrays import pixel_sums
-from lpstudy.data.images import decoded
+from lpstudy.data.images import picture
 from lpstudy.data.order import in_parts, shuffled
 from lpstudy.data.progress import followed
 from lpstudy.data.split import Preprocessing
@@ -29,6 +28,8 @@ class StreamSplit:
     root: bytes
     paths: npt.NDArray[np.bytes_]
     """Relative to root, shape (n,)."""
+    sizes: npt.NDArray[np.int64]
+    """Bytes of the files, shape (n,)."""
     labels: Tensor
     """int64, shape (n,)."""
     side: int | None
@@ -110,21 +111,28 @@ class StreamSplit:
             for samples, images in self._pixels(shares)
         )
 
-    def sums(self, samples: Tensor, *, progress: bool) -> tuple[Tensor, int]:
-        """Sums of the pixels and of their squares, int64, shape (channels, 2), and how many pixels there are.
+    def sums(self, samples: Tensor, *, progress: bool) -> "Sums":
+        """What some samples' pixels add up to.
 
         Raises:
             ValueError: A file is no readable image.
         """
-        total, pixels = torch.zeros(3, 2, dtype=torch.int64), 0
+        total, pixels, transparent = torch.zeros(3, 2, dtype=torch.int64), 0, 0
         shares = torch.split(samples, MEASURED_AT_ONCE)
-        for _, images in followed(self._pixels(shares), "measuring", total=len(shares), progress=progress):
-            total += torch.from_numpy(pixel_sums(images.numpy())).sum(dim=0)
-            pixels += math.prod(images.shape) // 3
-        return total, pixels
+        decoded = followed(self._decoded(shares), "measuring", total=len(shares), progress=progress)
+        for found in decoded:
+            total += torch.from_numpy(pixel_sums(found.images)).sum(dim=0)
+            pixels += found.images.size // 3
+            transparent += found.transparent
+        return Sums(total, pixels, transparent)
 
     def _pixels(self, shares: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
         """The samples asked for and their uint8 images."""
+        for samples, found in zip(shares, self._decoded(shares), strict=True):
+            yield samples, torch.from_numpy(found.images)
+
+    def _decoded(self, shares: Sequence[Tensor]) -> "Iterator[DecodedBatch]":
+        """The images of the samples asked for."""
         threads = torch.get_num_threads()
         loader = DataLoader(
             _Decoding(self.root, self.paths, self.side),
@@ -136,10 +144,35 @@ class StreamSplit:
             # DataLoader draws a seed that nobody uses here; from the global generator unless given one.
             generator=torch.Generator(),
         )
-        for samples, images in zip(shares, loader, strict=True):
-            if isinstance(images, Unreadable):
-                raise ValueError(images.message)
-            yield samples, torch.from_numpy(images)
+        for found in loader:
+            if isinstance(found, Unreadable):
+                raise ValueError(found.message)
+            yield found
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Sums:
+    """Of some images of a stream."""
+
+    total: Tensor
+    """Of the pixels and of their squares, int64, shape (channels, 2)."""
+    pixels: int
+    """How many there are of each channel."""
+    transparent: int
+    """How many images had pixels that are not opaque."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class DecodedBatch:
+    """Some images as they travel from a decoding process.
+
+    Through a pipe: tensors would go through shared memory, of which a container has 64 MiB.
+    """
+
+    images: npt.NDArray[np.uint8]
+    """Shape (m, channels, height, width)."""
+    transparent: int
+    """How many of them had pixels that are not opaque."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,24 +182,22 @@ class Unreadable:
     message: str
 
 
-class _Decoding(Dataset[npt.NDArray[np.uint8] | Unreadable]):
-    """Batches of images by the positions of their samples.
-
-    They travel as NumPy arrays, through a pipe: tensors would go through shared memory, of which a container
-    has 64 MiB.
-    """
+class _Decoding(Dataset[DecodedBatch | Unreadable]):
+    """Batches of images by the positions of their samples."""
 
     def __init__(self, root: bytes, paths: npt.NDArray[np.bytes_], side: int | None) -> None:
         self._root = root
         self._paths = paths
         self._side = side
 
-    def __getitem__(self, samples: Tensor) -> npt.NDArray[np.uint8] | Unreadable:
+    def __getitem__(self, samples: Tensor) -> DecodedBatch | Unreadable:
         paths = [os.path.join(self._root, bytes(path)) for path in self._paths[samples.numpy()]]
         try:
-            return np.stack([decoded(path, self._side) for path in paths])
+            found = [picture(path, self._side) for path in paths]
+            images = np.stack([one.pixels for one in found])
         except ValueError as error:
             return Unreadable(str(error))
+        return DecodedBatch(images, sum(one.transparent for one in found))
 
 
 def _unchanged(batch: object) -> object:

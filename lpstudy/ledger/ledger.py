@@ -27,6 +27,7 @@ LISTED = 256
 """Designs of a searched student of which each is held against the constraints before the first trial."""
 OF_HYPERPARAMETERS = ("nan: ", "oom: ")
 """Begins of the causes that lie in what was tried, and not in the machine."""
+RESTORE = "restore what was, choose another name, or give --fresh"
 CANCELLED = "cancelled"
 """Cause of a run that was ended by `lpstudy cancel`."""
 
@@ -64,31 +65,30 @@ class Ledger(Book):
         self._retaken: list[Assignment] = []
         self._unsaid: dict[int, list[str]] = {}
 
-    def accept(self, content: str) -> None:
+    def accept(self, content: str, images: str = "") -> None:
         """Hold the space and its content against what the study began with, and keep them.
 
         Args:
-            content: Hash of the images and the teacher, which a path does not tell.
+            content: Hash of the images and of the weights that are read, which a path does not tell.
+            images: Of the images alone.
 
         Raises:
             ValueError: They differ in more than trials, seeds and hours; the differences are named.
         """
-        begun = self._meta.user_attrs.get("content", content)
-        if begun != content:
+        attributes = self._meta.user_attrs
+        stored, begun = attributes.get("spec"), attributes.get("content", content)
+        if stored is not None and (changes := difference(parse(stored, "the ledger"), self.spec)):
             raise ValueError(
-                f"study {self.spec.name!r} has begun with other images or another teacher"
-                f" ({begun} -> {content}); restore them, choose another name, or give --fresh"
+                f"study {self.spec.name!r} has begun with another space: {'; '.join(changes)}; {RESTORE}"
             )
-        stored = self._meta.user_attrs.get("spec")
-        if stored is not None:
-            changes = difference(parse(stored, "the ledger"), self.spec)
-            if changes:
-                raise ValueError(
-                    f"study {self.spec.name!r} has begun with another space: {'; '.join(changes)}; "
-                    "restore it, choose another name, or give --fresh"
-                )
+        if begun != content:
+            what = "weights" if attributes.get("images", not images) == images else "images"
+            raise ValueError(
+                f"study {self.spec.name!r} has begun with other {what} ({begun} -> {content}); {RESTORE}"
+            )
         self.keep("format", FORMAT)
         self.keep("content", content)
+        self.keep("images", images)
         self.keep("spec", dump(self.spec))
         self.keep("input_shape", list(self.input_shape))
         self.keep("classes", self.classes)

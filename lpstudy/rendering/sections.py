@@ -139,6 +139,11 @@ TARGETS = "teacher's outputs"
 """What the provenance calls the words on the teacher bank; the report has them beside the budget."""
 
 
+REMARKS = "data remarks"
+"""What the provenance calls what is to be known of the data, a line each; the report has it among the
+warnings."""
+
+
 def budget_section(study: StudyFacts) -> Markdown:
     """Every arm's budget on one line."""
     return join((Markdown(f"{escape(name)} {escape(amount)}") for name, amount in study.budget.items()), ", ")
@@ -188,17 +193,19 @@ def diagnostics_section(results: list[ArmResult], curves: pd.DataFrame) -> Markd
 
 
 def warnings_section(study: StudyFacts, runs: pd.DataFrame) -> Markdown:
-    """The distinct warnings of each arm and how many runs gave them."""
+    """What is to be known of the data, the distinct warnings of each arm and how many runs gave them."""
     counts = warning_counts(runs)
+    remarks = study.provenance.get(REMARKS, "").splitlines()
+    of_data = Markdown("\n".join(f"* Data: {escape(remark)}." for remark in remarks))
     if counts.empty:
-        return Markdown("None.")
+        return of_data or Markdown("None.")
     arms = {arm.name: arm for arm in study.arms}
     rows = [
         (arm_words(arms[name]) if name in arms else code(name), text, number)
         for name, text, number in counts.head(_MOST_WARNINGS).itertuples(index=False)
     ]
     heads = ["arm", "warning", "runs"]
-    shown = table(heads, rows, left=2)
+    shown = Markdown(f"{of_data}\n\n{table(heads, rows, left=2)}" if of_data else table(heads, rows, left=2))
     more = len(counts) - _MOST_WARNINGS
     return Markdown(f"{shown}\n\n{more} more in [trials.csv](trials.csv).") if more > 0 else shown
 
@@ -208,7 +215,7 @@ def provenance_section(study: StudyFacts) -> Markdown:
     teacher = study.teacher
     seed = "" if teacher.seed is None else f", seed {teacher.seed}"
     rows: list[tuple[object, object]] = [
-        (name, text) for name, text in study.provenance.items() if name not in ("command", TARGETS)
+        (name, text) for name, text in study.provenance.items() if name not in ("command", TARGETS, REMARKS)
     ]
     rows.append(("teacher", Markdown(f"{code(teacher.label)}{seed}, weights {code(teacher.weights_hash)}")))
     return table(["", ""], rows, left=2)

@@ -1,5 +1,6 @@
 """Study files: found by name or path, read as TOML, refused in one line."""
 
+import codecs
 import re
 import tomllib
 from pathlib import Path
@@ -92,8 +93,10 @@ def _table(path: Path) -> dict[str, Any]:
         content = file.read(LARGEST + 1)
     if len(content) > LARGEST:
         raise ValueError(_printable(f"{path}: a study file has at most {LARGEST} bytes"))
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise ValueError(_printable(f"{path}: is UTF-16: save it as UTF-8"))
     try:
-        text = content.decode("utf-8")
+        text = content.decode("utf-8-sig")  # some editors begin a file with a byte order mark
         if _LONG_KEY.search(text):
             raise ValueError("a key has more than 16 parts")
         return tomllib.loads(text)

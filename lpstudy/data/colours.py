@@ -1,0 +1,126 @@
+"""Every kind of pixels as opaque 8-bit RGB, by one rule for each: see `opaque`."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from PIL import Image as Images
+
+STRIP = 2**20
+"""Pixels that are converted at once."""
+PHOTOMETRIC = 262
+"""TIFF's tag; 0 means that 0 is white."""
+DEEP = ("I;16", "I;16B", "I;16L", "I;16N")
+
+
+def opaque(image: "Images.Image") -> tuple["Images.Image", bool]:
+    """The image in RGB, and whether any of its pixels was not opaque.
+
+    - Transparency (an alpha channel, a transparent colour, a palette with alpha) is composed on white.
+    - Grey of more than 8 bits is scaled to 8 and rounded; of colours with 16 bits the upper 8 are taken, as
+      Pillow reads no more.
+    - CMYK, YCbCr and LAB become RGB as Pillow converts them. Colour profiles and gamma are not applied.
+    - Numbers without a known range are refused.
+
+    Raises:
+        ValueError: The pixels are floating-point numbers, or integers that are signed or have 32 bits.
+    """
+    raw = _raw_mode(image)
+    if image.mode == "F":
+        raise ValueError("its pixels are floating-point numbers of unknown range")
+    if image.mode == "I" and image.format == "TIFF":
+        raise ValueError("its pixels are signed or 32-bit integers of unknown range")
+    image.load()
+    key = image.info.get("transparency")
+    if image.mode in DEEP or image.mode == "I":
+        return _from_deep(image, raw, key)
+    if image.mode in ("1", "L", "RGB") and key is not None:
+        return _without_key(image, raw, key)
+    palette = image.palette
+    if image.mode == "P" and (key is not None or (palette is not None and palette.mode == "RGBA")):
+        return _on_white(image.convert("RGBA"))
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa"):
+        return _on_white(image if image.mode == "RGBA" else image.convert("RGBA"))
+    return (image if image.mode == "RGB" else image.convert("RGB")), False
+
+
+def _raw_mode(image: "Images.Image") -> str:
+    """How the pixels lie in the file, as Pillow calls it: before they are loaded."""
+    tile = getattr(image, "tile", None)
+    args = tile[0].args if tile else ""
+    return str(args[0] if isinstance(args, tuple) and args else args)
+
+
+def _on_white(image: "Images.Image") -> tuple["Images.Image", bool]:
+    """An RGBA image on a white ground, each value rounded to the nearest."""
+    lowest, _ = image.getchannel("A").getextrema()
+    if lowest == 255:
+        return image.convert("RGB"), False
+
+    def compose(strip: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        alpha = strip[..., 3:].astype(np.uint32)
+        return ((strip[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
+
+    return _by_strips(image, compose), True
+
+
+def _without_key(image: "Images.Image", raw: str, key: object) -> tuple["Images.Image", bool]:
+    """White in the place of one colour, which the file states in its own number of bits."""
+    colour = np.array(key if isinstance(key, tuple) else [key], dtype=np.int64)
+    match raw:
+        case "L;2" | "L;4":
+            colour = colour * (255 // (2 ** int(raw[2:]) - 1))
+        case "RGB;16B":
+            colour = colour >> 8
+    seen = False
+
+    def whiten(strip: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        nonlocal seen
+        strip = strip if strip.ndim == 3 else strip[..., None]
+        hit = (strip == colour).all(axis=-1, keepdims=True)
+        seen = seen or bool(hit.any())
+        values = np.where(hit, np.uint8(255), strip)
+        return np.broadcast_to(values, (*values.shape[:2], 3))
+
+    grey = image.convert("L") if image.mode == "1" else image
+    return _by_strips(grey, whiten), seen
+
+
+def _from_deep(image: "Images.Image", raw: str, key: object) -> tuple["Images.Image", bool]:
+    """Grey of 16 bits, or of 12, to 8; a transparent value becomes white."""
+    most = 4095 if raw == "I;12" else 65535
+    inverted = getattr(image, "tag_v2", {}).get(PHOTOMETRIC) == 0
+    seen = False
+
+    def shrink(strip: npt.NDArray[np.integer]) -> npt.NDArray[np.uint8]:
+        nonlocal seen
+        values = strip.astype(np.int64).clip(0, most)
+        values = most - values if inverted else values
+        grey = (values * 255 + most // 2) // most
+        if isinstance(key, int):
+            hit = strip == key
+            seen = seen or bool(hit.any())
+            grey = np.where(hit, 255, grey)
+        return np.broadcast_to(grey.astype(np.uint8)[..., None], (*grey.shape, 3))
+
+    return _by_strips(image, shrink), seen
+
+
+def _by_strips(
+    image: "Images.Image", convert: Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.uint8]]
+) -> "Images.Image":
+    """An RGB image made piece by piece: arrays of a whole large image would fill the memory."""
+    from PIL import Image
+
+    made = Image.new("RGB", image.size)
+    wide = min(image.width, STRIP)
+    high = max(1, STRIP // wide)
+    for top in range(0, image.height, high):
+        for left in range(0, image.width, wide):
+            box = (left, top, min(left + wide, image.width), min(top + high, image.height))
+            piece = np.ascontiguousarray(convert(np.asarray(image.crop(box))))
+            made.paste(Image.fromarray(piece), box[:2])
+    return made
