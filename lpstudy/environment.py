@@ -10,6 +10,8 @@ DEFAULTS = {CACHE: "~/.cache/lpstudy/cache", LOCAL: "~/.cache/lpstudy/local", DA
 TRACKING, THREADS = "MLFLOW_TRACKING_URI", "OMP_NUM_THREADS"
 NUMBERS = ("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "MLFLOW_HTTP_REQUEST_TIMEOUT")
 """Variables of MLflow's client that it reads as whole numbers, and fails on with a traceback."""
+RAY_PATHS = ("RAY_AUTH_TOKEN_PATH", "RAY_TMPDIR")
+"""Paths that Ray takes as they are written."""
 _NAME = re.compile(r"\$(?:(\w+)|\{(\w+)\})", re.ASCII)
 _THREADS = re.compile(r"\s*\+?0*[1-9]\d{0,5}\s*(,\s*\+?0*[1-9]\d{0,5}\s*)*", re.ASCII)
 _LONGEST = 200
@@ -46,7 +48,7 @@ def location(name: str) -> str:
     """
     text = variable(name)
     if text is None:
-        return expanded(DEFAULTS[name])
+        return expanded(DEFAULTS.get(name, ""))
     try:
         text = _NAME.sub(lambda match: _value_of(match, match.string), text)
         return check_characters(expanded(text))
@@ -117,7 +119,7 @@ def check() -> None:
     """
     threads()
     tracking_uri()
-    for name in DEFAULTS:
+    for name in (*DEFAULTS, *RAY_PATHS):
         location(name)
     for name in NUMBERS:
         text = variable(name)
@@ -135,13 +137,13 @@ def settle() -> None:
         ValueError: See `check`.
     """
     check()
-    for name in (*DEFAULTS, TRACKING, THREADS, *NUMBERS, "RAY_ADDRESS"):
+    for name in (*DEFAULTS, *RAY_PATHS, TRACKING, THREADS, *NUMBERS, "RAY_ADDRESS"):
         if name in os.environ and variable(name) is None:
             del os.environ[name]
     uri = tracking_uri()
     if uri is not None:
         os.environ[TRACKING] = uri
-    for name in DEFAULTS:
+    for name in (*DEFAULTS, *RAY_PATHS):
         if name in os.environ:
             text = location(name)
             os.environ[name] = text if "://" in text else str(Path(text).absolute())

@@ -197,6 +197,13 @@ def test_a_tracking_server_that_is_silent_is_refused_within_half_a_minute(
         assert time.monotonic() - began < 30
 
 
+def test_a_place_that_takes_no_files_of_runs_is_refused(tmp_path: Path) -> None:
+    write_space(tmp_path)
+    (tmp_path / "mlruns").write_text("a file where a folder should be")
+    refused(call(sweep.main, tmp_path, "tiny.toml"), f"{tmp_path}/mlruns: cannot be written")
+    assert not [name for name in files(tmp_path) if name.endswith("ledger.db")]
+
+
 def test_a_cluster_that_is_not_there_is_refused(tmp_path: Path) -> None:
     write_space(tmp_path)
     left = run(tmp_path, "sweep", "tiny.toml", RAY_ADDRESS=f"127.0.0.1:{free_port()}")

@@ -132,7 +132,11 @@ def test_other_processes_get_absolute_paths(tmp_path: Path, monkeypatch: pytest.
     for name, value in zip(NAMES, ("a", "s3://bucket/x", "~/b"), strict=True):
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///~/m.db")
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", "~/token")
+    monkeypatch.setenv("RAY_TMPDIR", " ")
     environment.settle()
+    assert os.environ["RAY_AUTH_TOKEN_PATH"] == f"{HOME}/token"
+    assert "RAY_TMPDIR" not in os.environ
     assert [os.environ[name] for name in NAMES] == [str(tmp_path / "a"), "s3://bucket/x", f"{HOME}/b"]
     assert os.environ["MLFLOW_TRACKING_URI"] == f"sqlite:///{HOME}/m.db"
 

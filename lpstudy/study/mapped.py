@@ -1,6 +1,7 @@
 """Files of the cache that a process has mapped into memory, and whether they are as long as they were."""
 
 import errno
+import os
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,7 +21,7 @@ class Mapped:
 
     def __init__(self, folder: Path) -> None:
         folder = folder.resolve()
-        lines = MAPS.read_text().splitlines() if MAPS.exists() else []
+        lines = os.fsdecode(MAPS.read_bytes()).splitlines() if MAPS.exists() else []
         paths = {Path(line.split(maxsplit=5)[5]) for line in lines if line.count("/")}
         self._sizes = {
             path: path.stat().st_size for path in paths if path.is_relative_to(folder) and path.is_file()
