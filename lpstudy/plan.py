@@ -3,33 +3,35 @@
 import sys
 import time
 from argparse import ArgumentParser, Namespace
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 
 from lpstudy import study
 from lpstudy.command import arguments as flags
+from lpstudy.command.budget import budget_notes, unused
 from lpstudy.command.claims import missing_claims
 from lpstudy.command.console import duration
-from lpstudy.command.exits import DONE, ending, refusing
+from lpstudy.command.estimate import ArmSeconds, Machine, estimate, slowness
+from lpstudy.command.exits import DONE, BadInputError, ending, refusing
+from lpstudy.command.overview import storage_of
 from lpstudy.command.phases import bank_words
 from lpstudy.command.prepare import Prepared, demand_of, feasible, prepare, sizes
 from lpstudy.cost import cost, cost_of
+from lpstudy.data import Data
 from lpstudy.distill import Needs
 from lpstudy.distill.bp import BP
-from lpstudy.ledger import SEARCH_SEED
+from lpstudy.ledger import SEARCH_SEED, stored
 from lpstudy.space import Arm, Trial
 from lpstudy.space.ranges import corners
 from lpstudy.teacher import Bank, OnlineTeacher, images_at_once, untrained_teacher
 from lpstudy.terminal import show
-from lpstudy.training import Targets, seconds_of
+from lpstudy.training import RunSeconds, Targets, time_run
 from lpstudy.training.precision import resolved
 
 TIMED = 64
 """Images that the teacher is timed by, at most."""
-EVALUATION = 1 / 3
-"""Work of one evaluated image over that of one trained image: a forward pass of three."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +44,12 @@ class Line:
     macs: int
     infeasible: float
     """Share of the designs in reach that are above the limits."""
-    seconds: float
-    """Of one run, all epochs."""
+    trials: int
+    """Of its budget, but at most as many as it has different points."""
+    trial: float
+    """Seconds of one, all epochs."""
+    final: float
+    """The same with the test."""
 
 
 def parser() -> ArgumentParser:
@@ -51,6 +57,7 @@ def parser() -> ArgumentParser:
     made = flags.parser("plan", "Show what a study would do and about how long it would take; runs nothing.")
     flags.add_study(made)
     flags.add_demand(made)
+    flags.add_storage(made)
     return made
 
 
@@ -70,7 +77,7 @@ def _plan(given: Namespace) -> int:
     device = torch.device("cuda" if demand.gpus_per_trial else "cpu")
     running = _teacher(prepared, device)
     teacher = _targets(prepared, running, device)
-    size = cost(running.network, data.input_shape)
+    size = cost_of(spec.teacher.network, input_shape=data.input_shape, classes=data.classes)
     parts = f"{len(data.train)} train, {len(data.validation)} validation, {len(data.test)} test"
     show(f"{spec.name}: {data.name}, {parts}")
     show(f"teacher {spec.teacher.network.label()}: {size.parameters:,} parameters, {size.macs:,} MACs")
@@ -81,28 +88,45 @@ def _plan(given: Namespace) -> int:
     show("", f"{'arm':<30} {'student':<20} {'parameters':>12} {'MACs':>16} {'infeasible':>10} {'one run':>8}")
     for line in lines:
         figures = (
-            f"{line.parameters:>12,} {line.macs:>16,} {line.infeasible:>10.0%} {duration(line.seconds):>8}"
+            f"{line.parameters:>12,} {line.macs:>16,} {line.infeasible:>10.0%} {duration(line.trial):>8}"
         )
         show(f"{line.arm:<30} {line.student:<20} {figures}")
     budget = spec.budget
-    runs = budget.trials + budget.seeds
+    runs = sum(line.trials + budget.seeds for line in lines)
     show(
         "",
-        f"{len(lines)} arms x ({budget.trials} trials + {budget.seeds} finals) = {len(lines) * runs} runs"
+        f"{len(lines)} arms x ({budget.trials} trials + {budget.seeds} finals) = {runs} runs"
         f" of {budget.epochs} epochs, {at_once} at once",
+        *(f"note: {note}" for note in _notes(given, prepared, lines) if note),
     )
-    taught = 0.0 if spec.teacher.weights else _teacher_seconds(prepared, device)
     cpus, gpus = study.resources()
     fillers = max(1, int(gpus if demand.gpus_per_trial else cpus))
-    filled = _filling_seconds(prepared, running, device) / fillers
-    total = taught + filled + sum(line.seconds for line in lines) * runs / at_once
-    show(
-        f"about {duration(total)} without pruning, {duration(taught)} of it for a teacher that is new and"
-        f" {duration(filled)} for its outputs"
+    seconds = estimate(
+        Machine(at_once, cpus, slowness()),
+        teacher=None if spec.teacher.weights else _teacher_seconds(prepared, device),
+        outputs=_filling_seconds(prepared, running, device) / fillers if prepared.plan.kept else None,
+        arms=[ArmSeconds(line.trial, line.final, line.trials, budget.seeds) for line in lines],
     )
+    named = ", ".join(f"{name} {duration(part)}" for name, part in seconds.items())
+    show(f"about {duration(sum(seconds.values()))} without pruning and with a new teacher: {named}")
     for lacking in missing_claims(spec):
         show(lacking)
     return DONE
+
+
+def _notes(given: Namespace, prepared: Prepared, lines: Sequence[Line]) -> Iterator[str]:
+    """What the budget cannot be used for, and what the study has done already where it was begun."""
+    budget = prepared.spec.budget
+    name = prepared.spec.name
+    try:
+        with refusing():
+            book = stored(storage_of(given.storage / name, given.ledger), name)
+    except BadInputError:  # it was not begun
+        yield from (unused(line.arm, line.trials, budget) for line in lines)
+        return
+    done = sum(record.state not in ("running", "infeasible") for record in book.records())
+    yield f"the study has begun: {done} runs are done"
+    yield from budget_notes(book, budget)
 
 
 def _teacher(prepared: Prepared, device: torch.device) -> OnlineTeacher:
@@ -142,41 +166,38 @@ def _filling_seconds(prepared: Prepared, teacher: OnlineTeacher, device: torch.d
 
 def _line(arm: Arm, prepared: Prepared, teacher: Targets, device: torch.device) -> Line:
     spec, data = prepared.spec, prepared.data
-    fits = feasible(arm, spec, data)
+    fits, all_sizes = feasible(arm, spec, data), sizes(arm)
     middle = fits[len(fits) // 2]
     values = next(corners(arm.searched)) | middle
     trial = arm.resolve(values, epochs=spec.budget.epochs, seed=SEARCH_SEED)
     size = cost_of(trial.student, input_shape=data.input_shape, classes=data.classes)
+    timed = time_run(trial, data.using(prepared.plan.views), teacher, device=device)
+    points = spec.budget.trials if arm.points is None else arm.points * len(fits) // len(all_sizes)
     return Line(
         arm=arm.name,
         student=trial.student.label(),
         parameters=size.parameters,
         macs=size.macs,
-        infeasible=1 - len(fits) / len(sizes(arm)),
-        seconds=_seconds(trial, prepared, teacher, device),
+        infeasible=1 - len(fits) / len(all_sizes),
+        trials=min(spec.budget.trials, points),
+        trial=_whole(timed, trial, data),
+        final=_whole(timed, trial, data, test=len(data.test)),
     )
 
 
 def _teacher_seconds(prepared: Prepared, device: torch.device) -> float:
-    spec = prepared.spec.teacher
+    """Of its training, and of its validation and test at the end."""
+    spec, data = prepared.spec.teacher, prepared.data
     trial = Trial(
         student=spec.network, method=BP(), training=spec.training, epochs=spec.epochs, seed=spec.seed
     )
-    return _seconds(trial, prepared, None, device)
+    timed = time_run(trial, data.using(prepared.plan.views), None, device=device)
+    return _whole(timed, trial, data, test=len(data.validation) + len(data.test))
 
 
-def _seconds(trial: Trial, prepared: Prepared, teacher: Targets | None, device: torch.device) -> float:
-    """Of a whole run, from some timed steps."""
-    data, batch = prepared.data.using(prepared.plan.views), trial.training.batch_size
-    step, end = seconds_of(trial, data, teacher, device=device)
-    trained = max(1, len(data.train) // batch)
-    alone = 3 * cost_of(trial.student, input_shape=data.input_shape, classes=data.classes).macs
-    needs = trial.method.teacher_needs(teacher.network) if teacher else Needs()
-    seen_before = max(prepared.plan.views, trial.epochs) + 1  # an epoch whose view a bank has paid for
-    run_online = teacher.macs(needs, seen_before) if teacher else 0
-    share = alone / (alone + run_online)
-    evaluated = EVALUATION * share * len(data.validation) / batch
-    return trial.epochs * (step * (trained + evaluated) + end)
+def _whole(timed: RunSeconds, trial: Trial, data: Data, test: int = 0) -> float:
+    steps = max(1, len(data.train) // trial.training.batch_size)
+    return timed.whole(epochs=trial.epochs, steps=steps, validation=len(data.validation), test=test)
 
 
 if __name__ == "__main__":

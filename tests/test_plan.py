@@ -17,7 +17,12 @@ def test_a_plan_names_arms_sizes_runs_and_time_and_leaves_nothing(tmp_path: Path
     parameters = (9 * 8 + 2 * 8) + (9 * 8 * 16 + 2 * 16) + (16 * 10 + 10)
     assert all(row[2] == f"{parameters:,}" for row in rows)
     assert "5 arms x (1 trials + 1 finals) = 10 runs of 2 epochs" in left.out
-    total = r"^about \d+ s without pruning, \d+ s of it for a teacher that is new and \d+ s for its outputs$"
+    time = r"\d+ (?:s|min)"
+    parts = ", ".join(
+        f"{name} {time}"
+        for name in ("starting", "teacher", "teacher's outputs", "trials", "finals", "report")
+    )
+    total = rf"^about {time} without pruning and with a new teacher: {parts}$"
     assert re.search(total, left.out, re.MULTILINE)
     assert files(tmp_path) == []
 
@@ -39,11 +44,19 @@ def test_the_infeasible_share_is_counted_over_all_sizes(tmp_path: Path) -> None:
     # width 4 has 6,992 and 11,680 MACs, width 8 has 23,200 at the least; so 3 of 8 sizes are within 10,000.
     assert "62%" in row.split()
     assert "1 arms x (3 trials + 2 finals) = 5 runs of 2 epochs, 1 at once" in left.out
+    assert "note:" not in left.out
+
+
+def test_trials_beyond_the_points_of_an_arm_are_left_out_and_said(tmp_path: Path) -> None:
+    write_space(tmp_path, ("learning_rate = { low = 1e-3, high = 1e-1, log = true }", "learning_rate = 0.01"))
+    out = call(plan.main, tmp_path, "tiny.toml", "--trials", "3", "--seeds", "2").out
+    assert "1 arms x (3 trials + 2 finals) = 3 runs of 2 epochs" in out
+    assert "note: bp-convnet-d2-w2: its search space has one point, tried once; of 3 trials 2 would" in out
 
 
 def test_more_epochs_take_longer(tmp_path: Path) -> None:
     write_space(tmp_path)
     short = call(plan.main, tmp_path, "tiny.toml", "--epochs", "1")
     long = call(plan.main, tmp_path, "tiny.toml", "--epochs", "1000000")
-    assert re.search(r"about \d+ s without", short.out)
+    assert re.search(r"about \d+ (s|min) without", short.out)
     assert re.search(r"about [\d.]+ (h|days|min) without", long.out)

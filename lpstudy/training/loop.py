@@ -88,21 +88,3 @@ def train(
             if last:
                 writer.wait()
             yield result
-
-
-def seconds_of(
-    trial: Trial, data: Data, teacher: Targets | None, *, device: torch.device, steps: int = 6
-) -> tuple[float, float]:
-    """Wall seconds of a training step and of what an epoch does at its end, from two times a few steps."""
-    run = Run(trial, data.on(device), teacher, device)
-    run.steps(1, 2)  # what is done once, and on a GPU the recording
-    most = min(steps, max(1, len(data.train) // trial.training.batch_size))
-    few = most // 2
-    taken = {}
-    for count in (most, few) if few else (most,):
-        began = time.monotonic()
-        run.steps(2, count)
-        taken[count] = time.monotonic() - began
-    step = (taken[most] - taken[few]) / (most - few) if few else taken[most] / most
-    step = min(max(step, 0.0), taken[most] / most)
-    return step, taken[most] - most * step

@@ -19,7 +19,7 @@ from lpstudy.outputs import Batch, EpochResult, Network, Outputs
 from lpstudy.space import Trial
 from lpstudy.students import StudentSpec, build
 from lpstudy.teacher import OnlineTeacher
-from lpstudy.training import DivergedError, evaluate, seconds_of, train
+from lpstudy.training import DivergedError, RunSeconds, evaluate, time_run, train
 from lpstudy.training.optimizers import rate_at
 from lpstudy.training.run import Run
 
@@ -221,12 +221,12 @@ def test_a_method_that_needs_a_teacher_is_refused_without(data: Data, make_trial
         run(make_trial("kd"), data, None)
 
 
-def test_a_step_takes_time_and_leaves_no_trace(
-    data: Data, teacher: OnlineTeacher, make_trial: MakeTrial
-) -> None:
-    step, end = seconds_of(make_trial("lp_kd"), data, teacher, device=CPU)
-    assert step > 0
-    assert end >= 0
+def test_the_parts_of_a_run_take_time(data: Data, teacher: OnlineTeacher, make_trial: MakeTrial) -> None:
+    timed = time_run(make_trial("lp_kd"), data, teacher, device=CPU)
+    assert min(timed.setup, timed.step, timed.image) > 0
+    assert timed.end >= 0
+    parts = RunSeconds(setup=1.0, step=0.5, end=0.25, image=0.125)
+    assert parts.whole(epochs=2, steps=4, validation=8, test=16) == 1 + 2 * (2 + 0.25 + 1) + 2
 
 
 class Products(TorchDispatchMode):
