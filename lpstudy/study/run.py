@@ -129,9 +129,49 @@ def run(
         gpus=demand.gpus_per_trial,
         workers=demand.workers_per_trial,
     )
-    cpus = cpus_beside(demand.gpus_per_trial)
     hours = spec.budget.hours
     deadline = None if hours is None else time.monotonic() + 3600 * hours
+    trainable = trainable_of(ledger, shared, place, capacity, control)
+    over: list[Folder] = []
+
+    def observe(assignment: Assignment) -> None:
+        if not ledger.running(assignment):
+            over.append(run_folder(place.folder, assignment))
+            with suppress(StorageError):  # then they stay, and nobody reads them
+                checkpoint.drop(over[-1])
+                (over[-1] / WORKERS).clear()
+        observer(assignment)
+
+    def searching() -> bool:
+        return deadline is None or time.monotonic() < deadline
+
+    with _tune_folder(place.folder) as folder:
+        while True:
+            drive(ledger, trainable, folder, searching=searching, observer=observe, control=control)
+            shutil.rmtree(folder, ignore_errors=True)  # Tune's own state; the ledger has it all
+            with suppress(StorageError):
+                for one in over:  # a run that was stopped may have been writing another one
+                    checkpoint.drop(one)
+            match control.wish:
+                case "pause":
+                    raise PausedError(control.asked.why)
+                case "cancel":
+                    for assignment in ledger.cancel():
+                        observe(assignment)
+                    return
+                case "stop":
+                    return
+            if not ledger.left(searching=searching()):
+                return
+            ledger.take()  # a wish was taken back while the last trials ended
+
+
+def trainable_of(
+    ledger: Ledger, shared: Shared, place: Place, capacity: Capacity, control: Control
+) -> Trainable:
+    """What Tune runs for each run of the ledger: finals alone read the test set, trials alone are pruned."""
+    spec, demand = ledger.spec, capacity.demand
+    cpus = cpus_beside(demand.gpus_per_trial)
 
     def config(assignment: Assignment) -> dict[str, Any]:
         arm = ledger.arms[assignment.arm]
@@ -155,45 +195,13 @@ def run(
         )
         return {"job": job.model_dump_json(), "worker_cpus": cpus - WAITING_CPUS}
 
-    over: list[Folder] = []
-
-    def observe(assignment: Assignment) -> None:
-        if not ledger.running(assignment):
-            over.append(run_folder(place.folder, assignment))
-            with suppress(StorageError):  # then they stay, and nobody reads them
-                checkpoint.drop(over[-1])
-                (over[-1] / WORKERS).clear()
-        observer(assignment)
-
-    def searching() -> bool:
-        return deadline is None or time.monotonic() < deadline
-
-    trainable = Trainable(
+    return Trainable(
         _function(demand, cpus),
         config,
         concurrent=capacity,
         kept=lambda assignment: _newest(run_folder(place.folder, assignment)),
         on_workers=demand.workers_per_trial > 1,
     )
-    with _tune_folder(place.folder) as folder:
-        while True:
-            drive(ledger, trainable, folder, searching=searching, observer=observe, control=control)
-            shutil.rmtree(folder, ignore_errors=True)  # Tune's own state; the ledger has it all
-            with suppress(StorageError):
-                for one in over:  # a run that was stopped may have been writing another one
-                    checkpoint.drop(one)
-            match control.wish:
-                case "pause":
-                    raise PausedError(control.asked.why)
-                case "cancel":
-                    for assignment in ledger.cancel():
-                        observe(assignment)
-                    return
-                case "stop":
-                    return
-            if not ledger.left(searching=searching()):
-                return
-            ledger.take()  # a wish was taken back while the last trials ended
 
 
 def _shared(weights: str | None, place: Place) -> str | None:
