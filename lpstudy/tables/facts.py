@@ -17,6 +17,7 @@ RUN_COLUMNS = (
     "seed",
     "attempt",
     "state",
+    "epochs",
     "validation_accuracy",
     "test_accuracy",
     "test_correct",
@@ -32,8 +33,8 @@ RUN_COLUMNS = (
 )
 """Columns of the frame of runs: one row per trial (kind "trial") and per final seed (kind "final")."""
 
-TRIALS = "trials per arm"
-"""Name of that budget."""
+TRIALS, EPOCHS = "trials per arm", "epochs"
+"""Names of those budgets."""
 CURVE_COLUMNS = ("run_id", "arm", "kind", "trial", "seed", "epoch", "metric", "value")
 """Columns of the long frame of per-epoch metrics."""
 

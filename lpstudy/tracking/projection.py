@@ -191,6 +191,8 @@ class Projection:
         notes |= {"state": state} | ({"cause": record.cause[:LONGEST]} if record.cause is not None else {})
         if record.test_correct and state == "finished":
             notes["test_correct"] = digest(record.test_correct)
+        if state in TRIAL_STATES:
+            notes["epochs"] = str(len(record.epochs))
         known = self._notes.get(assignment.key, {})
         tags = [RunTag(tag(name), value) for name, value in notes.items() if known.get(name) != value]
         if self._undescribed(assignment.key):

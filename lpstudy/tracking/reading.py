@@ -165,6 +165,7 @@ def _columns(run: Run, arm: Arm) -> dict[str, object]:
         "seed": int(tags[tag("seed")]),
         "attempt": int(tags.get(tag("attempt"), 1)),
         "state": tags[tag("state")],
+        "epochs": int(tags[tag("epochs")]) if tag("epochs") in tags else None,
         **{name: metrics.get(name) for name in NUMBERS},
         "hyperparameters": values,
         "searched": {name: values[name] for name in arm.searched if name in values},
@@ -316,6 +317,6 @@ def _curves(client: MlflowClient, finals: Iterable[Run]) -> list[dict[str, objec
 
 
 def _typed(frame: pd.DataFrame) -> pd.DataFrame:
-    whole = ("trial", "seed", "attempt", "depth", "width")
+    whole = ("trial", "seed", "attempt", "epochs", "depth", "width")
     frame = frame.astype(dict.fromkeys(NUMBERS, "float64"))
     return frame.astype(dict.fromkeys(whole, "Int64"))

@@ -50,7 +50,17 @@ class Frames:
 
 def runs_frame(rows: list[dict[str, object]]) -> pd.DataFrame:
     frame = pd.DataFrame(rows, columns=list(RUN_COLUMNS))
-    whole = ("trial", "seed", "attempt", "depth", "width", "parameters", "macs", "auxiliary_parameters")
+    whole = (
+        "trial",
+        "seed",
+        "attempt",
+        "epochs",
+        "depth",
+        "width",
+        "parameters",
+        "macs",
+        "auxiliary_parameters",
+    )
     real = ("validation_accuracy", "test_accuracy", "training_macs", "teacher_macs", "seconds")
     return frame.astype(dict.fromkeys(whole, "Int64") | dict.fromkeys(real, "float64"))
 

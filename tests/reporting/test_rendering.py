@@ -169,3 +169,19 @@ def test_an_arm_whose_test_set_was_read_for_two_winners_is_named(one, text_of):
     finals["run_id"] = finals["run_id"] + "-earlier"
     text = text_of(replace(one, runs=pd.concat([one.runs, finals], ignore_index=True)))
     assert "the winner of all trials is in the table: `kd` on `convnet-d4-w8` (2 winners)." in text
+
+
+def test_what_the_pruner_saved_is_told_in_epochs(one, text_of):
+    trials = one.runs["kind"].eq("trial")
+    assert "The pruner ended" not in text_of(one)  # of runs of before, which do not tell their epochs
+    one.runs.loc[trials, "state"] = "finished"
+    first = one.runs.index[trials][:2]
+    one.runs.loc[first, "state"] = "pruned"
+    one.runs.loc[trials, "epochs"] = 20
+    one.runs.loc[first, "epochs"] = [10, 15]
+    count = int(trials.sum())
+    share = f"{100 * 15 / (count * 20):.0f}"
+    expected = (
+        f"The pruner ended 2 of {count} trials early: 15 of {count * 20:,} epochs of the search ({share} %)"
+    )
+    assert expected in text_of(one)
