@@ -2,7 +2,10 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import mlflow.artifacts
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
@@ -84,7 +87,7 @@ class _Lacking:
     @property
     def what(self) -> str:
         """For a `Difference`."""
-        return f"has no {', '.join(self.names)} in MLflow"
+        return f"has no {', '.join(self.names)} in MLflow, or another one"
 
 
 def _lacking(book: Book, client: MlflowClient, runs: Folder) -> Iterator[_Lacking]:
@@ -100,8 +103,20 @@ def _lacking(book: Book, client: MlflowClient, runs: Folder) -> Iterator[_Lackin
         if record.assignment.kind != "final" or record.state != "finished" or key not in known:
             continue
         wanted = files_of(runs / key) + ([TEST_CORRECT] if correct else [])
-        if lacks := missing_files(client, known[key].run_id, wanted):
+        lacks = missing_files(client, known[key].run_id, wanted)
+        if correct and TEST_CORRECT not in lacks and not _has_record(client, known[key].run_id, correct):
+            lacks = [*lacks, TEST_CORRECT]
+        if lacks:
             yield _Lacking(key, known[key].run_id, lacks, correct or "")
+
+
+def _has_record(client: MlflowClient, run_id: str, correct: str) -> bool:
+    """Whether MLflow's file says of each test image what the ledger says."""
+    with TemporaryDirectory() as folder:
+        path = mlflow.artifacts.download_artifacts(
+            run_id=run_id, artifact_path=TEST_CORRECT, dst_path=folder, tracking_uri=client.tracking_uri
+        )
+        return Path(path).read_bytes() == correct.encode()
 
 
 def _compare(book: Book, client: MlflowClient) -> Iterator[tuple[Run | None, Difference]]:
