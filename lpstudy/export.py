@@ -9,7 +9,7 @@ import pandas as pd
 
 from lpstudy.command import arguments as flags
 from lpstudy.command.exits import DONE, ending, refusing
-from lpstudy.command.overview import known, storage_of
+from lpstudy.command.overview import engine_of, known, own_name
 from lpstudy.command.prepare import writable
 from lpstudy.ledger import Book, stored
 from lpstudy.tables.text import hyperparameters_json, spreadsheet_safe
@@ -37,8 +37,7 @@ def _export(given: Namespace) -> int:
     folder = given.to or Path("exports") / given.study
     with refusing():
         name = known(given.storage, given.ledger, given.study)
-        storage = storage_of(given.storage / name, given.ledger)
-        book = stored(storage, name if given.ledger else name.partition(".")[0])
+        book = stored(engine_of(given.storage / name, given.ledger), own_name(name, given.ledger))
         writable(folder)
         frames = {"runs": runs(book), "epochs": epochs(book)}
         paths = {kind: folder / f"{kind}.{given.format}" for kind in frames}

@@ -5,11 +5,14 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from typing import Any, Literal
 
+from sqlalchemy import Engine
+
 from lpstudy import ledger
 from lpstudy.command import arguments as flags
 from lpstudy.command.exits import DONE, FaultError, ending, refusing
-from lpstudy.command.overview import known, storage_of
-from lpstudy.ledger import BEAT, Lease, Ledger, Storage, Wish, stored
+from lpstudy.command.overview import engine_of, known, ledger_url, own_name
+from lpstudy.folder import Folder
+from lpstudy.ledger import BEAT, Wish
 from lpstudy.terminal import show, show_json
 
 Command = Literal["pause", "resume", "stop", "cancel"]
@@ -42,47 +45,49 @@ def main(argv: Sequence[str] | None = None, command: Command = "pause") -> int:
 def _operate(given: Namespace, command: Command) -> int:
     with refusing():
         name = known(given.storage, given.ledger, given.study)
-        storage = storage_of(given.storage / name, given.ledger)
-        own = name if given.ledger else name.partition(".")[0]
-        stored(storage, own)
-    if ledger.alive(storage.engine, own):
-        said = _ask(storage, own, command)
+        folder = given.storage / name
+        engine = engine_of(folder, given.ledger)
+        own = own_name(name, given.ledger)
+        facts = ledger.standing_of(engine, own).facts
+    if ledger.alive(engine, own):
+        said = _ask(engine, own, command)
     elif command == "cancel":
-        said = {"runs": _cancel(storage, own), "text": f"no process runs study {name!r}: "}
+        said = {"runs": _cancel(folder, given.ledger, own), "text": f"no process runs study {name!r}: "}
         said["text"] += (
             f"{said['runs']} unfinished runs are now failed; lpstudy reconcile {name} tells MLflow"
         )
     else:
-        facts = stored(storage, own).facts.get("provenance", {})
-        begin = f"; begin it with: {facts['command']}" if "command" in facts else ""
+        command_line = facts.get("provenance", {}).get("command")
+        begin = f"; begin it with: {command_line}" if command_line else ""
         raise FaultError(f"no process runs study {name!r}{begin}")
     text = said.pop("text")
     show_json({"study": name, "command": command, **said}) if given.json else show(text)
     return DONE
 
 
-def _ask(storage: Storage, name: str, command: Command) -> dict[str, Any]:
+def _ask(engine: Engine, name: str, command: Command) -> dict[str, Any]:
     """Write the wish and wait until the study's process has heard it."""
     with refusing():
-        row = ledger.wish(storage.engine, name, WISHES[command])
+        row = ledger.wish(engine, name, WISHES[command])
     until = time.monotonic() + HEARD_SECONDS
     heard = False
     while not heard and time.monotonic() < until:
         time.sleep(BEAT / 4)
-        now = ledger.read(storage.engine, name)
+        now = ledger.read(engine, name)
         heard = now is None or now.token is None or now.told.get("heard", 0) >= row.wished
     who = f"host {row.holder.host}, pid {row.holder.pid}" if row.holder is not None else "its process"
     text = f"study {name!r}: {who} " + ("has heard" if heard else "has not answered yet") + f": {command}"
     return {"heard": heard, "text": text}
 
 
-def _cancel(storage: Storage, name: str) -> int:
+def _cancel(folder: Folder, url: str | None, name: str) -> int:
     """Fail what a process that is gone left unfinished; how many runs."""
     with refusing():
-        lease = Lease(storage.engine, name)
+        storage = ledger.opened(ledger_url(folder, url))
+        lease = ledger.Lease(storage.engine, name)
         lease.take()
-        book = stored(storage, name)
-        mine = Ledger(storage, book.spec, input_shape=book.input_shape, classes=book.classes)
+        book = ledger.stored(storage, name)
+        mine = ledger.Ledger(storage, book.spec, input_shape=book.input_shape, classes=book.classes)
         cancelled = mine.cancel()
         lease.release({"state": "cancelled"})
     return len(cancelled)

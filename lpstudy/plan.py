@@ -12,12 +12,12 @@ from lpstudy import study
 from lpstudy.command import arguments as flags
 from lpstudy.command.budget import budget_notes, unused
 from lpstudy.command.claims import missing_claims
-from lpstudy.command.console import duration
 from lpstudy.command.estimate import ArmSeconds, Machine, estimate, slowness
 from lpstudy.command.exits import DONE, BadInputError, ending, refusing
-from lpstudy.command.overview import storage_of
+from lpstudy.command.overview import engine_of
 from lpstudy.command.phases import bank_words
 from lpstudy.command.prepare import Prepared, demand_of, feasible, prepare, sizes
+from lpstudy.command.words import duration
 from lpstudy.cost import cost, cost_of
 from lpstudy.data import Data
 from lpstudy.distill import Needs
@@ -120,7 +120,7 @@ def _notes(given: Namespace, prepared: Prepared, lines: Sequence[Line]) -> Itera
     name = prepared.spec.name
     try:
         with refusing():
-            book = stored(storage_of(given.storage / name, given.ledger), name)
+            book = stored(engine_of(given.storage / name, given.ledger), name)
     except BadInputError:  # it was not begun
         yield from (unused(line.arm, line.trials, budget) for line in lines)
         return

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from lpstudy import ledger, tracking
 from lpstudy.command import arguments as flags
 from lpstudy.command.exits import BEHIND, DONE, FaultError, ending, refusing
-from lpstudy.command.overview import known, storage_of
+from lpstudy.command.overview import engine_of, known, own_name
 from lpstudy.disk import StorageError
 from lpstudy.ledger import Book, Lease, stored
 from lpstudy.terminal import show, show_json
@@ -40,21 +40,21 @@ def _reconcile(given: Namespace) -> int:
     with refusing():
         name = known(given.storage, given.ledger, given.study)
         folder = given.storage.resolve() / name
-        storage = storage_of(folder, given.ledger)
-        own = name if given.ledger else name.partition(".")[0]
-        book = stored(storage, own)
+        engine = engine_of(folder, given.ledger)
+        own = own_name(name, given.ledger)
+        book = stored(engine, own)
         runs = folder / "runs"
         client = tracking.connect()
         if given.check:
             return _tell(given, book, tracking.compare(book, client, runs), mended=False)
         tracking.check_files(client, own)
-        if ledger.alive(storage.engine, own):
+        if ledger.alive(engine, own):
             raise ValueError(f"study {name!r} is running: its process keeps MLflow up to date (see --check)")
         facts = _facts(book)
-        lease = Lease(storage.engine, own)
+        lease = Lease(engine, own)
         lease.take()
     try:
-        book = stored(storage, own)
+        book = stored(engine, own)
         before = tracking.compare(book, client, runs)
         error = tracking.repair(book, client, facts, runs, seconds=SECONDS)
         left = tracking.compare(book, client, runs)

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lpstudy.command import arguments as flags
-from lpstudy.command.exits import DONE, ending, refusing
-from lpstudy.command.overview import STATES, known, read_overview, sentence, studies
+from lpstudy.command.exits import DONE, FAULT, ending, refusing
+from lpstudy.command.overview import STATES, UNREADABLE, known, read_overview, sentence, studies
 from lpstudy.terminal import printable, show, show_json
 
 HEAD = (
@@ -42,9 +42,10 @@ def _show(given: Namespace, command: str) -> int:
         else:
             names = studies(given.storage, given.ledger)
     found = [read_overview(given.storage, given.ledger, name) for name in names]
+    code = FAULT if any(one["state"] == UNREADABLE for one in found) else DONE
     if given.json:
         show_json(found if given.study is None else found[0], indent=1)
-        return DONE
+        return code
     if not found:
         show(f"no studies in {'the ledger' if given.ledger else given.storage}")
     for one in found:
@@ -54,7 +55,7 @@ def _show(given: Namespace, command: str) -> int:
             for line in one["arms"]:
                 _line(line)
             show(*[f"note: {note}" for note in one["notes"]], "")
-    return DONE
+    return code
 
 
 def _line(line: Mapping[str, Any]) -> None:

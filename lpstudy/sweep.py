@@ -14,7 +14,7 @@ from typing import NoReturn, TypeVar
 from lpstudy import study, terminal, tracking
 from lpstudy.command import arguments as flags
 from lpstudy.command.budget import budget_notes
-from lpstudy.command.console import Console, counts, duration
+from lpstudy.command.console import Console
 from lpstudy.command.exits import (
     BEHIND,
     DONE,
@@ -37,6 +37,7 @@ from lpstudy.command.ray_session import check_folders, enter_session
 from lpstudy.command.tenure import GRACE, Tenure
 from lpstudy.command.tracked import LAGS, client_of, projection_of
 from lpstudy.command.weights import content_of, share_weights
+from lpstudy.command.words import counts, duration
 from lpstudy.data import own_root
 from lpstudy.disk import is_storage_error, storage_error
 from lpstudy.ledger import Assignment, FencedError, Ledger, UnwritableError
@@ -131,9 +132,8 @@ def _held(
         ledger = _ledger(tenure, prepared)
     ledger.take()
     took = "; this start took" if ledger.records() else " in"
-    teacher = capacity = None
+    teacher, capacity, control = None, None, tenure.control
     root = given.data_root or own_root(prepared.spec.data)
-    control = tenure.control
     place = Place(control.folder, root.resolve() if root else None)
     if ledger.complete():
         terminal.say(f"study {ledger.spec.name!r} is finished; its report is written anew")

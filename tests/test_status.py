@@ -5,7 +5,7 @@ import pytest
 from running import Left, call, records
 
 from lpstudy import status
-from lpstudy.command.console import three_digits
+from lpstudy.command.words import three_digits
 
 Smoke = tuple[Path, Left]
 
@@ -34,7 +34,7 @@ def test_a_study_that_was_put_aside_and_one_that_is_broken_hide_no_other(
     (tmp_path / "studies/broken").mkdir()
     (tmp_path / "studies/broken/ledger.db").write_text("no database " * 1000)
     left = call(status.main, tmp_path)
-    assert left.code == 0, left.err
+    assert left.code == 1, left.err
     heads = [line for line in left.out.splitlines() if ": " in line]
     assert heads[0].startswith("broken: unreadable (")
     assert heads[1:] == ["smoke: finished; 10 of 10 runs", "smoke.old1: finished; 10 of 10 runs"]

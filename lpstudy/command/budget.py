@@ -1,12 +1,16 @@
 """What to know about a study's budget: trials that an arm cannot use, and finals of earlier winners."""
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from lpstudy.ledger import Book
-from lpstudy.space import Budget
+from lpstudy.ledger import Standing
+
+if TYPE_CHECKING:  # the networks of a study take seconds to import
+    from lpstudy.ledger.row_models import StoredBudget
+    from lpstudy.space import Budget
 
 
-def unused(arm: str, points: int, budget: Budget) -> str:
+def unused(arm: str, points: int, budget: "StoredBudget | Budget") -> str:
     """That an arm's search space has fewer points than the budget has trials; empty where it has not.
 
     Args:
@@ -25,16 +29,17 @@ def unused(arm: str, points: int, budget: Budget) -> str:
     )
 
 
-def budget_notes(book: Book, budget: Budget) -> Iterator[str]:
+def budget_notes(standing: Standing, budget: "StoredBudget | Budget") -> Iterator[str]:
     """One line for each thing.
 
     Args:
-        book: The study as its ledger has it.
+        standing: The study as its ledger has it.
         budget: Of the sweep that is to come, or that the ledger knows.
     """
-    yield from filter(None, (unused(arm, n, budget) for arm, n in book.points.items()))
-    winners = {arm: book.winners_with_finals(arm) for arm in book.arms}
-    if any(winners.values()) and any(book.trials_to_come(arm, budget.trials) for arm in book.arms):
+    yield from filter(None, (unused(arm, n, budget) for arm, n in standing.points.items()))
+    arms = standing.arm_names
+    winners = {arm: standing.winners_with_finals(arm) for arm in arms}
+    if any(winners.values()) and any(standing.trials_to_come(arm, budget.trials) for arm in arms):
         yield (
             "the finals have read the test set already: an arm whose new trials bring another winner has new"
             " finals, which read it once more"

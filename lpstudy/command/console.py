@@ -3,13 +3,12 @@
 import math
 import sys
 import time
-from collections import Counter
-from collections.abc import Iterable
 
 from tqdm import tqdm
 
 from lpstudy import terminal
 from lpstudy.command.eta import Eta, count_epochs
+from lpstudy.command.words import duration
 from lpstudy.ledger import Assignment, Ledger, Record
 from lpstudy.outputs import EpochResult
 from lpstudy.tables.weak_teacher import half_warning
@@ -141,33 +140,6 @@ class Console:
 def teacher_line(result: EpochResult, epochs: int) -> str:
     """Where the teacher's training stands."""
     return f"teacher: epoch {result.epoch}/{epochs}, validation {result.metrics['validation_accuracy']:.2f} %"
-
-
-def counts(records: Iterable[Record]) -> Counter[str]:
-    """How many runs are in each state."""
-    return Counter(record.state for record in records)
-
-
-def duration(seconds: float) -> str:
-    """About how long, in words: 45 s, 12 min, 3.5 h, 2.0 days."""
-    for limit, unit, name in ((90, 1, "s"), (5400, 60, "min")):
-        if seconds < limit:
-            return f"{seconds / unit:.0f} {name}"
-    hours = seconds / 3600
-    return f"{hours:.1f} h" if hours < 48 else f"{hours / 24:.1f} days"
-
-
-def size_words(size: int) -> str:
-    """Bytes in kB, MB or GB."""
-    for unit, name in ((1e9, "GB"), (1e6, "MB")):
-        if size >= unit:
-            return f"{three_digits(size / unit)} {name}"
-    return f"{three_digits(size / 1e3)} kB"
-
-
-def three_digits(value: float) -> str:
-    """0.52, 71.3, 4,790: at least three digits where there are so many, no exponent."""
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 _FORMAT = "{desc} |{bar:20}| {elapsed}{postfix}"

@@ -21,6 +21,7 @@ from lpstudy.command.faults import (
     fault,
     message_of,
 )
+from lpstudy.damage import UnusableError
 from lpstudy.disk import StorageError
 from lpstudy.ledger import UNAVAILABLE, HeldError, UnwritableError
 from lpstudy.redaction import without_credentials
@@ -95,6 +96,9 @@ def ending(command: str, body: Callable[[], int]) -> int:
     except FaultError as error:
         _say(command, error)
         return error.status
+    except UnusableError as error:
+        _say(command, error)
+        return FAULT
     except (UnwritableError, OSError) as error:
         if isinstance(error, BrokenPipeError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

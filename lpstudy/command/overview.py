@@ -4,26 +4,30 @@ from argparse import Namespace
 from collections.abc import Mapping
 from typing import Any
 
+from sqlalchemy import Engine
+
 from lpstudy import space
 from lpstudy.command.budget import budget_notes
-from lpstudy.command.console import counts, duration, size_words, three_digits
+from lpstudy.command.words import counts, duration, size_words, three_digits
+from lpstudy.damage import DamagedError
 from lpstudy.folder import Folder, Local
 from lpstudy.ledger import (
-    Book,
     Kind,
     Record,
-    Storage,
+    Standing,
     UnwritableError,
     alive,
     database,
+    engine_at,
     names,
-    opened,
     read,
-    stored,
+    standing_of,
 )
 
 KINDS: tuple[Kind, ...] = ("trial", "final")
 WISHED = {"pause": "pausing", "stop": "stopping", "cancel": "cancelling"}
+UNREADABLE = "unreadable"
+"""State of a study whose ledger cannot be read."""
 STATES = ("finished", "pruned", "failed", "running")
 
 
@@ -31,7 +35,7 @@ def studies(storage: Folder, url: str | None) -> list[str]:
     """Every study of a storage; one that --fresh has put aside is called NAME.old1."""
     if isinstance(storage, Local) and url is None:
         return sorted(path.parent.name for path in storage.path.glob("*/ledger.db"))
-    return names(opened(ledger_url(storage, url)))
+    return names(engine_at(ledger_url(storage, url)))
 
 
 def is_begun(given: Namespace) -> bool:
@@ -59,15 +63,15 @@ def ledger_url(folder: Folder, url: str | None) -> str:
     return database(folder.path)
 
 
-def storage_of(folder: Folder, url: str | None) -> Storage:
-    """The ledger of a study that is to be read.
+def engine_of(folder: Folder, url: str | None) -> Engine:
+    """The database of the ledger of a study that is to be read.
 
     Raises:
         ValueError: There is none.
     """
     if url is None and isinstance(folder, Local) and not (folder.path / "ledger.db").is_file():
         raise ValueError(f"{folder}: no such study")
-    return opened(ledger_url(folder, url))
+    return engine_at(ledger_url(folder, url))
 
 
 def known(storage: Folder, url: str | None, name: str) -> str:
@@ -83,23 +87,23 @@ def known(storage: Folder, url: str | None, name: str) -> str:
     return name
 
 
-def overview(book: Book, storage: Storage, name: str) -> dict[str, Any]:
+def overview(standing: Standing, engine: Engine, name: str) -> dict[str, Any]:
     """All of it, fit for JSON.
 
     Args:
-        book: The study's.
-        storage: It was read from.
+        standing: The study's.
+        engine: Of the database that it was read from.
         name: Of the study there.
     """
-    row = read(storage.engine, name)
+    row = read(engine, name)
     told: Mapping[str, Any] = row.told if row is not None else {}
-    lives = alive(storage.engine, name)
-    records = [record for record in book.records() if record.state != "infeasible"]
-    done, wanted = sum(record.state != "running" for record in records), book.wanted
+    lives = alive(engine, name)
+    records = [record for record in standing.records() if record.state != "infeasible"]
+    done, wanted = sum(record.state != "running" for record in records), standing.wanted
     rate = told.get("rate") if lives else None
     return {
         "study": name,
-        "state": _state(book, told, lives, taken=row is not None and row.token is not None),
+        "state": _state(standing, told, lives, taken=row is not None and row.token is not None),
         "why": told.get("why", ""),
         "alive": lives,
         "holder": None if row is None or row.holder is None or not lives else row.holder.told(),
@@ -113,51 +117,56 @@ def overview(book: Book, storage: Storage, name: str) -> dict[str, Any]:
         "mlflow_error": told.get("mlflow"),
         "free_bytes": told.get("free"),
         "waiting": told.get("waiting", ""),
-        "notes": list(budget_notes(book, book.spec.budget)),
-        "arms": [line for arm in book.arms for line in _arm(book, arm, records)],
+        "notes": list(budget_notes(standing, standing.budget)),
+        "arms": [line for arm in standing.arm_names for line in _arm(standing, arm, records)],
     }
 
 
-def _state(book: Book, told: Mapping[str, Any], lives: bool, *, taken: bool) -> str:
+def _state(standing: Standing, told: Mapping[str, Any], lives: bool, *, taken: bool) -> str:
     if lives:
         wish = told.get("wish", "")
         return WISHED[wish] if wish in WISHED else str(told.get("state", "starting"))
-    if book.complete():
+    if standing.complete():
         return "finished"
     return "died" if taken else str(told.get("state", "unfinished"))
 
 
-def _arm(book: Book, arm: str, records: list[Record]) -> list[dict[str, Any]]:
+def _arm(standing: Standing, arm: str, records: list[Record]) -> list[dict[str, Any]]:
     lines = []
     for kind in KINDS:
         mine = [r for r in records if r.assignment.arm == arm and r.assignment.kind == kind]
         states = counts(mine)
         reached = [r.last["validation_accuracy"] for r in mine if r.state == "finished"]
         line: dict[str, Any] = {"arm": arm, "kind": kind} | {state: states[state] for state in STATES}
-        line |= {"left": _left(book, arm, kind, mine), "best": max(reached) if reached else None}
+        line |= {"left": _left(standing, arm, kind, mine), "best": max(reached) if reached else None}
         lines.append(line)
     return lines
 
 
-def _left(book: Book, arm: str, kind: Kind, mine: list[Record]) -> int:
+def _left(standing: Standing, arm: str, kind: Kind, mine: list[Record]) -> int:
     """How many runs are to come; finals of a trial that has been outdone since do not count."""
     if kind == "trial":
-        return book.trials_to_come(arm, book.spec.budget.trials)
-    winner = book.winner(arm)
+        return standing.trials_to_come(arm, standing.budget.trials)
+    winner = standing.winner(arm)
     if winner is None:
-        return book.spec.budget.seeds
+        return standing.budget.seeds
     of_winner = sum(record.assignment.number == winner.number for record in mine)
-    return max(0, book.spec.budget.seeds - of_winner)
+    return max(0, standing.budget.seeds - of_winner)
 
 
 def read_overview(storage: Folder, url: str | None, name: str) -> dict[str, Any]:
     """Of a study by its name; where its ledger cannot be read, the reason alone."""
     try:
-        opened_storage = opened(ledger_url(storage.resolve() / name, url))
-        own = name if url is not None else name.partition(".")[0]
-        return overview(stored(opened_storage, own), opened_storage, own) | {"study": name}
-    except ValueError as error:
-        return {"study": name, "state": "unreadable", "why": str(error), "alive": False, "arms": []}
+        engine = engine_of(storage.resolve() / name, url)
+        own = own_name(name, url)
+        return overview(standing_of(engine, own), engine, own) | {"study": name}
+    except (ValueError, DamagedError, UnwritableError) as error:
+        return {"study": name, "state": UNREADABLE, "why": str(error), "alive": False, "arms": []}
+
+
+def own_name(name: str, url: str | None) -> str:
+    """What a study is called in its ledger: one that was put aside keeps its name in a file of its own."""
+    return name if url is not None else name.partition(".")[0]
 
 
 def sentence(found: Mapping[str, Any]) -> str:

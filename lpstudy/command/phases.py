@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from lpstudy import study, terminal
-from lpstudy.command.console import EVERY, duration, size_words, teacher_line
+from lpstudy.command.console import EVERY, teacher_line
 from lpstudy.command.faults import FaultError, fault
 from lpstudy.command.prepare import Prepared
+from lpstudy.command.words import duration, size_words
 from lpstudy.data import Data
 from lpstudy.disk import StorageError
 from lpstudy.study import Control, Demand, Place, TaskError

@@ -6,10 +6,23 @@ from typing import Any
 
 import optuna
 from optuna.storages import BaseStorage, InMemoryStorage
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
 from lpstudy.ledger.address import shown
 from lpstudy.ledger.storage import engine_of, patiently
+
+
+def open_study(storage: BaseStorage, name: str, objectives: int) -> optuna.Study:
+    """The Optuna study of that name, made where it is new: it maximises accuracy, and then minimises MACs."""
+    directions = (StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE)[:objectives]
+
+    def create() -> optuna.Study:
+        return optuna.create_study(
+            storage=storage, study_name=name, directions=directions, load_if_exists=True
+        )
+
+    return patiently(create, shown(str(engine_of(storage).url)))
 
 
 class Copies:

@@ -10,9 +10,8 @@ import time
 import uuid
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, get_args
+from typing import Any
 
 import sqlalchemy
 from sqlalchemy import Column, Engine, Integer, MetaData, String, Table, Text, event, insert, select, update
@@ -21,14 +20,13 @@ from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
 from lpstudy.ledger.address import shown
 from lpstudy.ledger.holder import Holder, me
+from lpstudy.ledger.lease_row import Row, Wish, parsed
 from lpstudy.ledger.storage import LOCK_SECONDS, UnwritableError, patiently
 
 BEAT = 2.0
 """Seconds between two signs of life."""
 STALE = 20.0
 """Seconds without one after which a study is taken over."""
-Wish = Literal["run", "stop", "pause", "cancel"]
-WISHES: tuple[Wish, ...] = get_args(Wish)
 
 LEASES = Table(
     "lpstudy_leases",
@@ -51,18 +49,6 @@ class FencedError(Exception):
     """Another process has taken the study over: this one may write nothing more."""
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """The lease as it is now."""
-
-    token: str | None
-    beat: int
-    holder: Holder | None
-    told: Mapping[str, Any]
-    wish: Wish
-    wished: int
-
-
 def read(engine: Engine, study: str, seconds: float | None = None) -> Row | None:
     """A study's lease; None where it never had one.
 
@@ -83,8 +69,7 @@ def _read(engine: Engine, study: str) -> Row | None:
         return None
     if found is None:
         return None
-    holder = Holder(**json.loads(found.holder)) if found.holder else None
-    return Row(found.token, found.beat, holder, json.loads(found.told), found.wish, found.wished)
+    return parsed(study, found)
 
 
 def wish(engine: Engine, study: str, wanted: Wish) -> Row:

@@ -1,43 +1,38 @@
 """The study's ledger: hands out runs and keeps what they report. An Optuna storage is its only truth."""
 
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import islice
 from typing import Any
 
 import optuna
 from optuna.storages import RDBStorage
 from optuna.study._constrained_optimization import _CONSTRAINTS_KEY
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from lpstudy.cost import cost_of
 from lpstudy.ledger import samplers
-from lpstudy.ledger.book import ATTEMPT, EPOCHS, FINAL, FORMAT, POINTS, Book, epochs_of
-from lpstudy.ledger.copies import Copies
-from lpstudy.ledger.records import Assignment, State
+from lpstudy.ledger.book import Book, stored_spec
+from lpstudy.ledger.copies import Copies, open_study
+from lpstudy.ledger.limits import Limits
+from lpstudy.ledger.outline import FORMAT, Rows, check_rows
+from lpstudy.ledger.records import Assignment, Done, State, Waiting
+from lpstudy.ledger.row_models import ATTEMPT, EPOCHS, FINAL
+from lpstudy.ledger.standing import POINTS, epochs_of
+from lpstudy.ledger.storage import engine_of, opened
 from lpstudy.ledger.untried import UntriedSampler
 from lpstudy.outputs import EpochResult
-from lpstudy.space import Arm, StudySpec, difference, parse
+from lpstudy.space import Arm, StudySpec, difference
 
 TRIES = 200
 """Infeasible suggestions in a row after which an arm is given up."""
 
-LISTED = 256
-"""Designs of a searched student of which each is held against the constraints before the first trial."""
 OF_HYPERPARAMETERS = ("nan: ", "oom: ")
 """Begins of the causes that lie in what was tried, and not in the machine."""
 RESTORE = "restore what was, choose another name, or give --fresh"
 CANCELLED = "cancelled"
 """Cause of a run that was ended by `lpstudy cancel`."""
-
-
-class Waiting:
-    """Nothing to hand out before a running trial ends."""
-
-
-class Done:
-    """Everything the study wants has been done."""
 
 
 class Ledger(Book):
@@ -54,16 +49,35 @@ class Ledger(Book):
         input_shape: tuple[int, int, int],
         classes: int,
     ) -> None:
-        super().__init__(storage, spec, input_shape=input_shape, classes=classes)
-        studies = (self._meta, *self._search.values(), *self._finals.values())
-        self._copies = Copies(self._storage, studies, lambda trial: self._values(epochs_of(trial)))
+        warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+        written: optuna.storages.BaseStorage = opened(storage) if isinstance(storage, str) else storage
+        self.engine = engine_of(written)
+        """Of the storage that it was opened with."""
+        check_rows(self.engine, spec.name)
+        meta = open_study(written, spec.name, 1)
+        arms = {arm.name: arm.objectives for arm in spec.arms()}
+        search = {arm: open_study(written, f"{spec.name}/{arm}", n) for arm, n in arms.items()}
+        finals = {arm: open_study(written, f"{spec.name}/{arm}/finals", 1) for arm in arms}
+        studies = (meta, *search.values(), *finals.values())
+        self.spec = spec
+        self._copies = Copies(written, studies, lambda trial: self._values(epochs_of(trial)))
         self._storage = self._copies.storage
-        self._meta = self._copies.study(self._meta.study_name)
-        self._search = {arm: self._copies.study(study.study_name) for arm, study in self._search.items()}
-        self._finals = {arm: self._copies.study(study.study_name) for arm, study in self._finals.items()}
+        copy = self._copies.study
+        self._meta: optuna.Study = copy(meta.study_name)
+        self._search: dict[str, optuna.Study] = {arm: copy(one.study_name) for arm, one in search.items()}
+        self._finals: dict[str, optuna.Study] = {arm: copy(one.study_name) for arm, one in finals.items()}
+        rows = Rows(self._meta, self._search, self._finals)
+        super().__init__(spec, rows, input_shape=input_shape, classes=classes)
+        self._limits = Limits(spec, input_shape=input_shape, classes=classes)
         self._pruner, self._rungs = samplers.pruner(spec.budget), samplers.rungs(spec.budget)
         self._retaken: list[Assignment] = []
         self._unsaid: dict[int, list[str]] = {}
+
+    def _study(self, assignment: Assignment) -> optuna.Study:
+        return (self._search if assignment.kind == "trial" else self._finals)[assignment.arm]
+
+    def _trial(self, assignment: Assignment) -> FrozenTrial:
+        return self._storage.get_trial(assignment.storage_id)
 
     def accept(self, content: str, images: str = "") -> None:
         """Hold the space and its content against what the study began with, and keep them.
@@ -77,7 +91,7 @@ class Ledger(Book):
         """
         attributes = self._meta.user_attrs
         stored, begun = attributes.get("spec"), attributes.get("content", content)
-        if stored is not None and (changes := difference(parse(stored, "the ledger"), self.spec)):
+        if stored is not None and (changes := difference(stored_spec(self.spec.name, stored), self.spec)):
             raise ValueError(
                 f"study {self.spec.name!r} has begun with another space: {'; '.join(changes)}; {RESTORE}"
             )
@@ -92,7 +106,7 @@ class Ledger(Book):
         self.keep("spec", dump(self.spec))
         self.keep("input_shape", list(self.input_shape))
         self.keep("classes", self.classes)
-        points = {name: self._points(arm) for name, arm in self.arms.items()}
+        points = {name: self._limits.points(arm) for name, arm in self.arms.items()}
         self.keep(POINTS, {name: count for name, count in points.items() if count is not None})
         if "id" not in self._meta.user_attrs:
             self.keep("id", uuid.uuid4().hex)
@@ -143,7 +157,7 @@ class Ledger(Book):
     def _fill(self, trial: optuna.Trial, arm: Arm) -> bool:
         """Suggest what the arm searches; an infeasible design is told at once, and false."""
         values = samplers.suggest(trial, arm)
-        over = self.excess(arm, values)
+        over = self._limits.excess(arm, values)
         for key, excess in over.items():
             trial.set_constraint(key, excess)
         if any(excess > 0 for excess in over.values()):
@@ -151,25 +165,6 @@ class Ledger(Book):
             trial.study.tell(trial, state=TrialState.PRUNED)
             return False
         return True
-
-    def _points(self, arm: Arm) -> int | None:
-        """How many different trials an arm has, at most; None where a range is continuous.
-
-        Designs beyond the constraints are left out, where there are few enough to look at each.
-        """
-        sizes = list(islice(arm.student.sizes(), LISTED + 1))
-        if arm.points is None or not self.excess(arm, sizes[0]) or len(sizes) > LISTED:
-            return arm.points
-        fits = sum(all(excess <= 0 for excess in self.excess(arm, size).values()) for size in sizes)
-        return arm.points // len(sizes) * fits
-
-    def excess(self, arm: Arm, values: Mapping[str, Any]) -> dict[str, float]:
-        """By how much, relative to each limit, a design is above it; empty without limits."""
-        limits = self.spec.constraints
-        spec = arm.student_spec(values)
-        cost = cost_of(spec, input_shape=self.input_shape, classes=self.classes)
-        pairs = {"macs": (cost.macs, limits.max_macs), "parameters": (cost.parameters, limits.max_parameters)}
-        return {key: have / limit - 1 for key, (have, limit) in pairs.items() if limit is not None}
 
     def _next_final(self, searching: set[str]) -> Assignment | Waiting | Done:
         waiting = bool(searching)

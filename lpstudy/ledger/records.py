@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from lpstudy.outputs import EpochResult
-from lpstudy.space import Scalar
+from lpstudy.epoch_result import EpochResult
+
+if TYPE_CHECKING:  # the networks of a study take seconds to import
+    from lpstudy.space import Scalar
 
 Kind = Literal["trial", "final"]
 State = Literal["running", "finished", "pruned", "failed", "infeasible"]
@@ -20,7 +22,7 @@ class Assignment:
     number: int
     """Of the trial within its arm; for a final the number of the trial that won."""
     seed: int
-    values: Mapping[str, Scalar]
+    values: "Mapping[str, Scalar]"
     """The searched hyperparameters."""
     attempt: int
     storage_id: int
@@ -60,3 +62,11 @@ class Record:
     def last(self) -> Mapping[str, float]:
         """The metrics of the last epoch; empty before the first."""
         return self.epochs[-1].metrics if self.epochs else {}
+
+
+class Waiting:
+    """Nothing to hand out before a running trial ends."""
+
+
+class Done:
+    """Everything the study wants has been done."""

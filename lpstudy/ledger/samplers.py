@@ -30,6 +30,21 @@ def distribution(arm: Arm, key: str, space: Searchable) -> BaseDistribution:
             raise ValueError(f"{key}: {space!r} is fixed")
 
 
+def check_searched(arm: Arm, key: str, value: Scalar) -> None:
+    """Refuse a value of a searched hyperparameter that is outside of its range.
+
+    Raises:
+        ValueError: It is.
+    """
+    space = distribution(arm, key, arm.searched[key])
+    try:
+        inside = space._contains(space.to_internal_repr(value))
+    except (ValueError, TypeError):
+        inside = False
+    if not inside:
+        raise ValueError(f"must be one of {arm.searched[key]} but is {value}")
+
+
 def suggest(trial: optuna.Trial, arm: Arm) -> dict[str, Scalar]:
     """Values for all that the arm searches; what the trial already has stays as it is."""
     values: dict[str, Any] = {}

@@ -3,16 +3,14 @@
 import random
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import optuna
 import sqlalchemy
 from optuna.exceptions import StorageInternalError
-from optuna.storages import RDBStorage
-from optuna.storages._rdb.models import TrialModel
-from optuna.trial import FrozenTrial
 from sqlalchemy.exc import (
     ArgumentError,
     DBAPIError,
@@ -23,10 +21,12 @@ from sqlalchemy.exc import (
     ProgrammingError,
     SQLAlchemyError,
 )
-from sqlalchemy.orm import Session
 
 from lpstudy.ledger.address import file_of, shown
 from lpstudy.redaction import without_credentials
+
+if TYPE_CHECKING:  # readers do without the seconds that its import takes
+    from lpstudy.ledger.optuna_storage import Storage
 
 T = TypeVar("T")
 
@@ -66,22 +66,7 @@ UNAVAILABLE = (StorageInternalError, OperationalError)
 """What a ledger that is locked, or whose server is away, raises where nobody tries again."""
 
 
-class Storage(RDBStorage):
-    """Optuna's, in which a trial that a lost answer has let be made is not made again."""
-
-    def _get_prepared_new_trial(
-        self, study_id: int, template_trial: FrozenTrial | None, session: Session
-    ) -> TrialModel:
-        """In a transaction that holds the study, and that Optuna repeats after any fault."""
-        if template_trial is not None:
-            mine = {"study_id": study_id, "number": template_trial.number}
-            made = session.query(TrialModel).filter_by(**mine).one_or_none()
-            if made is not None:
-                return made
-        return super()._get_prepared_new_trial(study_id, template_trial, session)
-
-
-def opened(url: str) -> Storage:
+def opened(url: str) -> "Storage":
     """Optuna's storage at an SQLAlchemy URL, made where it is new.
 
     `postgresql://` means the driver psycopg 3.
@@ -92,8 +77,8 @@ def opened(url: str) -> Storage:
         UnwritableError: Another process keeps it locked, or no server answers.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    spelt = url.replace("postgresql://", "postgresql+psycopg://", 1)
-    try:
+    spelt = _spelt(url)
+    with _naming(url):
         parsed = sqlalchemy.make_url(spelt)
         kwargs = _engine_words(parsed)
         if (path := file_of(spelt)) is not None and not path.parent.is_dir():
@@ -101,6 +86,36 @@ def opened(url: str) -> Storage:
         # Optuna formats the URL as a template.
         spelt = parsed.render_as_string(hide_password=False).replace("{", "{{").replace("}", "}}")
         return patiently(lambda: _made(spelt, kwargs), shown(url), awaited=False)
+
+
+def engine_at(url: str) -> sqlalchemy.Engine:
+    """The database at an SQLAlchemy URL, to be read; nothing is made.
+
+    Raises:
+        ValueError: The URL is none, its driver is not installed, there is no such file or no database in it,
+            or the server does not let this user in.
+        UnwritableError: Another process keeps it locked, or no server answers.
+    """
+    spelt = _spelt(url)
+    with _naming(url):
+        parsed = sqlalchemy.make_url(spelt)
+        kwargs = _engine_words(parsed)
+        if (path := file_of(spelt)) is not None and not path.is_file():
+            raise ArgumentError("no such file")
+        engine = sqlalchemy.create_engine(parsed, **kwargs)
+        patiently(lambda: sqlalchemy.inspect(engine).get_table_names(), shown(url), awaited=False)
+        return engine
+
+
+def _spelt(url: str) -> str:
+    return url.replace("postgresql://", "postgresql+psycopg://", 1)
+
+
+@contextmanager
+def _naming(url: str) -> Iterator[None]:
+    """Within it what is wrong with a database is one line that names it."""
+    try:
+        yield
     except (ImportError, NoSuchModuleError, ArgumentError, ValueError) as error:
         hint = "; install lpstudy[postgres]" if "psycopg" in str(error) else ""
         raise ValueError(f"the ledger {shown(url)}: {_line(error)}{hint}") from None
@@ -130,8 +145,10 @@ def _engine_words(url: sqlalchemy.URL) -> dict[str, Any]:
             raise ArgumentError(f"must be postgresql://... or sqlite:///... but is {other}://...")
 
 
-def _made(url: str, kwargs: dict[str, Any]) -> Storage:
+def _made(url: str, kwargs: dict[str, Any]) -> "Storage":
     """The storage; two processes that make the tables in the same moment disturb each other."""
+    from lpstudy.ledger.optuna_storage import Storage
+
     for _ in range(MAKING - 1):
         try:
             return Storage(url, engine_kwargs=kwargs)
@@ -140,7 +157,7 @@ def _made(url: str, kwargs: dict[str, Any]) -> Storage:
     return Storage(url, engine_kwargs=kwargs)
 
 
-def engine_of(storage: optuna.storages.BaseStorage) -> sqlalchemy.Engine:
+def engine_of(storage: Any) -> sqlalchemy.Engine:
     """Of an opened storage; Optuna wraps a cache around it when it makes a study."""
     inner: Any = getattr(storage, "_backend", storage)
     engine: sqlalchemy.Engine = inner.engine

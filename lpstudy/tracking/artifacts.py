@@ -17,6 +17,7 @@ from lpstudy.folder import Folder, Local
 from lpstudy.ledger import file_of
 from lpstudy.model_file import DESCRIPTION, WEIGHTS
 from lpstudy.terminal import say
+from lpstudy.tracking.files import put
 
 FOLDER = "mlruns"
 """Beside a database's file; MLflow's own name for it."""
@@ -112,12 +113,12 @@ def missing_files(client: MlflowClient, run_id: str, wanted: Iterable[str]) -> l
     return [name for name in names if name not in have]
 
 
-def upload(client: MlflowClient, run_id: str, folder: Folder, names: Iterable[str]) -> None:
-    """Give a run files of a folder; MLflow takes those of this machine alone."""
+def upload(client: MlflowClient, location: str, folder: Folder, names: Iterable[str]) -> None:
+    """Put files of a folder among a run's; MLflow takes those of this machine alone."""
     for name in names:
         if isinstance(folder, Local):
-            client.log_artifact(run_id, str(folder.path / name))
+            put(client, location, folder.path / name)
             continue
         with TemporaryDirectory() as fetched:
             (Path(fetched) / name).write_bytes(folder.read(name))
-            client.log_artifact(run_id, str(Path(fetched) / name))
+            put(client, location, Path(fetched) / name)

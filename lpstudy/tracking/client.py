@@ -76,6 +76,8 @@ class Known:
     run_id: str
     state: str
     """As it was written last, but `running` until MLflow has been told the end too."""
+    location: str
+    """Of its files."""
 
 
 def tracking_uri() -> str:
@@ -270,4 +272,5 @@ def find_runs(client: MlflowClient, experiment: Experiment) -> dict[str, Known]:
 
 def _known(run: Run) -> Known:
     open_ = run.info.status == "RUNNING"
-    return Known(run.info.run_id, "running" if open_ else run.data.tags.get(tag("state"), "running"))
+    state = "running" if open_ else run.data.tags.get(tag("state"), "running")
+    return Known(run.info.run_id, state, str(run.info.artifact_uri))

@@ -2,10 +2,8 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import mlflow.artifacts
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
@@ -21,7 +19,9 @@ from lpstudy.tracking.client import (
     open_experiment,
     tag,
 )
-from lpstudy.tracking.projection import STATUS, TEST_CORRECT, Projection, digest
+from lpstudy.tracking.files import fetch, put_text
+from lpstudy.tracking.projection import Projection
+from lpstudy.tracking.run_writer import STATUS, TEST_CORRECT, digest
 
 FINAL_METRICS = ("validation_accuracy", "test_accuracy")
 STUDY_FILE = "study.json"
@@ -67,8 +67,8 @@ def repair(book: Book, client: MlflowClient, facts: Facts, runs: Folder, *, seco
     for lacking in _lacking(book, client, runs):
         texts = {STUDY_FILE: facts.as_text(), TEST_CORRECT: lacking.test_correct}
         for name in texts.keys() & {*lacking.names}:
-            client.log_text(lacking.run_id, texts[name], name)
-        upload(client, lacking.run_id, runs / lacking.key, [n for n in lacking.names if n not in texts])
+            put_text(client, lacking.location, texts[name], name)
+        upload(client, lacking.location, runs / lacking.key, [n for n in lacking.names if n not in texts])
     projection = Projection(client, book, facts, runs)
     projection.start()
     projection.close(seconds=seconds)
@@ -80,7 +80,7 @@ class _Lacking:
     """Files that a run has in the storage and not in MLflow."""
 
     key: str
-    run_id: str
+    location: str
     names: list[str]
     test_correct: str = ""
 
@@ -97,26 +97,23 @@ def _lacking(book: Book, client: MlflowClient, runs: Folder) -> Iterator[_Lackin
         return
     known = find_runs(client, experiment)
     if "report" in known and (lacks := missing_files(client, known["report"].run_id, [STUDY_FILE])):
-        yield _Lacking("report", known["report"].run_id, lacks)
+        yield _Lacking("report", known["report"].location, lacks)
     for record in book.records():
         key, correct = record.assignment.key, record.test_correct
         if record.assignment.kind != "final" or record.state != "finished" or key not in known:
             continue
         wanted = files_of(runs / key) + ([TEST_CORRECT] if correct else [])
         lacks = missing_files(client, known[key].run_id, wanted)
-        if correct and TEST_CORRECT not in lacks and not _has_record(client, known[key].run_id, correct):
+        if correct and TEST_CORRECT not in lacks and not _has_record(client, known[key].location, correct):
             lacks = [*lacks, TEST_CORRECT]
         if lacks:
-            yield _Lacking(key, known[key].run_id, lacks, correct or "")
+            yield _Lacking(key, known[key].location, lacks, correct or "")
 
 
-def _has_record(client: MlflowClient, run_id: str, correct: str) -> bool:
+def _has_record(client: MlflowClient, location: str, correct: str) -> bool:
     """Whether MLflow's file says of each test image what the ledger says."""
     with TemporaryDirectory() as folder:
-        path = mlflow.artifacts.download_artifacts(
-            run_id=run_id, artifact_path=TEST_CORRECT, dst_path=folder, tracking_uri=client.tracking_uri
-        )
-        return Path(path).read_bytes() == correct.encode()
+        return fetch(client, location, TEST_CORRECT, folder).read_bytes() == correct.encode()
 
 
 def _compare(book: Book, client: MlflowClient) -> Iterator[tuple[Run | None, Difference]]:

@@ -1,9 +1,11 @@
 """`study.json`, the artifact that says what a study is: read as JSON of known keys, whoever wrote it."""
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, NonNegativeInt, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError
+
+from lpstudy.damage import LARGEST_FIGURE, problem_of
 
 LARGEST = 1 << 22
 """Bytes that are read; a study file has at most 2^20 of them."""
@@ -30,10 +32,10 @@ class TeacherTold(_Told):
 
     label: str
     sha256: str
-    test_accuracy: float
-    parameters: NonNegativeInt
-    macs: NonNegativeInt
-    training_macs: float
+    test_accuracy: Annotated[float, Field(ge=0, le=100)]
+    parameters: PositiveInt
+    macs: PositiveInt
+    training_macs: Annotated[float, Field(ge=0, le=LARGEST_FIGURE)]
     seed: NonNegativeInt
     validation_accuracy: float | None = None
     file_classes: NonNegativeInt | None = None
@@ -52,15 +54,13 @@ def read_study_json(path: Path) -> StudyTold:
     """The file's content.
 
     Raises:
-        ValueError: One line: it is too large, no JSON, or says other things than lpstudy writes.
+        ValueError: In one line: it is too large, no JSON, or says other things than lpstudy writes.
     """
     with path.open("rb") as file:
         content = file.read(LARGEST + 1)
     if len(content) > LARGEST:
-        raise ValueError(f"study.json: has more than {LARGEST} bytes")
+        raise ValueError(f"has more than {LARGEST} bytes")
     try:
         return StudyTold.model_validate_json(content)
     except ValidationError as error:
-        told = error.errors(include_url=False, include_input=False)[0]
-        where = "".join(f"{part!s:.40}: " for part in told["loc"])
-        raise ValueError(f"study.json: {where}{told['msg']}") from None
+        raise ValueError(problem_of(error)) from None

@@ -65,7 +65,7 @@ def test_an_arm_without_a_choice_has_one_trial(make: Make, reopen: Open, play: A
     assert ledger.complete()
     assert ledger.wanted == len(ledger.records()) == 3
     storage = opened(url)
-    lines = overview(stored(url, "small"), storage, "small")["arms"]
+    lines = overview(stored(url, "small"), storage.engine, "small")["arms"]
     assert [(line["kind"], line["finished"], line["left"]) for line in lines] == [
         ("trial", 1, 0),
         ("final", 2, 0),

@@ -12,6 +12,7 @@ from running import free_port, keys, mlflow_server, runs, wait_for
 
 from lpstudy import tracking
 from lpstudy.correctness import pack
+from lpstudy.damage import DamagedError
 from lpstudy.folder import Local
 from lpstudy.ledger import Assignment, Done, Ledger, Waiting, database, dump
 from lpstudy.outputs import EpochResult
@@ -128,7 +129,7 @@ def test_a_second_projection_changes_nothing(client: MlflowClient, ledger: Ledge
     before = content(client)
     project(client, ledger, tmp_path)
     assert content(client) == before
-    assert len(keys(runs(client, "held"))) == 1 + 2 + 2 * (3 + 2)
+    assert len(keys(runs(client, "held"))) == 2 + 2 + 2 * (3 + 2)
 
 
 def test_following_and_catching_up_give_the_same(
@@ -193,7 +194,7 @@ def test_the_record_of_a_finals_test_images_comes_back_and_is_mended(
         assert row.test_correct == ("" if final is None else record_of(final.assignment))
     spoilt, other, *_ = [r for r in runs(client, "held") if r.data.tags["lpstudy.key"] in finals]
     client.log_text(spoilt.info.run_id, pack(np.arange(5) < 2), "test_correct.txt")
-    with pytest.raises(ValueError, match=r"test_correct\.txt has another SHA-256: lpstudy reconcile"):
+    with pytest.raises(DamagedError, match=r"test_correct\.txt: has another SHA-256: lpstudy reconcile"):
         tracking.read(client, "held")
     client.set_tag(other.info.run_id, "lpstudy.test_correct", "0" * 64)
     differ = tracking.compare(ledger, client, Local(tmp_path / "held/runs"))
@@ -259,7 +260,7 @@ def test_two_studies_of_one_name_share_a_store(client: MlflowClient, spec: Study
     experiments = [e for e in client.search_experiments() if e.name.startswith("lpstudy/")]
     assert sorted(e.tags["lpstudy.id"] for e in experiments) == sorted(one.facts["id"] for one in ledgers)
     for experiment in experiments:
-        assert len(client.search_runs([experiment.experiment_id])) == 1 + 2 + 2 * (3 + 2)
+        assert len(client.search_runs([experiment.experiment_id])) == 2 + 2 + 2 * (3 + 2)
 
 
 def test_a_deleted_experiment_of_the_name_is_no_obstacle(
@@ -295,7 +296,7 @@ def test_a_server_that_dies_stops_nothing_and_is_caught_up_with(
     with mlflow_server(tmp_path / "server", port):
         project(client, ledger, tmp_path)
         found = runs(client, "held")
-        assert len(set(keys(found))) == len(keys(found)) == 1 + 2 + 2 * (3 + 2)
+        assert len(set(keys(found))) == len(keys(found)) == 2 + 2 + 2 * (3 + 2)
         assert "RUNNING" not in {run.info.status for run in found}
         assert len(tracking.read(client, "held").runs) == len(ledger.records())
 

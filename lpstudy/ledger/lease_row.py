@@ -1,0 +1,87 @@
+"""A lease's row in the ledger's database, each of its values held against what a holder writes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import ConfigDict, Field, TypeAdapter
+from typing_extensions import TypedDict
+
+from lpstudy.damage import DamagedError, checked
+from lpstudy.ledger.holder import Holder
+from lpstudy.ledger.row_models import json_value
+
+Wish = Literal["run", "stop", "pause", "cancel"]
+WISHES: tuple[Wish, ...] = get_args(Wish)
+Words = Annotated[str, Field(max_length=1 << 16)]
+Number = Annotated[int, Field(ge=0, le=2**63 - 1)]
+
+
+class HolderRow(TypedDict):
+    """A `Holder` as it is stored."""
+
+    host: Words
+    pid: Annotated[int, Field(ge=1, lt=2**31)]
+    since: Words
+    machine: Words
+    started: Words
+
+
+class ToldRow(TypedDict, total=False):
+    """What a holder says of itself: the keys that are read, and any others."""
+
+    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]  # pydantic reads it there
+    state: Words
+    why: Words
+    wish: Wish
+    heard: Number
+    rate: Annotated[float, Field(ge=0, le=1e9)] | None
+    eta: Annotated[float, Field(ge=0, le=1e12)] | None
+    nodes: Number | None
+    workers: Number | None
+    behind: Number | None
+    mlflow: Words | None
+    free: Number | None
+    waiting: Words
+
+
+_ROW: dict[str, TypeAdapter[Any]] = {
+    "token": TypeAdapter(Annotated[str, Field(max_length=32)] | None),
+    "beat": TypeAdapter(Number),
+    "holder": TypeAdapter(HolderRow | None),
+    "told": TypeAdapter(ToldRow),
+    "wish": TypeAdapter(Wish),
+    "wished": TypeAdapter(Number),
+}
+_JSON = ("holder", "told")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """The lease as it is now."""
+
+    token: str | None
+    beat: int
+    holder: Holder | None
+    told: Mapping[str, Any]
+    wish: Wish
+    wished: int
+
+
+def parsed(study: str, found: Any) -> Row:
+    """A study's lease from its row.
+
+    Raises:
+        DamagedError: A value is not as a holder writes it.
+    """
+    values: dict[str, Any] = {}
+    for key, model in _ROW.items():
+        try:
+            value = getattr(found, key)
+            if key in _JSON and value is not None:
+                value = json_value(value)
+            values[key] = checked(model, value)
+        except ValueError as error:
+            raise DamagedError("the ledger", study, f"lease: {key}", error) from None
+    holder = values["holder"]
+    return Row(**values | {"holder": Holder(**holder) if holder is not None else None})

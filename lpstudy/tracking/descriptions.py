@@ -1,0 +1,90 @@
+"""What MLflow's pages say of a study and its runs: names, descriptions, parameters."""
+
+from collections.abc import Mapping
+from urllib.parse import quote
+
+from mlflow.entities import Param
+
+from lpstudy.ledger import Assignment
+from lpstudy.space import Arm, Scalar, StudySpec
+from lpstudy.students import StudentSpec
+from lpstudy.tracking.client import tag
+from lpstudy.tracking.study_facts import UNLOGGED
+
+NOTE = "mlflow.note.content"
+"""The tag that MLflow's page shows as the description."""
+
+
+def run_name(arm: Arm, assignment: Assignment) -> str:
+    """Of a trial or final: "kd convnet-d3-w6 trial 3", "kd convnet-d3-w6 seed 2"."""
+    which = f"trial {assignment.number}" if assignment.kind == "trial" else f"seed {assignment.seed}"
+    return f"{arm.method} {arm.student_spec(assignment.values).label()} {which}"
+
+
+def experiment_note(spec: StudySpec, experiment: str) -> str:
+    """What the experiment is, and how its runs are compared."""
+    return (
+        f"Study `{spec.name}` of lpstudy: knowledge distillation from one teacher"
+        f" ({spec.teacher.network.label()}) into small students.\n\n{_comparing(experiment)}"
+    )
+
+
+def arm_note(arm: Arm, experiment: str) -> str:
+    """What an arm's run is."""
+    return (
+        f"Arm `{arm.name}`: method {arm.method} on student {arm.student.label}. Its trials and finals lie"
+        " below it. `test_accuracy_mean` is the mean over the finals' seeds with its 95 % interval"
+        " (`test_accuracy_low`, `test_accuracy_high`); `difference_to_bp` is the mean difference to `bp` with"
+        f" the same student, paired by seed, with its interval.\n\n{_comparing(experiment)}"
+    )
+
+
+def run_note(arm: Arm, assignment: Assignment) -> str:
+    """What a trial's or final's run is."""
+    if assignment.kind == "trial":
+        return f"Trial {assignment.number} of the search of arm `{arm.name}`: `validation_accuracy` decides."
+    return (
+        f"Final of arm `{arm.name}` on seed {assignment.seed}: trial {assignment.number}, which won the"
+        " search, trained again; `test_accuracy` is read once, after the last epoch."
+    )
+
+
+def teacher_note(spec: StudySpec) -> str:
+    """What the teacher's run is."""
+    own = spec.teacher.weights is not None
+    how = "with weights of the user's own" if own else "trained once for the study"
+    return f"The teacher of all arms, {how}. The tag `{tag('weights')}` says where its weights are."
+
+
+def report_note() -> str:
+    """What the report's run is."""
+    return "The study as a whole: `study.json`, and the report once it is written (folder `report`)."
+
+
+def _comparing(experiment: str) -> str:
+    filters = {"the arms": "arm", "the finals": "final"}
+    links = [
+        f"[{what}](#/experiments/{experiment}/runs?searchFilter={quote(_filter(kind))})"
+        for what, kind in filters.items()
+    ]
+    return (
+        f"To compare methods, show {' or '.join(links)} alone (filter `{_filter('arm')}`), select their"
+        " runs and press Compare; the report's table says which differences are beyond noise."
+    )
+
+
+def _filter(kind: str) -> str:
+    return f"tags.`{tag('kind')}` = '{kind}'"
+
+
+def design_params(arm: Arm, spec: StudentSpec | None) -> dict[str, object]:
+    """Method and student as parameters; None: an arm whose student's size is searched."""
+    known = dict(arm.student.fixed) if spec is None else spec.model_dump(exclude_none=True)
+    label = arm.student.label if spec is None else spec.label()
+    sizes = {key: known[key] for key in ("family", "design", "depth", "width") if key in known}
+    return {"method": arm.method, "student": label, **sizes}
+
+
+def params(values: Mapping[str, object] | Mapping[str, Scalar]) -> list[Param]:
+    """Hyperparameters, each as text."""
+    return [Param(name, str(value)) for name, value in values.items() if name not in UNLOGGED]

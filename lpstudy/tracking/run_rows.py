@@ -1,0 +1,212 @@
+"""MLflow's runs as rows of the report's frames: what is not as lpstudy writes it is named and refused."""
+
+import json
+import math
+from collections.abc import Iterator
+from tempfile import TemporaryDirectory
+from typing import Any, get_args
+
+from mlflow.entities import Run
+from mlflow.tracking import MlflowClient
+
+from lpstudy.correctness import MOST_IMAGES, unpack
+from lpstudy.damage import DamagedError, check_figure
+from lpstudy.ledger import State, check_searched
+from lpstudy.space import Arm, Scalar, StudySpec
+from lpstudy.tables.diagnostics import DIAGNOSTICS
+from lpstudy.tracking.client import KEY, tag
+from lpstudy.tracking.files import fetch
+from lpstudy.tracking.frames import NUMBERS
+from lpstudy.tracking.run_writer import TEST_CORRECT, digest
+
+CURVES = ("validation_accuracy", "train_loss", *DIAGNOSTICS)
+"""Metrics of the finals whose every epoch is read."""
+STATES = (*get_args(State), "paused")
+MOST_INFEASIBLE = 100_000
+"""Designs of an arm that were refused before they ran; each is a row."""
+MOST = 1_000_000
+"""Number of a trial, a seed, an attempt or an epoch."""
+LARGEST_RECORD = MOST_IMAGES // 6 + 20
+"""Bytes of a final's record of its test images."""
+TOLERANCE = 1e-6
+"""Percentage points between a final's test accuracy and what its record of the test images says."""
+
+
+class RunReader:
+    """Reads a study's runs.
+
+    Args:
+        client: Connected.
+        study: Its name.
+        spec: Says which arms there are and what they search.
+    """
+
+    def __init__(self, client: MlflowClient, study: str, spec: StudySpec) -> None:
+        self._client, self._study = client, study
+        self._arms = {arm.name: arm for arm in spec.arms()}
+
+    def arm(self, run: Run) -> Arm:
+        """Whose run it is; raises as `row`."""
+        name = self._tag(run, "arm")
+        if name not in self._arms:
+            raise self._damaged(run, tag("arm"), f"must be one of {', '.join(self._arms)} but is {name}")
+        return self._arms[name]
+
+    def row(self, run: Run) -> dict[str, object]:
+        """The row of a trial or final.
+
+        Raises:
+            DamagedError: The run is not as lpstudy writes it.
+        """
+        arm = self.arm(run)
+        values = self._values(run, arm)
+        try:
+            spec = arm.student_spec(values)
+        except ValueError as error:
+            raise self._damaged(run, "params", error) from None
+        state = self._tag(run, "state")
+        if state not in STATES:
+            raise self._damaged(run, tag("state"), f"must be one of {', '.join(STATES)} but is {state}")
+        numbers = {name: self._figure(run, name) for name in NUMBERS}
+        if state == "finished" and numbers["validation_accuracy"] is None:
+            raise self._damaged(run, "validation_accuracy", "is missing")
+        return {
+            "run_id": run.info.run_id,
+            "kind": self._tag(run, "kind"),
+            "arm": arm.name,
+            "method": arm.method,
+            "student": spec.label(),
+            "family": spec.family,
+            "design": spec.design,
+            "depth": spec.depth,
+            "width": spec.width,
+            "trial": self._number(run, "trial"),
+            "seed": self._number(run, "seed"),
+            "attempt": self._number(run, "attempt", missing="1"),
+            "state": state,
+            "epochs": self._number(run, "epochs") if tag("epochs") in run.data.tags else None,
+            **numbers,
+            "hyperparameters": values,
+            "searched": {name: values[name] for name in arm.searched},
+            "warnings": _warnings(run.data.tags.get(tag("warnings"), "[]")),
+            "test_correct": self._test_correct(run),
+        }
+
+    def infeasible(self, run: Run) -> list[dict[str, object]]:
+        """A row for each design of an arm that was refused before it ran, for the counts alone."""
+        arm, key = self.arm(run), "trials_infeasible"
+        count = run.data.metrics.get(key, 0)
+        if not 0 <= count <= MOST_INFEASIBLE or count != int(count):
+            raise self._damaged(run, key, f"must be a count up to {MOST_INFEASIBLE} but is {count:g}")
+        row: dict[str, object] = {"run_id": "", "kind": "trial", "arm": arm.name, "method": arm.method}
+        row |= {"state": "infeasible", "student": arm.student.label, "family": arm.student.family}
+        row |= {"hyperparameters": {}, "searched": {}, "warnings": []}
+        return [row] * int(count)
+
+    def curves(self, run: Run) -> Iterator[dict[str, object]]:
+        """The points of a final's curves; raises as `row`."""
+        own = {"run_id": run.info.run_id, "arm": self.arm(run).name, "kind": "final"}
+        own |= {"trial": self._number(run, "trial"), "seed": self._number(run, "seed")}
+        for name in CURVES:
+            if name not in run.data.metrics:
+                continue
+            for point in self._client.get_metric_history(run.info.run_id, name):
+                if not isinstance(point.step, int) or not 0 <= point.step <= MOST:
+                    raise self._damaged(run, name, f"has a step {point.step!r:.40}")
+                try:
+                    value = check_figure(name, point.value)
+                except ValueError as error:
+                    raise self._damaged(run, name, error) from None
+                yield {**own, "epoch": point.step, "metric": name, "value": value}
+
+    def _values(self, run: Run, arm: Arm) -> dict[str, Scalar]:
+        """The hyperparameters, typed as the study file has them; others may have been added by hand."""
+        values: dict[str, Scalar] = {}
+        for name in (*arm.searched, *arm.fixed):
+            text = run.data.params.get(name)
+            if text is None and name in arm.searched:
+                raise self._damaged(run, f"params.{name}", "is missing")
+            if text is None:
+                continue
+            try:
+                values[name] = _scalar(text, arm, name)
+                if name in arm.searched:
+                    check_searched(arm, name, values[name])
+            except ValueError as error:
+                raise self._damaged(run, f"params.{name}", error) from None
+        return values
+
+    def _figure(self, run: Run, name: str) -> float | None:
+        if name not in run.data.metrics:
+            return None
+        try:
+            return check_figure(name, run.data.metrics[name])
+        except ValueError as error:
+            raise self._damaged(run, name, error) from None
+
+    def _number(self, run: Run, name: str, missing: str | None = None) -> int:
+        text = self._tag(run, name, missing)
+        if not text.isascii() or not text.isdigit() or len(text) > 7 or int(text) > MOST:
+            raise self._damaged(run, tag(name), f"must be a number up to {MOST} but is {text}")
+        return int(text)
+
+    def _tag(self, run: Run, name: str, missing: str | None = None) -> str:
+        text = run.data.tags.get(tag(name), missing)
+        if text is None:
+            raise self._damaged(run, tag(name), "is missing")
+        return str(text)
+
+    def _test_correct(self, run: Run) -> str:
+        """The record of a final's test images; empty where it has none, as finals of older versions."""
+        expected = run.data.tags.get(tag("test_correct"))
+        if expected is None:
+            return ""
+        with TemporaryDirectory() as folder:
+            path = fetch(self._client, run.info.artifact_uri, TEST_CORRECT, folder)
+            if path.stat().st_size > LARGEST_RECORD:
+                raise self._damaged(run, TEST_CORRECT, f"has more than {LARGEST_RECORD} bytes")
+            record = path.read_bytes().decode("ascii", "replace")
+        if digest(record) != expected:
+            raise self._damaged(run, TEST_CORRECT, "has another SHA-256: lpstudy reconcile writes it anew")
+        try:
+            reached = 100 * float(unpack(record).mean())
+        except ValueError as error:
+            raise self._damaged(run, TEST_CORRECT, error) from None
+        accuracy = run.data.metrics.get("test_accuracy", math.nan)
+        if not abs(reached - accuracy) <= TOLERANCE:
+            problem = f"says {reached:.4f} %, test_accuracy {accuracy:.4f} %"
+            raise self._damaged(run, TEST_CORRECT, problem)
+        return record
+
+    def _damaged(self, run: Run, key: str, problem: object) -> DamagedError:
+        name = run.data.tags.get(KEY) or run.info.run_id
+        return DamagedError("MLflow", self._study, key, problem, run=name)
+
+
+def _warnings(text: str) -> list[str]:
+    """A run's warnings; one text where they were so many that the tag was cut."""
+    try:
+        told = json.loads(text)
+    except (ValueError, RecursionError):
+        return [text]
+    return [str(one) for one in told] if isinstance(told, list) else [text]
+
+
+def _scalar(text: str, arm: Arm, name: str) -> Scalar:
+    """A parameter as the study file has it; MLflow keeps text alone.
+
+    Raises:
+        ValueError: It is none.
+    """
+    space: Any = arm.searched.get(name, arm.fixed.get(name))
+    for choice in getattr(space, "choices", ()):
+        if str(choice) == text:
+            return choice  # type: ignore[no-any-return]  # one of Choices
+    if isinstance(space, bool):
+        return text == "True"
+    if isinstance(space, str):
+        return text
+    value = int(text) if arm.integer(name) else float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"must be a finite number but is {text}")
+    return value

@@ -1,0 +1,273 @@
+"""A study's runs in MLflow as its ledger has them: made, written and ended, each found again by its key."""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
+
+from mlflow.entities import Dataset, DatasetInput, Experiment, InputTag, Metric, RunTag
+from mlflow.tracking import MlflowClient
+
+from lpstudy.cost import cost_of
+from lpstudy.folder import Folder
+from lpstudy.ledger import Assignment, Book, Record, State
+from lpstudy.model_file import WEIGHTS
+from lpstudy.space import Arm
+from lpstudy.tracking.artifacts import files_of, upload
+from lpstudy.tracking.client import KEY, PARENT, Facts, Known, find_runs, open_experiment, tag
+from lpstudy.tracking.descriptions import (
+    NOTE,
+    arm_note,
+    design_params,
+    experiment_note,
+    params,
+    report_note,
+    run_name,
+    run_note,
+    teacher_note,
+)
+from lpstudy.tracking.files import put_text
+from lpstudy.tracking.summaries import arm_figures
+
+STATUS = {"finished": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
+TRIAL_STATES: tuple[State, ...] = ("finished", "pruned", "failed", "infeasible")
+TEST_CORRECT = "test_correct.txt"
+"""Artifact of a final: which test images it classifies correctly, as `correctness.pack` writes it."""
+TEACHER_FIGURES = ("validation_accuracy", "test_accuracy", "parameters", "macs", "training_macs")
+LONGEST = 4000
+"""Characters of a tag."""
+
+
+class RunWriter:
+    """Writes a study's runs; whatever it writes may be written twice.
+
+    Args:
+        client: Connected.
+        ledger: The truth.
+        facts: Of the study.
+        runs_folder: Holds each run's weights in a folder named by its key.
+    """
+
+    def __init__(self, client: MlflowClient, ledger: Book, facts: Facts, runs_folder: Folder) -> None:
+        self._client, self._ledger, self._facts, self._folder = client, ledger, facts, runs_folder
+        self._experiment: Experiment | None = None
+        self._runs: dict[str, Known] = {}
+        self._described: set[str] = set()
+        self._epochs: dict[str, int] = {}
+        self._notes: dict[str, dict[str, str]] = {}
+
+    @property
+    def _place(self) -> str:
+        """The experiment's id."""
+        if self._experiment is None:
+            raise RuntimeError("the experiment is not open")
+        return str(self._experiment.experiment_id)
+
+    @property
+    def open(self) -> bool:
+        """Whether the experiment and its runs are known."""
+        return self._experiment is not None
+
+    def forget(self) -> None:
+        """Ask again which runs there are: an answer may have been lost."""
+        self._experiment = None
+
+    def begin(self) -> None:
+        """Find or make the experiment; write the study's facts and its arms."""
+        spec = self._ledger.spec
+        experiment = open_experiment(self._client, spec.name, self._ledger.facts["id"])
+        self._runs = find_runs(self._client, experiment)
+        self._described.clear()
+        self._epochs.clear()
+        self._notes.clear()
+        self._experiment = experiment
+        self._report_run()
+        put_text(self._client, self._runs["report"].location, self._facts.as_text(), "study.json")
+        self._client.set_experiment_tag(experiment.experiment_id, NOTE, experiment_note(spec, self._place))
+        self._teacher_run()
+        for arm in self._ledger.arms.values():
+            self._arm_run(arm)
+
+    def unwritten(self) -> list[Assignment]:
+        """Runs that MLflow lacks, or whose end it lacks."""
+        missing = []
+        for record in self._ledger.records():
+            known = self._runs.get(record.assignment.key)
+            written = known is not None and known.state == record.state != "running"
+            if record.state != "infeasible" and not written:
+                missing.append(record.assignment)
+        return missing
+
+    def end_study(self) -> None:
+        """Bring the arms' runs up to date and end them; the report's run is paused."""
+        figures = arm_figures(self._ledger, self._facts)
+        for arm in self._ledger.arms.values():
+            self._end_arm(arm, figures[arm.name])
+        if self._runs["report"].state == "running":
+            self._client.set_tag(self._report_run(), tag("state"), "paused")
+            self._end("report", "paused", None)
+
+    def write(self, record: Record, *, paused: bool) -> None:
+        """One request with all that is new of a run, and another where it has ended or goes on."""
+        assignment = record.assignment
+        run = self._run(record)
+        done = self._epochs.get(assignment.key, 0)
+        began = int(1000 * (record.started or 0))
+        metrics = [
+            Metric(name, value, began + epoch.epoch, epoch.epoch)
+            for epoch in record.epochs
+            if epoch.epoch > done
+            for name, value in epoch.metrics.items()
+        ]
+        state = "paused" if record.state == "running" and paused else record.state
+        notes = {"attempt": str(assignment.attempt), "warnings": json.dumps(record.warnings)[:LONGEST]}
+        notes |= {"state": state} | ({"cause": record.cause[:LONGEST]} if record.cause is not None else {})
+        if record.test_correct and state == "finished":
+            notes["test_correct"] = digest(record.test_correct)
+        if state in TRIAL_STATES:
+            notes["epochs"] = str(len(record.epochs))
+        known = self._notes.get(assignment.key, {})
+        tags = [RunTag(tag(name), value) for name, value in notes.items() if known.get(name) != value]
+        if self._undescribed(assignment.key):
+            arm = self._ledger.arms[assignment.arm]
+            metrics += self._cost(arm, assignment, began)
+            design = design_params(arm, arm.student_spec(assignment.values))
+            values = design | arm.fixed | dict(assignment.values)
+            self._client.log_batch(run, metrics, params(values), tags)
+            if assignment.kind == "final":
+                self._log_data(run, "testing")
+            self._described.add(assignment.key)
+        else:
+            self._client.log_batch(run, metrics, tags=tags)
+        self._epochs[assignment.key], self._notes[assignment.key] = len(record.epochs), notes
+        if state == "finished" and assignment.kind == "final":
+            location = self._runs[assignment.key].location
+            folder = self._folder / assignment.key
+            upload(self._client, location, folder, files_of(folder))
+            if record.test_correct:
+                put_text(self._client, location, record.test_correct, TEST_CORRECT)
+        if state != "running":
+            self._end(assignment.key, state, record.ended)
+        elif self._runs[assignment.key].state != "running":
+            self._client.update_run(run, status="RUNNING")
+            self._runs[assignment.key] = replace(self._runs[assignment.key], state=state)
+
+    def _cost(self, arm: Arm, assignment: Assignment, began: int) -> list[Metric]:
+        """What the student costs, which stays the same."""
+        spec = arm.student_spec(assignment.values)
+        cost = cost_of(spec, input_shape=self._ledger.input_shape, classes=self._ledger.classes)
+        figures = {"parameters": cost.parameters, "macs": cost.macs, "flops": cost.flops}
+        return [Metric(name, value, began, 0) for name, value in figures.items()]
+
+    def _run(self, record: Record) -> str:
+        """The run of a trial or final; made, with its tags, where there is none."""
+        assignment = record.assignment
+        if assignment.key in self._runs:
+            return self._runs[assignment.key].run_id
+        arm = self._ledger.arms[assignment.arm]
+        tags = {
+            tag("arm"): arm.name,
+            tag("method"): arm.method,
+            tag("kind"): assignment.kind,
+            tag("trial"): str(assignment.number),
+            tag("seed"): str(assignment.seed),
+            tag("student"): arm.student_spec(assignment.values).label(),
+            PARENT: self._arm_run(arm),
+            NOTE: run_note(arm, assignment),
+        }
+        began = int(1000 * (record.started or 0))
+        return self._found(assignment.key, run_name(arm, assignment), tags, began)
+
+    def _arm_run(self, arm: Arm) -> str:
+        key = f"arm/{arm.name}"
+        tags = {tag("arm"): arm.name, tag("method"): arm.method, tag("kind"): "arm"}
+        tags |= {tag("student"): arm.student.label, NOTE: arm_note(arm, self._place)}
+        run = self._found(key, arm.name, tags, None)
+        if self._undescribed(key):
+            values = {**design_params(arm, None), **arm.fixed, **arm.searched}
+            self._client.log_batch(run, params=params(values))
+            self._log_data(run, "training")
+            self._described.add(key)
+        return run
+
+    def _teacher_run(self) -> None:
+        """The teacher's run, with its figures and where its weights are; nothing is written twice."""
+        facts, spec = self._facts.teacher, self._ledger.spec.teacher
+        weights = spec.weights or f"teachers/{facts['key']}/{WEIGHTS} in LPSTUDY_CACHE"
+        tags = {tag("kind"): "teacher", tag("weights"): weights, tag("sha256"): str(facts["sha256"])}
+        note = {NOTE: teacher_note(self._ledger.spec)}
+        run = self._found("teacher", f"teacher {facts['label']}", tags | note, None)
+        if not self._undescribed("teacher"):
+            return
+        figures = {name: facts[name] for name in TEACHER_FIGURES if facts.get(name) is not None}
+        figures["flops"] = 2 * facts["macs"]
+        table = spec.model_dump(mode="json", exclude_none=True, exclude={"weights"})
+        values = {"method": "teacher", "student": facts["label"]} | table
+        metrics = [Metric(name, float(value), 0, 0) for name, value in figures.items()]
+        state = [RunTag(tag("state"), "finished")]
+        self._client.log_batch(run, metrics, params(values), state)
+        self._log_data(run, "training")
+        self._end("teacher", "finished", None)
+
+    def _log_data(self, run: str, context: str) -> None:
+        """The data set that a run reads: its name, digest and numbers of samples."""
+        data = self._facts.data
+        dataset = Dataset(
+            name=str(data["name"]),
+            digest=self._facts.provenance.get("data hash", "")[:36] or "unknown",
+            source_type="lpstudy",
+            source=json.dumps({"kind": self._ledger.spec.data.kind}),
+            profile=json.dumps({name: data[name] for name in ("classes", "train", "validation", "test")}),
+        )
+        tags = [InputTag("mlflow.data.context", context)]
+        self._client.log_inputs(run, [DatasetInput(dataset, tags)])
+
+    def _undescribed(self, key: str) -> bool:
+        """Whether to write what stays the same: in a later process again, for a write may have been lost."""
+        return key not in self._described and self._runs[key].state == "running"
+
+    def _end_arm(self, arm: Arm, table: dict[str, float]) -> None:
+        """Bring an arm's counts up to date and end its run; nothing is written where nothing has changed."""
+        records = [r for r in self._ledger.records() if r.assignment.arm == arm.name]
+        trials = [r for r in records if r.assignment.kind == "trial"]
+        counts = Counter(record.state for record in trials)
+        figures = {f"trials_{state}": float(counts[state]) for state in TRIAL_STATES} | table
+        winner = self._ledger.winner(arm.name)
+        if winner is not None:
+            figures["best_validation_accuracy"] = winner.values[0]
+        run = self._arm_run(arm)
+        step = len(records)
+        metrics = [Metric(name, value, step, step) for name, value in figures.items()]
+        self._client.log_batch(run, metrics, tags=[RunTag(tag("state"), "finished")])
+        self._end(f"arm/{arm.name}", "finished", None)
+
+    def _report_run(self) -> str:
+        return self._found("report", "report", {tag("kind"): "report", NOTE: report_note()}, None)
+
+    def _found(self, key: str, name: str, tags: Mapping[str, str], began: int | None) -> str:
+        """The run of that key; made, with its tags, where there is none."""
+        known = self._runs.get(key)
+        if known is not None:
+            return known.run_id
+        common = {KEY: key, tag("study"): self._ledger.spec.name, tag("state"): "running"}
+        run = self._client.create_run(
+            self._place,
+            start_time=began,
+            run_name=name,
+            tags={**common, **self._facts.tags(), **tags},
+        )
+        self._runs[key] = Known(str(run.info.run_id), "running", str(run.info.artifact_uri))
+        return str(run.info.run_id)
+
+    def _end(self, key: str, state: str, ended: float | None) -> None:
+        """End a run whose state is written: one that a kill keeps from its end is written again."""
+        self._client.set_terminated(
+            self._runs[key].run_id, STATUS.get(state, "KILLED"), end_time=int(1000 * ended) if ended else None
+        )
+        self._runs[key] = replace(self._runs[key], state=state)
+
+
+def digest(record: str) -> str:
+    """SHA-256 of the text that says which test images a final classifies correctly; a tag of its run."""
+    return hashlib.sha256(record.encode()).hexdigest()

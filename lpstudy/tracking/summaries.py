@@ -1,0 +1,41 @@
+"""What a study's arms have come to, in figures: the report's table, from the ledger."""
+
+import math
+
+from lpstudy.ledger import Book
+from lpstudy.tables import comparison
+from lpstudy.tracking.client import Facts
+from lpstudy.tracking.frames import ledger_frame
+from lpstudy.tracking.study_facts import study_facts
+from lpstudy.tracking.study_json import StudyTold
+
+FIGURES = {
+    "accuracy_mean": "test_accuracy_mean",
+    "accuracy_low": "test_accuracy_low",
+    "accuracy_high": "test_accuracy_high",
+    "delta_bp_mean": "difference_to_bp",
+    "delta_bp_low": "difference_to_bp_low",
+    "delta_bp_high": "difference_to_bp_high",
+    "seeds": "seeds",
+    "parameters": "parameters",
+    "macs": "macs",
+    "flops": "flops",
+    "training_macs": "training_macs",
+}
+"""Columns of the comparison, and what they are called as metrics of an arm's run."""
+
+
+def arm_figures(book: Book, facts: Facts) -> dict[str, dict[str, float]]:
+    """The figures of each arm's winner by the arm's name; those that are not known are left out."""
+    told = StudyTold.model_validate_json(facts.as_text())
+    study = study_facts(told, book.spec, {}, experiment="", teacher="")
+    table = comparison(study, ledger_frame(book))
+    rows = table.astype("object").to_dict("records")[1:]  # the first is the teacher
+    return {
+        arm.name: {name: float(row[column]) for column, name in FIGURES.items() if _known(row[column])}
+        for arm, row in zip(study.arms, rows, strict=True)
+    }
+
+
+def _known(value: object) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)

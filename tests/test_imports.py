@@ -1,0 +1,79 @@
+"""Commands that ask how far a study is import nothing that takes seconds."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from running import ROOT, environment
+
+from lpstudy.ledger import Lease, Ledger, database
+from lpstudy.space import parse
+
+HEAVY = {
+    "torch",
+    "ray",
+    "mlflow",
+    "torchvision",
+    "pandas",
+    "scipy",
+    "matplotlib",
+    "sklearn",
+    "pyarrow",
+    "PIL",
+}
+HEAVY |= {"alembic", "sqlalchemy.orm", "jinja2", "requests"}
+"""Of Optuna the package is imported, but neither its database storage's ORM nor its migrations."""
+SPACE = {
+    "name": "held",
+    "data": {"kind": "digits"},
+    "teacher": {"family": "convnet", "depth": 2, "width": 4},
+    "students": [{"family": "convnet", "depth": 2, "width": 4}],
+    "methods": {"bp": {}},
+}
+PROGRAM = """
+import contextlib, io, json, sys
+from lpstudy.__main__ import main
+with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
+    try:
+        code = main()
+    except SystemExit as left:
+        code = left.code
+print(json.dumps([code, out.getvalue() + err.getvalue(), list(sys.modules)]))
+"""
+
+
+@pytest.fixture(scope="module")
+def storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("studies")
+    (folder / "held").mkdir()
+    ledger = Ledger(database(folder / "held"), parse(SPACE, "here"), input_shape=(1, 8, 8), classes=10)
+    ledger.accept("images")
+    lease = Lease(ledger.engine, "held")
+    lease.take()
+    lease.release({"state": "paused"})
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "says"),
+    [
+        ("--help", 0, "usage: lpstudy"),
+        ("list --help", 0, "List the studies"),
+        ("cancel --help", 0, "End running trials now"),
+        ("list --storage STORAGE", 0, "held: paused"),
+        ("status held --storage STORAGE", 0, "bp-convnet-d2-w4"),
+        *(
+            (f"{command} held --storage STORAGE", 1, "no process runs")
+            for command in ("pause", "resume", "stop")
+        ),
+    ],
+)
+def test_what_a_command_imports(line: str, code: int, says: str, storage: Path) -> None:
+    words = line.replace("STORAGE", str(storage)).split()
+    program = [sys.executable, "-c", PROGRAM, *words]
+    left = subprocess.run(program, capture_output=True, text=True, cwd=ROOT, env=environment(), check=True)
+    found, said, modules = json.loads(left.stdout)
+    assert (found, says in said) == (code, True), said
+    assert HEAVY & set(modules) == set()
