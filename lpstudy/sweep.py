@@ -143,8 +143,7 @@ def _held(
             check_folders(tenure)
         with refusing():
             place = replace(place, weights=share_weights(prepared.weights))
-        for remark in prepared.remarks:
-            terminal.say(f"warning: data: {remark}")
+        terminal.warn(*(f"data: {remark}" for remark in prepared.remarks))
         for note in (*prepared.weights.notes, *budget_notes(ledger, ledger.spec.budget)):
             terminal.say(f"note: {note}")
         stack.enter_context(tenure.heeding(given.grace))

@@ -79,6 +79,12 @@ def show_json(value: object, *, indent: int | None = None) -> None:
     print(text.replace("\x7f", "\\u007f"))
 
 
+def warn(*lines: str) -> None:
+    """Print each line to standard error as a warning."""
+    for line in lines:
+        say(f"warning: {line}")
+
+
 def _print(lines: tuple[str, ...], stream: TextIO, *, before: str = "", end: str = "\n") -> None:
     text = "\n".join(for_stream(line, stream) for line in lines)
     print(f"{before}{text}", end=end, file=stream, flush=stream is sys.stderr)

@@ -37,7 +37,7 @@ ENTRIES = 4_096
 """Of a TIFF's directory."""
 DIRECTORY = 2**26
 """Bytes of the values in EXIF's and TIFF's directories."""
-SLOW_SAMPLES = 2**23
+SLOW_SAMPLES = 2**22
 """Values that are decoded in Python: of a text PPM, or one with another maximum than 255 or 65,535."""
 RUN_LENGTH_BYTES = 2**23
 """Of a compressed BMP, which is decoded in Python."""
@@ -238,7 +238,7 @@ def _check_ppm(head: bytes, size: int) -> None:
     """Text, and numbers that have to be scaled one by one."""
     kind = head[1:2]
     if kind in b"123":
-        _at_most(size, SLOW_SAMPLES * 2, "bytes of text")
+        _at_most(size, SLOW_SAMPLES * 4, "bytes of text")
         return
     if kind == b"4":
         return

@@ -185,3 +185,17 @@ def test_what_the_pruner_saved_is_told_in_epochs(one, text_of):
         f"The pruner ended 2 of {count} trials early: 15 of {count * 20:,} epochs of the search ({share} %)"
     )
     assert expected in text_of(one)
+
+
+def test_what_is_odd_about_the_data_is_among_the_warnings(make_frames, tmp_path):
+    frames = make_frames(methods=("bp", "lp"))
+    told = "2 of 14 test images are also among the training images\n3 of 9 <b>images</b> are transparent"
+    provenance = {**frames.study.provenance, "data remarks": told}
+    text = write(
+        tmp_path, replace(frames, study=replace(frames.study, provenance=provenance))
+    ).markdown.read_text()
+    section = text.split("## Warnings")[1].split("## ")[0]
+    assert "* Data: 2 of 14 test images are also among the training images." in section
+    assert "3 of 9" in section
+    assert "<b>" not in section
+    assert "data remarks" not in text

@@ -165,3 +165,17 @@ def test_a_path_to_no_file_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", sorted(set(known())))
 def test_every_study_that_comes_along_is_valid(name: str) -> None:
     assert read(find(name)).arms()
+
+
+def test_a_byte_order_mark_is_no_part_of_the_study(study_file: Path) -> None:
+    plain = read(study_file)
+    study_file.write_bytes(b"\xef\xbb\xbf" + study_file.read_bytes())
+    assert read(study_file) == plain
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be"])
+def test_a_file_in_utf_16_is_refused_by_name(study_file: Path, encoding: str) -> None:
+    text = "\ufeff" * (encoding == "utf-16-be") + study_file.read_text("utf-8")
+    study_file.write_bytes(text.encode(encoding))
+    with pytest.raises(ValueError, match=r"\.toml: is UTF-16: save it as UTF-8"):
+        read(study_file)
