@@ -251,7 +251,7 @@ def test_a_teacher_that_guesses_is_warned_of_unless_its_last_layer_is_new(
     told, warning = words
     assert told == f"teacher: convnet-d2-w4, test {file.test_accuracy:.2f} %"
     assert warning.startswith(
-        f"warning: the teacher reaches {file.validation_accuracy:.2f} % on validation, guessing"
+        f"warning: the teacher reaches {file.validation_accuracy:.2f} % on validation and guessing"
     )
     good = replace(file, validation_accuracy=90.0)
     assert teacher_words(good, found) == [told]

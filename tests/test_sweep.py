@@ -10,6 +10,7 @@ import torch
 from running import Left, call, client_of, files, keys, one_line, records, runs, write_space
 from safetensors.torch import load_file
 
+import lpstudy.model_file
 from lpstudy import report, sweep
 from lpstudy.command.tenure import Tenure
 from lpstudy.data import load
@@ -156,6 +157,20 @@ def test_the_weights_of_a_final_give_its_recorded_test_accuracy(smoke: Smoke) ->
         bf16 = {"bf16": True, "fp32": False}[run.data.tags["lpstudy.precision"]]
         accuracy, _ = evaluate(network, data.test, device=torch.device("cpu"), bf16=bf16)
         assert run.data.metrics["test_accuracy"] == pytest.approx(accuracy, abs=1e-9)
+        described = lpstudy.load_model(client.download_artifacts(run.info.run_id, "")).description
+        assert described.test_accuracy == run.data.metrics["test_accuracy"]
+        assert described.method == run.data.tags["lpstudy.method"]
+        assert described.precision == run.data.tags["lpstudy.precision"]
+
+
+def test_the_report_names_a_final_that_loads(smoke: Smoke, monkeypatch: pytest.MonkeyPatch) -> None:
+    (lines,) = re.findall(
+        r"```python\n(.*?)```", (smoke[0] / "reports/smoke/report.md").read_text(encoding="utf-8"), re.DOTALL
+    )
+    monkeypatch.chdir(smoke[0])
+    found: dict[str, lpstudy.model_file.TrainedModel] = {}
+    exec(lines, found)  # type: ignore[arg-type]
+    assert found["model"].class_names == tuple("0123456789")
 
 
 def test_the_same_command_again_says_it_is_finished_and_adds_no_run(smoke: Smoke) -> None:

@@ -206,7 +206,7 @@ def trainable_of(
 
 def _shared(weights: str | None, place: Place) -> str | None:
     """Where all nodes find a file of weights; None where there is none."""
-    return None if weights is None else place.weights[weights]
+    return None if weights is None else place.weights.get(weights, weights)
 
 
 def _newest(folder: Folder) -> str:

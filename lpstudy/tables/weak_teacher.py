@@ -30,12 +30,12 @@ def near_chance(accuracy: float, chance: float, samples: int) -> bool:
 def chance_warning(accuracy: float, chance: float, *, own_weights: bool) -> str:
     """What is said of a teacher near chance."""
     advice = (
-        "were its images normalised or sized otherwise ([teacher] mean, std, image_size), or its classes in"
-        " another order?"
+        "its images may have been normalised or sized otherwise ([teacher] mean, std, image_size), or its"
+        " classes be in another order"
         if own_weights
         else "it has learnt next to nothing"
     )
-    return f"the teacher reaches {accuracy:.2f} % on validation, guessing {chance:.2f} %: {advice}"
+    return f"the teacher reaches {accuracy:.2f} % on validation and guessing {chance:.2f} %: {advice}"
 
 
 def half_warning(accuracy: float, student: float) -> str | None:
