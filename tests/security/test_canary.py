@@ -57,7 +57,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
                 path.write_bytes(pickled(marker))
             report = run(work, "report", "tiny", **given)
             client = MlflowClient(tracking_uri=f"http://127.0.0.1:{port}")
-            assert len(runs(client, "tiny")) == 4
+            assert len(runs(client, "tiny")) == 5
         yield Told(left, report, run(work, "report", "tiny", **given), folder, rays, marker)
     finally:
         shutil.rmtree(rays, ignore_errors=True)

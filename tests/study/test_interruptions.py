@@ -145,12 +145,12 @@ def test_the_same_command_after_a_kill_ends_every_run_once(whole: Stage) -> None
     assert sorted(key for key in states if key.startswith("trial")) == ["trial-0", "trial-1"]
     assert sum(key.startswith("final") for key in states) == 1
     assert set(states.values()) <= {"finished", "pruned"}
-    assert len(keys(whole.runs)) == len(set(keys(whole.runs))) == 5
+    assert len(keys(whole.runs)) == len(set(keys(whole.runs))) == 6
     assert "RUNNING" not in {run.info.status for run in whole.runs}
 
 
 def test_a_resumed_run_has_each_metric_point_once(whole: Stage) -> None:
-    run = next(run for run in whole.runs if run.info.run_name == "trial-0")
+    run = next(run for run in whole.runs if run.data.tags["lpstudy.key"].endswith("/trial-0"))
     history = client_of(whole.folder).get_metric_history(run.info.run_id, "validation_accuracy")
     told = whole.records["trial-0"].epochs
     assert [(point.step, point.value) for point in history] == [
