@@ -106,12 +106,15 @@ def open_ledger(folder: Path, spec: StudySpec) -> Ledger:
 def facts_of(spec: StudySpec) -> tracking.Facts:
     """What the projection writes of a study beside its runs."""
     names = ("data hash", "teacher hash", "versions", "commit", "machine", "command")
-    return tracking.Facts(dump(spec), {"name": "digits"}, {}, dict.fromkeys(names, "benchmark"))
+    data = {"name": "digits", "classes": 10, "train": 1, "validation": 1, "test": 1}
+    teacher = {"key": "none", "label": "benchmark", "sha256": "", "test_accuracy": 50.0, "parameters": 1}
+    teacher |= {"macs": 1, "training_macs": 1.0, "seed": 0}
+    return tracking.Facts(dump(spec), data, teacher, dict.fromkeys(names, "benchmark"))
 
 
 def epochs_of(rng: np.random.Generator, epochs: int = EPOCHS) -> list[EpochResult]:
     """Made-up results of a trial."""
-    accuracies = rng.uniform(40, 90) + np.cumsum(rng.exponential(size=epochs))
+    accuracies = np.minimum(100, rng.uniform(40, 90) + np.cumsum(rng.exponential(size=epochs)))
     return [
         EpochResult(
             epoch,
