@@ -6,10 +6,10 @@ import signal
 import sys
 import time
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
-from typing import NoReturn, TypeVar
+from typing import NoReturn
 
 from lpstudy import study, terminal, tracking
 from lpstudy.command import arguments as flags
@@ -29,11 +29,11 @@ from lpstudy.command.exits import (
 )
 from lpstudy.command.faults import WORDS, remedy_of
 from lpstudy.command.overview import is_begun, ledger_url
-from lpstudy.command.phases import fill_bank, on_terminal, train_teacher
+from lpstudy.command.phases import again, fill_bank, on_terminal, train_teacher
 from lpstudy.command.prepare import Prepared, demand_of, prepare, writable
 from lpstudy.command.provenance import data_facts, provenance
 from lpstudy.command.publish import publish, show
-from lpstudy.command.ray_session import check_folders, enter_session
+from lpstudy.command.ray_session import enter_session, watch_ray
 from lpstudy.command.tenure import GRACE, Tenure
 from lpstudy.command.tracked import LAGS, client_of, projection_of
 from lpstudy.command.weights import content_of, share_weights
@@ -42,7 +42,7 @@ from lpstudy.data import own_root
 from lpstudy.disk import is_storage_error, storage_error
 from lpstudy.ledger import Assignment, FencedError, Ledger, UnwritableError
 from lpstudy.redaction import without_credentials
-from lpstudy.study import Capacity, Control, Demand, PausedError, Place
+from lpstudy.study import Capacity, Demand, PausedError, Place
 from lpstudy.teacher import BankPlan, TeacherFile
 from lpstudy.tracking import Client, Projection
 
@@ -51,7 +51,6 @@ PROJECTION_SECONDS = 60.0
 INTERRUPTED_SECONDS = 10.0
 """How long one that breaks off waits for it."""
 ENDED = {"stop": "stopped", "cancel": "cancelled"}
-T = TypeVar("T")
 
 
 def parser() -> ArgumentParser:
@@ -95,13 +94,13 @@ def _sweep(given: Namespace, command: str) -> int:
             writable(given.reports)
             name = prepared.spec.name
             client = client_of(given, name)
-            if os.environ.get("RAY_ADDRESS"):
+            if study.cluster_address() is None:
+                study.check_machine()
+            else:
                 enter_session(stack, demand)
             tenure = Tenure(given.storage.resolve() / name, given.ledger, name, fresh=given.fresh)
             tenure.before_exit = lambda: ending("sweep", lambda: _leave(tenure))
             stack.enter_context(tenure.held())
-            if os.environ.get("RAY_ADDRESS"):
-                check_folders(tenure)
         if tenure.after is not None:
             terminal.say(f"going on after {tenure.after}, which gave no sign of life")
         _mention_job_folder(given)
@@ -109,12 +108,14 @@ def _sweep(given: Namespace, command: str) -> int:
             return _held(given, command, prepared, demand, client, tenure, stack, began)
         except (PausedError, UnwritableError, KeyboardInterrupt, SystemExit) as error:
             raise _paused(tenure, error) from error
-        except OSError as error:
-            if not is_storage_error(error):
-                raise
-            raise _paused(tenure, storage_error(error)) from error
         except FencedError as error:
             raise FaultError(str(error)) from error
+        except Exception as error:
+            if isinstance(error, OSError) and is_storage_error(error):
+                raise _paused(tenure, storage_error(error)) from error
+            if not tenure.ray_lost():
+                raise
+            raise _paused(tenure, error) from error
 
 
 def _held(
@@ -128,6 +129,9 @@ def _held(
     began: float,
 ) -> int:
     """All that is done while the study is this process's."""
+    joined = study.cluster_address() is not None
+    if joined:
+        watch_ray(stack, tenure)
     with refusing():
         ledger = _ledger(tenure, prepared)
     ledger.take()
@@ -138,9 +142,9 @@ def _held(
     if ledger.complete():
         terminal.say(f"study {ledger.spec.name!r} is finished; its report is written anew")
     else:
-        if not os.environ.get("RAY_ADDRESS"):
+        if not joined:
             enter_session(stack, demand)
-            check_folders(tenure)
+            watch_ray(stack, tenure)
         with refusing():
             place = replace(place, weights=share_weights(prepared.weights))
         terminal.warn(*(f"data: {remark}" for remark in prepared.remarks))
@@ -149,13 +153,14 @@ def _held(
         stack.enter_context(tenure.heeding(given.grace))
         capacity = study.Capacity(demand, terminal.say)
         tenure.gauges.add(waiting=capacity.short, nodes=study.nodes)
+        stack.callback(tenure.gauges.remove, "waiting", "nodes")  # before Ray ends
         tenure.state = {"state": "teacher"}
-        teacher = _again(control, lambda: train_teacher(prepared, place, demand, control))
+        teacher = again(control, lambda: train_teacher(prepared, place, demand, control))
         ledger.keep("data", data_facts(prepared))
         ledger.keep("teacher", {k: v for k, v in asdict(teacher).items() if k != "folder"})
         ledger.keep("provenance", provenance(prepared, teacher, demand, command))
         tenure.state = {"state": "bank"}
-        _again(control, lambda: fill_bank(prepared, teacher, place, demand, control))
+        again(control, lambda: fill_bank(prepared, teacher, place, demand, control))
     projection = projection_of(ledger, prepared, client, tenure)
     projection.start()
     patience = INTERRUPTED_SECONDS
@@ -170,18 +175,9 @@ def _held(
     return _publish(ledger, client, given, took, began, projection.error, tenure)
 
 
-def _again(control: Control, phase: Callable[[], T]) -> T:
-    """A phase, and once more after each pause that another shell has ended."""
-    while True:
-        try:
-            return phase()
-        except PausedError:
-            if control.asked.leaving or not control.wait():
-                raise
-
-
 def _leave(tenure: Tenure) -> NoReturn:
     """The end of a sweep whose main thread hangs, from another one."""
+    study.kill_own_processes()
     raise _paused(tenure, PausedError())
 
 

@@ -12,7 +12,7 @@ from lpstudy.threads import GuardedThread
 POLL_SECONDS = 0.5
 HARD_SECONDS = 5.0
 """After the trials' time, until the main thread is interrupted: Ray may hang."""
-EXIT_SECONDS = 25.0
+EXIT_SECONDS = 20.0
 """After that interrupt, until the process is ended from this thread: a call into Ray hears no signal."""
 
 

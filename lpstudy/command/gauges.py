@@ -15,7 +15,7 @@ READ_SECONDS = 2.0
 """Between two readings of a gauge."""
 OLD_SECONDS = 20.0
 """After which a reading is no longer reported: its gauge hangs."""
-STOP_SECONDS = 2.0
+STOP_SECONDS = 1.0
 """For a reading to end when its gauge is removed."""
 
 

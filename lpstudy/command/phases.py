@@ -2,8 +2,9 @@
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 from lpstudy import study, terminal
 from lpstudy.command.console import EVERY, teacher_line
@@ -12,10 +13,12 @@ from lpstudy.command.prepare import Prepared
 from lpstudy.command.words import duration, size_words
 from lpstudy.data import Data
 from lpstudy.disk import StorageError
-from lpstudy.study import Control, Demand, Place, TaskError
+from lpstudy.study import Control, Demand, PausedError, Place, TaskError
 from lpstudy.tables.weak_teacher import chance_warning, near_chance
 from lpstudy.teacher import BankPlan, TeacherFile
 from lpstudy.training import DivergedError
+
+T = TypeVar("T")
 
 CLEAR = "\r\x1b[K"
 """Takes a terminal's line back to its begin."""
@@ -67,6 +70,16 @@ class Progress:
 
     def _print(self, text: str, *, end: str) -> None:
         terminal.say(text, before=CLEAR if self._live else "", end=end)
+
+
+def again(control: Control, phase: Callable[[], T]) -> T:
+    """Run a phase, and once more after each pause that another shell has ended."""
+    while True:
+        try:
+            return phase()
+        except PausedError:
+            if control.asked.leaving or not control.wait():
+                raise
 
 
 def train_teacher(prepared: Prepared, place: Place, demand: Demand, control: Control) -> TeacherFile:

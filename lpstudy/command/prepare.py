@@ -1,6 +1,5 @@
 """Everything that can be refused before anything is started."""
 
-import os
 import tempfile
 import uuid
 from argparse import Namespace
@@ -87,7 +86,7 @@ def demand_of(given: Namespace, prepared: Prepared) -> Demand:
                 f"--workers-per-trial {demand.workers_per_trial}:"
                 f" training.batch_size = {size}{short} is not divisible by it"
             )
-    if not os.environ.get("RAY_ADDRESS"):
+    if study.cluster_address() is None:
         study.concurrent_trials(demand, study.machines())
     return demand
 

@@ -1,10 +1,9 @@
-"""The Ray session of a sweep: started or joined, and whether its nodes see one storage."""
+"""Ray as a sweep has it: joined before the study is held, or started by the sweep."""
 
-import os
 from contextlib import ExitStack
 
 from lpstudy import study
-from lpstudy.command.exits import refusing
+from lpstudy.command.exits import ending, refusing
 from lpstudy.command.phases import announced, on_terminal
 from lpstudy.command.tenure import Tenure
 from lpstudy.data import shared_cache
@@ -12,23 +11,30 @@ from lpstudy.study import Demand
 
 
 def enter_session(stack: ExitStack, demand: Demand) -> None:
-    """Start Ray, or join the cluster that RAY_ADDRESS names, until the stack is left.
+    """Join the cluster that RAY_ADDRESS names, or start Ray; ends with the stack.
 
     Raises:
-        BadInputError: There is no such cluster, or not one trial fits.
+        BadInputError: It cannot be reached or started, or not even one trial fits.
     """
-    phase = on_terminal("joining Ray") if os.environ.get("RAY_ADDRESS") else announced("starting Ray")
+    phase = announced("starting Ray") if study.cluster_address() is None else on_terminal("joining Ray")
     with refusing(), phase:
-        stack.enter_context(study.session())
+        stack.enter_context(study.session(lambda error: ending("sweep", lambda: _refuse(error))))
         study.concurrent_trials(demand, study.machines())
 
 
-def check_folders(tenure: Tenure) -> None:
-    """See that all nodes find the study's folder and the cache.
+def _refuse(error: BaseException) -> int:
+    with refusing():
+        raise error
+
+
+def watch_ray(stack: ExitStack, tenure: Tenure) -> None:
+    """Watch Ray from now on, and see that its nodes share the study's folders.
 
     Raises:
-        BadInputError: One does not.
+        BadInputError: They do not.
     """
+    watch = stack.enter_context(study.watching(tenure.control))
+    tenure.ray_lost = watch.is_lost
     folders = {"--storage": tenure.control.folder, "LPSTUDY_CACHE": shared_cache().resolve()}
     with refusing():
         study.check_shared(folders)

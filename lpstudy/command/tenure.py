@@ -78,6 +78,8 @@ class Tenure:
         self.before_exit: Callable[[], int] = lambda: PAUSED
         """Called where the process is ended from a thread, for its main thread hangs: prints why, returns the
         exit code."""
+        self.ray_lost: Callable[[], bool] = lambda: False
+        """Asked for an error that may be none of its own: whether Ray itself has ended."""
         self.deadline = Deadline(self.control, self._exit)
         self._folder = folder
         self._wished = row.wished

@@ -3,26 +3,27 @@
 import json
 import logging
 import os
-import secrets
-import socket
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from pathlib import Path
-from tempfile import NamedTemporaryFile
+from contextlib import contextmanager
 
 import ray
-from ray._private import ray_constants
+from ray._private import ray_constants, worker
 from ray.exceptions import RayError
 
 from lpstudy import environment
 from lpstudy.data import shared_cache
 from lpstudy.redaction import without_credentials
+from lpstudy.study.cluster_address import VARIABLE, cluster_address
+from lpstudy.study.head import TOKEN, check_head
 from lpstudy.study.interrupts import apart, held_back
+from lpstudy.study.limits import Abandon, time_limit
 from lpstudy.study.loopback import on_loopback
+from lpstudy.study.machine import check_machine
 from lpstudy.study.propagation import withhold_secrets
+from lpstudy.terminal import say
 
-REACH_SECONDS = 10.0
-"""How long a cluster's head may take to accept a connection."""
+JOIN_SECONDS = 25.0
+"""For a cluster to be joined."""
 JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 """Set where a process was started by `ray job submit`; has what the job gave."""
 
@@ -43,28 +44,6 @@ def prepare_environment() -> None:
     environment.settle()  # the actors have other working directories
 
 
-def _token_file() -> None:
-    """Make the file that a local Ray reads its token from, for its owner's eyes alone (Ray's own is 0644)."""
-    if "RAY_AUTH_TOKEN" in os.environ:
-        return
-    path = Path(os.environ.get("RAY_AUTH_TOKEN_PATH", Path.home() / ".ray" / "auth_token"))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not path.exists():
-        with NamedTemporaryFile("w", dir=path.parent, prefix=".auth_token-") as whole:  # 0600 from its begin
-            whole.write(secrets.token_hex(32))
-            whole.flush()
-            with suppress(FileExistsError):  # another study begins in this moment: both take the same one
-                os.link(whole.name, path)
-    path.chmod(0o600)
-
-
-def _reach(address: str) -> None:
-    """Refuse an address at which nothing listens; Ray itself would try it for minutes."""
-    if ":" in address:
-        host, _, port = address.removeprefix("ray://").rpartition(":")
-        socket.create_connection((host.strip("[]"), int(port)), timeout=REACH_SECONDS).close()
-
-
 def variables() -> dict[str, str]:
     """What the nodes of a cluster are told, the cache's folder in any case: it must be one for all.
 
@@ -76,61 +55,82 @@ def variables() -> dict[str, str]:
     return {name: value for name, value in mine.items() if name not in given}
 
 
+def _end_with_words(error: BaseException) -> int:
+    say(f"lpstudy: {error}")
+    return 1
+
+
 @contextmanager
-def session() -> Iterator[None]:
+def session(abandon: Abandon = _end_with_words) -> Iterator[None]:
     """Join the cluster that RAY_ADDRESS names, or start one on this machine for as long as the context lasts.
 
+    Args:
+        abandon: Called from another thread before the process is ended, where joining takes longer than
+            JOIN_SECONDS or does not react to a signal; prints why, returns the exit code.
+
     Raises:
-        ValueError: RAY_ADDRESS names no cluster that can be reached.
+        ValueError: RAY_ADDRESS names no cluster that can be reached, or Ray cannot be started here.
     """
     prepare_environment()
     withhold_secrets()
     ray_constants.RAY_DISABLE_FAILURE_SIGNAL_HANDLER = True  # at SIGTERM it may abort this process
     for name in ("ray", "ray.tune", "ray.train", "ray.data"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
+    worker.print_to_stdstream = _print_nothing  # a raylet that is killed has its log printed
     try:
-        with held_back():
-            _start(os.environ.get("RAY_ADDRESS"))
+        if (address := cluster_address()) is None:
+            os.environ.pop(VARIABLE, None)
+            check_machine()
+            _start()
+        else:
+            _join(address, abandon)
         yield
     finally:
         ray.shutdown()
 
 
-def _start(address: str | None) -> None:
-    """Join the cluster at an address, or start one of this machine alone."""
-    reached = False
+def _print_nothing(data: object, ignore_prefix: bool = False) -> None:
+    """In place of what Ray prints of other processes' errors: those that matter come as exceptions."""
+
+
+def _join(address: str, abandon: Abandon) -> None:
+    """Join the cluster whose head is at an address."""
+    shown = f"{VARIABLE}={without_credentials(os.environ[VARIABLE])}"
+    slow = (
+        f"{shown}: the Ray cluster did not let this machine in within {JOIN_SECONDS:g} s: is its head alive?"
+    )
     try:
-        if address:
-            _reach(address)
-            reached = True
-            ray.init(
-                log_to_driver=False,
-                logging_level=logging.CRITICAL,
-                runtime_env={"env_vars": variables()},
-            )
-        else:
-            _token_file()
-            with on_loopback(), apart():
+        with time_limit(JOIN_SECONDS, slow, abandon):
+            check_head(address)
+            with held_back():
                 ray.init(
-                    address="local",
-                    include_dashboard=True,
-                    dashboard_host="127.0.0.1",
-                    _node_ip_address="127.0.0.1",
+                    address=address,
                     log_to_driver=False,
                     logging_level=logging.CRITICAL,
+                    runtime_env={"env_vars": variables()},
                 )
+                ray.nodes()  # type: ignore[no-untyped-call]  # untyped in Ray
+    except ValueError as error:
+        raise ValueError(f"{shown}: {error}") from None
+    except (OSError, RuntimeError, RayError) as error:
+        raise ValueError(f"{shown}: {TOKEN} ({_words(error)})") from None
+
+
+def _start() -> None:
+    """Start a Ray of this machine alone."""
+    try:
+        with held_back(), on_loopback(), apart():
+            ray.init(
+                address="local",
+                include_dashboard=True,
+                dashboard_host="127.0.0.1",
+                _node_ip_address="127.0.0.1",
+                log_to_driver=False,
+                logging_level=logging.CRITICAL,
+            )
     except (OSError, RuntimeError, ValueError, RayError) as error:
-        reason = without_credentials(" ".join(str(error).split()))[:300]
-        if not address:
-            raise ValueError(f"Ray cannot be started on this machine: {reason}") from None
-        shown = without_credentials(address)
-        if reached:
-            raise ValueError(
-                f"RAY_ADDRESS={shown}: the Ray cluster does not let this machine in: it needs the token"
-                " in the head's ~/.ray/auth_token (`ray get-auth-token` prints it there),"
-                f" RAY_AUTH_MODE=token, and the same versions of Ray and Python ({reason})"
-            ) from None
-        raise ValueError(
-            f"RAY_ADDRESS={shown}: cannot join the Ray cluster: start it, or unset the variable to run on"
-            f" this machine alone ({reason})"
-        ) from None
+        raise ValueError(f"Ray cannot be started on this machine: {_words(error)}") from None
+
+
+def _words(error: Exception) -> str:
+    return without_credentials(" ".join(str(error).split()))[:300]

@@ -9,20 +9,30 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from running import descendants, environment, stop_group
+from running import descendants, environment, stop_group, wait_for
 from sockets import beyond_loopback, listening
 
 from lpstudy.study.loopback import VARIABLE
 
 SESSION = """
-import json, sys, time
+import json, os, sys, time
+from pathlib import Path
 from lpstudy import study
+from lpstudy.folder import Local
 with study.session():
     import ray
     from ray._private.worker import _global_node as node
     ray.get(ray.remote(lambda: 3).remote())  # so that there is a worker
     print(json.dumps({"gcs": node.gcs_address, "dashboard": node.webui_url}), flush=True)
     sys.stdin.readline()
+    control = study.Control(Local(Path(sys.argv[1])), "own")
+    with study.watching(control):
+        began = time.monotonic()
+        os.kill(node.all_processes["raylet"][0].process.pid, 9)
+        while not control.asked.leaving and time.monotonic() - began < 30:
+            time.sleep(0.1)
+        print(json.dumps([control.asked.why, time.monotonic() - began]), flush=True)
+print("out", flush=True)
 """
 JOIN = """
 import sys, ray
@@ -41,24 +51,26 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def session(home: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """A process that has started Ray as a study does, and where that answers."""
+def process(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator["subprocess.Popen[bytes]"]:
+    """A process that has started Ray as a study does."""
     process = subprocess.Popen(
-        [sys.executable, "-c", SESSION],
-        env=environment(HOME=str(home)),
+        [sys.executable, "-c", SESSION, str(tmp_path_factory.mktemp("study"))],
+        env=environment(HOME=str(home), RAY_ADDRESS="local"),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         start_new_session=True,
     )
-    assert process.stdin is not None
-    assert process.stdout is not None
     try:
-        yield process.pid, json.loads(process.stdout.readline())
-        process.stdin.write(b"\n")
-        process.stdin.flush()
-        process.wait(timeout=60)
+        yield process
     finally:
         stop_group(process)
+
+
+@pytest.fixture(scope="module")
+def session(process: "subprocess.Popen[bytes]") -> tuple[int, dict[str, Any]]:
+    """Its process id, and where its Ray answers."""
+    assert process.stdout is not None
+    return process.pid, json.loads(process.stdout.readline())
 
 
 def test_all_servers_listen_on_loopback_alone(session: tuple[int, dict[str, Any]]) -> None:
@@ -110,3 +122,18 @@ def test_a_driver_without_the_token_is_refused(session: tuple[int, dict[str, Any
     done = join(session[1]["gcs"], tmp_path, RAY_AUTH_MODE="token", RAY_AUTH_TOKEN="0" * 64, **here)
     assert done.returncode == 3, done
     assert "Unauthenticated" in done.stderr, done
+
+
+def test_a_raylet_that_is_killed_is_noticed_and_nothing_of_ray_remains(
+    session: tuple[int, dict[str, Any]], process: "subprocess.Popen[bytes]"
+) -> None:
+    """The last test of this file: the process ends."""
+    below = descendants(session[0])
+    out, _ = process.communicate(b"\n", timeout=60)
+    told, end = out.decode().splitlines()
+    why, seconds = json.loads(told)
+    assert why == "Ray's raylet on this machine has ended (signal 9)"
+    assert seconds < 10
+    assert end == "out"
+    assert process.returncode == 0
+    wait_for(lambda: below.items() & descendants(1).items() == set(), seconds=10)

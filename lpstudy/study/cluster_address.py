@@ -1,0 +1,60 @@
+"""RAY_ADDRESS: which Ray cluster a sweep joins, where it does not start Ray itself."""
+
+import re
+from urllib.parse import urlsplit
+
+from ray._private.utils import read_ray_address
+
+from lpstudy import environment
+from lpstudy.redaction import without_credentials
+
+VARIABLE = "RAY_ADDRESS"
+ALLOWED = (
+    "give HOST:PORT of the cluster's head (port 6379 by default), auto for the one that `ray start` has"
+    " started on this machine, or unset it to run on this machine alone"
+)
+_ADDRESS = re.compile(r"(\[[0-9a-fA-F:.%\w]+\]|[\w.-]+):(\d{1,5})", re.ASCII)
+_LONGEST = 100
+"""Characters of a value that a refusal quotes."""
+
+
+def cluster_address() -> str | None:
+    """HOST:PORT of the head of the cluster that RAY_ADDRESS names; None: Ray is started on this machine.
+
+    Nothing is asked of the cluster.
+
+    Raises:
+        ValueError: It names none; says what is allowed.
+    """
+    text = environment.variable(VARIABLE)
+    if text is None or text == "local":
+        return None
+    if text == "auto":
+        return _started_here()
+    match = _ADDRESS.fullmatch(text)
+    if match is None or not 1 <= int(match[2]) <= 65535:
+        raise ValueError(f"{VARIABLE}={_shown(text)}: {_why(text)}: {ALLOWED}")
+    return text
+
+
+def _started_here() -> str:
+    """As Ray wrote it down at the last `ray start`; the Ray of another sweep is none to be joined."""
+    text = (read_ray_address() or "").strip()
+    if not _ADDRESS.fullmatch(text):
+        raise ValueError(f"{VARIABLE}=auto: `ray start` has started no Ray on this machine: {ALLOWED}")
+    return text
+
+
+def _why(text: str) -> str:
+    scheme = urlsplit(text).scheme if "://" in text else ""
+    if scheme in ("http", "https"):
+        return "this is the address of a dashboard, which `ray job submit` wants"
+    if scheme == "ray":
+        return "Ray Client cannot run a sweep, which must run on a machine of the cluster (`ray job submit`)"
+    if text.count(":") > 1 and re.fullmatch(r"[0-9a-fA-F:.]+", text):
+        return "an IPv6 address stands in brackets, [::1]:6379"
+    return "this is no address of a head"
+
+
+def _shown(text: str) -> str:
+    return without_credentials(text)[:_LONGEST]

@@ -1,0 +1,98 @@
+"""What a Ray that is started on this machine needs of it: a short folder for its sockets, a token."""
+
+import os
+import secrets
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+
+from ray._common.utils import get_default_ray_temp_dir
+
+from lpstudy import environment
+
+SOCKET = "session_2026-01-01_00-00-00_000000_{pid}/sockets/plasma_store"
+"""The longest name of a socket in Ray's folder without which it does not start."""
+MOST_BYTES = 103 if sys.platform == "darwin" else 107
+"""Of a socket's name: `sun_path` in sys/un.h."""
+TOKEN_SECONDS = 5.0
+"""For another process to write the token whose file it has made."""
+
+
+def check_machine() -> None:
+    """Make Ray's token and see that its sockets have room; to be called before anything is started.
+
+    Raises:
+        ValueError: Names the variable to set.
+    """
+    _check_folder()
+    _token()
+
+
+def _check_folder() -> None:
+    folder = Path(get_default_ray_temp_dir())  # type: ignore[no-untyped-call]  # untyped in Ray
+    size = len(os.fsencode(folder / SOCKET.format(pid=os.getpid())))
+    if size > MOST_BYTES:
+        raise ValueError(
+            f"Ray cannot be started on this machine: its sockets would have names of {size} bytes in"
+            f" {folder}, and {MOST_BYTES} are allowed: set RAY_TMPDIR to a short folder, /tmp say"
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with NamedTemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ValueError(
+            f"Ray cannot be started on this machine: cannot write in {folder}: {error.strerror or error}:"
+            " set RAY_TMPDIR to a short folder, /tmp say"
+        ) from None
+
+
+def _token() -> None:
+    """Make the file that a local Ray reads its token from, for its owner's eyes alone (Ray's own is 0644)."""
+    if environment.variable("RAY_AUTH_TOKEN") is not None:
+        return
+    named = environment.variable("RAY_AUTH_TOKEN_PATH")
+    path = Path("~/.ray/auth_token")
+    try:
+        if named is None:
+            path = Path.home() / ".ray" / "auth_token"
+        else:
+            path = Path(environment.expanded(named)).absolute()
+            os.environ["RAY_AUTH_TOKEN_PATH"] = str(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            _write(path, secrets.token_hex(32))
+        if path.stat().st_mode & 0o077:
+            path.chmod(0o600)
+        _wait_for_content(path)
+    except (OSError, RuntimeError) as error:  # RuntimeError: there is no home
+        reason = getattr(error, "strerror", None) or error
+        raise ValueError(
+            f"{path}: Ray's token cannot be kept there: {reason}: set RAY_AUTH_TOKEN_PATH to a file in a"
+            " folder of yours that can be written"
+        ) from None
+
+
+def _write(path: Path, token: str) -> None:
+    """Whole, where the file system has hard links; of two processes at once the first one counts."""
+    with NamedTemporaryFile("w", dir=path.parent, prefix=".auth_token-") as whole:  # 0600 from its begin
+        whole.write(token)
+        whole.flush()
+        with suppress(FileExistsError):
+            try:
+                os.link(whole.name, path)
+            except FileExistsError:
+                raise
+            except OSError:  # no hard links: vfat, some network and container file systems
+                with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
+                    file.write(token)
+
+
+def _wait_for_content(path: Path) -> None:
+    until = time.monotonic() + TOKEN_SECONDS
+    while not path.read_text(errors="replace").strip():
+        if time.monotonic() >= until:
+            raise OSError("the file is empty, remove it")
+        time.sleep(0.05)

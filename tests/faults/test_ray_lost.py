@@ -1,0 +1,113 @@
+"""Ray's own processes are lost under a sweep that has started them: it pauses, and can be resumed."""
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from subprocess import Popen
+
+import pytest
+from running import descendants, ended, run, start, wait_for, write_space
+from staging import LONG, OFTEN, begun, by_key, last_line, reached, whole
+
+SERVERS = {
+    "raylet": "/raylet/raylet",
+    "gcs_server": "/gcs/gcs_server",
+    "dashboard": "/dashboard/dashboard.py",
+}
+"""What stands in the command lines."""
+SECONDS = 60.0
+TEACHER = ("width = 4\nepochs = 1\n", "width = 4\nepochs = 1500\n")
+
+
+def of_ray(pid: int, name: str) -> list[int]:
+    """A server of the Ray that a sweep has started; `all`: every process of it."""
+    below = descendants(pid)
+    return [one for one, line in below.items() if name == "all" or SERVERS[name] in line]
+
+
+def running(pid: int) -> bool:
+    """Whether there is such a process, and not only its end to be read."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    return False
+
+
+def lose(process: "Popen[str]", name: str, number: int) -> float:
+    """Signal a server and wait for the sweep's end: exit code 75, one line, no process left; the seconds."""
+    below = descendants(process.pid)
+    victims = of_ray(process.pid, name)
+    assert victims
+    began = time.monotonic()
+    for one in victims:
+        os.kill(one, number)
+    left = ended(process)
+    taken = time.monotonic() - began
+    assert left.code == 75, left
+    what = (
+        "did not answer for" if number == signal.SIGSTOP else f"{name} on this machine has ended (signal 9)"
+    )
+    assert f"lpstudy sweep: paused: Ray's {'' if number == signal.SIGSTOP else what}" in last_line(left)
+    assert what in last_line(left)
+    assert last_line(left).endswith("the same command goes on where it stopped")
+    assert "Raylet is terminated" not in left.err
+    assert taken < SECONDS
+    wait_for(lambda: not any(running(one) for one in below), seconds=5)
+    return taken
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [("raylet", signal.SIGKILL), ("gcs_server", signal.SIGKILL), ("all", signal.SIGSTOP)],
+)
+def test_a_sweep_pauses_where_ray_is_lost_under_its_trials(name: str, number: int, tmp_path: Path) -> None:
+    write_space(tmp_path, LONG, OFTEN)
+    with begun(tmp_path) as process:
+        before = reached(tmp_path)
+        print(f"{name}, {signal.Signals(number).name}: {lose(process, name, number):.1f} s")
+    after = reached(tmp_path)
+    assert all(after[key] >= epochs for key, epochs in before.items())
+    assert {record.state for record in by_key(tmp_path).values()} <= {"running", "finished"}
+    left = run(tmp_path, "sweep", "tiny.toml")
+    assert left.code == 0, left.err
+    whole(tmp_path, 2)
+
+
+@contextmanager
+def at_its_teacher(folder: Path) -> Iterator["Popen[str]"]:
+    """A sweep whose teacher has a checkpoint."""
+    cache = folder / "cache"
+    process = start(folder, "sweep", "tiny.toml", LPSTUDY_CACHE=str(cache))
+    try:
+        wait_for(lambda: process.poll() is not None or list(cache.rglob("checkpoint-*.json")), seconds=280)
+        yield process
+    finally:
+        process.kill()
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize(
+    ("name", "number"), [("raylet", signal.SIGKILL), ("gcs_server", signal.SIGKILL), ("all", signal.SIGSTOP)]
+)
+def test_a_sweep_pauses_where_ray_is_lost_under_its_teacher(name: str, number: int, tmp_path: Path) -> None:
+    write_space(tmp_path, TEACHER)
+    with at_its_teacher(tmp_path) as process:
+        print(f"teacher: {name}, {signal.Signals(number).name}: {lose(process, name, number):.1f} s")
+    left = run(tmp_path, "sweep", "tiny.toml", LPSTUDY_CACHE=str(tmp_path / "cache"))
+    assert left.code == 0, left.err
+    whole(tmp_path, 2)
+
+
+@pytest.mark.soak
+def test_a_sweep_does_not_notice_that_the_dashboard_is_killed(tmp_path: Path) -> None:
+    write_space(tmp_path, LONG, OFTEN)
+    with begun(tmp_path) as process:
+        for one in of_ray(process.pid, "dashboard"):
+            os.kill(one, signal.SIGKILL)
+        left = ended(process)
+    assert left.code == 0, left.err
+    whole(tmp_path, 2)
