@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from lpstudy import study
+from lpstudy.command.batch_norm import check_batch_norm
 from lpstudy.command.weights import StartingWeights, check_logits, starting_weights
 from lpstudy.cost import cost_of
 from lpstudy.data import Data, load, part_remarks, shared_cache
@@ -86,9 +87,21 @@ def demand_of(given: Namespace, prepared: Prepared) -> Demand:
                 f"--workers-per-trial {demand.workers_per_trial}:"
                 f" training.batch_size = {size}{short} is not divisible by it"
             )
+        if min(size, train) == demand.workers_per_trial:
+            setting = f"--workers-per-trial {demand.workers_per_trial}: training.batch_size = {size}{short}"
+            _check_single_images(prepared, setting.rstrip(","))
     if study.cluster_address() is None:
         study.concurrent_trials(demand, study.machines())
     return demand
+
+
+def _check_single_images(prepared: Prepared, setting: str) -> None:
+    for arm in prepared.spec.arms():
+        for values in feasible(arm, prepared.spec, prepared.data):
+            student = arm.student_spec(values)
+            data = prepared.data
+            network = skeleton(student, input_shape=data.input_shape, classes=data.classes)
+            check_batch_norm(network, data.input_shape, student.label(), setting)
 
 
 def _batch_sizes(spec: StudySpec) -> Iterable[int]:
