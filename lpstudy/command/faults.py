@@ -12,7 +12,6 @@ from enum import Enum
 
 from lpstudy.disk import AWAY, BARRED, is_storage_error, storage_error
 from lpstudy.ledger import UNAVAILABLE, HeldError, UnwritableError
-from lpstudy.study import PausedError
 
 DONE, FAULT, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 BEHIND = 74
@@ -66,6 +65,8 @@ def remedy_of(error: BaseException) -> Remedy:
 
     Before that, what the storage does not allow is bad input: see `at_start`.
     """
+    from lpstudy.study import PausedError  # with Ray, which commands that only look do without
+
     match error:
         case UnwritableError() if error.mend:
             return Remedy.MEND
