@@ -30,7 +30,7 @@ def study_facts(
         "epochs": str(budget.epochs),
         "seeds of the finals": str(budget.seeds),
     }
-    words |= {"pruner": _pruner(spec)} | ({"hours": f"{budget.hours:g}"} if budget.hours else {})
+    words |= {"pruner": pruner_words(spec)} | ({"hours": f"{budget.hours:g}"} if budget.hours else {})
     return StudyFacts(
         name=spec.name,
         data=data.name,
@@ -58,7 +58,7 @@ def study_facts(
     )
 
 
-def _pruner(spec: StudySpec) -> str:
+def pruner_words(spec: StudySpec) -> str:
     """The pruner in words: it stops no trial of an arm that searches depth or width too."""
     searched = [arm.objectives > 1 for arm in spec.arms()]
     if spec.budget.pruner == "none" or not any(searched):

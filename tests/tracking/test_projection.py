@@ -17,6 +17,7 @@ from lpstudy.folder import Local
 from lpstudy.ledger import Assignment, Done, Ledger, Waiting, database, dump
 from lpstudy.outputs import EpochResult
 from lpstudy.space import StudySpec, parse
+from lpstudy.tracking.study_facts import pruner_words
 
 SHAPE, CLASSES, EPOCHS = (1, 8, 8), 10, 3
 SPACE = {
@@ -315,3 +316,27 @@ def test_facts_are_what_the_report_reads(client: MlflowClient, ledger: Ledger, t
     assert (facts.teacher.label, facts.teacher.test_accuracy) == ("convnet-d3-w8", 90.0)
     assert [arm.name for arm in facts.arms] == ["bp-convnet", "lp-convnet"]
     assert facts.budget["trials per arm"] == "3"
+    assert facts.budget["pruner"] == "none, for depth or width are searched"
+
+
+@pytest.mark.parametrize(
+    ("students", "pruner", "said"),
+    [
+        ([{"depth": 2}], "median", "median"),
+        (
+            [{"depth": 2}, {"depth": {"low": 3, "high": 4}}],
+            "median",
+            "median, none where depth or width are searched",
+        ),
+        ([{"depth": {"low": 3, "high": 4}}], "halving", "none, for depth or width are searched"),
+        ([{"depth": {"low": 3, "high": 4}}], "none", "none"),
+    ],
+)
+def test_pruner_is_said_of_the_arms_that_it_prunes(
+    students: list[dict[str, object]], pruner: str, said: str
+) -> None:
+    table = SPACE | {
+        "students": [{"family": "convnet", "width": 4} | student for student in students],
+        "budget": {"trials": 3, "epochs": EPOCHS, "seeds": 2, "pruner": pruner},
+    }
+    assert pruner_words(parse(table, "here")) == said
