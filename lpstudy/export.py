@@ -11,7 +11,8 @@ from lpstudy.command import arguments as flags
 from lpstudy.command.exits import DONE, ending, refusing
 from lpstudy.command.overview import engine_of, known, own_name
 from lpstudy.command.prepare import writable
-from lpstudy.ledger import Book, stored
+from lpstudy.cost import cost_of
+from lpstudy.ledger import Assignment, Book, stored
 from lpstudy.tables.text import hyperparameters_json, spreadsheet_safe
 from lpstudy.terminal import show, show_json
 
@@ -56,11 +57,12 @@ def _export(given: Namespace) -> int:
 
 
 def runs(book: Book) -> pd.DataFrame:
-    """A row for each run: what it was, how it ended, the metrics of its last epoch."""
+    """A row for each run: what it trained, how it ended, the metrics of its last epoch."""
     rows = [
         {
             "study": book.spec.name,
             "arm": record.assignment.arm,
+            **_trained(book, record.assignment),
             "kind": record.assignment.kind,
             "trial": record.assignment.number,
             "seed": record.assignment.seed,
@@ -76,6 +78,22 @@ def runs(book: Book) -> pd.DataFrame:
         for record in book.records()
     ]
     return pd.DataFrame(rows)
+
+
+def _trained(book: Book, assignment: Assignment) -> dict[str, object]:
+    """Method, network and its cost, and what the study's file fixes: of runs that broke at once too."""
+    arm = book.arms[assignment.arm]
+    student = arm.student_spec(assignment.values)
+    size = cost_of(student, input_shape=book.input_shape, classes=book.classes)
+    return {
+        "method": arm.method,
+        "student": student.label(),
+        "depth": student.depth,
+        "width": student.width,
+        "parameters": size.parameters,
+        "macs": size.macs,
+        "fixed_hyperparameters": hyperparameters_json(arm.fixed),
+    }
 
 
 def epochs(book: Book) -> pd.DataFrame:

@@ -30,6 +30,11 @@ def test_every_run_and_every_epoch_is_there(kind: str, smoke: Smoke, tmp_path: P
             record.assignment.kind,
             record.assignment.number,
         )
+        assert (row.method, row.student) == tuple(record.assignment.arm.split("-", 1))
+        assert (row.depth, row.parameters > 0, row.macs) == (2, True, record.last["macs"])
+        fixed = json.loads(row.fixed_hyperparameters)
+        assert fixed["batch_size"] > 0
+        assert not fixed.keys() & record.assignment.values.keys()
         assert row.validation_accuracy == pytest.approx(record.last["validation_accuracy"])
     wanted = [(record.assignment.key, epoch.epoch) for record in known for epoch in record.epochs]
     assert list(zip(frames["epochs"]["run"], frames["epochs"]["epoch"], strict=True)) == wanted

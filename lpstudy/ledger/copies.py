@@ -1,26 +1,36 @@
 """A storage's studies held in memory by the one process that writes them."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import optuna
-from optuna.storages import BaseStorage, InMemoryStorage
+from optuna.storages import InMemoryStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
 from lpstudy.ledger.address import shown
 from lpstudy.ledger.storage import engine_of, patiently
 
+if TYPE_CHECKING:  # it takes long to import
+    from lpstudy.ledger.optuna_storage import Storage
 
-def open_study(storage: BaseStorage, name: str, objectives: int) -> optuna.Study:
+
+METRICS = ("validation accuracy in %", "MACs")
+"""Names of the objectives, for Optuna's own tools."""
+
+
+def open_study(storage: "Storage", name: str, objectives: int) -> optuna.Study:
     """The Optuna study of that name, made where it is new: it maximises accuracy, and then minimises MACs."""
     directions = (StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE)[:objectives]
 
     def create() -> optuna.Study:
-        return optuna.create_study(
+        study = optuna.create_study(
             storage=storage, study_name=name, directions=directions, load_if_exists=True
         )
+        if study.metric_names is None:
+            study.set_metric_names(list(METRICS[:objectives]))
+        return study
 
     return patiently(create, shown(str(engine_of(storage).url)))
 
@@ -39,7 +49,7 @@ class Copies:
 
     def __init__(
         self,
-        storage: BaseStorage,
+        storage: "Storage",
         studies: Iterable[optuna.Study],
         intermediate: Callable[[FrozenTrial], dict[int, float]],
     ) -> None:
@@ -87,6 +97,14 @@ class Copies:
         written = self._trial_ids[trial_id]
         patiently(lambda: self._written.set_trial_user_attr(written, key, value), self._where)
         self.storage.set_trial_user_attr(trial_id, key, value)
+
+    def set_epochs(
+        self, trial_id: int, key: str, rows: Sequence[Mapping[str, Any]], values: Mapping[int, float]
+    ) -> None:
+        """Set the attribute that holds a trial's newest epochs; their values are for Optuna's own tools."""
+        written = self._trial_ids[trial_id]
+        patiently(lambda: self._written.set_epochs(written, key, rows, values), self._where)
+        self.storage.set_trial_user_attr(trial_id, key, rows)
 
     def write_rungs(self, trial_id: int, known: Iterable[str]) -> None:
         """Write the attributes that a pruner has given a trial, but for those known."""

@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 import optuna
-from optuna.storages import RDBStorage
 from optuna.study._constrained_optimization import _CONSTRAINTS_KEY
 from optuna.trial import FrozenTrial, TrialState
 
@@ -16,6 +15,7 @@ from lpstudy.ledger import samplers
 from lpstudy.ledger.book import Book, stored_spec
 from lpstudy.ledger.copies import Copies, open_study
 from lpstudy.ledger.limits import Limits
+from lpstudy.ledger.optuna_storage import Storage
 from lpstudy.ledger.outline import FORMAT, Rows, check_rows
 from lpstudy.ledger.records import Assignment, Done, State, Waiting
 from lpstudy.ledger.row_models import ATTEMPT, EPOCHS, FINAL
@@ -43,14 +43,14 @@ class Ledger(Book):
 
     def __init__(
         self,
-        storage: str | RDBStorage,
+        storage: str | Storage,
         spec: StudySpec,
         *,
         input_shape: tuple[int, int, int],
         classes: int,
     ) -> None:
         warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
-        written: optuna.storages.BaseStorage = opened(storage) if isinstance(storage, str) else storage
+        written = opened(storage) if isinstance(storage, str) else storage
         self.engine = engine_of(written)
         """Of the storage that it was opened with."""
         check_rows(self.engine, spec.name)
@@ -212,7 +212,9 @@ class Ledger(Book):
             self._show(assignment, result)
             prune = prune or self._judge(assignment, result)
         if rows:
-            self._copies.set(assignment.storage_id, f"{EPOCHS}{rows[0]['epoch']:06d}", rows)
+            values = {row["epoch"]: row["metrics"]["validation_accuracy"] for row in rows}
+            key = f"{EPOCHS}{rows[0]['epoch']:06d}"
+            self._copies.set_epochs(assignment.storage_id, key, rows, values)
             self._copies.write_rungs(assignment.storage_id, trial.system_attrs.keys())
         return prune and not any(result.epoch == self.spec.budget.epochs for result in results)
 
