@@ -14,6 +14,7 @@ MODULES = {
     "pickle", "_pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve", "yaml", "code",
     "ctypes",
 }  # fmt: skip
+"""As an attribute `code` is allowed: errors of gRPC have a method of that name."""
 CALLS = {"eval", "exec", "compile", "__import__"}
 ATTRIBUTES = {
     ("torch", "load"), ("torch", "package"), ("torch.jit", "load"), ("torch.hub", "load"), ("os", "system"),
@@ -35,7 +36,7 @@ def found(source: str) -> Iterator[str]:
                 bad = [name]
             case ast.Attribute(value=value, attr=name) if (ast.unparse(value), name) in ATTRIBUTES:
                 bad = [ast.unparse(node)]
-            case ast.Attribute(attr=name) if name in MODULES:  # torch.serialization.pickle, say
+            case ast.Attribute(attr=name) if name in MODULES - {"code"}:  # torch.serialization.pickle, say
                 bad = [ast.unparse(node)]
             case ast.Call(func=ast.Attribute(value=ast.Name(id="np" | "numpy"), attr="load"), keywords=given):
                 values = {one.arg: getattr(one.value, "value", None) for one in given}
