@@ -61,7 +61,8 @@ def test_decoded_images_whose_hash_was_made_right_are_decoded_again(
 ) -> None:
     expected = load(DATA).fingerprint
     (pointer,) = (cache / "sources").iterdir()
-    good = cache / "arrays" / pointer.read_text()
+    before = json.loads(pointer.read_text())
+    good = cache / "arrays" / before["content"]
     bad = cache / "arrays" / "bad"
     shutil.copytree(good, bad)
     (bad / name).write_bytes(malicious)
@@ -70,17 +71,18 @@ def test_decoded_images_whose_hash_was_made_right_are_decoded_again(
         (path,) = bad.glob(f"{one}.*")
         total.update(hashlib.sha256(path.read_bytes()).digest())
     bad.rename(bad.with_name(total.hexdigest()))
-    pointer.write_text(total.hexdigest())
+    pointer.write_text(json.dumps(before | {"content": total.hexdigest()}))
     assert load(DATA).fingerprint == expected
-    assert pointer.read_text() == good.name
+    assert json.loads(pointer.read_text()) == before
 
 
 @pytest.mark.parametrize("text", ["../" * 21 + "x", "\0" * 64, "/" * 64, "A" * 64])
-def test_a_pointer_leads_to_an_entry_and_nowhere_else(text: str, cache: Path) -> None:
+@pytest.mark.parametrize("whole", [False, True])
+def test_a_pointer_leads_to_an_entry_and_nowhere_else(text: str, whole: bool, cache: Path) -> None:
     load(DATA)
     (pointer,) = (cache / "sources").iterdir()
     before = pointer.read_text()
-    pointer.write_text(text)
+    pointer.write_text(json.dumps({"content": text}) if whole else text)
     load(DATA)
     assert pointer.read_text() == before
 
