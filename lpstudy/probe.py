@@ -1,5 +1,6 @@
 """Whether two machines see one folder: a word written by the first, found and answered by the second."""
 
+import os
 import time
 
 from lpstudy.folder import Folder
@@ -23,7 +24,7 @@ def answer(probe: Folder, word: str, name: str) -> str:
     try:
         probe.write(name, word.encode())
     except OSError as error:
-        return f"cannot write there: {error.strerror or error}"
+        return f"cannot write there: {_cause(error)}"
     return ""
 
 
@@ -31,6 +32,11 @@ def heard(probe: Folder, word: str, name: str) -> str:
     """Find the answer of that name; what is wrong, where it is not there."""
     unseen = _unseen(probe, name, word)
     return f"writes there what others do not see: {unseen}" if unseen else ""
+
+
+def _cause(error: OSError) -> str:
+    """What the system says, without the name of a file that nobody knows."""
+    return os.strerror(error.errno) if error.errno else str(error) or type(error).__name__
 
 
 def _unseen(probe: Folder, name: str, word: str) -> str:
@@ -42,7 +48,7 @@ def _unseen(probe: Folder, name: str, word: str) -> str:
                 return ""
             said = "it reads something else"
         except OSError as error:  # not there yet, or never
-            said = error.strerror or str(error) or type(error).__name__
+            said = _cause(error)
         if time.monotonic() >= until:
             return said
         time.sleep(LOOK_SECONDS)
