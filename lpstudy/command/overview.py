@@ -6,7 +6,6 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from lpstudy import space
 from lpstudy.command.budget import budget_notes
 from lpstudy.command.words import counts, duration, size_words, three_digits
 from lpstudy.damage import DamagedError
@@ -40,6 +39,8 @@ def studies(storage: Folder, url: str | None) -> list[str]:
 
 def is_begun(given: Namespace) -> bool:
     """Whether a sweep's study is there and is to go on, as far as that can be known."""
+    from lpstudy import space  # the networks of a study take seconds to import
+
     try:
         name = space.read(space.find(given.study)).name
         return not given.fresh and name in studies(given.storage, given.ledger)
