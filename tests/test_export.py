@@ -22,6 +22,7 @@ def test_every_run_and_every_epoch_is_there(kind: str, smoke: Smoke, tmp_path: P
     read = pd.read_parquet if kind == "parquet" else pd.read_csv
     frames = {name: read(told[name]["file"]) for name in ("runs", "epochs")}
     assert {name: told[name]["rows"] for name in frames} == {name: len(f) for name, f in frames.items()}
+    sizes = pd.read_csv(folder / "reports/smoke/comparison.csv").set_index("method")
     known = records(folder, "smoke")
     assert len(frames["runs"]) == len(known)
     for row, record in zip(frames["runs"].itertuples(), known, strict=True):
@@ -31,7 +32,9 @@ def test_every_run_and_every_epoch_is_there(kind: str, smoke: Smoke, tmp_path: P
             record.assignment.number,
         )
         assert (row.method, row.student) == tuple(record.assignment.arm.split("-", 1))
-        assert (row.depth, row.parameters > 0, row.macs) == (2, True, record.last["macs"])
+        size = sizes.loc[row.method]
+        assert (row.depth, row.width) == (2, 8)
+        assert (row.parameters, row.macs) == (size["parameters"], size["macs"])
         fixed = json.loads(row.fixed_hyperparameters)
         assert fixed["batch_size"] > 0
         assert not fixed.keys() & record.assignment.values.keys()

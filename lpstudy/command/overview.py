@@ -156,12 +156,16 @@ def _left(standing: Standing, arm: str, kind: Kind, mine: list[Record]) -> int:
 
 
 def read_overview(storage: Folder, url: str | None, name: str) -> dict[str, Any]:
-    """Of a study by its name; where its ledger cannot be read, the reason alone."""
+    """Of a study by its name; where its ledger cannot be read, the reason alone.
+
+    Raises:
+        UnwritableError: It is locked, or no server answers: later it may be read.
+    """
     try:
         engine = engine_of(storage.resolve() / name, url)
         own = own_name(name, url)
         return overview(standing_of(engine, own), engine, own) | {"study": name}
-    except (ValueError, DamagedError, UnwritableError) as error:
+    except (ValueError, DamagedError) as error:
         return {"study": name, "state": UNREADABLE, "why": str(error), "alive": False, "arms": []}
 
 
