@@ -137,4 +137,4 @@ def test_a_storage_that_only_this_process_sees_is_refused_before_the_teacher(tmp
     words = ["--storage", "memory://studies", "--ledger", sqlite(tmp_path)]
     left = call(sweep.main, tmp_path, "tiny.toml", *words)
     assert left.code == 2
-    assert "--storage: all nodes must share memory://studies/tiny, but node " in one_line(left)
+    assert "--storage: all nodes must share memory://studies/tiny, but node " in left.err.splitlines()[-1]
