@@ -71,7 +71,8 @@ def fault_of(client: MlflowClient, experiment: Experiment | None, identity: str 
         return "" if is_writable(folder) else f"{folder}: cannot be written"
     refused = _refused(client, location)
     # In MLflow's own experiment a user may have no right to write, and yet have it in a new one.
-    return "" if experiment is None and "error code 403" in refused else refused
+    forbidden = "403" in refused  # an experiment of others: a new one may be this user's
+    return "" if experiment is None and forbidden else refused
 
 
 def _refused(client: MlflowClient, location: str) -> str:

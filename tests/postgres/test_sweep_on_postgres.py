@@ -114,7 +114,7 @@ def test_the_database_has_the_study_and_no_file_has(swept: Swept) -> None:
 
 def test_mlflow_has_every_run_once(swept: Swept) -> None:
     found = runs(MlflowClient(tracking_uri=swept.tracking), "tiny")
-    assert keys(found) == sorted([*KEYS, "arm/bp-convnet-d2-w2", "report"])
+    assert keys(found) == sorted([*KEYS, "arm/bp-convnet-d2-w2", "report", "teacher"])
     assert {run.info.status for run in found} == {"FINISHED"}
 
 
