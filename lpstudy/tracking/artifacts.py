@@ -17,7 +17,7 @@ from lpstudy.folder import Folder, Local
 from lpstudy.ledger import file_of
 from lpstudy.model_file import DESCRIPTION, WEIGHTS
 from lpstudy.terminal import say
-from lpstudy.tracking.files import put
+from lpstudy.tracking.files import is_foreign, put
 
 FOLDER = "mlruns"
 """Beside a database's file; MLflow's own name for it."""
@@ -93,12 +93,17 @@ def _refused(client: MlflowClient, location: str) -> str:
 
 
 def is_replaceable(client: MlflowClient, experiment: Experiment, identity: str) -> bool:
-    """Whether an experiment's folder cannot be written, and a new one's would be another that can."""
+    """Whether nothing goes into an experiment's folder, and a new one's would be another that can be written.
+
+    So it is where the database and its folder have moved: MLflow still names the folder where they were.
+    """
     location = new_location(client.tracking_uri, identity)
     if location is None or location == experiment.artifact_location:
         return False
     old, new = local_folder(experiment.artifact_location), local_folder(location)
-    return old is not None and not is_writable(old) and new is not None and is_writable(new.parent)
+    if old is None or new is None or not is_writable(new.parent):
+        return False
+    return is_foreign(experiment.artifact_location, client.tracking_uri) or not is_writable(old)
 
 
 def files_of(folder: Folder) -> list[str]:

@@ -49,6 +49,15 @@ def check_location(location: str, tracking_uri: str) -> None:
     )
 
 
+def is_foreign(location: str, tracking_uri: str) -> bool:
+    """Whether `check_location` refuses a place."""
+    try:
+        check_location(location, tracking_uri)
+    except ForeignLocationError:
+        return True
+    return False
+
+
 def _store(tracking_uri: str) -> Path | None:
     """The folder of this machine that a tracking URI names: of a file the one it lies in."""
     file = file_of(tracking_uri)

@@ -19,6 +19,7 @@ from lpstudy.ledger import (
     storage,
     stored,
 )
+from lpstudy.ledger.optuna_storage import Storage
 from lpstudy.outputs import EpochResult
 from lpstudy.space import StudySpec, parse
 
@@ -48,7 +49,7 @@ def book(url: str, name: str, trials: int = 4) -> Ledger:
     return ledger_in(opened(url), name, trials)
 
 
-def ledger_in(where: storage.Storage, name: str, trials: int = 4) -> Ledger:
+def ledger_in(where: Storage, name: str, trials: int = 4) -> Ledger:
     """The study's ledger in an opened storage."""
     ledger = Ledger(where, space(name, trials), input_shape=SHAPE, classes=CLASSES)
     ledger.accept("images")

@@ -173,11 +173,11 @@ def test_wishes_of_another_connection_are_heard_in_their_order(url: str) -> None
     _, lease = take(url)
     other = opened(url).engine
     heard = [lease.beat({})]
-    for wanted in leases.WISHES:
+    for wanted in ledger.WISHES:
         ledger.wish(other, NAME, wanted)
         heard += [lease.beat({}), lease.beat({})]
-    assert [row.wish for row in heard[1::2]] == list(leases.WISHES)
-    assert [row.wished for row in heard] == [0, *(n for n in range(1, 1 + len(leases.WISHES)) for _ in "12")]
+    assert [row.wish for row in heard[1::2]] == list(ledger.WISHES)
+    assert [row.wished for row in heard] == [0, *(n for n in range(1, 1 + len(ledger.WISHES)) for _ in "12")]
 
 
 def test_a_table_that_is_locked_for_a_moment_is_written_all_the_same(

@@ -50,4 +50,4 @@ def test_after_a_trial_that_was_stopped_early_the_next_one_gets_its_cores(shared
 def test_nothing_of_ray_train_is_left(shared: tuple[Path, Left]) -> None:
     folder, _ = shared
     left = [name for name in files(folder / "studies/tiny") if "weights" not in name]
-    assert left == ["ledger.db"]
+    assert [name for name in left if not name.endswith("/model.json")] == ["ledger.db"]
