@@ -1,100 +1,19 @@
 """What every kind of pixels becomes: values by hand, or from NumPy."""
 
 import struct
-import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image, features
+from pngs import COLOURS, chunk, png, saved
 
-from lpstudy.data.images import SUFFIXES, decoded, picture, size_of
-from lpstudy.data.orientation import orientation_of
-
-COLOURS = np.random.default_rng(0).integers(0, 256, (10, 14, 3), dtype=np.uint8)
-PNG = b"\x89PNG\r\n\x1a\n"
-
-
-def chunk(kind: bytes, body: bytes) -> bytes:
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
-
-def png(width: int, height: int, depth: int, kind: int, rows: bytes, *extra: bytes) -> bytes:
-    """A PNG by its specification: rows are what stands behind each row's filter byte 0."""
-    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, kind, 0, 0, 0))
-    step = len(rows) // height
-    filtered = b"".join(b"\0" + rows[at : at + step] for at in range(0, len(rows), step))
-    return PNG + head + b"".join(extra) + chunk(b"IDAT", zlib.compress(filtered)) + chunk(b"IEND", b"")
-
-
-def saved(path: Path, image: Image.Image, **options: object) -> bytes:
-    image.save(path, **options)
-    return bytes(path)
+from lpstudy.data.images import SUFFIXES, decoded, picture
 
 
 def on_white(colour: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     share = alpha.astype(float)[..., None] / 255
     return np.floor(colour * share + 255 * (1 - share) + 0.5).astype(np.uint8).transpose(2, 0, 1)
-
-
-# Row by row: where the pixel (row, column) of the upright image lies in the stored one.
-TURNS = {
-    1: lambda a: a,
-    2: lambda a: a[:, ::-1],
-    3: lambda a: a[::-1, ::-1],
-    4: lambda a: a[::-1],
-    5: lambda a: a.transpose(1, 0, 2),
-    6: lambda a: np.rot90(a, -1),
-    7: lambda a: a[::-1, ::-1].transpose(1, 0, 2),
-    8: lambda a: np.rot90(a),
-}
-
-
-@pytest.mark.parametrize("orientation", TURNS)
-@pytest.mark.parametrize("name", ["a.png", "a.tif", "a.webp", "a.avif", "a.jpg"])
-def test_an_image_is_turned_as_its_exif_says(tmp_path: Path, name: str, orientation: int) -> None:
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    image, plain = Image.fromarray(COLOURS), tmp_path / f"plain{name[1:]}"
-    exact = {"lossless": True} if name == "a.webp" else {"quality": 95}
-    saved(plain, image, **exact)
-    path = saved(tmp_path / name, image, exif=exif, **exact)
-    stored = decoded(bytes(plain), None).transpose(1, 2, 0)
-    upright = np.ascontiguousarray(TURNS[orientation](stored))
-    assert np.array_equal(decoded(path, None).transpose(1, 2, 0), upright)
-    assert size_of(path) == upright.shape[:2]
-
-
-def test_exif_behind_the_pixels_of_a_png_counts(tmp_path: Path) -> None:
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    path = tmp_path / "a.png"
-    Image.fromarray(COLOURS).save(path)
-    behind = path.read_bytes()[:-12] + chunk(b"eXIf", exif.tobytes()[6:]) + chunk(b"IEND", b"")
-    path.write_bytes(behind)
-    assert size_of(bytes(path)) == (14, 10)
-    assert decoded(bytes(path), None).shape == (3, 14, 10)
-
-
-@pytest.mark.parametrize(
-    "exif",
-    [
-        b"",
-        b"not exif",
-        b"II*\0\x08\0\0\0",
-        b"II*\0\xff\xff\xff\xff",
-        b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x09\0\0",  # orientation 9
-        b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x04\0\0\0\x01\0\0\0\x06",  # a long, not a short
-        b"MM\0*\0\0\0\x08\xff\xff\x01\x12\0\x03\0\0\0\x01\0",
-    ],
-)
-def test_damaged_exif_turns_nothing(exif: bytes) -> None:
-    assert orientation_of(exif) == 1
-
-
-def test_a_photograph_with_damaged_exif_is_read(tmp_path: Path) -> None:
-    path = saved(tmp_path / "a.jpg", Image.fromarray(COLOURS), exif=b"Exif\0\0II*\0\x08\0\0\0\xff\xffgarbage")
-    assert decoded(path, None).shape == (3, 10, 14)
 
 
 ALPHA = np.linspace(0, 255, 140).round().astype(np.uint8).reshape(10, 14)

@@ -1,0 +1,101 @@
+"""A study with made-up results, and what MLflow has of it."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from mlflow.tracking import MlflowClient
+from running import runs
+
+from lpstudy import tracking
+from lpstudy.correctness import pack
+from lpstudy.folder import Local
+from lpstudy.ledger import Assignment, Done, Ledger, Waiting, database, dump
+from lpstudy.outputs import EpochResult
+from lpstudy.space import StudySpec
+
+SHAPE, CLASSES, EPOCHS = (1, 8, 8), 10, 3
+SPACE = {
+    "name": "held",
+    "data": {"kind": "digits"},
+    "teacher": {"family": "convnet", "depth": 3, "width": 8},
+    "students": [{"family": "convnet", "depth": {"low": 2, "high": 3}, "width": 4}],
+    "methods": {
+        "bp": {},
+        "lp": {"n_neighbors": {"choices": [1, 3]}, "normalize": {"choices": [True, False]}, "ramp": 0.5},
+    },
+    "training": {"optimizer": {"choices": ["adam", "sgd"]}, "learning_rate": {"low": 1e-3, "high": 0.1}},
+    "budget": {"trials": 3, "epochs": EPOCHS, "seeds": 2},
+}
+PROVENANCE = {
+    "data hash": "d1",
+    "teacher hash": "t1",
+    "versions": "lpstudy 0",
+    "commit": "c1",
+    "machine": "m",
+    "command": "python -m lpstudy.sweep held",
+}
+TEACHER = {
+    "key": "t1",
+    "sha256": "0" * 64,
+    "label": "convnet-d3-w8",
+    "validation_accuracy": 91.0,
+    "test_accuracy": 90.0,
+    "parameters": 1000,
+    "macs": 5000,
+    "training_macs": 1e6,
+    "seed": 0,
+}
+
+
+def opened(folder: Path, spec: StudySpec) -> Ledger:
+    folder.mkdir(exist_ok=True)
+    ledger = Ledger(database(folder), spec, input_shape=SHAPE, classes=CLASSES)
+    ledger.accept("images")
+    return ledger
+
+
+def projection(client: MlflowClient, ledger: Ledger, folder: Path) -> tracking.Projection:
+    data = {"name": "digits", "classes": 10, "input_shape": SHAPE, "train": 9, "validation": 5, "test": 5}
+    facts = tracking.Facts(dump(ledger.spec), data, TEACHER, PROVENANCE)
+    return tracking.Projection(client, ledger, facts, Local(folder / "held/runs"))
+
+
+def project(client: MlflowClient, ledger: Ledger, folder: Path) -> None:
+    """Once, as a process does that finds the ledger as it is."""
+    made = projection(client, ledger, folder)
+    made.start()
+    made.close(seconds=120)
+    assert made.error is None
+
+
+def play(ledger: Ledger, changed: Callable[[Assignment], None] = lambda assignment: None) -> None:
+    """Bring every run to its end; the first trial of each arm fails."""
+    while not isinstance(taken := ledger.next(), Waiting | Done):
+        for epoch in range(1, EPOCHS + 1):
+            metrics = {"validation_accuracy": 50.0 + taken.number + epoch / 7, "train_loss": 1 / epoch}
+            correct = ""
+            if taken.kind == "final" and epoch == EPOCHS:
+                metrics["test_accuracy"], correct = 100 * (3 + taken.seed) / 5, record_of(taken)
+            warnings = ("k is large",) if epoch == 1 else ()
+            ledger.report(taken, [EpochResult(epoch, metrics, warnings, correct)])
+            changed(taken)
+        ledger.finish(taken, "failed" if taken.kind == "trial" and taken.number == 0 else "finished", None)
+        changed(taken)
+
+
+def record_of(final: Assignment) -> str:
+    """Of five test images those that a final classifies correctly: four with seed 1, five with seed 2."""
+    return pack(np.arange(5) < 3 + final.seed)
+
+
+def content(client: MlflowClient) -> dict[str, object]:
+    """All that MLflow has of the study: each run's status, tags, parameters and every metric point."""
+    found = {}
+    for run in runs(client, "held"):
+        points = {
+            name: [(p.step, p.timestamp, p.value) for p in client.get_metric_history(run.info.run_id, name)]
+            for name in run.data.metrics
+        }
+        found[run.info.run_id] = (run.info.status, run.data.tags, run.data.params, points)
+    return found
