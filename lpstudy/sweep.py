@@ -110,7 +110,7 @@ def _sweep(given: Namespace, command: str) -> int:
             raise _paused(tenure, error) from error
         except FencedError as error:
             raise FaultError(str(error)) from error
-        except Exception as error:
+        except Exception as error:  # of any kind: it may be how a lost Ray shows
             if isinstance(error, OSError) and is_storage_error(error):
                 raise _paused(tenure, storage_error(error)) from error
             if not tenure.ray_lost():

@@ -131,7 +131,7 @@ class _Reader:
         for number, key, text in self._rows(_STUDY_ATTRIBUTES):
             study = self._studies[number]
             parse = models.fact if study.study_name == self._study else _any
-            study.user_attrs[key] = self._parsed(str(key), lambda: parse(key, text), self._run_of(study))  # noqa: B023
+            study.user_attrs[key] = self._parsed(str(key), lambda: parse(key, text), self._run_of(study))  # noqa: B023  # called at once
         for row in self._rows(_TRIALS, order="trial_id"):
             self._add(*row)
         for number, objective, value, kind in self._rows_of_trials(_VALUES, order="objective"):
@@ -142,7 +142,7 @@ class _Reader:
             trial.params[key], trial.distributions[key] = self._parsed(f"params.{key}", parse_one, name)
         for number, key, text in self._rows_of_trials(_ATTRIBUTES):
             trial, name = self._trials[number], self._names[number]
-            trial.user_attrs[key] = self._parsed(str(key), lambda: models.attribute(key, text), name)  # noqa: B023
+            trial.user_attrs[key] = self._parsed(str(key), lambda: models.attribute(key, text), name)  # noqa: B023  # called at once
         for number, trial in self._trials.items():
             self._check(trial, self._names[number], self._objectives[number])
 

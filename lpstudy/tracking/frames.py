@@ -4,6 +4,8 @@ import pandas as pd
 
 from lpstudy.cost import cost_of
 from lpstudy.ledger import Book, Record
+from lpstudy.space import Arm
+from lpstudy.students import StudentSpec
 from lpstudy.tables import RUN_COLUMNS
 
 NUMBERS = (
@@ -31,6 +33,19 @@ def typed(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.astype(dict.fromkeys(WHOLE, "Int64"))
 
 
+def design_columns(arm: Arm, student: StudentSpec) -> dict[str, object]:
+    """What a run trains: its arm, its method and its network."""
+    return {
+        "arm": arm.name,
+        "method": arm.method,
+        "student": student.label(),
+        "family": student.family,
+        "design": student.design,
+        "depth": student.depth,
+        "width": student.width,
+    }
+
+
 def _row(book: Book, record: Record) -> dict[str, object]:
     run = record.assignment
     arm = book.arms[run.arm]
@@ -40,13 +55,7 @@ def _row(book: Book, record: Record) -> dict[str, object]:
     return {
         "run_id": run.key,
         "kind": run.kind,
-        "arm": arm.name,
-        "method": arm.method,
-        "student": spec.label(),
-        "family": spec.family,
-        "design": spec.design,
-        "depth": spec.depth,
-        "width": spec.width,
+        **design_columns(arm, spec),
         "trial": run.number,
         "seed": run.seed,
         "attempt": run.attempt,

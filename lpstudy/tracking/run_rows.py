@@ -16,7 +16,7 @@ from lpstudy.space import Arm, Scalar, StudySpec
 from lpstudy.tables.diagnostics import DIAGNOSTICS
 from lpstudy.tracking.client import KEY, tag
 from lpstudy.tracking.files import fetch
-from lpstudy.tracking.frames import NUMBERS
+from lpstudy.tracking.frames import NUMBERS, design_columns
 from lpstudy.tracking.run_writer import TEST_CORRECT, digest
 
 CURVES = ("validation_accuracy", "train_loss", *DIAGNOSTICS)
@@ -73,13 +73,7 @@ class RunReader:
         return {
             "run_id": run.info.run_id,
             "kind": self._tag(run, "kind"),
-            "arm": arm.name,
-            "method": arm.method,
-            "student": spec.label(),
-            "family": spec.family,
-            "design": spec.design,
-            "depth": spec.depth,
-            "width": spec.width,
+            **design_columns(arm, spec),
             "trial": self._number(run, "trial"),
             "seed": self._number(run, "seed"),
             "attempt": self._number(run, "attempt", missing="1"),

@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import torch
-from torch import Tensor, nn
+from recorded_steps import Dropping
 
 from lpstudy.data import Data
 from lpstudy.distill import Needs, Step
 from lpstudy.distill.bp import BP
-from lpstudy.outputs import Batch, Network, Outputs
+from lpstudy.outputs import Batch
 from lpstudy.space import Trial
 from lpstudy.teacher import Bank, OnlineTeacher
 from lpstudy.teacher.device_views import DeviceViews
@@ -44,21 +44,6 @@ def test_the_fourth_run_of_a_process_holds_no_more_than_the_second(
         assert len(list(train(trial, data.on(device), on_gpu, device=device))) == 2
         held.append(torch.cuda.memory_allocated(device))
     assert held[3] == held[1]
-
-
-class Dropping(Network):
-    """Draws random numbers in each step."""
-
-    map_names = ()
-    middle = ""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.first, self.drop, self.last = nn.Linear(12, 16), nn.Dropout(0.5), nn.Linear(16, 10)
-
-    def forward(self, images: Tensor, maps: frozenset[str] = frozenset()) -> Outputs:
-        embedding = self.drop(torch.relu(self.first(images.flatten(1))))
-        return Outputs(self.last(embedding), embedding, {})
 
 
 def test_recorded_steps_drop_what_plain_ones_drop(device: torch.device) -> None:

@@ -1,54 +1,25 @@
 """Steps recorded as CUDA graphs are the steps that are run one by one; needs a GPU."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 import torch
-from torch import Tensor
+from recorded_steps import EPOCHS, state, steps
 
 from lpstudy.data import Data
-from lpstudy.distill import Step
 from lpstudy.space import Trial
 from lpstudy.teacher import OnlineTeacher
-from lpstudy.training import checkpoint, optimizers
 from lpstudy.training.recorded import Recorded
 from lpstudy.training.run import Run
 
 MakeTrial = Callable[..., Trial]
 
-EPOCHS = 4
-"""Of two steps; the fifth step is the first after fitnet's hint stage."""
 CASES: dict[str, dict[str, object]] = {
     "bp": {},
     "lp_kd": {"n_neighbors": 3},
     "fitnet": {"mode": "two_stage", "hint_fraction": 0.5},
 }
-
-
-def steps(
-    run: Run, step: Callable[..., tuple[Mapping[str, Tensor], object]], count: int
-) -> list[dict[str, float]]:
-    """The losses of so many steps with the schedule's rates and weights."""
-    told: list[dict[str, float]] = []
-    run.learner.student.train()
-    for epoch in range(1, EPOCHS + 1):
-        weights = run.method.weights((epoch - 1) / EPOCHS)
-        needs = run.method.needs_of(run.needs, weights)
-        for batch in run.data.train.epoch(batch_size=50, seed=0, epoch=epoch, device=run.device):
-            if len(told) == count:
-                return told
-            rate = optimizers.rate_at(run.training, len(told) / (2 * EPOCHS))
-            optimizers.set_rate(run.learner.optimizer, rate)
-            target = run.teacher.outputs(batch, needs) if run.teacher else None
-            terms, _ = step(batch, target, Step(weights, lambda rows: rows, run.data.classes))
-            told.append({name: float(term) for name, term in terms.items()})
-    return told
-
-
-def state(run: Run) -> dict[str, Tensor]:
-    learner = run.learner
-    return checkpoint.pack(learner.student, learner.auxiliary, learner.optimizer)
 
 
 @pytest.mark.parametrize("method", CASES)

@@ -1,5 +1,30 @@
-"""What all tests of MLflow begin with."""
+"""What all tests of MLflow begin with: a study, its ledger, and a client of a database of their own."""
 
-from test_projection import client, ledger, spec
+import shutil
+from pathlib import Path
 
-__all__ = ["client", "ledger", "spec"]
+import pytest
+from mlflow.tracking import MlflowClient
+from projecting import SPACE, opened
+
+from lpstudy import tracking
+from lpstudy.ledger import Ledger
+from lpstudy.space import StudySpec, parse
+
+
+@pytest.fixture
+def spec() -> StudySpec:
+    return parse(SPACE, "here")
+
+
+@pytest.fixture
+def ledger(tmp_path: Path, spec: StudySpec) -> Ledger:
+    return opened(tmp_path / "held", spec)
+
+
+@pytest.fixture
+def client(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> MlflowClient:
+    shutil.copy(empty_store, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    return tracking.connect()

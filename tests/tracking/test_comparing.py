@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
+from projecting import CLASSES, SHAPE, SPACE, TEACHER, opened, play, project
 from running import runs
-from test_projection import CLASSES, SHAPE, SPACE, TEACHER, opened, play, project
 
 from lpstudy import tracking
 from lpstudy.cost import cost_of

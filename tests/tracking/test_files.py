@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from mlflow.tracking import MlflowClient
-from test_projection import PROVENANCE, SHAPE, TEACHER, play, project
+from projecting import PROVENANCE, SHAPE, TEACHER, play, project
 
 from lpstudy import tracking
 from lpstudy.folder import Local

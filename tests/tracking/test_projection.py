@@ -1,6 +1,5 @@
 """The ledger written to MLflow and read back, without Ray: against a database, and a server that dies."""
 
-import shutil
 from dataclasses import asdict
 from pathlib import Path
 
@@ -30,24 +29,6 @@ from lpstudy.ledger import Assignment, Ledger, dump
 from lpstudy.outputs import EpochResult
 from lpstudy.space import StudySpec, parse
 from lpstudy.tracking.study_facts import pruner_words
-
-
-@pytest.fixture
-def spec() -> StudySpec:
-    return parse(SPACE, "here")
-
-
-@pytest.fixture
-def ledger(tmp_path: Path, spec: StudySpec) -> Ledger:
-    return opened(tmp_path / "held", spec)
-
-
-@pytest.fixture
-def client(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> MlflowClient:
-    shutil.copy(empty_store, tmp_path)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path / 'mlflow.db'}")
-    return tracking.connect()
 
 
 def test_a_second_projection_changes_nothing(client: MlflowClient, ledger: Ledger, tmp_path: Path) -> None:

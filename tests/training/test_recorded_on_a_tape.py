@@ -8,17 +8,17 @@ from typing import Any
 
 import pytest
 import torch
+from recorded_steps import EPOCHS, Dropping, state, steps
 from tape import Tape, on_the_cpu
-from torch import Tensor, nn
+from torch import Tensor
 
 from lpstudy.data import Data
 from lpstudy.distill import Step
 from lpstudy.distill.bp import BP
 from lpstudy.distill.method import Loss
-from lpstudy.outputs import Batch, Network, Outputs
+from lpstudy.outputs import Batch, Outputs
 from lpstudy.space import Trial
 from lpstudy.teacher import OnlineTeacher
-from lpstudy.training import checkpoint, optimizers
 from lpstudy.training.recorded import Recorded
 from lpstudy.training.run import Run
 from lpstudy.training.step import Learner
@@ -26,8 +26,6 @@ from lpstudy.training.step import Learner
 MakeTrial = Callable[..., Trial]
 MakeRun = Callable[..., Run]
 CPU = torch.device("cpu")
-EPOCHS = 4
-"""Of two steps; the fifth step is the first after fitnet's hint stage."""
 METHODS: dict[str, dict[str, object]] = {
     "bp": {},
     "kd": {},
@@ -68,29 +66,6 @@ def make_run(data: Data, teacher: OnlineTeacher, make_trial: MakeTrial) -> MakeR
     return make
 
 
-def steps(run: Run, step: Callable[..., Any], count: int = 8) -> list[dict[str, float]]:
-    """The terms of so many steps with the schedule's rates and weights."""
-    found: list[dict[str, float]] = []
-    run.learner.student.train()
-    for epoch in range(1, EPOCHS + 1):
-        weights = run.method.weights((epoch - 1) / EPOCHS)
-        needs = run.method.needs_of(run.needs, weights)
-        for batch in run.data.train.epoch(batch_size=50, seed=0, epoch=epoch, device=CPU):
-            if len(found) == count:
-                return found
-            rate = optimizers.rate_at(run.training, len(found) / (2 * EPOCHS))
-            optimizers.set_rate(run.learner.optimizer, rate)
-            target = run.teacher.outputs(batch, needs) if run.teacher else None
-            terms, _ = step(batch, target, Step(weights, lambda rows: rows, run.data.classes))
-            found.append({name: float(term) for name, term in terms.items()})
-    return found
-
-
-def state(run: Run) -> dict[str, Tensor]:
-    learner = run.learner
-    return checkpoint.pack(learner.student, learner.auxiliary, learner.optimizer)
-
-
 def assert_equal_states(one: Run, other: Run) -> None:
     expected = state(other)
     for name, tensor in state(one).items():
@@ -117,21 +92,6 @@ def test_a_rate_that_is_a_number_would_stay_as_it_was_recorded(make_run: MakeRun
         for group in run.learner.optimizer.param_groups:
             group["lr"] = float(group["lr"])
     assert steps(recorded, Recorded(recorded.learner)) != steps(plain, plain.learner.step)
-
-
-class Dropping(Network):
-    """Draws random numbers in each step."""
-
-    map_names = ()
-    middle = ""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.first, self.drop, self.last = nn.Linear(12, 16), nn.Dropout(0.5), nn.Linear(16, 10)
-
-    def forward(self, images: Tensor, maps: frozenset[str] = frozenset()) -> Outputs:
-        embedding = self.drop(torch.relu(self.first(images.flatten(1))))
-        return Outputs(self.last(embedding), embedding, {})
 
 
 def dropping() -> Learner:

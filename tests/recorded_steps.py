@@ -1,0 +1,53 @@
+"""Steps of a run, recorded or not, and a network that draws random numbers in each."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lpstudy.distill import Step
+from lpstudy.outputs import Network, Outputs
+from lpstudy.training import checkpoint, optimizers
+from lpstudy.training.run import Run
+
+EPOCHS = 4
+"""Of two steps; the fifth step is the first after fitnet's hint stage."""
+
+
+def steps(run: Run, step: Callable[..., Any], count: int = 8) -> list[dict[str, float]]:
+    """The terms of so many steps with the schedule's rates and weights."""
+    found: list[dict[str, float]] = []
+    run.learner.student.train()
+    for epoch in range(1, EPOCHS + 1):
+        weights = run.method.weights((epoch - 1) / EPOCHS)
+        needs = run.method.needs_of(run.needs, weights)
+        for batch in run.data.train.epoch(batch_size=50, seed=0, epoch=epoch, device=run.device):
+            if len(found) == count:
+                return found
+            rate = optimizers.rate_at(run.training, len(found) / (2 * EPOCHS))
+            optimizers.set_rate(run.learner.optimizer, rate)
+            target = run.teacher.outputs(batch, needs) if run.teacher else None
+            terms, _ = step(batch, target, Step(weights, lambda rows: rows, run.data.classes))
+            found.append({name: float(term) for name, term in terms.items()})
+    return found
+
+
+def state(run: Run) -> dict[str, Tensor]:
+    learner = run.learner
+    return checkpoint.pack(learner.student, learner.auxiliary, learner.optimizer)
+
+
+class Dropping(Network):
+    """Draws random numbers in each step."""
+
+    map_names = ()
+    middle = ""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.drop, self.last = nn.Linear(12, 16), nn.Dropout(0.5), nn.Linear(16, 10)
+
+    def forward(self, images: Tensor, maps: frozenset[str] = frozenset()) -> Outputs:
+        embedding = self.drop(torch.relu(self.first(images.flatten(1))))
+        return Outputs(self.last(embedding), embedding, {})
