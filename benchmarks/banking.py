@@ -10,11 +10,11 @@ from workload import CLASSES, CPU, TEACHER_SEED, teacher
 
 from lpstudy.data import Data
 from lpstudy.distill import Needs
-from lpstudy.teacher import Bank, BankPlan, Store, TeacherFile, fill
-from lpstudy.teacher.plan import LOGITS, Kept
+from lpstudy.teacher import Bank, BankPlan, Store, TrainedTeacher, fill
+from lpstudy.teacher.plan import LOGITS, BankedOutput
 from lpstudy.training.precision import has_bf16
 
-KEPT = (Kept(LOGITS, (CLASSES,)), Kept("embedding", (500,)))
+KEPT = (BankedOutput(LOGITS, (CLASSES,)), BankedOutput("embedding", (500,)))
 """What CE + KD + LP reads of the FitNets teacher."""
 NEEDS = Needs(logits=True, embedding=True)
 
@@ -44,7 +44,7 @@ def filled(given: Data, *, dtype: str = "fp16", bf16: bool = False) -> Bank:
     online = teacher(bf16=bf16)
     macs = online.macs(NEEDS, 1)
     told = f"weights of seed {TEACHER_SEED}"
-    file = TeacherFile(
+    file = TrainedTeacher(
         folder="",
         key=told,
         sha256=told,

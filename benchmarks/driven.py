@@ -30,10 +30,10 @@ from lpstudy.folder import Local
 from lpstudy.ledger import Assignment, Done, Ledger, State, Waiting, database
 from lpstudy.outputs import EpochResult
 from lpstudy.space import StudySpec
-from lpstudy.study.search import Trainable, drive
+from lpstudy.study.search import TuneLauncher, run_tune
 from lpstudy.study.session import prepare_environment
 from lpstudy.study.trial import PACE
-from lpstudy.teacher import TeacherFile, obtain, open_targets, plan_bank
+from lpstudy.teacher import TrainedTeacher, load_or_train, open_targets, plan_bank
 from lpstudy.training import train
 
 CPU = torch.device("cpu")
@@ -165,7 +165,9 @@ class Bench:
         self.data = load(self.spec.data)
         self.plan = plan_bank(self.spec, self.data)
         self.teacher = next(
-            told for told in obtain(self.spec.teacher, self.data, device=CPU) if isinstance(told, TeacherFile)
+            told
+            for told in load_or_train(self.spec.teacher, self.data, device=CPU)
+            if isinstance(told, TrainedTeacher)
         )
 
     def bare(self, processes: int, runs: int) -> tuple[float, float]:
@@ -203,9 +205,9 @@ class Bench:
         folder = self.folder / f"workers{workers}"
         folder.mkdir()
         spec = spec_of(trials, epochs=self.epochs, pruner="none")
-        place, demand = study.Place(Local(folder), None), study.Demand(concurrent=workers)
+        place, resources = study.Place(Local(folder), None), study.TrialResources(concurrent=workers)
         with Watch(folder, spec, workers) as watch:
-            capacity, control = study.Capacity(demand), study.Control(Local(folder), "benchmark")
+            capacity, control = study.Capacity(resources), study.StudyControl(Local(folder), "benchmark")
             study.run(watch.ledger, self.teacher, self.plan, place, capacity, watch.changed, control)
         service, per_minute = watch.took()
         return Worked(workers, trials, per_minute, service)
@@ -273,7 +275,7 @@ def on_cluster(nodes: int, trials: int, epochs: int, seconds: float) -> tuple[Se
     results = epochs_of(np.random.default_rng(0), epochs)
     reports = reports_of(results, max(1, round(epochs * min(1.0, PACE / seconds))))
     config: dict[str, Any] = {"reports": reports, "seconds": [seconds / len(reports)] * len(reports)}
-    trainable = Trainable(
+    trainable = TuneLauncher(
         tune.with_resources(sleep_and_report, {"cpu": 1.0}),
         lambda assignment: config,
         lambda: nodes,
@@ -284,12 +286,12 @@ def on_cluster(nodes: int, trials: int, epochs: int, seconds: float) -> tuple[Se
         folder = Path(name)
         with Watch(folder, spec_of(trials, epochs=epochs, pruner="none"), nodes) as watch:
             tune_folder = folder / "tune"
-            drive(
+            run_tune(
                 watch.ledger,
                 trainable,
                 tune_folder,
                 searching=lambda: True,
                 observer=watch.changed,
-                control=study.Control(Local(folder), "benchmark"),
+                control=study.StudyControl(Local(folder), "benchmark"),
             )
     return watch.took()

@@ -47,7 +47,7 @@ from lpstudy.cost import cost_of
 from lpstudy.data import Data
 from lpstudy.distill import Step
 from lpstudy.teacher import Bank
-from lpstudy.training.run import Run
+from lpstudy.training.trainer import Trainer
 
 LIMITS = {"H200": (989e12, 4.8e12), "H100": (989e12, 3.35e12), "A100": (312e12, 2.0e12)}
 """FLOP/s in dense bfloat16 and bytes/s of the SXM cards, from their data sheets."""
@@ -56,7 +56,7 @@ EPOCH_STEPS = 312
 """Of CIFAR-10 with 40,000 images to train on."""
 
 
-def traffic(run: Run, split: Data, kept: Bank) -> Traffic:
+def traffic(run: Trainer, split: Data, kept: Bank) -> Traffic:
     """Of one step, not recorded."""
     batch = next(split.train.epoch(batch_size=BATCH, seed=0, epoch=1, device=run.device))
     step = Step(METHOD.weights(0.0), lambda rows: rows, CLASSES)
@@ -66,7 +66,7 @@ def traffic(run: Run, split: Data, kept: Bank) -> Traffic:
     return counted
 
 
-def per_step(run: Run, steps: int, rounds: int) -> tuple[float, float]:
+def per_step(run: Trainer, steps: int, rounds: int) -> tuple[float, float]:
     """Seconds of a step, and of an epoch's end."""
     whole, part = (seconds(partial(run.steps, 2, count), run.device, rounds) for count in two(steps))
     step = (whole - part) / (steps - steps // 2)

@@ -19,12 +19,20 @@ from workload import command
 
 from lpstudy.data import Data, load
 from lpstudy.distill import METHODS
-from lpstudy.space import Precision, StudySpec, Training, Trial
+from lpstudy.space import Precision, RunSpec, StudySpec, Training
 from lpstudy.space.files import find, read
 from lpstudy.students import StudentSpec
 from lpstudy.tables.scores import Scores
 from lpstudy.tables.statistics import Interval, interval
-from lpstudy.teacher import TeacherFile, fill, obtain, open_targets, open_teacher, plan_bank, store_of
+from lpstudy.teacher import (
+    TrainedTeacher,
+    fill,
+    load_or_train,
+    open_targets,
+    open_teacher,
+    plan_bank,
+    store_of,
+)
 from lpstudy.training import Targets, train
 
 BOTH: tuple[Precision, Precision] = ("fp32", "bf16")
@@ -45,8 +53,8 @@ def banks(spec: StudySpec, data: Data, device: torch.device) -> dict[Precision, 
     """The teacher's outputs as each side has them."""
     views = plan_bank(spec, data)
     alone = spec.teacher.model_copy(update={"precision": "fp32"})
-    *_, file = obtain(alone, data, device=device)
-    if not isinstance(file, TeacherFile):
+    *_, file = load_or_train(alone, data, device=device)
+    if not isinstance(file, TrainedTeacher):
         raise RuntimeError("the teacher's training was ended early")
     found: dict[Precision, Targets] = {}
     for precision in BOTH:
@@ -60,11 +68,11 @@ def banks(spec: StudySpec, data: Data, device: torch.device) -> dict[Precision, 
     return found
 
 
-def trial_of(spec: StudySpec, method: str, precision: Precision, seed: int) -> Trial:
+def trial_of(spec: StudySpec, method: str, precision: Precision, seed: int) -> RunSpec:
     """A run of the study's first student, with the method's default hyperparameters."""
     student = StudentSpec.model_validate(spec.students[0].fixed)
     training = Training(batch_size=50, learning_rate=0.02, precision=precision, checkpoint_seconds=1e9)
-    return Trial.model_validate(
+    return RunSpec.model_validate(
         {
             "student": student,
             "method": METHODS[method].model_validate({}),
@@ -75,7 +83,7 @@ def trial_of(spec: StudySpec, method: str, precision: Precision, seed: int) -> T
     )
 
 
-def accuracy(run: Trial, data: Data, bank: Targets, device: torch.device) -> float:
+def accuracy(run: RunSpec, data: Data, bank: Targets, device: torch.device) -> float:
     """Test accuracy after a run's last epoch, in percent."""
     *_, last = train(run, data, bank, device=device, read_test=True)
     return last.metrics["test_accuracy"]

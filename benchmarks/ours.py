@@ -11,7 +11,7 @@ from workload import CPU, GATE, Images, data, teacher, trial
 
 from lpstudy.data import Data
 from lpstudy.training import Targets
-from lpstudy.training.run import Run
+from lpstudy.training.trainer import Trainer
 
 _Found = TypeVar("_Found")
 TRIED = 3
@@ -69,7 +69,7 @@ def one_update(
     """
     split = gate_data(given).on(device)
     one = trial(student, epochs=1, seed=SEED, batch_size=GATE)
-    run = Run(one, split, targets or teacher(device=device), device)
+    run = Trainer(one, split, targets or teacher(device=device), device)
     before = copies(run.learner.student.parameters())
     run.steps(1)
     return changes(before, run.learner.student.parameters())

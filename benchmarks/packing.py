@@ -20,7 +20,7 @@ from lpstudy.space import Precision
 from lpstudy.teacher import Bank
 from lpstudy.training import optimizers, parallel
 from lpstudy.training.precision import has_bf16
-from lpstudy.training.run import Run
+from lpstudy.training.trainer import Trainer
 
 STARTED = 60.0
 """Seconds within which all packed processes must have begun, or the others end too."""
@@ -33,10 +33,10 @@ def best(device: torch.device) -> Precision:
 
 def runner(
     student: str, split: Data, kept: Bank, device: torch.device, precision: Precision, seed: int
-) -> Run:
+) -> Trainer:
     """A run whose step has been recorded."""
     one = trial(student, epochs=2, seed=seed, precision=precision, batch_size=BATCH)
-    run = Run(one, split, kept, device)
+    run = Trainer(one, split, kept, device)
     run.steps(1, 2)
     return run
 
@@ -46,7 +46,7 @@ def two(steps: int) -> tuple[int, int]:
     return steps, steps // 2
 
 
-def on_streams(runs: Sequence[Run], steps: int, rounds: int) -> float:
+def on_streams(runs: Sequence[Trainer], steps: int, rounds: int) -> float:
     """Seconds of a step of one trial when one thread queues a step of each in turn, on a stream for each.
 
     The epochs' ends are left out. Threads would share Python's lock for all that they launch.
@@ -72,7 +72,7 @@ def _stream(device: torch.device) -> Callable[[], AbstractContextManager[object]
     return partial(torch.cuda.stream, stream)
 
 
-def queued(run: Run, count: int) -> Iterator[None]:
+def queued(run: Trainer, count: int) -> Iterator[None]:
     """So many steps of a run's second epoch, one at each call: its work is queued and not waited for."""
     if run.teacher is None:
         raise ValueError("the run has no teacher")

@@ -7,7 +7,7 @@ loss, its optimizer; the extra `bench`). Each once as its users have it, with im
 and torchvision, and once with ready-made batches, which cost nothing. The headline is the plain loop with
 PIL.
 
-lpstudy is its own loop, `lpstudy.training.run.Run`, what it does once an epoch included, with the teacher's
+lpstudy is its own loop, `lpstudy.training.trainer.Trainer`, what it does once an epoch included, with the teacher's
 outputs from a bank on disk. First the gate: one update of each side agrees with lpstudy's, from a float32
 bank, to 1e-3.
 
@@ -48,10 +48,10 @@ from workload import (
 from lpstudy.data import Data
 from lpstudy.distill.graph import affinities, laplacian
 from lpstudy.distill.lp import laplacian_loss
-from lpstudy.space import Precision, Trial
+from lpstudy.space import Precision, RunSpec
 from lpstudy.teacher import Bank
 from lpstudy.training import evaluate, train
-from lpstudy.training.run import Run
+from lpstudy.training.trainer import Trainer
 
 TRIALS = 4
 """Trials of the sweep that is run."""
@@ -115,7 +115,7 @@ def check(student: str, given: Images) -> dict[str, float]:
 class Warm:
     """lpstudy's side with a bank that was filled before."""
 
-    run: Run
+    run: Trainer
     steps: int
     """In a call of `train`."""
 
@@ -131,7 +131,7 @@ class Warm:
 
 def warm(student: str, given: Data, bank: Bank, precision: Precision, steps: int) -> Warm:
     """A run that has begun."""
-    return Warm(Run(trial(student, epochs=2, precision=precision), given, bank, CPU), steps)
+    return Warm(Trainer(trial(student, epochs=2, precision=precision), given, bank, CPU), steps)
 
 
 def lp_term(bank: Bank, given: Data) -> Callable[[], None]:
@@ -216,7 +216,7 @@ def measure(student: str, given: Images, *, steps: int, rounds: int) -> Times:
     )
 
 
-def _run_of(one: Trial, given: Data, bank: Bank) -> Callable[[], object]:
+def _run_of(one: RunSpec, given: Data, bank: Bank) -> Callable[[], object]:
     """A whole trial of the sweep."""
     return lambda: list(train(one, given, bank, device=CPU))
 

@@ -62,7 +62,7 @@ def main() -> None:
 
 
 def _workers(bench: Bench, bare: float, free: Mapping[int, float]) -> list[dict[str, object]]:
-    with study.session():
+    with study.ray_session():
         worked = [bench.on_workers(workers, trials) for workers, trials in TRIALS.items()]
     rows: list[dict[str, object]] = []
     for one in worked:
@@ -114,10 +114,10 @@ def _virtual(most: int) -> dict[str, object]:
     show("Ledger and scheduler in virtual time, CPU ms of an event", ledger)
     show("Projection in virtual time, CPU ms to write a trial", written)
     carried = 1e3 * PACE / ledger[-1]["report"]
-    followed = 1e3 * WRITTEN_EVERY / written[-1]["write"]
+    with_progress = 1e3 * WRITTEN_EVERY / written[-1]["write"]
     print(f"one core keeps up with {carried:.0f} trials that each report every {PACE:g} s,")
-    print(f"and writes {followed:.0f} to MLflow every {WRITTEN_EVERY:g} s; beyond that it lags behind")
-    return {"ledger": ledger, "projection": written, "reporting": carried, "written": followed}
+    print(f"and writes {with_progress:.0f} to MLflow every {WRITTEN_EVERY:g} s; beyond that it lags behind")
+    return {"ledger": ledger, "projection": written, "reporting": carried, "written": with_progress}
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ from lpstudy.distill.lp import laplacian_loss
 from lpstudy.space import Precision
 from lpstudy.teacher import Bank
 from lpstudy.training import evaluate
-from lpstudy.training.run import Run
+from lpstudy.training.trainer import Trainer
 
 VALIDATION = BATCH // 4
 """Validation images for each batch of training images."""
@@ -127,7 +127,7 @@ def own(split: Data, bank: Bank, student: str, precisions: Sequence[Precision]) 
 
 
 def _ours(split: Data, bank: Bank, student: str, precision: Precision) -> Sides:
-    learner = Run(trial(student, epochs=1, precision=precision), split, bank, CPU).learner
+    learner = Trainer(trial(student, epochs=1, precision=precision), split, bank, CPU).learner
     batch = next(split.train.epoch(batch_size=BATCH, seed=0, epoch=1, device=CPU))
 
     def forward_backward() -> None:

@@ -24,8 +24,8 @@ from lpstudy.folder import Local
 from lpstudy.ledger import Assignment, Ledger, database, dump
 from lpstudy.outputs import EpochResult
 from lpstudy.space import StudySpec, parse
-from lpstudy.study import Control
-from lpstudy.study.search import LedgerScheduler, LedgerSearcher, Trainable
+from lpstudy.study import StudyControl
+from lpstudy.study.search import LedgerScheduler, LedgerSearcher, TuneLauncher
 from lpstudy.study.trial import as_report
 
 SHAPE, CLASSES = (1, 8, 8), 10
@@ -103,13 +103,13 @@ def open_ledger(folder: Path, spec: StudySpec) -> Ledger:
     return ledger
 
 
-def facts_of(spec: StudySpec) -> tracking.Facts:
+def facts_of(spec: StudySpec) -> tracking.StudyMetadata:
     """What the projection writes of a study beside its runs."""
     names = ("data hash", "teacher hash", "versions", "commit", "machine", "command")
     data = {"name": "digits", "classes": 10, "train": 1, "validation": 1, "test": 1}
     teacher = {"key": "none", "label": "benchmark", "sha256": "", "test_accuracy": 50.0, "parameters": 1}
     teacher |= {"macs": 1, "training_macs": 1.0, "seed": 0}
-    return tracking.Facts(dump(spec), data, teacher, dict.fromkeys(names, "benchmark"))
+    return tracking.StudyMetadata(dump(spec), data, teacher, dict.fromkeys(names, "benchmark"))
 
 
 def epochs_of(rng: np.random.Generator, epochs: int = EPOCHS) -> list[EpochResult]:
@@ -142,8 +142,8 @@ def ledger_and_scheduler(concurrent: int) -> dict[str, float]:
     rng, clock = np.random.default_rng(0), Clock()
     with memory() as folder:
         ledger = open_ledger(folder, spec_of(concurrent))
-        control = Control(Local(folder), "benchmark")
-        trainable = Trainable(
+        control = StudyControl(Local(folder), "benchmark")
+        trainable = TuneLauncher(
             None, lambda assignment: {}, lambda: concurrent, kept=lambda assignment: "", on_workers=False
         )
         searcher = LedgerSearcher(ledger, trainable, lambda: True, control)

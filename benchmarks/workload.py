@@ -19,7 +19,7 @@ from lpstudy.cost import cost_of
 from lpstudy.data import Data
 from lpstudy.data.split import ArraySplit, Preprocessing
 from lpstudy.distill.lp_kd import LPKD
-from lpstudy.space import Precision, Training, Trial
+from lpstudy.space import Precision, RunSpec, Training
 from lpstudy.students import StudentSpec, build
 from lpstudy.students.maxout import MaxoutNet
 from lpstudy.teacher import OnlineTeacher
@@ -149,7 +149,7 @@ def teacher(*, bf16: bool = False, device: torch.device = CPU) -> OnlineTeacher:
 
 def trial(
     student: str, *, epochs: int, seed: int = 0, precision: Precision = "fp32", batch_size: int = BATCH
-) -> Trial:
+) -> RunSpec:
     """A trial as `lpstudy.training.train` takes it."""
     training = Training(
         batch_size=batch_size,
@@ -159,4 +159,4 @@ def trial(
         precision=precision,
         checkpoint_seconds=1e9,
     )
-    return Trial(student=student_spec(student), method=METHOD, training=training, epochs=epochs, seed=seed)
+    return RunSpec(student=student_spec(student), method=METHOD, training=training, epochs=epochs, seed=seed)

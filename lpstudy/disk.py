@@ -12,7 +12,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """What a full disk, a quota and a limit of a file's size answer."""
 BARRED = (errno.EROFS, errno.EACCES, errno.EPERM)
 """What a file system that was mounted to be read, and a folder of another user, answer."""
-AWAY = (
+UNREACHABLE = (
     errno.EIO,
     errno.ESTALE,
     errno.ENOTCONN,
@@ -25,7 +25,7 @@ AWAY = (
     errno.ESHUTDOWN,
 )
 """What a disk that fails, and a network file system or its server that has gone, answer."""
-STORAGE = (*FULL, *BARRED, *AWAY)
+STORAGE = (*FULL, *BARRED, *UNREACHABLE)
 """Errors that are the storage's, and no fault of what uses it: someone mends them, then all goes on."""
 
 
@@ -59,7 +59,13 @@ def storage_error(error: OSError, path: Path | str = "") -> StorageError:
     if isinstance(error, StorageError):
         return error
     where = path or (error.filename if isinstance(error.filename, str) else "")
-    kind = UnreachableError if error.errno in AWAY else DiskFullError if error.errno in FULL else StorageError
+    kind = (
+        UnreachableError
+        if error.errno in UNREACHABLE
+        else DiskFullError
+        if error.errno in FULL
+        else StorageError
+    )
     cause = os.strerror(error.errno or errno.EIO)
     return kind(error.errno, f"{where}: {cause}" if str(where) else cause)
 

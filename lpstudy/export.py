@@ -8,11 +8,11 @@ from pathlib import Path
 import pandas as pd
 
 from lpstudy.command import arguments as flags
-from lpstudy.command.exits import DONE, ending, refusing
+from lpstudy.command.exits import DONE, ending, errors_as_bad_input
 from lpstudy.command.overview import engine_of, known, own_name
 from lpstudy.command.prepare import writable
 from lpstudy.cost import cost_of
-from lpstudy.ledger import Assignment, Book, stored
+from lpstudy.ledger import Assignment, LedgerReader, stored
 from lpstudy.tables.text import hyperparameters_json, spreadsheet_safe
 from lpstudy.terminal import show, show_json
 
@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _export(given: Namespace) -> int:
     folder = given.to or Path("exports") / given.study
-    with refusing():
+    with errors_as_bad_input():
         name = known(given.storage, given.ledger, given.study)
         book = stored(engine_of(given.storage / name, given.ledger), own_name(name, given.ledger))
         writable(folder)
@@ -56,7 +56,7 @@ def _export(given: Namespace) -> int:
     return DONE
 
 
-def runs(book: Book) -> pd.DataFrame:
+def runs(book: LedgerReader) -> pd.DataFrame:
     """A row for each run: what it trained, how it ended, the metrics of its last epoch."""
     rows = [
         {
@@ -80,7 +80,7 @@ def runs(book: Book) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _trained(book: Book, assignment: Assignment) -> dict[str, object]:
+def _trained(book: LedgerReader, assignment: Assignment) -> dict[str, object]:
     """Method, network and its cost, and what the study's file fixes: of runs that broke at once too."""
     arm = book.arms[assignment.arm]
     student = arm.student_spec(assignment.values)
@@ -96,7 +96,7 @@ def _trained(book: Book, assignment: Assignment) -> dict[str, object]:
     }
 
 
-def epochs(book: Book) -> pd.DataFrame:
+def epochs(book: LedgerReader) -> pd.DataFrame:
     """A row for each epoch of each run with all its metrics."""
     rows = [
         {

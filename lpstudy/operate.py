@@ -9,21 +9,21 @@ from sqlalchemy import Engine
 
 from lpstudy import ledger
 from lpstudy.command import arguments as flags
-from lpstudy.command.exits import DONE, FaultError, ending, refusing
+from lpstudy.command.exits import DONE, FaultError, ending, errors_as_bad_input
 from lpstudy.command.overview import engine_of, known, ledger_url, own_name
 from lpstudy.folder import Folder
-from lpstudy.ledger import BEAT, Wish
+from lpstudy.ledger import HEARTBEAT_SECONDS, Request
 from lpstudy.terminal import show, show_json
 
 Command = Literal["pause", "resume", "stop", "cancel"]
-WISHES: dict[Command, Wish] = {"pause": "pause", "resume": "run", "stop": "stop", "cancel": "cancel"}
+REQUESTS: dict[Command, Request] = {"pause": "pause", "resume": "run", "stop": "stop", "cancel": "cancel"}
 DOES: dict[Command, str] = {
     "pause": "Let running trials write a checkpoint and end; the study waits for `lpstudy resume`.",
     "resume": "Let a paused study go on.",
     "stop": "Let running trials come to their end, begin no more, and write the report.",
     "cancel": "End running trials now, as failed; write the report.",
 }
-HEARD_SECONDS = 5 * BEAT
+HEARD_SECONDS = 5 * HEARTBEAT_SECONDS
 """How long the study's process may take to hear."""
 
 
@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None, command: Command = "pause") -> int:
 
 
 def _operate(given: Namespace, command: Command) -> int:
-    with refusing():
+    with errors_as_bad_input():
         name = known(given.storage, given.ledger, given.study)
         folder = given.storage / name
         engine = engine_of(folder, given.ledger)
@@ -67,12 +67,12 @@ def _operate(given: Namespace, command: Command) -> int:
 
 def _ask(engine: Engine, name: str, command: Command) -> dict[str, Any]:
     """Write the wish and wait until the study's process has heard it."""
-    with refusing():
-        row = ledger.wish(engine, name, WISHES[command])
+    with errors_as_bad_input():
+        row = ledger.wish(engine, name, REQUESTS[command])
     until = time.monotonic() + HEARD_SECONDS
     heard = False
     while not heard and time.monotonic() < until:
-        time.sleep(BEAT / 4)
+        time.sleep(HEARTBEAT_SECONDS / 4)
         now = ledger.read(engine, name)
         heard = now is None or now.token is None or now.told.get("heard", 0) >= row.wished
     who = f"host {row.holder.host}, pid {row.holder.pid}" if row.holder is not None else "its process"
@@ -82,7 +82,7 @@ def _ask(engine: Engine, name: str, command: Command) -> dict[str, Any]:
 
 def _cancel(folder: Folder, url: str | None, name: str) -> int:
     """Fail what a process that is gone left unfinished; how many runs."""
-    with refusing():
+    with errors_as_bad_input():
         storage = ledger.opened(ledger_url(folder, url))
         lease = ledger.Lease(storage.engine, name)
         lease.take()

@@ -13,7 +13,7 @@ from lpstudy.command import arguments as flags
 from lpstudy.command.budget import budget_notes, unused
 from lpstudy.command.claims import missing_claims
 from lpstudy.command.estimate import ArmSeconds, Machine, estimate, slowness
-from lpstudy.command.exits import DONE, BadInputError, ending, refusing
+from lpstudy.command.exits import DONE, BadInputError, ending, errors_as_bad_input
 from lpstudy.command.overview import engine_of
 from lpstudy.command.phases import bank_words
 from lpstudy.command.prepare import Prepared, demand_of, feasible, prepare, sizes
@@ -23,7 +23,7 @@ from lpstudy.data import Data
 from lpstudy.distill import Needs
 from lpstudy.distill.bp import BP
 from lpstudy.ledger import SEARCH_SEED, stored
-from lpstudy.space import Arm, Trial
+from lpstudy.space import Arm, RunSpec
 from lpstudy.space.ranges import corners
 from lpstudy.teacher import Bank, OnlineTeacher, images_at_once, untrained_teacher
 from lpstudy.terminal import show
@@ -68,13 +68,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _plan(given: Namespace) -> int:
-    with refusing():
+    with errors_as_bad_input():
         prepared = prepare(given)
-        demand = demand_of(given, prepared)
-        at_once = study.concurrent_trials(demand, study.machines())
+        resources = demand_of(given, prepared)
+        at_once = study.concurrent_trials(resources, study.machines())
     torch.set_num_threads(1)
     spec, data = prepared.spec, prepared.data
-    device = torch.device("cuda" if demand.gpus_per_trial else "cpu")
+    device = torch.device("cuda" if resources.gpus_per_trial else "cpu")
     running = _teacher(prepared, device)
     teacher = _targets(prepared, running, device)
     size = cost_of(spec.teacher.network, input_shape=data.input_shape, classes=data.classes)
@@ -99,8 +99,8 @@ def _plan(given: Namespace) -> int:
         f" of {budget.epochs} epochs, {at_once} at once",
         *(f"note: {note}" for note in _notes(given, prepared, lines) if note),
     )
-    cpus, gpus = study.resources()
-    fillers = max(1, int(gpus if demand.gpus_per_trial else cpus))
+    cpus, gpus = study.cluster_resources()
+    fillers = max(1, int(gpus if resources.gpus_per_trial else cpus))
     seconds = estimate(
         Machine(at_once, cpus, slowness()),
         teacher=None if spec.teacher.weights else _teacher_seconds(prepared, device),
@@ -119,7 +119,7 @@ def _notes(given: Namespace, prepared: Prepared, lines: Sequence[Line]) -> Itera
     budget = prepared.spec.budget
     name = prepared.spec.name
     try:
-        with refusing():
+        with errors_as_bad_input():
             book = stored(engine_of(given.storage / name, given.ledger), name)
     except BadInputError:  # it was not begun
         yield from (unused(line.arm, line.trials, budget) for line in lines)
@@ -188,14 +188,14 @@ def _line(arm: Arm, prepared: Prepared, teacher: Targets, device: torch.device) 
 def _teacher_seconds(prepared: Prepared, device: torch.device) -> float:
     """Of its training, and of its validation and test at the end."""
     spec, data = prepared.spec.teacher, prepared.data
-    trial = Trial(
+    trial = RunSpec(
         student=spec.network, method=BP(), training=spec.training, epochs=spec.epochs, seed=spec.seed
     )
     timed = time_run(trial, data.using(prepared.plan.views), None, device=device)
     return _whole(timed, trial, data, test=len(data.validation) + len(data.test))
 
 
-def _whole(timed: RunSeconds, trial: Trial, data: Data, test: int = 0) -> float:
+def _whole(timed: RunSeconds, trial: RunSpec, data: Data, test: int = 0) -> float:
     steps = max(1, len(data.train) // trial.training.batch_size)
     return timed.whole(epochs=trial.epochs, steps=steps, validation=len(data.validation), test=test)
 

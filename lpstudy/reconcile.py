@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 from lpstudy import ledger, tracking
 from lpstudy.command import arguments as flags
-from lpstudy.command.exits import BEHIND, DONE, FaultError, ending, refusing
+from lpstudy.command.exits import BEHIND, DONE, FaultError, ending, errors_as_bad_input
 from lpstudy.command.overview import engine_of, known, own_name
 from lpstudy.disk import StorageError
-from lpstudy.ledger import Book, Lease, stored
+from lpstudy.ledger import Lease, LedgerReader, stored
 from lpstudy.terminal import show, show_json
-from lpstudy.tracking import Difference, Facts
+from lpstudy.tracking import Difference, StudyMetadata
 
 SECONDS = 600.0
 """How long the writing may take."""
@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _reconcile(given: Namespace) -> int:
-    with refusing():
+    with errors_as_bad_input():
         name = known(given.storage, given.ledger, given.study)
         folder = given.storage.resolve() / name
         engine = engine_of(folder, given.ledger)
@@ -58,7 +58,7 @@ def _reconcile(given: Namespace) -> int:
         before = tracking.compare(book, client, runs)
         error = tracking.repair(book, client, facts, runs, seconds=SECONDS)
         left = tracking.compare(book, client, runs)
-    except (*tracking.UNANSWERED, OSError) as failure:
+    except (*tracking.MLFLOW_ERRORS, OSError) as failure:
         if isinstance(failure, StorageError):
             raise
         raise FaultError(f"MLflow did not take it: {tracking.reason(failure)}", BEHIND) from None
@@ -69,15 +69,15 @@ def _reconcile(given: Namespace) -> int:
     return _tell(given, book, before, mended=True)
 
 
-def _facts(book: Book) -> Facts:
+def _facts(book: LedgerReader) -> StudyMetadata:
     kept = book.facts
     missing = [name for name in ("data", "teacher", "provenance") if name not in kept]
     if missing:
         raise ValueError(f"study {book.spec.name!r} has no {missing[0]} yet: run its sweep again")
-    return Facts(ledger.dump(book.spec), kept["data"], kept["teacher"], kept["provenance"])
+    return StudyMetadata(ledger.dump(book.spec), kept["data"], kept["teacher"], kept["provenance"])
 
 
-def _tell(given: Namespace, book: Book, found: list[Difference], *, mended: bool) -> int:
+def _tell(given: Namespace, book: LedgerReader, found: list[Difference], *, mended: bool) -> int:
     runs = sum(record.state != "infeasible" for record in book.records())
     if given.json:
         differences = [{"run": one.key, "what": one.what} for one in found]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lpstudy import tracking
 from lpstudy.command import arguments as flags
-from lpstudy.command.exits import DONE, FaultError, ending, refusing
+from lpstudy.command.exits import DONE, FaultError, ending, errors_as_bad_input
 from lpstudy.command.prepare import writable
 from lpstudy.command.publish import publish, show
 
@@ -27,13 +27,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _report(study: str, reports: Path) -> int:
-    with refusing():
+    with errors_as_bad_input():
         writable(reports)
         client = tracking.connect()
         tracking.find(client, study)
     try:
         show(publish(client, study, reports), study)
-    except tracking.UNANSWERED as error:
+    except tracking.MLFLOW_ERRORS as error:
         raise FaultError(f"MLflow does not answer: {tracking.reason(error)}") from None
     return DONE
 

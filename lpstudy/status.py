@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lpstudy.command import arguments as flags
-from lpstudy.command.exits import DONE, FAULT, ending, refusing
+from lpstudy.command.exits import DONE, FAULT, ending, errors_as_bad_input
 from lpstudy.command.overview import STATES, UNREADABLE, known, read_overview, sentence, studies
 from lpstudy.terminal import printable, show, show_json
 
@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None, command: str = "status") -> int:
 
 
 def _show(given: Namespace, command: str) -> int:
-    with refusing():
+    with errors_as_bad_input():
         if given.study is not None:
             names = [known(given.storage, given.ledger, given.study)]
         else:

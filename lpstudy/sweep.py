@@ -24,8 +24,8 @@ from lpstudy.command.exits import (
     TERMINATED,
     FaultError,
     ending,
+    errors_as_bad_input,
     leaving_at_signals,
-    refusing,
 )
 from lpstudy.command.faults import WORDS, remedy_of
 from lpstudy.command.overview import is_begun, ledger_url
@@ -34,7 +34,7 @@ from lpstudy.command.prepare import Prepared, demand_of, prepare, writable
 from lpstudy.command.provenance import data_facts, provenance
 from lpstudy.command.publish import publish, show
 from lpstudy.command.ray_session import enter_session, watch_ray
-from lpstudy.command.tenure import GRACE, Tenure
+from lpstudy.command.study_session import GRACE, StudySession
 from lpstudy.command.tracked import LAGS, client_of, projection_of
 from lpstudy.command.weights import content_of, share_weights
 from lpstudy.command.words import counts, duration
@@ -42,8 +42,8 @@ from lpstudy.data import own_root
 from lpstudy.disk import is_storage_error, storage_error
 from lpstudy.ledger import Assignment, FencedError, Ledger, UnwritableError
 from lpstudy.redaction import without_credentials
-from lpstudy.study import Capacity, Demand, PausedError, Place
-from lpstudy.teacher import BankPlan, TeacherFile
+from lpstudy.study import Capacity, PausedError, Place, TrialResources
+from lpstudy.teacher import BankPlan, TrainedTeacher
 from lpstudy.tracking import Client, Projection
 
 PROJECTION_SECONDS = 60.0
@@ -85,11 +85,11 @@ def _sweep(given: Namespace, command: str) -> int:
     began = time.monotonic()
     with ExitStack() as stack:
         stack.enter_context(leaving_at_signals())
-        with refusing(lambda: is_begun(given)):
+        with errors_as_bad_input(lambda: is_begun(given)):
             ledger_url(given.storage, given.ledger)
             with on_terminal("loading the data"):
                 prepared = prepare(given)
-            demand = demand_of(given, prepared)
+            resources = demand_of(given, prepared)
             writable(given.storage)
             writable(given.reports)
             name = prepared.spec.name
@@ -97,105 +97,105 @@ def _sweep(given: Namespace, command: str) -> int:
             if study.cluster_address() is None:
                 study.check_machine()
             else:
-                enter_session(stack, demand)
-            tenure = Tenure(given.storage.resolve() / name, given.ledger, name, fresh=given.fresh)
-            tenure.before_exit = lambda: ending("sweep", lambda: _leave(tenure))
-            stack.enter_context(tenure.held())
-        if tenure.after is not None:
-            terminal.say(f"going on after {tenure.after}, which gave no sign of life")
+                enter_session(stack, resources)
+            session = StudySession(given.storage.resolve() / name, given.ledger, name, fresh=given.fresh)
+            session.before_exit = lambda: ending("sweep", lambda: _leave(session))
+            stack.enter_context(session.held())
+        if session.after is not None:
+            terminal.say(f"going on after {session.after}, which gave no sign of life")
         _mention_job_folder(given)
         try:
-            return _held(given, command, prepared, demand, client, tenure, stack, began)
+            return _held(given, command, prepared, resources, client, session, stack, began)
         except (PausedError, UnwritableError, KeyboardInterrupt, SystemExit) as error:
-            raise _paused(tenure, error) from error
+            raise _paused(session, error) from error
         except FencedError as error:
             raise FaultError(str(error)) from error
         except Exception as error:  # of any kind: it may be how a lost Ray shows
             if isinstance(error, OSError) and is_storage_error(error):
-                raise _paused(tenure, storage_error(error)) from error
-            if not tenure.ray_lost():
+                raise _paused(session, storage_error(error)) from error
+            if not session.ray_lost():
                 raise
-            raise _paused(tenure, error) from error
+            raise _paused(session, error) from error
 
 
 def _held(
     given: Namespace,
     command: str,
     prepared: Prepared,
-    demand: Demand,
+    resources: TrialResources,
     client: Client,
-    tenure: Tenure,
+    session: StudySession,
     stack: ExitStack,
     began: float,
 ) -> int:
     """All that is done while the study is this process's."""
     joined = study.cluster_address() is not None
     if joined:
-        watch_ray(stack, tenure)
-    with refusing():
-        ledger = _ledger(tenure, prepared)
+        watch_ray(stack, session)
+    with errors_as_bad_input():
+        ledger = _ledger(session, prepared)
     ledger.take()
     took = "; this start took" if ledger.records() else " in"
-    teacher, capacity, control = None, None, tenure.control
+    teacher, capacity, control = None, None, session.control
     root = given.data_root or own_root(prepared.spec.data)
     place = Place(control.folder, root.resolve() if root else None)
     if ledger.complete():
         terminal.say(f"study {ledger.spec.name!r} is finished; its report is written anew")
     else:
         if not joined:
-            enter_session(stack, demand)
-            watch_ray(stack, tenure)
-        with refusing():
+            enter_session(stack, resources)
+            watch_ray(stack, session)
+        with errors_as_bad_input():
             place = replace(place, weights=share_weights(prepared.weights))
         terminal.warn(*(f"data: {remark}" for remark in prepared.remarks))
         for note in (*prepared.weights.notes, *budget_notes(ledger, ledger.spec.budget)):
             terminal.say(f"note: {note}")
-        stack.enter_context(tenure.heeding(given.grace))
-        capacity = study.Capacity(demand, terminal.say)
-        tenure.gauges.add(waiting=capacity.short, nodes=study.nodes)
-        stack.callback(tenure.gauges.remove, "waiting", "nodes")  # before Ray ends
-        tenure.state = {"state": "teacher"}
-        teacher = again(control, lambda: train_teacher(prepared, place, demand, control))
+        stack.enter_context(session.pause_on_signals(given.grace))
+        capacity = study.Capacity(resources, terminal.say)
+        session.gauges.add(waiting=capacity.short, nodes=study.nodes)
+        stack.callback(session.gauges.remove, "waiting", "nodes")  # before Ray ends
+        session.state = {"state": "teacher"}
+        teacher = again(control, lambda: train_teacher(prepared, place, resources, control))
         ledger.keep("data", data_facts(prepared))
         ledger.keep("teacher", {k: v for k, v in asdict(teacher).items() if k != "folder"})
-        ledger.keep("provenance", provenance(prepared, teacher, demand, command))
-        tenure.state = {"state": "bank"}
-        again(control, lambda: fill_bank(prepared, teacher, place, demand, control))
-    projection = projection_of(ledger, prepared, client, tenure)
+        ledger.keep("provenance", provenance(prepared, teacher, resources, command))
+        session.state = {"state": "bank"}
+        again(control, lambda: fill_bank(prepared, teacher, place, resources, control))
+    projection = projection_of(ledger, prepared, client, session)
     projection.start()
     patience = INTERRUPTED_SECONDS
     try:
         if teacher is not None and capacity is not None:
-            tenure.state = {"state": "running"}
-            _run(ledger, teacher, prepared.plan, projection, place, capacity, tenure)
+            session.state = {"state": "running"}
+            _run(ledger, teacher, prepared.plan, projection, place, capacity, session)
         patience = PROJECTION_SECONDS
     finally:
-        tenure.deadline.ending = True
+        session.deadline.ending = True
         projection.close(seconds=patience)
-    return _publish(ledger, client, given, took, began, projection.error, tenure)
+    return _publish(ledger, client, given, took, began, projection.error, session)
 
 
-def _leave(tenure: Tenure) -> NoReturn:
+def _leave(session: StudySession) -> NoReturn:
     """The end of a sweep whose main thread hangs, from another one."""
     study.kill_own_processes()
-    raise _paused(tenure, PausedError())
+    raise _paused(session, PausedError())
 
 
-def _paused(tenure: Tenure, error: BaseException) -> FaultError:
+def _paused(session: StudySession, error: BaseException) -> FaultError:
     """What to say of a study that stops before its end, and the exit code."""
-    if isinstance(tenure.control.fault, FencedError):
-        return FaultError(str(tenure.control.fault))
-    asked = tenure.control.asked
+    if isinstance(session.control.fault, FencedError):
+        return FaultError(str(session.control.fault))
+    asked = session.control.asked
     early = TERMINATED if isinstance(error, SystemExit) else ""  # before Ray was there
     said = "" if isinstance(error, KeyboardInterrupt | SystemExit) else error
-    why = str(tenure.control.fault or said or asked.why or early)
+    why = str(session.control.fault or said or asked.why or early)
     if asked.wish in ("stop", "cancel"):
-        tenure.state = {"state": ENDED[asked.wish]}
+        session.state = {"state": ENDED[asked.wish]}
         return FaultError(f"{ENDED[asked.wish]} before its first trial", DONE)
-    tenure.state = {"state": "paused", "why": why}
+    session.state = {"state": "paused", "why": why}
     if (isinstance(error, KeyboardInterrupt) and not asked.leaving) or asked.signal == signal.SIGINT:
         return FaultError("interrupted; the same command goes on where it stopped", INTERRUPTED)
-    return FaultError(f"paused: {why}{WORDS[remedy_of(tenure.control.fault or error)]}", PAUSED)
+    return FaultError(f"paused: {why}{WORDS[remedy_of(session.control.fault or error)]}", PAUSED)
 
 
 def _mention_job_folder(given: Namespace) -> None:
@@ -209,25 +209,25 @@ def _mention_job_folder(given: Namespace) -> None:
         )
 
 
-def _ledger(tenure: Tenure, prepared: Prepared) -> Ledger:
+def _ledger(session: StudySession, prepared: Prepared) -> Ledger:
     data = prepared.data
-    ledger = Ledger(tenure.storage, prepared.spec, input_shape=data.input_shape, classes=data.classes)
+    ledger = Ledger(session.storage, prepared.spec, input_shape=data.input_shape, classes=data.classes)
     ledger.accept(content_of(prepared.spec, data, prepared.weights), data.fingerprint[:16])
     return ledger
 
 
 def _run(
     ledger: Ledger,
-    teacher: TeacherFile,
+    teacher: TrainedTeacher,
     plan: BankPlan,
     projection: Projection,
     place: Place,
     capacity: Capacity,
-    tenure: Tenure,
+    session: StudySession,
 ) -> None:
     """Search and finals; MLflow follows, or lags behind."""
     console = Console(ledger, live=sys.stderr.isatty(), teacher=teacher)
-    control = tenure.control
+    control = session.control
     said = None
 
     def changed(assignment: Assignment) -> None:
@@ -240,12 +240,12 @@ def _run(
 
     capacity.say = console.say
     console.say(f"starting trials, {capacity()} at once")
-    tenure.gauges.add(
+    session.gauges.add(
         mlflow=lambda: projection.error,
         behind=lambda: projection.behind,
         rate=console.rate,
         eta=console.eta,
-        workers=lambda: control.live * capacity.demand.workers_per_trial,
+        workers=lambda: control.live * capacity.resources.workers_per_trial,
     )
     try:
         while True:
@@ -268,17 +268,17 @@ def _publish(
     took: str,
     began: float,
     behind: str | None,
-    tenure: Tenure,
+    session: StudySession,
 ) -> int:
     name = ledger.spec.name
-    wish = tenure.control.wish
-    tenure.state = {"state": "finished" if ledger.complete() else ENDED.get(wish, "unfinished")}
+    wish = session.control.wish
+    session.state = {"state": "finished" if ledger.complete() else ENDED.get(wish, "unfinished")}
     if behind is None:
         try:
             with on_terminal("writing the report"):
                 published = publish(client, name, given.reports)
             show(published, name)
-        except tracking.UNANSWERED as error:
+        except tracking.MLFLOW_ERRORS as error:
             behind = tracking.reason(error)
     states = counts(ledger.records())
     said = ", ".join(f"{n} {state}" for state, n in states.items())

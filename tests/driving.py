@@ -13,8 +13,8 @@ from lpstudy.folder import Local
 from lpstudy.ledger import Assignment, Ledger, database
 from lpstudy.outputs import EpochResult
 from lpstudy.space import parse
-from lpstudy.study import Capacity, Control, Demand
-from lpstudy.study.search import Trainable, drive
+from lpstudy.study import Capacity, StudyControl, TrialResources
+from lpstudy.study.search import TuneLauncher, run_tune
 from lpstudy.study.trial import as_report
 
 DONE = as_report(
@@ -26,7 +26,7 @@ DONE = as_report(
 def driven(
     folder: Path,
     function: Callable[[dict[str, Any]], None],
-    demand: Demand,
+    resources: TrialResources,
     *changes: tuple[str, str],
     kept: Callable[[Assignment], str] = lambda assignment: "",
 ) -> Ledger:
@@ -37,13 +37,13 @@ def driven(
     ledger.accept("a")
     ledger.take()
     numbers = itertools.count()
-    trainable = Trainable(
-        tune.with_resources(function, {"cpu": 1.0, "gpu": demand.gpus_per_trial}),
+    trainable = TuneLauncher(
+        tune.with_resources(function, {"cpu": 1.0, "gpu": resources.gpus_per_trial}),
         lambda assignment: {"number": next(numbers)},
-        Capacity(demand),
+        Capacity(resources),
         kept=kept,
         on_workers=False,
     )
-    control = Control(Local(folder), "test")
-    drive(ledger, trainable, folder / "tune", searching=lambda: True, observer=print, control=control)
+    control = StudyControl(Local(folder), "test")
+    run_tune(ledger, trainable, folder / "tune", searching=lambda: True, observer=print, control=control)
     return ledger

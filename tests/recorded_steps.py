@@ -9,13 +9,13 @@ from torch import Tensor, nn
 from lpstudy.distill import Step
 from lpstudy.outputs import Network, Outputs
 from lpstudy.training import checkpoint, optimizers
-from lpstudy.training.run import Run
+from lpstudy.training.trainer import Trainer
 
 EPOCHS = 4
 """Of two steps; the fifth step is the first after fitnet's hint stage."""
 
 
-def steps(run: Run, step: Callable[..., Any], count: int = 8) -> list[dict[str, float]]:
+def steps(run: Trainer, step: Callable[..., Any], count: int = 8) -> list[dict[str, float]]:
     """The terms of so many steps with the schedule's rates and weights."""
     found: list[dict[str, float]] = []
     run.learner.student.train()
@@ -33,7 +33,7 @@ def steps(run: Run, step: Callable[..., Any], count: int = 8) -> list[dict[str, 
     return found
 
 
-def state(run: Run) -> dict[str, Tensor]:
+def state(run: Trainer) -> dict[str, Tensor]:
     learner = run.learner
     return checkpoint.pack(learner.student, learner.auxiliary, learner.optimizer)
 

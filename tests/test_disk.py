@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from lpstudy.disk import (
-    AWAY,
     BARRED,
     FULL,
     STORAGE,
+    UNREACHABLE,
     DiskFullError,
     StorageError,
     UnreachableError,
@@ -21,8 +21,8 @@ from lpstudy.disk import (
     write_atomically,
 )
 from lpstudy.folder import Local
-from lpstudy.study.ends import STORAGE as STORAGE_WORDS
-from lpstudy.study.ends import ended_by
+from lpstudy.study.failures import STORAGE as STORAGE_WORDS
+from lpstudy.study.failures import encode_failure
 
 NOBODYS = Path("/sys/lpstudy")
 """Where nobody may make a folder, not even root."""
@@ -51,9 +51,9 @@ def test_a_device_without_room_is_a_full_disk() -> None:
 def test_every_error_of_the_list_ends_a_trial_without_failing_it(number: int) -> None:
     raw = OSError(number, os.strerror(number), "/studies/x")
     assert is_storage_error(raw)
-    kind = DiskFullError if number in FULL else UnreachableError if number in AWAY else StorageError
+    kind = DiskFullError if number in FULL else UnreachableError if number in UNREACHABLE else StorageError
     assert type(storage_error(raw)) is kind
-    word = ended_by(raw)
+    word = encode_failure(raw)
     assert word.startswith(STORAGE_WORDS)
     assert f"/studies/x: {os.strerror(number)}" in word
 
@@ -62,7 +62,7 @@ def test_every_error_of_the_list_ends_a_trial_without_failing_it(number: int) ->
 def test_other_errors_are_no_storage(error: OSError) -> None:
     assert not is_storage_error(error)
     with pytest.raises(type(error)):
-        ended_by(error)
+        encode_failure(error)
 
 
 def test_a_file_that_is_missing_is_only_missing(tmp_path: Path) -> None:

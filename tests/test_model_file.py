@@ -19,9 +19,9 @@ from lpstudy.data import Data, DataSpec, load
 from lpstudy.distill.bp import BP
 from lpstudy.distill.kd import KD
 from lpstudy.model_file import ModelDescription, TrainedModel, read_description
-from lpstudy.space import TeacherSpec, Training, Trial
+from lpstudy.space import RunSpec, TeacherSpec, Training
 from lpstudy.students import StudentSpec
-from lpstudy.teacher import TeacherFile, obtain, open_teacher
+from lpstudy.teacher import TrainedTeacher, load_or_train, open_teacher
 from lpstudy.training import train
 
 CPU = torch.device("cpu")
@@ -36,7 +36,7 @@ def data() -> Data:
 def trained(data: Data, folder: Path, student: StudentSpec = STUDENT, *, final: bool = True) -> float | None:
     """Train in a folder; the test accuracy that the study reports."""
     training = Training(batch_size=50, precision="fp32", learning_rate=0.05)
-    run = Trial(student=student, method=BP(), training=training, epochs=20, seed=1)
+    run = RunSpec(student=student, method=BP(), training=training, epochs=20, seed=1)
     *_, last = train(run, data, None, device=CPU, folder=folder, read_test=final)
     return last.metrics.get("test_accuracy")
 
@@ -234,8 +234,8 @@ def test_a_teacher_is_loaded_the_same_way(
 ) -> None:
     monkeypatch.setenv("LPSTUDY_CACHE", str(tmp_path))
     spec = TeacherSpec(family="convnet", depth=2, width=4, epochs=2, batch_size=50, precision="fp32")
-    *_, file = obtain(spec, data, device=CPU)
-    assert isinstance(file, TeacherFile)
+    *_, file = load_or_train(spec, data, device=CPU)
+    assert isinstance(file, TrainedTeacher)
     model = lpstudy.load_model(file.folder)
     images, labels = raw_images(data)
     accuracy = 100 * ((model(images).argmax(1) == labels).sum().item() / len(labels))
@@ -251,8 +251,8 @@ def test_a_teacher_from_an_earlier_study_needs_no_key_for_its_images(
     written = load(DataSpec(kind="digits", labels_per_class=10, split_seed=3))
     assert written.mean != data.mean
     spec = TeacherSpec(family="convnet", depth=2, width=4, weights=str(tmp_path / "run"), precision="fp32")
-    *_, file = obtain(spec, written, device=CPU)
-    assert isinstance(file, TeacherFile)
+    *_, file = load_or_train(spec, written, device=CPU)
+    assert isinstance(file, TrainedTeacher)
     assert file.input is not None
     assert (file.input.mean, file.input.std) == (data.mean, data.std)
     images, labels = raw_images(written)
@@ -262,8 +262,8 @@ def test_a_teacher_from_an_earlier_study_needs_no_key_for_its_images(
     same = TeacherSpec.model_validate(
         spec.model_dump() | {"weights": str(tmp_path / "run/weights.safetensors")}
     )
-    *_, found = obtain(same, data, device=CPU)
-    assert isinstance(found, TeacherFile)
+    *_, found = load_or_train(same, data, device=CPU)
+    assert isinstance(found, TrainedTeacher)
     assert found.input is None  # the data's own, so that nothing is computed twice
 
 
@@ -271,10 +271,10 @@ def test_the_description_of_a_method_names_it(data: Data, tmp_path: Path) -> Non
     teacher = TeacherSpec(family="convnet", depth=2, width=4, epochs=1, batch_size=50, precision="fp32")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LPSTUDY_CACHE", str(tmp_path / "cache"))
-        *_, file = obtain(teacher, data, device=CPU)
-        assert isinstance(file, TeacherFile)
+        *_, file = load_or_train(teacher, data, device=CPU)
+        assert isinstance(file, TrainedTeacher)
         targets = open_teacher(file, teacher, data, device=CPU)
-    run = Trial(student=STUDENT, method=KD(), training=Training(batch_size=50), epochs=1, seed=0)
+    run = RunSpec(student=STUDENT, method=KD(), training=Training(batch_size=50), epochs=1, seed=0)
     list(train(run, data, targets, device=CPU, folder=tmp_path / "run"))
     assert lpstudy.load_model(tmp_path / "run").description.method == "kd"
 

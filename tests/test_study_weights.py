@@ -16,7 +16,7 @@ from lpstudy.command.prepare import Prepared, prepare
 from lpstudy.command.weights import content_of, share_weights
 from lpstudy.space import StudentSpec, read
 from lpstudy.students import WeightsFile, build, fitted, skeleton
-from lpstudy.teacher import TeacherFile, key, obtain
+from lpstudy.teacher import TrainedTeacher, key, load_or_train
 from lpstudy.training import train
 
 TEACHER = ("width = 4", 'width = 4\nweights = "teacher.safetensors"')
@@ -242,8 +242,8 @@ def test_a_teacher_that_guesses_is_warned_of_unless_its_last_layer_is_new(
     save(tmp_path, "teacher", width=4, classes=classes)
     found = prepared(tmp_path, monkeypatch, TEACHER)
     monkeypatch.setenv("LPSTUDY_CACHE", str(tmp_path / "cache"))
-    (file,) = obtain(found.spec.teacher, found.data, device=torch.device("cpu"))
-    assert isinstance(file, TeacherFile)
+    (file,) = load_or_train(found.spec.teacher, found.data, device=torch.device("cpu"))
+    assert isinstance(file, TrainedTeacher)
     words = teacher_words(file, found)
     if classes == 7:
         assert words == ["teacher: convnet-d2-w4, its last layer untrained"]

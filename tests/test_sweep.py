@@ -12,14 +12,14 @@ from safetensors.torch import load_file
 
 import lpstudy.model_file
 from lpstudy import report, sweep
-from lpstudy.command.tenure import Tenure
+from lpstudy.command.study_session import StudySession
 from lpstudy.data import load
 from lpstudy.folder import Local
 from lpstudy.ledger import database, stored
 from lpstudy.space import find, read
 from lpstudy.students import build
 from lpstudy.training import evaluate
-from lpstudy.training.layout import lay
+from lpstudy.training.memory_format import set_memory_format
 from lpstudy.training.precision import has_bf16
 
 METHODS = ["bp", "kd", "fitnet", "lp", "lp_kd"]
@@ -150,7 +150,7 @@ def test_the_weights_of_a_final_give_its_recorded_test_accuracy(smoke: Smoke) ->
     spec = read(find("smoke"))
     data = load(spec.data)
     network = build(spec.arms()[0].student_spec({}), input_shape=data.input_shape, classes=data.classes)
-    lay(network)
+    set_memory_format(network)
     finals = [run for run in runs(client, "smoke") if run.data.tags["lpstudy.kind"] == "final"]
     assert len(finals) == 5
     for run in finals:
@@ -220,7 +220,7 @@ def test_a_changed_space_is_refused_with_its_difference(smoke: Smoke) -> None:
 
 
 def test_a_study_that_runs_already_is_refused(smoke: Smoke) -> None:
-    with Tenure(Local(smoke[0] / "studies/smoke"), None, "smoke", fresh=False).held():
+    with StudySession(Local(smoke[0] / "studies/smoke"), None, "smoke", fresh=False).held():
         line = one_line(call(sweep.main, smoke[0], "smoke"))
     assert "'smoke' is running already: host " in line
 

@@ -12,7 +12,7 @@ from lpstudy.command.words import duration
 from lpstudy.ledger import Assignment, Ledger, Record
 from lpstudy.outputs import EpochResult
 from lpstudy.tables.weak_teacher import half_warning
-from lpstudy.teacher import TeacherFile
+from lpstudy.teacher import TrainedTeacher
 
 REFRESH = 1.0
 """Seconds between two pictures of the live line while nothing finishes."""
@@ -29,7 +29,7 @@ class Console:
         teacher: The study's, against which students are held; None: they are not.
     """
 
-    def __init__(self, ledger: Ledger, *, live: bool, teacher: TeacherFile | None = None) -> None:
+    def __init__(self, ledger: Ledger, *, live: bool, teacher: TrainedTeacher | None = None) -> None:
         self._ledger = ledger
         self._teacher: float | None = None
         if teacher is not None and teacher.file_classes is None:

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from lpstudy.study import Control
+from lpstudy.study import StudyControl
 from lpstudy.threads import GuardedThread
 
 POLL_SECONDS = 0.5
@@ -24,7 +24,7 @@ class Deadline:
         exit_process: Ends the process at once; called where the interrupt has not helped.
     """
 
-    def __init__(self, control: Control, exit_process: Callable[[], None]) -> None:
+    def __init__(self, control: StudyControl, exit_process: Callable[[], None]) -> None:
         self._control, self._exit = control, exit_process
         self.ending = False
         """Whether all that remains is to write the results: no interrupt any more."""

@@ -40,8 +40,8 @@ __all__ = [
     "BadInputError",
     "FaultError",
     "ending",
+    "errors_as_bad_input",
     "leaving_at_signals",
-    "refusing",
 ]
 EXITS = (
     f"exit codes: {DONE} done, or ended by lpstudy stop or cancel; {FAULT} a fault at run time; {BAD_INPUT}"
@@ -52,7 +52,7 @@ TERMINATED = "asked to end (SIGTERM)"
 
 
 @contextmanager
-def refusing(begun: Callable[[], bool] = lambda: False) -> Iterator[None]:
+def errors_as_bad_input(begun: Callable[[], bool] = lambda: False) -> Iterator[None]:
     """Within it an error is the user's to mend, a BadInputError, or a FaultError where it may pass by itself.
 
     Args:
@@ -87,7 +87,7 @@ def leaving_at_signals() -> Iterator[None]:
 def ending(command: str, body: Callable[[], int]) -> int:
     """Run a command's body, with variables that can be used, and turn what ends it into an exit code."""
     try:
-        with refusing():
+        with errors_as_bad_input():
             environment.settle()
         return body()
     except BadInputError as error:

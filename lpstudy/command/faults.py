@@ -10,7 +10,7 @@
 
 from enum import Enum
 
-from lpstudy.disk import AWAY, BARRED, is_storage_error, storage_error
+from lpstudy.disk import BARRED, UNREACHABLE, is_storage_error, storage_error
 from lpstudy.ledger import UNAVAILABLE, HeldError, UnwritableError
 
 DONE, FAULT, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
@@ -75,7 +75,7 @@ def remedy_of(error: BaseException) -> Remedy:
         case BadInputError() | HeldError():
             return Remedy.INPUT
         case OSError() if is_storage_error(error):
-            return Remedy.REPEAT if error.errno in AWAY else Remedy.MEND
+            return Remedy.REPEAT if error.errno in UNREACHABLE else Remedy.MEND
         case _ if isinstance(error, UNAVAILABLE):
             return Remedy.REPEAT
     return Remedy.CHANGE

@@ -13,9 +13,9 @@ from lpstudy.command.prepare import Prepared
 from lpstudy.command.words import duration, size_words
 from lpstudy.data import Data
 from lpstudy.disk import StorageError
-from lpstudy.study import Control, Demand, PausedError, Place, TaskError
+from lpstudy.study import PausedError, Place, StudyControl, TaskError, TrialResources
 from lpstudy.tables.weak_teacher import chance_warning, near_chance
-from lpstudy.teacher import BankPlan, TeacherFile
+from lpstudy.teacher import BankPlan, TrainedTeacher
 from lpstudy.training import DivergedError
 
 T = TypeVar("T")
@@ -72,7 +72,7 @@ class Progress:
         terminal.say(text, before=CLEAR if self._live else "", end=end)
 
 
-def again(control: Control, phase: Callable[[], T]) -> T:
+def again(control: StudyControl, phase: Callable[[], T]) -> T:
     """Run a phase, and once more after each pause that another shell has ended."""
     while True:
         try:
@@ -82,7 +82,9 @@ def again(control: Control, phase: Callable[[], T]) -> T:
                 raise
 
 
-def train_teacher(prepared: Prepared, place: Place, demand: Demand, control: Control) -> TeacherFile:
+def train_teacher(
+    prepared: Prepared, place: Place, resources: TrialResources, control: StudyControl
+) -> TrainedTeacher:
     """The study's teacher, trained or found.
 
     Raises:
@@ -94,8 +96,8 @@ def train_teacher(prepared: Prepared, place: Place, demand: Demand, control: Con
     progress.begin("teacher: starting its process")
     while True:  # a pause that was taken back ends its task too
         try:
-            for told in study.train_teacher(spec, prepared.data, place, demand, control):
-                if isinstance(told, TeacherFile):
+            for told in study.train_teacher(spec, prepared.data, place, resources, control):
+                if isinstance(told, TrainedTeacher):
                     for line in teacher_words(told, prepared):
                         progress.say(line)
                     return told
@@ -110,7 +112,7 @@ def train_teacher(prepared: Prepared, place: Place, demand: Demand, control: Con
             raise fault(error, "the teacher") from error
 
 
-def teacher_words(file: TeacherFile, prepared: Prepared) -> list[str]:
+def teacher_words(file: TrainedTeacher, prepared: Prepared) -> list[str]:
     """What is said of a teacher that is there."""
     if file.file_classes is not None:  # a note has said so
         return [f"teacher: {file.label}, its last layer untrained"]
@@ -128,7 +130,11 @@ def chance_of(data: Data) -> float:
 
 
 def fill_bank(
-    prepared: Prepared, teacher: TeacherFile, place: Place, demand: Demand, control: Control
+    prepared: Prepared,
+    teacher: TrainedTeacher,
+    place: Place,
+    resources: TrialResources,
+    control: StudyControl,
 ) -> None:
     """The teacher's outputs, computed or found.
 
@@ -146,7 +152,9 @@ def fill_bank(
         progress.begin("teacher's outputs: starting processes")
     began, first = time.monotonic(), None
     try:
-        for filling in study.fill_bank(prepared.spec, prepared.data, teacher, plan, place, demand, control):
+        for filling in study.fill_bank(
+            prepared.spec, prepared.data, teacher, plan, place, resources, control
+        ):
             if filling.note:
                 progress.say(f"teacher's outputs: {filling.note}")
                 continue

@@ -20,7 +20,7 @@ from lpstudy.outputs import Network, Outputs
 from lpstudy.space import Arm, Scalar, StudySpec, Training, find, read
 from lpstudy.space.ranges import Choices, Range, corners
 from lpstudy.students import skeleton
-from lpstudy.study import Demand
+from lpstudy.study import TrialResources
 from lpstudy.teacher import BankPlan, folder_of, input_of, plan_bank, teacher_skeleton
 
 MOST_SIZES = 256
@@ -71,28 +71,30 @@ def _has_teacher(spec: StudySpec, data: Data) -> bool:
         return False
 
 
-def demand_of(given: Namespace, prepared: Prepared) -> Demand:
+def demand_of(given: Namespace, prepared: Prepared) -> TrialResources:
     """What a trial may use, as the flags say it.
 
     Raises:
         ValueError: A GPU or a batch cannot be shared so; or this machine, where none is joined, has less.
     """
-    demand = Demand(given.gpus_per_trial, given.workers_per_trial, given.concurrent)
-    demand.check()
+    resources = TrialResources(given.gpus_per_trial, given.workers_per_trial, given.concurrent)
+    resources.check()
     train = len(prepared.data.train)
     for size in _batch_sizes(prepared.spec):
         short = f", of which the {train} training images fill one," if size > train else ""
-        if min(size, train) % demand.workers_per_trial:
+        if min(size, train) % resources.workers_per_trial:
             raise ValueError(
-                f"--workers-per-trial {demand.workers_per_trial}:"
+                f"--workers-per-trial {resources.workers_per_trial}:"
                 f" training.batch_size = {size}{short} is not divisible by it"
             )
-        if min(size, train) == demand.workers_per_trial:
-            setting = f"--workers-per-trial {demand.workers_per_trial}: training.batch_size = {size}{short}"
+        if min(size, train) == resources.workers_per_trial:
+            setting = (
+                f"--workers-per-trial {resources.workers_per_trial}: training.batch_size = {size}{short}"
+            )
             _check_single_images(prepared, setting.rstrip(","))
     if study.cluster_address() is None:
-        study.concurrent_trials(demand, study.machines())
-    return demand
+        study.concurrent_trials(resources, study.machines())
+    return resources
 
 
 def _check_single_images(prepared: Prepared, setting: str) -> None:

@@ -12,8 +12,8 @@ from lpstudy.command.prepare import Prepared
 from lpstudy.redaction import without_credentials
 from lpstudy.rendering.sections import REMARKS, TARGETS
 from lpstudy.space import Training
-from lpstudy.study import Demand, gpu_name, own_cpus, settled
-from lpstudy.teacher import TeacherFile
+from lpstudy.study import TrialResources, gpu_name, own_cpus, with_resolved_precision
+from lpstudy.teacher import TrainedTeacher
 
 PACKAGES = ("lpstudy", "torch", "torchvision", "ray", "optuna", "mlflow", "numpy")
 
@@ -32,13 +32,15 @@ def data_facts(prepared: Prepared) -> dict[str, object]:
     }
 
 
-def provenance(prepared: Prepared, teacher: TeacherFile, demand: Demand, command: str) -> dict[str, str]:
+def provenance(
+    prepared: Prepared, teacher: TrainedTeacher, resources: TrialResources, command: str
+) -> dict[str, str]:
     """All of it in words; no path, no host name, no credentials.
 
     Args:
         prepared: The study.
         teacher: Its teacher.
-        demand: Of a trial.
+        resources: What each trial asks for.
         command: That started it.
     """
     asked = prepared.spec.training.get("precision", Training().precision)
@@ -49,10 +51,12 @@ def provenance(prepared: Prepared, teacher: TeacherFile, demand: Demand, command
         **({REMARKS: "\n".join(prepared.remarks)} if prepared.remarks else {}),
         TARGETS: bank_words(prepared.plan),
         "views": f"{prepared.plan.views} of {prepared.plan.augmentations}",
-        "precision": settled(Training.model_validate({"precision": asked}), demand).precision,
+        "precision": with_resolved_precision(
+            Training.model_validate({"precision": asked}), resources
+        ).precision,
         "versions": ", ".join(f"{name} {_version(name)}" for name in PACKAGES),
         "commit": commit(),
-        "machine": machine(gpu_name(demand)),
+        "machine": machine(gpu_name(resources)),
         "command": without_credentials(command),
     }
 

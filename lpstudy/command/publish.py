@@ -10,7 +10,7 @@ from lpstudy.command.exits import BadInputError
 from lpstudy.ledger import importances
 from lpstudy.rendering import Report, console_table, write_report
 from lpstudy.tables import comparison
-from lpstudy.tracking import Client, Projected
+from lpstudy.tracking import Client, StudyFromMlflow
 
 PAGE = "http://127.0.0.1:5000"
 """Where `mlflow ui` shows a database of one's own."""
@@ -47,12 +47,12 @@ def publish(client: Client, study: str, reports: Path) -> Published:
     return Published(report, comparison(projected.facts, projected.runs))
 
 
-def _read(client: Client, study: str) -> Projected:
+def _read(client: Client, study: str) -> StudyFromMlflow:
     if not study.isprintable() or study in ("", ".", "..") or {"/", "\\"} & {*study}:
         raise BadInputError(f"{study!r} is no study's name: a report's folder is called so")
     try:
         return tracking.read(client, study)
-    except tracking.UNANSWERED:
+    except tracking.MLFLOW_ERRORS:
         raise  # some of them are ValueErrors too
     except ValueError as error:
         raise BadInputError(" ".join(str(error).split())) from None

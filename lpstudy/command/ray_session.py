@@ -3,38 +3,38 @@
 from contextlib import ExitStack
 
 from lpstudy import study
-from lpstudy.command.exits import ending, refusing
+from lpstudy.command.exits import ending, errors_as_bad_input
 from lpstudy.command.phases import announced, on_terminal
-from lpstudy.command.tenure import Tenure
+from lpstudy.command.study_session import StudySession
 from lpstudy.data import shared_cache
-from lpstudy.study import Demand
+from lpstudy.study import TrialResources
 
 
-def enter_session(stack: ExitStack, demand: Demand) -> None:
+def enter_session(stack: ExitStack, resources: TrialResources) -> None:
     """Join the cluster that RAY_ADDRESS names, or start Ray; ends with the stack.
 
     Raises:
         BadInputError: It cannot be reached or started, or not even one trial fits.
     """
     phase = announced("starting Ray") if study.cluster_address() is None else on_terminal("joining Ray")
-    with refusing(), phase:
-        stack.enter_context(study.session(lambda error: ending("sweep", lambda: _refuse(error))))
-        study.concurrent_trials(demand, study.machines())
+    with errors_as_bad_input(), phase:
+        stack.enter_context(study.ray_session(lambda error: ending("sweep", lambda: _refuse(error))))
+        study.concurrent_trials(resources, study.machines())
 
 
 def _refuse(error: BaseException) -> int:
-    with refusing():
+    with errors_as_bad_input():
         raise error
 
 
-def watch_ray(stack: ExitStack, tenure: Tenure) -> None:
+def watch_ray(stack: ExitStack, session: StudySession) -> None:
     """Watch Ray from now on, and see that its nodes share the study's folders.
 
     Raises:
         BadInputError: They do not.
     """
-    watch = stack.enter_context(study.watching(tenure.control))
-    tenure.ray_lost = watch.is_lost
-    folders = {"--storage": tenure.control.folder, "LPSTUDY_CACHE": shared_cache().resolve()}
-    with refusing():
+    watch = stack.enter_context(study.watching(session.control))
+    session.ray_lost = watch.is_lost
+    folders = {"--storage": session.control.folder, "LPSTUDY_CACHE": shared_cache().resolve()}
+    with errors_as_bad_input():
         study.check_shared(folders)

@@ -6,7 +6,7 @@ from lpstudy import terminal, tracking
 from lpstudy.command.overview import studies
 from lpstudy.command.prepare import Prepared
 from lpstudy.command.provenance import data_facts
-from lpstudy.command.tenure import Tenure
+from lpstudy.command.study_session import StudySession
 from lpstudy.ledger import Ledger, dump
 from lpstudy.tracking import Client, Projection
 
@@ -30,13 +30,13 @@ def client_of(given: Namespace, name: str) -> Client:
         return tracking.unconnected()
 
 
-def projection_of(ledger: Ledger, prepared: Prepared, client: Client, tenure: Tenure) -> Projection:
+def projection_of(ledger: Ledger, prepared: Prepared, client: Client, session: StudySession) -> Projection:
     """What writes the ledger to MLflow."""
     kept = ledger.facts
-    facts = tracking.Facts(
+    facts = tracking.StudyMetadata(
         spec=dump(prepared.spec),
         data=data_facts(prepared),
         teacher=kept["teacher"],
         provenance=kept["provenance"],
     )
-    return Projection(client, ledger, facts, tenure.control.folder / "runs", tenure.holds)
+    return Projection(client, ledger, facts, session.control.folder / "runs", session.holds)

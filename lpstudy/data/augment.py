@@ -18,7 +18,7 @@ MULTIPLIER_2 = 0x94D049BB133111EB - 2**64
 GOLDEN_SECTION = (math.sqrt(5.0) - 1.0) / 2.0
 
 
-def hashed(samples: Tensor, *keys: int) -> Tensor:
+def hash64(samples: Tensor, *keys: int) -> Tensor:
     """A number in [0, 2^63) for every sample, as good as independent of its number and of the keys.
 
     Args:
@@ -66,7 +66,7 @@ def view_of(*, seed: int, epoch: int, count: int) -> int:
         count: How many views are used.
     """
     turn, number = divmod(epoch - 1, count)
-    order = hashed(torch.arange(count), seed, turn).argsort()
+    order = hash64(torch.arange(count), seed, turn).argsort()
     return int(order[number])
 
 
@@ -91,7 +91,7 @@ def placement(
     """
     side = 2 * pad + 1
     count = positions(pad, flip)
-    position = (hashed(samples, seed) % count + view * _stride(count)) % count
+    position = (hash64(samples, seed) % count + view * _stride(count)) % count
     crop = position % (side * side)
     return crop // side, crop % side, position >= side * side
 

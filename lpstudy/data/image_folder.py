@@ -8,7 +8,7 @@ import numpy.typing as npt
 from lpstudy.data.arrays import Arrays
 from lpstudy.data.images import picture, shown, size_of
 from lpstudy.data.listing import Files, Listing, listed
-from lpstudy.data.progress import followed
+from lpstudy.data.progress import with_progress
 
 
 def list_image_folder(root: Path, *, progress: bool) -> Listing:
@@ -37,7 +37,7 @@ def check_sizes(listing: Listing, size: tuple[int, int], *, progress: bool) -> N
         ValueError: An image cannot be read or has another height and width.
     """
     for files in (listing.train, listing.test):
-        for path in followed(files.paths, "sizes", total=len(files.paths), progress=progress):
+        for path in with_progress(files.paths, "sizes", total=len(files.paths), progress=progress):
             _check_size(listing.path(path), size_of(listing.path(path)), size)
 
 
@@ -71,7 +71,7 @@ def _decoded_files(
     """The images, and how many of them were transparent."""
     transparent = 0
     images = np.empty((len(files.paths), 3, *size), dtype=np.uint8)
-    paths = followed(files.paths, "decoding", total=len(images), progress=progress)
+    paths = with_progress(files.paths, "decoding", total=len(images), progress=progress)
     for place, path in zip(images, paths, strict=True):
         found = picture(listing.path(path), side)
         _check_size(listing.path(path), found.pixels.shape[1:], size)

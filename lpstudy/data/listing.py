@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lpstudy.data.images import SUFFIXES, shown
-from lpstudy.data.progress import followed
+from lpstudy.data.progress import with_progress
 
 LEFT_BEHIND = (
     b"thumbs.db", b"ehthumbs.db", b"ehthumbs_vista.db", b"desktop.ini", b"$recycle.bin", b"__macosx",
@@ -173,7 +173,7 @@ class _Walk:
         labels: list[int] = []
         status: list[tuple[int, int, int]] = []
         what = f"listing {os.fsdecode(folder)}"
-        names = followed([*classes.values()], what, total=len(classes), progress=self.progress)
+        names = with_progress([*classes.values()], what, total=len(classes), progress=self.progress)
         for label, name in enumerate(names):
             inside = os.path.join(folder, name)
             entries = sorted(self._entries(inside), key=lambda entry: normal(entry.name))

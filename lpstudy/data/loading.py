@@ -20,7 +20,7 @@ from lpstudy.data.download import source_of
 from lpstudy.data.image_folder import check_sizes, decode_all, first_size, list_image_folder
 from lpstudy.data.imagenet import list_imagenet
 from lpstudy.data.listing import Files, Listing
-from lpstudy.data.partition import few_of_each, stratified
+from lpstudy.data.partition import stratified, subset_per_class
 from lpstudy.data.remarks import transparency_remark
 from lpstudy.data.spec import DataSpec
 from lpstudy.data.split import ArraySplit, Preprocessing, Split
@@ -269,7 +269,7 @@ def _parts(spec: DataSpec, labels: Tensor, names: tuple[str, ...]) -> tuple[Tens
         labels, spec.validation_fraction, seed=spec.split_seed, purpose="validation", names=names
     )
     if spec.labels_per_class is not None:
-        few = few_of_each(labels[train], spec.labels_per_class, seed=spec.split_seed, names=names)
+        few = subset_per_class(labels[train], spec.labels_per_class, seed=spec.split_seed, names=names)
         train = train[few]
     return train, validation
 

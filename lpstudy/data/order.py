@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from lpstudy.data.augment import hashed
+from lpstudy.data.augment import hash64
 
 CPU = torch.device("cpu")
 
@@ -25,7 +25,7 @@ def shuffled(
         ValueError: batch_size is not positive, rank is not a worker's, or a batch cannot be shared equally.
     """
     _check_sharing(batch_size, rank, workers)
-    key = hashed(torch.tensor([epoch]), seed)
+    key = hash64(torch.tensor([epoch]), seed)
     order = torch.randperm(size, generator=torch.Generator().manual_seed(int(key)))
     shares = []
     for batch in torch.split(order.to(device), batch_size):

@@ -5,7 +5,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from lpstudy.data.augment import hashed
+from lpstudy.data.augment import hash64
 
 PURPOSES = {"test": 0, "validation": 1, "labels": 2}
 """Sets apart the choices that are made with one seed."""
@@ -49,7 +49,7 @@ def stratified(
     return torch.nonzero(~chosen).squeeze(1), torch.nonzero(chosen).squeeze(1)
 
 
-def few_of_each(labels: Tensor, count: int, *, seed: int, names: tuple[str, ...]) -> Tensor:
+def subset_per_class(labels: Tensor, count: int, *, seed: int, names: tuple[str, ...]) -> Tensor:
     """Ascending positions of `count` samples of every class, int64; a larger count chooses the same and more.
 
     Raises:
@@ -68,6 +68,6 @@ def few_of_each(labels: Tensor, count: int, *, seed: int, names: tuple[str, ...]
 
 def _by_class(labels: Tensor, *, seed: int, purpose: str) -> list[tuple[int, Tensor]]:
     """Every class that occurs, with the positions of its samples in the order of their hashes."""
-    order = hashed(torch.arange(len(labels)), seed, PURPOSES[purpose]).argsort()
+    order = hash64(torch.arange(len(labels)), seed, PURPOSES[purpose]).argsort()
     ordered = labels[order]
     return [(label, order[ordered == label]) for label in torch.unique(labels).tolist()]

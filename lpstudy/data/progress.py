@@ -9,7 +9,7 @@ from lpstudy.terminal import for_stream
 Item = TypeVar("Item")
 
 
-def followed(items: Iterable[Item], what: str, *, total: int, progress: bool) -> Iterable[Item]:
+def with_progress(items: Iterable[Item], what: str, *, total: int, progress: bool) -> Iterable[Item]:
     """The items, with a line that says how many of them are done if progress is wanted."""
     if not progress:
         return items

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from lpstudy.data.augment import hashed
+from lpstudy.data.augment import hash64
 from lpstudy.data.split import ArraySplit, Split
 from lpstudy.data.stream import StreamSplit
 
@@ -70,7 +70,7 @@ def _pixel_hashes(split: ArraySplit) -> npt.NDArray[np.uint64]:
 
 
 def _repeated_files(part: StreamSplit, others: list[StreamSplit]) -> tuple[int, int]:
-    chosen = hashed(torch.arange(len(part)), 0).argsort()[:LOOKED_AT].numpy()
+    chosen = hash64(torch.arange(len(part)), 0).argsort()[:LOOKED_AT].numpy()
     sizes = part.sizes[chosen]
     known = {
         (size, digest)

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor
 
 from lpstudy.data.arrays import FORMAT, cache_folder, locked
-from lpstudy.data.augment import hashed
+from lpstudy.data.augment import hash64
 from lpstudy.data.stream import StreamSplit
 from lpstudy.disk import write_atomically
 
@@ -72,7 +72,7 @@ def measured(split: StreamSplit, source: str, *, progress: bool) -> Measured:
     with locked("measured.lock"):
         if (found := _kept(path)) is not None:
             return found
-        samples = hashed(torch.arange(len(split)), 0).argsort()[:MEASURED]
+        samples = hash64(torch.arange(len(split)), 0).argsort()[:MEASURED]
         sums = split.sums(samples, progress=progress)
         statistics = statistics_of(sums.total, sums.pixels).model_dump()
         found = Measured(**statistics, images=len(samples), transparent=sums.transparent)

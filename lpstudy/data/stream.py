@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 from lpstudy.data.arrays import pixel_sums
 from lpstudy.data.images import picture
 from lpstudy.data.order import in_parts, shuffled
-from lpstudy.data.progress import followed
+from lpstudy.data.progress import with_progress
 from lpstudy.data.split import Preprocessing
 from lpstudy.outputs import Batch
 
@@ -119,7 +119,7 @@ class StreamSplit:
         """
         total, pixels, transparent = torch.zeros(3, 2, dtype=torch.int64), 0, 0
         shares = torch.split(samples, MEASURED_AT_ONCE)
-        decoded = followed(self._decoded(shares), "measuring", total=len(shares), progress=progress)
+        decoded = with_progress(self._decoded(shares), "measuring", total=len(shares), progress=progress)
         for found in decoded:
             total += torch.from_numpy(pixel_sums(found.images)).sum(dim=0)
             pixels += found.images.size // 3

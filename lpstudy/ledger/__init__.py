@@ -9,12 +9,21 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lpstudy.ledger.address import database, database_url, file_of, shown, sqlite_url
-    from lpstudy.ledger.book import Book, stored
-    from lpstudy.ledger.lease import BEAT, STALE, FencedError, HeldError, Lease, alive, read, wish
-    from lpstudy.ledger.lease_row import WISHES, Wish
+    from lpstudy.ledger.lease import (
+        HEARTBEAT_SECONDS,
+        STALE_SECONDS,
+        FencedError,
+        HeldError,
+        Lease,
+        alive,
+        read,
+        wish,
+    )
+    from lpstudy.ledger.lease_row import REQUESTS, Request
     from lpstudy.ledger.ledger import CANCELLED, Ledger, dump
     from lpstudy.ledger.optuna_storage import Storage
     from lpstudy.ledger.outline import names, rename, standing_of
+    from lpstudy.ledger.reader import LedgerReader, stored
     from lpstudy.ledger.records import Assignment, Done, Kind, Record, State, Waiting
     from lpstudy.ledger.samplers import check_searched, importances
     from lpstudy.ledger.standing import SEARCH_SEED, Standing
@@ -23,46 +32,55 @@ if TYPE_CHECKING:
         UnwritableError,
         engine_at,
         opened,
-        patiently,
+        retry_while_locked,
     )
 
 _MODULES = {
     "address": ("database", "database_url", "file_of", "shown", "sqlite_url"),
-    "book": ("Book", "stored"),
-    "lease": ("BEAT", "STALE", "FencedError", "HeldError", "Lease", "alive", "read", "wish"),
-    "lease_row": ("WISHES", "Wish"),
+    "reader": ("LedgerReader", "stored"),
+    "lease": (
+        "HEARTBEAT_SECONDS",
+        "STALE_SECONDS",
+        "FencedError",
+        "HeldError",
+        "Lease",
+        "alive",
+        "read",
+        "wish",
+    ),
+    "lease_row": ("REQUESTS", "Request"),
     "ledger": ("CANCELLED", "Ledger", "dump"),
     "optuna_storage": ("Storage",),
     "outline": ("names", "rename", "standing_of"),
     "records": ("Assignment", "Done", "Kind", "Record", "State", "Waiting"),
     "samplers": ("check_searched", "importances"),
     "standing": ("SEARCH_SEED", "Standing"),
-    "storage": ("UNAVAILABLE", "UnwritableError", "engine_at", "opened", "patiently"),
+    "storage": ("UNAVAILABLE", "UnwritableError", "engine_at", "opened", "retry_while_locked"),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
-    "BEAT",
     "CANCELLED",
+    "HEARTBEAT_SECONDS",
+    "REQUESTS",
     "SEARCH_SEED",
-    "STALE",
+    "STALE_SECONDS",
     "UNAVAILABLE",
-    "WISHES",
     "Assignment",
-    "Book",
     "Done",
     "FencedError",
     "HeldError",
     "Kind",
     "Lease",
     "Ledger",
+    "LedgerReader",
     "Record",
+    "Request",
     "Standing",
     "State",
     "Storage",
     "UnwritableError",
     "Waiting",
-    "Wish",
     "alive",
     "check_searched",
     "database",
@@ -73,9 +91,9 @@ __all__ = [
     "importances",
     "names",
     "opened",
-    "patiently",
     "read",
     "rename",
+    "retry_while_locked",
     "shown",
     "sqlite_url",
     "standing_of",

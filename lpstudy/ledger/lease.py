@@ -19,13 +19,13 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
 from lpstudy.ledger.address import shown
-from lpstudy.ledger.holder import Holder, me
-from lpstudy.ledger.lease_row import Row, Wish, parsed
-from lpstudy.ledger.storage import LOCK_SECONDS, UnwritableError, patiently
+from lpstudy.ledger.lease_row import Request, Row, parsed
+from lpstudy.ledger.process_id import ProcessId, this_process
+from lpstudy.ledger.storage import LOCK_SECONDS, UnwritableError, retry_while_locked
 
-BEAT = 2.0
+HEARTBEAT_SECONDS = 2.0
 """Seconds between two signs of life."""
-STALE = 20.0
+STALE_SECONDS = 20.0
 """Seconds without one after which a study is taken over."""
 
 LEASES = Table(
@@ -55,7 +55,7 @@ def read(engine: Engine, study: str, seconds: float | None = None) -> Row | None
     Raises:
         UnwritableError: The database does not answer for so many seconds, or PATIENCE.
     """
-    return patiently(lambda: _read(engine, study), shown(str(engine.url)), seconds=seconds)
+    return retry_while_locked(lambda: _read(engine, study), shown(str(engine.url)), seconds=seconds)
 
 
 def _read(engine: Engine, study: str) -> Row | None:
@@ -72,7 +72,7 @@ def _read(engine: Engine, study: str) -> Row | None:
     return parsed(study, found)
 
 
-def wish(engine: Engine, study: str, wanted: Wish) -> Row:
+def wish(engine: Engine, study: str, wanted: Request) -> Row:
     """Ask a study's holder for something; the lease as it then is.
 
     Raises:
@@ -85,14 +85,14 @@ def wish(engine: Engine, study: str, wanted: Wish) -> Row:
         with engine.begin() as connection:
             return connection.execute(change).rowcount
 
-    found = patiently(ask, shown(str(engine.url)))
+    found = retry_while_locked(ask, shown(str(engine.url)))
     now = read(engine, study)
     if not found or now is None:
         raise ValueError(f"study {study!r} was never begun")
     return now
 
 
-def alive(engine: Engine, study: str, seconds: float = 2 * BEAT) -> bool:
+def alive(engine: Engine, study: str, seconds: float = 2 * HEARTBEAT_SECONDS) -> bool:
     """Whether a process runs the study; of one on another machine by its next sign of life, for so long."""
     before = read(engine, study)
     if before is None or before.token is None or before.holder is None or before.holder.gone():
@@ -101,7 +101,7 @@ def alive(engine: Engine, study: str, seconds: float = 2 * BEAT) -> bool:
     while time.monotonic() < until:
         if before.holder.here():
             return True
-        time.sleep(BEAT / 4)
+        time.sleep(HEARTBEAT_SECONDS / 4)
         now = read(engine, study)
         if now is None or (now.token, now.beat) != (before.token, before.beat):
             return now is not None and now.token is not None
@@ -114,7 +114,7 @@ class Lease:
     def __init__(self, engine: Engine, study: str) -> None:
         self._engine, self._study, self._where = engine, study, shown(str(engine.url))
         self.token = uuid.uuid4().hex
-        self.after: Holder | None = None
+        self.after: ProcessId | None = None
         """Whose study was taken over."""
         self._mine = (LEASES.c.study == study) & (LEASES.c.token == self.token)
 
@@ -125,11 +125,11 @@ class Lease:
             HeldError: Another process runs it, which is named.
             UnwritableError: The database is locked.
         """
-        patiently(lambda: _make_table(self._engine), self._where)
+        retry_while_locked(lambda: _make_table(self._engine), self._where)
         seen, since = read(self._engine, self._study), time.monotonic()
         while True:
             free = seen is None or seen.token is None or seen.holder is None or seen.holder.gone()
-            if (free or time.monotonic() - since >= STALE) and patiently(
+            if (free or time.monotonic() - since >= STALE_SECONDS) and retry_while_locked(
                 partial(self._swap, seen), self._where, repeatable=False
             ):
                 event.listen(self._engine, "commit", self._guard)
@@ -138,7 +138,7 @@ class Lease:
                 if row is None:
                     raise FencedError(self._fenced())
                 return row
-            time.sleep(BEAT / 8)
+            time.sleep(HEARTBEAT_SECONDS / 8)
             now = read(self._engine, self._study)
             if now is not None and now.token is not None and (seen is None or now.beat != seen.beat):
                 raise HeldError(f"study {self._study!r} is running already: {now.holder}")
@@ -146,7 +146,7 @@ class Lease:
 
     def _swap(self, seen: Row | None) -> bool:
         """Put this process in the place of what was seen; false where that has changed."""
-        values = {"token": self.token, "holder": json.dumps(me().told()), "told": "{}"}
+        values = {"token": self.token, "holder": json.dumps(this_process().told()), "told": "{}"}
         fresh: dict[str, Any] = {"study": self._study, "beat": 1, "wish": "run", "wished": 0}
         try:
             with self._engine.begin() as connection:
@@ -168,9 +168,9 @@ class Lease:
             UnwritableError: The database cannot be written.
         """
         values = {"beat": LEASES.c.beat + 1, "told": json.dumps(told)}
-        if not patiently(partial(self._write, values), self._where, seconds=BEAT):
+        if not retry_while_locked(partial(self._write, values), self._where, seconds=HEARTBEAT_SECONDS):
             raise FencedError(self._fenced())
-        row = read(self._engine, self._study, seconds=BEAT)
+        row = read(self._engine, self._study, seconds=HEARTBEAT_SECONDS)
         if row is None:
             raise FencedError(self._fenced())
         return row
@@ -181,7 +181,7 @@ class Lease:
         Raises:
             UnwritableError: The database does not answer.
         """
-        row = read(self._engine, self._study, seconds=BEAT)
+        row = read(self._engine, self._study, seconds=HEARTBEAT_SECONDS)
         return row is not None and row.token == self.token
 
     def release(self, told: Mapping[str, Any]) -> None:
@@ -193,7 +193,7 @@ class Lease:
         event.remove(self._engine, "commit", self._guard)
         values = {"token": None, "beat": LEASES.c.beat + 1, "told": json.dumps(told), "wish": "run"}
         with suppress(UnwritableError):
-            patiently(partial(self._write, values), self._where, seconds=LOCK_SECONDS)
+            retry_while_locked(partial(self._write, values), self._where, seconds=LOCK_SECONDS)
 
     def _write(self, values: Mapping[str, Any]) -> bool:
         with self._engine.begin() as connection:

@@ -8,17 +8,17 @@ from pydantic import ConfigDict, Field, TypeAdapter
 from typing_extensions import TypedDict
 
 from lpstudy.damage import DamagedError, checked
-from lpstudy.ledger.holder import Holder
+from lpstudy.ledger.process_id import ProcessId
 from lpstudy.ledger.row_models import json_value
 
-Wish = Literal["run", "stop", "pause", "cancel"]
-WISHES: tuple[Wish, ...] = get_args(Wish)
+Request = Literal["run", "stop", "pause", "cancel"]
+REQUESTS: tuple[Request, ...] = get_args(Request)
 Words = Annotated[str, Field(max_length=1 << 16)]
 Number = Annotated[int, Field(ge=0, le=2**63 - 1)]
 
 
 class HolderRow(TypedDict):
-    """A `Holder` as it is stored."""
+    """A `ProcessId` as it is stored."""
 
     host: Words
     pid: Annotated[int, Field(ge=1, lt=2**31)]
@@ -33,7 +33,7 @@ class ToldRow(TypedDict, total=False):
     __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]  # pydantic reads it there
     state: Words
     why: Words
-    wish: Wish
+    wish: Request
     heard: Number
     rate: Annotated[float, Field(ge=0, le=1e9)] | None
     eta: Annotated[float, Field(ge=0, le=1e12)] | None
@@ -50,7 +50,7 @@ _ROW: dict[str, TypeAdapter[Any]] = {
     "beat": TypeAdapter(Number),
     "holder": TypeAdapter(HolderRow | None),
     "told": TypeAdapter(ToldRow),
-    "wish": TypeAdapter(Wish),
+    "wish": TypeAdapter(Request),
     "wished": TypeAdapter(Number),
 }
 _JSON = ("holder", "told")
@@ -62,9 +62,9 @@ class Row:
 
     token: str | None
     beat: int
-    holder: Holder | None
+    holder: ProcessId | None
     told: Mapping[str, Any]
-    wish: Wish
+    wish: Request
     wished: int
 
 
@@ -84,4 +84,4 @@ def parsed(study: str, found: Any) -> Row:
         except ValueError as error:
             raise DamagedError("the ledger", study, f"lease: {key}", error) from None
     holder = values["holder"]
-    return Row(**values | {"holder": Holder(**holder) if holder is not None else None})
+    return Row(**values | {"holder": ProcessId(**holder) if holder is not None else None})

@@ -12,15 +12,15 @@ from optuna.trial import FrozenTrial, TrialState
 
 from lpstudy.cost import cost_of
 from lpstudy.ledger import samplers
-from lpstudy.ledger.book import Book, stored_spec
-from lpstudy.ledger.copies import Copies, open_study
 from lpstudy.ledger.limits import Limits
 from lpstudy.ledger.optuna_storage import Storage
 from lpstudy.ledger.outline import FORMAT, Rows, check_rows
+from lpstudy.ledger.reader import LedgerReader, stored_spec
 from lpstudy.ledger.records import Assignment, Done, State, Waiting
 from lpstudy.ledger.row_models import ATTEMPT, EPOCHS, FINAL
 from lpstudy.ledger.standing import POINTS, epochs_of
 from lpstudy.ledger.storage import engine_of, opened
+from lpstudy.ledger.storage_mirror import StorageMirror, open_study
 from lpstudy.ledger.untried import UntriedSampler
 from lpstudy.outputs import EpochResult
 from lpstudy.space import Arm, StudySpec, difference
@@ -35,7 +35,7 @@ CANCELLED = "cancelled"
 """Cause of a run that was ended by `lpstudy cancel`."""
 
 
-class Ledger(Book):
+class Ledger(LedgerReader):
     """The one writer of a study's storage, which it reads once; `accept` and `take` come first.
 
     Who may write is settled by a `Lease` of the same storage, held before.
@@ -60,7 +60,7 @@ class Ledger(Book):
         finals = {arm: open_study(written, f"{spec.name}/{arm}/finals", 1) for arm in arms}
         studies = (meta, *search.values(), *finals.values())
         self.spec = spec
-        self._copies = Copies(written, studies, lambda trial: self._values(epochs_of(trial)))
+        self._copies = StorageMirror(written, studies, lambda trial: self._values(epochs_of(trial)))
         self._storage = self._copies.storage
         copy = self._copies.study
         self._meta: optuna.Study = copy(meta.study_name)

@@ -85,7 +85,7 @@ def opened(url: str) -> "Storage":
             raise ArgumentError(f"there is no folder {path.parent}")
         # Optuna formats the URL as a template.
         spelt = parsed.render_as_string(hide_password=False).replace("{", "{{").replace("}", "}}")
-        return patiently(lambda: _made(spelt, kwargs), shown(url), awaited=False)
+        return retry_while_locked(lambda: _made(spelt, kwargs), shown(url), awaited=False)
 
 
 def engine_at(url: str) -> sqlalchemy.Engine:
@@ -103,7 +103,7 @@ def engine_at(url: str) -> sqlalchemy.Engine:
         if (path := file_of(spelt)) is not None and not path.is_file():
             raise ArgumentError("no such file")
         engine = sqlalchemy.create_engine(parsed, **kwargs)
-        patiently(lambda: sqlalchemy.inspect(engine).get_table_names(), shown(url), awaited=False)
+        retry_while_locked(lambda: sqlalchemy.inspect(engine).get_table_names(), shown(url), awaited=False)
         return engine
 
 
@@ -164,7 +164,7 @@ def engine_of(storage: Any) -> sqlalchemy.Engine:
     return engine
 
 
-def patiently(
+def retry_while_locked(
     write: Callable[[], T],
     where: str,
     *,

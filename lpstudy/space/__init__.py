@@ -3,7 +3,7 @@
 from lpstudy.space.files import difference, find, known, parse, read
 from lpstudy.space.ranges import Choices, Range, Scalar, Searchable
 from lpstudy.space.student_space import StudentSpace
-from lpstudy.space.study_spec import Arm, Budget, Constraints, StudySpec, Trial
+from lpstudy.space.study_spec import Arm, Budget, Constraints, RunSpec, StudySpec
 from lpstudy.space.teacher_spec import BANK_KEYS, INPUT_KEYS, TeacherSpec
 from lpstudy.space.training import Precision, Training
 from lpstudy.students import StudentSpec
@@ -17,6 +17,7 @@ __all__ = [
     "Constraints",
     "Precision",
     "Range",
+    "RunSpec",
     "Scalar",
     "Searchable",
     "StudentSpace",
@@ -24,7 +25,6 @@ __all__ = [
     "StudySpec",
     "TeacherSpec",
     "Training",
-    "Trial",
     "difference",
     "find",
     "known",

@@ -62,7 +62,7 @@ class Constraints(BaseModel):
     """Weights that are learned, at most."""
 
 
-class Trial(BaseModel):
+class RunSpec(BaseModel):
     """One run, fully resolved: what to train, how, on which seed."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -122,12 +122,12 @@ class Arm(BaseModel):
         sizes = {key: values[key] for key in self.student.searched}
         return StudentSpec.model_validate(self.student.fixed | sizes)
 
-    def resolve(self, values: Mapping[str, Scalar], *, epochs: int, seed: int) -> Trial:
+    def resolve(self, values: Mapping[str, Scalar], *, epochs: int, seed: int) -> RunSpec:
         """The run that some searched values stand for."""
         table = self.hyperparameters | {k: v for k, v in values.items() if k in self.hyperparameters}
         training = {key: value for key, value in table.items() if key in Training.model_fields}
         method = {key: value for key, value in table.items() if key not in Training.model_fields}
-        return Trial.model_validate(
+        return RunSpec.model_validate(
             {
                 "student": self.student_spec(values),
                 "method": METHODS[self.method].model_validate(method),

@@ -1,41 +1,42 @@
 """Ray Tune and Ray Train run what the ledger hands out."""
 
+from lpstudy.study.bank_tasks import BankProgress, fill_bank
 from lpstudy.study.cluster import (
     Capacity,
-    Demand,
     Node,
     Place,
+    TrialResources,
+    cluster_resources,
     concurrent_trials,
     gpu_name,
     machines,
     nodes,
     own_cpus,
-    resources,
-    settled,
+    with_resolved_precision,
 )
 from lpstudy.study.cluster_address import cluster_address
-from lpstudy.study.control import Control, PausedError
-from lpstudy.study.filling import Filling, fill_bank
+from lpstudy.study.control import PausedError, StudyControl
 from lpstudy.study.machine import check_machine
 from lpstudy.study.ray_watch import kill_own_processes, watching
+from lpstudy.study.restarting_task import TaskError
 from lpstudy.study.run import run, run_folder, train_teacher
-from lpstudy.study.session import JOB, session
-from lpstudy.study.sharing import check_shared
-from lpstudy.study.tasks import TaskError
+from lpstudy.study.session import JOB, ray_session
+from lpstudy.study.shared_folders import check_shared
 
 __all__ = [
     "JOB",
+    "BankProgress",
     "Capacity",
-    "Control",
-    "Demand",
-    "Filling",
     "Node",
     "PausedError",
     "Place",
+    "StudyControl",
     "TaskError",
+    "TrialResources",
     "check_machine",
     "check_shared",
     "cluster_address",
+    "cluster_resources",
     "concurrent_trials",
     "fill_bank",
     "gpu_name",
@@ -43,11 +44,10 @@ __all__ = [
     "machines",
     "nodes",
     "own_cpus",
-    "resources",
+    "ray_session",
     "run",
     "run_folder",
-    "session",
-    "settled",
     "train_teacher",
     "watching",
+    "with_resolved_precision",
 ]

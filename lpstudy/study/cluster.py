@@ -16,7 +16,7 @@ from ray.exceptions import RayError
 
 from lpstudy.folder import Folder, Remote
 from lpstudy.space import Training
-from lpstudy.study.tasks import task
+from lpstudy.study.restarting_task import task
 from lpstudy.training.precision import has_bf16
 
 Spec = TypeVar("Spec", bound=Training)
@@ -36,7 +36,7 @@ SHORT_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Demand:
+class TrialResources:
     """What a trial asks for, and how many trials at once; None: as many as fit."""
 
     gpus_per_trial: float = 0.0
@@ -104,7 +104,7 @@ def machines() -> list[Node]:
     return [Node(have.get("CPU", 0.0), have.get("GPU", 0.0)) for have in alive]
 
 
-def resources() -> tuple[float, float]:
+def cluster_resources() -> tuple[float, float]:
     """CPUs and GPUs of all machines together."""
     have = machines()
     return sum(node.cpus for node in have), sum(node.gpus for node in have)
@@ -117,16 +117,16 @@ def own_cpus() -> int:
     return os.cpu_count() or 1
 
 
-def settled(training: Spec, demand: Demand) -> Spec:
+def with_resolved_precision(training: Spec, resources: TrialResources) -> Spec:
     """The same with a precision that is not `auto`: one for all of a study's runs, wherever they run."""
-    gpus = min(1.0, demand.gpus_per_trial)
+    gpus = min(1.0, resources.gpus_per_trial)
     bf16 = training.precision == "bf16" or (training.precision == "auto" and _has_bf16(gpus))
     return training.model_copy(update={"precision": "bf16" if bf16 else "fp32"})
 
 
-def gpu_name(demand: Demand) -> str:
+def gpu_name(resources: TrialResources) -> str:
     """The model of the GPU that trials run on; empty where they run on the CPU."""
-    return _gpu(min(1.0, demand.gpus_per_trial))[0] if demand.gpus_per_trial else ""
+    return _gpu(min(1.0, resources.gpus_per_trial))[0] if resources.gpus_per_trial else ""
 
 
 def _has_bf16(gpus: float) -> bool:
@@ -161,7 +161,7 @@ def smallest_node() -> int:
     return min((int(node.cpus) for node in machines() if int(node.cpus)), default=1)
 
 
-def cpus_beside(gpus: float, have: Sequence[Node] | None = None) -> int:
+def cpus_per_gpu_share(gpus: float, have: Sequence[Node] | None = None) -> int:
     """CPUs of a process that has a share of a GPU: the same share of its node's, for it decodes images.
 
     Those of the node that has the fewest for a GPU, so that every node takes as many such processes as it has
@@ -175,7 +175,7 @@ def cpus_beside(gpus: float, have: Sequence[Node] | None = None) -> int:
 
 def fitting(gpus: float, have: Sequence[Node]) -> int:
     """How many processes with so much of the GPUs of one node, and their CPUs, there is room for."""
-    cpus = cpus_beside(gpus, have)
+    cpus = cpus_per_gpu_share(gpus, have)
     return sum(min(int(node.cpus // cpus), _shares(gpus, node.gpus)) for node in have)
 
 
@@ -186,15 +186,15 @@ def _shares(gpus: float, have: float) -> int:
     return int(have // gpus) if gpus >= 1 else int(1 / gpus + 1e-9) * int(have)
 
 
-def concurrent_trials(demand: Demand, have: Sequence[Node]) -> int:
+def concurrent_trials(resources: TrialResources, have: Sequence[Node]) -> int:
     """How many trials run at once on these machines: each process of a trial on one of them.
 
     Raises:
         ValueError: Not even one fits, or more are asked for than fit; says what is needed and what there is.
             Or no cluster has what is asked for.
     """
-    demand.check()
-    workers, gpus = demand.workers_per_trial, demand.gpus_per_trial
+    resources.check()
+    workers, gpus = resources.workers_per_trial, resources.gpus_per_trial
     most = fitting(gpus, have) // workers
     need = f"{workers} CPU{'s' * (workers > 1)}" + (f" and {gpus * workers:g} GPUs" if gpus else "")
     there = f"{sum(n.cpus for n in have):g} CPUs and {sum(n.gpus for n in have):g} GPUs"
@@ -203,9 +203,11 @@ def concurrent_trials(demand: Demand, have: Sequence[Node]) -> int:
         there += f" on {len(have)} nodes (at most {cpus_of_one:g} and {gpus_of_one:g} on one)"
     if most < 1:
         raise ValueError(f"a trial needs {need} but there are {there}")
-    if demand.concurrent is not None and demand.concurrent > most:
-        raise ValueError(f"--concurrent {demand.concurrent}: at most {most} trials of {need} fit in {there}")
-    return demand.concurrent or most
+    if resources.concurrent is not None and resources.concurrent > most:
+        raise ValueError(
+            f"--concurrent {resources.concurrent}: at most {most} trials of {need} fit in {there}"
+        )
+    return resources.concurrent or most
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,8 +232,8 @@ class Capacity:
         say: Told once, when not even one has fitted for a while; from any thread.
     """
 
-    def __init__(self, demand: Demand, say: Callable[[str], None] = lambda text: None) -> None:
-        self.demand, self.say = demand, say
+    def __init__(self, resources: TrialResources, say: Callable[[str], None] = lambda text: None) -> None:
+        self.resources, self.say = resources, say
         self._looked, self._room = -math.inf, Room()
         self._said: float | None = None
         """Of which shortage it was said: when it began."""
@@ -255,11 +257,11 @@ class Capacity:
     def _look(self) -> None:
         before = self._room
         try:
-            most = concurrent_trials(replace(self.demand, concurrent=None), machines())
+            most = concurrent_trials(replace(self.resources, concurrent=None), machines())
         except RayError:  # the session has ended
             pass
         except ValueError as error:
             since = before.since if before.shortage else time.monotonic()
             self._room = Room(0, str(error), since)
         else:
-            self._room = Room(min(most, self.demand.concurrent or most))
+            self._room = Room(min(most, self.resources.concurrent or most))

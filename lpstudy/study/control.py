@@ -12,9 +12,9 @@ from ray.tune import Stopper
 
 from lpstudy.disk import UnreachableError
 from lpstudy.folder import Folder, Local, folder_at
-from lpstudy.ledger import Wish
+from lpstudy.ledger import Request
 from lpstudy.threads import describe
-from lpstudy.training import Ask
+from lpstudy.training import Directive
 
 FILE = "control.json"
 HEARD = 0.5
@@ -23,7 +23,7 @@ HEARD_AFAR = 2.0
 """The same where each look is a request to an object store."""
 FAULT_SECONDS = 10.0
 """That trials have to come to a checkpoint when the study cannot go on."""
-AT_ONCE: tuple[Wish, ...] = ("pause", "cancel")
+AT_ONCE: tuple[Request, ...] = ("pause", "cancel")
 """Wishes for which a trial does not run to its end."""
 
 
@@ -32,10 +32,10 @@ class PausedError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class CurrentRequest:
     """The newest wish."""
 
-    wish: Wish = "run"
+    wish: Request = "run"
     why: str = ""
     leaving: bool = False
     """Whether the process is to end, by a signal or for a fault; a command could be taken back."""
@@ -44,7 +44,7 @@ class Asked:
     """On the monotonic clock: how long trials have to come to a checkpoint."""
 
 
-class Control:
+class StudyControl:
     """Takes wishes from signals, other shells and faults; any thread, and a signal's handler, may ask.
 
     No lock, for a handler may come while its own thread holds it: each attribute is set by one assignment,
@@ -59,7 +59,7 @@ class Control:
 
     def __init__(self, folder: Folder, token: str) -> None:
         self.folder, self.token = folder, token
-        self._command, self._leaving = Asked(), Asked()
+        self._command, self._leaving = CurrentRequest(), CurrentRequest()
         self.fault: Exception | None = None
         """Why the study cannot go on, where it was no wish."""
         self.live = 0
@@ -70,7 +70,7 @@ class Control:
         self._write()
         self._begun = True
 
-    def ask(self, wish: Wish, why: str = "", *, seconds: float = math.inf) -> None:
+    def ask(self, wish: Request, why: str = "", *, seconds: float = math.inf) -> None:
         """Another shell's wish: the newest counts, unless the process is to end.
 
         Args:
@@ -78,14 +78,14 @@ class Control:
             why: Shown to the user.
             seconds: That trials have to come to a checkpoint.
         """
-        self._command = Asked(wish, why, until=time.monotonic() + seconds)
+        self._command = CurrentRequest(wish, why, until=time.monotonic() + seconds)
         self._pass_on()
 
     def leave(self, why: str, *, seconds: float, signal: int = 0) -> None:
         """Pause and end the process, at most so many seconds from now; nothing takes it back."""
         if not self._leaving.leaving:
             until = time.monotonic() + seconds
-            self._leaving = Asked("pause", why, leaving=True, signal=signal, until=until)
+            self._leaving = CurrentRequest("pause", why, leaving=True, signal=signal, until=until)
             self._pass_on()
 
     def fail(self, error: Exception, *, seconds: float) -> None:
@@ -113,13 +113,13 @@ class Control:
             self.folder.remove(FILE)
 
     @property
-    def asked(self) -> Asked:
+    def asked(self) -> CurrentRequest:
         """The newest wish that counts."""
         leaving = self._leaving
         return leaving if leaving.leaving else self._command
 
     @property
-    def wish(self) -> Wish:
+    def wish(self) -> Request:
         """The newest."""
         return self.asked.wish
 
@@ -170,10 +170,10 @@ class Control:
         return {"holder": self.token, "wish": self.wish, "dismissed": sorted(self._dismissed)}
 
 
-class Ending(Stopper):
+class DeadlineStopper(Stopper):
     """Ends Tune's work once trials were cancelled, or did not come to a checkpoint in time."""
 
-    def __init__(self, control: Control) -> None:
+    def __init__(self, control: StudyControl) -> None:
         self._control = control
 
     def __call__(self, trial_id: str, result: dict[str, object]) -> bool:
@@ -189,7 +189,7 @@ class Ending(Stopper):
         return {}
 
 
-class Hearing:
+class ControlReader:
     """A trial's ear.
 
     Args:
@@ -200,13 +200,13 @@ class Hearing:
     """
 
     def __init__(
-        self, folder: str, token: str, at_once: tuple[Wish, ...] = AT_ONCE, key: str | None = None
+        self, folder: str, token: str, at_once: tuple[Request, ...] = AT_ONCE, key: str | None = None
     ) -> None:
         self._folder, self._token, self._at_once, self._key = folder_at(folder), token, at_once, key
         self._pace = HEARD if isinstance(self._folder, Local) else HEARD_AFAR
-        self._looked, self._said, self._heard = -math.inf, Ask.GO_ON, False
+        self._looked, self._said, self._heard = -math.inf, Directive.CONTINUE, False
 
-    def __call__(self) -> Ask:
+    def __call__(self) -> Directive:
         """Look, now and then.
 
         Raises:
@@ -226,7 +226,7 @@ class Hearing:
                 return self._said
             self._heard = True
             if holder != self._token or self._key in dismissed:
-                self._said = Ask.LEAVE
+                self._said = Directive.ABANDON
             else:
-                self._said = Ask.PAUSE if wish in self._at_once else Ask.GO_ON
+                self._said = Directive.PAUSE if wish in self._at_once else Directive.CONTINUE
         return self._said

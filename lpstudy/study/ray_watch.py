@@ -13,7 +13,7 @@ from typing import Any
 import ray
 from ray._private import ray_constants, worker
 
-from lpstudy.study.control import Control, PausedError
+from lpstudy.study.control import PausedError, StudyControl
 from lpstudy.study.head import silent
 from lpstudy.threads import GuardedThread
 
@@ -34,7 +34,7 @@ SERVERS = {
 
 
 @contextmanager
-def watching(control: Control) -> Iterator["RayWatch"]:
+def watching(control: StudyControl) -> Iterator["RayWatch"]:
     """Within it the study pauses where Ray is lost; at the end nothing is left of a lost Ray."""
     watch = RayWatch(control, _own_servers(), _addresses())
     watch.thread.start()
@@ -58,7 +58,7 @@ class RayWatch:
 
     def __init__(
         self,
-        control: Control,
+        control: StudyControl,
         processes: Mapping[str, "subprocess.Popen[bytes]"],
         addresses: Mapping[str, str],
     ) -> None:

@@ -22,25 +22,25 @@ from lpstudy.study.cluster import (
     LOOK_SECONDS,
     WAITING_CPUS,
     Capacity,
-    Demand,
     Place,
-    cpus_beside,
+    TrialResources,
+    cluster_resources,
+    cpus_per_gpu_share,
     machines,
-    resources,
-    settled,
     smallest_node,
+    with_resolved_precision,
 )
-from lpstudy.study.control import AT_ONCE, Control, Hearing, PausedError
-from lpstudy.study.search import Observer, Trainable, drive
-from lpstudy.study.tasks import Stream, task
+from lpstudy.study.control import AT_ONCE, ControlReader, PausedError, StudyControl
+from lpstudy.study.restarting_task import Stream, task
+from lpstudy.study.search import Observer, TuneLauncher, run_tune
 from lpstudy.study.trial import WORKERS, Job, Shared, device_of, run_in_actor, run_on_workers
-from lpstudy.teacher import BankPlan, TeacherFile, folder_of, obtain
+from lpstudy.teacher import BankPlan, TrainedTeacher, folder_of, load_or_train
 from lpstudy.training import checkpoint
 
 
 def train_teacher(
-    spec: StudySpec, data: Data, place: Place, demand: Demand, control: Control
-) -> Iterator[EpochResult | TeacherFile]:
+    spec: StudySpec, data: Data, place: Place, resources: TrialResources, control: StudyControl
+) -> Iterator[EpochResult | TrainedTeacher]:
     """The teacher's epochs as they end, and at last its file; at once where it is known already.
 
     Raises:
@@ -50,21 +50,21 @@ def train_teacher(
         TaskError: Out of memory, or its process was lost too often in a row.
         ValueError, OSError: The data or the weights cannot be read where it is trained.
     """
-    share = min(1.0, resources()[1]) if demand.gpus_per_trial else 0.0
+    share = min(1.0, cluster_resources()[1]) if resources.gpus_per_trial else 0.0
     root = str(place.data_root) if place.data_root else None
     teacher = spec.teacher.model_copy(update={"weights": _shared(spec.teacher.weights, place)})
     told = teacher.model_dump_json(), spec.data.model_dump_json(), root, share
-    hearing = Hearing(control.folder.url, control.token, ("stop", *AT_ONCE))
+    hearing = ControlReader(control.folder.url, control.token, ("stop", *AT_ONCE))
     asked = newest = 0
 
     def begin() -> Any:
         nonlocal asked
-        asked = cpus_beside(share) if share else smallest_node()
+        asked = cpus_per_gpu_share(share) if share else smallest_node()
         return task(_teach, cpus=asked, gpus=share).remote(*told, hearing)
 
-    def new(result: EpochResult | TeacherFile) -> bool:
+    def new(result: EpochResult | TrainedTeacher) -> bool:
         nonlocal newest
-        if isinstance(result, TeacherFile):
+        if isinstance(result, TrainedTeacher):
             return True
         before, newest = newest, max(newest, result.epoch)
         return newest > before
@@ -86,22 +86,22 @@ def train_teacher(
 
 
 def _teach(
-    teacher: str, data: str, root: str | None, gpus: float, asking: Hearing
-) -> Iterator[EpochResult | TeacherFile]:
+    teacher: str, data: str, root: str | None, gpus: float, asking: ControlReader
+) -> Iterator[EpochResult | TrainedTeacher]:
     spec = DataSpec.model_validate_json(data)
     loaded = load(spec, root=Path(root) if root else None)
     device = device_of(gpus=gpus)
-    yield from obtain(TeacherSpec.model_validate_json(teacher), loaded, device=device, asking=asking)
+    yield from load_or_train(TeacherSpec.model_validate_json(teacher), loaded, device=device, asking=asking)
 
 
 def run(
     ledger: Ledger,
-    teacher: TeacherFile,
+    teacher: TrainedTeacher,
     plan: BankPlan,
     place: Place,
     capacity: Capacity,
     observer: Observer,
-    control: Control,
+    control: StudyControl,
 ) -> None:
     """Do all that the ledger hands out; returns when it has no more, or when it was asked to stop or cancel.
 
@@ -119,15 +119,15 @@ def run(
         UnwritableError: The ledger or a disk cannot be written.
         FencedError: Another process has taken the study over.
     """
-    spec, demand = ledger.spec, capacity.demand
+    spec, resources = ledger.spec, capacity.resources
     shared = Shared(
         data=spec.data,
         data_root=str(place.data_root) if place.data_root else None,
-        teacher=settled(spec.teacher, demand),
+        teacher=with_resolved_precision(spec.teacher, resources),
         teacher_file=teacher,
         plan=plan,
-        gpus=demand.gpus_per_trial,
-        workers=demand.workers_per_trial,
+        gpus=resources.gpus_per_trial,
+        workers=resources.workers_per_trial,
     )
     hours = spec.budget.hours
     deadline = None if hours is None else time.monotonic() + 3600 * hours
@@ -147,7 +147,7 @@ def run(
 
     with _tune_folder(place.folder) as folder:
         while True:
-            drive(ledger, trainable, folder, searching=searching, observer=observe, control=control)
+            run_tune(ledger, trainable, folder, searching=searching, observer=observe, control=control)
             shutil.rmtree(folder, ignore_errors=True)  # Tune's own state; the ledger has it all
             with suppress(StorageError):
                 for one in over:  # a run that was stopped may have been writing another one
@@ -167,11 +167,11 @@ def run(
 
 
 def trainable_of(
-    ledger: Ledger, shared: Shared, place: Place, capacity: Capacity, control: Control
-) -> Trainable:
+    ledger: Ledger, shared: Shared, place: Place, capacity: Capacity, control: StudyControl
+) -> TuneLauncher:
     """What Tune runs for each run of the ledger: finals alone read the test set, trials alone are pruned."""
-    spec, demand = ledger.spec, capacity.demand
-    cpus = cpus_beside(demand.gpus_per_trial)
+    spec, resources = ledger.spec, capacity.resources
+    cpus = cpus_per_gpu_share(resources.gpus_per_trial)
 
     def config(assignment: Assignment) -> dict[str, Any]:
         arm = ledger.arms[assignment.arm]
@@ -180,7 +180,7 @@ def trainable_of(
             shared=shared,
             trial=trial.model_copy(
                 update={
-                    "training": settled(trial.training, demand),
+                    "training": with_resolved_precision(trial.training, resources),
                     "student": trial.student.model_copy(
                         update={"weights": _shared(trial.student.weights, place)}
                     ),
@@ -195,12 +195,12 @@ def trainable_of(
         )
         return {"job": job.model_dump_json(), "worker_cpus": cpus - WAITING_CPUS}
 
-    return Trainable(
-        _function(demand, cpus),
+    return TuneLauncher(
+        _function(resources, cpus),
         config,
         concurrent=capacity,
         kept=lambda assignment: _newest(run_folder(place.folder, assignment)),
-        on_workers=demand.workers_per_trial > 1,
+        on_workers=resources.workers_per_trial > 1,
     )
 
 
@@ -231,9 +231,9 @@ def run_folder(study: Folder, assignment: Assignment) -> Folder:
     return study / f"runs/{assignment.key}"
 
 
-def _function(demand: Demand, cpus: int) -> Any:
-    if demand.workers_per_trial > 1:
+def _function(resources: TrialResources, cpus: int) -> Any:
+    if resources.workers_per_trial > 1:
         # The trial itself only waits; Ray Train asks for its workers' share on its own.
         return tune.with_resources(run_on_workers, {"cpu": DRIVER_CPUS})
-    bundle = {"cpu": float(cpus)} | ({"gpu": demand.gpus_per_trial} if demand.gpus_per_trial else {})
+    bundle = {"cpu": float(cpus)} | ({"gpu": resources.gpus_per_trial} if resources.gpus_per_trial else {})
     return tune.with_resources(run_in_actor, bundle)

@@ -12,9 +12,9 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from lpstudy.ledger import Assignment, Done, FencedError, Ledger, State, UnwritableError, Waiting
-from lpstudy.study.control import FAULT_SECONDS, Control, Ending
-from lpstudy.study.ends import AWAY, PAUSED, STORAGE, cause_of
-from lpstudy.study.tasks import FAILURES
+from lpstudy.study.control import FAULT_SECONDS, DeadlineStopper, StudyControl
+from lpstudy.study.failures import PAUSED, STORAGE, UNREACHABLE, describe_death
+from lpstudy.study.restarting_task import MAX_RESTARTS
 from lpstudy.study.trial import as_results
 
 Observer = Callable[[Assignment], None]
@@ -22,7 +22,7 @@ Observer = Callable[[Assignment], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Trainable:
+class TuneLauncher:
     """What Tune runs for an assignment."""
 
     function: Any
@@ -38,14 +38,14 @@ class Trainable:
     killed workers may keep their share of the cluster. Else the next run goes into the same process."""
 
 
-def drive(
+def run_tune(
     ledger: Ledger,
-    trainable: Trainable,
+    trainable: TuneLauncher,
     folder: Path,
     *,
     searching: Callable[[], bool],
     observer: Observer,
-    control: Control,
+    control: StudyControl,
 ) -> None:
     """Have Tune run all that the ledger hands out; returns when it has no more, or something else is wished.
 
@@ -74,8 +74,8 @@ def drive(
         run_config=tune.RunConfig(
             name=folder.name,
             storage_path=str(folder.parent),
-            failure_config=tune.FailureConfig(max_failures=FAILURES),
-            stop=Ending(control),
+            failure_config=tune.FailureConfig(max_failures=MAX_RESTARTS),
+            stop=DeadlineStopper(control),
             verbose=0,
         ),
     )
@@ -85,7 +85,7 @@ def drive(
 
 
 @contextmanager
-def _pausing(control: Control) -> Iterator[None]:
+def _pausing(control: StudyControl) -> Iterator[None]:
     """A ledger that cannot be written is no fault of the trial, as which Tune would take it."""
     try:
         yield
@@ -104,7 +104,7 @@ class LedgerSearcher(Searcher):
     """
 
     def __init__(
-        self, ledger: Ledger, trainable: Trainable, searching: Callable[[], bool], control: Control
+        self, ledger: Ledger, trainable: TuneLauncher, searching: Callable[[], bool], control: StudyControl
     ) -> None:
         super().__init__(metric="epoch", mode="max")
         self._ledger, self._trainable, self._searching = ledger, trainable, searching
@@ -172,8 +172,8 @@ class LedgerScheduler(FIFOScheduler):
         ledger: Ledger,
         searcher: LedgerSearcher,
         observer: Observer,
-        control: Control,
-        trainable: Trainable,
+        control: StudyControl,
+        trainable: TuneLauncher,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # untyped in Ray
         self._ledger, self._searcher, self._observer = ledger, searcher, observer
@@ -222,7 +222,7 @@ class LedgerScheduler(FIFOScheduler):
             self._end(assignment, "pruned")
             return False
         if end.startswith(STORAGE):
-            error = UnwritableError(end, mend=not end.startswith(AWAY))
+            error = UnwritableError(end, mend=not end.startswith(UNREACHABLE))
             self._control.fail(error, seconds=FAULT_SECONDS)
         if end == PAUSED or end.startswith(STORAGE):
             self._paused.add(trial.trial_id)
@@ -232,7 +232,7 @@ class LedgerScheduler(FIFOScheduler):
             return False
         if result["epoch"] > self._newest.get(trial.trial_id, 0):
             self._newest[trial.trial_id] = result["epoch"]
-            trial.max_failures = trial.num_failures + FAILURES  # in a row: it has gone on
+            trial.max_failures = trial.num_failures + MAX_RESTARTS  # in a row: it has gone on
         self._observer(assignment)
         return True
 
@@ -250,7 +250,7 @@ class LedgerScheduler(FIFOScheduler):
             assignment = self._assignment(trial)
             if (kept := self._trainable.kept(assignment)) > self._kept.get(trial.trial_id, ""):
                 self._kept[trial.trial_id] = kept
-                trial.max_failures = trial.num_failures + FAILURES  # it has gone on within an epoch
+                trial.max_failures = trial.num_failures + MAX_RESTARTS  # it has gone on within an epoch
             with _pausing(self._control):
                 self._ledger.attempt(assignment, assignment.attempt + trial.num_failures)
 
@@ -293,4 +293,4 @@ def _cause(trial: TuneTrial) -> str:
     if path is None or not Path(path).is_file():
         return "its process died"
     lines = [line for line in Path(path).read_text(errors="replace").splitlines() if line.strip()]
-    return cause_of(lines[-1].strip()[:300]) if lines else "its process died"
+    return describe_death(lines[-1].strip()[:300]) if lines else "its process died"

@@ -61,7 +61,7 @@ def _end_with_words(error: BaseException) -> int:
 
 
 @contextmanager
-def session(abandon: Abandon = _end_with_words) -> Iterator[None]:
+def ray_session(abandon: Abandon = _end_with_words) -> Iterator[None]:
     """Join the cluster that RAY_ADDRESS names, or start one on this machine for as long as the context lasts.
 
     Args:

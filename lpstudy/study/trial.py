@@ -19,14 +19,14 @@ from lpstudy.data import Data, DataSpec, cache_folder, load
 from lpstudy.disk import UnreachableError
 from lpstudy.folder import folder_at
 from lpstudy.outputs import EpochResult
-from lpstudy.space import TeacherSpec, Trial
+from lpstudy.space import RunSpec, TeacherSpec
 from lpstudy.students import locate, read_file
 from lpstudy.study.cluster import ray_storage
-from lpstudy.study.control import Hearing
-from lpstudy.study.ends import ENDS, PAUSED, ended_by, ended_by_one
+from lpstudy.study.control import ControlReader
+from lpstudy.study.failures import PAUSED, REPORTABLE_ERRORS, encode_failure, encode_first_failure
 from lpstudy.study.mapped import Mapped
-from lpstudy.teacher import BankPlan, TeacherFile, open_targets
-from lpstudy.training import Ask, DivergedError, Targets, train
+from lpstudy.teacher import BankPlan, TrainedTeacher, open_targets
+from lpstudy.training import Directive, DivergedError, Targets, train
 
 WORKERS = "workers"
 """Folder of Ray Train's own state, within a run's."""
@@ -48,7 +48,7 @@ class Shared(BaseModel):
     data: DataSpec
     data_root: str | None
     teacher: TeacherSpec
-    teacher_file: TeacherFile
+    teacher_file: TrainedTeacher
     plan: BankPlan
     gpus: float
     """Per trial; 0 trains on the CPU."""
@@ -61,7 +61,7 @@ class Job(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     shared: Shared
-    trial: Trial
+    trial: RunSpec
     final: bool
     folder: str
     """As `folder_at` finds it."""
@@ -100,8 +100,8 @@ def gathered(
                 held, told = [], time.monotonic()
         if epoch < epochs:
             yield held, PAUSED
-    except ENDS as error:
-        yield held, ended_by(error)
+    except REPORTABLE_ERRORS as error:
+        yield held, encode_failure(error)
 
 
 def run_on_workers(config: dict[str, Any]) -> None:
@@ -135,7 +135,7 @@ def run_on_workers(config: dict[str, Any]) -> None:
     try:
         trainer.fit()
     except WorkerGroupError as error:  # of one worker; the others fail for that it is gone
-        tune.report(as_report([], ended_by_one(list(error.worker_failures.values()))))
+        tune.report(as_report([], encode_first_failure(list(error.worker_failures.values()))))
 
 
 def _worker(config: dict[str, Any]) -> None:
@@ -148,7 +148,7 @@ def _worker(config: dict[str, Any]) -> None:
         if epoch < job.trial.epochs:
             ray_train.report(as_report([], PAUSED))
     except DivergedError as error:  # all workers see it: the loss is theirs together
-        ray_train.report(as_report([], ended_by(error)))
+        ray_train.report(as_report([], encode_failure(error)))
 
 
 def _epochs(job: Job) -> Iterator[EpochResult]:
@@ -160,9 +160,9 @@ def _epochs(job: Job) -> Iterator[EpochResult]:
     except (OSError, ValueError) as error:  # of no trial's making: the next start makes what is lost anew
         said = " ".join(str(error).split())
         raise UnreachableError(errno.EIO, f"data or teacher's outputs cannot be read: {said}") from error
-    hearing = Hearing(job.control, job.holder, key=job.key)
+    hearing = ControlReader(job.control, job.holder, key=job.key)
 
-    def asking() -> Ask:
+    def asking() -> Directive:
         mapped.check()
         return hearing()
 

@@ -1,8 +1,16 @@
 """The teacher: trained once, its outputs computed once, both kept by content hash and reused."""
 
 from lpstudy.teacher.bank import Bank
-from lpstudy.teacher.fill import Filled, fill, open_targets, store_of
-from lpstudy.teacher.fit import TeacherFile, check, folder_of, images_at_once, key, obtain, open_teacher
+from lpstudy.teacher.compute import ComputedBlock, fill, open_targets, store_of
+from lpstudy.teacher.fit import (
+    TrainedTeacher,
+    check,
+    folder_of,
+    images_at_once,
+    key,
+    load_or_train,
+    open_teacher,
+)
 from lpstudy.teacher.online import OnlineTeacher
 from lpstudy.teacher.own_input import TeacherInput, input_of, teacher_skeleton, untrained_teacher
 from lpstudy.teacher.plan import BankPlan, learns_from_logits, plan_bank
@@ -12,11 +20,11 @@ __all__ = [
     "Bank",
     "BankPlan",
     "Block",
-    "Filled",
+    "ComputedBlock",
     "OnlineTeacher",
     "Store",
-    "TeacherFile",
     "TeacherInput",
+    "TrainedTeacher",
     "check",
     "describe",
     "fill",
@@ -25,7 +33,7 @@ __all__ = [
     "input_of",
     "key",
     "learns_from_logits",
-    "obtain",
+    "load_or_train",
     "open_targets",
     "open_teacher",
     "plan_bank",

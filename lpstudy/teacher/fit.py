@@ -16,7 +16,7 @@ from lpstudy.distill.bp import BP
 from lpstudy.folder import Folder, Local, folder_at
 from lpstudy.model_file import DESCRIPTION, WEIGHTS, check_weights, describe
 from lpstudy.outputs import EpochResult
-from lpstudy.space import BANK_KEYS, INPUT_KEYS, TeacherSpec, Trial
+from lpstudy.space import BANK_KEYS, INPUT_KEYS, RunSpec, TeacherSpec
 from lpstudy.students import ReplacedHead, fitted, load_state, load_weights, read_file, read_weights
 from lpstudy.teacher.online import OnlineTeacher
 from lpstudy.teacher.own_input import (
@@ -29,9 +29,9 @@ from lpstudy.teacher.own_input import (
 )
 from lpstudy.training import checkpoint, evaluate, train
 from lpstudy.training.activations import activations_of
-from lpstudy.training.asking import Asking, go_on
 from lpstudy.training.checkpoint import to_safetensors
-from lpstudy.training.layout import lay
+from lpstudy.training.directive import Poll, always_continue
+from lpstudy.training.memory_format import set_memory_format
 from lpstudy.training.precision import resolved
 
 FORMAT = 2
@@ -41,7 +41,7 @@ LONGEST = 300
 
 
 @dataclass(frozen=True, slots=True)
-class TeacherFile:
+class TrainedTeacher:
     """What is known of a trained teacher; `folder` holds `weights.safetensors` and `teacher.json`."""
 
     folder: str
@@ -63,7 +63,7 @@ class TeacherFile:
     """Of one's own weights, where that is not the data's number of classes: the last layer is untrained."""
 
 
-_FILE = TypeAdapter(TeacherFile)
+_FILE = TypeAdapter(TrainedTeacher)
 
 
 def key(spec: TeacherSpec, data: Data) -> str:
@@ -110,9 +110,9 @@ def check(spec: TeacherSpec, data: Data) -> tuple[ReplacedHead | None, tuple[str
         raise ValueError(f"[teacher] weights: {error}") from None
 
 
-def obtain(
-    spec: TeacherSpec, data: Data, *, device: torch.device, asking: Asking = go_on
-) -> Iterator[EpochResult | TeacherFile]:
+def load_or_train(
+    spec: TeacherSpec, data: Data, *, device: torch.device, asking: Poll = always_continue
+) -> Iterator[EpochResult | TrainedTeacher]:
     """The teacher of a study: each epoch as it ends, and at last the file; at once where it is cached.
 
     Another process that wants the same teacher waits for it, unless the cache is in an object store: there it
@@ -154,7 +154,9 @@ def _alone(folder: Folder) -> Iterator[None]:
         lock.release()
 
 
-def open_teacher(file: TeacherFile, spec: TeacherSpec, data: Data, *, device: torch.device) -> OnlineTeacher:
+def open_teacher(
+    file: TrainedTeacher, spec: TeacherSpec, data: Data, *, device: torch.device
+) -> OnlineTeacher:
     """A cached teacher, ready to run.
 
     Raises:
@@ -173,7 +175,7 @@ def images_at_once(spec: TeacherSpec, data: Data, device: torch.device) -> int:
     return found.rows(min(spec.batch_size, len(data.train)), device)
 
 
-def _cached(folder: Folder) -> tuple[TeacherFile | None, tuple[str, ...]]:
+def _cached(folder: Folder) -> tuple[TrainedTeacher | None, tuple[str, ...]]:
     """The teacher that is kept, or why one that is there is refused."""
     try:
         try:
@@ -196,15 +198,15 @@ def _make(
     folder: Folder,
     device: torch.device,
     refused: tuple[str, ...],
-    asking: Asking,
-) -> Generator[EpochResult, None, TeacherFile | None]:
+    asking: Poll,
+) -> Generator[EpochResult, None, TrainedTeacher | None]:
     wanted = input_of(spec, data)
     bare = bare_network(spec, wanted, data)
     training_macs, head = 0.0, None
     if spec.weights is not None:
         head = load_weights(bare, spec.weights)
     else:
-        run = Trial(
+        run = RunSpec(
             student=spec.network,
             method=BP(),
             training=spec.training,
@@ -220,7 +222,7 @@ def _make(
         training_macs = result.metrics["training_macs"]
         load_state(bare, fitted(bare, read_file(folder, WEIGHTS))[0])
     network = adapted(bare, wanted, data)
-    lay(network.to(device))
+    set_memory_format(network.to(device))
     bf16 = resolved(spec.precision, device)
     at_once = images_at_once(spec, data, device)
     accuracies = {
@@ -239,7 +241,7 @@ def _make(
     )
     weights = to_safetensors(bare.state_dict(), description.metadata())
     size = cost(network, data.input_shape)
-    file = TeacherFile(
+    file = TrainedTeacher(
         folder=folder.url,
         key=key(spec, data),
         sha256=hashlib.sha256(weights).hexdigest(),

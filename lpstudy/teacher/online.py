@@ -7,7 +7,7 @@ from torch import nn
 
 from lpstudy.distill import Needs
 from lpstudy.outputs import Batch, Network, Outputs
-from lpstudy.training.layout import lay
+from lpstudy.training.memory_format import set_memory_format
 from lpstudy.training.precision import autocast
 
 
@@ -19,7 +19,7 @@ class OnlineTeacher:
     ) -> None:
         self._device = device or torch.device("cpu")
         self._network: Network = network.to(self._device).eval().requires_grad_(False)
-        self._layout = lay(self._network)
+        self._layout = set_memory_format(self._network)
         self._running = _cast(self._network) if bf16 else self._network
         self._macs = macs
         self._bf16 = bf16

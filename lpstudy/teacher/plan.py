@@ -24,7 +24,7 @@ BYTES = {"fp16": 2, "fp32": 4}
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class BankedOutput:
     """An output of the teacher that the bank holds."""
 
     name: str
@@ -44,7 +44,7 @@ class BankPlan:
     samples: int
     dtype: str
     """`fp16` or `fp32`."""
-    kept: tuple[Kept, ...]
+    kept: tuple[BankedOutput, ...]
     online: tuple[str, ...]
     """Names of the outputs that are computed at each step."""
     reason: str
@@ -102,7 +102,7 @@ def plan_bank(spec: StudySpec, data: Data) -> BankPlan:
     outputs = sorted(_outputs(network, data, needs), key=lambda kept: (_is_map(kept), math.prod(kept.shape)))
     most, samples = data.augmentations, len(data.train)
 
-    def planned(views: int, kept: list[Kept], reason: str) -> BankPlan:
+    def planned(views: int, kept: list[BankedOutput], reason: str) -> BankPlan:
         online = tuple(output.name for output in outputs if output not in kept)
         return BankPlan(views, most, samples, teacher.bank_dtype, tuple(kept), online, reason)
 
@@ -129,7 +129,7 @@ def plan_bank(spec: StudySpec, data: Data) -> BankPlan:
         reason = f"one view takes {of_small / GB:.2g} GB, more than bank_gb = {teacher.bank_gb:g}"
         return planned(most, [], reason)
     views = min(views, fit)
-    kept: list[Kept] = []
+    kept: list[BankedOutput] = []
     for output in outputs:
         if planned(views, [*kept, output], "").bytes <= room:
             kept.append(output)
@@ -138,7 +138,7 @@ def plan_bank(spec: StudySpec, data: Data) -> BankPlan:
     )
 
 
-def _reason(teacher: TeacherSpec, views: int, most: int, epochs: int, left: list[Kept]) -> str:
+def _reason(teacher: TeacherSpec, views: int, most: int, epochs: int, left: list[BankedOutput]) -> str:
     if teacher.views is not None:
         reason = f"{views} of {most} views, as [teacher] views asks"
     elif views == most:
@@ -154,17 +154,17 @@ def _reason(teacher: TeacherSpec, views: int, most: int, epochs: int, left: list
 
 
 @torch.no_grad()
-def _outputs(network: Network, data: Data, needs: Needs) -> Iterator[Kept]:
+def _outputs(network: Network, data: Data, needs: Needs) -> Iterator[BankedOutput]:
     found: Outputs = network(torch.empty(1, *data.input_shape, device="meta"), needs.maps)
     if needs.logits:
-        yield Kept(LOGITS, tuple(found.logits.shape[1:]))
+        yield BankedOutput(LOGITS, tuple(found.logits.shape[1:]))
     if needs.embedding:
-        yield Kept(EMBEDDING, tuple(found.embedding.shape[1:]))
+        yield BankedOutput(EMBEDDING, tuple(found.embedding.shape[1:]))
     for name in sorted(needs.maps):
-        yield Kept(MAP + name, tuple(found.maps[name].shape[1:]))
+        yield BankedOutput(MAP + name, tuple(found.maps[name].shape[1:]))
 
 
-def _is_map(kept: Kept) -> bool:
+def _is_map(kept: BankedOutput) -> bool:
     return kept.name.startswith(MAP)
 
 

@@ -21,8 +21,8 @@ from torch import Tensor
 
 from lpstudy.data import Data, cache_folder, shared_cache
 from lpstudy.disk import naming, write_atomically
-from lpstudy.teacher.fit import TeacherFile
-from lpstudy.teacher.plan import BYTES, BankPlan, Kept
+from lpstudy.teacher.fit import TrainedTeacher
+from lpstudy.teacher.plan import BYTES, BankedOutput, BankPlan
 
 FORMAT = 1
 """Raised when views, or what is stored of them, change their meaning."""
@@ -66,7 +66,7 @@ class Store:
         bf16: Whether the teacher computes in bfloat16.
     """
 
-    def __init__(self, plan: BankPlan, teacher: TeacherFile, data: Data, *, bf16: bool) -> None:
+    def __init__(self, plan: BankPlan, teacher: TrainedTeacher, data: Data, *, bf16: bool) -> None:
         told: list[object] = [FORMAT, teacher.sha256, data.fingerprint, plan.dtype, bf16]
         told += [] if teacher.input is None else [asdict(teacher.input)]
         name = hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
@@ -117,7 +117,7 @@ class Store:
         return digests
 
     @contextmanager
-    def _block_file(self, kept: Kept, block: Block) -> Iterator[BinaryIO]:
+    def _block_file(self, kept: BankedOutput, block: Block) -> Iterator[BinaryIO]:
         """An output's file at the place of a block, brought to disk at the end."""
         path, size = self._path(kept.name), self._block_bytes(kept, block)
         with naming(path, size), path.open("r+b") as file:
@@ -160,7 +160,7 @@ class Store:
             ]
         return wanted, damaged
 
-    def _state(self, kept: Kept, block: Block) -> Literal["valid", "damaged", "absent"]:
+    def _state(self, kept: BankedOutput, block: Block) -> Literal["valid", "damaged", "absent"]:
         """Whether an output of a block is on disk as it was entered."""
         digest = (self._entries(block.view) or {}).get(f"{kept.name} {block.first}")
         if digest is None:
@@ -180,7 +180,7 @@ class Store:
                     raise ValueError(f"{self._path(kept.name)}: view {view} was not filled")
         return {kept.name: self._mapped(kept) for kept in self.plan.kept}
 
-    def _mapped(self, kept: Kept) -> Tensor:
+    def _mapped(self, kept: BankedOutput) -> Tensor:
         path = self._path(kept.name)
         shape = (self.plan.views, self.plan.samples, *kept.shape)
         if path.stat().st_size < math.prod(shape) * BYTES[self.plan.dtype]:
@@ -198,7 +198,7 @@ class Store:
             return None
         return entries if isinstance(entries, dict) else None
 
-    def _digest(self, kept: Kept, block: Block) -> str:
+    def _digest(self, kept: BankedOutput, block: Block) -> str:
         """SHA-256 of what is on disk of an output of a block."""
         found, left = hashlib.sha256(), self._block_bytes(kept, block)
         try:
@@ -211,14 +211,14 @@ class Store:
             return ""
         return found.hexdigest()
 
-    def _block_bytes(self, kept: Kept, block: Block) -> int:
+    def _block_bytes(self, kept: BankedOutput, block: Block) -> int:
         return (block.last - block.first) * self._view_bytes(kept) // self.plan.samples
 
-    def _begin(self, kept: Kept, block: Block) -> int:
+    def _begin(self, kept: BankedOutput, block: Block) -> int:
         of_view = self._view_bytes(kept)
         return block.view * of_view + block.first * (of_view // self.plan.samples)
 
-    def _view_bytes(self, kept: Kept) -> int:
+    def _view_bytes(self, kept: BankedOutput) -> int:
         return self.plan.samples * math.prod(kept.shape) * BYTES[self.plan.dtype]
 
     def _path(self, name: str) -> Path:
@@ -230,7 +230,7 @@ class Store:
         return self.folder / "views" / f"{view:05d}.json"
 
 
-def describe(plan: BankPlan, teacher: TeacherFile, data: Data) -> dict[str, object]:
+def describe(plan: BankPlan, teacher: TrainedTeacher, data: Data) -> dict[str, object]:
     """What a bank's manifest says of its origin."""
     return {
         "teacher": {key: value for key, value in asdict(teacher).items() if key != "folder"},

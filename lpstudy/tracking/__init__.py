@@ -2,10 +2,10 @@
 
 from lpstudy.tracking.client import (
     DEFAULT_URI,
-    UNANSWERED,
+    MLFLOW_ERRORS,
     AwayError,
     Client,
-    Facts,
+    StudyMetadata,
     check_files,
     connect,
     experiment_name,
@@ -15,18 +15,18 @@ from lpstudy.tracking.client import (
     unconnected,
 )
 from lpstudy.tracking.projection import Projection
-from lpstudy.tracking.reading import Projected, find, log_report, read, searched_trials, studies
+from lpstudy.tracking.reading import StudyFromMlflow, find, log_report, read, searched_trials, studies
 from lpstudy.tracking.reconciling import Difference, compare, repair
 
 __all__ = [
     "DEFAULT_URI",
-    "UNANSWERED",
+    "MLFLOW_ERRORS",
     "AwayError",
     "Client",
     "Difference",
-    "Facts",
-    "Projected",
     "Projection",
+    "StudyFromMlflow",
+    "StudyMetadata",
     "check_files",
     "compare",
     "connect",

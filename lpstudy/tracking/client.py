@@ -33,7 +33,7 @@ LONGEST_REASON = 400
 """Characters."""
 _STATEMENT = re.compile(r"\[SQL: .*?(?=\(Background|\Z)|\(Background on this error at: \S+\)", re.DOTALL)
 """What SQLAlchemy adds to its errors: the statement with its values, and an address."""
-UNANSWERED = (MlflowException, RequestException, SQLAlchemyError)
+MLFLOW_ERRORS = (MlflowException, RequestException, SQLAlchemyError)
 """What the client throws where a server or a database does not do what it is asked."""
 
 
@@ -47,14 +47,14 @@ KEY = tag("key")
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class StudyMetadata:
     """What is known of a study beside its runs; it goes into `study.json` on the run named `report`."""
 
     spec: Mapping[str, Any]
     data: Mapping[str, Any]
     """name, classes, train, validation, test (samples), input_shape."""
     teacher: Mapping[str, Any]
-    """A `TeacherFile` without its folder."""
+    """A `TrainedTeacher` without its folder."""
     provenance: Mapping[str, str]
     """data (hash), teacher (hash), versions, commit, machine, command."""
 
@@ -70,7 +70,7 @@ class Facts:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class TrackedRun:
     """A run that MLflow has."""
 
     run_id: str
@@ -146,7 +146,7 @@ def connect() -> MlflowClient:
         _make_database(uri)
         client = MlflowClient(tracking_uri=uri)
         client.search_experiments(max_results=1)
-    except (*UNANSWERED, OSError, ImportError) as error:  # a database without its driver
+    except (*MLFLOW_ERRORS, OSError, ImportError) as error:  # a database without its driver
         said = reason(error)
         if "MLFLOW_TRACKING_URI" not in os.environ:
             raise ValueError(f"{uri}: MLflow's database cannot be used here ({said})") from None
@@ -265,12 +265,12 @@ def all_runs(client: MlflowClient, experiment: Experiment) -> list[Run]:
             return runs
 
 
-def find_runs(client: MlflowClient, experiment: Experiment) -> dict[str, Known]:
+def find_runs(client: MlflowClient, experiment: Experiment) -> dict[str, TrackedRun]:
     """Every run of lpstudy's by its key."""
     return {run.data.tags[KEY]: _known(run) for run in all_runs(client, experiment) if KEY in run.data.tags}
 
 
-def _known(run: Run) -> Known:
+def _known(run: Run) -> TrackedRun:
     open_ = run.info.status == "RUNNING"
     state = "running" if open_ else run.data.tags.get(tag("state"), "running")
-    return Known(run.info.run_id, state, str(run.info.artifact_uri))
+    return TrackedRun(run.info.run_id, state, str(run.info.artifact_uri))

@@ -3,7 +3,7 @@
 import pandas as pd
 
 from lpstudy.cost import cost_of
-from lpstudy.ledger import Book, Record
+from lpstudy.ledger import LedgerReader, Record
 from lpstudy.space import Arm
 from lpstudy.students import StudentSpec
 from lpstudy.tables import RUN_COLUMNS
@@ -21,7 +21,7 @@ NUMBERS = (
 WHOLE = ("trial", "seed", "attempt", "epochs", "depth", "width")
 
 
-def ledger_frame(book: Book) -> pd.DataFrame:
+def ledger_frame(book: LedgerReader) -> pd.DataFrame:
     """A row for each trial and final of the ledger; a run's id is its key."""
     rows = [_row(book, record) for record in book.records()]
     return typed(pd.DataFrame(rows, columns=list(RUN_COLUMNS)))
@@ -46,7 +46,7 @@ def design_columns(arm: Arm, student: StudentSpec) -> dict[str, object]:
     }
 
 
-def _row(book: Book, record: Record) -> dict[str, object]:
+def _row(book: LedgerReader, record: Record) -> dict[str, object]:
     run = record.assignment
     arm = book.arms[run.arm]
     spec = arm.student_spec(run.values)

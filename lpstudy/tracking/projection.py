@@ -9,9 +9,9 @@ from collections.abc import Callable
 from mlflow.tracking import MlflowClient
 
 from lpstudy.folder import Folder
-from lpstudy.ledger import Assignment, Book
+from lpstudy.ledger import Assignment, LedgerReader
 from lpstudy.threads import GuardedThread, describe
-from lpstudy.tracking.client import Facts, reason
+from lpstudy.tracking.client import StudyMetadata, reason
 from lpstudy.tracking.run_writer import RunWriter
 
 PACE = 5.0
@@ -40,8 +40,8 @@ class Projection:
     def __init__(
         self,
         client: MlflowClient,
-        ledger: Book,
-        facts: Facts,
+        ledger: LedgerReader,
+        facts: StudyMetadata,
         runs_folder: Folder,
         allowed: Callable[[], bool] = lambda: True,
     ) -> None:

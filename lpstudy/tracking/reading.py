@@ -23,7 +23,7 @@ from lpstudy.tracking.study_json import StudyTold, read_study_json
 
 
 @dataclass(frozen=True, slots=True)
-class Projected:
+class StudyFromMlflow:
     """All that MLflow has of a study."""
 
     spec: StudySpec
@@ -34,7 +34,7 @@ class Projected:
     """Columns `lpstudy.tables.CURVE_COLUMNS`."""
 
 
-def read(client: MlflowClient, study: str) -> Projected:
+def read(client: MlflowClient, study: str) -> StudyFromMlflow:
     """A study from MLflow.
 
     Raises:
@@ -66,7 +66,7 @@ def read(client: MlflowClient, study: str) -> Projected:
     table = [rows.row(run) for run in children]
     table += [row for run in parents.values() for row in rows.infeasible(run)]
     curves = [point for run in by_kind.get("final", []) for point in rows.curves(run)]
-    return Projected(
+    return StudyFromMlflow(
         spec=spec,
         facts=study_facts(
             told,

@@ -8,11 +8,11 @@ from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
 from lpstudy.folder import Folder
-from lpstudy.ledger import Book, Record
+from lpstudy.ledger import LedgerReader, Record
 from lpstudy.tracking.artifacts import files_of, missing_files, upload
 from lpstudy.tracking.client import (
     KEY,
-    Facts,
+    StudyMetadata,
     all_runs,
     experiment_name,
     find_runs,
@@ -36,7 +36,7 @@ class Difference:
     what: str
 
 
-def compare(book: Book, client: MlflowClient, runs: Folder) -> list[Difference]:
+def compare(book: LedgerReader, client: MlflowClient, runs: Folder) -> list[Difference]:
     """All differences: of runs, their trials, seeds, states, final metrics and files.
 
     Args:
@@ -48,7 +48,9 @@ def compare(book: Book, client: MlflowClient, runs: Folder) -> list[Difference]:
     return found + [Difference(one.key, one.what) for one in _lacking(book, client, runs)]
 
 
-def repair(book: Book, client: MlflowClient, facts: Facts, runs: Folder, *, seconds: float) -> str | None:
+def repair(
+    book: LedgerReader, client: MlflowClient, facts: StudyMetadata, runs: Folder, *, seconds: float
+) -> str | None:
     """Write anew what differs; runs that the ledger does not have are deleted.
 
     Nobody else may be writing the study. Returns why MLflow did not take it, or None.
@@ -90,7 +92,7 @@ class _Lacking:
         return f"has no {', '.join(self.names)} in MLflow, or another one"
 
 
-def _lacking(book: Book, client: MlflowClient, runs: Folder) -> Iterator[_Lacking]:
+def _lacking(book: LedgerReader, client: MlflowClient, runs: Folder) -> Iterator[_Lacking]:
     """Of each final that both have, and of the study's own run."""
     experiment = client.get_experiment_by_name(experiment_name(book.spec.name))
     if experiment is None:
@@ -116,7 +118,7 @@ def _has_record(client: MlflowClient, location: str, correct: str) -> bool:
         return fetch(client, location, TEST_CORRECT, folder).read_bytes() == correct.encode()
 
 
-def _compare(book: Book, client: MlflowClient) -> Iterator[tuple[Run | None, Difference]]:
+def _compare(book: LedgerReader, client: MlflowClient) -> Iterator[tuple[Run | None, Difference]]:
     """Each difference with the run that is to go, where there is one."""
     experiment = client.get_experiment_by_name(experiment_name(book.spec.name))
     found: dict[str, Run] = {}

@@ -11,11 +11,11 @@ from mlflow.tracking import MlflowClient
 
 from lpstudy.cost import cost_of
 from lpstudy.folder import Folder
-from lpstudy.ledger import Assignment, Book, Record, State
+from lpstudy.ledger import Assignment, LedgerReader, Record, State
 from lpstudy.model_file import WEIGHTS
 from lpstudy.space import Arm
 from lpstudy.tracking.artifacts import files_of, upload
-from lpstudy.tracking.client import KEY, PARENT, Facts, Known, find_runs, open_experiment, tag
+from lpstudy.tracking.client import KEY, PARENT, StudyMetadata, TrackedRun, find_runs, open_experiment, tag
 from lpstudy.tracking.descriptions import (
     NOTE,
     arm_note,
@@ -49,10 +49,12 @@ class RunWriter:
         runs_folder: Holds each run's weights in a folder named by its key.
     """
 
-    def __init__(self, client: MlflowClient, ledger: Book, facts: Facts, runs_folder: Folder) -> None:
+    def __init__(
+        self, client: MlflowClient, ledger: LedgerReader, facts: StudyMetadata, runs_folder: Folder
+    ) -> None:
         self._client, self._ledger, self._facts, self._folder = client, ledger, facts, runs_folder
         self._experiment: Experiment | None = None
-        self._runs: dict[str, Known] = {}
+        self._runs: dict[str, TrackedRun] = {}
         self._described: set[str] = set()
         self._epochs: dict[str, int] = {}
         self._notes: dict[str, dict[str, str]] = {}
@@ -257,7 +259,7 @@ class RunWriter:
             run_name=name,
             tags={**common, **self._facts.tags(), **tags},
         )
-        self._runs[key] = Known(str(run.info.run_id), "running", str(run.info.artifact_uri))
+        self._runs[key] = TrackedRun(str(run.info.run_id), "running", str(run.info.artifact_uri))
         return str(run.info.run_id)
 
     def _end(self, key: str, state: str, ended: float | None) -> None:

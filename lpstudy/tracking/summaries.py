@@ -2,9 +2,9 @@
 
 import math
 
-from lpstudy.ledger import Book
+from lpstudy.ledger import LedgerReader
 from lpstudy.tables import comparison
-from lpstudy.tracking.client import Facts
+from lpstudy.tracking.client import StudyMetadata
 from lpstudy.tracking.frames import ledger_frame
 from lpstudy.tracking.study_facts import study_facts
 from lpstudy.tracking.study_json import StudyTold
@@ -25,7 +25,7 @@ FIGURES = {
 """Columns of the comparison, and what they are called as metrics of an arm's run."""
 
 
-def arm_figures(book: Book, facts: Facts) -> dict[str, dict[str, float]]:
+def arm_figures(book: LedgerReader, facts: StudyMetadata) -> dict[str, dict[str, float]]:
     """The figures of each arm's winner by the arm's name; those that are not known are left out."""
     told = StudyTold.model_validate_json(facts.as_text())
     study = study_facts(told, book.spec, {}, experiment="", teacher="")

@@ -14,7 +14,7 @@ from torch import Tensor, nn, optim
 from lpstudy.disk import StorageError
 from lpstudy.folder import Folder
 from lpstudy.students import load_state
-from lpstudy.training.part import Part
+from lpstudy.training.partial_epoch import PartialEpoch
 
 KEPT = 2
 _NAME = re.compile(r"checkpoint-\d{6}(_\d{8})?\.json")
@@ -31,7 +31,7 @@ class Checkpoint:
     """How many are done."""
     tensors: Mapping[str, Tensor]
     history: list[dict[str, Any]]
-    part: Part | None = None
+    part: PartialEpoch | None = None
     """Of the next epoch, where it was begun."""
 
 
@@ -47,7 +47,7 @@ class _Row(BaseModel):
 
 
 class _Part(BaseModel):
-    """Of a `Part`, what is no tensor."""
+    """Of a `PartialEpoch`, what is no tensor."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -169,7 +169,9 @@ def _opened(folder: Folder, name: str, run: str) -> Checkpoint:
         raise ValueError(f"not a safetensors file: {error}") from None
     part = None
     if body.part is not None:
-        part = Part(**body.part.model_dump(), sums=_below(found, "sum."), random=_below(found, "random."))
+        part = PartialEpoch(
+            **body.part.model_dump(), sums=_below(found, "sum."), random=_below(found, "random.")
+        )
     return Checkpoint(run, body.epoch, found, [row.model_dump() for row in body.history], part)
 
 

@@ -12,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 from lpstudy.data.split import Split
 from lpstudy.outputs import Network
 from lpstudy.training import parallel
-from lpstudy.training.layout import layout_of
+from lpstudy.training.memory_format import layout_of
 from lpstudy.training.precision import autocast
 
 BATCH = 500

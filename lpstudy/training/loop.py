@@ -9,24 +9,24 @@ import torch
 from lpstudy.data import Data
 from lpstudy.folder import Folder, Local
 from lpstudy.outputs import EpochResult
-from lpstudy.space import Trial
+from lpstudy.space import RunSpec
 from lpstudy.training import parallel
-from lpstudy.training.asking import Ask, Asking, go_on
-from lpstudy.training.part import LeftError, Lookout, Part
-from lpstudy.training.run import Run
+from lpstudy.training.directive import Directive, Poll, always_continue
+from lpstudy.training.partial_epoch import CheckpointPoller, EpochAbandonedError, PartialEpoch
 from lpstudy.training.saving import Writer
-from lpstudy.training.targets import Targets
+from lpstudy.training.teacher_outputs import Targets
+from lpstudy.training.trainer import Trainer
 
 
 def train(
-    trial: Trial,
+    trial: RunSpec,
     data: Data,
     teacher: Targets | None,
     *,
     device: torch.device,
     folder: Folder | Path | None = None,
     read_test: bool = False,
-    asking: Asking = go_on,
+    asking: Poll = always_continue,
 ) -> Iterator[EpochResult]:
     """Run a trial and give its result epoch by epoch.
 
@@ -46,42 +46,42 @@ def train(
         ValueError: The method needs a teacher and there is none.
         OSError: A checkpoint cannot be written; a `DiskFullError` where there is no room.
     """
-    run = Run(trial, data.on(device), teacher, device)
+    run = Trainer(trial, data.on(device), teacher, device)
     folder = Local(folder) if isinstance(folder, Path) else folder
     history, warnings = run.restore(folder)
     kept = len(history)
     if folder is not None and kept == trial.epochs and parallel.rank() == 0:
         run.saving(folder, history, last=True)()  # the weights may be what was lost
     yield from history
-    lookout = Lookout(asking, trial.training.checkpoint_seconds)
+    lookout = CheckpointPoller(asking, trial.training.checkpoint_seconds)
     with Writer() as writer:
 
-        def between(part: Callable[[], Part]) -> None:
+        def between(part: Callable[[], PartialEpoch]) -> None:
             ask = lookout()
-            if ask in (Ask.KEEP, Ask.PAUSE):
+            if ask in (Directive.CHECKPOINT, Directive.PAUSE):
                 with parallel.averaged(run.learner.student):
                     made = part()
                     if folder is not None and parallel.rank() == 0:
                         writer.start(run.saving(folder, history, part=made))
                 lookout.saved = time.monotonic()
-            if ask in (Ask.PAUSE, Ask.LEAVE):
-                raise LeftError
+            if ask in (Directive.PAUSE, Directive.ABANDON):
+                raise EpochAbandonedError
 
         for epoch in range(len(history) + 1, trial.epochs + 1):
-            ask = parallel.agreed(asking)
-            if ask is not Ask.GO_ON:
-                unkept = kept < len(history) and ask is Ask.PAUSE and parallel.rank() == 0
+            ask = parallel.agree(asking)
+            if ask is not Directive.CONTINUE:
+                unkept = kept < len(history) and ask is Directive.PAUSE and parallel.rank() == 0
                 if folder is not None and unkept:
                     writer.start(run.saving(folder, history))
                 break
             try:
                 result = run.epoch(epoch, tuple(warnings), read_test=read_test, between=between)
-            except LeftError:
+            except EpochAbandonedError:
                 break
             warnings = []
             history.append(result)
             last = epoch == trial.epochs
-            stays = parallel.rank() == 0 and asking() is not Ask.LEAVE
+            stays = parallel.rank() == 0 and asking() is not Directive.ABANDON
             if folder is not None and (last or lookout.due) and stays:
                 writer.start(run.saving(folder, history, last=last))
                 lookout.saved, kept = time.monotonic(), epoch

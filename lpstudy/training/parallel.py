@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from lpstudy.training.asking import Ask, Asking
+from lpstudy.training.directive import Directive, Poll
 
 
 def rank() -> int:
@@ -97,9 +97,9 @@ def told(value: int) -> int:
     return int(answer)
 
 
-def agreed(asking: Asking) -> Ask:
+def agree(asking: Poll) -> Directive:
     """What the first worker is asked, on all of them."""
-    return Ask(told(asking() if rank() == 0 else Ask.GO_ON))
+    return Directive(told(asking() if rank() == 0 else Directive.CONTINUE))
 
 
 def total(values: Tensor) -> Tensor:

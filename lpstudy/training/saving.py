@@ -8,7 +8,7 @@ from typing import Self
 from lpstudy.data import Data
 from lpstudy.model_file import ModelDescription, describe
 from lpstudy.outputs import EpochResult
-from lpstudy.space import Trial
+from lpstudy.space import RunSpec
 
 
 class Writer:
@@ -42,7 +42,7 @@ class Writer:
             self._thread.shutdown(wait=True)
 
 
-def describe_student(trial: Trial, data: Data, last: EpochResult, *, bf16: bool) -> ModelDescription:
+def describe_student(trial: RunSpec, data: Data, last: EpochResult, *, bf16: bool) -> ModelDescription:
     """What is said of a student beside its weights, as it is after its last epoch."""
     return describe(
         trial.student,

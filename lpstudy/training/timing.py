@@ -7,10 +7,10 @@ from itertools import islice
 import torch
 
 from lpstudy.data import Data
-from lpstudy.space import Trial
+from lpstudy.space import RunSpec
 from lpstudy.training.precision import autocast
-from lpstudy.training.run import Run
-from lpstudy.training.targets import Targets
+from lpstudy.training.teacher_outputs import Targets
+from lpstudy.training.trainer import Trainer
 
 STEPS = 12
 """Of training that are timed, after a warm-up."""
@@ -37,12 +37,12 @@ class RunSeconds:
         return self.setup + epochs * epoch + test * self.image
 
 
-def time_run(trial: Trial, data: Data, teacher: Targets | None, *, device: torch.device) -> RunSeconds:
+def time_run(trial: RunSpec, data: Data, teacher: Targets | None, *, device: torch.device) -> RunSeconds:
     """Time the parts of a run; leaves no trace."""
     data = data.on(device)
-    Run(trial, data, teacher, device)  # what a process does once
+    Trainer(trial, data, teacher, device)  # what a process does once
     began = time.monotonic()
-    run = Run(trial, data, teacher, device)
+    run = Trainer(trial, data, teacher, device)
     setup = time.monotonic() - began
     run.steps(1, 2)  # a warm-up, and on a GPU the recording
     most = min(STEPS, max(1, len(data.train) // trial.training.batch_size))
@@ -58,7 +58,7 @@ def time_run(trial: Trial, data: Data, teacher: Targets | None, *, device: torch
 
 
 @torch.no_grad()
-def _image_seconds(run: Run) -> float:
+def _image_seconds(run: Trainer) -> float:
     learner = run.learner
     learner.student.eval()
     split = run.data.validation

@@ -6,7 +6,7 @@ import os
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from lpstudy.command.exits import BadInputError, FaultError, ending, refusing
+from lpstudy.command.exits import BadInputError, FaultError, ending, errors_as_bad_input
 from lpstudy.disk import StorageError
 from lpstudy.ledger import HeldError, UnwritableError
 from lpstudy.study import PausedError, TaskError
@@ -72,7 +72,7 @@ def test_a_folder_that_cannot_be_written_is_bad_input_until_the_study_has_begun(
     for is_begun, code in ((False, fresh), (True, begun)):
 
         def body(is_begun: bool = is_begun) -> int:
-            with refusing(lambda: is_begun):
+            with errors_as_bad_input(lambda: is_begun):
                 raise error
             return 0
 

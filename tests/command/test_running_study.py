@@ -15,9 +15,9 @@ import pytest
 from running import wait_for
 
 from lpstudy import threads
-from lpstudy.command import gauges, tenure
+from lpstudy.command import gauges, study_session
 from lpstudy.command.gauges import Gauge, Gauges
-from lpstudy.command.tenure import Tenure
+from lpstudy.command.study_session import StudySession
 from lpstudy.folder import Local
 from lpstudy.ledger import read
 from lpstudy.study import PausedError
@@ -26,38 +26,38 @@ from lpstudy.study import PausedError
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Heartbeats, readings and restarts at once."""
-    monkeypatch.setattr(tenure, "BEAT", 0.02)
+    monkeypatch.setattr(study_session, "HEARTBEAT_SECONDS", 0.02)
     monkeypatch.setattr(threads, "RESTART_SECONDS", 0.02)
 
 
 @pytest.fixture
-def running(tmp_path: Path) -> Iterator[Tenure]:
+def running(tmp_path: Path) -> Iterator[StudySession]:
     """A study that this process runs."""
-    study = Tenure(Local(tmp_path / "tiny"), None, "tiny", fresh=False)
+    study = StudySession(Local(tmp_path / "tiny"), None, "tiny", fresh=False)
     with study.held():
         yield study
 
 
-def beats(study: Tenure) -> int:
+def beats(study: StudySession) -> int:
     row = read(study.storage.engine, "tiny")
     assert row is not None
     return row.beat
 
 
-def told(study: Tenure) -> dict[str, Any]:
+def told(study: StudySession) -> dict[str, Any]:
     """What the newest heartbeat says."""
     row = read(study.storage.engine, "tiny")
     assert row is not None
     return dict(row.told)
 
 
-def goes_on(study: Tenure) -> bool:
+def goes_on(study: StudySession) -> bool:
     """Whether there are three more heartbeats."""
     before = beats(study)
     return bool(wait_for(lambda: beats(study) >= before + 3, seconds=10))
 
 
-def test_gauges_may_be_added_while_heartbeats_run(running: Tenure) -> None:
+def test_gauges_may_be_added_while_heartbeats_run(running: StudySession) -> None:
     """The dictionary of gauges was changed in place once, while the heartbeat's thread went through it."""
     names = itertools.count()
     until = time.monotonic() + 1.0
@@ -84,7 +84,7 @@ def no_json() -> object:
 
 @pytest.mark.parametrize("read_value", [fails, exits, no_json])
 def test_a_gauge_that_fails_is_left_out_and_named_once(
-    read_value: Callable[[], object], running: Tenure, capsys: pytest.CaptureFixture[str]
+    read_value: Callable[[], object], running: StudySession, capsys: pytest.CaptureFixture[str]
 ) -> None:
     running.gauges.add(bad=read_value, good=lambda: 5)
     wait_for(lambda: told(running).get("good") == 5, seconds=10)
@@ -111,7 +111,7 @@ def test_a_gauge_that_succeeds_again_is_reported_again(monkeypatch: pytest.Monke
 
 
 def test_a_slow_gauge_delays_neither_heartbeats_nor_other_gauges(
-    running: Tenure, monkeypatch: pytest.MonkeyPatch
+    running: StudySession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gauges, "STOP_SECONDS", 0.01)
     forever = threading.Event()
@@ -141,7 +141,7 @@ def test_an_old_reading_is_not_reported(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_an_error_in_the_thread_of_heartbeats_pauses_the_study_and_heartbeats_go_on(
-    running: Tenure, monkeypatch: pytest.MonkeyPatch
+    running: StudySession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = running._lease.beat
     errors = iter([ValueError("no JSON")])
@@ -159,7 +159,7 @@ def test_an_error_in_the_thread_of_heartbeats_pauses_the_study_and_heartbeats_go
 
 
 def test_an_error_in_the_thread_of_the_deadline_pauses_the_study(
-    running: Tenure, monkeypatch: pytest.MonkeyPatch
+    running: StudySession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls = itertools.count()
 
@@ -175,7 +175,7 @@ def test_an_error_in_the_thread_of_the_deadline_pauses_the_study(
     assert running.deadline._thread.is_alive()
 
 
-def test_a_signal_is_not_lost_to_a_wish_that_comes_at_the_same_time(running: Tenure) -> None:
+def test_a_signal_is_not_lost_to_a_wish_that_comes_at_the_same_time(running: StudySession) -> None:
     def wish() -> None:
         for _ in range(200):
             running.control.ask("run")
@@ -194,7 +194,7 @@ STUCK = """
 import sys, time
 from pathlib import Path
 from lpstudy.command import deadline
-from lpstudy.command.tenure import Tenure
+from lpstudy.command.study_session import Tenure
 from lpstudy.folder import Local
 deadline.EXIT_SECONDS, deadline.HARD_SECONDS = 0.5, 0.1
 study = Tenure(Local(Path(sys.argv[1]) / "tiny"), None, "tiny", fresh=False)
@@ -221,5 +221,5 @@ def test_a_process_whose_main_thread_hangs_ends_with_its_words_and_frees_the_stu
         env=os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[2])},
     )
     assert (done.returncode, done.stdout, done.stderr) == (75, "paused: Ray hangs\n", "")
-    study = Tenure(Local(tmp_path / "tiny"), None, "tiny", fresh=False)
+    study = StudySession(Local(tmp_path / "tiny"), None, "tiny", fresh=False)
     assert study.after is None

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from lpstudy.data.augment import hashed
-from lpstudy.data.partition import few_of_each, stratified
+from lpstudy.data.augment import hash64
+from lpstudy.data.partition import stratified, subset_per_class
 
 NAMES = tuple("abcdefghij")
 LABELS = torch.from_numpy(np.random.default_rng(0).choice(5, size=500, p=[0.4, 0.3, 0.2, 0.08, 0.02]))
@@ -31,7 +31,7 @@ def test_a_larger_fraction_takes_the_same_and_more():
 
 
 def test_more_labels_are_the_same_and_more():
-    few, more = (few_of_each(LABELS, count, seed=0, names=NAMES) for count in (2, 5))
+    few, more = (subset_per_class(LABELS, count, seed=0, names=NAMES) for count in (2, 5))
     assert {*few.tolist()} < {*more.tolist()}
     assert np.bincount(LABELS[more]).tolist() == [5] * 5
 
@@ -44,13 +44,13 @@ def test_seeds_choose_differently():
 def test_choices_for_two_purposes_have_nothing_to_do_with_each_other():
     labels = torch.zeros(10_000, dtype=torch.int64)
     validation_part = {*validation(labels, 0.2)[1].tolist()}
-    few = {*few_of_each(labels, 2000, seed=0, names=NAMES).tolist()}
+    few = {*subset_per_class(labels, 2000, seed=0, names=NAMES).tolist()}
     assert len(validation_part & few) / 2000 == pytest.approx(0.2, abs=0.05)
 
 
 def test_takes_the_samples_of_the_smallest_hashes():
     labels = torch.zeros(100, dtype=torch.int64)
-    order = np.argsort(hashed(torch.arange(100), 3, 1).numpy())
+    order = np.argsort(hash64(torch.arange(100), 3, 1).numpy())
     assert validation(labels, 0.1, seed=3)[1].tolist() == sorted(order[:10].tolist())
 
 
@@ -72,4 +72,4 @@ def test_a_class_of_one_is_an_error():
 
 def test_too_few_samples_are_an_error():
     with pytest.raises(ValueError, match="labels_per_class is 3, but class 'b' has 2 training samples left"):
-        few_of_each(torch.tensor([0, 0, 0, 1, 1]), 3, seed=0, names=NAMES)
+        subset_per_class(torch.tensor([0, 0, 0, 1, 1]), 3, seed=0, names=NAMES)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from lpstudy.data.augment import augment, hashed, placement, positions, view_of
+from lpstudy.data.augment import augment, hash64, placement, positions, view_of
 
 WORD = 2**64
 
@@ -27,7 +27,7 @@ def test_the_oracle_is_splitmix64():
 def test_the_hash_is_splitmix64_of_the_sample_and_of_each_key():
     samples = [0, 1, 2, 49_999, 2**40, 2**63 - 1]
     expected = [splitmix(splitmix(splitmix(sample) ^ 7) ^ (2**63 - 1)) % 2**63 for sample in samples]
-    assert hashed(torch.tensor(samples), 7, 2**63 - 1).tolist() == expected
+    assert hash64(torch.tensor(samples), 7, 2**63 - 1).tolist() == expected
 
 
 def test_each_view_is_shown_once_before_any_is_shown_again():

@@ -8,7 +8,7 @@ import torch
 from running import call, records, write_space
 
 from lpstudy import sweep
-from lpstudy.study.ends import cause_of, ended_by
+from lpstudy.study.failures import describe_death, encode_failure
 
 HUGE = 65_000
 """Channels: the last convolution alone has 304 GB of weights."""
@@ -29,14 +29,14 @@ WIDTHS = ('family = "convnet"\ndepth = 2\nwidth = 2\n', f"width = {{ choices = [
     ],
 )
 def test_a_full_card_has_many_words(words: str) -> None:
-    assert ended_by(RuntimeError(words)).startswith("oom: ")
-    assert cause_of(words) == f"oom: {words}"
+    assert encode_failure(RuntimeError(words)).startswith("oom: ")
+    assert describe_death(words) == f"oom: {words}"
 
 
 def test_what_a_full_card_leads_to_is_out_of_memory_too() -> None:
     error = RuntimeError("CUDA error: operation failed due to a previous error during capture")
     error.__context__ = RuntimeError("CUDA out of memory. Tried to allocate 2.50 GiB")
-    assert ended_by(error) == "oom: tried to allocate 2.50 GiB"
+    assert encode_failure(error) == "oom: tried to allocate 2.50 GiB"
 
 
 @pytest.mark.parametrize(
@@ -44,8 +44,8 @@ def test_what_a_full_card_leads_to_is_out_of_memory_too() -> None:
 )
 def test_other_errors_of_the_card_are_raised_again(words: str) -> None:
     with pytest.raises(RuntimeError, match=words):
-        ended_by(RuntimeError(words))
-    assert cause_of(words) == words
+        encode_failure(RuntimeError(words))
+    assert describe_death(words) == words
 
 
 def test_a_study_with_trials_that_do_not_fit(tmp_path: Path) -> None:
@@ -78,18 +78,18 @@ def test_trials_on_train_workers_that_do_not_fit_fail_once(tmp_path: Path) -> No
 def test_the_size_is_in_the_cause() -> None:
     with pytest.raises(RuntimeError) as error:
         torch.empty(2**48)
-    assert ended_by(error.value) == f"oom: tried to allocate {2**50} bytes"
+    assert encode_failure(error.value) == f"oom: tried to allocate {2**50} bytes"
     cuda = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.50 GiB. GPU 0 has 1 GiB")
-    assert ended_by(cuda) == "oom: tried to allocate 2.50 GiB"
-    assert ended_by(MemoryError()) == "oom: out of memory"
+    assert encode_failure(cuda) == "oom: tried to allocate 2.50 GiB"
+    assert encode_failure(MemoryError()) == "oom: out of memory"
 
 
 def test_what_is_no_lack_of_memory_is_raised() -> None:
     with pytest.raises(RuntimeError, match="shapes"):
-        ended_by(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+        encode_failure(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
 
 
 def test_a_process_that_ray_killed_for_memory_is_told_so() -> None:
     said = "ray.exceptions.OutOfMemoryError: Task was killed due to the node running low on memory."
-    assert cause_of(said) == f"oom: {said}"
-    assert cause_of("its process died") == "its process died"
+    assert describe_death(said) == f"oom: {said}"
+    assert describe_death("its process died") == "its process died"

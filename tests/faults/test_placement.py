@@ -17,8 +17,8 @@ from raylets import raylets
 from running import ended, one_line, run, write_space
 from staging import FIXED, LONG, OFTEN, begun, whole
 
-from lpstudy.study import Capacity, Demand, session
-from lpstudy.study.cluster import cpus_beside
+from lpstudy.study import Capacity, TrialResources, ray_session
+from lpstudy.study.cluster import cpus_per_gpu_share
 
 pytestmark = pytest.mark.soak
 
@@ -50,11 +50,11 @@ def drive_six(address: str, folder: Path) -> None:
             time.sleep(0.1)
         tune.report(DONE)
 
-    demand = Demand(gpus_per_trial=0.5)
-    with session():
-        assert Capacity(demand)() == 4
-        assert [cpus_beside(share) for share in (0.0, 0.5, 1.0)] == [1, 1, 2]
-        ledger = driven(folder, wait_for_three_others, demand, FIXED, ("trials = 1", "trials = 6"))
+    resources = TrialResources(gpus_per_trial=0.5)
+    with ray_session():
+        assert Capacity(resources)() == 4
+        assert [cpus_per_gpu_share(share) for share in (0.0, 0.5, 1.0)] == [1, 1, 2]
+        ledger = driven(folder, wait_for_three_others, resources, FIXED, ("trials = 1", "trials = 6"))
     ends = [(r.state, r.assignment.attempt, r.cause) for r in ledger.records()]
     assert set(ends) == {("finished", 1, None)}, ends
 

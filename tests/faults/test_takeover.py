@@ -10,7 +10,7 @@ from running import call, ended, start, wait_for, write_space
 from staging import FIXED, OFTEN, begun, by_key, last_line, reached, whole
 
 from lpstudy import reconcile
-from lpstudy.ledger import STALE
+from lpstudy.ledger import STALE_SECONDS
 
 pytestmark = pytest.mark.soak
 
@@ -24,7 +24,7 @@ def test_the_second_goes_on_and_the_first_writes_nothing_and_ends(tmp_path: Path
         second = start(tmp_path, "sweep", "tiny.toml", "--concurrent", "1")
         try:
             wait_for(lambda: sum(reached(tmp_path).values()) > sum(acknowledged.values()), seconds=280)
-            assert time.monotonic() - began >= STALE
+            assert time.monotonic() - began >= STALE_SECONDS
             os.kill(first.pid, signal.SIGCONT)
             old = ended(first)
             new = ended(second)

@@ -8,11 +8,11 @@ import torch
 from lpstudy.data import Data
 from lpstudy.data.split import ArraySplit, Preprocessing
 from lpstudy.distill import METHODS
-from lpstudy.space import Trial
+from lpstudy.space import RunSpec
 from lpstudy.students import StudentSpec, build
 from lpstudy.teacher import OnlineTeacher
 
-MakeTrial = Callable[..., Trial]
+MakeTrial = Callable[..., RunSpec]
 TEACHER = StudentSpec(family="convnet", depth=2, width=8)
 SHAPE = (3, 8, 8)
 
@@ -67,11 +67,11 @@ def teacher() -> OnlineTeacher:
 
 @pytest.fixture
 def make_trial() -> MakeTrial:
-    def make(method: str = "bp", *, epochs: int = 4, **values: object) -> Trial:
+    def make(method: str = "bp", *, epochs: int = 4, **values: object) -> RunSpec:
         """A small run in float32; values are those of the method and of the training, or `student`."""
         student = values.pop("student", {"family": "convnet", "depth": 2, "width": 4})
         own = {key: values.pop(key) for key in list(values) if key in METHODS[method].model_fields}
-        return Trial.model_validate(
+        return RunSpec.model_validate(
             {
                 "student": student,
                 "method": METHODS[method].model_validate(own),

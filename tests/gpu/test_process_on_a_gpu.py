@@ -10,14 +10,14 @@ from lpstudy.data import Data
 from lpstudy.distill import Needs, Step
 from lpstudy.distill.bp import BP
 from lpstudy.outputs import Batch
-from lpstudy.space import Trial
+from lpstudy.space import RunSpec
 from lpstudy.teacher import Bank, OnlineTeacher
 from lpstudy.teacher.device_views import DeviceViews
 from lpstudy.training import train
-from lpstudy.training.recorded import Recorded
+from lpstudy.training.cuda_graph import Recorded
 from lpstudy.training.step import Learner
 
-MakeTrial = Callable[..., Trial]
+MakeTrial = Callable[..., RunSpec]
 
 
 @pytest.fixture

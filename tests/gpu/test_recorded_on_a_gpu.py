@@ -8,12 +8,12 @@ import torch
 from recorded_steps import EPOCHS, state, steps
 
 from lpstudy.data import Data
-from lpstudy.space import Trial
+from lpstudy.space import RunSpec
 from lpstudy.teacher import OnlineTeacher
-from lpstudy.training.recorded import Recorded
-from lpstudy.training.run import Run
+from lpstudy.training.cuda_graph import Recorded
+from lpstudy.training.trainer import Trainer
 
-MakeTrial = Callable[..., Trial]
+MakeTrial = Callable[..., RunSpec]
 
 CASES: dict[str, dict[str, object]] = {
     "bp": {},
@@ -34,7 +34,7 @@ def test_six_recorded_steps_equal_six_plain_ones(
 ) -> None:
     trial = make_trial(method, epochs=EPOCHS, optimizer=optimizer, precision="fp32", **CASES[method])
     on_gpu = OnlineTeacher(teacher.network, 1, device=device)
-    plain, recorded = (Run(trial, data.on(device), on_gpu, device) for _ in range(2))
+    plain, recorded = (Trainer(trial, data.on(device), on_gpu, device) for _ in range(2))
     expected = steps(plain, plain.learner.step, 6)
     graph = Recorded(recorded.learner)
     found = steps(recorded, graph, 6)
@@ -51,7 +51,7 @@ def test_six_recorded_steps_equal_six_plain_ones(
 def test_a_step_that_cannot_be_recorded_is_run_as_it_is(
     data: Data, make_trial: MakeTrial, device: torch.device
 ) -> None:
-    run, other = (Run(make_trial("bp", epochs=EPOCHS), data.on(device), None, device) for _ in range(2))
+    run, other = (Trainer(make_trial("bp", epochs=EPOCHS), data.on(device), None, device) for _ in range(2))
 
     class Waiting(type(run.method)):
         def loss(self, *given: object) -> object:

@@ -21,7 +21,7 @@ CURVES = [
     [start + gain * epoch for epoch in range(16)]
     for start, gain in ((50, 1), (40, 2), (60, 0.5), (55, 0.2), (20, 1), (58, 1), (61, 0.4), (30, 3))
 ]
-ENDS = {"median": [16, 16, 16, 16, 8, 16, 16, 8], "halving": [16, 2, 16, 2, 2, 2, 16, 2]}
+REPORTABLE_ERRORS = {"median": [16, 16, 16, 16, 8, 16, 16, 8], "halving": [16, 2, 16, 2, 2, 2, 16, 2]}
 RUNGS = {"median": [8, 10, 12, 14], "halving": [2, 8]}
 """After so many epochs the rules, written down anew over these curves in NumPy, end each trial."""
 
@@ -78,7 +78,7 @@ def test_a_trial_ends_at_its_rung_however_few_epochs_are_told_together(
         ledger.finish(run, "pruned" if pruned else "finished")
         if together % 2:
             ledger = reopen(spec)
-    assert [len(record.epochs) for record in ledger.records()] == ENDS[pruner]
+    assert [len(record.epochs) for record in ledger.records()] == REPORTABLE_ERRORS[pruner]
 
 
 def test_a_trial_that_has_trained_to_its_end_is_finished_and_may_win(make: Make, reopen: Open) -> None:

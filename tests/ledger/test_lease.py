@@ -54,7 +54,7 @@ def test_what_was_released_is_free_at_once(url: str) -> None:
     began = time.monotonic()
     _, later = take(url)
     assert later.after is None
-    assert time.monotonic() - began < leases.STALE / 4
+    assert time.monotonic() - began < leases.STALE_SECONDS / 4
 
 
 def test_a_holder_that_was_killed_is_replaced_at_once(url: str) -> None:
@@ -68,7 +68,7 @@ def test_a_holder_that_was_killed_is_replaced_at_once(url: str) -> None:
     holder.wait()
     began = time.monotonic()
     _, lease = take(url)
-    assert time.monotonic() - began < leases.STALE / 4
+    assert time.monotonic() - began < leases.STALE_SECONDS / 4
     assert lease.after is not None
     assert lease.after.pid == holder.pid
 
@@ -76,7 +76,7 @@ def test_a_holder_that_was_killed_is_replaced_at_once(url: str) -> None:
 def test_a_holder_that_gives_no_sign_of_life_is_replaced_and_can_write_nothing(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(leases, "STALE", 1.0)
+    monkeypatch.setattr(leases, "STALE_SECONDS", 1.0)
     old_storage, old = take(url)
     study = old_storage.create_new_study([StudyDirection.MAXIMIZE], NAME)
     trial = old_storage.create_new_trial(study)
@@ -165,7 +165,7 @@ def test_a_ledger_that_is_locked_for_a_moment_is_written_all_the_same(
     study = made.create_new_study([StudyDirection.MAXIMIZE], NAME)
     locked = lock(tmp_path)
     threading.Timer(1.0, locked.rollback).start()
-    storage.patiently(lambda: made.set_study_user_attr(study, "k", 1), url)
+    storage.retry_while_locked(lambda: made.set_study_user_attr(study, "k", 1), url)
     assert opened(url).get_study_user_attrs(study) == {"k": 1}
 
 
@@ -177,7 +177,7 @@ def test_a_ledger_that_stays_locked_is_given_up_with_its_name_and_time(
     study = made.create_new_study([StudyDirection.MAXIMIZE], NAME)
     locked = lock(tmp_path)
     with pytest.raises(UnwritableError, match=r"ledger\.db cannot be written for \d+ s: database is locked"):
-        storage.patiently(lambda: made.set_study_user_attr(study, "k", 1), "ledger.db", seconds=2.0)
+        storage.retry_while_locked(lambda: made.set_study_user_attr(study, "k", 1), "ledger.db", seconds=2.0)
     locked.rollback()
     assert opened(url).get_study_user_attrs(study) == {}
 

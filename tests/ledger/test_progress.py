@@ -10,7 +10,7 @@ from lpstudy.command.eta import Epochs, Eta, count_epochs
 from lpstudy.ledger import Assignment, Ledger
 from lpstudy.outputs import EpochResult
 from lpstudy.space import StudySpec
-from lpstudy.teacher import TeacherFile
+from lpstudy.teacher import TrainedTeacher
 
 Make = Callable[..., StudySpec]
 Open = Callable[[StudySpec], Ledger]
@@ -94,7 +94,7 @@ def test_a_student_twice_as_good_as_the_teacher_is_told_once(
     make: Make, reopen: Open, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ledger = reopen(make(methods={"bp": {}}, budget=BUDGET))
-    teacher = TeacherFile("", "k", "0", "convnet", 20.0, 20.0, 1, 1, 1.0, 0)
+    teacher = TrainedTeacher("", "k", "0", "convnet", 20.0, 20.0, 1, 1, 1.0, 0)
     console = Console(ledger, live=False, teacher=teacher)
     for best in (36.0, 50.0, 60.0):
         run = taken(ledger)

@@ -26,7 +26,7 @@ from lpstudy.space import StudySpec, parse
 SHAPE, CLASSES = (1, 8, 8), 10
 EPOCHS = 3
 PAUSED, HELD, FENCED = 75, 2, 1
-BEAT = 0.2
+HEARTBEAT_SECONDS = 0.2
 FORK = multiprocessing.get_context("fork")
 
 
@@ -74,15 +74,15 @@ def play(ledger: Ledger, seconds: float = 0.0) -> None:
             ledger.finish(run, "finished")
 
 
-def drive(url: str, name: str, trials: int, seconds: float, patience: float) -> None:
+def run_tune(url: str, name: str, trials: int, seconds: float, patience: float) -> None:
     """Hold the study, play it, and leave as a sweep does."""
-    storage.patiently.__kwdefaults__["seconds"] = patience
+    storage.retry_while_locked.__kwdefaults__["seconds"] = patience
     made = opened(url)
     lease = Lease(made.engine, name)
     over = threading.Event()
 
     def live() -> None:
-        while not over.wait(BEAT):
+        while not over.wait(HEARTBEAT_SECONDS):
             try:
                 lease.beat({})
             except UnwritableError:
@@ -107,7 +107,7 @@ def begin(
     url: str, name: str, trials: int = 4, seconds: float = 0.0, patience: float = storage.PATIENCE
 ) -> ForkProcess:
     """A driver, started; psycopg leaves the connections of the process that it is forked from alone."""
-    process = FORK.Process(target=drive, args=(url, name, trials, seconds, patience), daemon=True)
+    process = FORK.Process(target=run_tune, args=(url, name, trials, seconds, patience), daemon=True)
     process.start()
     return process
 

@@ -61,13 +61,13 @@ def test_what_was_released_is_taken_at_once(url: str) -> None:
     began = time.monotonic()
     _, later = take(url)
     assert later.after is None
-    assert time.monotonic() - began < leases.STALE / 4
+    assert time.monotonic() - began < leases.STALE_SECONDS / 4
 
 
 def test_a_silent_holder_is_replaced_and_then_writes_nothing(
     server: Postgres, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(leases, "STALE", 1.0)
+    monkeypatch.setattr(leases, "STALE_SECONDS", 1.0)
     made, old = take(url)
     mine = ledger_in(made, NAME)
     run = mine.next()
@@ -95,7 +95,7 @@ def test_a_silent_holder_is_replaced_and_then_writes_nothing(
 def test_a_transaction_that_was_open_at_the_takeover_is_not_committed(
     server: Postgres, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(leases, "STALE", 0.5)
+    monkeypatch.setattr(leases, "STALE_SECONDS", 0.5)
     made, _ = take(url)
     ledger_in(made, NAME)
     before = contents(server, url)
@@ -111,7 +111,7 @@ def test_a_transaction_that_was_open_at_the_takeover_is_not_committed(
 
 
 def test_a_takeover_waits_for_a_commit_that_has_begun(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(leases, "STALE", 0.5)
+    monkeypatch.setattr(leases, "STALE_SECONDS", 0.5)
     made, _ = take(url)
     ledger_in(made, NAME)
     rival, happened = opened(url), []
@@ -173,11 +173,14 @@ def test_wishes_of_another_connection_are_heard_in_their_order(url: str) -> None
     _, lease = take(url)
     other = opened(url).engine
     heard = [lease.beat({})]
-    for wanted in ledger.WISHES:
+    for wanted in ledger.REQUESTS:
         ledger.wish(other, NAME, wanted)
         heard += [lease.beat({}), lease.beat({})]
-    assert [row.wish for row in heard[1::2]] == list(ledger.WISHES)
-    assert [row.wished for row in heard] == [0, *(n for n in range(1, 1 + len(ledger.WISHES)) for _ in "12")]
+    assert [row.wish for row in heard[1::2]] == list(ledger.REQUESTS)
+    assert [row.wished for row in heard] == [
+        0,
+        *(n for n in range(1, 1 + len(ledger.REQUESTS)) for _ in "12"),
+    ]
 
 
 def test_a_table_that_is_locked_for_a_moment_is_written_all_the_same(
@@ -201,7 +204,7 @@ def test_a_table_that_stays_locked_is_given_up_with_its_name_and_nothing_is_writ
     server: Postgres, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(storage, "LOCK_SECONDS", 0.2)
-    monkeypatch.setitem(storage.patiently.__kwdefaults__, "seconds", 1.5)
+    monkeypatch.setitem(storage.retry_while_locked.__kwdefaults__, "seconds", 1.5)
     made, _ = take(url)
     mine = ledger_in(made, NAME)
     run = mine.next()

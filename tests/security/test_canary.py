@@ -14,8 +14,8 @@ from running import Left, call, ended, free_port, mlflow_server, one_line, run, 
 from lpstudy import sweep
 from lpstudy.command.prepare import prepare
 from lpstudy.command.provenance import provenance
-from lpstudy.study import Demand
-from lpstudy.teacher import TeacherFile
+from lpstudy.study import TrialResources
+from lpstudy.teacher import TrainedTeacher
 
 CANARY = "kXq7canaryZ3w"
 VARIABLES = {
@@ -67,9 +67,9 @@ def test_the_command_is_recorded_without_credentials(tmp_path: Path) -> None:
     path = write_space(tmp_path)
     given = sweep.parser().parse_args([str(path)])
     prepared = prepare(given)
-    teacher = TeacherFile("", "k", "0", "convnet", 1.0, 1.0, 1, 1, 1.0, 0)
+    teacher = TrainedTeacher("", "k", "0", "convnet", 1.0, 1.0, 1, 1, 1.0, 0)
     command = f"python -m lpstudy.sweep tiny --ledger=postgresql://me:{CANARY}@host/db"
-    kept = provenance(prepared, teacher, Demand(), command)
+    kept = provenance(prepared, teacher, TrialResources(), command)
     assert kept["command"] == "python -m lpstudy.sweep tiny --ledger=postgresql://host/db"
     assert CANARY not in str(kept)
 

@@ -11,8 +11,17 @@ import torch
 from malice import FORMS, pickled
 
 from lpstudy.data import DataSpec, load
-from lpstudy.space import StudySpec, TeacherSpec, Trial
-from lpstudy.teacher import Store, TeacherFile, check, describe, fill, obtain, open_teacher, plan_bank
+from lpstudy.space import RunSpec, StudySpec, TeacherSpec
+from lpstudy.teacher import (
+    Store,
+    TrainedTeacher,
+    check,
+    describe,
+    fill,
+    load_or_train,
+    open_teacher,
+    plan_bank,
+)
 from lpstudy.training import train
 
 CPU = torch.device("cpu")
@@ -88,7 +97,7 @@ def test_a_pointer_leads_to_an_entry_and_nowhere_else(text: str, whole: bool, ca
 
 
 @pytest.fixture
-def trial() -> Trial:
+def trial() -> RunSpec:
     table = {
         "student": {"family": "convnet", "depth": 2, "width": 2},
         "method": {"method": "bp"},
@@ -96,13 +105,13 @@ def trial() -> Trial:
         "epochs": 3,
         "seed": 0,
     }
-    return Trial.model_validate_json(json.dumps(table))
+    return RunSpec.model_validate_json(json.dumps(table))
 
 
 @pytest.mark.parametrize("digest", ["left", "made right"])
 @pytest.mark.parametrize("suffix", ["safetensors", "json"])
 def test_a_checkpoint_is_refused_and_the_one_before_is_used(
-    suffix: str, digest: str, trial: Trial, malicious: bytes, tmp_path: Path
+    suffix: str, digest: str, trial: RunSpec, malicious: bytes, tmp_path: Path
 ) -> None:
     data = load(DATA)
     whole = list(train(trial, data, None, device=CPU, folder=tmp_path / "run"))
@@ -124,7 +133,7 @@ def test_a_checkpoint_is_refused_and_the_one_before_is_used(
 @pytest.mark.parametrize(
     "body", [b"[]", b"3", b"null", b'{"run": []}', b"NaN", b"", b"\xff", b'{"epoch": 1e999}']
 )
-def test_a_checkpoint_that_says_other_things_is_refused(body: bytes, trial: Trial, tmp_path: Path) -> None:
+def test_a_checkpoint_that_says_other_things_is_refused(body: bytes, trial: RunSpec, tmp_path: Path) -> None:
     data = load(DATA)
     list(train(trial, data, None, device=CPU, folder=tmp_path))
     for path in tmp_path.glob("checkpoint-*.json"):
@@ -137,21 +146,21 @@ def test_a_checkpoint_that_says_other_things_is_refused(body: bytes, trial: Tria
 @pytest.mark.parametrize("name", ["weights.safetensors", "teacher.json"])
 def test_a_cached_teacher_is_trained_again(name: str, digest: str, cache: Path, malicious: bytes) -> None:
     spec, data = TeacherSpec.model_validate(TEACHER), load(DATA)
-    *_, file = obtain(spec, data, device=CPU)
-    assert isinstance(file, TeacherFile)
+    *_, file = load_or_train(spec, data, device=CPU)
+    assert isinstance(file, TrainedTeacher)
     before = content(Path(file.folder))
     (Path(file.folder) / name).write_bytes(malicious)
     if digest == "made right" and name == "weights.safetensors":
         told = json.loads(before["teacher.json"]) | {"sha256": hashlib.sha256(malicious).hexdigest()}
         (Path(file.folder) / "teacher.json").write_text(json.dumps(told))
-    *_, again = obtain(spec, data, device=CPU)
+    *_, again = load_or_train(spec, data, device=CPU)
     assert (again, content(Path(file.folder))) == (file, before)
 
 
 def test_a_teacher_that_became_a_pickle_since_is_refused(cache: Path, malicious: bytes) -> None:
     spec, data = TeacherSpec.model_validate(TEACHER), load(DATA)
-    *_, file = obtain(spec, data, device=CPU)
-    assert isinstance(file, TeacherFile)
+    *_, file = load_or_train(spec, data, device=CPU)
+    assert isinstance(file, TrainedTeacher)
     (Path(file.folder) / "weights.safetensors").write_bytes(malicious)
     with pytest.raises(ValueError, match=r"weights\.safetensors: its sha-256 differs"):
         open_teacher(file, spec, data, device=CPU)
@@ -178,8 +187,8 @@ def test_a_banks_files_are_computed_again(cache: Path, malicious: bytes) -> None
     }
     spec = StudySpec.model_validate(study)
     data = load(spec.data)
-    *_, file = obtain(spec.teacher, data, device=CPU)
-    assert isinstance(file, TeacherFile)
+    *_, file = load_or_train(spec.teacher, data, device=CPU)
+    assert isinstance(file, TrainedTeacher)
     plan = plan_bank(spec, data)
     store = Store(plan, file, data, bf16=False)
     teacher = open_teacher(file, spec.teacher, data, device=CPU)

@@ -41,7 +41,7 @@ from running import (
 from staging import FIXED, OFTEN, by_key, checkpoints
 
 ENDLESS = ("epochs = 2\n", "epochs = 100_000\n")
-AWAY = 5.0
+UNREACHABLE = 5.0
 """Seconds for which the ledger is locked, the tracking server away."""
 WORDS = ("sweep", "tiny.toml", "--concurrent", "1")
 
@@ -95,7 +95,7 @@ def lock(scene: Scene) -> None:
     """For some seconds, the ledger."""
     with contextlib.closing(sqlite3.connect(scene.folder / "studies/tiny/ledger.db", timeout=60)) as other:
         other.execute("BEGIN EXCLUSIVE")
-        time.sleep(AWAY)
+        time.sleep(UNREACHABLE)
         other.rollback()
 
 
@@ -167,7 +167,7 @@ FAULTS: dict[str, tuple[Callable[[Scene], None], Setup, tuple[str, ...]]] = {
     "the driver stands still, a second start takes over": (halt, nothing, ()),
     "the trial's node is removed": (remove_node, two_nodes, ()),
     "disk full for a trial": (fill_disk, nothing, ()),
-    f"ledger locked for {AWAY:g} s": (lock, nothing, ()),
+    f"ledger locked for {UNREACHABLE:g} s": (lock, nothing, ()),
     "tracking server gone": (lose_server, a_server, ()),
 }
 WITHIN = (kill_trial, spoil, kill_worker, remove_node, lock, lose_server)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from running import free_port, mlflow_server, of_trials, run, stop_group, terminate_all
 
-AWAY = 5.0
+UNREACHABLE = 5.0
 """Seconds that a server or a process is away, a ledger locked."""
 
 
@@ -91,12 +91,12 @@ class Strikes:
 
     def _halt_driver(self, pid: int, folder: Path) -> None:
         os.kill(pid, signal.SIGSTOP)
-        time.sleep(AWAY)
+        time.sleep(UNREACHABLE)
         os.kill(pid, signal.SIGCONT)
 
     def _lose_server(self, pid: int, folder: Path) -> None:
         stop_group(self.server[1])
-        time.sleep(AWAY)
+        time.sleep(UNREACHABLE)
         self.server = self._server()
 
     def _spoil_checkpoint(self, pid: int, folder: Path) -> None:
@@ -111,7 +111,7 @@ class Strikes:
         if path.exists():
             connection = sqlite3.connect(path, timeout=30)
             connection.execute("BEGIN EXCLUSIVE")
-            time.sleep(AWAY)
+            time.sleep(UNREACHABLE)
             connection.rollback()
             connection.close()
 

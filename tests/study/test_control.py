@@ -9,16 +9,16 @@ import pytest
 from lpstudy.disk import UnreachableError
 from lpstudy.folder import Local
 from lpstudy.ledger import FencedError
-from lpstudy.study import Control
-from lpstudy.study.control import FILE, Hearing
-from lpstudy.training import Ask
+from lpstudy.study import StudyControl
+from lpstudy.study.control import FILE, ControlReader
+from lpstudy.training import Directive
 
 
-def fenced(old: Control) -> None:
+def fenced(old: StudyControl) -> None:
     old.fail(FencedError("another process has taken the study over"), seconds=0.0)
 
 
-def terminated(old: Control) -> None:
+def terminated(old: StudyControl) -> None:
     old.leave("asked to end", seconds=30.0, signal=15)
 
 
@@ -34,32 +34,32 @@ def terminated(old: Control) -> None:
     ids=["is fenced", "is asked to end", "cancels", "dismisses", "forgets"],
 )
 def test_a_process_that_was_taken_over_leaves_the_file_to_the_newer_one(
-    does: Callable[[Control], None], tmp_path: Path
+    does: Callable[[StudyControl], None], tmp_path: Path
 ) -> None:
-    old = Control(Local(tmp_path), "old")
-    new = Control(Local(tmp_path), "new")
+    old = StudyControl(Local(tmp_path), "old")
+    new = StudyControl(Local(tmp_path), "new")
     before = (tmp_path / FILE).read_bytes()
     does(old)
     assert (tmp_path / FILE).read_bytes() == before
-    assert Hearing(str(tmp_path), "new")() is Ask.GO_ON
-    assert Hearing(str(tmp_path), "old")() is Ask.LEAVE
+    assert ControlReader(str(tmp_path), "new")() is Directive.CONTINUE
+    assert ControlReader(str(tmp_path), "old")() is Directive.ABANDON
     new.ask("pause")
-    assert Hearing(str(tmp_path), "new")() is Ask.PAUSE
+    assert ControlReader(str(tmp_path), "new")() is Directive.PAUSE
 
 
 def test_a_trial_whose_storage_has_gone_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lpstudy.study.control.HEARD", 0.0)
-    Control(Local(tmp_path / "study"), "own")
-    hearing = Hearing(str(tmp_path / "study"), "own")
-    assert hearing() is Ask.GO_ON
+    StudyControl(Local(tmp_path / "study"), "own")
+    hearing = ControlReader(str(tmp_path / "study"), "own")
+    assert hearing() is Directive.CONTINUE
     (tmp_path / "study").rename(tmp_path / "elsewhere")
     with pytest.raises(UnreachableError, match=f"{tmp_path}/study: was removed"):
         hearing()
-    assert Hearing(str(tmp_path / "study"), "own")() is Ask.GO_ON  # it has not been there yet
+    assert ControlReader(str(tmp_path / "study"), "own")() is Directive.CONTINUE  # it has not been there yet
 
 
 def test_a_file_that_is_spoilt_is_written_anew(tmp_path: Path) -> None:
-    control = Control(Local(tmp_path), "own")
+    control = StudyControl(Local(tmp_path), "own")
     (tmp_path / FILE).write_text("{")
     control.ask("pause")
     assert json.loads((tmp_path / FILE).read_bytes())["wish"] == "pause"

@@ -8,7 +8,7 @@ from raylets import raylets
 from running import descendants
 from test_filling import VIEWS, study_of
 
-from lpstudy.study import session
+from lpstudy.study import ray_session
 
 pytestmark = pytest.mark.soak
 
@@ -23,7 +23,7 @@ def test_each_node_fills_its_share(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     node = {"num_cpus": 1}
     with raylets(node, node, num_cpus=0) as cluster:
         monkeypatch.setenv("RAY_ADDRESS", cluster.address)
-        with session():
+        with ray_session():
             study = study_of(tmp_path, "fp16")
             filled_by: dict[int, int] = {}
             told = []

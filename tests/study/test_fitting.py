@@ -2,53 +2,61 @@
 
 import pytest
 
-from lpstudy.study import Demand, Node, concurrent_trials
+from lpstudy.study import Node, TrialResources, concurrent_trials
 
 TWO = [Node(4, 1), Node(4, 1)]
 
 
 @pytest.mark.parametrize(
-    ("demand", "have", "fit"),
+    ("resources", "have", "fit"),
     [
-        (Demand(), [Node(4)], 4),
-        (Demand(), [Node(0), Node(1.5), Node(2.9)], 3),
-        (Demand(workers_per_trial=2), [Node(1), Node(1), Node(1)], 1),
-        (Demand(workers_per_trial=2), [Node(3), Node(1)], 2),
-        (Demand(gpus_per_trial=1), TWO, 2),
-        (Demand(gpus_per_trial=0.5), TWO, 4),
-        (Demand(gpus_per_trial=0.6), [Node(8, 2)], 2),  # a share is one of a single GPU
-        (Demand(gpus_per_trial=1 / 3), [Node(8, 1)], 3),
-        (Demand(gpus_per_trial=2), [Node(4, 3), Node(4, 2)], 2),
-        (Demand(gpus_per_trial=1, workers_per_trial=2), TWO, 1),
-        (Demand(gpus_per_trial=1), [Node(64), Node(2, 4)], 2),  # a trial decodes on a CPU at least
-        (Demand(concurrent=3), [Node(4)], 3),
+        (TrialResources(), [Node(4)], 4),
+        (TrialResources(), [Node(0), Node(1.5), Node(2.9)], 3),
+        (TrialResources(workers_per_trial=2), [Node(1), Node(1), Node(1)], 1),
+        (TrialResources(workers_per_trial=2), [Node(3), Node(1)], 2),
+        (TrialResources(gpus_per_trial=1), TWO, 2),
+        (TrialResources(gpus_per_trial=0.5), TWO, 4),
+        (TrialResources(gpus_per_trial=0.6), [Node(8, 2)], 2),  # a share is one of a single GPU
+        (TrialResources(gpus_per_trial=1 / 3), [Node(8, 1)], 3),
+        (TrialResources(gpus_per_trial=2), [Node(4, 3), Node(4, 2)], 2),
+        (TrialResources(gpus_per_trial=1, workers_per_trial=2), TWO, 1),
+        (TrialResources(gpus_per_trial=1), [Node(64), Node(2, 4)], 2),  # a trial decodes on a CPU at least
+        (TrialResources(concurrent=3), [Node(4)], 3),
     ],
 )
-def test_as_many_as_the_nodes_take(demand: Demand, have: list[Node], fit: int) -> None:
-    assert concurrent_trials(demand, have) == fit
+def test_as_many_as_the_nodes_take(resources: TrialResources, have: list[Node], fit: int) -> None:
+    assert concurrent_trials(resources, have) == fit
 
 
 @pytest.mark.parametrize(
-    ("demand", "have", "said"),
+    ("resources", "have", "said"),
     [
-        (Demand(), [], "a trial needs 1 CPU but there are 0 CPUs and 0 GPUs"),
+        (TrialResources(), [], "a trial needs 1 CPU but there are 0 CPUs and 0 GPUs"),
         (
-            Demand(gpus_per_trial=2),
+            TrialResources(gpus_per_trial=2),
             TWO,
             r"needs 1 CPU and 2 GPUs but there are 8 CPUs and 2 GPUs on 2 nodes \(at most 4 and 1 on one\)",
         ),
         (
-            Demand(workers_per_trial=4),
+            TrialResources(workers_per_trial=4),
             [Node(2), Node(1)],
             r"needs 4 CPUs but there are 3 CPUs and 0 GPUs on 2 nodes \(at most 2 and 0 on one\)",
         ),
-        (Demand(gpus_per_trial=0.6, concurrent=3), [Node(8, 2)], "--concurrent 3: at most 2 trials of 1 CPU"),
-        (Demand(gpus_per_trial=1.5), TWO, "must be at most 1 or a whole number but got 1.5"),
-        (Demand(gpus_per_trial=0.5, workers_per_trial=2), TWO, "two workers of a trial cannot share a GPU"),
+        (
+            TrialResources(gpus_per_trial=0.6, concurrent=3),
+            [Node(8, 2)],
+            "--concurrent 3: at most 2 trials of 1 CPU",
+        ),
+        (TrialResources(gpus_per_trial=1.5), TWO, "must be at most 1 or a whole number but got 1.5"),
+        (
+            TrialResources(gpus_per_trial=0.5, workers_per_trial=2),
+            TWO,
+            "two workers of a trial cannot share a GPU",
+        ),
     ],
 )
 def test_what_does_not_fit_is_told_with_needed_and_available(
-    demand: Demand, have: list[Node], said: str
+    resources: TrialResources, have: list[Node], said: str
 ) -> None:
     with pytest.raises(ValueError, match=said):
-        concurrent_trials(demand, have)
+        concurrent_trials(resources, have)

@@ -128,9 +128,9 @@ def test_a_head_of_another_version_is_named_with_both() -> None:
 
 
 def test_servers_that_are_silent_are_told_from_those_that_answer(mute: str) -> None:
-    with answering(b"") as well, answering(grpc.StatusCode.UNAUTHENTICATED) as refusing:
+    with answering(b"") as well, answering(grpc.StatusCode.UNAUTHENTICATED) as errors_as_bad_input:
         gone = f"127.0.0.1:{free_port()}"
-        assert silent([well, mute, refusing, gone]) == [mute, gone]
+        assert silent([well, mute, errors_as_bad_input, gone]) == [mute, gone]
 
 
 LIMIT = """

@@ -15,8 +15,8 @@ from driving import driven
 from ray import tune
 
 from lpstudy.outputs import EpochResult
-from lpstudy.study import Demand, TaskError, session
-from lpstudy.study.tasks import FAILURES, Stream
+from lpstudy.study import TaskError, TrialResources, ray_session
+from lpstudy.study.restarting_task import MAX_RESTARTS, Stream
 from lpstudy.study.trial import as_report
 
 ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # the processes do not know the tests
@@ -24,7 +24,7 @@ ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # the processes
 
 @pytest.fixture(scope="module", autouse=True)
 def _one_session() -> Iterator[None]:
-    with session():
+    with ray_session():
         yield
 
 
@@ -37,7 +37,7 @@ def die() -> None:
 
 
 def test_a_trial_that_goes_on_between_its_losses_is_not_given_up(tmp_path: Path) -> None:
-    reached, last = tmp_path / "reached", FAILURES + 2
+    reached, last = tmp_path / "reached", MAX_RESTARTS + 2
 
     def an_epoch_a_life(config: dict[str, Any]) -> None:
         if config["number"]:  # the final
@@ -51,7 +51,9 @@ def test_a_trial_that_goes_on_between_its_losses_is_not_given_up(tmp_path: Path)
         if done < last:
             die()
 
-    ledger = driven(tmp_path, an_epoch_a_life, Demand(concurrent=1), ("epochs = 2\n", f"epochs = {last}\n"))
+    ledger = driven(
+        tmp_path, an_epoch_a_life, TrialResources(concurrent=1), ("epochs = 2\n", f"epochs = {last}\n")
+    )
     trial, final = ledger.records()
     assert (trial.state, trial.assignment.attempt) == ("finished", last)
     assert [one.epoch for one in trial.epochs] == list(range(1, last + 1))
@@ -59,7 +61,7 @@ def test_a_trial_that_goes_on_between_its_losses_is_not_given_up(tmp_path: Path)
 
 
 def test_a_trial_that_goes_on_within_an_epoch_between_its_losses_is_not_given_up(tmp_path: Path) -> None:
-    reached, last = tmp_path / "reached", FAILURES + 2
+    reached, last = tmp_path / "reached", MAX_RESTARTS + 2
 
     def a_part_a_life(config: dict[str, Any]) -> None:
         done = int(reached.read_text()) + 1 if reached.exists() else 1
@@ -68,7 +70,9 @@ def test_a_trial_that_goes_on_within_an_epoch_between_its_losses_is_not_given_up
             die()
         tune.report(as_report([EpochResult(n, {"validation_accuracy": 50.0}) for n in (1, 2)]))
 
-    ledger = driven(tmp_path, a_part_a_life, Demand(concurrent=1), kept=lambda run: reached.read_text())
+    ledger = driven(
+        tmp_path, a_part_a_life, TrialResources(concurrent=1), kept=lambda run: reached.read_text()
+    )
     trial, _ = ledger.records()
     assert (trial.state, trial.assignment.attempt) == ("finished", last)
     assert [one.epoch for one in trial.epochs] == [1, 2]
@@ -80,9 +84,9 @@ def test_a_trial_that_never_goes_on_is_given_up_and_its_neighbour_is_not(tmp_pat
             die()
         tune.report(as_report([EpochResult(n, {"validation_accuracy": 50.0}) for n in (1, 2)]))
 
-    ledger = driven(tmp_path, dead_or_alive, Demand(concurrent=2), ("trials = 1", "trials = 2"))
+    ledger = driven(tmp_path, dead_or_alive, TrialResources(concurrent=2), ("trials = 1", "trials = 2"))
     dead, alive, final = ledger.records()
-    assert (dead.state, dead.assignment.attempt, dead.epochs) == ("failed", FAILURES + 1, ())
+    assert (dead.state, dead.assignment.attempt, dead.epochs) == ("failed", MAX_RESTARTS + 1, ())
     assert "died" in str(dead.cause)
     assert {(r.state, r.assignment.attempt) for r in (alive, final)} == {("finished", 1)}
 
@@ -138,12 +142,12 @@ def test_a_task_that_goes_on_between_its_losses_comes_to_its_end(tmp_path: Path)
 
 def test_a_task_that_keeps_more_between_its_losses_comes_to_its_end(tmp_path: Path) -> None:
     path = tmp_path / "kept"
-    begin = partial(_keeps.remote, str(path), FAILURES + 3)
-    assert counted(begin, lambda: path.read_text() if path.exists() else "") == [FAILURES + 3]
+    begin = partial(_keeps.remote, str(path), MAX_RESTARTS + 3)
+    assert counted(begin, lambda: path.read_text() if path.exists() else "") == [MAX_RESTARTS + 3]
 
 
 def test_a_task_that_keeps_nothing_more_is_given_up(tmp_path: Path) -> None:
-    begin = partial(_keeps.remote, str(tmp_path / "kept"), FAILURES + 3)
+    begin = partial(_keeps.remote, str(tmp_path / "kept"), MAX_RESTARTS + 3)
     with pytest.raises(TaskError, match="its process was lost 3 times in a row: "):
         counted(begin, lambda: "checkpoint-000001.json")
 

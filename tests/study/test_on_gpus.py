@@ -8,15 +8,15 @@ import pytest
 import torch
 
 from lpstudy.command.provenance import machine
-from lpstudy.study import Demand, cluster, filling
+from lpstudy.study import TrialResources, bank_tasks, cluster
+from lpstudy.study.restarting_task import task
 from lpstudy.study.run import _teach
-from lpstudy.study.tasks import task
 from lpstudy.study.trial import CUDA_BYTES, device_of, memory_share
 
 GB = 10**9
 
 
-@pytest.mark.parametrize("function", [_teach, filling._fill, cluster._describe_gpu])
+@pytest.mark.parametrize("function", [_teach, bank_tasks._fill, cluster._describe_gpu])
 @pytest.mark.parametrize(("gpus", "calls"), [(0.25, 1), (1.0, 1), (0.0, 0)])
 def test_the_process_of_a_task_on_a_gpu_ends_with_it(
     function: Callable[..., Any], gpus: float, calls: int
@@ -31,7 +31,7 @@ def test_the_process_of_a_task_on_a_gpu_ends_with_it(
 def test_no_task_is_declared_apart() -> None:
     apart = {
         f"{module.__name__}.{name}"
-        for module in (sys.modules[_teach.__module__], filling, cluster)
+        for module in (sys.modules[_teach.__module__], bank_tasks, cluster)
         for name, value in vars(module).items()
         if hasattr(value, "remote") and hasattr(value, "options")
     }
@@ -86,4 +86,4 @@ def test_packed_trials_are_limited_and_others_are_not(card: list[float]) -> None
 def test_the_driver_tells_of_gpus_without_starting_cuda() -> None:
     assert ", 2 GPUs; Python" in machine("")
     assert ", 2 GPUs, trials on NVIDIA H200; Python" in machine("NVIDIA H200")
-    assert cluster.gpu_name(Demand()) == ""
+    assert cluster.gpu_name(TrialResources()) == ""

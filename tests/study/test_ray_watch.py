@@ -10,7 +10,7 @@ import pytest
 from running import wait_for
 
 from lpstudy.folder import Local
-from lpstudy.study import Control, head, ray_watch
+from lpstudy.study import StudyControl, head, ray_watch
 from lpstudy.study.ray_watch import RayWatch
 
 
@@ -24,8 +24,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def control(tmp_path: Path) -> Control:
-    return Control(Local(tmp_path), "own")
+def control(tmp_path: Path) -> StudyControl:
+    return StudyControl(Local(tmp_path), "own")
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def mute() -> Iterator[str]:
         yield f"127.0.0.1:{one.getsockname()[1]}"
 
 
-def reason(control: Control) -> str:
+def reason(control: StudyControl) -> str:
     """Why the study pauses, once it does."""
     wait_for(lambda: control.asked.leaving, seconds=20)
     assert control.wish == "pause"
@@ -54,7 +54,7 @@ def reason(control: Control) -> str:
 
 
 def test_a_server_that_was_killed_is_named_with_the_signal(
-    control: Control, server: "subprocess.Popen[bytes]"
+    control: StudyControl, server: "subprocess.Popen[bytes]"
 ) -> None:
     watch = RayWatch(control, {"raylet": server}, {})
     watch.thread.start()
@@ -65,7 +65,7 @@ def test_a_server_that_was_killed_is_named_with_the_signal(
 
 
 def test_who_meets_an_error_learns_at_once_that_a_server_has_ended(
-    control: Control, server: "subprocess.Popen[bytes]"
+    control: StudyControl, server: "subprocess.Popen[bytes]"
 ) -> None:
     watch = RayWatch(control, {"gcs_server": server}, {})
     assert not watch.is_lost()
@@ -77,7 +77,7 @@ def test_who_meets_an_error_learns_at_once_that_a_server_has_ended(
 
 @pytest.mark.parametrize("own", [True, False])
 def test_a_server_that_does_not_answer_is_named_after_a_while(
-    own: bool, control: Control, server: "subprocess.Popen[bytes]", mute: str
+    own: bool, control: StudyControl, server: "subprocess.Popen[bytes]", mute: str
 ) -> None:
     watch = RayWatch(control, {"raylet": server} if own else {}, {mute: "head"})
     watch.thread.start()
@@ -87,7 +87,7 @@ def test_a_server_that_does_not_answer_is_named_after_a_while(
 
 
 def test_a_server_that_is_silent_for_a_moment_is_not_lost(
-    control: Control, server: "subprocess.Popen[bytes]", monkeypatch: pytest.MonkeyPatch
+    control: StudyControl, server: "subprocess.Popen[bytes]", monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As on a machine that was suspended: silence is counted in questions too."""
     answers, asked = [["a"], [], ["a"], ["a"], [], ["a"], ["a"], []], []
@@ -106,7 +106,7 @@ def test_a_server_that_is_silent_for_a_moment_is_not_lost(
 
 
 def test_an_error_in_the_thread_pauses_the_study(
-    control: Control, server: "subprocess.Popen[bytes]", monkeypatch: pytest.MonkeyPatch
+    control: StudyControl, server: "subprocess.Popen[bytes]", monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fails(addresses: object) -> list[str]:
         raise RuntimeError("a bug")

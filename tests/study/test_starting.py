@@ -8,7 +8,7 @@ from typing import Any
 from driving import DONE, driven
 from ray import tune
 
-from lpstudy.study import Demand, resources, session
+from lpstudy.study import TrialResources, cluster_resources, ray_session
 
 
 def test_processes_are_started_at_once_and_each_runs_many_trials(tmp_path: Path) -> None:
@@ -40,9 +40,9 @@ def test_processes_are_started_at_once_and_each_runs_many_trials(tmp_path: Path)
         (ran / str(config["number"])).write_text(str(os.getpid()))
         tune.report(DONE)
 
-    with session():
-        assert resources()[0] >= 2
-        ledger = driven(tmp_path, end, Demand(concurrent=2), ("trials = 1", "trials = 6"))
+    with ray_session():
+        assert cluster_resources()[0] >= 2
+        ledger = driven(tmp_path, end, TrialResources(concurrent=2), ("trials = 1", "trials = 6"))
     assert {(r.state, r.assignment.attempt) for r in ledger.records()} == {("finished", 1)}
     numbers = {path.name: path.read_text() for path in ran.iterdir()}
     assert len(numbers) == 7

@@ -9,7 +9,7 @@ from small_banks import Banked, weights
 
 from lpstudy.data import Data, load
 from lpstudy.space import StudySpec
-from lpstudy.teacher import Store, TeacherFile, obtain, open_teacher, plan_bank, store
+from lpstudy.teacher import Store, TrainedTeacher, load_or_train, open_teacher, plan_bank, store
 
 MakeStudy = Callable[..., StudySpec]
 CPU = torch.device("cpu")
@@ -70,8 +70,8 @@ def make_bank(make_study: MakeStudy, data: Data, tmp_path: Path, monkeypatch: py
         path = tmp_path / f"teacher-{seed}-{logits}.safetensors"
         spec = make_study(methods, weights=str(path), **values)
         weights(spec, data, path, seed=seed, logits=logits)
-        (file,) = obtain(spec.teacher, data, device=CPU)
-        assert isinstance(file, TeacherFile)
+        (file,) = load_or_train(spec.teacher, data, device=CPU)
+        assert isinstance(file, TrainedTeacher)
         plan = plan_bank(spec, data)
         teacher = open_teacher(file, spec.teacher, data, device=CPU)
         bf16 = spec.teacher.precision == "bf16"

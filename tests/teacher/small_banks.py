@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 from lpstudy.data import Data
 from lpstudy.space import StudySpec
 from lpstudy.students import build
-from lpstudy.teacher import BankPlan, OnlineTeacher, Store, TeacherFile, describe, fill
+from lpstudy.teacher import BankPlan, OnlineTeacher, Store, TrainedTeacher, describe, fill
 
 
 @dataclass
@@ -17,7 +17,7 @@ class Banked:
 
     spec: StudySpec
     data: Data
-    file: TeacherFile
+    file: TrainedTeacher
     plan: BankPlan
     store: Store
     teacher: OnlineTeacher

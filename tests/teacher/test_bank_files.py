@@ -16,7 +16,7 @@ from lpstudy.data.augment import placement
 from lpstudy.data.split import ArraySplit
 from lpstudy.distill import Needs
 from lpstudy.teacher import Block, Store, open_targets, store_of
-from lpstudy.teacher.plan import Kept
+from lpstudy.teacher.plan import BankedOutput
 
 MakeBank = Callable[..., Banked]
 
@@ -228,7 +228,7 @@ HOSTILE = (
 def test_a_maps_name_leads_to_a_file_of_its_own_in_the_folder(make_bank: MakeBank, tmp_path: Path) -> None:
     bank = make_bank(views=1)
     names = [f"map.{name}" for name in HOSTILE]
-    plan = replace(bank.plan, kept=tuple(Kept(name, (1,)) for name in names))
+    plan = replace(bank.plan, kept=tuple(BankedOutput(name, (1,)) for name in names))
     store = Store(plan, bank.file, bank.data, bf16=False)
     around = {path for path in tmp_path.rglob("*") if store.folder not in path.parents}
     store.prepare()

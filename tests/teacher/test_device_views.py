@@ -11,7 +11,7 @@ from small_banks import Banked
 from torch import Tensor
 
 from lpstudy.data.augment import view_of
-from lpstudy.space import Trial
+from lpstudy.space import RunSpec
 from lpstudy.teacher import Bank, open_targets
 from lpstudy.teacher.device_views import DeviceViews, room_on
 from lpstudy.training import train
@@ -104,7 +104,7 @@ def test_a_trial_learns_the_same_from_them_and_has_the_next_view_fetched(
     bank.fill()
     training = {"batch_size": 10, "precision": "fp32"}
     student = {"family": "convnet", "depth": 2, "width": 4}
-    trial = Trial.model_validate(
+    trial = RunSpec.model_validate(
         {"student": student, "method": {"method": "kd"}, "training": training, "epochs": 5, "seed": 2}
     )
     data = bank.data.using(bank.plan.views)

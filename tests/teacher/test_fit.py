@@ -14,9 +14,9 @@ from lpstudy.distill import Needs
 from lpstudy.outputs import EpochResult
 from lpstudy.space import TeacherSpec
 from lpstudy.students import build
-from lpstudy.teacher import TeacherFile, check, key, obtain, open_teacher
+from lpstudy.teacher import TrainedTeacher, check, key, load_or_train, open_teacher
 from lpstudy.teacher.fit import LONGEST
-from lpstudy.training import Ask
+from lpstudy.training import Directive
 
 CPU = torch.device("cpu")
 
@@ -37,10 +37,10 @@ def spec(**values: object) -> TeacherSpec:
     return TeacherSpec.model_validate(given | values)
 
 
-def obtained(wanted: TeacherSpec, data: Data) -> tuple[list[EpochResult], TeacherFile]:
+def obtained(wanted: TeacherSpec, data: Data) -> tuple[list[EpochResult], TrainedTeacher]:
     """The epochs that were trained, and the teacher."""
-    *epochs, file = obtain(wanted, data, device=CPU)
-    assert isinstance(file, TeacherFile)
+    *epochs, file = load_or_train(wanted, data, device=CPU)
+    assert isinstance(file, TrainedTeacher)
     assert all(isinstance(epoch, EpochResult) for epoch in epochs)
     return [epoch for epoch in epochs if isinstance(epoch, EpochResult)], file
 
@@ -138,7 +138,7 @@ def test_weights_that_changed_after_they_were_found_are_refused(data: Data) -> N
 
 def test_a_killed_training_goes_on(data: Data) -> None:
     wanted = spec(checkpoint_seconds=0.0)
-    running = obtain(wanted, data, device=CPU)
+    running = load_or_train(wanted, data, device=CPU)
     first = next(running)
     next(running)
     running.close()
@@ -265,10 +265,10 @@ def test_a_damaged_teacher_is_made_again_from_its_checkpoint_and_says_so(data: D
 def test_a_teacher_that_is_asked_to_pause_writes_a_checkpoint_and_gives_no_file(
     data: Data, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lpstudy.training.part.PACE", 1e9)
+    monkeypatch.setattr("lpstudy.training.partial_epoch.PACE", 1e9)
     wanted = spec(checkpoint_seconds=1000.0)
-    asks = iter([Ask.GO_ON] * 4 + [Ask.PAUSE])  # before and after each epoch
-    before = list(obtain(wanted, data, device=CPU, asking=lambda: next(asks)))
+    asks = iter([Directive.CONTINUE] * 4 + [Directive.PAUSE])  # before and after each epoch
+    before = list(load_or_train(wanted, data, device=CPU, asking=lambda: next(asks)))
     assert [told.epoch for told in before if isinstance(told, EpochResult)] == [1, 2]
     epochs, _ = obtained(wanted, data)
     assert epochs[:2] == before  # their times too: they were not trained again

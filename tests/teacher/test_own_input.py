@@ -14,7 +14,7 @@ from lpstudy.data import Data, DataSpec, load
 from lpstudy.distill import Needs
 from lpstudy.space import StudySpec, TeacherSpec
 from lpstudy.students import StudentSpec, build
-from lpstudy.teacher import TeacherFile, check, key, obtain, open_teacher, plan_bank, store_of
+from lpstudy.teacher import TrainedTeacher, check, key, load_or_train, open_teacher, plan_bank, store_of
 from lpstudy.training.evaluation import evaluate
 
 CPU = torch.device("cpu")
@@ -45,10 +45,10 @@ def spec(tmp_path: Path, **values: object) -> TeacherSpec:
     return TeacherSpec.model_validate(given | values)
 
 
-def obtained(wanted: TeacherSpec, data: Data) -> TeacherFile:
+def obtained(wanted: TeacherSpec, data: Data) -> TrainedTeacher:
     check(wanted, data)
-    (file,) = obtain(wanted, data, device=CPU)
-    assert isinstance(file, TeacherFile)
+    (file,) = load_or_train(wanted, data, device=CPU)
+    assert isinstance(file, TrainedTeacher)
     return file
 
 

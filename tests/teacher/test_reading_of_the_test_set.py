@@ -13,7 +13,7 @@ from lpstudy.data import Data
 from lpstudy.folder import Local
 from lpstudy.ledger import Assignment, Done, Ledger, Waiting, database
 from lpstudy.outputs import EpochResult
-from lpstudy.study import Capacity, Control, Demand, Place
+from lpstudy.study import Capacity, Place, StudyControl, TrialResources
 from lpstudy.study import trial as module
 from lpstudy.study.run import trainable_of
 from lpstudy.study.trial import Job, Shared
@@ -75,8 +75,8 @@ def jobs(make_bank: MakeBank, tmp_path: Path) -> tuple[Banked, dict[str, Job]]:
         gpus=0.0,
         workers=1,
     )
-    place, control = Place(Local(tmp_path), None), Control(Local(tmp_path), "token")
-    trainable = trainable_of(ledger, shared, place, Capacity(Demand()), control)
+    place, control = Place(Local(tmp_path), None), StudyControl(Local(tmp_path), "token")
+    trainable = trainable_of(ledger, shared, place, Capacity(TrialResources()), control)
     found = {
         run.kind: Job.model_validate_json(trainable.config(run)["job"])
         for run in runs(ledger)

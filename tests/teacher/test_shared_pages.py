@@ -16,7 +16,7 @@ from small_banks import Banked
 from lpstudy.data import Data
 from lpstudy.distill import Needs
 from lpstudy.space import TeacherSpec
-from lpstudy.teacher import BankPlan, TeacherFile, open_targets
+from lpstudy.teacher import BankPlan, TrainedTeacher, open_targets
 
 MakeBank = Callable[..., Banked]
 
@@ -40,7 +40,7 @@ def mapped(name: str) -> dict[str, int]:
 def use(
     cache: str,
     plan: BankPlan,
-    file: TeacherFile,
+    file: TrainedTeacher,
     spec: TeacherSpec,
     data: Data,
     barrier: Barrier,

@@ -8,10 +8,10 @@ from small_banks import Banked
 
 from lpstudy.cost import cost_of
 from lpstudy.distill import METHODS, Needs
-from lpstudy.space import Trial
+from lpstudy.space import RunSpec
 from lpstudy.teacher import Bank, open_targets
 from lpstudy.training import Targets, train
-from lpstudy.training.run import Run
+from lpstudy.training.trainer import Trainer
 
 MakeBank = Callable[..., Banked]
 
@@ -31,9 +31,9 @@ def case(name: str) -> tuple[str, dict[str, object]]:
     return str(values.pop("method", name)), values
 
 
-def trial_of(name: str, *, epochs: int = 4) -> Trial:
+def trial_of(name: str, *, epochs: int = 4) -> RunSpec:
     method, values = case(name)
-    return Trial.model_validate(
+    return RunSpec.model_validate(
         {
             "student": {"family": "convnet", "depth": 2, "width": 4},
             "method": {"method": method, **values},
@@ -65,8 +65,8 @@ def test_the_first_steps_have_the_losses_of_those_with_the_teacher(
     data = bank.data.using(VIEWS)
     for steps in (1, STEPS):
         for epoch in (1, 3):  # fitnet's hint stage, and what follows
-            kept = Run(trial_of(name), data, targets, CPU).steps(epoch, steps)
-            online = Run(trial_of(name), data, bank.teacher, CPU).steps(epoch, steps)
+            kept = Trainer(trial_of(name), data, targets, CPU).steps(epoch, steps)
+            online = Trainer(trial_of(name), data, bank.teacher, CPU).steps(epoch, steps)
             assert kept["train_loss"] == pytest.approx(online["train_loss"], rel=rel)
             # Of ten samples one may get another neighbour by rounding: the terms alone are less close.
             terms = {key: value for key, value in online.items() if key.startswith("train_")}
@@ -79,8 +79,8 @@ def test_a_map_that_is_not_kept_changes_nothing(name: str, make_bank: MakeBank) 
     bank = make_bank(study_of(name) | LP_AND_HINT, views=VIEWS, bank_dtype="fp32", bank_gb=room)
     assert bank.plan.online == ("map.conv1",)
     data, targets = bank.data.using(VIEWS), opened(bank)
-    kept = Run(trial_of(name), data, targets, CPU).steps(1, STEPS)
-    online = Run(trial_of(name), data, bank.teacher, CPU).steps(1, STEPS)
+    kept = Trainer(trial_of(name), data, targets, CPU).steps(1, STEPS)
+    online = Trainer(trial_of(name), data, bank.teacher, CPU).steps(1, STEPS)
     assert kept["train_loss"] == pytest.approx(online["train_loss"], rel=1e-6)
 
 

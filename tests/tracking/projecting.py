@@ -57,7 +57,7 @@ def opened(folder: Path, spec: StudySpec) -> Ledger:
 
 def projection(client: MlflowClient, ledger: Ledger, folder: Path) -> tracking.Projection:
     data = {"name": "digits", "classes": 10, "input_shape": SHAPE, "train": 9, "validation": 5, "test": 5}
-    facts = tracking.Facts(dump(ledger.spec), data, TEACHER, PROVENANCE)
+    facts = tracking.StudyMetadata(dump(ledger.spec), data, TEACHER, PROVENANCE)
     return tracking.Projection(client, ledger, facts, Local(folder / "held/runs"))
 
 

@@ -30,7 +30,7 @@ def held(client: MlflowClient, ledger: Ledger, tmp_path: Path) -> Local:
 
 def repair(client: MlflowClient, ledger: Ledger, folder: Local) -> str | None:
     data = {"name": "digits", "classes": 10, "input_shape": SHAPE, "train": 9, "validation": 5, "test": 5}
-    facts = tracking.Facts(dump(ledger.spec), data, TEACHER, PROVENANCE)
+    facts = tracking.StudyMetadata(dump(ledger.spec), data, TEACHER, PROVENANCE)
     return tracking.repair(ledger, client, facts, folder, seconds=120)
 
 

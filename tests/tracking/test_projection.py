@@ -47,10 +47,10 @@ def test_following_and_catching_up_give_the_same(
     following.start()
     play(ledger, following.changed)
     following.close(seconds=120)
-    followed = sorted(map(repr, (points for *_, points in content(client).values())))
+    with_progress = sorted(map(repr, (points for *_, points in content(client).values())))
     client.delete_experiment(client.get_experiment_by_name("lpstudy/held").experiment_id)
     project(client, opened(tmp_path / "held", spec), tmp_path)
-    assert sorted(map(repr, (points for *_, points in content(client).values()))) == followed
+    assert sorted(map(repr, (points for *_, points in content(client).values()))) == with_progress
 
 
 def test_each_run_has_its_epochs_and_its_end(client: MlflowClient, ledger: Ledger, tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_the_record_of_a_finals_test_images_comes_back_and_is_mended(
     differ = tracking.compare(ledger, client, Local(tmp_path / "held/runs"))
     assert {one.key for one in differ} == {run.data.tags["lpstudy.key"] for run in (spoilt, other)}
     data = {"name": "digits", "classes": 10, "input_shape": SHAPE, "train": 9, "validation": 5, "test": 5}
-    facts = tracking.Facts(dump(ledger.spec), data, TEACHER, PROVENANCE)
+    facts = tracking.StudyMetadata(dump(ledger.spec), data, TEACHER, PROVENANCE)
     assert tracking.repair(ledger, client, facts, Local(tmp_path / "held/runs"), seconds=120) is None
     order = ["arm", "kind", "trial", "seed"]
     mended = tracking.read(client, "held").runs.sort_values(order).reset_index(drop=True)

@@ -6,11 +6,11 @@ import torch
 from lpstudy.cost import cost_of
 from lpstudy.data import Data, DataSpec, load
 from lpstudy.distill import METHODS
-from lpstudy.space import Trial
+from lpstudy.space import RunSpec
 from lpstudy.students import StudentSpec, build
 from lpstudy.teacher import OnlineTeacher
 
-MakeTrial = Callable[..., Trial]
+MakeTrial = Callable[..., RunSpec]
 
 TEACHER = StudentSpec(family="convnet", depth=2, width=8)
 
@@ -35,11 +35,11 @@ def teacher(data: Data) -> OnlineTeacher:
 
 @pytest.fixture
 def make_trial() -> MakeTrial:
-    def make(method: str = "bp", *, epochs: int = 3, seed: int = 0, **values: object) -> Trial:
+    def make(method: str = "bp", *, epochs: int = 3, seed: int = 0, **values: object) -> RunSpec:
         """A small run in float32; values are those of the method and of the training, or `student`."""
         student = values.pop("student", {"family": "convnet", "depth": 2, "width": 4})
         own = {key: values.pop(key) for key in list(values) if key in METHODS[method].model_fields}
-        return Trial.model_validate(
+        return RunSpec.model_validate(
             {
                 "student": student,
                 "method": METHODS[method].model_validate(own),

@@ -155,14 +155,14 @@ def _on(stream: _Stream) -> AbstractContextManager[None]:
 
 def on_the_cpu(patch: pytest.MonkeyPatch) -> None:
     """Have `torch.cuda` record tapes."""
-    refusing: list[NoWaits] = []
+    errors_as_bad_input: list[NoWaits] = []
 
     def set_mode(mode: str | int) -> None:
         if mode in ("error", 2):
-            refusing.append(NoWaits())
-            refusing[-1].__enter__()
-        elif refusing:
-            refusing.pop().__exit__(None, None, None)
+            errors_as_bad_input.append(NoWaits())
+            errors_as_bad_input[-1].__enter__()
+        elif errors_as_bad_input:
+            errors_as_bad_input.pop().__exit__(None, None, None)
 
     Tape.begun = 0
     Tape.collected.clear()
@@ -172,5 +172,5 @@ def on_the_cpu(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(torch.cuda, "stream", _on)
     patch.setattr(torch.cuda, "CUDAGraph", Tape)
     patch.setattr(torch.cuda, "graph", _recording)
-    patch.setattr(torch.cuda, "get_sync_debug_mode", lambda: 2 * bool(refusing))
+    patch.setattr(torch.cuda, "get_sync_debug_mode", lambda: 2 * bool(errors_as_bad_input))
     patch.setattr(torch.cuda, "set_sync_debug_mode", set_mode)

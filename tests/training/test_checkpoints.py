@@ -12,11 +12,11 @@ from safetensors.torch import load_file
 from lpstudy.data import Data
 from lpstudy.folder import Local
 from lpstudy.outputs import EpochResult
-from lpstudy.space import Trial
+from lpstudy.space import RunSpec
 from lpstudy.teacher import OnlineTeacher
-from lpstudy.training import Ask, checkpoint, part, train
+from lpstudy.training import Directive, checkpoint, partial_epoch, train
 
-MakeTrial = Callable[..., Trial]
+MakeTrial = Callable[..., RunSpec]
 
 CPU = torch.device("cpu")
 
@@ -26,7 +26,7 @@ def told(results: list[EpochResult]) -> list[dict[str, float]]:
     return [{k: v for k, v in result.metrics.items() if k != "seconds"} for result in results]
 
 
-def killed_after(epochs: int, trial: Trial, data: Data, teacher: OnlineTeacher, folder: Path) -> None:
+def killed_after(epochs: int, trial: RunSpec, data: Data, teacher: OnlineTeacher, folder: Path) -> None:
     running = train(trial, data, teacher, device=CPU, folder=folder)
     list(islice(running, epochs))
     running.close()
@@ -191,10 +191,12 @@ def test_a_run_that_is_to_leave_in_the_middle_of_an_epoch_writes_nothing_more(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(part, "PACE", math.inf)
-    said = iter([Ask.GO_ON, Ask.GO_ON, Ask.GO_ON, Ask.LEAVE, Ask.LEAVE])
+    monkeypatch.setattr(partial_epoch, "PACE", math.inf)
+    said = iter(
+        [Directive.CONTINUE, Directive.CONTINUE, Directive.CONTINUE, Directive.ABANDON, Directive.ABANDON]
+    )
     running = train(
-        make_trial(), data, teacher, device=CPU, folder=tmp_path, asking=lambda: next(said, Ask.LEAVE)
+        make_trial(), data, teacher, device=CPU, folder=tmp_path, asking=lambda: next(said, Directive.ABANDON)
     )
     assert [result.epoch for result in running] == [1, 2]
     assert sorted(path.name for path in tmp_path.glob("*.json")) == ["checkpoint-000001.json"]
@@ -203,9 +205,11 @@ def test_a_run_that_is_to_leave_in_the_middle_of_an_epoch_writes_nothing_more(
 def test_a_run_that_is_to_leave_in_its_last_epoch_writes_no_weights(
     data: Data, teacher: OnlineTeacher, make_trial: MakeTrial, tmp_path: Path
 ) -> None:
-    said = iter([Ask.GO_ON])
+    said = iter([Directive.CONTINUE])
     trial = make_trial(epochs=1)
-    list(train(trial, data, teacher, device=CPU, folder=tmp_path, asking=lambda: next(said, Ask.LEAVE)))
+    list(
+        train(trial, data, teacher, device=CPU, folder=tmp_path, asking=lambda: next(said, Directive.ABANDON))
+    )
     assert list(tmp_path.iterdir()) == []
 
 

@@ -14,7 +14,7 @@ from lpstudy.data.split import ArraySplit, Preprocessing
 from lpstudy.students import StudentSpec, build
 from lpstudy.training import activations, evaluate
 from lpstudy.training.activations import Activations, activations_of
-from lpstudy.training.layout import lay
+from lpstudy.training.memory_format import set_memory_format
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 NETWORKS = {
@@ -37,7 +37,7 @@ def test_results_are_the_same_to_the_last_digit_however_many_images_are_run_at_o
 ) -> None:
     split = images_of(count, 16)
     network = build(NETWORKS[name], input_shape=(3, 16, 16), classes=10, seed=0)
-    lay(network)
+    set_memory_format(network)
     whole = evaluate(network, split, device=CPU)
     for at_once in (499, 128, 33, 16, 6):
         assert evaluate(network, split, device=CPU, at_once=at_once) == whole
@@ -46,7 +46,7 @@ def test_results_are_the_same_to_the_last_digit_however_many_images_are_run_at_o
 def test_the_loss_is_the_mean_over_all_images() -> None:
     split = images_of(530, 8)
     network = build(NETWORKS["convnet"], input_shape=(3, 8, 8), classes=10, seed=0)
-    lay(network)
+    set_memory_format(network)
     (batch,) = split.batches(batch_size=530, device=CPU)
     network.eval()
     with torch.no_grad():
@@ -103,7 +103,7 @@ from pathlib import Path
 from torch.nn import functional
 from lpstudy.training import evaluate
 from lpstudy.training.activations import activations_of
-from lpstudy.training.layout import lay
+from lpstudy.training.memory_format import lay
 from lpstudy.students import StudentSpec, build
 from test_evaluation import CPU, images_of
 

@@ -19,14 +19,14 @@ from lpstudy.distill.kd import KD
 from lpstudy.distill.lp_kd import LPKD
 from lpstudy.distill.method import Distillation
 from lpstudy.outputs import Batch, Outputs
-from lpstudy.space import Trial
+from lpstudy.space import RunSpec
 from lpstudy.students import StudentSpec, build
 from lpstudy.teacher import Bank
-from lpstudy.training.recorded import Recorded
-from lpstudy.training.run import Run
+from lpstudy.training.cuda_graph import Recorded
 from lpstudy.training.step import Learner
+from lpstudy.training.trainer import Trainer
 
-MakeTrial = Callable[..., Trial]
+MakeTrial = Callable[..., RunSpec]
 CPU = torch.device("cpu")
 OUTSIDE = 64
 """Beside the replayed graph, for CE + KD + LP: batch, bank, what the graph reads, rate, sums."""
@@ -62,7 +62,7 @@ def test_a_recorded_step_has_no_more_operators_than_it_had(method: Distillation)
 
 
 @pytest.fixture
-def run(data: Data, make_trial: MakeTrial, monkeypatch: pytest.MonkeyPatch) -> Run:
+def run(data: Data, make_trial: MakeTrial, monkeypatch: pytest.MonkeyPatch) -> Trainer:
     """CE + KD + LP with a bank and a recorded step, ten steps an epoch."""
     on_the_cpu(monkeypatch)
     generator = torch.Generator().manual_seed(0)
@@ -73,7 +73,7 @@ def run(data: Data, make_trial: MakeTrial, monkeypatch: pytest.MonkeyPatch) -> R
     }
     network = build(StudentSpec(family="convnet", depth=2, width=8), input_shape=data.input_shape, classes=10)
     bank = Bank(kept, network, 1, None, CPU)
-    run = Run(make_trial("lp_kd", batch_size=10, epochs=4), data, bank, CPU)
+    run = Trainer(make_trial("lp_kd", batch_size=10, epochs=4), data, bank, CPU)
     for group in run.learner.optimizer.param_groups:
         group["lr"] = torch.tensor(group["lr"])
     run.step = Recorded(run.learner)
@@ -81,14 +81,14 @@ def run(data: Data, make_trial: MakeTrial, monkeypatch: pytest.MonkeyPatch) -> R
     return run
 
 
-def test_beside_the_graph_few_operators_are_launched(run: Run) -> None:
+def test_beside_the_graph_few_operators_are_launched(run: Trainer) -> None:
     few, more = (counted(partial(run.steps, 2, count)) for count in (2, 6))
     a_step = Counter(more.launched)
     a_step.subtract(few.launched)
     assert sum(a_step.values()) / 4 <= OUTSIDE, {name: n / 4 for name, n in a_step.items() if n}
 
 
-def test_no_step_lets_the_host_wait(run: Run) -> None:
+def test_no_step_lets_the_host_wait(run: Trainer) -> None:
     few, more = (counted(partial(run.steps, 2, count)) for count in (2, 6))
     assert more.waited == few.waited
     assert 0 < len(few.waited) <= AT_THE_END, Counter(few.waited)

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from lpstudy.data import Data
 from lpstudy.distill import METHODS, Needs, Step
 from lpstudy.distill.lp import LP
-from lpstudy.space import Trial
+from lpstudy.space import RunSpec
 from lpstudy.teacher import OnlineTeacher
 from lpstudy.training import train
-from lpstudy.training.run import Run
+from lpstudy.training.trainer import Trainer
 
-MakeTrial = Callable[..., Trial]
+MakeTrial = Callable[..., RunSpec]
 Patch = pytest.MonkeyPatch
 
 CPU = torch.device("cpu")
@@ -39,7 +39,7 @@ def test_auto_is_bf16_where_the_hardware_has_it(
     asked: str, given: bool | None, hardware: bool, data: Data, make_trial: MakeTrial, monkeypatch: Patch
 ) -> None:
     monkeypatch.setattr("lpstudy.training.precision.has_bf16", lambda device: hardware)
-    run = Run(make_trial(precision=asked), data, None, CPU)
+    run = Trainer(make_trial(precision=asked), data, None, CPU)
     assert run.learner.bf16 == (hardware if given is None else given)
     run.steps(1, 1)
     assert run.learner.forward(next(data.train.batches(batch_size=2, device=CPU))).logits.dtype == (
@@ -65,7 +65,7 @@ def lp_by_definition(student: NDArray[np.float64], teacher: NDArray[np.float64],
 def test_lp_is_computed_in_float32_of_what_the_student_gave(
     data: Data, teacher: OnlineTeacher, make_trial: MakeTrial
 ) -> None:
-    run = Run(make_trial("lp", precision="bf16"), data, teacher, CPU)
+    run = Trainer(make_trial("lp", precision="bf16"), data, teacher, CPU)
     batch = next(data.train.epoch(batch_size=50, seed=0, epoch=1, device=CPU))
     target = teacher.outputs(batch, Needs(embedding=True))
     run.learner.student.train()

@@ -17,14 +17,14 @@ from lpstudy.distill import Step
 from lpstudy.distill.bp import BP
 from lpstudy.distill.method import Loss
 from lpstudy.outputs import Batch, Outputs
-from lpstudy.space import Trial
+from lpstudy.space import RunSpec
 from lpstudy.teacher import OnlineTeacher
-from lpstudy.training.recorded import Recorded
-from lpstudy.training.run import Run
+from lpstudy.training.cuda_graph import Recorded
 from lpstudy.training.step import Learner
+from lpstudy.training.trainer import Trainer
 
-MakeTrial = Callable[..., Trial]
-MakeRun = Callable[..., Run]
+MakeTrial = Callable[..., RunSpec]
+MakeRun = Callable[..., Trainer]
 CPU = torch.device("cpu")
 METHODS: dict[str, dict[str, object]] = {
     "bp": {},
@@ -55,10 +55,10 @@ def _tapes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def make_run(data: Data, teacher: OnlineTeacher, make_trial: MakeTrial) -> MakeRun:
-    def make(method: str, **values: object) -> Run:
+    def make(method: str, **values: object) -> Trainer:
         """A run whose rate is a tensor, as on a GPU."""
         trial = make_trial(method, epochs=EPOCHS, **{"precision": "fp32", **METHODS[method], **values})
-        run = Run(trial, data, teacher, CPU)
+        run = Trainer(trial, data, teacher, CPU)
         for group in run.learner.optimizer.param_groups:
             group["lr"] = torch.tensor(group["lr"])
         return run
@@ -66,7 +66,7 @@ def make_run(data: Data, teacher: OnlineTeacher, make_trial: MakeTrial) -> MakeR
     return make
 
 
-def assert_equal_states(one: Run, other: Run) -> None:
+def assert_equal_states(one: Trainer, other: Trainer) -> None:
     expected = state(other)
     for name, tensor in state(one).items():
         assert torch.equal(tensor, expected[name]), name

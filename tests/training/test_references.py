@@ -12,13 +12,13 @@ from torch import Tensor
 
 from lpstudy.data import Data
 from lpstudy.distill import METHODS
-from lpstudy.space import Trial
+from lpstudy.space import RunSpec
 from lpstudy.teacher import OnlineTeacher
 from lpstudy.training import DivergedError, train
-from lpstudy.training.recorded import Recorded
-from lpstudy.training.run import Run
+from lpstudy.training.cuda_graph import Recorded
+from lpstudy.training.trainer import Trainer
 
-MakeTrial = Callable[..., Trial]
+MakeTrial = Callable[..., RunSpec]
 CPU = torch.device("cpu")
 
 
@@ -29,7 +29,7 @@ def _no_collection() -> Iterator[None]:
     gc.enable()
 
 
-def held(run: Run) -> "list[weakref.ref[Tensor]]":
+def held(run: Trainer) -> "list[weakref.ref[Tensor]]":
     """The student's weights, the regressor's, and the optimiser's averages."""
     averages = (value for state in run.learner.optimizer.state.values() for value in state.values())
     return [weakref.ref(tensor) for tensor in (*run.learner.parameters, *averages)]
@@ -40,12 +40,12 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> "list[list[weakref.ref[Tensor]]]":
     """What the runs that `train` makes hold."""
     found: list[list[weakref.ref[Tensor]]] = []
 
-    class Noted(Run):
+    class Noted(Trainer):
         def __init__(self, *given: object) -> None:
             super().__init__(*given)  # type: ignore[arg-type]
             found.append(held(self))
 
-    monkeypatch.setattr("lpstudy.training.loop.Run", Noted)
+    monkeypatch.setattr("lpstudy.training.loop.Trainer", Noted)
     return found
 
 
@@ -53,7 +53,7 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> "list[list[weakref.ref[Tensor]]]":
 def test_a_run_that_nobody_holds_is_gone(
     method: str, data: Data, teacher: OnlineTeacher, make_trial: MakeTrial
 ) -> None:
-    run = Run(make_trial(method), data, teacher, CPU)
+    run = Trainer(make_trial(method), data, teacher, CPU)
     run.epoch(1, (), read_test=False)
     weights = held(run)
     assert len(weights) > 4
@@ -65,7 +65,7 @@ def test_so_is_one_whose_step_was_recorded(
     data: Data, teacher: OnlineTeacher, make_trial: MakeTrial, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     on_the_cpu(monkeypatch)
-    run = Run(make_trial("lp_kd", schedule="constant"), data, teacher, CPU)
+    run = Trainer(make_trial("lp_kd", schedule="constant"), data, teacher, CPU)
     run.step = graph = Recorded(run.learner)
     run.epoch(1, (), read_test=False)
     assert graph.refused is None

@@ -16,21 +16,21 @@ from lpstudy.cost import cost_of
 from lpstudy.data import Data, DataSpec, load
 from lpstudy.distill import METHODS, Needs, Step
 from lpstudy.outputs import Batch, EpochResult, Network, Outputs
-from lpstudy.space import Trial
+from lpstudy.space import RunSpec
 from lpstudy.students import StudentSpec, build
 from lpstudy.teacher import OnlineTeacher
 from lpstudy.training import DivergedError, RunSeconds, evaluate, time_run, train
 from lpstudy.training.optimizers import rate_at
-from lpstudy.training.run import Run
+from lpstudy.training.trainer import Trainer
 
-MakeTrial = Callable[..., Trial]
+MakeTrial = Callable[..., RunSpec]
 TEACHER = StudentSpec(family="convnet", depth=2, width=8)
 
 CPU = torch.device("cpu")
 
 
 def run(
-    trial: Trial, data: Data, teacher: OnlineTeacher | None, folder: Path | None = None
+    trial: RunSpec, data: Data, teacher: OnlineTeacher | None, folder: Path | None = None
 ) -> list[EpochResult]:
     return list(train(trial, data, teacher, device=CPU, folder=folder))
 
@@ -200,7 +200,7 @@ def test_a_loss_that_is_not_finite_ends_the_run(
 def test_a_long_epoch_is_not_trained_to_its_end_with_a_loss_that_is_not_finite(
     data: Data, teacher: OnlineTeacher, make_trial: MakeTrial, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lpstudy.training.run.LOOK_STEPS", 3)
+    monkeypatch.setattr("lpstudy.training.trainer.LOOK_STEPS", 3)
     trial = make_trial("kd", epochs=1, batch_size=10, student={"family": "maxout", "depth": 3, "width": 4})
     wild = trial.training.model_copy(update={"learning_rate": 1e20})
     watching = Watching(teacher)
@@ -248,7 +248,7 @@ class Products(TorchDispatchMode):
 def test_a_step_has_one_gram_matrix_and_one_search_for_neighbours(
     data: Data, teacher: OnlineTeacher, make_trial: MakeTrial
 ) -> None:
-    one = Run(make_trial("lp_kd"), data, teacher, CPU)
+    one = Trainer(make_trial("lp_kd"), data, teacher, CPU)
     batch = next(data.train.epoch(batch_size=50, seed=0, epoch=1, device=CPU))
     target = teacher.outputs(batch, one.needs)
     with Products() as products:

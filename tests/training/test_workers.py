@@ -13,13 +13,13 @@ from lpstudy import correctness
 from lpstudy.data import Data
 from lpstudy.distill import METHODS
 from lpstudy.outputs import EpochResult
-from lpstudy.space import Trial
+from lpstudy.space import RunSpec
 from lpstudy.students import StudentSpec
 from lpstudy.teacher import OnlineTeacher
-from lpstudy.training import Ask, checkpoint, parallel, part, train
-from lpstudy.training.asking import Asking
+from lpstudy.training import Directive, checkpoint, parallel, partial_epoch, train
+from lpstudy.training.directive import Poll
 
-MakeTrial = Callable[..., Trial]
+MakeTrial = Callable[..., RunSpec]
 
 CPU = torch.device("cpu")
 WORKERS = 2
@@ -36,16 +36,16 @@ def pairs(rows: Tensor) -> Tensor:
     return (places * rows.sin().prod(1)).sum() + sum((a * b).sum() ** 2 for a, b in pairwise(rows))
 
 
-def longer(trial: Trial, **values: object) -> Trial:
+def longer(trial: RunSpec, **values: object) -> RunSpec:
     """The same in ten steps an epoch."""
     told = {"batch_size": 10, "checkpoint_seconds": 1000.0} | values
     return trial.model_copy(update={"training": trial.training.model_copy(update=told)})
 
 
-def after(looks: int, then: Ask) -> Asking:
+def after(looks: int, then: Directive) -> Poll:
     """Asks for nothing so many times, then for that."""
     left = iter(range(looks))
-    return lambda: then if next(left, None) is None else Ask.GO_ON
+    return lambda: then if next(left, None) is None else Directive.CONTINUE
 
 
 def compared(told: EpochResult) -> dict[str, Tensor]:
@@ -58,7 +58,7 @@ def compared(told: EpochResult) -> dict[str, Tensor]:
 
 
 def work(
-    rank: int, store: str, folder: str, trials: dict[str, Trial], data: Data, teacher: OnlineTeacher
+    rank: int, store: str, folder: str, trials: dict[str, RunSpec], data: Data, teacher: OnlineTeacher
 ) -> None:
     """All that the tests below look at, in one process group: to start one takes longer than to use it."""
     torch.set_num_threads(1)
@@ -87,7 +87,7 @@ def work(
     (told,) = train(tested, data, None, device=CPU, read_test=True)
     result["test_correct"] = torch.from_numpy(correctness.unpack(told.test_correct))
     result["test_accuracy"] = torch.tensor(told.metrics["test_accuracy"], dtype=torch.float64)
-    part.PACE = 0.0
+    partial_epoch.PACE = 0.0
     below = checkpoint._below
     # A file's tensors come in any order: here in another one on each worker, so that it is no matter of luck.
     checkpoint._below = lambda *of: dict(sorted(below(*of).items(), reverse=rank == 0))
@@ -95,7 +95,7 @@ def work(
     runs = {
         "whole": (longer(long), None),
         "kept": (longer(long, checkpoint_seconds=0.0), None),
-        "stopped": (longer(long), after(16, Ask.PAUSE)),
+        "stopped": (longer(long), after(16, Directive.PAUSE)),
         "handed": (longer(trials["lp"]), None),
     }
     for name, (trial, asking) in runs.items():
@@ -113,10 +113,10 @@ def work(
 
 
 @pytest.fixture(scope="module")
-def trials() -> dict[str, Trial]:
+def trials() -> dict[str, RunSpec]:
     """Five epochs of two steps in float32, in a network without batch norm."""
     return {
-        name: Trial.model_validate(
+        name: RunSpec.model_validate(
             {
                 "student": {"family": "maxout", "depth": 3, "width": 4},
                 "method": {"method": name if name in METHODS else "fitnet", **values},
@@ -136,13 +136,13 @@ def trials() -> dict[str, Trial]:
 
 @pytest.fixture(scope="module")
 def folder(
-    trials: dict[str, Trial], data: Data, teacher: OnlineTeacher, tmp_path_factory: pytest.TempPathFactory
+    trials: dict[str, RunSpec], data: Data, teacher: OnlineTeacher, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     """Where two workers left what they did."""
     made = tmp_path_factory.mktemp("workers")
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(part, "PACE", 0.0)
-        trial, asking = longer(trials["lp"]), after(16, Ask.PAUSE)
+        patched.setattr(partial_epoch, "PACE", 0.0)
+        trial, asking = longer(trials["lp"]), after(16, Directive.PAUSE)
         assert len(list(train(trial, data, teacher, device=CPU, folder=made / "handed", asking=asking))) == 1
     arguments = (str(made / "store"), str(made), trials, data, teacher)
     multiprocessing.spawn(work, args=arguments, nprocs=WORKERS)
@@ -156,7 +156,7 @@ def ranks(folder: Path) -> list[dict[str, Tensor]]:
 
 @pytest.mark.parametrize("name", CASES)
 def test_two_workers_equal_one_after_ten_steps(
-    name: str, trials: dict[str, Trial], folder: Path, data: Data, teacher: OnlineTeacher, tmp_path: Path
+    name: str, trials: dict[str, RunSpec], folder: Path, data: Data, teacher: OnlineTeacher, tmp_path: Path
 ) -> None:
     list(train(trials[name], data, teacher, device=CPU, folder=tmp_path))
     one = load_file(tmp_path / "checkpoint-000005.safetensors")
@@ -170,7 +170,7 @@ def test_two_workers_equal_one_after_ten_steps(
 @pytest.mark.parametrize("name", CASES)
 def test_two_workers_report_what_one_does(
     name: str,
-    trials: dict[str, Trial],
+    trials: dict[str, RunSpec],
     ranks: list[dict[str, Tensor]],
     data: Data,
     teacher: OnlineTeacher,
@@ -184,7 +184,7 @@ def test_two_workers_report_what_one_does(
 
 
 def test_workers_that_share_the_test_images_all_know_which_are_classified_correctly(
-    ranks: list[dict[str, Tensor]], trials: dict[str, Trial], data: Data
+    ranks: list[dict[str, Tensor]], trials: dict[str, RunSpec], data: Data
 ) -> None:
     (alone,) = train(trials["bp"].model_copy(update={"epochs": 1}), data, None, device=CPU, read_test=True)
     one = torch.from_numpy(correctness.unpack(alone.test_correct))
@@ -225,7 +225,7 @@ def test_two_workers_that_were_stopped_within_an_epoch_go_on_there(ranks: list[d
 
 
 def test_two_workers_go_on_where_one_was_stopped_within_an_epoch(
-    ranks: list[dict[str, Tensor]], trials: dict[str, Trial], data: Data, teacher: OnlineTeacher
+    ranks: list[dict[str, Tensor]], trials: dict[str, RunSpec], data: Data, teacher: OnlineTeacher
 ) -> None:
     one: dict[str, float] = {}
     for told in train(longer(trials["lp"]), data, teacher, device=CPU):

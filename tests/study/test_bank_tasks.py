@@ -23,9 +23,9 @@ from lpstudy.data import Data, load
 from lpstudy.folder import Local
 from lpstudy.space import StudySpec
 from lpstudy.students import build
-from lpstudy.study import Control, Demand, Place, fill_bank, resources, session
+from lpstudy.study import Place, StudyControl, TrialResources, cluster_resources, fill_bank, ray_session
 from lpstudy.study.loopback import VARIABLE
-from lpstudy.teacher import Store, TeacherFile, obtain, plan_bank, store_of
+from lpstudy.teacher import Store, TrainedTeacher, load_or_train, plan_bank, store_of
 
 CPU = torch.device("cpu")
 VIEWS = 162
@@ -59,14 +59,14 @@ class Study:
 
     spec: StudySpec
     data: Data
-    file: TeacherFile
+    file: TrainedTeacher
     store: Store
 
     def filling(self) -> Iterator[tuple[int, str]]:
         """How many blocks are valid, and what is said."""
         plan, place = self.store.plan, Place(Local(Path.cwd()), None)
-        control = Control(Local(self.store.folder.parent), "test")
-        for told in fill_bank(self.spec, self.data, self.file, plan, place, Demand(), control):
+        control = StudyControl(Local(self.store.folder.parent), "test")
+        for told in fill_bank(self.spec, self.data, self.file, plan, place, TrialResources(), control):
             yield told.done, told.note
 
 
@@ -77,15 +77,15 @@ def study_of(folder: Path, dtype: str) -> Study:
     if not weights.is_file():
         network = build(spec.teacher.network, input_shape=data.input_shape, classes=data.classes, seed=3)
         save_file(network.state_dict(), weights)
-    (file,) = obtain(spec.teacher, data, device=CPU)
-    assert isinstance(file, TeacherFile)
+    (file,) = load_or_train(spec.teacher, data, device=CPU)
+    assert isinstance(file, TrainedTeacher)
     return Study(spec, data, file, store_of(plan_bank(spec, data), file, spec.teacher, data, CPU))
 
 
 def another_study(folder: str, address: str, cache: str, line: Connection) -> None:
     """A process that fills the bank it is told to, and says how far it is."""
     os.environ |= {"RAY_ADDRESS": address, "LPSTUDY_CACHE": cache}
-    with session():
+    with ray_session():
         line.send("ready")
         while dtype := line.recv():
             for told in study_of(Path(folder), dtype).filling():
@@ -102,7 +102,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     made = tmp_path_factory.mktemp("filling")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LPSTUDY_CACHE", str(made / "cache"))
-        with session():
+        with ray_session():
             yield made
 
 
@@ -215,7 +215,7 @@ def test_the_rest_alone_is_filled_after_a_kill(others: tuple[Other, Other], fold
 def test_as_many_processes_fill_as_there_are_cores(folder: Path) -> None:
     study = study_of(folder, "fp32")
     shutil.rmtree(study.store.folder, ignore_errors=True)
-    cores, seen = int(resources()[0]), set()
+    cores, seen = int(cluster_resources()[0]), set()
     for _ in study.filling():
         if len(seen) < cores:
             seen |= {pid for pid, line in descendants(os.getpid()).items() if "ray::_fill" in line}

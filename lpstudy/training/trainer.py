@@ -19,18 +19,25 @@ from lpstudy.distill import Needs, Step
 from lpstudy.folder import Folder
 from lpstudy.model_file import DESCRIPTION, WEIGHTS
 from lpstudy.outputs import EpochResult
-from lpstudy.space import Trial
+from lpstudy.space import RunSpec
 from lpstudy.students import build, read_weights
 from lpstudy.training import checkpoint, optimizers, parallel, precision
 from lpstudy.training.activations import evaluated_at_once
+from lpstudy.training.cuda_graph import Recorded
 from lpstudy.training.evaluation import evaluate
-from lpstudy.training.layout import lay
-from lpstudy.training.part import Between, Part, generators, nowhere, restore_generators, seeded
-from lpstudy.training.recorded import Recorded
+from lpstudy.training.memory_format import set_memory_format
+from lpstudy.training.partial_epoch import (
+    AfterStep,
+    PartialEpoch,
+    do_nothing,
+    generators,
+    restore_generators,
+    seeded,
+)
 from lpstudy.training.saving import describe_student
 from lpstudy.training.step import Learner
-from lpstudy.training.targets import Fetching, Targets, example
-from lpstudy.training.work import Work, loss_macs, teacher_macs, work
+from lpstudy.training.teacher_outputs import Fetching, Targets, example
+from lpstudy.training.training_macs import Work, loss_macs, teacher_macs, work
 
 LOOK_STEPS = 500
 """Steps between two looks at whether the loss is finite; each lets the host wait for the device."""
@@ -40,7 +47,7 @@ class DivergedError(ArithmeticError):
     """The loss became infinite or not a number."""
 
 
-class Run:
+class Trainer:
     """One trial in training.
 
     Args:
@@ -53,7 +60,7 @@ class Run:
         ValueError: The method needs a teacher and there is none.
     """
 
-    def __init__(self, trial: Trial, data: Data, teacher: Targets | None, device: torch.device) -> None:
+    def __init__(self, trial: RunSpec, data: Data, teacher: Targets | None, device: torch.device) -> None:
         self.trial, self.data, self.device = trial, data, device
         self.method, self.training = trial.method, trial.training
         self.needs, self.teacher = self._needs(teacher)
@@ -63,7 +70,7 @@ class Run:
         alone_on_gpu = device.type == "cuda" and parallel.count() == 1
         self.step = Recorded(self.learner) if alone_on_gpu else self.learner.step
         self.seen = 0
-        self.part: Part | None = None
+        self.part: PartialEpoch | None = None
         """Of the epoch to come, as a checkpoint had it."""
         self.seconds = 0.0
         """Of all epochs so far, by the monotonic clock, whatever process ran them."""
@@ -81,7 +88,7 @@ class Run:
         """Student, FitNet's regressor and the like, and what one image's training costs."""
         trial, data = self.trial, self.data
         network = build(trial.student, input_shape=data.input_shape, classes=data.classes, seed=trial.seed)
-        layout = lay(network.to(self.device))
+        layout = set_memory_format(network.to(self.device))
         maps = self.method.student_maps(network)
         images = torch.zeros(2, *data.input_shape, device=self.device)
         network.eval()
@@ -94,7 +101,7 @@ class Run:
                 auxiliary = self.method.auxiliary(student, target)
         parameters = [*network.parameters()]
         if auxiliary is not None:
-            lay(auxiliary.to(self.device))
+            set_memory_format(auxiliary.to(self.device))
             parameters += auxiliary.parameters()
         learner = Learner(
             student=network,
@@ -142,7 +149,12 @@ class Run:
         return history, refused
 
     def saving(
-        self, folder: Folder, history: list[EpochResult], *, last: bool = False, part: Part | None = None
+        self,
+        folder: Folder,
+        history: list[EpochResult],
+        *,
+        last: bool = False,
+        part: PartialEpoch | None = None,
     ) -> Callable[[], None]:
         """Writes the state as it is now, after those epochs: the run may go on before that is done."""
         learner = self.learner
@@ -162,7 +174,7 @@ class Run:
         return write
 
     def epoch(
-        self, epoch: int, warnings: tuple[str, ...], *, read_test: bool, between: Between = nowhere
+        self, epoch: int, warnings: tuple[str, ...], *, read_test: bool, between: AfterStep = do_nothing
     ) -> EpochResult:
         """Train and evaluate once, or what is left of an epoch that was begun.
 
@@ -201,7 +213,7 @@ class Run:
         return EpochResult(epoch, finite, warnings + said, test_correct)
 
     def steps(
-        self, epoch: int, most: int | None = None, *, between: Between = nowhere, began: float = 0.0
+        self, epoch: int, most: int | None = None, *, between: AfterStep = do_nothing, began: float = 0.0
     ) -> dict[str, float]:
         """All steps of an epoch, or `most` of them; the host waits for the device at the end, or to look.
 
@@ -221,7 +233,7 @@ class Run:
         steps = max(1, len(self.data.train) // self.training.batch_size)
         sums, metrics, done = self._go_on()
 
-        def part() -> Part:
+        def part() -> PartialEpoch:
             means = _finite(_means(sums, done), epoch)
             totals = {name: value.detach().cpu().clone() for name, value in sums.items()}
             if parallel.count() > 1:
@@ -229,7 +241,7 @@ class Run:
                     name: torch.tensor(mean * done, dtype=torch.float64) for name, mean in means.items()
                 }
             taken = time.monotonic() - began
-            return Part(done, self.seen, taken, dict(metrics), totals, generators(self.device))
+            return PartialEpoch(done, self.seen, taken, dict(metrics), totals, generators(self.device))
 
         batches = self.data.train.epoch(
             batch_size=self.training.batch_size,

@@ -9,12 +9,12 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 
 from lpstudy.disk import is_storage_error, storage_error
-from lpstudy.study.ends import ended_by
+from lpstudy.study.failures import encode_failure
 from lpstudy.training import DivergedError
 
 T = TypeVar("T")
 
-FAILURES = 2
+MAX_RESTARTS = 2
 """How often in a row, with nothing new in between, what has lost its process is begun again."""
 
 
@@ -72,7 +72,7 @@ class Stream(Generic[T]):
             if (newest := self._kept()) > self._newest:
                 self._losses, self._newest = 0, newest
             self._losses += 1
-            if self._losses > FAILURES:
+            if self._losses > MAX_RESTARTS:
                 lines = [line for line in str(error).splitlines() if line.strip()]
                 said = lines[0].strip()[:200] if lines else type(error).__name__
                 raise TaskError(f"its process was lost {self._losses} times in a row: {said}") from error
@@ -96,5 +96,5 @@ def _cause(error: RayTaskError) -> Exception:
     if isinstance(cause, DivergedError | ValueError | OSError):
         return cause
     with suppress(Exception):  # which is the error itself
-        return TaskError(ended_by(cause))
+        return TaskError(encode_failure(cause))
     return error

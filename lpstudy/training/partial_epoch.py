@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lpstudy.training import parallel
-from lpstudy.training.asking import Ask, Asking
+from lpstudy.training.directive import Directive, Poll
 
 PACE = 1.0
 """Seconds between two looks within an epoch."""
@@ -17,12 +17,12 @@ MOST = 100
 """Steps between two looks of several workers, at most."""
 
 
-class LeftError(Exception):
+class EpochAbandonedError(Exception):
     """The run was told to end in the middle of an epoch."""
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class PartialEpoch:
     """How far an epoch is, and what of it no network and no optimiser holds."""
 
     step: int
@@ -38,11 +38,11 @@ class Part:
     """States of the generators that dropout draws from."""
 
 
-Between = Callable[[Callable[[], Part]], None]
+AfterStep = Callable[[Callable[[], PartialEpoch]], None]
 """Called after a step with what makes a part of the epoch so far; may raise a LeftError."""
 
 
-def nowhere(part: Callable[[], Part]) -> None:
+def do_nothing(part: Callable[[], PartialEpoch]) -> None:
     """Between two steps of an epoch that is not to be kept or left."""
 
 
@@ -68,7 +68,7 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
         yield
 
 
-class Lookout:
+class CheckpointPoller:
     """Asks, now and then within an epoch, whether to end, and whether a checkpoint is due.
 
     Args:
@@ -76,7 +76,7 @@ class Lookout:
         seconds: Between two checkpoints.
     """
 
-    def __init__(self, asking: Asking, seconds: float) -> None:
+    def __init__(self, asking: Poll, seconds: float) -> None:
         self._asking, self._seconds = asking, seconds
         self.saved = self._looked = self._counted = time.monotonic()
         """When the last checkpoint was begun."""
@@ -87,24 +87,24 @@ class Lookout:
         """Whether a checkpoint is."""
         return time.monotonic() - self.saved >= self._seconds
 
-    def __call__(self) -> Ask:
+    def __call__(self) -> Directive:
         """After each step; the same for all workers, who agree now and then."""
         if parallel.count() == 1:
             return self._look()
         self._left -= 1
         if self._left:
-            return Ask.GO_ON
-        ask = parallel.agreed(self._look)
+            return Directive.CONTINUE
+        ask = parallel.agree(self._look)
         self._steps = self._left = parallel.told(self._pace())
         return ask
 
-    def _look(self) -> Ask:
+    def _look(self) -> Directive:
         now = time.monotonic()
         if now - self._looked < PACE:
-            return Ask.GO_ON
+            return Directive.CONTINUE
         self._looked = now
         ask = self._asking()
-        return Ask.KEEP if ask is Ask.GO_ON and self.due else ask
+        return Directive.CHECKPOINT if ask is Directive.CONTINUE and self.due else ask
 
     def _pace(self) -> int:
         """How many steps are done in the time between two looks, as the last ones went."""

@@ -11,10 +11,10 @@ from safetensors.torch import load
 from lpstudy.data import Data
 from lpstudy.disk import UnreachableError
 from lpstudy.folder import Local, folder_at
-from lpstudy.space import Trial
+from lpstudy.space import RunSpec
 from lpstudy.training import train
 
-MakeTrial = Callable[..., Trial]
+MakeTrial = Callable[..., RunSpec]
 CPU = torch.device("cpu")
 
 

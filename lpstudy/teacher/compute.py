@@ -13,12 +13,12 @@ from lpstudy.distill.method import EMBEDDING
 from lpstudy.folder import Local
 from lpstudy.outputs import Outputs
 from lpstudy.space import TeacherSpec
-from lpstudy.teacher.afar import AfarStore
 from lpstudy.teacher.bank import Bank
-from lpstudy.teacher.fit import TeacherFile, open_teacher
+from lpstudy.teacher.fit import TrainedTeacher, open_teacher
 from lpstudy.teacher.online import OnlineTeacher
 from lpstudy.teacher.own_input import teacher_skeleton
 from lpstudy.teacher.plan import LOGITS, MAP, BankPlan
+from lpstudy.teacher.remote_store import RemoteStore
 from lpstudy.teacher.store import Block, Store, numbers
 from lpstudy.training import Targets
 from lpstudy.training.evaluation import BATCH, large_batch_rounding
@@ -26,22 +26,24 @@ from lpstudy.training.precision import resolved
 
 
 @dataclass(frozen=True, slots=True)
-class Filled:
+class ComputedBlock:
     """A block that is on disk, to be entered."""
 
     block: Block
     digests: dict[str, str]
 
 
-def store_of(plan: BankPlan, file: TeacherFile, spec: TeacherSpec, data: Data, device: torch.device) -> Store:
+def store_of(
+    plan: BankPlan, file: TrainedTeacher, spec: TeacherSpec, data: Data, device: torch.device
+) -> Store:
     """The files of a bank whose outputs are computed on a device of this kind."""
-    kind = Store if isinstance(shared_cache(), Local) else AfarStore
+    kind = Store if isinstance(shared_cache(), Local) else RemoteStore
     return kind(plan, file, data, bf16=resolved(spec.precision, device))
 
 
 def fill(
     store: Store, data: Data, teacher: OnlineTeacher, blocks: Iterable[Block], *, at_once: int = BATCH
-) -> Iterator[Filled]:
+) -> Iterator[ComputedBlock]:
     """Compute and write blocks one by one, at most `at_once` images in one forward pass.
 
     Raises:
@@ -67,11 +69,11 @@ def fill(
             yield {name: numbers(_output(outputs, name), plan.dtype) for name in names}
 
     for block in blocks:
-        yield Filled(block, store.write(block, pieces(block)))
+        yield ComputedBlock(block, store.write(block, pieces(block)))
 
 
 def open_targets(
-    plan: BankPlan, file: TeacherFile, spec: TeacherSpec, data: Data, *, device: torch.device
+    plan: BankPlan, file: TrainedTeacher, spec: TeacherSpec, data: Data, *, device: torch.device
 ) -> Targets:
     """Where a study's runs have the teacher's outputs from: its filled bank, its teacher, or both.
 

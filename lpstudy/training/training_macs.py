@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from lpstudy.distill import Method, Needs, Step
 from lpstudy.outputs import Outputs
-from lpstudy.training.targets import Targets
+from lpstudy.training.teacher_outputs import Targets
 
 
 @dataclass(frozen=True, slots=True)

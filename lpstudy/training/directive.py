@@ -4,21 +4,21 @@ from collections.abc import Callable
 from enum import IntEnum
 
 
-class Ask(IntEnum):
+class Directive(IntEnum):
     """A number, so that workers can tell each other."""
 
-    GO_ON = 0
+    CONTINUE = 0
     PAUSE = 1
     """Write a checkpoint and end."""
-    LEAVE = 2
+    ABANDON = 2
     """End and write nothing: what is on disk belongs to another process now."""
-    KEEP = 3
+    CHECKPOINT = 3
     """Write a checkpoint and go on; the loop asks itself for it."""
 
 
-Asking = Callable[[], Ask]
+Poll = Callable[[], Directive]
 
 
-def go_on() -> Ask:
+def always_continue() -> Directive:
     """Nobody asks for anything."""
-    return Ask.GO_ON
+    return Directive.CONTINUE

@@ -15,7 +15,7 @@ from raylets import raylets
 from running import descendants, halted, one_line, run, wait_for, write_space
 
 from lpstudy.folder import Local
-from lpstudy.study import JOB, check_shared, session, sharing
+from lpstudy.study import JOB, check_shared, ray_session, shared_folders
 from lpstudy.study.session import variables
 
 SEPARATE = ("mount -t tmpfs none {0}", "does not see what is written there: No such file or directory")
@@ -35,7 +35,7 @@ def address() -> Iterator[str]:
     one = {"num_cpus": 1}
     with raylets(one, one, **one) as cluster, pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_ADDRESS", cluster.address)
-        with session():
+        with ray_session():
             yield cluster.address
 
 
@@ -114,8 +114,8 @@ def test_three_nodes_that_share_their_folders_are_accepted(address: str, folders
 def test_the_node_that_does_not_share_a_folder_is_named_with_it(
     setting: str, mount: str, reason: str, stranger: Stranger, folders: dict[str, Local]
 ) -> None:
-    refusing = pytest.raises(ValueError, match=r"all nodes must share")
-    with stranger.seeing(folders[setting], mount), refusing as refused:
+    errors_as_bad_input = pytest.raises(ValueError, match=r"all nodes must share")
+    with stranger.seeing(folders[setting], mount), errors_as_bad_input as refused:
         check_shared(folders)
     said = str(refused.value)
     assert said.startswith(f"{setting}: all nodes must share {folders[setting]}, but node ")
@@ -159,7 +159,7 @@ def test_a_variable_that_the_job_has_set_is_not_set_again_and_the_cache_always_i
 def test_a_node_that_does_not_answer_is_named(
     stranger: Stranger, folders: dict[str, Local], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sharing, "ANSWER_SECONDS", 2.0)
+    monkeypatch.setattr(shared_folders, "ANSWER_SECONDS", 2.0)
     with stranger.stopped(), pytest.raises(ValueError, match="has not answered for 2 s") as refused:
         check_shared(folders)
     assert stranger.id[:8] in str(refused.value)

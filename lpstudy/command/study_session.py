@@ -15,7 +15,7 @@ from lpstudy.command.gauges import Gauges
 from lpstudy.command.overview import ledger_url
 from lpstudy.folder import Folder, Local
 from lpstudy.ledger import (
-    BEAT,
+    HEARTBEAT_SECONDS,
     FencedError,
     Lease,
     UnwritableError,
@@ -24,7 +24,7 @@ from lpstudy.ledger import (
     rename,
 )
 from lpstudy.signals import once
-from lpstudy.study import Control
+from lpstudy.study import StudyControl
 from lpstudy.threads import GuardedThread
 
 GRACE = 30.0
@@ -32,7 +32,7 @@ GRACE = 30.0
 SIGNALS = {signal.SIGINT: "interrupted", signal.SIGTERM: TERMINATED}
 
 
-class Tenure:
+class StudySession:
     """From the lease on to its release.
 
     Args:
@@ -69,7 +69,7 @@ class Tenure:
                     _make(folder)
         self.after = self._lease.after
         """Whose study was taken over: a process that gave no sign of life any more."""
-        self.control = Control(folder, self._lease.token)
+        self.control = StudyControl(folder, self._lease.token)
         self.gauges = Gauges()
         """What other shells are told with each sign of life, beside the state."""
         self.state: dict[str, Any] = {"state": "starting"}
@@ -96,14 +96,14 @@ class Tenure:
         finally:
             self.deadline.stop()
             self.gauges.stop()
-            self._heartbeat.stop(2 * BEAT)
+            self._heartbeat.stop(2 * HEARTBEAT_SECONDS)
             if self.state["state"] == "finished":
                 self.control.forget()  # else what is left of its trials must still hear
             with suppress(UnwritableError):  # then the lease ends with this process
                 self._lease.release(self.state)
 
     @contextmanager
-    def heeding(self, grace: float) -> Iterator[None]:
+    def pause_on_signals(self, grace: float) -> Iterator[None]:
         """Within it SIGTERM and SIGINT pause the study; a later one ends it without waiting.
 
         To be entered after Ray was started, which has a handler of its own.
@@ -122,7 +122,7 @@ class Tenure:
                 signal.signal(number, handler)
 
     def _beat(self, stop: threading.Event) -> None:
-        while not stop.wait(BEAT):
+        while not stop.wait(HEARTBEAT_SECONDS):
             try:
                 row = self._lease.beat(self._words())
             except FencedError as error:

@@ -14,7 +14,7 @@ from torch import Tensor
 from lpstudy.distill import Step
 from lpstudy.outputs import Batch, Outputs
 from lpstudy.training.memory import memory_error
-from lpstudy.training.part import generators, restore_generators
+from lpstudy.training.partial_epoch import generators, restore_generators
 from lpstudy.training.step import Learner
 
 WARM_UP = 3

@@ -11,7 +11,7 @@ from lpstudy.ledger.standing import Standing
 from lpstudy.space import Arm, Scalar, StudySpec, parse
 
 
-class Book(Standing):
+class LedgerReader(Standing):
     """Where a study stands, and what its runs train.
 
     Args:
@@ -53,7 +53,7 @@ class Book(Standing):
         arm.resolve(values, epochs=1, seed=0)
 
 
-def stored(storage: str | Engine | HasEngine, name: str) -> Book:
+def stored(storage: str | Engine | HasEngine, name: str) -> LedgerReader:
     """The ledger of a study as its storage has it, to be read; under the name that it has there now.
 
     Raises:
@@ -64,7 +64,7 @@ def stored(storage: str | Engine | HasEngine, name: str) -> Book:
     facts = rows.facts.user_attrs
     spec = stored_spec(name, facts["spec"]).model_copy(update={"name": name})
     channels, height, width = facts["input_shape"]
-    book = Book(spec, rows, input_shape=(channels, height, width), classes=facts["classes"])
+    book = LedgerReader(spec, rows, input_shape=(channels, height, width), classes=facts["classes"])
     book.check()
     return book
 

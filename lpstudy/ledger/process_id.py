@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
-class Holder:
+class ProcessId:
     """The process that runs a study."""
 
     host: str
@@ -37,10 +37,10 @@ class Holder:
         return asdict(self)
 
 
-def me() -> Holder:
+def this_process() -> ProcessId:
     """This process."""
     since = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-    return Holder(socket.gethostname(), os.getpid(), since, _machine(), _started(os.getpid()) or "")
+    return ProcessId(socket.gethostname(), os.getpid(), since, _machine(), _started(os.getpid()) or "")
 
 
 @cache

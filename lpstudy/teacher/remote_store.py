@@ -13,13 +13,13 @@ from tempfile import TemporaryFile
 from torch import Tensor
 
 from lpstudy.disk import naming
-from lpstudy.teacher.plan import Kept
+from lpstudy.teacher.plan import BankedOutput
 from lpstudy.teacher.store import Block, Outputs, Store, copied
 
 _NAME = re.compile(r"(\d{5})-(\d{9})-([0-9a-f]{64})")
 
 
-class AfarStore(Store):
+class RemoteStore(Store):
     """See `Store`; `shared` is the object store, `folder` this machine's copy."""
 
     def prepare(self) -> None:
@@ -65,7 +65,7 @@ class AfarStore(Store):
                     self._fetch(kept, block, digest)
         return super().opened()
 
-    def _lacking(self) -> list[tuple[Kept, Block, str]]:
+    def _lacking(self) -> list[tuple[BankedOutput, Block, str]]:
         """What the store has and this machine's copy does not, or otherwise; each with its SHA-256."""
         found = []
         for kept in self.plan.kept:
@@ -76,17 +76,17 @@ class AfarStore(Store):
                     found.append((kept, block, digest))
         return found
 
-    def _objects(self, kept: Kept) -> dict[tuple[int, int], str]:
+    def _objects(self, kept: BankedOutput) -> dict[tuple[int, int], str]:
         """SHA-256 by view and first sample; where several machines have made different ones, one of them."""
         names = (self.shared / self._path(kept.name).name).names()
         found = (match for match in map(_NAME.fullmatch, names) if match)
         return {(int(match[1]), int(match[2])): match[3] for match in found}
 
-    def _copied(self, kept: Kept, block: Block, digest: str) -> bool:
+    def _copied(self, kept: BankedOutput, block: Block, digest: str) -> bool:
         entry = (self._entries(block.view) or {}).get(f"{kept.name} {block.first}")
         return entry == digest and self._state(kept, block) == "valid"
 
-    def _fetch(self, kept: Kept, block: Block, digest: str) -> None:
+    def _fetch(self, kept: BankedOutput, block: Block, digest: str) -> None:
         folder, name = (
             self.shared / self._path(kept.name).name,
             f"{block.view:05d}-{block.first:09d}-{digest}",

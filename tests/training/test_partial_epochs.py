@@ -10,11 +10,11 @@ from safetensors.torch import load_file
 
 from lpstudy.data import Data
 from lpstudy.outputs import EpochResult
-from lpstudy.space import Trial
+from lpstudy.space import RunSpec
 from lpstudy.teacher import OnlineTeacher
-from lpstudy.training import Ask, DivergedError, part, train
+from lpstudy.training import Directive, DivergedError, partial_epoch, train
 
-MakeTrial = Callable[..., Trial]
+MakeTrial = Callable[..., RunSpec]
 CPU = torch.device("cpu")
 STEPS = 10
 """Of an epoch."""
@@ -22,7 +22,7 @@ STEPS = 10
 
 @pytest.fixture(autouse=True)
 def _look_after_each_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(part, "PACE", 0.0)
+    monkeypatch.setattr(partial_epoch, "PACE", 0.0)
 
 
 def told(results: list[EpochResult]) -> list[tuple[dict[str, float], tuple[str, ...]]]:
@@ -30,13 +30,13 @@ def told(results: list[EpochResult]) -> list[tuple[dict[str, float], tuple[str, 
     return [({k: v for k, v in r.metrics.items() if k != "seconds"}, r.warnings) for r in results]
 
 
-def after(looks: int, then: Ask | Exception) -> Callable[[], Ask]:
+def after(looks: int, then: Directive | Exception) -> Callable[[], Directive]:
     """Asks for nothing so many times, then for that."""
     left = iter(range(looks))
 
-    def asking() -> Ask:
+    def asking() -> Directive:
         if next(left, None) is not None:
-            return Ask.GO_ON
+            return Directive.CONTINUE
         if isinstance(then, Exception):
             raise then
         return then
@@ -74,7 +74,7 @@ def test_what_goes_on_equals_what_was_never_stopped_bit_for_bit(
     trial = make_trial(method, batch_size=len(data.train) // STEPS, checkpoint_seconds=1000.0, **values)
     whole = list(train(trial, data, teacher, device=CPU, folder=tmp_path / "whole"))
     folder = tmp_path / "stopped"
-    asking = after(looks, Ask.PAUSE)
+    asking = after(looks, Directive.PAUSE)
     before = list(train(trial, data, teacher, device=CPU, folder=folder, asking=asking))
     each = STEPS + 1  # before an epoch, after each of its steps but the last, after it
     assert len(before) == looks // each
@@ -88,7 +88,7 @@ def test_what_goes_on_equals_what_was_never_stopped_bit_for_bit(
 
 
 @pytest.fixture
-def killed(data: Data, teacher: OnlineTeacher, make_trial: MakeTrial, tmp_path: Path) -> tuple[Trial, Path]:
+def killed(data: Data, teacher: OnlineTeacher, make_trial: MakeTrial, tmp_path: Path) -> tuple[RunSpec, Path]:
     """A run with a checkpoint after each step, killed in its second epoch."""
     trial = make_trial("kd", batch_size=len(data.train) // STEPS, checkpoint_seconds=0.0)
     running = train(trial, data, teacher, device=CPU, folder=tmp_path, asking=after(17, KilledError()))
@@ -99,7 +99,7 @@ def killed(data: Data, teacher: OnlineTeacher, make_trial: MakeTrial, tmp_path: 
 
 
 def test_a_killed_run_repeats_what_came_after_its_last_checkpoint_alone(
-    killed: tuple[Trial, Path], data: Data, teacher: OnlineTeacher, monkeypatch: pytest.MonkeyPatch
+    killed: tuple[RunSpec, Path], data: Data, teacher: OnlineTeacher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trial, folder = killed
     expected = list(train(trial, data, teacher, device=CPU))
@@ -117,7 +117,7 @@ def test_a_killed_run_repeats_what_came_after_its_last_checkpoint_alone(
 
 
 def test_a_part_that_is_spoilt_gives_way_to_the_one_before(
-    killed: tuple[Trial, Path], data: Data, teacher: OnlineTeacher
+    killed: tuple[RunSpec, Path], data: Data, teacher: OnlineTeacher
 ) -> None:
     trial, folder = killed
     newest = folder / "checkpoint-000001_00000005.safetensors"
@@ -128,7 +128,7 @@ def test_a_part_that_is_spoilt_gives_way_to_the_one_before(
     assert [metrics for metrics, _ in told(resumed)] == [metrics for metrics, _ in told(expected)]
 
 
-def test_the_time_of_a_part_counts(killed: tuple[Trial, Path], data: Data, teacher: OnlineTeacher) -> None:
+def test_the_time_of_a_part_counts(killed: tuple[RunSpec, Path], data: Data, teacher: OnlineTeacher) -> None:
     trial, folder = killed
     path = folder / "checkpoint-000001_00000005.json"
     before = json.loads(path.read_bytes())
@@ -156,6 +156,6 @@ def test_who_is_to_leave_leaves_nothing(
     data: Data, teacher: OnlineTeacher, make_trial: MakeTrial, tmp_path: Path
 ) -> None:
     trial = make_trial("kd", batch_size=10, checkpoint_seconds=1000.0)
-    asking = after(5, Ask.LEAVE)
+    asking = after(5, Directive.ABANDON)
     assert list(train(trial, data, teacher, device=CPU, folder=tmp_path, asking=asking)) == []
     assert list(tmp_path.iterdir()) == []

@@ -10,7 +10,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
 from lpstudy.ledger.address import shown
-from lpstudy.ledger.storage import engine_of, patiently
+from lpstudy.ledger.storage import engine_of, retry_while_locked
 
 if TYPE_CHECKING:  # it takes long to import
     from lpstudy.ledger.optuna_storage import Storage
@@ -32,10 +32,10 @@ def open_study(storage: "Storage", name: str, objectives: int) -> optuna.Study:
             study.set_metric_names(list(METRICS[:objectives]))
         return study
 
-    return patiently(create, shown(str(engine_of(storage).url)))
+    return retry_while_locked(create, shown(str(engine_of(storage).url)))
 
 
-class Copies:
+class StorageMirror:
     """Studies in memory that are equal to those of a storage, and the writes that keep them so.
 
     Optuna's questions (what has run, what to try, what to prune) are answered from memory. Only what another
@@ -82,20 +82,20 @@ class Copies:
         """Write a trial that was asked for, whole and once: the storage knows it by its number."""
         trial = self.storage.get_trial(trial_id)
         study_id = self._study_ids[study.study_name]
-        self._trial_ids[trial_id] = patiently(
+        self._trial_ids[trial_id] = retry_while_locked(
             lambda: self._written.create_new_trial(study_id, trial), self._where
         )
 
     def keep(self, study: optuna.Study, key: str, value: Any) -> None:
         """Set an attribute of a study."""
         study_id = self._study_ids[study.study_name]
-        patiently(lambda: self._written.set_study_user_attr(study_id, key, value), self._where)
+        retry_while_locked(lambda: self._written.set_study_user_attr(study_id, key, value), self._where)
         study.set_user_attr(key, value)
 
     def set(self, trial_id: int, key: str, value: Any) -> None:
         """Set an attribute of a trial."""
         written = self._trial_ids[trial_id]
-        patiently(lambda: self._written.set_trial_user_attr(written, key, value), self._where)
+        retry_while_locked(lambda: self._written.set_trial_user_attr(written, key, value), self._where)
         self.storage.set_trial_user_attr(trial_id, key, value)
 
     def set_epochs(
@@ -103,7 +103,7 @@ class Copies:
     ) -> None:
         """Set the attribute that holds a trial's newest epochs; their values are for Optuna's own tools."""
         written = self._trial_ids[trial_id]
-        patiently(lambda: self._written.set_epochs(written, key, rows, values), self._where)
+        retry_while_locked(lambda: self._written.set_epochs(written, key, rows, values), self._where)
         self.storage.set_trial_user_attr(trial_id, key, rows)
 
     def write_rungs(self, trial_id: int, known: Iterable[str]) -> None:
@@ -112,7 +112,7 @@ class Copies:
         for key, value in self.storage.get_trial(trial_id).system_attrs.items():
             if key not in known:
                 write = partial(self._written.set_trial_system_attr, written, key, value)
-                patiently(write, self._where)
+                retry_while_locked(write, self._where)
 
     def end(self, trial_id: int) -> None:
         """Write the end of a trial that was told."""
@@ -122,4 +122,4 @@ class Copies:
             if not self._written.get_trial(written).state.is_finished():  # by a try that seemed to fail
                 self._written.set_trial_state_values(written, trial.state, trial.values)
 
-        patiently(write, self._where)
+        retry_while_locked(write, self._where)

@@ -21,7 +21,7 @@ def layout_of(network: nn.Module) -> torch.memory_format:
     return torch.channels_last
 
 
-def lay(network: nn.Module) -> torch.memory_format:
+def set_memory_format(network: nn.Module) -> torch.memory_format:
     """Give a network's weights that layout, in place; their values stay as they are."""
     layout = layout_of(network)
     network.to(memory_format=layout)

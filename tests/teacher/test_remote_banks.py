@@ -9,7 +9,7 @@ from small_banks import Banked
 
 from lpstudy.data import Data
 from lpstudy.folder import folder_at
-from lpstudy.teacher import Store, TeacherFile, describe, fill, obtain, store_of
+from lpstudy.teacher import Store, TrainedTeacher, describe, fill, load_or_train, store_of
 
 MakeBank = Callable[..., Banked]
 CPU = torch.device("cpu")
@@ -111,9 +111,9 @@ def test_what_was_never_filled_is_told(bank: Banked, tmp_path: Path, monkeypatch
 
 
 def test_a_teacher_is_kept_in_the_store(bank: Banked, data: Data, tmp_path: Path) -> None:
-    told = [list(obtain(bank.spec.teacher, data, device=CPU)) for _ in range(2)]
+    told = [list(load_or_train(bank.spec.teacher, data, device=CPU)) for _ in range(2)]
     (file,) = told[0]
-    assert isinstance(file, TeacherFile)
+    assert isinstance(file, TrainedTeacher)
     assert told[1] == [file]
     assert file.folder == f"local://{tmp_path}/afar/teachers/{file.key}"
     assert folder_at(file.folder).names() == ["model.json", "teacher.json", "weights.safetensors"]

@@ -16,15 +16,21 @@ from lpstudy.data import Data, DataSpec, load
 from lpstudy.disk import naming
 from lpstudy.folder import Local
 from lpstudy.space import StudySpec, TeacherSpec
-from lpstudy.study.cluster import Demand, Place, cpus_beside, resources, settled
-from lpstudy.study.control import Control
-from lpstudy.study.tasks import Stream, task
+from lpstudy.study.cluster import (
+    Place,
+    TrialResources,
+    cluster_resources,
+    cpus_per_gpu_share,
+    with_resolved_precision,
+)
+from lpstudy.study.control import StudyControl
+from lpstudy.study.restarting_task import Stream, task
 from lpstudy.study.trial import device_of
 from lpstudy.teacher import (
     BankPlan,
     Block,
-    Filled,
-    TeacherFile,
+    ComputedBlock,
+    TrainedTeacher,
     describe,
     fill,
     images_at_once,
@@ -37,7 +43,7 @@ WAIT_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Filling:
+class BankProgress:
     """How far the bank is."""
 
     done: int
@@ -50,12 +56,12 @@ class Filling:
 def fill_bank(
     spec: StudySpec,
     data: Data,
-    file: TeacherFile,
+    file: TrainedTeacher,
     plan: BankPlan,
     place: Place,
-    demand: Demand,
-    control: Control,
-) -> Iterator[Filling]:
+    resources: TrialResources,
+    control: StudyControl,
+) -> Iterator[BankProgress]:
     """Compute what the bank lacks, block by block; at once where an earlier study has filled it.
 
     Another study that wants the same bank waits until this one has filled it. What a kill left is kept, but
@@ -67,8 +73,8 @@ def fill_bank(
         PausedError: Something else than to go on is wished; what is done is kept.
         TaskError: Out of memory, or workers were lost too often in a row.
     """
-    gpus = min(1.0, resources()[1]) if demand.gpus_per_trial else 0.0
-    teacher = settled(spec.teacher, demand)
+    gpus = min(1.0, cluster_resources()[1]) if resources.gpus_per_trial else 0.0
+    teacher = with_resolved_precision(spec.teacher, resources)
     store = store_of(plan, file, teacher, data, torch.device("cuda" if gpus else "cpu"))
     total = len(store.blocks())
     if not any(store.missing()):  # before the lock: a cache that has it may be one that only can be read
@@ -84,13 +90,13 @@ def fill_bank(
             break
         except Timeout:
             if not waiting:
-                yield Filling(0, total, "another study is filling it, waiting")
+                yield BankProgress(0, total, "another study is filling it, waiting")
             waiting = True
             control.check()
     with held:  # `with lock` would take it a second time and give it back once
         missing, damaged = store.missing()
         for line in damaged:
-            yield Filling(total - len(missing), total, line)
+            yield BankProgress(total - len(missing), total, line)
         if missing:
             if isinstance(store.shared, Local):
                 _check_disk(store.folder, plan, len(missing) / total)
@@ -102,7 +108,7 @@ def fill_bank(
             for filled in _by_workers(missing, told, gpus):
                 store.enter(filled.block, filled.digests)
                 done += 1
-                yield Filling(done, total)
+                yield BankProgress(done, total)
                 control.check()
 
 
@@ -115,13 +121,15 @@ def _check_disk(folder: Path, plan: BankPlan, share: float) -> None:
         )
 
 
-def _by_workers(missing: list[Block], told: tuple[Any, ...], gpus: float) -> Iterator[Filled]:
+def _by_workers(missing: list[Block], told: tuple[Any, ...], gpus: float) -> Iterator[ComputedBlock]:
     """All that is missing, in the order in which the workers have it."""
-    cpus, all_gpus = resources()
+    cpus, all_gpus = cluster_resources()
     workers = max(1, int(all_gpus / gpus) if gpus else int(cpus))
-    filling = task(_fill, cpus=cpus_beside(gpus), gpus=gpus)
+    filling = task(_fill, cpus=cpus_per_gpu_share(gpus), gpus=gpus)
     left = [list(share) for share in shares(missing, workers)]
-    streams: list[Stream[Filled]] = [Stream(partial(filling.remote, *told, share, gpus)) for share in left]
+    streams: list[Stream[ComputedBlock]] = [
+        Stream(partial(filling.remote, *told, share, gpus)) for share in left
+    ]
     running = {stream.results: number for number, stream in enumerate(streams)}
     while running:
         ready: list[Any] = ray.wait(list(running), num_returns=1, fetch_local=False)[0]
@@ -139,11 +147,11 @@ def _fill(
     data: str,
     root: str | None,
     teacher: str,
-    file: TeacherFile,
+    file: TrainedTeacher,
     plan: BankPlan,
     blocks: list[Block],
     gpus: float,
-) -> Iterator[Filled]:
+) -> Iterator[ComputedBlock]:
     device = device_of(gpus=gpus)
     loaded = load(DataSpec.model_validate_json(data), root=Path(root) if root else None)
     spec = TeacherSpec.model_validate_json(teacher)
