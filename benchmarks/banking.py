@@ -64,7 +64,7 @@ def filled(given: Data, *, dtype: str = "fp16", bf16: bool = False) -> Bank:
     wanted, _ = store.missing()
     for done in fill(store, given, online, wanted):
         store.enter(done.block, done.digests)
-    return Bank(store.opened(), online.network, macs, None, CPU)
+    return Bank(store.open_outputs(), online.network, macs, None, CPU)
 
 
 def in_memory(split: Data, device: torch.device) -> Bank:
@@ -73,7 +73,7 @@ def in_memory(split: Data, device: torch.device) -> Bank:
     everything = torch.arange(len(split.train), device=device)
     logits, embeddings = [], []
     for view in range(split.views):
-        batches = list(split.train.showing(view, everything, batch_size=512, device=device))
+        batches = list(split.train.one_view(view, everything, batch_size=512, device=device))
         outputs = [online.outputs(batch, NEEDS) for batch in batches]
         logits.append(torch.cat([output.logits for output in outputs]).half().cpu())
         embeddings.append(torch.cat([output.embedding for output in outputs]).half().cpu())

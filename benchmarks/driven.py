@@ -100,8 +100,8 @@ class Watch:
         os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{folder / 'mlflow.db'}"
         self.client, self.workers = tracking.connect(), workers
         self.ledger = TimedLedger(database(folder), spec, input_shape=SHAPE, classes=CLASSES)
-        self.ledger.accept("benchmark")
-        self.ledger.take()
+        self.ledger.check_unchanged("benchmark")
+        self.ledger.adopt_unfinished()
         runs = Local(folder / "runs")
         self.projection = tracking.Projection(self.client, self.ledger, facts_of(spec), runs)
         self._seen: list[tuple[float, float, float, float]] = []
@@ -190,7 +190,7 @@ class Bench:
         rate = {"learning_rate": 0.01, "gamma": 0.01, "bandwidth": 1.0, "weight": 0.5, "temperature": 4.0}
         trial = arm.resolve(rate | {"n_neighbors": 3}, epochs=self.epochs, seed=0)
         teacher = open_targets(self.plan, self.teacher, self.spec.teacher, self.data, device=CPU)
-        data = self.data.using(self.plan.views)
+        data = self.data.with_views(self.plan.views)
         with TemporaryDirectory(dir=self.folder) as folder:
             for run in range(-1, runs):
                 if run == 0:

@@ -120,7 +120,7 @@ def measure(
         results["agreement"] = gated(lambda some: check(some, student, device), given)
     except DisagreementError as error:
         results |= {"agreement": None, "gate": str(error)}
-    split = data(given, train=steps * BATCH).using(1).on(device)
+    split = data(given, train=steps * BATCH).with_views(1).to(device)
     kept = in_memory(split, device)
     ready = [
         (batch.images, batch.labels)

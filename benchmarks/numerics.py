@@ -33,7 +33,7 @@ from lpstudy.teacher import (
     plan_bank,
     store_of,
 )
-from lpstudy.training import Targets, train
+from lpstudy.training import TeacherOutputs, train
 
 BOTH: tuple[Precision, Precision] = ("fp32", "bf16")
 
@@ -49,14 +49,14 @@ class Compared:
     """bfloat16 less float32, paired by seed."""
 
 
-def banks(spec: StudySpec, data: Data, device: torch.device) -> dict[Precision, Targets]:
+def banks(spec: StudySpec, data: Data, device: torch.device) -> dict[Precision, TeacherOutputs]:
     """The teacher's outputs as each side has them."""
     views = plan_bank(spec, data)
     alone = spec.teacher.model_copy(update={"precision": "fp32"})
     *_, file = load_or_train(alone, data, device=device)
     if not isinstance(file, TrainedTeacher):
         raise RuntimeError("the teacher's training was ended early")
-    found: dict[Precision, Targets] = {}
+    found: dict[Precision, TeacherOutputs] = {}
     for precision in BOTH:
         teacher = spec.teacher.model_copy(update={"precision": precision})
         store = store_of(views, file, teacher, data, device)
@@ -83,7 +83,7 @@ def trial_of(spec: StudySpec, method: str, precision: Precision, seed: int) -> R
     )
 
 
-def accuracy(run: RunSpec, data: Data, bank: Targets, device: torch.device) -> float:
+def accuracy(run: RunSpec, data: Data, bank: TeacherOutputs, device: torch.device) -> float:
     """Test accuracy after a run's last epoch, in percent."""
     *_, last = train(run, data, bank, device=device, read_test=True)
     return last.metrics["test_accuracy"]
@@ -92,13 +92,15 @@ def accuracy(run: RunSpec, data: Data, bank: Targets, device: torch.device) -> f
 def compared(spec: StudySpec, methods: Sequence[str], seeds: int, device: torch.device) -> Iterator[Compared]:
     """Each method, as it is done."""
     loaded = load(spec.data)
-    targets = banks(spec, loaded, device)
-    data = loaded.using(plan_bank(spec, loaded).views)
+    teacher_outputs = banks(spec, loaded, device)
+    data = loaded.with_views(plan_bank(spec, loaded).views)
     for method in methods:
         found: dict[Precision, dict[int, float]] = {precision: {} for precision in BOTH}
         for seed in range(1, seeds + 1):
             for precision in BOTH:
-                value = accuracy(trial_of(spec, method, precision, seed), data, targets[precision], device)
+                value = accuracy(
+                    trial_of(spec, method, precision, seed), data, teacher_outputs[precision], device
+                )
                 found[precision][seed] = value
         one, other = found["fp32"], found["bf16"]
         yield Compared(

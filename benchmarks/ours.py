@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from workload import CPU, GATE, Images, data, teacher, trial
 
 from lpstudy.data import Data
-from lpstudy.training import Targets
+from lpstudy.training import TeacherOutputs
 from lpstudy.training.trainer import Trainer
 
 _Found = TypeVar("_Found")
@@ -43,7 +43,7 @@ def _from(given: Images, start: int) -> Images:
 
 def gate_data(given: Images) -> Data:
     """The images of the gate in the one view that they are shown in."""
-    return data(given, train=GATE).using(1)
+    return data(given, train=GATE).with_views(1)
 
 
 def gate_batch(given: Images, *, device: torch.device = CPU) -> tuple[Tensor, Tensor]:
@@ -51,25 +51,25 @@ def gate_batch(given: Images, *, device: torch.device = CPU) -> tuple[Tensor, Te
 
     The other side computes the same update in float64; see `gated`.
     """
-    train = gate_data(given).on(device).train
+    train = gate_data(given).to(device).train
     batch = next(train.epoch(batch_size=GATE, seed=SEED, epoch=1, device=device))
     return batch.images.double(), batch.labels
 
 
 def one_update(
-    given: Images, student: str, targets: Targets | None = None, *, device: torch.device = CPU
+    given: Images, student: str, teacher_outputs: TeacherOutputs | None = None, *, device: torch.device = CPU
 ) -> list[Tensor]:
     """What one float32 step of lpstudy's loop adds to each parameter.
 
     Args:
         given: Has the images of `gate_data`.
         student: Its name.
-        targets: Where the teacher's outputs come from; None: from the teacher itself, run at that step.
+        teacher_outputs: None: of the teacher itself, run at that step.
         device: Where.
     """
-    split = gate_data(given).on(device)
+    split = gate_data(given).to(device)
     one = trial(student, epochs=1, seed=SEED, batch_size=GATE)
-    run = Trainer(one, split, targets or teacher(device=device), device)
+    run = Trainer(one, split, teacher_outputs or teacher(device=device), device)
     before = copies(run.learner.student.parameters())
     run.steps(1)
     return changes(before, run.learner.student.parameters())

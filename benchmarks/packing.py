@@ -132,7 +132,7 @@ def _process(
 ) -> None:
     torch.set_num_threads(1)
     device = torch.device(kind)
-    split = data(images(root, (steps + 1) * BATCH), train=steps * BATCH).using(1).on(device)
+    split = data(images(root, (steps + 1) * BATCH), train=steps * BATCH).with_views(1).to(device)
     run = runner(student, split, in_memory(split, device), device, best(device), seed)
     for did in two(steps):
         wait(device)

@@ -7,9 +7,9 @@ loss, its optimizer; the extra `bench`). Each once as its users have it, with im
 and torchvision, and once with ready-made batches, which cost nothing. The headline is the plain loop with
 PIL.
 
-lpstudy is its own loop, `lpstudy.training.trainer.Trainer`, what it does once an epoch included, with the teacher's
-outputs from a bank on disk. First the gate: one update of each side agrees with lpstudy's, from a float32
-bank, to 1e-3.
+lpstudy is its own loop, `lpstudy.training.trainer.Trainer`, what it does once an epoch included, with the
+teacher's outputs from a bank on disk. First the gate: one update of each side agrees with lpstudy's, from a
+float32 bank, to 1e-3.
 
 Ratios are of CPU time for the same images, above 1 where lpstudy is faster:
     warm_fp32, warm_bf16   training steps, the bank filled before
@@ -174,7 +174,7 @@ def measure(student: str, given: Images, *, steps: int, rounds: int) -> Times:
     """Everything, with a bank in a cache of its own; trained on `steps` batches, validated on a fourth."""
     hardware = bf16_hardware()
     best: Precision = "bf16" if hardware else "fp32"
-    split = data(given, train=steps * BATCH).using(1)
+    split = data(given, train=steps * BATCH).with_views(1)
     validation = len(split.validation)
     batches = split.train.epoch(batch_size=BATCH, seed=0, epoch=1, device=CPU)
     loops = others(student, given, [(batch.images, batch.labels) for batch in batches])

@@ -215,7 +215,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     one_thread()
     torch.manual_seed(0)  # of the naive side's shuffling and views
     given = images(options.data_root, BATCH + VALIDATION)
-    split = data(given, train=BATCH).using(1)
+    split = data(given, train=BATCH).with_views(1)
     precisions: tuple[Precision, ...] = ("fp32", "bf16") if bf16_hardware() else ("fp32",)
     results: dict[str, object] = {"data": given.source, "precisions": precisions}
     common: dict[str, float] = {}

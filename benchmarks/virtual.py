@@ -98,8 +98,8 @@ def spec_of(trials: int, *, epochs: int = EPOCHS, pruner: str = "median") -> Stu
 def open_ledger(folder: Path, spec: StudySpec) -> Ledger:
     """A new ledger in a folder."""
     ledger = Ledger(database(folder), spec, input_shape=SHAPE, classes=CLASSES)
-    ledger.accept("benchmark")
-    ledger.take()
+    ledger.check_unchanged("benchmark")
+    ledger.adopt_unfinished()
     return ledger
 
 

@@ -36,8 +36,8 @@ def main() -> int:
         show(USAGE, *(f"  {name:<10} {does}" for name, does in COMMANDS.items()))
         return 0
     if not words or words[0] not in COMMANDS:
-        given = f": unknown command {words[0]!r}" if words else ""
-        say(f"lpstudy{given}; {USAGE}")
+        args = f": unknown command {words[0]!r}" if words else ""
+        say(f"lpstudy{args}; {USAGE}")
         return 2
     command = words[0]
     with _announced(command):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from lpstudy.command import arguments as flags
-from lpstudy.command.exits import DONE, ending, errors_as_bad_input
+from lpstudy.command.exits import DONE, errors_as_bad_input, exit_code_of
 from lpstudy.command.overview import engine_of, known, own_name
 from lpstudy.command.prepare import writable
 from lpstudy.cost import cost_of
@@ -30,24 +30,24 @@ def parser() -> ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
-    given = parser().parse_args(argv)
-    return ending("export", lambda: _export(given))
+    args = parser().parse_args(argv)
+    return exit_code_of("export", lambda: _export(args))
 
 
-def _export(given: Namespace) -> int:
-    folder = given.to or Path("exports") / given.study
+def _export(args: Namespace) -> int:
+    folder = args.to or Path("exports") / args.study
     with errors_as_bad_input():
-        name = known(given.storage, given.ledger, given.study)
-        book = stored(engine_of(given.storage / name, given.ledger), own_name(name, given.ledger))
+        name = known(args.storage, args.ledger, args.study)
+        book = stored(engine_of(args.storage / name, args.ledger), own_name(name, args.ledger))
         writable(folder)
         frames = {"runs": runs(book), "epochs": epochs(book)}
-        paths = {kind: folder / f"{kind}.{given.format}" for kind in frames}
+        paths = {kind: folder / f"{kind}.{args.format}" for kind in frames}
         for kind, frame in frames.items():
-            if given.format == "parquet":
+            if args.format == "parquet":
                 frame.to_parquet(paths[kind], index=False)
             else:
                 spreadsheet_safe(frame).to_csv(paths[kind], index=False)
-    if given.json:
+    if args.json:
         told = {kind: {"file": str(paths[kind]), "rows": len(frames[kind])} for kind in frames}
         show_json({"study": name, **told})
     else:

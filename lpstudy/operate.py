@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 
 from lpstudy import ledger
 from lpstudy.command import arguments as flags
-from lpstudy.command.exits import DONE, FaultError, ending, errors_as_bad_input
+from lpstudy.command.exits import DONE, FaultError, errors_as_bad_input, exit_code_of
 from lpstudy.command.overview import engine_of, known, ledger_url, own_name
 from lpstudy.folder import Folder
 from lpstudy.ledger import HEARTBEAT_SECONDS, Request
@@ -38,21 +38,21 @@ def parser(command: Command) -> ArgumentParser:
 
 def main(argv: Sequence[str] | None = None, command: Command = "pause") -> int:
     """Run the command; returns the exit code."""
-    given = parser(command).parse_args(argv)
-    return ending(command, lambda: _operate(given, command))
+    args = parser(command).parse_args(argv)
+    return exit_code_of(command, lambda: _operate(args, command))
 
 
-def _operate(given: Namespace, command: Command) -> int:
+def _operate(args: Namespace, command: Command) -> int:
     with errors_as_bad_input():
-        name = known(given.storage, given.ledger, given.study)
-        folder = given.storage / name
-        engine = engine_of(folder, given.ledger)
-        own = own_name(name, given.ledger)
+        name = known(args.storage, args.ledger, args.study)
+        folder = args.storage / name
+        engine = engine_of(folder, args.ledger)
+        own = own_name(name, args.ledger)
         facts = ledger.standing_of(engine, own).facts
     if ledger.alive(engine, own):
         said = _ask(engine, own, command)
     elif command == "cancel":
-        said = {"runs": _cancel(folder, given.ledger, own), "text": f"no process runs study {name!r}: "}
+        said = {"runs": _cancel(folder, args.ledger, own), "text": f"no process runs study {name!r}: "}
         said["text"] += (
             f"{said['runs']} unfinished runs are now failed; lpstudy reconcile {name} tells MLflow"
         )
@@ -61,20 +61,20 @@ def _operate(given: Namespace, command: Command) -> int:
         begin = f"; begin it with: {command_line}" if command_line else ""
         raise FaultError(f"no process runs study {name!r}{begin}")
     text = said.pop("text")
-    show_json({"study": name, "command": command, **said}) if given.json else show(text)
+    show_json({"study": name, "command": command, **said}) if args.json else show(text)
     return DONE
 
 
 def _ask(engine: Engine, name: str, command: Command) -> dict[str, Any]:
     """Write the wish and wait until the study's process has heard it."""
     with errors_as_bad_input():
-        row = ledger.wish(engine, name, REQUESTS[command])
+        row = ledger.send_request(engine, name, REQUESTS[command])
     until = time.monotonic() + HEARD_SECONDS
     heard = False
     while not heard and time.monotonic() < until:
         time.sleep(HEARTBEAT_SECONDS / 4)
         now = ledger.read(engine, name)
-        heard = now is None or now.token is None or now.told.get("heard", 0) >= row.wished
+        heard = now is None or now.token is None or now.gauges.get("heard", 0) >= row.request_number
     who = f"host {row.holder.host}, pid {row.holder.pid}" if row.holder is not None else "its process"
     text = f"study {name!r}: {who} " + ("has heard" if heard else "has not answered yet") + f": {command}"
     return {"heard": heard, "text": text}
@@ -83,9 +83,9 @@ def _ask(engine: Engine, name: str, command: Command) -> dict[str, Any]:
 def _cancel(folder: Folder, url: str | None, name: str) -> int:
     """Fail what a process that is gone left unfinished; how many runs."""
     with errors_as_bad_input():
-        storage = ledger.opened(ledger_url(folder, url))
+        storage = ledger.open_storage(ledger_url(folder, url))
         lease = ledger.Lease(storage.engine, name)
-        lease.take()
+        lease.acquire()
         book = ledger.stored(storage, name)
         mine = ledger.Ledger(storage, book.spec, input_shape=book.input_shape, classes=book.classes)
         cancelled = mine.cancel()

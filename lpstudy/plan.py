@@ -13,7 +13,7 @@ from lpstudy.command import arguments as flags
 from lpstudy.command.budget import budget_notes, unused
 from lpstudy.command.claims import missing_claims
 from lpstudy.command.estimate import ArmSeconds, Machine, estimate, slowness
-from lpstudy.command.exits import DONE, BadInputError, ending, errors_as_bad_input
+from lpstudy.command.exits import DONE, BadInputError, errors_as_bad_input, exit_code_of
 from lpstudy.command.overview import engine_of
 from lpstudy.command.phases import bank_words
 from lpstudy.command.prepare import Prepared, demand_of, feasible, prepare, sizes
@@ -27,7 +27,7 @@ from lpstudy.space import Arm, RunSpec
 from lpstudy.space.ranges import corners
 from lpstudy.teacher import Bank, OnlineTeacher, images_at_once, untrained_teacher
 from lpstudy.terminal import show
-from lpstudy.training import RunSeconds, Targets, time_run
+from lpstudy.training import RunSeconds, TeacherOutputs, time_run
 from lpstudy.training.precision import resolved
 
 TIMED = 64
@@ -63,14 +63,14 @@ def parser() -> ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
-    given = parser().parse_args(argv)
-    return ending("plan", lambda: _plan(given))
+    args = parser().parse_args(argv)
+    return exit_code_of("plan", lambda: _plan(args))
 
 
-def _plan(given: Namespace) -> int:
+def _plan(args: Namespace) -> int:
     with errors_as_bad_input():
-        prepared = prepare(given)
-        resources = demand_of(given, prepared)
+        prepared = prepare(args)
+        resources = demand_of(args, prepared)
         at_once = study.concurrent_trials(resources, study.machines())
     torch.set_num_threads(1)
     spec, data = prepared.spec, prepared.data
@@ -97,14 +97,16 @@ def _plan(given: Namespace) -> int:
         "",
         f"{len(lines)} arms x ({budget.trials} trials + {budget.seeds} finals) = {runs} runs"
         f" of {budget.epochs} epochs, {at_once} at once",
-        *(f"note: {note}" for note in _notes(given, prepared, lines) if note),
+        *(f"note: {note}" for note in _notes(args, prepared, lines) if note),
     )
     cpus, gpus = study.cluster_resources()
     fillers = max(1, int(gpus if resources.gpus_per_trial else cpus))
     seconds = estimate(
         Machine(at_once, cpus, slowness()),
         teacher=None if spec.teacher.weights else _teacher_seconds(prepared, device),
-        outputs=_filling_seconds(prepared, running, device) / fillers if prepared.plan.kept else None,
+        outputs=_filling_seconds(prepared, running, device) / fillers
+        if prepared.plan.banked_outputs
+        else None,
         arms=[ArmSeconds(line.trial, line.final, line.trials, budget.seeds) for line in lines],
     )
     named = ", ".join(f"{name} {duration(part)}" for name, part in seconds.items())
@@ -114,13 +116,13 @@ def _plan(given: Namespace) -> int:
     return DONE
 
 
-def _notes(given: Namespace, prepared: Prepared, lines: Sequence[Line]) -> Iterator[str]:
+def _notes(args: Namespace, prepared: Prepared, lines: Sequence[Line]) -> Iterator[str]:
     """What the budget cannot be used for, and what the study has done already where it was begun."""
     budget = prepared.spec.budget
     name = prepared.spec.name
     try:
         with errors_as_bad_input():
-            book = stored(engine_of(given.storage / name, given.ledger), name)
+            book = stored(engine_of(args.storage / name, args.ledger), name)
     except BadInputError:  # it was not begun
         yield from (unused(line.arm, line.trials, budget) for line in lines)
         return
@@ -137,41 +139,43 @@ def _teacher(prepared: Prepared, device: torch.device) -> OnlineTeacher:
     return OnlineTeacher(network, macs, device=device, bf16=resolved(spec.precision, device))
 
 
-def _targets(prepared: Prepared, teacher: OnlineTeacher, device: torch.device) -> Targets:
+def _targets(prepared: Prepared, teacher: OnlineTeacher, device: torch.device) -> TeacherOutputs:
     """A bank as the study's will be, but of zeros that take no room; or the teacher itself."""
     plan = prepared.plan
-    if not plan.kept:
+    if not plan.banked_outputs:
         return teacher
     dtype = torch.float16 if plan.dtype == "fp16" else torch.float32
     zero = torch.zeros((), dtype=dtype)
-    kept = {output.name: zero.expand(plan.views, plan.samples, *output.shape) for output in plan.kept}
+    kept = {
+        output.name: zero.expand(plan.views, plan.samples, *output.shape) for output in plan.banked_outputs
+    }
     return Bank(kept, teacher.network, teacher.macs(Needs(logits=True), 1), teacher, device)
 
 
 def _filling_seconds(prepared: Prepared, teacher: OnlineTeacher, device: torch.device) -> float:
     """Of all views on one core or GPU, from one timed batch; 0 where nothing is kept."""
-    plan, data = prepared.plan, prepared.data.on(device)
-    if not plan.kept:
+    plan, data = prepared.plan, prepared.data.to(device)
+    if not plan.banked_outputs:
         return 0.0
     most = images_at_once(prepared.spec.teacher, data, device)
     rows = torch.arange(min(TIMED, plan.samples, most))
     seconds = []
     for _ in range(2):  # the first one is a warm-up
         began = time.monotonic()
-        for batch in data.train.showing(0, rows, batch_size=TIMED, device=device):
+        for batch in data.train.one_view(0, rows, batch_size=TIMED, device=device):
             teacher.outputs(batch, Needs(logits=True)).logits.sum().item()
         seconds.append(time.monotonic() - began)
     return seconds[-1] * plan.views * plan.samples / len(rows)
 
 
-def _line(arm: Arm, prepared: Prepared, teacher: Targets, device: torch.device) -> Line:
+def _line(arm: Arm, prepared: Prepared, teacher: TeacherOutputs, device: torch.device) -> Line:
     spec, data = prepared.spec, prepared.data
     fits, all_sizes = feasible(arm, spec, data), sizes(arm)
     middle = fits[len(fits) // 2]
     values = next(corners(arm.searched)) | middle
     trial = arm.resolve(values, epochs=spec.budget.epochs, seed=SEARCH_SEED)
     size = cost_of(trial.student, input_shape=data.input_shape, classes=data.classes)
-    timed = time_run(trial, data.using(prepared.plan.views), teacher, device=device)
+    timed = time_run(trial, data.with_views(prepared.plan.views), teacher, device=device)
     points = spec.budget.trials if arm.points is None else arm.points * len(fits) // len(all_sizes)
     return Line(
         arm=arm.name,
@@ -191,7 +195,7 @@ def _teacher_seconds(prepared: Prepared, device: torch.device) -> float:
     trial = RunSpec(
         student=spec.network, method=BP(), training=spec.training, epochs=spec.epochs, seed=spec.seed
     )
-    timed = time_run(trial, data.using(prepared.plan.views), None, device=device)
+    timed = time_run(trial, data.with_views(prepared.plan.views), None, device=device)
     return _whole(timed, trial, data, test=len(data.validation) + len(data.test))
 
 

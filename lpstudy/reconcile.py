@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from lpstudy import ledger, tracking
 from lpstudy.command import arguments as flags
-from lpstudy.command.exits import BEHIND, DONE, FaultError, ending, errors_as_bad_input
+from lpstudy.command.exits import DONE, MLFLOW_BEHIND, FaultError, errors_as_bad_input, exit_code_of
 from lpstudy.command.overview import engine_of, known, own_name
 from lpstudy.disk import StorageError
 from lpstudy.ledger import Lease, LedgerReader, stored
@@ -32,27 +32,27 @@ def parser() -> ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
-    given = parser().parse_args(argv)
-    return ending("reconcile", lambda: _reconcile(given))
+    args = parser().parse_args(argv)
+    return exit_code_of("reconcile", lambda: _reconcile(args))
 
 
-def _reconcile(given: Namespace) -> int:
+def _reconcile(args: Namespace) -> int:
     with errors_as_bad_input():
-        name = known(given.storage, given.ledger, given.study)
-        folder = given.storage.resolve() / name
-        engine = engine_of(folder, given.ledger)
-        own = own_name(name, given.ledger)
+        name = known(args.storage, args.ledger, args.study)
+        folder = args.storage.resolve() / name
+        engine = engine_of(folder, args.ledger)
+        own = own_name(name, args.ledger)
         book = stored(engine, own)
         runs = folder / "runs"
         client = tracking.connect()
-        if given.check:
-            return _tell(given, book, tracking.compare(book, client, runs), mended=False)
+        if args.check:
+            return _tell(args, book, tracking.compare(book, client, runs), mended=False)
         tracking.check_files(client, own)
         if ledger.alive(engine, own):
             raise ValueError(f"study {name!r} is running: its process keeps MLflow up to date (see --check)")
         facts = _facts(book)
         lease = Lease(engine, own)
-        lease.take()
+        lease.acquire()
     try:
         book = stored(engine, own)
         before = tracking.compare(book, client, runs)
@@ -61,12 +61,14 @@ def _reconcile(given: Namespace) -> int:
     except (*tracking.MLFLOW_ERRORS, OSError) as failure:
         if isinstance(failure, StorageError):
             raise
-        raise FaultError(f"MLflow did not take it: {tracking.reason(failure)}", BEHIND) from None
+        raise FaultError(f"MLflow did not take it: {tracking.reason(failure)}", MLFLOW_BEHIND) from None
     finally:
         lease.release({"state": "finished" if book.complete() else "unfinished"})
     if error is not None or left:
-        raise FaultError(f"MLflow did not take it: {error or f'{len(left)} runs still differ'}", BEHIND)
-    return _tell(given, book, before, mended=True)
+        raise FaultError(
+            f"MLflow did not take it: {error or f'{len(left)} runs still differ'}", MLFLOW_BEHIND
+        )
+    return _tell(args, book, before, mended=True)
 
 
 def _facts(book: LedgerReader) -> StudyMetadata:
@@ -77,11 +79,11 @@ def _facts(book: LedgerReader) -> StudyMetadata:
     return StudyMetadata(ledger.dump(book.spec), kept["data"], kept["teacher"], kept["provenance"])
 
 
-def _tell(given: Namespace, book: LedgerReader, found: list[Difference], *, mended: bool) -> int:
+def _tell(args: Namespace, book: LedgerReader, found: list[Difference], *, mended: bool) -> int:
     runs = sum(record.state != "infeasible" for record in book.records())
-    if given.json:
+    if args.json:
         differences = [{"run": one.key, "what": one.what} for one in found]
-        show_json({"study": given.study, "runs": runs, "mended": mended, "differences": differences})
+        show_json({"study": args.study, "runs": runs, "mended": mended, "differences": differences})
     else:
         for one in found[:SHOWN]:
             show(f"{one.key} {one.what}")
@@ -89,7 +91,7 @@ def _tell(given: Namespace, book: LedgerReader, found: list[Difference], *, mend
             show(f"... and {len(found) - SHOWN} more")
         after = ", all written anew" if mended and found else ""
         show(f"{runs} runs in the ledger, {len(found)} differ in MLflow{after}")
-    return DONE if mended or not found else BEHIND
+    return DONE if mended or not found else MLFLOW_BEHIND
 
 
 if __name__ == "__main__":

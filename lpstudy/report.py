@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lpstudy import tracking
 from lpstudy.command import arguments as flags
-from lpstudy.command.exits import DONE, FaultError, ending, errors_as_bad_input
+from lpstudy.command.exits import DONE, FaultError, errors_as_bad_input, exit_code_of
 from lpstudy.command.prepare import writable
 from lpstudy.command.publish import publish, show
 
@@ -22,8 +22,8 @@ def parser() -> ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
-    given = parser().parse_args(argv)
-    return ending("report", lambda: _report(given.study, given.reports))
+    args = parser().parse_args(argv)
+    return exit_code_of("report", lambda: _report(args.study, args.reports))
 
 
 def _report(study: str, reports: Path) -> int:

@@ -5,7 +5,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 
 from lpstudy.command import arguments as flags
-from lpstudy.command.exits import DONE, ending
+from lpstudy.command.exits import DONE, exit_code_of
 from lpstudy.command.study_file import study_file_markdown
 from lpstudy.space.json_schema import study_schema
 from lpstudy.terminal import show, show_json
@@ -20,12 +20,12 @@ def parser() -> ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
-    given = parser().parse_args(argv)
-    return ending("schema", lambda: _schema(given))
+    args = parser().parse_args(argv)
+    return exit_code_of("schema", lambda: _schema(args))
 
 
-def _schema(given: Namespace) -> int:
-    if given.markdown:
+def _schema(args: Namespace) -> int:
+    if args.markdown:
         show(*study_file_markdown().splitlines())
     else:
         show_json(study_schema(), indent=2)

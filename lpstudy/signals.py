@@ -10,7 +10,7 @@ ECHO = 1.0
 Handler = Callable[[int, FrameType | None], object]
 
 
-def once(handler: Handler) -> Handler:
+def debounced(handler: Handler) -> Handler:
     """A handler that hears a signal once where it comes twice at the same time.
 
     timeout(1) signals a command and then its group; a terminal signals the group, and its first process may

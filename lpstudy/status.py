@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lpstudy.command import arguments as flags
-from lpstudy.command.exits import DONE, FAULT, ending, errors_as_bad_input
+from lpstudy.command.exits import DONE, FAULT, errors_as_bad_input, exit_code_of
 from lpstudy.command.overview import STATES, UNREADABLE, known, read_overview, sentence, studies
 from lpstudy.terminal import printable, show, show_json
 
@@ -31,23 +31,23 @@ def parser(command: str = "status") -> ArgumentParser:
 
 def main(argv: Sequence[str] | None = None, command: str = "status") -> int:
     """Run the command; returns the exit code."""
-    given = parser(command).parse_args(argv)
-    return ending(command, lambda: _show(given, command))
+    args = parser(command).parse_args(argv)
+    return exit_code_of(command, lambda: _show(args, command))
 
 
-def _show(given: Namespace, command: str) -> int:
+def _show(args: Namespace, command: str) -> int:
     with errors_as_bad_input():
-        if given.study is not None:
-            names = [known(given.storage, given.ledger, given.study)]
+        if args.study is not None:
+            names = [known(args.storage, args.ledger, args.study)]
         else:
-            names = studies(given.storage, given.ledger)
-    found = [read_overview(given.storage, given.ledger, name) for name in names]
+            names = studies(args.storage, args.ledger)
+    found = [read_overview(args.storage, args.ledger, name) for name in names]
     code = FAULT if any(one["state"] == UNREADABLE for one in found) else DONE
-    if given.json:
-        show_json(found if given.study is None else found[0], indent=1)
+    if args.json:
+        show_json(found if args.study is None else found[0], indent=1)
         return code
     if not found:
-        show(f"no studies in {'the ledger' if given.ledger else given.storage}")
+        show(f"no studies in {'the ledger' if args.ledger else args.storage}")
     for one in found:
         show(f"{one['study']}: {sentence(one)}")
         if command == "status" and one["arms"]:

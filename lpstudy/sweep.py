@@ -16,15 +16,15 @@ from lpstudy.command import arguments as flags
 from lpstudy.command.budget import budget_notes
 from lpstudy.command.console import Console
 from lpstudy.command.exits import (
-    BEHIND,
     DONE,
     FAULT,
     INTERRUPTED,
+    MLFLOW_BEHIND,
     PAUSED,
     TERMINATED,
     FaultError,
-    ending,
     errors_as_bad_input,
+    exit_code_of,
     leaving_at_signals,
 )
 from lpstudy.command.faults import WORDS, remedy_of
@@ -76,36 +76,36 @@ def parser() -> ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
     words = sys.argv[1:] if argv is None else list(argv)
-    given = parser().parse_args(words)
+    args = parser().parse_args(words)
     command = without_credentials(shlex.join(["python", "-m", "lpstudy.sweep", *words]))
-    return ending("sweep", lambda: _sweep(given, command))
+    return exit_code_of("sweep", lambda: _sweep(args, command))
 
 
-def _sweep(given: Namespace, command: str) -> int:
+def _sweep(args: Namespace, command: str) -> int:
     began = time.monotonic()
     with ExitStack() as stack:
         stack.enter_context(leaving_at_signals())
-        with errors_as_bad_input(lambda: is_begun(given)):
-            ledger_url(given.storage, given.ledger)
+        with errors_as_bad_input(lambda: is_begun(args)):
+            ledger_url(args.storage, args.ledger)
             with on_terminal("loading the data"):
-                prepared = prepare(given)
-            resources = demand_of(given, prepared)
-            writable(given.storage)
-            writable(given.reports)
+                prepared = prepare(args)
+            resources = demand_of(args, prepared)
+            writable(args.storage)
+            writable(args.reports)
             name = prepared.spec.name
-            client = client_of(given, name)
+            client = client_of(args, name)
             if study.cluster_address() is None:
                 study.check_machine()
             else:
                 enter_session(stack, resources)
-            session = StudySession(given.storage.resolve() / name, given.ledger, name, fresh=given.fresh)
-            session.before_exit = lambda: ending("sweep", lambda: _leave(session))
-            stack.enter_context(session.held())
+            session = StudySession(args.storage.resolve() / name, args.ledger, name, fresh=args.fresh)
+            session.before_exit = lambda: exit_code_of("sweep", lambda: _leave(session))
+            stack.enter_context(session.running())
         if session.after is not None:
             terminal.say(f"going on after {session.after}, which gave no sign of life")
-        _mention_job_folder(given)
+        _mention_job_folder(args)
         try:
-            return _held(given, command, prepared, resources, client, session, stack, began)
+            return _held(args, command, prepared, resources, client, session, stack, began)
         except (PausedError, UnwritableError, KeyboardInterrupt, SystemExit) as error:
             raise _paused(session, error) from error
         except FencedError as error:
@@ -119,7 +119,7 @@ def _sweep(given: Namespace, command: str) -> int:
 
 
 def _held(
-    given: Namespace,
+    args: Namespace,
     command: str,
     prepared: Prepared,
     resources: TrialResources,
@@ -134,10 +134,10 @@ def _held(
         watch_ray(stack, session)
     with errors_as_bad_input():
         ledger = _ledger(session, prepared)
-    ledger.take()
+    ledger.adopt_unfinished()
     took = "; this start took" if ledger.records() else " in"
     teacher, capacity, control = None, None, session.control
-    root = given.data_root or own_root(prepared.spec.data)
+    root = args.data_root or own_root(prepared.spec.data)
     place = Place(control.folder, root.resolve() if root else None)
     if ledger.complete():
         terminal.say(f"study {ledger.spec.name!r} is finished; its report is written anew")
@@ -150,15 +150,15 @@ def _held(
         terminal.warn(*(f"data: {remark}" for remark in prepared.remarks))
         for note in (*prepared.weights.notes, *budget_notes(ledger, ledger.spec.budget)):
             terminal.say(f"note: {note}")
-        stack.enter_context(session.pause_on_signals(given.grace))
+        stack.enter_context(session.pause_on_signals(args.grace))
         capacity = study.Capacity(resources, terminal.say)
         session.gauges.add(waiting=capacity.short, nodes=study.nodes)
         stack.callback(session.gauges.remove, "waiting", "nodes")  # before Ray ends
         session.state = {"state": "teacher"}
         teacher = again(control, lambda: train_teacher(prepared, place, resources, control))
-        ledger.keep("data", data_facts(prepared))
-        ledger.keep("teacher", {k: v for k, v in asdict(teacher).items() if k != "folder"})
-        ledger.keep("provenance", provenance(prepared, teacher, resources, command))
+        ledger.set_fact("data", data_facts(prepared))
+        ledger.set_fact("teacher", {k: v for k, v in asdict(teacher).items() if k != "folder"})
+        ledger.set_fact("provenance", provenance(prepared, teacher, resources, command))
         session.state = {"state": "bank"}
         again(control, lambda: fill_bank(prepared, teacher, place, resources, control))
     projection = projection_of(ledger, prepared, client, session)
@@ -172,7 +172,7 @@ def _held(
     finally:
         session.deadline.ending = True
         projection.close(seconds=patience)
-    return _publish(ledger, client, given, took, began, projection.error, session)
+    return _publish(ledger, client, args, took, began, projection.error, session)
 
 
 def _leave(session: StudySession) -> NoReturn:
@@ -185,23 +185,23 @@ def _paused(session: StudySession, error: BaseException) -> FaultError:
     """What to say of a study that stops before its end, and the exit code."""
     if isinstance(session.control.fault, FencedError):
         return FaultError(str(session.control.fault))
-    asked = session.control.asked
+    current = session.control.current
     early = TERMINATED if isinstance(error, SystemExit) else ""  # before Ray was there
     said = "" if isinstance(error, KeyboardInterrupt | SystemExit) else error
-    why = str(session.control.fault or said or asked.why or early)
-    if asked.wish in ("stop", "cancel"):
-        session.state = {"state": ENDED[asked.wish]}
-        return FaultError(f"{ENDED[asked.wish]} before its first trial", DONE)
+    why = str(session.control.fault or said or current.why or early)
+    if current.request in ("stop", "cancel"):
+        session.state = {"state": ENDED[current.request]}
+        return FaultError(f"{ENDED[current.request]} before its first trial", DONE)
     session.state = {"state": "paused", "why": why}
-    if (isinstance(error, KeyboardInterrupt) and not asked.leaving) or asked.signal == signal.SIGINT:
+    if (isinstance(error, KeyboardInterrupt) and not current.exiting) or current.signal == signal.SIGINT:
         return FaultError("interrupted; the same command goes on where it stopped", INTERRUPTED)
     return FaultError(f"paused: {why}{WORDS[remedy_of(session.control.fault or error)]}", PAUSED)
 
 
-def _mention_job_folder(given: Namespace) -> None:
+def _mention_job_folder(args: Namespace) -> None:
     """A Ray job works in a copy of the submitted folder, which goes with the job."""
     own = tracking.tracking_uri() == tracking.DEFAULT_URI
-    stays = given.reports.is_absolute() and given.storage == given.storage.resolve()
+    stays = args.reports.is_absolute() and args.storage == args.storage.resolve()
     if study.JOB in os.environ and (own or not stays):
         terminal.say(
             "note: a Ray job works in a copy of the folder; to keep what it writes, give absolute --storage"
@@ -212,7 +212,7 @@ def _mention_job_folder(given: Namespace) -> None:
 def _ledger(session: StudySession, prepared: Prepared) -> Ledger:
     data = prepared.data
     ledger = Ledger(session.storage, prepared.spec, input_shape=data.input_shape, classes=data.classes)
-    ledger.accept(content_of(prepared.spec, data, prepared.weights), data.fingerprint[:16])
+    ledger.check_unchanged(content_of(prepared.spec, data, prepared.weights), data.fingerprint[:16])
     return ledger
 
 
@@ -252,11 +252,11 @@ def _run(
             try:
                 return study.run(ledger, teacher, plan, place, capacity, changed, control)
             except PausedError:
-                if control.asked.leaving:
+                if control.current.exiting:
                     raise
-                console.say(f"paused by {control.asked.why}; lpstudy resume {ledger.spec.name} goes on")
+                console.say(f"paused by {control.current.why}; lpstudy resume {ledger.spec.name} goes on")
                 control.wait()
-                ledger.take()
+                ledger.adopt_unfinished()
     finally:
         console.close()
 
@@ -264,19 +264,19 @@ def _run(
 def _publish(
     ledger: Ledger,
     client: Client,
-    given: Namespace,
+    args: Namespace,
     took: str,
     began: float,
     behind: str | None,
     session: StudySession,
 ) -> int:
     name = ledger.spec.name
-    wish = session.control.wish
-    session.state = {"state": "finished" if ledger.complete() else ENDED.get(wish, "unfinished")}
+    request = session.control.request
+    session.state = {"state": "finished" if ledger.complete() else ENDED.get(request, "unfinished")}
     if behind is None:
         try:
             with on_terminal("writing the report"):
-                published = publish(client, name, given.reports)
+                published = publish(client, name, args.reports)
             show(published, name)
         except tracking.MLFLOW_ERRORS as error:
             behind = tracking.reason(error)
@@ -287,9 +287,9 @@ def _publish(
         raise FaultError(
             f"MLflow lags behind ({behind}): `lpstudy reconcile {name}` brings it up to date when it answers,"
             f" then `lpstudy report {name}` writes the report",
-            BEHIND,
+            MLFLOW_BEHIND,
         )
-    return DONE if states["finished"] or wish in ENDED else FAULT
+    return DONE if states["finished"] or request in ENDED else FAULT
 
 
 if __name__ == "__main__":

@@ -59,10 +59,10 @@ def server() -> "Iterator[Postgres]":
 @pytest.fixture(scope="session")
 def empty_database(server: "Postgres") -> str:
     """Name of a PostgreSQL database in which a ledger's tables are made: a template for others."""
-    from lpstudy.ledger import opened
+    from lpstudy.ledger import open_storage
 
     url = server.database()
-    opened(url).engine.dispose()
+    open_storage(url).engine.dispose()
     return url.rpartition("/")[2]
 
 

@@ -34,8 +34,8 @@ def driven(
     table = tomllib.loads(write_space(folder, *changes).read_text())
     spec = parse({"name": "tiny"} | table, "tiny")
     ledger = Ledger(database(folder), spec, input_shape=(1, 8, 8), classes=10)
-    ledger.accept("a")
-    ledger.take()
+    ledger.check_unchanged("a")
+    ledger.adopt_unfinished()
     numbers = itertools.count()
     trainable = TuneLauncher(
         tune.with_resources(function, {"cpu": 1.0, "gpu": resources.gpus_per_trial}),

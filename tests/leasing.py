@@ -2,7 +2,7 @@
 
 import threading
 
-from lpstudy.ledger import Lease, Storage, opened
+from lpstudy.ledger import Lease, Storage, open_storage
 
 NAME = "digits"
 """Of the study whose lease it is."""
@@ -10,9 +10,9 @@ NAME = "digits"
 
 def take(url: str) -> tuple[Storage, Lease]:
     """The study at a database, held by this process."""
-    made = opened(url)
+    made = open_storage(url)
     lease = Lease(made.engine, NAME)
-    lease.take()
+    lease.acquire()
     return made, lease
 
 
@@ -21,7 +21,7 @@ def beating(lease: Lease, over: threading.Event) -> threading.Thread:
 
     def live() -> None:
         while not over.wait(0.05):
-            lease.beat({})
+            lease.heartbeat({})
 
     thread = threading.Thread(target=live)
     thread.start()

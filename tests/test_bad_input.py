@@ -213,7 +213,7 @@ def test_a_cluster_that_is_not_there_is_refused(tmp_path: Path) -> None:
 
 def test_a_study_that_runs_is_refused_before_anything_is_asked_of_it(tmp_path: Path) -> None:
     write_space(tmp_path)
-    with StudySession(Local(tmp_path / "studies/tiny"), None, "tiny", fresh=False).held():
+    with StudySession(Local(tmp_path / "studies/tiny"), None, "tiny", fresh=False).running():
         left = call(sweep.main, tmp_path, "tiny.toml")
     refused(left, "'tiny' is running already", f"host {socket.gethostname()}, pid {os.getpid()}, since 20")
     assert "studies/tiny/runs" not in files(tmp_path)

@@ -99,7 +99,7 @@ def test_gpu_tells_of_a_closed_gate_and_goes_on(
 
 @pytest.mark.usefixtures("small")
 def test_one_thread_queues_a_step_of_each_run_in_turn() -> None:
-    split = workload.data(workload.images(None, 24), train=16).using(1)
+    split = workload.data(workload.images(None, 24), train=16).with_views(1)
     generator = torch.Generator().manual_seed(0)
     sizes = {"logits": (1, 16, 10), "embedding": (1, 16, 500)}
     kept = {name: torch.randn(size, generator=generator).half() for name, size in sizes.items()}

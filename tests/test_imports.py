@@ -49,9 +49,9 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("studies")
     (folder / "held").mkdir()
     ledger = Ledger(database(folder / "held"), parse(SPACE, "here"), input_shape=(1, 8, 8), classes=10)
-    ledger.accept("images")
+    ledger.check_unchanged("images")
     lease = Lease(ledger.engine, "held")
-    lease.take()
+    lease.acquire()
     lease.release({"state": "paused"})
     return folder
 

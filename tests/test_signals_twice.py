@@ -5,13 +5,13 @@ import time
 
 import pytest
 
-from lpstudy.signals import ECHO, once
+from lpstudy.signals import ECHO, debounced
 
 
 @pytest.mark.parametrize(("later", "heard"), [(0.0, 1), (0.9 * ECHO, 1), (1.1 * ECHO, 2)])
 def test_a_signal_that_comes_again(later: float, heard: int, monkeypatch: pytest.MonkeyPatch) -> None:
     numbers: list[int] = []
-    handler = once(lambda number, frame: numbers.append(number))
+    handler = debounced(lambda number, frame: numbers.append(number))
     for now in (0.0, later):
         monkeypatch.setattr(time, "monotonic", lambda now=now: 100.0 + now)
         handler(signal.SIGTERM, None)
@@ -20,7 +20,7 @@ def test_a_signal_that_comes_again(later: float, heard: int, monkeypatch: pytest
 
 def test_whoever_signals_again_and_again_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
     numbers: list[int] = []
-    handler = once(lambda number, frame: numbers.append(number))
+    handler = debounced(lambda number, frame: numbers.append(number))
     for now in range(10):
         monkeypatch.setattr(time, "monotonic", lambda now=now: 100.0 + 0.5 * ECHO * now)
         handler(signal.SIGINT, None)
@@ -28,7 +28,7 @@ def test_whoever_signals_again_and_again_is_heard(monkeypatch: pytest.MonkeyPatc
 
 
 def test_what_the_handler_raises_is_raised_and_then_not_again() -> None:
-    handler = once(signal.default_int_handler)
+    handler = debounced(signal.default_int_handler)
     with pytest.raises(KeyboardInterrupt):
         handler(signal.SIGINT, None)
     handler(signal.SIGINT, None)

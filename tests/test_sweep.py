@@ -220,7 +220,7 @@ def test_a_changed_space_is_refused_with_its_difference(smoke: Smoke) -> None:
 
 
 def test_a_study_that_runs_already_is_refused(smoke: Smoke) -> None:
-    with StudySession(Local(smoke[0] / "studies/smoke"), None, "smoke", fresh=False).held():
+    with StudySession(Local(smoke[0] / "studies/smoke"), None, "smoke", fresh=False).running():
         line = one_line(call(sweep.main, smoke[0], "smoke"))
     assert "'smoke' is running already: host " in line
 

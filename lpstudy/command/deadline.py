@@ -45,6 +45,6 @@ class Deadline:
             if self._interrupted_at is not None:
                 if now - self._interrupted_at >= EXIT_SECONDS:
                     self._exit()
-            elif control.asked.leaving and control.late(HARD_SECONDS) and not self.ending:
+            elif control.current.exiting and control.is_overdue(HARD_SECONDS) and not self.ending:
                 self.ending, self._interrupted_at = True, now
                 os.kill(os.getpid(), signal.SIGINT)

@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from lpstudy import environment
 from lpstudy.command.faults import (
     BAD_INPUT,
-    BEHIND,
     DONE,
     FAULT,
     INTERRUPTED,
+    MLFLOW_BEHIND,
     PAUSED,
     BadInputError,
     FaultError,
@@ -25,28 +25,29 @@ from lpstudy.damage import UnusableError
 from lpstudy.disk import StorageError
 from lpstudy.ledger import UNAVAILABLE, HeldError, UnwritableError
 from lpstudy.redaction import without_credentials
-from lpstudy.signals import once
+from lpstudy.signals import debounced
 from lpstudy.terminal import say, single_line
 
 __all__ = [
     "BAD_INPUT",
-    "BEHIND",
     "DONE",
     "EXITS",
     "FAULT",
     "INTERRUPTED",
+    "MLFLOW_BEHIND",
     "PAUSED",
     "TERMINATED",
     "BadInputError",
     "FaultError",
-    "ending",
     "errors_as_bad_input",
+    "exit_code_of",
     "leaving_at_signals",
 ]
 EXITS = (
     f"exit codes: {DONE} done, or ended by lpstudy stop or cancel; {FAULT} a fault at run time; {BAD_INPUT}"
-    f" bad input (one line says what); {BEHIND} done, but MLflow lags behind (lpstudy reconcile mends it);"
-    f" {PAUSED} paused (one line says why), {INTERRUPTED} interrupted by Ctrl-C: the same command goes on"
+    f" bad input (one line says what); {MLFLOW_BEHIND} done, but MLflow lags behind (lpstudy reconcile mends"
+    f" it); {PAUSED} paused (one line says why), {INTERRUPTED} interrupted by Ctrl-C: the same command"
+    " resumes"
 )
 TERMINATED = "asked to end (SIGTERM)"
 
@@ -74,9 +75,11 @@ def leaving_at_signals() -> Iterator[None]:
 
     What raises at SIGINT still does. Either is heard once where it comes twice at the same time.
     """
-    before = {signal.SIGTERM: signal.signal(signal.SIGTERM, once(lambda number, frame: sys.exit(number)))}
+    before = {
+        signal.SIGTERM: signal.signal(signal.SIGTERM, debounced(lambda number, frame: sys.exit(number)))
+    }
     if callable(interrupt := signal.getsignal(signal.SIGINT)):
-        before[signal.SIGINT] = signal.signal(signal.SIGINT, once(interrupt))
+        before[signal.SIGINT] = signal.signal(signal.SIGINT, debounced(interrupt))
     try:
         yield
     finally:
@@ -84,7 +87,7 @@ def leaving_at_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def ending(command: str, body: Callable[[], int]) -> int:
+def exit_code_of(command: str, body: Callable[[], int]) -> int:
     """Run a command's body, with variables that can be used, and turn what ends it into an exit code."""
     try:
         with errors_as_bad_input():

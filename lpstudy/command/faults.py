@@ -14,7 +14,7 @@ from lpstudy.disk import BARRED, UNREACHABLE, is_storage_error, storage_error
 from lpstudy.ledger import UNAVAILABLE, HeldError, UnwritableError
 
 DONE, FAULT, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
-BEHIND = 74
+MLFLOW_BEHIND = 74
 """All is done but MLflow lacks some of it: EX_IOERR of sysexits.h."""
 PAUSED = 75
 """To be started again: EX_TEMPFAIL of sysexits.h."""

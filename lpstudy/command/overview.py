@@ -24,7 +24,7 @@ from lpstudy.ledger import (
 )
 
 KINDS: tuple[Kind, ...] = ("trial", "final")
-WISHED = {"pause": "pausing", "stop": "stopping", "cancel": "cancelling"}
+REQUEST_STATES = {"pause": "pausing", "stop": "stopping", "cancel": "cancelling"}
 UNREADABLE = "unreadable"
 """State of a study whose ledger cannot be read."""
 STATES = ("finished", "pruned", "failed", "running")
@@ -37,13 +37,13 @@ def studies(storage: Folder, url: str | None) -> list[str]:
     return names(engine_at(ledger_url(storage, url)))
 
 
-def is_begun(given: Namespace) -> bool:
+def is_begun(args: Namespace) -> bool:
     """Whether a sweep's study is there and is to go on, as far as that can be known."""
     from lpstudy import space  # the networks of a study take seconds to import
 
     try:
-        name = space.read(space.find(given.study)).name
-        return not given.fresh and name in studies(given.storage, given.ledger)
+        name = space.read(space.find(args.study)).name
+        return not args.fresh and name in studies(args.storage, args.ledger)
     except (ValueError, OSError, UnwritableError):
         return False
 
@@ -97,39 +97,39 @@ def overview(standing: Standing, engine: Engine, name: str) -> dict[str, Any]:
         name: Of the study there.
     """
     row = read(engine, name)
-    told: Mapping[str, Any] = row.told if row is not None else {}
+    gauges: Mapping[str, Any] = row.gauges if row is not None else {}
     lives = alive(engine, name)
     records = [record for record in standing.records() if record.state != "infeasible"]
     done, wanted = sum(record.state != "running" for record in records), standing.wanted
-    rate = told.get("rate") if lives else None
+    rate = gauges.get("rate") if lives else None
     return {
         "study": name,
-        "state": _state(standing, told, lives, taken=row is not None and row.token is not None),
-        "why": told.get("why", ""),
+        "state": _state(standing, gauges, lives, taken=row is not None and row.token is not None),
+        "why": gauges.get("why", ""),
         "alive": lives,
-        "holder": None if row is None or row.holder is None or not lives else row.holder.told(),
+        "holder": None if row is None or row.holder is None or not lives else row.holder.as_json(),
         "done": done,
         "wanted": wanted,
         "runs_per_hour": rate,
-        "eta_seconds": told.get("eta") if lives else None,
-        "nodes": told.get("nodes"),
-        "workers": told.get("workers"),
-        "mlflow_behind": told.get("behind"),
-        "mlflow_error": told.get("mlflow"),
-        "free_bytes": told.get("free"),
-        "waiting": told.get("waiting", ""),
+        "eta_seconds": gauges.get("eta") if lives else None,
+        "nodes": gauges.get("nodes"),
+        "workers": gauges.get("workers"),
+        "mlflow_behind": gauges.get("behind"),
+        "mlflow_error": gauges.get("mlflow"),
+        "free_bytes": gauges.get("free"),
+        "waiting": gauges.get("waiting", ""),
         "notes": list(budget_notes(standing, standing.budget)),
         "arms": [line for arm in standing.arm_names for line in _arm(standing, arm, records)],
     }
 
 
-def _state(standing: Standing, told: Mapping[str, Any], lives: bool, *, taken: bool) -> str:
+def _state(standing: Standing, gauges: Mapping[str, Any], lives: bool, *, taken: bool) -> str:
     if lives:
-        wish = told.get("wish", "")
-        return WISHED[wish] if wish in WISHED else str(told.get("state", "starting"))
+        request = gauges.get("request", "")
+        return REQUEST_STATES[request] if request in REQUEST_STATES else str(gauges.get("state", "starting"))
     if standing.complete():
         return "finished"
-    return "died" if taken else str(told.get("state", "unfinished"))
+    return "died" if taken else str(gauges.get("state", "unfinished"))
 
 
 def _arm(standing: Standing, arm: str, records: list[Record]) -> list[dict[str, Any]]:

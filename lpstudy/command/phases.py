@@ -78,7 +78,7 @@ def again(control: StudyControl, phase: Callable[[], T]) -> T:
         try:
             return phase()
         except PausedError:
-            if control.asked.leaving or not control.wait():
+            if control.current.exiting or not control.wait():
                 raise
 
 
@@ -146,7 +146,7 @@ def fill_bank(
     """
     plan, progress = prepared.plan, Progress()
     progress.say(f"teacher's outputs: {bank_words(plan)}")
-    if not plan.kept:
+    if not plan.banked_outputs:
         return
     if sys.stderr.isatty():
         progress.begin("teacher's outputs: starting processes")
@@ -173,8 +173,8 @@ def fill_bank(
 def bank_words(plan: BankPlan) -> str:
     """What is kept and what is computed at each step, and why."""
     parts = []
-    if plan.kept:
-        names = ", ".join(kept.name for kept in plan.kept)
+    if plan.banked_outputs:
+        names = ", ".join(kept.name for kept in plan.banked_outputs)
         parts.append(f"{names} kept, {size_words(plan.bytes)} in {plan.dtype}")
     if plan.online:
         parts.append(f"{', '.join(plan.online)} computed at each step")

@@ -71,13 +71,13 @@ def _has_teacher(spec: StudySpec, data: Data) -> bool:
         return False
 
 
-def demand_of(given: Namespace, prepared: Prepared) -> TrialResources:
+def demand_of(args: Namespace, prepared: Prepared) -> TrialResources:
     """What a trial may use, as the flags say it.
 
     Raises:
         ValueError: A GPU or a batch cannot be shared so; or this machine, where none is joined, has less.
     """
-    resources = TrialResources(given.gpus_per_trial, given.workers_per_trial, given.concurrent)
+    resources = TrialResources(args.gpus_per_trial, args.workers_per_trial, args.concurrent)
     resources.check()
     train = len(prepared.data.train)
     for size in _batch_sizes(prepared.spec):

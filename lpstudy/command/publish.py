@@ -35,7 +35,7 @@ def publish(client: Client, study: str, reports: Path) -> Published:
         arm.name: importances(arm, tracking.searched_trials(arm, projected.runs))
         for arm in projected.spec.arms()
     }
-    uri = tracking.shown(tracking.tracking_uri())
+    uri = tracking.display_uri(tracking.tracking_uri())
     page = uri.rstrip("/") if uri.startswith("http") else PAGE
 
     def link(run_id: str) -> str:
@@ -62,6 +62,5 @@ def show(published: Published, study: str) -> None:
     """Print the comparison table and where everything is."""
     terminal.show(*console_table(published.table).split("\n"), "")
     terminal.show(f"report  {published.report.markdown}")
-    terminal.show(
-        f"MLflow  {tracking.shown(tracking.tracking_uri())}, experiment {tracking.experiment_name(study)}"
-    )
+    server = tracking.display_uri(tracking.tracking_uri())
+    terminal.show(f"MLflow  {server}, experiment {tracking.experiment_name(study)}")

@@ -3,7 +3,7 @@
 from contextlib import ExitStack
 
 from lpstudy import study
-from lpstudy.command.exits import ending, errors_as_bad_input
+from lpstudy.command.exits import errors_as_bad_input, exit_code_of
 from lpstudy.command.phases import announced, on_terminal
 from lpstudy.command.study_session import StudySession
 from lpstudy.data import shared_cache
@@ -18,7 +18,7 @@ def enter_session(stack: ExitStack, resources: TrialResources) -> None:
     """
     phase = announced("starting Ray") if study.cluster_address() is None else on_terminal("joining Ray")
     with errors_as_bad_input(), phase:
-        stack.enter_context(study.ray_session(lambda error: ending("sweep", lambda: _refuse(error))))
+        stack.enter_context(study.ray_session(lambda error: exit_code_of("sweep", lambda: _refuse(error))))
         study.concurrent_trials(resources, study.machines())
 
 

@@ -20,10 +20,10 @@ from lpstudy.ledger import (
     Lease,
     UnwritableError,
     names,
-    opened,
+    open_storage,
     rename,
 )
-from lpstudy.signals import once
+from lpstudy.signals import debounced
 from lpstudy.study import StudyControl
 from lpstudy.threads import GuardedThread
 
@@ -49,9 +49,9 @@ class StudySession:
 
     def __init__(self, folder: Folder, url: str | None, name: str, *, fresh: bool) -> None:
         _make(folder)
-        self.storage = opened(ledger_url(folder, url))
+        self.storage = open_storage(ledger_url(folder, url))
         self._lease = Lease(self.storage.engine, name)
-        row = self._lease.take()
+        row = self._lease.acquire()
         if fresh and name in names(self.storage):
             old = _free(folder, name, names(self.storage))
             if url is None:
@@ -59,9 +59,9 @@ class StudySession:
                 self.storage.engine.dispose()
                 folder.move(old)
                 _make(folder)
-                self.storage = opened(ledger_url(folder, url))
+                self.storage = open_storage(ledger_url(folder, url))
                 self._lease = Lease(self.storage.engine, name)
-                row = self._lease.take()
+                row = self._lease.acquire()
             else:
                 rename(self.storage, name, old)
                 if folder.exists():
@@ -73,7 +73,7 @@ class StudySession:
         self.gauges = Gauges()
         """What other shells are told with each sign of life, beside the state."""
         self.state: dict[str, Any] = {"state": "starting"}
-        self.holds = self._lease.held
+        self.holds = self._lease.is_held
         """Asks the ledger whether the study is still this process's."""
         self.before_exit: Callable[[], int] = lambda: PAUSED
         """Called where the process is ended from a thread, for its main thread hangs: prints why, returns the
@@ -82,11 +82,11 @@ class StudySession:
         """Asked for an error that may be none of its own: whether Ray itself has ended."""
         self.deadline = Deadline(self.control, self._exit)
         self._folder = folder
-        self._wished = row.wished
+        self._request_number = row.request_number
         self._heartbeat = GuardedThread("lease", self._beat, self.control.fail_thread("lease"))
 
     @contextmanager
-    def held(self) -> Iterator[None]:
+    def running(self) -> Iterator[None]:
         """Give signs of life and hear wishes for as long as the context lasts; then release the study."""
         self.gauges.add(free=self._folder.free)
         self._heartbeat.start()
@@ -98,7 +98,7 @@ class StudySession:
             self.gauges.stop()
             self._heartbeat.stop(2 * HEARTBEAT_SECONDS)
             if self.state["state"] == "finished":
-                self.control.forget()  # else what is left of its trials must still hear
+                self.control.remove_file()  # else what is left of its trials must still hear
             with suppress(UnwritableError):  # then the lease ends with this process
                 self._lease.release(self.state)
 
@@ -109,12 +109,12 @@ class StudySession:
         To be entered after Ray was started, which has a handler of its own.
         """
 
-        def heed(number: int, frame: FrameType | None) -> None:
-            if self.control.asked.leaving:
+        def pause_or_end(number: int, frame: FrameType | None) -> None:
+            if self.control.current.exiting:
                 raise KeyboardInterrupt
-            self.control.leave(SIGNALS[signal.Signals(number)], seconds=grace, signal=number)
+            self.control.pause_and_exit(SIGNALS[signal.Signals(number)], seconds=grace, signal=number)
 
-        before = {number: signal.signal(number, once(heed)) for number in SIGNALS}
+        before = {number: signal.signal(number, debounced(pause_or_end)) for number in SIGNALS}
         try:
             yield
         finally:
@@ -124,20 +124,20 @@ class StudySession:
     def _beat(self, stop: threading.Event) -> None:
         while not stop.wait(HEARTBEAT_SECONDS):
             try:
-                row = self._lease.beat(self._words())
+                row = self._lease.heartbeat(self._report())
             except FencedError as error:
                 self.control.fail(error, seconds=0.0)
                 return
             except UnwritableError:  # the thread that writes results has the same trouble, and tells it
                 continue
-            if row.wished > self._wished:
-                self._wished = row.wished
-                self.control.ask(row.wish, f"lpstudy {row.wish}")
+            if row.request_number > self._request_number:
+                self._request_number = row.request_number
+                self.control.send(row.request, f"lpstudy {row.request}")
 
-    def _words(self) -> Mapping[str, Any]:
-        asked = self.control.asked
-        wish = {"wish": asked.wish, "why": asked.why} if asked.wish != "run" else {}
-        return self.state | wish | self.gauges.values() | {"heard": self._wished}
+    def _report(self) -> Mapping[str, Any]:
+        current = self.control.current
+        request = {"request": current.request, "why": current.why} if current.request != "run" else {}
+        return self.state | request | self.gauges.values() | {"heard": self._request_number}
 
     def _exit(self) -> NoReturn:
         code = PAUSED

@@ -13,7 +13,7 @@ from lpstudy.tracking import Client, Projection
 LAGS = "warning: MLflow lags behind, training goes on: "
 
 
-def client_of(given: Namespace, name: str) -> Client:
+def client_of(args: Namespace, name: str) -> Client:
     """The client of a sweep; where no server answers, a study that has begun goes on without one for now.
 
     Raises:
@@ -24,7 +24,7 @@ def client_of(given: Namespace, name: str) -> Client:
         tracking.check_files(client, name)
         return client
     except tracking.AwayError as away:
-        if given.fresh or name not in studies(given.storage, given.ledger):
+        if args.fresh or name not in studies(args.storage, args.ledger):
             raise
         terminal.say(f"{LAGS}{away}")
         return tracking.unconnected()

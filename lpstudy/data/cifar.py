@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from lpstudy.data.arrays import Arrays
-from lpstudy.data.download import opened
+from lpstudy.data.download import open_dataset
 
 FILES: dict[Literal["cifar10", "cifar100"], tuple[str, ...]] = {
     "cifar10": tuple(
@@ -32,8 +32,8 @@ def read_cifar(kind: Literal["cifar10", "cifar100"], root: Path, *, progress: bo
 
     dataset = CIFAR10 if kind == "cifar10" else CIFAR100
     files = FILES[kind]
-    train = opened(kind, root, files, lambda: dataset(str(root), train=True, download=True), progress)
-    test = opened(kind, root, files, lambda: dataset(str(root), train=False, download=True), progress)
+    train = open_dataset(kind, root, files, lambda: dataset(str(root), train=True, download=True), progress)
+    test = open_dataset(kind, root, files, lambda: dataset(str(root), train=False, download=True), progress)
     return Arrays(
         np.ascontiguousarray(train.data.transpose(0, 3, 1, 2)),
         np.array(train.targets, dtype=np.int64),

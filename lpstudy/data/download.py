@@ -18,7 +18,7 @@ SECONDS = 30.0
 """How long a download may stand still; torchvision sets no limit."""
 
 
-def opened(
+def open_dataset(
     kind: str, root: Path, files: tuple[str, ...], open_: Callable[[], Opened], progress: bool
 ) -> Opened:
     """What `open_` gives; a failure becomes one line that names the folder and the files expected there.

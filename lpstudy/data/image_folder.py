@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lpstudy.data.arrays import Arrays
-from lpstudy.data.images import picture, shown, size_of
+from lpstudy.data.images import display_path, picture, size_of
 from lpstudy.data.listing import Files, Listing, listed
 from lpstudy.data.progress import with_progress
 
@@ -83,6 +83,6 @@ def _decoded_files(
 def _check_size(path: bytes, found: tuple[int, ...], size: tuple[int, int]) -> None:
     if found != size:
         raise ValueError(
-            f"{shown(path)} has {found[1]}x{found[0]} pixels, the first image {size[1]}x{size[0]}:"
+            f"{display_path(path)} has {found[1]}x{found[0]} pixels, the first image {size[1]}x{size[0]}:"
             " set image_size, to which all are resized"
         )

@@ -82,7 +82,7 @@ def size_of(path: bytes) -> tuple[int, int]:
         return (image.width, image.height) if sideways else (image.height, image.width)
 
 
-def shown(path: bytes) -> str:
+def display_path(path: bytes) -> str:
     """A path for a message: quoted, on one line whatever its characters are."""
     return repr(os.fsdecode(path))
 
@@ -102,17 +102,18 @@ def _opened(path: bytes, *, head_only: bool) -> "Iterator[tuple[Images.Image, by
                 yield image, exif
     except UnidentifiedImageError as error:
         lacking = "" if features.check("avif") else "; this Pillow reads no AVIF"
-        raise ValueError(f"{shown(path)} is not an image, or a damaged one{lacking}") from error
+        raise ValueError(f"{display_path(path)} is not an image, or a damaged one{lacking}") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ValueError(
-            f"{shown(path)} may be a decompression bomb: images may have {Image.MAX_IMAGE_PIXELS} pixels"
+            f"{display_path(path)} may be a decompression bomb:"
+            f" images may have {Image.MAX_IMAGE_PIXELS} pixels"
         ) from error
     except CostError as error:
-        raise ValueError(f"{shown(path)} {error}") from error
+        raise ValueError(f"{display_path(path)} {error}") from error
     except (OSError, EOFError, SyntaxError, ValueError, struct.error, zlib.error) as error:
         # Pillow's decoders raise all of these on malformed files.
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
-        raise ValueError(f"cannot read the image {shown(path)}: {reason}") from error
+        raise ValueError(f"cannot read the image {display_path(path)}: {reason}") from error
 
 
 def _orientation(image: "Images.Image", exif: bytes) -> int:

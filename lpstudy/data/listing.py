@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from lpstudy.data.images import SUFFIXES, shown
+from lpstudy.data.images import SUFFIXES, display_path
 from lpstudy.data.progress import with_progress
 
 LEFT_BEHIND = (
@@ -109,7 +109,7 @@ def listed(kind: str, root: Path, *, test_folders: tuple[str, ...], progress: bo
     test_folders_found = walk.classes(os.fsencode(chosen))
     for name in sorted({*train_folders} ^ {*test_folders_found}):
         there, absent = sets if name in train_folders else sets[::-1]
-        raise ValueError(f"class {shown(name)} of {str(root)!r} is in {there} but not in {absent}")
+        raise ValueError(f"class {display_path(name)} of {str(root)!r} is in {there} but not in {absent}")
     if len(train_folders) < 2:
         found = len(train_folders)
         raise ValueError(f"{str(root / 'train')!r} has {found} class folder, a data set needs two")
@@ -151,11 +151,11 @@ class _Walk:
                 if name in folders:
                     raise ValueError(
                         f"the class folders {folders[name]!r} and {entry.name!r} of"
-                        f" {shown(os.path.join(self.root, folder))} have the same name in Unicode"
+                        f" {display_path(os.path.join(self.root, folder))} have the same name in Unicode"
                     )
                 folders[name] = entry.name
             elif _is_image(entry.name):
-                raise ValueError(f"the image {shown(entry.path)} must lie in the folder of its class")
+                raise ValueError(f"the image {display_path(entry.path)} must lie in the folder of its class")
         return dict(sorted(folders.items()))
 
     def has_images(self, folder: bytes, classes: Mapping[bytes, bytes]) -> bool:
@@ -178,7 +178,9 @@ class _Walk:
             inside = os.path.join(folder, name)
             entries = sorted(self._entries(inside), key=lambda entry: normal(entry.name))
             if not entries:
-                raise ValueError(f"the class folder {shown(os.path.join(self.root, inside))} has no images")
+                raise ValueError(
+                    f"the class folder {display_path(os.path.join(self.root, inside))} has no images"
+                )
             for entry in entries:
                 seen = self._image(entry)
                 paths.append(os.path.join(inside, entry.name))
@@ -201,15 +203,17 @@ class _Walk:
             return
         target = os.path.realpath(path)
         if os.path.commonpath([target, self.root]) != self.root:
-            raise ValueError(f"the link {shown(path)} leads out of the data's folder {shown(self.root)}")
+            raise ValueError(
+                f"the link {display_path(path)} leads out of the data's folder {display_path(self.root)}"
+            )
         if not os.path.exists(target):
-            raise ValueError(f"the link {shown(path)} leads nowhere")
+            raise ValueError(f"the link {display_path(path)} leads nowhere")
 
     def _image(self, entry: os.DirEntry[bytes]) -> os.stat_result:
         seen = entry.stat()
         if not stat.S_ISREG(seen.st_mode) or not _is_image(entry.name):
             raise ValueError(
-                f"{shown(entry.path)} is not an image file: class folders hold {' '.join(SUFFIXES)}"
+                f"{display_path(entry.path)} is not an image file: class folders hold {' '.join(SUFFIXES)}"
             )
         return seen
 

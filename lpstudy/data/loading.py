@@ -76,21 +76,21 @@ class Data:
         """How many of them are shown, one in each epoch."""
         return self.train.views
 
-    def using(self, views: int) -> "Data":
+    def with_views(self, views: int) -> "Data":
         """The same data with only so many views of each training image.
 
         Raises:
             ValueError: There are not so many, or not even one is asked for.
         """
-        return replace(self, train=self.train.using(views))
+        return replace(self, train=self.train.with_views(views))
 
-    def on(self, device: torch.device) -> "Data":
+    def to(self, device: torch.device) -> "Data":
         """The same data with what can be held on a device there."""
         return replace(
             self,
-            train=self.train.on(device),
-            validation=self.validation.on(device),
-            test=self.test.on(device),
+            train=self.train.to(device),
+            validation=self.validation.to(device),
+            test=self.test.to(device),
         )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from lpstudy.data.arrays import Arrays
-from lpstudy.data.download import opened
+from lpstudy.data.download import open_dataset
 
 FILES = tuple(
     f"MNIST/raw/{part}-{what}-ubyte" for part in ("train", "t10k") for what in ("images-idx3", "labels-idx1")
@@ -25,8 +25,8 @@ def read_mnist(root: Path, *, progress: bool) -> Arrays:
     """
     from torchvision.datasets import MNIST
 
-    train = opened("mnist", root, FILES, lambda: MNIST(str(root), train=True, download=True), progress)
-    test = opened("mnist", root, FILES, lambda: MNIST(str(root), train=False, download=True), progress)
+    train = open_dataset("mnist", root, FILES, lambda: MNIST(str(root), train=True, download=True), progress)
+    test = open_dataset("mnist", root, FILES, lambda: MNIST(str(root), train=False, download=True), progress)
     for name, part in (("train", train), ("t10k", test)):
         if len(part.data) != len(part.targets):
             raise ValueError(

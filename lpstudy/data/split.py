@@ -72,13 +72,13 @@ class Split(Protocol):
         """
         ...
 
-    def showing(
+    def one_view(
         self, view: int, samples: Tensor, *, batch_size: int, device: torch.device, at_once: int | None = None
     ) -> Iterator[Batch]:
         """One view of some samples, int64 of shape (any,), in their order; otherwise as `batches`."""
         ...
 
-    def using(self, views: int) -> Self:
+    def with_views(self, views: int) -> Self:
         """The same split with only so many views of each sample.
 
         Raises:
@@ -86,7 +86,7 @@ class Split(Protocol):
         """
         ...
 
-    def on(self, device: torch.device) -> Self:
+    def to(self, device: torch.device) -> Self:
         """The same split with its images on a device, where they can be held there."""
         ...
 
@@ -111,7 +111,7 @@ class Preprocessing:
         """How many views of each sample are shown."""
         return positions(self.pad, self.flip) if self.used is None else self.used
 
-    def using(self, views: int) -> "Preprocessing":
+    def with_views(self, views: int) -> "Preprocessing":
         """The same with only so many views.
 
         Raises:
@@ -215,7 +215,7 @@ class ArraySplit:
             workers=workers,
             device=self.images.device,
         )
-        return self._showing(self.preprocessing.view(seed=seed, epoch=epoch), shares[begin:], device)
+        return self._one_view(self.preprocessing.view(seed=seed, epoch=epoch), shares[begin:], device)
 
     def batches(
         self, *, batch_size: int, device: torch.device, at_once: int | None = None
@@ -227,17 +227,17 @@ class ArraySplit:
             for samples in in_parts(everything, batch_size, at_once)
         )
 
-    def showing(
+    def one_view(
         self, view: int, samples: Tensor, *, batch_size: int, device: torch.device, at_once: int | None = None
     ) -> Iterator[Batch]:
-        """One view of some samples, in their order: see `Split.showing`."""
-        return self._showing(view, in_parts(samples.to(self.images.device), batch_size, at_once), device)
+        """One view of some samples, in their order: see `Split.one_view`."""
+        return self._one_view(view, in_parts(samples.to(self.images.device), batch_size, at_once), device)
 
-    def using(self, views: int) -> "ArraySplit":
+    def with_views(self, views: int) -> "ArraySplit":
         """The same split with only so many views of each sample: see `Split.using`."""
-        return replace(self, preprocessing=self.preprocessing.using(views))
+        return replace(self, preprocessing=self.preprocessing.with_views(views))
 
-    def on(self, device: torch.device) -> "ArraySplit":
+    def to(self, device: torch.device) -> "ArraySplit":
         """The same split with its own images on a device; on the CPU they stay where they are."""
         if device.type in ("cpu", self.images.device.type):
             return self
@@ -245,7 +245,7 @@ class ArraySplit:
         rows = torch.arange(len(self), device=device)
         return replace(self, images=images, rows=rows, labels=self.labels.to(device))
 
-    def _showing(self, view: int, shares: Iterable[Tensor], device: torch.device) -> Iterator[Batch]:
+    def _one_view(self, view: int, shares: Iterable[Tensor], device: torch.device) -> Iterator[Batch]:
         return (
             self.preprocessing.augmented(self._pixels(samples), self.labels[samples], samples, view, device)
             for samples in shares

@@ -71,7 +71,7 @@ class StreamSplit:
             rank=rank,
             workers=workers,
         )
-        return self._showing(self.preprocessing.view(seed=seed, epoch=epoch), shares[begin:], device)
+        return self._one_view(self.preprocessing.view(seed=seed, epoch=epoch), shares[begin:], device)
 
     def batches(
         self, *, batch_size: int, device: torch.device, at_once: int | None = None
@@ -86,26 +86,26 @@ class StreamSplit:
             for samples, images in self._pixels(in_parts(torch.arange(len(self)), batch_size, at_once))
         )
 
-    def showing(
+    def one_view(
         self, view: int, samples: Tensor, *, batch_size: int, device: torch.device, at_once: int | None = None
     ) -> Iterator[Batch]:
-        """One view of some samples, in their order: see `Split.showing`.
+        """One view of some samples, in their order: see `Split.one_view`.
 
         Raises:
             ValueError: While it runs: a file is no readable image.
         """
-        return self._showing(view, in_parts(samples, batch_size, at_once), device)
+        return self._one_view(view, in_parts(samples, batch_size, at_once), device)
 
-    def using(self, views: int) -> "StreamSplit":
+    def with_views(self, views: int) -> "StreamSplit":
         """The same split with only so many views of each sample: see `Split.using`."""
-        return replace(self, preprocessing=self.preprocessing.using(views))
+        return replace(self, preprocessing=self.preprocessing.with_views(views))
 
-    def on(self, device: torch.device) -> "StreamSplit":
+    def to(self, device: torch.device) -> "StreamSplit":
         """The split itself: its images lie in files."""
         del device
         return self
 
-    def _showing(self, view: int, shares: Sequence[Tensor], device: torch.device) -> Iterator[Batch]:
+    def _one_view(self, view: int, shares: Sequence[Tensor], device: torch.device) -> Iterator[Batch]:
         return (
             self.preprocessing.augmented(images, self.labels[samples], samples, view, device)
             for samples, images in self._pixels(shares)

@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lpstudy.ledger.address import database, database_url, file_of, shown, sqlite_url
+    from lpstudy.ledger.address import database, database_url, display_url, file_of, sqlite_url
     from lpstudy.ledger.lease import (
         HEARTBEAT_SECONDS,
         STALE_SECONDS,
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
         Lease,
         alive,
         read,
-        wish,
+        send_request,
     )
     from lpstudy.ledger.lease_row import REQUESTS, Request
     from lpstudy.ledger.ledger import CANCELLED, Ledger, dump
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
         UNAVAILABLE,
         UnwritableError,
         engine_at,
-        opened,
+        open_storage,
         retry_while_locked,
     )
 
 _MODULES = {
-    "address": ("database", "database_url", "file_of", "shown", "sqlite_url"),
+    "address": ("database", "database_url", "file_of", "display_url", "sqlite_url"),
     "reader": ("LedgerReader", "stored"),
     "lease": (
         "HEARTBEAT_SECONDS",
@@ -46,7 +46,7 @@ _MODULES = {
         "Lease",
         "alive",
         "read",
-        "wish",
+        "send_request",
     ),
     "lease_row": ("REQUESTS", "Request"),
     "ledger": ("CANCELLED", "Ledger", "dump"),
@@ -55,7 +55,7 @@ _MODULES = {
     "records": ("Assignment", "Done", "Kind", "Record", "State", "Waiting"),
     "samplers": ("check_searched", "importances"),
     "standing": ("SEARCH_SEED", "Standing"),
-    "storage": ("UNAVAILABLE", "UnwritableError", "engine_at", "opened", "retry_while_locked"),
+    "storage": ("UNAVAILABLE", "UnwritableError", "engine_at", "open_storage", "retry_while_locked"),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 
@@ -85,20 +85,20 @@ __all__ = [
     "check_searched",
     "database",
     "database_url",
+    "display_url",
     "dump",
     "engine_at",
     "file_of",
     "importances",
     "names",
-    "opened",
+    "open_storage",
     "read",
     "rename",
     "retry_while_locked",
-    "shown",
+    "send_request",
     "sqlite_url",
     "standing_of",
     "stored",
-    "wish",
 ]
 
 

@@ -58,7 +58,7 @@ def file_of(url: str) -> Path | None:
     return Path(str(parsed.database))
 
 
-def shown(url: str) -> str:
+def display_url(url: str) -> str:
     """A database's address for messages: without user and password; of a file its path."""
     path = file_of(url)
     if path is not None:

@@ -18,8 +18,8 @@ from sqlalchemy import Column, Engine, Integer, MetaData, String, Table, Text, e
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
-from lpstudy.ledger.address import shown
-from lpstudy.ledger.lease_row import Request, Row, parsed
+from lpstudy.ledger.address import display_url
+from lpstudy.ledger.lease_row import Request, Row, parse_row
 from lpstudy.ledger.process_id import ProcessId, this_process
 from lpstudy.ledger.storage import LOCK_SECONDS, UnwritableError, retry_while_locked
 
@@ -28,16 +28,17 @@ HEARTBEAT_SECONDS = 2.0
 STALE_SECONDS = 20.0
 """Seconds without one after which a study is taken over."""
 
+# A database of an older lpstudy has these columns; `lease_row.Row` has the names that the package uses.
 LEASES = Table(
     "lpstudy_leases",
     MetaData(),
     Column("study", String(512), primary_key=True),
     Column("token", String(32)),  # of the holder; null where there is none
-    Column("beat", Integer, nullable=False),
+    Column("beat", Integer, nullable=False),  # a count of heartbeats
     Column("holder", Text),
-    Column("told", Text, nullable=False),  # what the holder says of itself, or said at its end
+    Column("told", Text, nullable=False),  # JSON: its gauges, also after its end
     Column("wish", String(16), nullable=False),
-    Column("wished", Integer, nullable=False),  # raised with each wish
+    Column("wished", Integer, nullable=False),  # the number of requests so far
 )
 
 
@@ -55,7 +56,7 @@ def read(engine: Engine, study: str, seconds: float | None = None) -> Row | None
     Raises:
         UnwritableError: The database does not answer for so many seconds, or PATIENCE.
     """
-    return retry_while_locked(lambda: _read(engine, study), shown(str(engine.url)), seconds=seconds)
+    return retry_while_locked(lambda: _read(engine, study), display_url(str(engine.url)), seconds=seconds)
 
 
 def _read(engine: Engine, study: str) -> Row | None:
@@ -69,10 +70,10 @@ def _read(engine: Engine, study: str) -> Row | None:
         return None
     if found is None:
         return None
-    return parsed(study, found)
+    return parse_row(study, found)
 
 
-def wish(engine: Engine, study: str, wanted: Request) -> Row:
+def send_request(engine: Engine, study: str, wanted: Request) -> Row:
     """Ask a study's holder for something; the lease as it then is.
 
     Raises:
@@ -85,7 +86,7 @@ def wish(engine: Engine, study: str, wanted: Request) -> Row:
         with engine.begin() as connection:
             return connection.execute(change).rowcount
 
-    found = retry_while_locked(ask, shown(str(engine.url)))
+    found = retry_while_locked(ask, display_url(str(engine.url)))
     now = read(engine, study)
     if not found or now is None:
         raise ValueError(f"study {study!r} was never begun")
@@ -103,7 +104,7 @@ def alive(engine: Engine, study: str, seconds: float = 2 * HEARTBEAT_SECONDS) ->
             return True
         time.sleep(HEARTBEAT_SECONDS / 4)
         now = read(engine, study)
-        if now is None or (now.token, now.beat) != (before.token, before.beat):
+        if now is None or (now.token, now.heartbeat) != (before.token, before.heartbeat):
             return now is not None and now.token is not None
     return False
 
@@ -112,13 +113,13 @@ class Lease:
     """Held by this process until it is released, or taken over because it gave no sign of life."""
 
     def __init__(self, engine: Engine, study: str) -> None:
-        self._engine, self._study, self._where = engine, study, shown(str(engine.url))
+        self._engine, self._study, self._where = engine, study, display_url(str(engine.url))
         self.token = uuid.uuid4().hex
         self.after: ProcessId | None = None
         """Whose study was taken over."""
         self._mine = (LEASES.c.study == study) & (LEASES.c.token == self.token)
 
-    def take(self) -> Row:
+    def acquire(self) -> Row:
         """Hold the study from now on; the lease as it was left.
 
         Raises:
@@ -140,34 +141,38 @@ class Lease:
                 return row
             time.sleep(HEARTBEAT_SECONDS / 8)
             now = read(self._engine, self._study)
-            if now is not None and now.token is not None and (seen is None or now.beat != seen.beat):
+            if (
+                now is not None
+                and now.token is not None
+                and (seen is None or now.heartbeat != seen.heartbeat)
+            ):
                 raise HeldError(f"study {self._study!r} is running already: {now.holder}")
             seen = now
 
     def _swap(self, seen: Row | None) -> bool:
         """Put this process in the place of what was seen; false where that has changed."""
-        values = {"token": self.token, "holder": json.dumps(this_process().told()), "told": "{}"}
+        values = {"token": self.token, "holder": json.dumps(this_process().as_json()), "told": "{}"}
         fresh: dict[str, Any] = {"study": self._study, "beat": 1, "wish": "run", "wished": 0}
         try:
             with self._engine.begin() as connection:
                 if seen is None:
                     connection.execute(insert(LEASES).values(**fresh, **values))
                     return True
-                same = (LEASES.c.study == self._study) & (LEASES.c.beat == seen.beat)
+                same = (LEASES.c.study == self._study) & (LEASES.c.beat == seen.heartbeat)
                 same &= LEASES.c.token.is_(None) if seen.token is None else LEASES.c.token == seen.token
-                swap = update(LEASES).where(same).values(beat=seen.beat + 1, **values)
+                swap = update(LEASES).where(same).values(beat=seen.heartbeat + 1, **values)
                 return connection.execute(swap).rowcount == 1
         except IntegrityError:
             return False
 
-    def beat(self, told: Mapping[str, Any]) -> Row:
+    def heartbeat(self, gauges: Mapping[str, Any]) -> Row:
         """A sign of life, and what the holder says of itself; the lease with what is wished now.
 
         Raises:
             FencedError: Another process has taken the study over.
             UnwritableError: The database cannot be written.
         """
-        values = {"beat": LEASES.c.beat + 1, "told": json.dumps(told)}
+        values = {"beat": LEASES.c.beat + 1, "told": json.dumps(gauges)}
         if not retry_while_locked(partial(self._write, values), self._where, seconds=HEARTBEAT_SECONDS):
             raise FencedError(self._fenced())
         row = read(self._engine, self._study, seconds=HEARTBEAT_SECONDS)
@@ -175,7 +180,7 @@ class Lease:
             raise FencedError(self._fenced())
         return row
 
-    def held(self) -> bool:
+    def is_held(self) -> bool:
         """Whether nobody has taken the study over.
 
         Raises:
@@ -184,14 +189,14 @@ class Lease:
         row = read(self._engine, self._study, seconds=HEARTBEAT_SECONDS)
         return row is not None and row.token == self.token
 
-    def release(self, told: Mapping[str, Any]) -> None:
-        """Hold the study no longer; `told` stays to be read. Nothing where it is held no longer.
+    def release(self, gauges: Mapping[str, Any]) -> None:
+        """Hold the study no longer; `gauges` stays to be read. Nothing where it is held no longer.
 
         In a database that cannot be written the lease runs out by itself: whatever made the study end is not
         to be hidden by that.
         """
         event.remove(self._engine, "commit", self._guard)
-        values = {"token": None, "beat": LEASES.c.beat + 1, "told": json.dumps(told), "wish": "run"}
+        values = {"token": None, "beat": LEASES.c.beat + 1, "told": json.dumps(gauges), "wish": "run"}
         with suppress(UnwritableError):
             retry_while_locked(partial(self._write, values), self._where, seconds=LOCK_SECONDS)
 

@@ -27,13 +27,13 @@ class HolderRow(TypedDict):
     started: Words
 
 
-class ToldRow(TypedDict, total=False):
+class GaugesRow(TypedDict, total=False):
     """What a holder says of itself: the keys that are read, and any others."""
 
     __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]  # pydantic reads it there
     state: Words
     why: Words
-    wish: Request
+    request: Request
     heard: Number
     rate: Annotated[float, Field(ge=0, le=1e9)] | None
     eta: Annotated[float, Field(ge=0, le=1e12)] | None
@@ -49,11 +49,13 @@ _ROW: dict[str, TypeAdapter[Any]] = {
     "token": TypeAdapter(Annotated[str, Field(max_length=32)] | None),
     "beat": TypeAdapter(Number),
     "holder": TypeAdapter(HolderRow | None),
-    "told": TypeAdapter(ToldRow),
+    "told": TypeAdapter(GaugesRow),
     "wish": TypeAdapter(Request),
     "wished": TypeAdapter(Number),
 }
 _JSON = ("holder", "told")
+_FIELDS = {"beat": "heartbeat", "told": "gauges", "wish": "request", "wished": "request_number"}
+"""Fields of a `Row` whose column has another name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +63,14 @@ class Row:
     """The lease as it is now."""
 
     token: str | None
-    beat: int
+    heartbeat: int
     holder: ProcessId | None
-    told: Mapping[str, Any]
-    wish: Request
-    wished: int
+    gauges: Mapping[str, Any]
+    request: Request
+    request_number: int
 
 
-def parsed(study: str, found: Any) -> Row:
+def parse_row(study: str, found: Any) -> Row:
     """A study's lease from its row.
 
     Raises:
@@ -80,7 +82,7 @@ def parsed(study: str, found: Any) -> Row:
             value = getattr(found, key)
             if key in _JSON and value is not None:
                 value = json_value(value)
-            values[key] = checked(model, value)
+            values[_FIELDS.get(key, key)] = checked(model, value)
         except ValueError as error:
             raise DamagedError("the ledger", study, f"lease: {key}", error) from None
     holder = values["holder"]

@@ -19,7 +19,7 @@ from lpstudy.ledger.reader import LedgerReader, stored_spec
 from lpstudy.ledger.records import Assignment, Done, State, Waiting
 from lpstudy.ledger.row_models import ATTEMPT, EPOCHS, FINAL
 from lpstudy.ledger.standing import POINTS, epochs_of
-from lpstudy.ledger.storage import engine_of, opened
+from lpstudy.ledger.storage import engine_of, open_storage
 from lpstudy.ledger.storage_mirror import StorageMirror, open_study
 from lpstudy.ledger.untried import UntriedSampler
 from lpstudy.outputs import EpochResult
@@ -50,7 +50,7 @@ class Ledger(LedgerReader):
         classes: int,
     ) -> None:
         warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
-        written = opened(storage) if isinstance(storage, str) else storage
+        written = open_storage(storage) if isinstance(storage, str) else storage
         self.engine = engine_of(written)
         """Of the storage that it was opened with."""
         check_rows(self.engine, spec.name)
@@ -79,7 +79,7 @@ class Ledger(LedgerReader):
     def _trial(self, assignment: Assignment) -> FrozenTrial:
         return self._storage.get_trial(assignment.storage_id)
 
-    def accept(self, content: str, images: str = "") -> None:
+    def check_unchanged(self, content: str, images: str = "") -> None:
         """Hold the space and its content against what the study began with, and keep them.
 
         Args:
@@ -100,24 +100,24 @@ class Ledger(LedgerReader):
             raise ValueError(
                 f"study {self.spec.name!r} has begun with other {what} ({begun} -> {content}); {RESTORE}"
             )
-        self.keep("format", FORMAT)
-        self.keep("content", content)
-        self.keep("images", images)
-        self.keep("spec", dump(self.spec))
-        self.keep("input_shape", list(self.input_shape))
-        self.keep("classes", self.classes)
+        self.set_fact("format", FORMAT)
+        self.set_fact("content", content)
+        self.set_fact("images", images)
+        self.set_fact("spec", dump(self.spec))
+        self.set_fact("input_shape", list(self.input_shape))
+        self.set_fact("classes", self.classes)
         points = {name: self._limits.points(arm) for name, arm in self.arms.items()}
-        self.keep(POINTS, {name: count for name, count in points.items() if count is not None})
+        self.set_fact(POINTS, {name: count for name, count in points.items() if count is not None})
         if "id" not in self._meta.user_attrs:
-            self.keep("id", uuid.uuid4().hex)
+            self.set_fact("id", uuid.uuid4().hex)
 
-    def take(self) -> None:
+    def adopt_unfinished(self) -> None:
         """Take over what an earlier process left running; `next` hands it out first."""
         self._retaken = list(self._retake())
 
-    def keep(self, key: str, value: object) -> None:
+    def set_fact(self, key: str, value: object) -> None:
         """Keep a fact of the whole study; `value` must be fit for JSON."""
-        self._copies.keep(self._meta, key, value)
+        self._copies.set_fact(self._meta, key, value)
 
     def _retake(self) -> Iterator[Assignment]:
         for name in self.arms:
@@ -151,7 +151,7 @@ class Ledger(LedgerReader):
             self._copies.add(study, trial._trial_id)
             if feasible:
                 return self._assignment(name, self._storage.get_trial(trial._trial_id))
-        self.keep("exhausted", sorted({*self.exhausted, name}))
+        self.set_fact("exhausted", sorted({*self.exhausted, name}))
         return None
 
     def _fill(self, trial: optuna.Trial, arm: Arm) -> bool:

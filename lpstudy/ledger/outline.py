@@ -8,7 +8,7 @@ import sqlalchemy
 from sqlalchemy import Engine
 
 from lpstudy.damage import DamagedError
-from lpstudy.ledger.address import shown
+from lpstudy.ledger.address import display_url
 from lpstudy.ledger.row_models import NEEDED, StoredSpec
 from lpstudy.ledger.rows import read_rows, study_names
 from lpstudy.ledger.standing import Standing, Trials
@@ -49,7 +49,7 @@ def rows_of(storage: "str | Engine | HasEngine", study: str) -> Rows:
     """
     engine = engine_at(storage) if isinstance(storage, str) else _engine(storage)
     try:
-        facts, *others = retry_while_locked(lambda: read_rows(engine, study), shown(str(engine.url)))
+        facts, *others = retry_while_locked(lambda: read_rows(engine, study), display_url(str(engine.url)))
     except KeyError:  # never begun
         raise ValueError(f"the ledger has no study {study!r}") from None
     known = facts.user_attrs
@@ -88,7 +88,7 @@ def check_rows(engine: Engine, study: str) -> None:
         DamagedError: A row is not as lpstudy writes it.
     """
     try:
-        facts, *_ = retry_while_locked(lambda: read_rows(engine, study), shown(str(engine.url)))
+        facts, *_ = retry_while_locked(lambda: read_rows(engine, study), display_url(str(engine.url)))
     except KeyError:  # it is new
         return
     check_format(study, facts.user_attrs)
@@ -111,7 +111,7 @@ def check_format(study: str, facts: Mapping[str, Any]) -> None:
 def names(storage: "Engine | HasEngine") -> list[str]:
     """Every study of a storage, in order."""
     engine = _engine(storage)
-    return retry_while_locked(lambda: study_names(engine), shown(str(engine.url)))
+    return retry_while_locked(lambda: study_names(engine), display_url(str(engine.url)))
 
 
 def rename(storage: "HasEngine", old: str, new: str) -> None:

@@ -32,7 +32,7 @@ class ProcessId:
         """Whether it was a process of this machine and is not there any more."""
         return self.machine == _machine() and _started(self.pid) != self.started
 
-    def told(self) -> dict[str, object]:
+    def as_json(self) -> dict[str, object]:
         """As JSON."""
         return asdict(self)
 

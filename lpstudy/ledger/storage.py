@@ -22,7 +22,7 @@ from sqlalchemy.exc import (
     SQLAlchemyError,
 )
 
-from lpstudy.ledger.address import file_of, shown
+from lpstudy.ledger.address import display_url, file_of
 from lpstudy.redaction import without_credentials
 
 if TYPE_CHECKING:  # readers do without the seconds that its import takes
@@ -66,7 +66,7 @@ UNAVAILABLE = (StorageInternalError, OperationalError)
 """What a ledger that is locked, or whose server is away, raises where nobody tries again."""
 
 
-def opened(url: str) -> "Storage":
+def open_storage(url: str) -> "Storage":
     """Optuna's storage at an SQLAlchemy URL, made where it is new.
 
     `postgresql://` means the driver psycopg 3.
@@ -85,7 +85,7 @@ def opened(url: str) -> "Storage":
             raise ArgumentError(f"there is no folder {path.parent}")
         # Optuna formats the URL as a template.
         spelt = parsed.render_as_string(hide_password=False).replace("{", "{{").replace("}", "}}")
-        return retry_while_locked(lambda: _made(spelt, kwargs), shown(url), awaited=False)
+        return retry_while_locked(lambda: _made(spelt, kwargs), display_url(url), awaited=False)
 
 
 def engine_at(url: str) -> sqlalchemy.Engine:
@@ -103,7 +103,9 @@ def engine_at(url: str) -> sqlalchemy.Engine:
         if (path := file_of(spelt)) is not None and not path.is_file():
             raise ArgumentError("no such file")
         engine = sqlalchemy.create_engine(parsed, **kwargs)
-        retry_while_locked(lambda: sqlalchemy.inspect(engine).get_table_names(), shown(url), awaited=False)
+        retry_while_locked(
+            lambda: sqlalchemy.inspect(engine).get_table_names(), display_url(url), awaited=False
+        )
         return engine
 
 
@@ -118,9 +120,9 @@ def _naming(url: str) -> Iterator[None]:
         yield
     except (ImportError, NoSuchModuleError, ArgumentError, ValueError) as error:
         hint = "; install lpstudy[postgres]" if "psycopg" in str(error) else ""
-        raise ValueError(f"the ledger {shown(url)}: {_line(error)}{hint}") from None
+        raise ValueError(f"the ledger {display_url(url)}: {_line(error)}{hint}") from None
     except (SQLAlchemyError, RuntimeError) as error:
-        raise ValueError(f"the ledger {shown(url)} cannot be read: {_line(error)}") from None
+        raise ValueError(f"the ledger {display_url(url)} cannot be read: {_line(error)}") from None
 
 
 def _engine_words(url: sqlalchemy.URL) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from optuna.storages import InMemoryStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
-from lpstudy.ledger.address import shown
+from lpstudy.ledger.address import display_url
 from lpstudy.ledger.storage import engine_of, retry_while_locked
 
 if TYPE_CHECKING:  # it takes long to import
@@ -32,7 +32,7 @@ def open_study(storage: "Storage", name: str, objectives: int) -> optuna.Study:
             study.set_metric_names(list(METRICS[:objectives]))
         return study
 
-    return retry_while_locked(create, shown(str(engine_of(storage).url)))
+    return retry_while_locked(create, display_url(str(engine_of(storage).url)))
 
 
 class StorageMirror:
@@ -56,7 +56,7 @@ class StorageMirror:
         self.storage = InMemoryStorage()
         """Holds the copies."""
         self._written = storage
-        self._where = shown(str(engine_of(storage).url))
+        self._where = display_url(str(engine_of(storage).url))
         self._study_ids: dict[str, int] = {}
         self._trial_ids: dict[int, int] = {}
         trials: list[tuple[str, FrozenTrial]] = []
@@ -86,7 +86,7 @@ class StorageMirror:
             lambda: self._written.create_new_trial(study_id, trial), self._where
         )
 
-    def keep(self, study: optuna.Study, key: str, value: Any) -> None:
+    def set_fact(self, study: optuna.Study, key: str, value: Any) -> None:
         """Set an attribute of a study."""
         study_id = self._study_ids[study.study_name]
         retry_while_locked(lambda: self._written.set_study_user_attr(study_id, key, value), self._where)

@@ -24,7 +24,7 @@ from lpstudy.study.cluster import (
     with_resolved_precision,
 )
 from lpstudy.study.control import StudyControl
-from lpstudy.study.restarting_task import Stream, task
+from lpstudy.study.restarting_task import RestartingTask, task
 from lpstudy.study.trial import device_of
 from lpstudy.teacher import (
     BankPlan,
@@ -127,8 +127,8 @@ def _by_workers(missing: list[Block], told: tuple[Any, ...], gpus: float) -> Ite
     workers = max(1, int(all_gpus / gpus) if gpus else int(cpus))
     filling = task(_fill, cpus=cpus_per_gpu_share(gpus), gpus=gpus)
     left = [list(share) for share in shares(missing, workers)]
-    streams: list[Stream[ComputedBlock]] = [
-        Stream(partial(filling.remote, *told, share, gpus)) for share in left
+    streams: list[RestartingTask[ComputedBlock]] = [
+        RestartingTask(partial(filling.remote, *told, share, gpus)) for share in left
     ]
     running = {stream.results: number for number, stream in enumerate(streams)}
     while running:

@@ -17,13 +17,13 @@ from lpstudy.threads import describe
 from lpstudy.training import Directive
 
 FILE = "control.json"
-HEARD = 0.5
+POLL_SECONDS = 0.5
 """Seconds between two looks of a trial at the file."""
-HEARD_AFAR = 2.0
+REMOTE_POLL_SECONDS = 2.0
 """The same where each look is a request to an object store."""
 FAULT_SECONDS = 10.0
 """That trials have to come to a checkpoint when the study cannot go on."""
-AT_ONCE: tuple[Request, ...] = ("pause", "cancel")
+IMMEDIATE_REQUESTS: tuple[Request, ...] = ("pause", "cancel")
 """Wishes for which a trial does not run to its end."""
 
 
@@ -35,9 +35,9 @@ class PausedError(Exception):
 class CurrentRequest:
     """The newest wish."""
 
-    wish: Request = "run"
+    request: Request = "run"
     why: str = ""
-    leaving: bool = False
+    exiting: bool = False
     """Whether the process is to end, by a signal or for a fault; a command could be taken back."""
     signal: int = 0
     until: float = math.inf
@@ -64,35 +64,35 @@ class StudyControl:
         """Why the study cannot go on, where it was no wish."""
         self.live = 0
         """How many trials have processes now."""
-        self._dismissed: frozenset[str] = frozenset()
+        self._ended_runs: frozenset[str] = frozenset()
         self._changed = threading.Event()
-        self._begun = False
+        self._started = False
         self._write()
-        self._begun = True
+        self._started = True
 
-    def ask(self, wish: Request, why: str = "", *, seconds: float = math.inf) -> None:
+    def send(self, request: Request, why: str = "", *, seconds: float = math.inf) -> None:
         """Another shell's wish: the newest counts, unless the process is to end.
 
         Args:
-            wish: What is wanted.
+            request: What is wanted.
             why: Shown to the user.
             seconds: That trials have to come to a checkpoint.
         """
-        self._command = CurrentRequest(wish, why, until=time.monotonic() + seconds)
-        self._pass_on()
+        self._command = CurrentRequest(request, why, until=time.monotonic() + seconds)
+        self._announce()
 
-    def leave(self, why: str, *, seconds: float, signal: int = 0) -> None:
+    def pause_and_exit(self, why: str, *, seconds: float, signal: int = 0) -> None:
         """Pause and end the process, at most so many seconds from now; nothing takes it back."""
-        if not self._leaving.leaving:
+        if not self._leaving.exiting:
             until = time.monotonic() + seconds
-            self._leaving = CurrentRequest("pause", why, leaving=True, signal=signal, until=until)
-            self._pass_on()
+            self._leaving = CurrentRequest("pause", why, exiting=True, signal=signal, until=until)
+            self._announce()
 
     def fail(self, error: Exception, *, seconds: float) -> None:
         """Pause for a fault that someone has to mend."""
         if self.fault is None:
             self.fault = error
-        self.leave(str(error), seconds=seconds)
+        self.pause_and_exit(str(error), seconds=seconds)
 
     def fail_thread(self, name: str) -> Callable[[BaseException], None]:
         """What a `GuardedThread` calls for an error: the study pauses, and the process ends."""
@@ -102,30 +102,30 @@ class StudyControl:
 
         return fail
 
-    def dismiss(self, key: str) -> None:
+    def end_run(self, key: str) -> None:
         """Let a run end before its next epoch and write nothing more."""
-        self._dismissed |= {key}
+        self._ended_runs |= {key}
         self._write()
 
-    def forget(self) -> None:
+    def remove_file(self) -> None:
         """Remove the file: nobody is left to hear."""
-        if not self._taken_over():
+        if not self._is_taken_over():
             self.folder.remove(FILE)
 
     @property
-    def asked(self) -> CurrentRequest:
+    def current(self) -> CurrentRequest:
         """The newest wish that counts."""
-        leaving = self._leaving
-        return leaving if leaving.leaving else self._command
+        exiting = self._leaving
+        return exiting if exiting.exiting else self._command
 
     @property
-    def wish(self) -> Request:
+    def request(self) -> Request:
         """The newest."""
-        return self.asked.wish
+        return self.current.request
 
-    def late(self, by: float = 0.0) -> bool:
+    def is_overdue(self, by: float = 0.0) -> bool:
         """Whether the trials' time has been over for so many seconds."""
-        return time.monotonic() >= self.asked.until + by
+        return time.monotonic() >= self.current.until + by
 
     def check(self) -> None:
         """Between two pieces of work before the trials.
@@ -133,41 +133,41 @@ class StudyControl:
         Raises:
             PausedError: Something else than to go on is wished.
         """
-        if self.wish != "run":
-            raise PausedError(self.asked.why)
+        if self.request != "run":
+            raise PausedError(self.current.why)
 
     def wait(self) -> bool:
         """Where a command has paused the study, until another one is given; whether it is to go on."""
-        while self.wish == "pause" and not self.asked.leaving:
-            self._changed.wait(HEARD)
+        while self.request == "pause" and not self.current.exiting:
+            self._changed.wait(POLL_SECONDS)
             self._changed.clear()
-        return self.wish == "run"
+        return self.request == "run"
 
-    def _pass_on(self) -> None:
+    def _announce(self) -> None:
         self._write()
         self._changed.set()
 
     def _write(self) -> None:
-        told: dict[str, object] | None = None
-        if self._begun and self._taken_over():
+        content: dict[str, object] | None = None
+        if self._started and self._is_taken_over():
             return
         try:
-            while told != (told := self._told()):  # a signal may have come in between
-                self.folder.write(FILE, json.dumps(told).encode())
+            while content != (content := self._content()):  # a signal may have come in between
+                self.folder.write(FILE, json.dumps(content).encode())
         except OSError as error:  # a full disk, say: then trials are stopped without a word
-            if self.fault is None and self.wish == "run":
+            if self.fault is None and self.request == "run":
                 raise
             del error
 
-    def _taken_over(self) -> bool:
+    def _is_taken_over(self) -> bool:
         """Whether the file is another process's; one that cannot be read is not."""
         try:
             return bool(json.loads(self.folder.read(FILE))["holder"] != self.token)
         except (OSError, ValueError, KeyError, TypeError):
             return False
 
-    def _told(self) -> dict[str, object]:
-        return {"holder": self.token, "wish": self.wish, "dismissed": sorted(self._dismissed)}
+    def _content(self) -> dict[str, object]:
+        return {"holder": self.token, "request": self.request, "ended_runs": sorted(self._ended_runs)}
 
 
 class DeadlineStopper(Stopper):
@@ -182,7 +182,9 @@ class DeadlineStopper(Stopper):
 
     def stop_all(self) -> bool:
         """Asked again and again by Tune."""
-        return self._control.wish == "cancel" or (self._control.wish == "pause" and self._control.late())
+        return self._control.request == "cancel" or (
+            self._control.request == "pause" and self._control.is_overdue()
+        )
 
     def __getstate__(self) -> dict[str, object]:
         """Nothing for Tune's snapshot, which is never restored."""
@@ -200,11 +202,15 @@ class ControlReader:
     """
 
     def __init__(
-        self, folder: str, token: str, at_once: tuple[Request, ...] = AT_ONCE, key: str | None = None
+        self,
+        folder: str,
+        token: str,
+        at_once: tuple[Request, ...] = IMMEDIATE_REQUESTS,
+        key: str | None = None,
     ) -> None:
         self._folder, self._token, self._at_once, self._key = folder_at(folder), token, at_once, key
-        self._pace = HEARD if isinstance(self._folder, Local) else HEARD_AFAR
-        self._looked, self._said, self._heard = -math.inf, Directive.CONTINUE, False
+        self._pace = POLL_SECONDS if isinstance(self._folder, Local) else REMOTE_POLL_SECONDS
+        self._read_at, self._directive, self._was_read = -math.inf, Directive.CONTINUE, False
 
     def __call__(self) -> Directive:
         """Look, now and then.
@@ -212,21 +218,21 @@ class ControlReader:
         Raises:
             UnreachableError: The study's folder was there and is not any more.
         """
-        if time.monotonic() - self._looked >= self._pace:
-            self._looked = time.monotonic()
+        if time.monotonic() - self._read_at >= self._pace:
+            self._read_at = time.monotonic()
             try:
-                told = json.loads(self._folder.read(FILE))
-                holder, wish, dismissed = told["holder"], told["wish"], told["dismissed"]
+                content = json.loads(self._folder.read(FILE))
+                holder, request, ended_runs = content["holder"], content["request"], content["ended_runs"]
             except FileNotFoundError:
-                if self._heard and isinstance(self._folder, Local):
+                if self._was_read and isinstance(self._folder, Local):
                     where = f"{self._folder}: was removed, or its disk is not mounted any more"
                     raise UnreachableError(errno.ENOENT, where) from None
-                return self._said
+                return self._directive
             except (OSError, ValueError, KeyError, TypeError):  # unreadable for the moment
-                return self._said
-            self._heard = True
-            if holder != self._token or self._key in dismissed:
-                self._said = Directive.ABANDON
+                return self._directive
+            self._was_read = True
+            if holder != self._token or self._key in ended_runs:
+                self._directive = Directive.ABANDON
             else:
-                self._said = Directive.PAUSE if wish in self._at_once else Directive.CONTINUE
-        return self._said
+                self._directive = Directive.PAUSE if request in self._at_once else Directive.CONTINUE
+        return self._directive

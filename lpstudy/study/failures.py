@@ -14,7 +14,7 @@ from lpstudy.training.memory import causes, memory_error, says_memory_is_full
 REPORTABLE_ERRORS = (DivergedError, OSError, MemoryError, RuntimeError)
 """Errors that a trial reports itself; any other is a fault of its process, which is started again.
 
-So is an OSError that is not the storage's, and a RuntimeError that is not the memory's: see `encode_failure`."""
+So is an OSError that is not the storage's, and a RuntimeError that is not the memory's: `encode_failure`."""
 PAUSED = "paused"
 """The study was: the trial goes on another time."""
 FULL, UNREACHABLE, BARRED = "disk full: ", "storage away: ", "storage cannot be written: "

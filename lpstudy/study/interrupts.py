@@ -11,7 +11,7 @@ from unittest.mock import patch
 
 from ray._private import services, utils
 
-from lpstudy.signals import once
+from lpstudy.signals import debounced
 
 
 @contextmanager
@@ -33,7 +33,7 @@ def held_back() -> Iterator[None]:
             raise KeyboardInterrupt
         heard.append(number)
 
-    heed = once(wait)
+    heed = debounced(wait)
     with patch.object(utils, "set_sigterm_handler") if signal.SIGTERM in own else nullcontext():
         for number in own:
             signal.signal(number, heed)

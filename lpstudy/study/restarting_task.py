@@ -36,7 +36,7 @@ class TaskError(Exception):
     """A task came to nothing: out of memory, or its process was lost too often in a row."""
 
 
-class Stream(Generic[T]):
+class RestartingTask(Generic[T]):
     """Results of one task.
 
     Args:

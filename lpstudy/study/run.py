@@ -30,10 +30,10 @@ from lpstudy.study.cluster import (
     smallest_node,
     with_resolved_precision,
 )
-from lpstudy.study.control import AT_ONCE, ControlReader, PausedError, StudyControl
-from lpstudy.study.restarting_task import Stream, task
+from lpstudy.study.control import IMMEDIATE_REQUESTS, ControlReader, PausedError, StudyControl
+from lpstudy.study.restarting_task import RestartingTask, task
 from lpstudy.study.search import Observer, TuneLauncher, run_tune
-from lpstudy.study.trial import WORKERS, Job, Shared, device_of, run_in_actor, run_on_workers
+from lpstudy.study.trial import WORKERS, RunJob, StudyContext, device_of, run_in_actor, run_on_workers
 from lpstudy.teacher import BankPlan, TrainedTeacher, folder_of, load_or_train
 from lpstudy.training import checkpoint
 
@@ -54,7 +54,7 @@ def train_teacher(
     root = str(place.data_root) if place.data_root else None
     teacher = spec.teacher.model_copy(update={"weights": _shared(spec.teacher.weights, place)})
     told = teacher.model_dump_json(), spec.data.model_dump_json(), root, share
-    hearing = ControlReader(control.folder.url, control.token, ("stop", *AT_ONCE))
+    hearing = ControlReader(control.folder.url, control.token, ("stop", *IMMEDIATE_REQUESTS))
     asked = newest = 0
 
     def begin() -> Any:
@@ -70,7 +70,7 @@ def train_teacher(
         return newest > before
 
     folder = folder_of(spec.teacher, data)
-    stream = Stream(begin, new, lambda: _newest(folder))
+    stream = RestartingTask(begin, new, lambda: _newest(folder))
     with suppress(StopIteration):
         while True:
             if not ray.wait([stream.results], timeout=LOOK_SECONDS, fetch_local=False)[0]:
@@ -120,7 +120,7 @@ def run(
         FencedError: Another process has taken the study over.
     """
     spec, resources = ledger.spec, capacity.resources
-    shared = Shared(
+    shared = StudyContext(
         data=spec.data,
         data_root=str(place.data_root) if place.data_root else None,
         teacher=with_resolved_precision(spec.teacher, resources),
@@ -152,9 +152,9 @@ def run(
             with suppress(StorageError):
                 for one in over:  # a run that was stopped may have been writing another one
                     checkpoint.drop(one)
-            match control.wish:
+            match control.request:
                 case "pause":
-                    raise PausedError(control.asked.why)
+                    raise PausedError(control.current.why)
                 case "cancel":
                     for assignment in ledger.cancel():
                         observe(assignment)
@@ -163,11 +163,11 @@ def run(
                     return
             if not ledger.left(searching=searching()):
                 return
-            ledger.take()  # a wish was taken back while the last trials ended
+            ledger.adopt_unfinished()  # a wish was taken back while the last trials ended
 
 
 def trainable_of(
-    ledger: Ledger, shared: Shared, place: Place, capacity: Capacity, control: StudyControl
+    ledger: Ledger, shared: StudyContext, place: Place, capacity: Capacity, control: StudyControl
 ) -> TuneLauncher:
     """What Tune runs for each run of the ledger: finals alone read the test set, trials alone are pruned."""
     spec, resources = ledger.spec, capacity.resources
@@ -176,7 +176,7 @@ def trainable_of(
     def config(assignment: Assignment) -> dict[str, Any]:
         arm = ledger.arms[assignment.arm]
         trial = arm.resolve(assignment.values, epochs=spec.budget.epochs, seed=assignment.seed)
-        job = Job(
+        job = RunJob(
             shared=shared,
             trial=trial.model_copy(
                 update={

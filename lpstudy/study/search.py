@@ -117,7 +117,7 @@ class LedgerSearcher(Searcher):
 
     def suggest(self, trial_id: str) -> Any:
         """The next run's config, None while others must end first, FINISHED where there is none."""
-        if self._control.wish != "run":
+        if self._control.request != "run":
             return str(Searcher.FINISHED)
         if len(self._live) >= self._trainable.concurrent():
             return None
@@ -201,7 +201,7 @@ class LedgerScheduler(FIFOScheduler):
                     return str(TrialScheduler.CONTINUE)
                 if self._trainable.on_workers:
                     self._dismissed.add(trial.trial_id)
-                    self._control.dismiss(self._assignment(trial).key)
+                    self._control.end_run(self._assignment(trial).key)
                     return str(TrialScheduler.CONTINUE)
                 self._over(trial.trial_id)
                 return str(TrialScheduler.STOP)
@@ -214,7 +214,7 @@ class LedgerScheduler(FIFOScheduler):
         pruned = self._ledger.report(assignment, as_results(result))
         if pruned and self._trainable.on_workers:  # which train on until they hear of it
             self._pruning.add(trial.trial_id)
-            self._control.dismiss(assignment.key)
+            self._control.end_run(assignment.key)
         elif pruned:
             self._end(assignment, "pruned")
             return False

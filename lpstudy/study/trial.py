@@ -26,7 +26,7 @@ from lpstudy.study.control import ControlReader
 from lpstudy.study.failures import PAUSED, REPORTABLE_ERRORS, encode_failure, encode_first_failure
 from lpstudy.study.mapped import Mapped
 from lpstudy.teacher import BankPlan, TrainedTeacher, open_targets
-from lpstudy.training import Directive, DivergedError, Targets, train
+from lpstudy.training import Directive, DivergedError, TeacherOutputs, train
 
 WORKERS = "workers"
 """Folder of Ray Train's own state, within a run's."""
@@ -40,7 +40,7 @@ CUDA_BYTES = 600_000_000
 """Of a GPU's memory that a process takes beside torch's: expected, not measured."""
 
 
-class Shared(BaseModel):
+class StudyContext(BaseModel):
     """What all runs of a study have in common; travels to the actors as JSON."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -55,12 +55,12 @@ class Shared(BaseModel):
     workers: int
 
 
-class Job(BaseModel):
+class RunJob(BaseModel):
     """One run."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    shared: Shared
+    shared: StudyContext
     trial: RunSpec
     final: bool
     folder: str
@@ -77,7 +77,7 @@ class Job(BaseModel):
 
 def run_in_actor(config: dict[str, Any]) -> None:
     """Tune function: the loop runs right here."""
-    job = Job.model_validate_json(config["job"])
+    job = RunJob.model_validate_json(config["job"])
     for held, end in gathered(_epochs(job), job.rungs, epochs=job.trial.epochs):
         tune.report(as_report(held, end))  # returns once the driver has decided that the trial goes on
 
@@ -112,7 +112,7 @@ def run_on_workers(config: dict[str, Any]) -> None:
 
     for name, value in VARIABLES.items():
         os.environ.setdefault(name, value)  # Ray Train hands its own on to its controller and workers
-    job = Job.model_validate_json(config["job"])
+    job = RunJob.model_validate_json(config["job"])
     gpus = job.shared.gpus
     per_worker = {"CPU": config["worker_cpus"]} | ({"GPU": gpus} if gpus else {})
     trainer = TorchTrainer(
@@ -139,7 +139,7 @@ def run_on_workers(config: dict[str, Any]) -> None:
 
 
 def _worker(config: dict[str, Any]) -> None:
-    job = Job.model_validate_json(config["job"])
+    job = RunJob.model_validate_json(config["job"])
     epoch = 0
     try:
         for result in _epochs(job):
@@ -151,7 +151,7 @@ def _worker(config: dict[str, Any]) -> None:
         ray_train.report(as_report([], encode_failure(error)))
 
 
-def _epochs(job: Job) -> Iterator[EpochResult]:
+def _epochs(job: RunJob) -> Iterator[EpochResult]:
     try:
         device = device_of(gpus=job.shared.gpus)
         data, teacher, mapped = _opened(job.shared.model_dump_json(), device)
@@ -220,10 +220,10 @@ def memory_share(gpus: float, total: int) -> float:
 
 
 @lru_cache(maxsize=1)
-def _opened(shared: str, device: torch.device) -> tuple[Data, Targets, Mapped]:
+def _opened(shared: str, device: torch.device) -> tuple[Data, TeacherOutputs, Mapped]:
     """The study's data with the views that its students see, and its teacher's outputs; once a process."""
-    told = Shared.model_validate_json(shared)
+    told = StudyContext.model_validate_json(shared)
     data = load(told.data, root=Path(told.data_root) if told.data_root else None)
     teacher = open_targets(told.plan, told.teacher_file, told.teacher, data, device=device)
     mapped = Mapped(cache_folder())  # before what they hold is copied to a GPU and let go
-    return data.using(told.plan.views).on(device), teacher, mapped
+    return data.with_views(told.plan.views).to(device), teacher, mapped

@@ -20,7 +20,7 @@ from lpstudy.teacher.own_input import teacher_skeleton
 from lpstudy.teacher.plan import LOGITS, MAP, BankPlan
 from lpstudy.teacher.remote_store import RemoteStore
 from lpstudy.teacher.store import Block, Store, numbers
-from lpstudy.training import Targets
+from lpstudy.training import TeacherOutputs
 from lpstudy.training.evaluation import BATCH, large_batch_rounding
 from lpstudy.training.precision import resolved
 
@@ -51,7 +51,7 @@ def fill(
         OSError: The disk is full.
     """
     plan = store.plan
-    names = [kept.name for kept in plan.kept]
+    names = [kept.name for kept in plan.banked_outputs]
     needs = Needs(
         logits=LOGITS in names,
         embedding=EMBEDDING in names,
@@ -61,7 +61,7 @@ def fill(
 
     def pieces(block: Block) -> Iterator[dict[str, npt.NDArray[np.floating]]]:
         samples = torch.arange(block.first, block.last)
-        for batch in data.train.showing(
+        for batch in data.train.one_view(
             block.view, samples, batch_size=BATCH, device=device, at_once=at_once
         ):
             with large_batch_rounding(len(batch.labels)):
@@ -74,16 +74,16 @@ def fill(
 
 def open_targets(
     plan: BankPlan, file: TrainedTeacher, spec: TeacherSpec, data: Data, *, device: torch.device
-) -> Targets:
+) -> TeacherOutputs:
     """Where a study's runs have the teacher's outputs from: its filled bank, its teacher, or both.
 
     Raises:
         ValueError: The bank is not filled, or the weights are not those that were recorded.
     """
-    if not plan.kept:
+    if not plan.banked_outputs:
         return open_teacher(file, spec, data, device=device)
     online = open_teacher(file, spec, data, device=device) if plan.online else None
-    kept = store_of(plan, file, spec, data, device).opened()
+    kept = store_of(plan, file, spec, data, device).open_outputs()
     return Bank(kept, teacher_skeleton(spec, file.input, data), file.macs, online, device)
 
 

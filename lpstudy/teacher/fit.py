@@ -128,7 +128,7 @@ def load_or_train(
     folder = folder_of(spec, data)
     found, _ = _cached(folder)  # before the lock: a cache that has it may be one that only can be read
     if found is None:
-        with _alone(folder):
+        with _locked(folder):
             found, refused = _cached(folder)
             if found is None:
                 found = yield from _make(spec, data, folder, device, refused, asking)
@@ -137,7 +137,7 @@ def load_or_train(
 
 
 @contextmanager
-def _alone(folder: Folder) -> Iterator[None]:
+def _locked(folder: Folder) -> Iterator[None]:
     """One process at a time, where the folder is on a disk."""
     from filelock import FileLock
 

@@ -44,7 +44,7 @@ class BankPlan:
     samples: int
     dtype: str
     """`fp16` or `fp32`."""
-    kept: tuple[BankedOutput, ...]
+    banked_outputs: tuple[BankedOutput, ...]
     online: tuple[str, ...]
     """Names of the outputs that are computed at each step."""
     reason: str
@@ -53,7 +53,7 @@ class BankPlan:
     @property
     def bytes_per_view(self) -> int:
         """Of all that is kept, for one view of every training image."""
-        return self.samples * sum(_bytes(kept.shape, self.dtype) for kept in self.kept)
+        return self.samples * sum(_bytes(kept.shape, self.dtype) for kept in self.banked_outputs)
 
     @property
     def bytes(self) -> int:

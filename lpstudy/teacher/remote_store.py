@@ -27,12 +27,14 @@ class RemoteStore(Store):
 
     def missing(self) -> tuple[list[Block], list[str]]:
         """Blocks that are not there; whether they are what their names say is seen by who fetches them."""
-        have = [self._objects(kept) for kept in self.plan.kept]
+        have = [self._objects(kept) for kept in self.plan.banked_outputs]
         return [b for b in self.blocks() if any((b.view, b.first) not in objects for objects in have)], []
 
     def write(self, block: Block, pieces: Iterable[Outputs]) -> dict[str, str]:
         """Put what is not there of a block's outputs into the store; their SHA-256 by name."""
-        wanted = [kept for kept in self.plan.kept if (block.view, block.first) not in self._objects(kept)]
+        wanted = [
+            kept for kept in self.plan.banked_outputs if (block.view, block.first) not in self._objects(kept)
+        ]
         self.folder.mkdir(parents=True, exist_ok=True)
         size = sum(self._block_bytes(kept, block) for kept in wanted)
         with ExitStack() as stack, naming(self.folder / "block", size):
@@ -48,7 +50,7 @@ class RemoteStore(Store):
     def enter(self, block: Block, digests: Mapping[str, str]) -> None:
         """Nothing: the names of the objects say it."""
 
-    def opened(self) -> dict[str, Tensor]:
+    def open_outputs(self) -> dict[str, Tensor]:
         """Every output that is kept, fetched where this machine's copy lacks or does not equal it.
 
         Raises:
@@ -63,12 +65,12 @@ class RemoteStore(Store):
             with naming(self.folder), FileLock(self.folder / "copy.lock"):
                 for kept, block, digest in self._lacking():
                     self._fetch(kept, block, digest)
-        return super().opened()
+        return super().open_outputs()
 
     def _lacking(self) -> list[tuple[BankedOutput, Block, str]]:
         """What the store has and this machine's copy does not, or otherwise; each with its SHA-256."""
         found = []
-        for kept in self.plan.kept:
+        for kept in self.plan.banked_outputs:
             objects = self._objects(kept)
             for block in self.blocks():
                 digest = objects.get((block.view, block.first))

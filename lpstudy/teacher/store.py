@@ -93,7 +93,7 @@ class Store:
         """
         with naming(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
-        for kept in self.plan.kept:
+        for kept in self.plan.banked_outputs:
             path = self._path(kept.name)
             long = self.plan.views * self._view_bytes(kept)
             with naming(path, long), path.open("ab") as file:
@@ -110,7 +110,7 @@ class Store:
             pieces: Their outputs by name, each of shape (rows, ...), piece after piece: no more than one is
                 held in memory.
         """
-        wanted = [kept for kept in self.plan.kept if self._state(kept, block) != "valid"]
+        wanted = [kept for kept in self.plan.banked_outputs if self._state(kept, block) != "valid"]
         with ExitStack() as stack:
             targets = {kept.name: stack.enter_context(self._block_file(kept, block)) for kept in wanted}
             digests = copied(pieces, targets)
@@ -135,7 +135,7 @@ class Store:
 
     def describe(self, facts: Mapping[str, object]) -> None:
         """Write what the files hold, for a reader: shapes, number format, teacher, data."""
-        shapes = {kept.name: [self.plan.samples, *kept.shape] for kept in self.plan.kept}
+        shapes = {kept.name: [self.plan.samples, *kept.shape] for kept in self.plan.banked_outputs}
         try:
             before = dict(json.loads(self.shared.read(MANIFEST))["shapes"])
         except (OSError, ValueError, TypeError, KeyError, RecursionError):  # new, or damaged; none needs it
@@ -149,7 +149,7 @@ class Store:
         for block in self.blocks():
             if block.first == 0 and self._entries(block.view) is None:
                 damaged.append(f"{self._view_path(block.view)}: is not readable; the view is computed again")
-            states = {kept: self._state(kept, block) for kept in self.plan.kept}
+            states = {kept: self._state(kept, block) for kept in self.plan.banked_outputs}
             if set(states.values()) != {"valid"}:
                 wanted.append(block)
             damaged += [
@@ -167,7 +167,7 @@ class Store:
             return "absent"
         return "valid" if self._digest(kept, block) == digest else "damaged"
 
-    def opened(self) -> dict[str, Tensor]:
+    def open_outputs(self) -> dict[str, Tensor]:
         """Every output that is kept, of shape (views, samples, ...), mapped into memory.
 
         Raises:
@@ -175,10 +175,10 @@ class Store:
         """
         for view in range(self.plan.views):
             entries = self._entries(view) or {}
-            for kept in self.plan.kept:
+            for kept in self.plan.banked_outputs:
                 if any(f"{kept.name} {first}" not in entries for first in range(0, self.plan.samples, BLOCK)):
                     raise ValueError(f"{self._path(kept.name)}: view {view} was not filled")
-        return {kept.name: self._mapped(kept) for kept in self.plan.kept}
+        return {kept.name: self._mapped(kept) for kept in self.plan.banked_outputs}
 
     def _mapped(self, kept: BankedOutput) -> Tensor:
         path = self._path(kept.name)

@@ -93,7 +93,7 @@ def tracking_uri() -> str:
         raise ValueError(f"{environment.TRACKING}: {error}") from None
 
 
-def shown(uri: str) -> str:
+def display_uri(uri: str) -> str:
     """The address without user and password, for messages and reports."""
     return without_credentials(uri)
 
@@ -152,13 +152,13 @@ def connect() -> MlflowClient:
             raise ValueError(f"{uri}: MLflow's database cannot be used here ({said})") from None
         if "error code 401" in said:
             raise ValueError(
-                f"MLFLOW_TRACKING_URI={shown(uri)}: the tracking server does not know this user and password;"
-                " give them as MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
+                f"MLFLOW_TRACKING_URI={display_uri(uri)}: the tracking server does not know this user and"
+                " password; give them as MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
             ) from None
         away = uri.startswith(("http://", "https://")) and "error code 4" not in said
         raise (AwayError if away else ValueError)(
-            f"MLFLOW_TRACKING_URI={shown(uri)}: no tracking server answers; start it, or unset the variable"
-            f" to use {DEFAULT_URI} ({said})"
+            f"MLFLOW_TRACKING_URI={display_uri(uri)}: no tracking server answers; start it, or unset the"
+            f" variable to use {DEFAULT_URI} ({said})"
         ) from None
     return client
 
@@ -175,7 +175,7 @@ def check_files(client: MlflowClient, study: str) -> None:
     if why := fault_of(client, experiment):
         said = reason(OSError(why))
         raise AwayError(
-            f"{environment.TRACKING}={shown(client.tracking_uri)}: it takes no files of runs: {said}"
+            f"{environment.TRACKING}={display_uri(client.tracking_uri)}: it takes no files of runs: {said}"
         )
 
 

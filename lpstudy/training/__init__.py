@@ -3,8 +3,8 @@
 from lpstudy.training.directive import Directive
 from lpstudy.training.evaluation import evaluate
 from lpstudy.training.loop import train
-from lpstudy.training.teacher_outputs import Targets
+from lpstudy.training.teacher_outputs import TeacherOutputs
 from lpstudy.training.timing import RunSeconds, time_run
 from lpstudy.training.trainer import DivergedError
 
-__all__ = ["Directive", "DivergedError", "RunSeconds", "Targets", "evaluate", "time_run", "train"]
+__all__ = ["Directive", "DivergedError", "RunSeconds", "TeacherOutputs", "evaluate", "time_run", "train"]

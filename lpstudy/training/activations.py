@@ -81,7 +81,7 @@ def evaluated_at_once(spec: StudentSpec, data: Data, batch_size: int, device: to
         device: Where it is run.
     """
     found = activations_of(spec, input_shape=data.input_shape, classes=data.classes)
-    return found.rows(max(1, min(batch_size, len(data.train)) // parallel.count()), device)
+    return found.rows(max(1, min(batch_size, len(data.train)) // parallel.world_size()), device)
 
 
 class _Live(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it untyped

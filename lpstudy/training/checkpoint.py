@@ -5,10 +5,10 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor, nn, optim
 
 from lpstudy.disk import StorageError
@@ -52,7 +52,7 @@ class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     step: int
-    seen: int
+    images_seen: Annotated[int, Field(alias="seen")]
     seconds: float
     metrics: dict[str, float]
 
@@ -85,7 +85,7 @@ def save(folder: Folder, checkpoint: Checkpoint) -> None:
         all_tensors |= {f"sum.{key}": value for key, value in part.sums.items()}
         all_tensors |= {f"random.{key}": value for key, value in part.random.items()}
         name += f"_{part.step:08d}"
-        body["part"] = {key: getattr(part, key) for key in _Part.model_fields}
+        body["part"] = {field.alias or key: getattr(part, key) for key, field in _Part.model_fields.items()}
     tensors = to_safetensors(all_tensors)
     folder.write(f"{name}.safetensors", tensors)
     folder.write(f"{name}.json", json.dumps(body | {"sha256": _digest(tensors, body)}).encode())

@@ -50,7 +50,7 @@ def evaluate(
     batch_labels: list[Tensor] = []
     begin = 0
     for part in split.batches(batch_size=BATCH, device=device, at_once=at_once):
-        if begin // BATCH % parallel.count() == parallel.rank():
+        if begin // BATCH % parallel.world_size() == parallel.rank():
             images = part.images.contiguous(memory_format=layout)
             with autocast(device, bf16=bf16), large_batch_rounding(len(images)):
                 batch_logits.append(network(images).logits.float())
@@ -67,8 +67,8 @@ def evaluate(
             batch_logits, batch_labels = [], []
     network.train(was_training)
     if correct is not None:
-        parallel.total(correct)  # each worker has ones in its own batches alone
-    share, loss = (parallel.total(sums) / len(split)).tolist()
+        parallel.all_reduce_sum(correct)  # each worker has ones in its own batches alone
+    share, loss = (parallel.all_reduce_sum(sums) / len(split)).tolist()
     return 100 * share, loss
 
 

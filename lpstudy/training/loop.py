@@ -14,14 +14,14 @@ from lpstudy.training import parallel
 from lpstudy.training.directive import Directive, Poll, always_continue
 from lpstudy.training.partial_epoch import CheckpointPoller, EpochAbandonedError, PartialEpoch
 from lpstudy.training.saving import Writer
-from lpstudy.training.teacher_outputs import Targets
+from lpstudy.training.teacher_outputs import TeacherOutputs
 from lpstudy.training.trainer import Trainer
 
 
 def train(
     trial: RunSpec,
     data: Data,
-    teacher: Targets | None,
+    teacher: TeacherOutputs | None,
     *,
     device: torch.device,
     folder: Folder | Path | None = None,
@@ -46,7 +46,7 @@ def train(
         ValueError: The method needs a teacher and there is none.
         OSError: A checkpoint cannot be written; a `DiskFullError` where there is no room.
     """
-    run = Trainer(trial, data.on(device), teacher, device)
+    run = Trainer(trial, data.to(device), teacher, device)
     folder = Local(folder) if isinstance(folder, Path) else folder
     history, warnings = run.restore(folder)
     kept = len(history)

@@ -19,7 +19,7 @@ def rank() -> int:
     return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
 
 
-def count() -> int:
+def world_size() -> int:
     """How many workers share the trial."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
@@ -30,7 +30,7 @@ def gather(local: Tensor) -> Tensor:
     The gradient of this worker's rows is scaled by the number of workers: every worker computes the same loss
     of the gathered rows, and `average_gradients` divides by that number again.
     """
-    if count() == 1:
+    if world_size() == 1:
         return local
     gathered: Tensor = _Gather.apply(local)
     return gathered
@@ -40,24 +40,24 @@ class _Gather(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, local: Tensor) -> Tensor:
         ctx.rows = local.shape[0]
-        parts = [torch.empty_like(local) for _ in range(count())]
+        parts = [torch.empty_like(local) for _ in range(world_size())]
         dist.all_gather(parts, local.contiguous())
         return torch.cat(parts)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
         own = grads[0].narrow(0, rank() * ctx.rows, ctx.rows)
-        return own * count()
+        return own * world_size()
 
 
 def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
     """Replace every gradient by its mean over the workers, in one all-reduce."""
-    if count() == 1:
+    if world_size() == 1:
         return
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
     dist.all_reduce(flat)
-    flat /= count()
+    flat /= world_size()
     begin = 0
     for gradient in gradients:
         gradient.copy_(flat[begin : begin + gradient.numel()].view_as(gradient))
@@ -66,18 +66,18 @@ def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
 
 def average_buffers(module: nn.Module) -> None:
     """Make running statistics the mean of the workers' own, so that all evaluate the same network."""
-    if count() == 1:
+    if world_size() == 1:
         return
     for buffer in module.buffers():
         if buffer.is_floating_point():
             dist.all_reduce(buffer)
-            buffer /= count()
+            buffer /= world_size()
 
 
 @contextmanager
 def averaged(module: nn.Module) -> Iterator[None]:
     """Running statistics as `average_buffers` makes them, and afterwards each worker's own again."""
-    own = [(buffer, buffer.clone()) for buffer in module.buffers()] if count() > 1 else []
+    own = [(buffer, buffer.clone()) for buffer in module.buffers()] if world_size() > 1 else []
     average_buffers(module)
     try:
         yield
@@ -86,9 +86,9 @@ def averaged(module: nn.Module) -> Iterator[None]:
             buffer.copy_(before)
 
 
-def told(value: int) -> int:
+def broadcast(value: int) -> int:
     """The first worker's value, on all of them."""
-    if count() == 1:
+    if world_size() == 1:
         return value
     answer = torch.tensor(value)
     if dist.get_backend() == "nccl":
@@ -99,11 +99,11 @@ def told(value: int) -> int:
 
 def agree(asking: Poll) -> Directive:
     """What the first worker is asked, on all of them."""
-    return Directive(told(asking() if rank() == 0 else Directive.CONTINUE))
+    return Directive(broadcast(asking() if rank() == 0 else Directive.CONTINUE))
 
 
-def total(values: Tensor) -> Tensor:
+def all_reduce_sum(values: Tensor) -> Tensor:
     """The sum over the workers."""
-    if count() > 1:
+    if world_size() > 1:
         dist.all_reduce(values)
     return values

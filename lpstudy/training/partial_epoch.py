@@ -27,7 +27,7 @@ class PartialEpoch:
 
     step: int
     """How many of its steps are done."""
-    seen: int
+    images_seen: int
     """Images, of all workers."""
     seconds: float
     metrics: Mapping[str, float]
@@ -89,13 +89,13 @@ class CheckpointPoller:
 
     def __call__(self) -> Directive:
         """After each step; the same for all workers, who agree now and then."""
-        if parallel.count() == 1:
+        if parallel.world_size() == 1:
             return self._look()
         self._left -= 1
         if self._left:
             return Directive.CONTINUE
         ask = parallel.agree(self._look)
-        self._steps = self._left = parallel.told(self._pace())
+        self._steps = self._left = parallel.broadcast(self._pace())
         return ask
 
     def _look(self) -> Directive:

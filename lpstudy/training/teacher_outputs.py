@@ -8,7 +8,7 @@ from lpstudy.distill import Needs
 from lpstudy.outputs import Batch, Network, Outputs
 
 
-class Targets(Protocol):
+class TeacherOutputs(Protocol):
     """The teacher as a run sees it."""
 
     @property
@@ -35,9 +35,9 @@ class Fetching(Protocol):
 
 
 @torch.no_grad()
-def example(targets: Targets, images: torch.Tensor, needs: Needs) -> Outputs:
+def example(teacher_outputs: TeacherOutputs, images: torch.Tensor, needs: Needs) -> Outputs:
     """Outputs of the teacher's shapes for some images; zeros where it has no weights."""
-    network = targets.network
+    network = teacher_outputs.network
     device = next(network.parameters()).device
     outputs: Outputs = network(images.to(device), needs.maps)
     if device == images.device:

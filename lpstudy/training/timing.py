@@ -9,7 +9,7 @@ import torch
 from lpstudy.data import Data
 from lpstudy.space import RunSpec
 from lpstudy.training.precision import autocast
-from lpstudy.training.teacher_outputs import Targets
+from lpstudy.training.teacher_outputs import TeacherOutputs
 from lpstudy.training.trainer import Trainer
 
 STEPS = 12
@@ -37,9 +37,11 @@ class RunSeconds:
         return self.setup + epochs * epoch + test * self.image
 
 
-def time_run(trial: RunSpec, data: Data, teacher: Targets | None, *, device: torch.device) -> RunSeconds:
+def time_run(
+    trial: RunSpec, data: Data, teacher: TeacherOutputs | None, *, device: torch.device
+) -> RunSeconds:
     """Time the parts of a run; leaves no trace."""
-    data = data.on(device)
+    data = data.to(device)
     Trainer(trial, data, teacher, device)  # what a process does once
     began = time.monotonic()
     run = Trainer(trial, data, teacher, device)

@@ -36,7 +36,7 @@ from lpstudy.training.partial_epoch import (
 )
 from lpstudy.training.saving import describe_student
 from lpstudy.training.step import Learner
-from lpstudy.training.teacher_outputs import Fetching, Targets, example
+from lpstudy.training.teacher_outputs import Fetching, TeacherOutputs, example
 from lpstudy.training.training_macs import Work, loss_macs, teacher_macs, work
 
 LOOK_STEPS = 500
@@ -60,22 +60,24 @@ class Trainer:
         ValueError: The method needs a teacher and there is none.
     """
 
-    def __init__(self, trial: RunSpec, data: Data, teacher: Targets | None, device: torch.device) -> None:
+    def __init__(
+        self, trial: RunSpec, data: Data, teacher: TeacherOutputs | None, device: torch.device
+    ) -> None:
         self.trial, self.data, self.device = trial, data, device
         self.method, self.training = trial.method, trial.training
         self.needs, self.teacher = self._needs(teacher)
         weights = trial.student.weights
         self._weights_hash = None if weights is None else read_weights(weights).sha256
         self.learner, self.work = self._learner()
-        alone_on_gpu = device.type == "cuda" and parallel.count() == 1
+        alone_on_gpu = device.type == "cuda" and parallel.world_size() == 1
         self.step = Recorded(self.learner) if alone_on_gpu else self.learner.step
-        self.seen = 0
+        self.images_seen = 0
         self.part: PartialEpoch | None = None
         """Of the epoch to come, as a checkpoint had it."""
         self.seconds = 0.0
         """Of all epochs so far, by the monotonic clock, whatever process ran them."""
 
-    def _needs(self, teacher: Targets | None) -> tuple[Needs, Targets | None]:
+    def _needs(self, teacher: TeacherOutputs | None) -> tuple[Needs, TeacherOutputs | None]:
         if teacher is None:
             if self.method.method != "bp":
                 raise ValueError(f"{self.method.method} needs a teacher")
@@ -117,7 +119,7 @@ class Trainer:
         student, target = student.rows(batch), target.rows(batch) if target else None
 
         def of_loss(epoch: int) -> float:
-            step = Step(self._weights(epoch), _itself, data.classes)
+            step = Step(self._weights(epoch), _identity, data.classes)
             return loss_macs(self.method, student, target, step, auxiliary)
 
         macs = cost_of(trial.student, input_shape=data.input_shape, classes=data.classes).macs
@@ -200,8 +202,8 @@ class Trainer:
             test_correct = correctness.pack(correct.bool().cpu().numpy())
         auxiliary = self.learner.auxiliary
         metrics |= {
-            "teacher_macs": self.work.of_teacher(epoch, self.seen),
-            "training_macs": self.work.of_training(epoch, self.seen),
+            "teacher_macs": self.work.of_teacher(epoch, self.images_seen),
+            "training_macs": self.work.of_training(epoch, self.images_seen),
             "auxiliary_parameters": float(sum(p.numel() for p in auxiliary.parameters()) if auxiliary else 0),
             "seconds": self.seconds + time.monotonic() - began,
         }
@@ -231,17 +233,17 @@ class Trainer:
         step = Step(weights, parallel.gather, self.data.classes)
         needs = self.method.needs_of(self.needs, weights)
         steps = max(1, len(self.data.train) // self.training.batch_size)
-        sums, metrics, done = self._go_on()
+        sums, metrics, done = self._resume_partial()
 
         def part() -> PartialEpoch:
             means = _finite(_means(sums, done), epoch)
             totals = {name: value.detach().cpu().clone() for name, value in sums.items()}
-            if parallel.count() > 1:
+            if parallel.world_size() > 1:
                 totals = {
                     name: torch.tensor(mean * done, dtype=torch.float64) for name, mean in means.items()
                 }
             taken = time.monotonic() - began
-            return PartialEpoch(done, self.seen, taken, dict(metrics), totals, generators(self.device))
+            return PartialEpoch(done, self.images_seen, taken, dict(metrics), totals, generators(self.device))
 
         batches = self.data.train.epoch(
             batch_size=self.training.batch_size,
@@ -249,7 +251,7 @@ class Trainer:
             epoch=epoch,
             device=self.device,
             rank=parallel.rank(),
-            workers=parallel.count(),
+            workers=parallel.world_size(),
             begin=done,
         )
         for number, batch in enumerate(islice(batches, most)):
@@ -267,7 +269,7 @@ class Trainer:
                 key = f"train_{name}"
                 sums[key] = sums[key] + term if key in sums else term.clone()
             done += 1
-            self.seen += len(batch.labels) * parallel.count()
+            self.images_seen += len(batch.labels) * parallel.world_size()
             if done % LOOK_STEPS == 0:
                 _finite(_means(sums, done), epoch)
             if done < steps:
@@ -277,13 +279,13 @@ class Trainer:
             metrics |= self.method.diagnose(student, target, batch.labels, self.data.classes)
         return metrics
 
-    def _go_on(self) -> tuple[dict[str, Tensor], dict[str, float], int]:
+    def _resume_partial(self) -> tuple[dict[str, Tensor], dict[str, float], int]:
         """Of the epoch to come: sums of the terms, metrics of its first step, how many steps are done."""
         part, self.part = self.part, None
         if part is None:
-            self.seen = 0
+            self.images_seen = 0
             return {}, {}, 0
-        self.seen = part.seen
+        self.images_seen = part.images_seen
         restore_generators(part.random, self.device)
         sums = {name: value.to(self.device) for name, value in part.sums.items()}
         return sums, dict(part.metrics), part.step
@@ -292,7 +294,9 @@ class Trainer:
 def _means(sums: dict[str, Tensor], steps: int) -> dict[str, float]:
     """Of each term, over the steps and the workers."""
     names = sorted(sums)  # as every worker has them: those of a checkpoint come in any order
-    totals = parallel.total(torch.stack([sums[name].double() for name in names])) / parallel.count()
+    totals = (
+        parallel.all_reduce_sum(torch.stack([sums[name].double() for name in names])) / parallel.world_size()
+    )
     return dict(zip(names, (totals / steps).tolist(), strict=True))
 
 
@@ -303,5 +307,5 @@ def _finite(means: dict[str, float], epoch: int) -> dict[str, float]:
     return means
 
 
-def _itself(tensor: Tensor) -> Tensor:
+def _identity(tensor: Tensor) -> Tensor:
     return tensor

@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from lpstudy.distill import Method, Needs, Step
 from lpstudy.outputs import Outputs
-from lpstudy.training.teacher_outputs import Targets
+from lpstudy.training.teacher_outputs import TeacherOutputs
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,9 @@ def work(student: int, teacher: Callable[[int], int], loss: Callable[[int], floa
     return Work(student, teacher, (begin, loss(epochs)), first)
 
 
-def teacher_macs(method: Method, teacher: Targets | None, needs: Needs, epochs: int) -> Callable[[int], int]:
+def teacher_macs(
+    method: Method, teacher: TeacherOutputs | None, needs: Needs, epochs: int
+) -> Callable[[int], int]:
     """What one image's outputs of the teacher cost in an epoch, counted from 1.
 
     A function of its own: one that held the run, which holds it, would keep the run's weights and its CUDA

@@ -6,7 +6,7 @@ import os
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from lpstudy.command.exits import BadInputError, FaultError, ending, errors_as_bad_input
+from lpstudy.command.exits import BadInputError, FaultError, errors_as_bad_input, exit_code_of
 from lpstudy.disk import StorageError
 from lpstudy.ledger import HeldError, UnwritableError
 from lpstudy.study import PausedError, TaskError
@@ -43,13 +43,13 @@ def test_the_code_and_the_words_of_a_sweep_agree(case: str, capsys: pytest.Captu
     def body() -> int:
         raise error
 
-    assert ending("sweep", body) == code
+    assert exit_code_of("sweep", body) == code
     line = capsys.readouterr().err
     assert line.count("\n") == 1
     assert "/studies/x" in line
     assert words in line
     assert ("the same command" in line) == (code == 75)
-    assert ending("status", body) == code
+    assert exit_code_of("status", body) == code
     assert "the same command" not in capsys.readouterr().err  # it pauses nothing
 
 
@@ -76,7 +76,7 @@ def test_a_folder_that_cannot_be_written_is_bad_input_until_the_study_has_begun(
                 raise error
             return 0
 
-        assert ending("sweep", body) == code
+        assert exit_code_of("sweep", body) == code
 
 
 @pytest.mark.parametrize("error", [TaskError("oom: tried to allocate 3 GB"), ValueError("not finite")])

@@ -34,21 +34,21 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def running(tmp_path: Path) -> Iterator[StudySession]:
     """A study that this process runs."""
     study = StudySession(Local(tmp_path / "tiny"), None, "tiny", fresh=False)
-    with study.held():
+    with study.running():
         yield study
 
 
 def beats(study: StudySession) -> int:
     row = read(study.storage.engine, "tiny")
     assert row is not None
-    return row.beat
+    return row.heartbeat
 
 
 def told(study: StudySession) -> dict[str, Any]:
     """What the newest heartbeat says."""
     row = read(study.storage.engine, "tiny")
     assert row is not None
-    return dict(row.told)
+    return dict(row.gauges)
 
 
 def goes_on(study: StudySession) -> bool:
@@ -143,7 +143,7 @@ def test_an_old_reading_is_not_reported(monkeypatch: pytest.MonkeyPatch) -> None
 def test_an_error_in_the_thread_of_heartbeats_pauses_the_study_and_heartbeats_go_on(
     running: StudySession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = running._lease.beat
+    before = running._lease.heartbeat
     errors = iter([ValueError("no JSON")])
 
     def beat(words: Any) -> Any:
@@ -151,10 +151,10 @@ def test_an_error_in_the_thread_of_heartbeats_pauses_the_study_and_heartbeats_go
             raise error
         return before(words)
 
-    monkeypatch.setattr(running._lease, "beat", beat)
-    wait_for(lambda: running.control.asked.leaving, seconds=10)
+    monkeypatch.setattr(running._lease, "heartbeat", beat)
+    wait_for(lambda: running.control.current.exiting, seconds=10)
     assert isinstance(running.control.fault, PausedError)
-    assert running.control.asked.why == "the thread 'lease' failed: ValueError: no JSON"
+    assert running.control.current.why == "the thread 'lease' failed: ValueError: no JSON"
     assert goes_on(running)
 
 
@@ -169,41 +169,41 @@ def test_an_error_in_the_thread_of_the_deadline_pauses_the_study(
         return False
 
     monkeypatch.setattr(running.control, "late", late)
-    running.control.leave("asked to end", seconds=60)  # it looks at the time from now on
+    running.control.pause_and_exit("asked to end", seconds=60)  # it looks at the time from now on
     wait_for(lambda: running.control.fault is not None, seconds=10)
     assert str(running.control.fault) == "the thread 'deadline' failed: RuntimeError: a bug"
     assert running.deadline._thread.is_alive()
 
 
 def test_a_signal_is_not_lost_to_a_wish_that_comes_at_the_same_time(running: StudySession) -> None:
-    def wish() -> None:
+    def ask() -> None:
         for _ in range(200):
-            running.control.ask("run")
+            running.control.send("run")
 
-    threads_ = [threading.Thread(target=wish) for _ in range(3)]
+    threads_ = [threading.Thread(target=ask) for _ in range(3)]
     for one in threads_:
         one.start()
-    running.control.leave("asked to end (SIGTERM)", seconds=60, signal=signal.SIGTERM)
+    running.control.pause_and_exit("asked to end (SIGTERM)", seconds=60, signal=signal.SIGTERM)
     for one in threads_:
         one.join()
-    assert running.control.asked.leaving
-    assert running.control.wish == "pause"
+    assert running.control.current.exiting
+    assert running.control.request == "pause"
 
 
 STUCK = """
 import sys, time
 from pathlib import Path
 from lpstudy.command import deadline
-from lpstudy.command.study_session import Tenure
+from lpstudy.command.study_session import StudySession
 from lpstudy.folder import Local
 deadline.EXIT_SECONDS, deadline.HARD_SECONDS = 0.5, 0.1
-study = Tenure(Local(Path(sys.argv[1]) / "tiny"), None, "tiny", fresh=False)
+study = StudySession(Local(Path(sys.argv[1]) / "tiny"), None, "tiny", fresh=False)
 def explain():
     print("paused: Ray hangs", flush=True)
     return 75
 study.before_exit = explain
-with study.held():
-    study.control.leave("Ray hangs", seconds=0.0)
+with study.running():
+    study.control.pause_and_exit("Ray hangs", seconds=0.0)
     while True:
         try:
             time.sleep(60)

@@ -130,19 +130,19 @@ def test_seed_and_epoch_determine_batches_and_views(made):
 
 
 def test_few_views_are_shown_in_turn(made):
-    data = load(with_(made.spec, pad=2, flip=True)).using(3)
+    data = load(with_(made.spec, pad=2, flip=True)).with_views(3)
     assert data.views == 3
     views = [one_epoch(data.train, epoch=epoch)[0].view for epoch in range(1, 7)]
     assert sorted(views[:3]) == sorted(views[3:]) == [0, 1, 2]
     for views in (0, 51):
         with pytest.raises(ValueError, match=rf"views must lie in \[1, 50\] but is {views}"):
-            data.using(views)
+            data.with_views(views)
 
 
 def test_one_view_of_some_samples_is_what_an_epoch_shows_of_them(made):
     data = load(with_(made.spec, pad=2, flip=True))
     (shown, *_) = one_epoch(data.train, epoch=3)
-    (again,) = data.train.showing(shown.view, shown.samples, batch_size=8, device=CPU)
+    (again,) = data.train.one_view(shown.view, shown.samples, batch_size=8, device=CPU)
     assert same([shown], [again])
 
 

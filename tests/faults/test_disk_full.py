@@ -65,8 +65,8 @@ def test_a_ledger_that_finds_no_room_keeps_what_it_has(tmp_path: Path) -> None:
 
     def reopen() -> Ledger:
         ledger = Ledger(database(tmp_path), spec, input_shape=(1, 8, 8), classes=10)
-        ledger.accept("images")
-        ledger.take()
+        ledger.check_unchanged("images")
+        ledger.adopt_unfinished()
         return ledger
 
     ledger = reopen()

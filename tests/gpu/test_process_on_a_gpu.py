@@ -41,7 +41,7 @@ def test_the_fourth_run_of_a_process_holds_no_more_than_the_second(
     held = []
     for _ in range(4):
         trial = make_trial("kd", epochs=2, student=student)
-        assert len(list(train(trial, data.on(device), on_gpu, device=device))) == 2
+        assert len(list(train(trial, data.to(device), on_gpu, device=device))) == 2
         held.append(torch.cuda.memory_allocated(device))
     assert held[3] == held[1]
 

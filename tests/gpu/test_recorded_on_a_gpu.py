@@ -34,7 +34,7 @@ def test_six_recorded_steps_equal_six_plain_ones(
 ) -> None:
     trial = make_trial(method, epochs=EPOCHS, optimizer=optimizer, precision="fp32", **CASES[method])
     on_gpu = OnlineTeacher(teacher.network, 1, device=device)
-    plain, recorded = (Trainer(trial, data.on(device), on_gpu, device) for _ in range(2))
+    plain, recorded = (Trainer(trial, data.to(device), on_gpu, device) for _ in range(2))
     expected = steps(plain, plain.learner.step, 6)
     graph = Recorded(recorded.learner)
     found = steps(recorded, graph, 6)
@@ -51,7 +51,7 @@ def test_six_recorded_steps_equal_six_plain_ones(
 def test_a_step_that_cannot_be_recorded_is_run_as_it_is(
     data: Data, make_trial: MakeTrial, device: torch.device
 ) -> None:
-    run, other = (Trainer(make_trial("bp", epochs=EPOCHS), data.on(device), None, device) for _ in range(2))
+    run, other = (Trainer(make_trial("bp", epochs=EPOCHS), data.to(device), None, device) for _ in range(2))
 
     class Waiting(type(run.method)):
         def loss(self, *given: object) -> object:

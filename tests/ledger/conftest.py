@@ -105,8 +105,8 @@ def reopen(url: str) -> Open:
 
     def open_ledger(spec: StudySpec) -> Ledger:
         ledger = Ledger(url, spec, input_shape=SHAPE, classes=CLASSES)
-        ledger.accept("images")
-        ledger.take()
+        ledger.check_unchanged("images")
+        ledger.adopt_unfinished()
         return ledger
 
     return open_ledger

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from lpstudy.folder import Local
-from lpstudy.ledger import database, database_url, file_of, opened, shown, sqlite_url
+from lpstudy.ledger import database, database_url, display_url, file_of, open_storage, sqlite_url
 from lpstudy.ledger.storage import engine_of
 
 NAMES = [
@@ -30,12 +30,12 @@ NAMES = [
 def test_a_ledger_is_in_the_folder_of_that_very_name(name: str, tmp_path: Path) -> None:
     folder = tmp_path / name
     folder.mkdir()
-    made = opened(database(folder))
+    made = open_storage(database(folder))
     assert sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*")) == [
         Path(name),
         Path(name, "ledger.db"),
     ]
-    assert shown(str(engine_of(made).url)) == str(folder / "ledger.db")
+    assert display_url(str(engine_of(made).url)) == str(folder / "ledger.db")
     assert file_of(sqlite_url(folder / "x.db")) == folder / "x.db"
 
 
@@ -44,7 +44,7 @@ def test_two_storages_that_differ_after_a_question_mark_have_a_ledger_each(tmp_p
 
     for name in ("s?1", "s?2"):
         (tmp_path / name / "tiny").mkdir(parents=True)
-    opened(database(tmp_path / "s?1" / "tiny"))
+    open_storage(database(tmp_path / "s?1" / "tiny"))
     assert studies(Local(tmp_path / "s?1"), None) == ["tiny"]
     assert studies(Local(tmp_path / "s?2"), None) == []
 
@@ -79,4 +79,4 @@ def test_a_url_with_options_is_taken_as_it_is(url: str) -> None:
 
 def test_a_ledger_in_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=f"there is no folder {tmp_path}/gone"):
-        opened(sqlite_url(tmp_path / "gone" / "ledger.db"))
+        open_storage(sqlite_url(tmp_path / "gone" / "ledger.db"))

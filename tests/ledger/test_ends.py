@@ -239,10 +239,10 @@ def test_a_changed_space_is_refused_with_the_difference(make: Make, reopen: Open
 
 def test_other_images_are_refused_though_the_space_is_the_same(make: Make, reopen: Open) -> None:
     ledger = reopen(make())
-    ledger.accept("images", "of cats")
+    ledger.check_unchanged("images", "of cats")
     for images, what in (("of dogs", "other images"), ("of cats", "other weights")):
         with pytest.raises(ValueError, match=rf"begun with {what} \(images -> others\)"):
-            ledger.accept("others", images)
+            ledger.check_unchanged("others", images)
 
 
 def test_a_change_of_the_data_is_named_and_not_shown_as_hashes(make: Make, reopen: Open) -> None:
@@ -250,7 +250,7 @@ def test_a_change_of_the_data_is_named_and_not_shown_as_hashes(make: Make, reope
     data = ledger.spec.data.model_copy(update={"flip": True, "validation_fraction": 0.3})
     ledger.spec = ledger.spec.model_copy(update={"data": data})
     with pytest.raises(ValueError, match="begun with another space") as error:
-        ledger.accept("others", "of dogs")
+        ledger.check_unchanged("others", "of dogs")
     assert "data.flip: False -> True" in str(error.value)
     assert "data.validation_fraction: 0.2 -> 0.3" in str(error.value)
     assert "->  others" not in str(error.value)

@@ -17,14 +17,14 @@ from leasing import NAME, beating, take
 from optuna.study import StudyDirection
 
 from lpstudy import ledger
-from lpstudy.ledger import FencedError, HeldError, Lease, UnwritableError, database, opened, storage
+from lpstudy.ledger import FencedError, HeldError, Lease, UnwritableError, database, open_storage, storage
 from lpstudy.ledger import lease as leases
 
 HOLD = """
 import sys
-from lpstudy.ledger import Lease, opened
-lease = Lease(opened(sys.argv[1]).engine, "digits")
-lease.take()
+from lpstudy.ledger import Lease, open_storage
+lease = Lease(open_storage(sys.argv[1]).engine, "digits")
+lease.acquire()
 print("held", flush=True)
 sys.stdin.read()
 """
@@ -41,7 +41,7 @@ def test_a_second_process_is_refused_and_told_who_holds_the_study(url: str) -> N
     thread = beating(lease, over)
     try:
         with pytest.raises(HeldError) as refused:
-            Lease(opened(url).engine, NAME).take()
+            Lease(open_storage(url).engine, NAME).acquire()
     finally:
         over.set()
         thread.join()
@@ -58,7 +58,7 @@ def test_what_was_released_is_free_at_once(url: str) -> None:
 
 
 def test_a_holder_that_was_killed_is_replaced_at_once(url: str) -> None:
-    opened(url)
+    open_storage(url)
     holder = subprocess.Popen(
         [sys.executable, "-c", HOLD, url], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -90,19 +90,19 @@ def test_a_holder_that_gives_no_sign_of_life_is_replaced_and_can_write_nothing(
     with pytest.raises(FencedError):
         old_storage.set_study_user_attr(study, "late", 1)
     with pytest.raises(FencedError):
-        old.beat({})
+        old.heartbeat({})
     assert len(new_storage.get_all_trials(study)) == 1
     assert new_storage.get_trial(trial).user_attrs == {}
     assert new_storage.get_study_user_attrs(study) == {}
     new_storage.set_trial_user_attr(trial, "new", 1)
-    new.beat({})
+    new.heartbeat({})
 
 
 def _compete(url: str, barrier: Barrier, won: "multiprocessing.SimpleQueue[bool]") -> None:
-    lease = Lease(opened(url).engine, NAME)
+    lease = Lease(open_storage(url).engine, NAME)
     barrier.wait()
     try:
-        lease.take()
+        lease.acquire()
     except HeldError:
         won.put(False)
     else:
@@ -116,7 +116,7 @@ def _compete(url: str, barrier: Barrier, won: "multiprocessing.SimpleQueue[bool]
 
 
 def test_of_processes_that_begin_together_one_wins(url: str) -> None:
-    opened(url)
+    open_storage(url)
     context = multiprocessing.get_context("fork")
     for _ in range(3):
         barrier, won = context.Barrier(4), context.SimpleQueue()
@@ -131,14 +131,17 @@ def test_of_processes_that_begin_together_one_wins(url: str) -> None:
 
 def test_the_newest_wish_is_heard_with_its_number(url: str) -> None:
     made, lease = take(url)
-    first = ledger.wish(opened(url).engine, NAME, "pause")
-    assert (lease.beat({}).wish, lease.beat({}).wished) == ("pause", first.wished)
-    second = ledger.wish(made.engine, NAME, "run")
-    assert second.wished > first.wished
-    assert lease.beat({}).wish == "run"
+    first = ledger.send_request(open_storage(url).engine, NAME, "pause")
+    assert (lease.heartbeat({}).request, lease.heartbeat({}).request_number) == (
+        "pause",
+        first.request_number,
+    )
+    second = ledger.send_request(made.engine, NAME, "run")
+    assert second.request_number > first.request_number
+    assert lease.heartbeat({}).request == "run"
     lease.release({})
     _, later = take(url)
-    assert later.beat({}).wished == second.wished
+    assert later.heartbeat({}).request_number == second.request_number
 
 
 def test_a_clock_that_is_set_back_changes_nothing(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,9 +152,9 @@ def test_a_clock_that_is_set_back_changes_nothing(url: str, monkeypatch: pytest.
     try:
         for shift in (-3600.0, 3600.0):
             monkeypatch.setattr(time, "time", lambda shift=shift: now() + shift)
-            assert ledger.alive(opened(url).engine, NAME)
+            assert ledger.alive(open_storage(url).engine, NAME)
             with pytest.raises(HeldError):
-                Lease(opened(url).engine, NAME).take()
+                Lease(open_storage(url).engine, NAME).acquire()
     finally:
         over.set()
         thread.join()
@@ -166,7 +169,7 @@ def test_a_ledger_that_is_locked_for_a_moment_is_written_all_the_same(
     locked = lock(tmp_path)
     threading.Timer(1.0, locked.rollback).start()
     storage.retry_while_locked(lambda: made.set_study_user_attr(study, "k", 1), url)
-    assert opened(url).get_study_user_attrs(study) == {"k": 1}
+    assert open_storage(url).get_study_user_attrs(study) == {"k": 1}
 
 
 def test_a_ledger_that_stays_locked_is_given_up_with_its_name_and_time(
@@ -179,7 +182,7 @@ def test_a_ledger_that_stays_locked_is_given_up_with_its_name_and_time(
     with pytest.raises(UnwritableError, match=r"ledger\.db cannot be written for \d+ s: database is locked"):
         storage.retry_while_locked(lambda: made.set_study_user_attr(study, "k", 1), "ledger.db", seconds=2.0)
     locked.rollback()
-    assert opened(url).get_study_user_attrs(study) == {}
+    assert open_storage(url).get_study_user_attrs(study) == {}
 
 
 def lock(folder: Path) -> sqlite3.Connection:

@@ -6,7 +6,7 @@ from typing import Any
 import optuna
 import pytest
 
-from lpstudy.ledger import Assignment, Ledger, opened
+from lpstudy.ledger import Assignment, Ledger, open_storage
 from lpstudy.outputs import EpochResult
 from lpstudy.space import StudySpec
 
@@ -17,7 +17,7 @@ SIZES = [{"family": "convnet", "depth": 2, "width": {"choices": [2, 4, 8]}}]
 
 
 def loaded(url: str, name: str) -> optuna.Study:
-    return optuna.load_study(study_name=name, storage=opened(url))
+    return optuna.load_study(study_name=name, storage=open_storage(url))
 
 
 def test_objectives_have_names(make: Make, reopen: Open, url: str) -> None:

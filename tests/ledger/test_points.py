@@ -10,7 +10,7 @@ import pytest
 from lpstudy.command.budget import budget_notes, unused
 from lpstudy.command.overview import overview
 from lpstudy.cost import cost_of
-from lpstudy.ledger import Assignment, Done, Ledger, opened, samplers, stored
+from lpstudy.ledger import Assignment, Done, Ledger, open_storage, samplers, stored
 from lpstudy.outputs import EpochResult
 from lpstudy.space import Range, StudySpec
 
@@ -64,7 +64,7 @@ def test_an_arm_without_a_choice_has_one_trial(make: Make, reopen: Open, play: A
     assert [(run.kind, run.seed) for run in play.handed] == [("trial", 0), ("final", 1), ("final", 2)]
     assert ledger.complete()
     assert ledger.wanted == len(ledger.records()) == 3
-    storage = opened(url)
+    storage = open_storage(url)
     lines = overview(stored(url, "small"), storage.engine, "small")["arms"]
     assert [(line["kind"], line["finished"], line["left"]) for line in lines] == [
         ("trial", 1, 0),
@@ -191,7 +191,7 @@ def test_the_sampler_learns_from_what_the_hyperparameters_broke(
         ledger.finish(run, "failed" if end else "finished", end)
     broken, lost, done = reopen(spec).records()
     assert [(r.state, r.cause) for r in (broken, lost)] == [("failed", cause), ("failed", "its process died")]
-    study = optuna.load_study(study_name=f"small/{ARM}", storage=opened(url))
+    study = optuna.load_study(study_name=f"small/{ARM}", storage=open_storage(url))
     # TPE reads complete and pruned trials alone; of those, infeasible ones are the worst there are.
     assert [trial.state.name for trial in study.trials] == ["PRUNED", "FAIL", "COMPLETE"]
     assert study.trials[0].constraints == {"failed": 1.0}

@@ -10,7 +10,7 @@ import optuna
 import pytest
 
 from lpstudy.cost import cost_of
-from lpstudy.ledger import Assignment, Done, Ledger, Waiting, opened
+from lpstudy.ledger import Assignment, Done, Ledger, Waiting, open_storage
 from lpstudy.ledger import ledger as module
 from lpstudy.outputs import EpochResult
 from lpstudy.space import StudySpec
@@ -138,7 +138,7 @@ def test_infeasible_designs_are_told_and_neither_counted_nor_run(
     assert all(record.assignment.values["width"] == 64 for record in infeasible)
     assert all(record.epochs == () for record in infeasible)
     assert len(records) - len(infeasible) == ledger.wanted == 7
-    study = optuna.load_study(study_name="small/bp-convnet", storage=opened(url))
+    study = optuna.load_study(study_name="small/bp-convnet", storage=open_storage(url))
     assert {study.trials[record.assignment.number].state.name for record in infeasible} == {"PRUNED"}
 
 
@@ -166,7 +166,7 @@ def test_an_arm_with_searched_sizes_has_accuracy_and_macs_as_objectives(
     spec = make(students=SIZES, methods={"bp": {}}, budget=TWO_TRIALS)
     ledger = reopen(spec)
     play.all(ledger)
-    study = optuna.load_study(study_name="small/bp-convnet", storage=opened(url))
+    study = optuna.load_study(study_name="small/bp-convnet", storage=open_storage(url))
     assert [direction.name for direction in study.directions] == ["MAXIMIZE", "MINIMIZE"]
     for run in play.handed[:2]:
         student = spec.arms()[0].student_spec(run.values)
@@ -193,7 +193,7 @@ def test_trials_are_numbered_in_the_order_they_are_handed_out(make: Make, reopen
 
 
 def test_a_ledger_of_another_format_is_refused_in_one_line(make: Make, reopen: Open) -> None:
-    reopen(make()).keep("format", 1)
+    reopen(make()).set_fact("format", 1)
     with pytest.raises(ValueError, match=r"another version of lpstudy \(format 1, .* --fresh") as refused:
         reopen(make())
     assert str(refused.value).isprintable()

@@ -15,7 +15,7 @@ from lpstudy.ledger import (
     Ledger,
     Record,
     UnwritableError,
-    opened,
+    open_storage,
     storage,
     stored,
 )
@@ -46,14 +46,14 @@ def space(name: str, trials: int = 4) -> StudySpec:
 
 def book(url: str, name: str, trials: int = 4) -> Ledger:
     """A ledger as a new process opens it."""
-    return ledger_in(opened(url), name, trials)
+    return ledger_in(open_storage(url), name, trials)
 
 
 def ledger_in(where: Storage, name: str, trials: int = 4) -> Ledger:
     """The study's ledger in an opened storage."""
     ledger = Ledger(where, space(name, trials), input_shape=SHAPE, classes=CLASSES)
-    ledger.accept("images")
-    ledger.take()
+    ledger.check_unchanged("images")
+    ledger.adopt_unfinished()
     return ledger
 
 
@@ -77,19 +77,19 @@ def play(ledger: Ledger, seconds: float = 0.0) -> None:
 def run_tune(url: str, name: str, trials: int, seconds: float, patience: float) -> None:
     """Hold the study, play it, and leave as a sweep does."""
     storage.retry_while_locked.__kwdefaults__["seconds"] = patience
-    made = opened(url)
+    made = open_storage(url)
     lease = Lease(made.engine, name)
     over = threading.Event()
 
     def live() -> None:
         while not over.wait(HEARTBEAT_SECONDS):
             try:
-                lease.beat({})
+                lease.heartbeat({})
             except UnwritableError:
                 continue
 
     try:
-        lease.take()
+        lease.acquire()
         threading.Thread(target=live, daemon=True).start()
         play(ledger_in(made, name, trials), seconds)
     except UnwritableError:

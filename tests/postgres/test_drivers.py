@@ -12,7 +12,7 @@ from postgres_server import Postgres
 from proxy import Proxy
 from running import wait_for
 
-from lpstudy.ledger import Storage, UnwritableError, alive, names, opened, read, rename, stored
+from lpstudy.ledger import Storage, UnwritableError, alive, names, open_storage, read, rename, stored
 
 DRIVERS = 8
 
@@ -22,14 +22,14 @@ def test_eight_drivers_at_once_each_bring_their_study_to_its_end(server: Postgre
     studies = [f"study-{number}" for number in range(DRIVERS)]
     processes = [begin(url, name, 2) for name in studies]
     assert [ended(process) for process in processes] == [0] * DRIVERS
-    assert names(opened(url)) == studies
+    assert names(open_storage(url)) == studies
     for name in studies:
         assert_whole(url, name, 2)
     server.drop(url)
 
 
 def test_a_driver_goes_on_when_the_server_was_away_for_a_moment(server: Postgres, url: str) -> None:
-    driver, made = begin(url, "moment", 6, seconds=0.05), opened(url)
+    driver, made = begin(url, "moment", 6, seconds=0.05), open_storage(url)
     try:
         for how, wanted in ((signal.SIGQUIT, 3), (signal.SIGINT, 8), (signal.SIGQUIT, 12)):
             wait_for(lambda wanted=wanted: runs(made, "moment") >= wanted)
@@ -50,7 +50,7 @@ def test_a_driver_goes_on_when_the_server_was_away_for_a_moment(server: Postgres
 def test_a_study_pauses_when_the_server_stays_away_and_goes_on_when_it_is_back(
     server: Postgres, url: str
 ) -> None:
-    driver, made = begin(url, "away", seconds=0.05, patience=1.0), opened(url)
+    driver, made = begin(url, "away", seconds=0.05, patience=1.0), open_storage(url)
     try:
         wait_for(lambda: runs(made, "away") >= 3)
         server.stop()
@@ -59,7 +59,7 @@ def test_a_study_pauses_when_the_server_stays_away_and_goes_on_when_it_is_back(
         driver.kill()
         server.start_again()
     before = {record.assignment.key: record for record in stored(url, "away").records()}
-    assert not alive(opened(url).engine, "away")
+    assert not alive(open_storage(url).engine, "away")
     assert ended(begin(url, "away")) == 0
     after = {record.assignment.key: record for record in assert_whole(url, "away")}
     for key, record in before.items():
@@ -79,9 +79,9 @@ def test_a_commit_whose_answer_is_lost_is_made_once(server: Postgres, url: str) 
 
 def test_an_old_study_is_read_under_its_new_name(url: str) -> None:
     play(book(url, "small", 1))
-    rename(opened(url), "small", "small.old1")
+    rename(open_storage(url), "small", "small.old1")
     play(book(url, "small", 2))
-    assert names(opened(url)) == ["small", "small.old1"]
+    assert names(open_storage(url)) == ["small", "small.old1"]
     old = stored(url, "small.old1").records()
     assert len(old) == 2 * (1 + 2)
     assert len(stored(url, "small").records()) == 2 * (2 + 2)
@@ -102,7 +102,7 @@ def test_an_old_study_is_read_under_its_new_name(url: str) -> None:
 )
 def test_what_the_server_refuses_is_bad_input(url: str, change: Callable[[str], str], said: str) -> None:
     with pytest.raises(ValueError, match=said) as refused:
-        opened(change(url))
+        open_storage(change(url))
     assert "wr0ng" not in str(refused.value)
     assert "kept-s3cret" not in str(refused.value)
     assert str(refused.value).isprintable()
@@ -111,7 +111,7 @@ def test_what_the_server_refuses_is_bad_input(url: str, change: Callable[[str], 
 def test_a_server_that_is_not_there_is_said_at_once(server: Postgres) -> None:
     began = time.monotonic()
     with pytest.raises(UnwritableError, match="onnection refused"):
-        opened(server.url("any").replace(f":{server.port}/", ":1/"))
+        open_storage(server.url("any").replace(f":{server.port}/", ":1/"))
     assert time.monotonic() - began < 5
 
 
@@ -126,4 +126,4 @@ def runs(made: Storage, name: str) -> int:
 def beats(made: Storage, name: str) -> int:
     """The driver's signs of life so far."""
     row = read(made.engine, name)
-    return row.beat if row is not None and row.token is not None else -1
+    return row.heartbeat if row is not None and row.token is not None else -1

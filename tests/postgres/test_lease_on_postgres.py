@@ -21,7 +21,7 @@ from lpstudy.ledger import (
     HeldError,
     Lease,
     UnwritableError,
-    opened,
+    open_storage,
     storage,
 )
 from lpstudy.ledger import lease as leases
@@ -82,14 +82,14 @@ def test_a_silent_holder_is_replaced_and_then_writes_nothing(
         lambda: mine.report(run, results()),
         lambda: mine.finish(run, "failed", "late"),
         lambda: mine.next(),
-        lambda: mine.keep("late", 1),
+        lambda: mine.set_fact("late", 1),
         lambda: mine.attempt(run, 7),
-        lambda: old.beat({}),
+        lambda: old.heartbeat({}),
     ):
         with pytest.raises(FencedError, match="was taken over by host"):
             write()
     assert contents(server, url) == before
-    assert new.beat({}).token == new.token
+    assert new.heartbeat({}).token == new.token
 
 
 def test_a_transaction_that_was_open_at_the_takeover_is_not_committed(
@@ -114,7 +114,7 @@ def test_a_takeover_waits_for_a_commit_that_has_begun(url: str, monkeypatch: pyt
     monkeypatch.setattr(leases, "STALE_SECONDS", 0.5)
     made, _ = take(url)
     ledger_in(made, NAME)
-    rival, happened = opened(url), []
+    rival, happened = open_storage(url), []
 
     def linger(connection: object) -> None:
         """After the guard has let the commit pass."""
@@ -123,7 +123,7 @@ def test_a_takeover_waits_for_a_commit_that_has_begun(url: str, monkeypatch: pyt
         happened.append("committed")
 
     def take_over() -> None:
-        Lease(rival.engine, NAME).take()
+        Lease(rival.engine, NAME).acquire()
         happened.append("taken over")
 
     thread = threading.Thread(target=take_over)
@@ -137,12 +137,12 @@ def test_a_takeover_waits_for_a_commit_that_has_begun(url: str, monkeypatch: pyt
 
 def compete(url: str, barrier: Barrier, won: "Any") -> None:
     """Each study once when it is new, and once when it was released."""
-    made = opened(url)
+    made = open_storage(url)
     for number in range(ROUNDS):
         lease = Lease(made.engine, f"study-{number % (ROUNDS // 2)}")
         barrier.wait()
         try:
-            lease.take()
+            lease.acquire()
         except HeldError:
             won.put((number, False))
             barrier.wait()
@@ -171,13 +171,13 @@ def test_of_processes_that_take_at_the_same_moment_one_wins(url: str) -> None:
 
 def test_wishes_of_another_connection_are_heard_in_their_order(url: str) -> None:
     _, lease = take(url)
-    other = opened(url).engine
-    heard = [lease.beat({})]
+    other = open_storage(url).engine
+    heard = [lease.heartbeat({})]
     for wanted in ledger.REQUESTS:
-        ledger.wish(other, NAME, wanted)
-        heard += [lease.beat({}), lease.beat({})]
-    assert [row.wish for row in heard[1::2]] == list(ledger.REQUESTS)
-    assert [row.wished for row in heard] == [
+        ledger.send_request(other, NAME, wanted)
+        heard += [lease.heartbeat({}), lease.heartbeat({})]
+    assert [row.request for row in heard[1::2]] == list(ledger.REQUESTS)
+    assert [row.request_number for row in heard] == [
         0,
         *(n for n in range(1, 1 + len(ledger.REQUESTS)) for _ in "12"),
     ]

@@ -26,7 +26,7 @@ from running import (
 )
 
 from lpstudy import export, reconcile, status, sweep
-from lpstudy.ledger import opened, read, stored
+from lpstudy.ledger import open_storage, read, stored
 
 ADMIN, OWNER = "adm1n-s3cret-word", "tr4cking-s3cret-word"
 KEYS = ["bp-convnet-d2-w2/final-0-seed-1", "bp-convnet-d2-w2/trial-0"]
@@ -107,9 +107,9 @@ def test_the_database_has_the_study_and_no_file_has(swept: Swept) -> None:
     assert sorted(record.assignment.key for record in found) == KEYS
     assert {record.state for record in found} == {"finished"}
     assert [name for name in files(swept.folder) if name.endswith(".db")] == []
-    row = read(opened(swept.ledger).engine, "tiny")
+    row = read(open_storage(swept.ledger).engine, "tiny")
     assert row is not None
-    assert (row.token, row.told["state"]) == (None, "finished")
+    assert (row.token, row.gauges["state"]) == (None, "finished")
 
 
 def test_mlflow_has_every_run_once(swept: Swept) -> None:

@@ -125,7 +125,7 @@ LEASE: dict[str, list[object]] = {
         *(text({**TOLD, key: value}) for key in ("rate", "nodes", "workers", "behind", "free", "heard")
           for value in ("many", -1, [])),
         *(text({**TOLD, key: value}) for key in ("state", "why", "waiting", "mlflow") for value in (3, {})),
-        '{"rate": NaN}', '{"rate": 1e308}', '{"wish": "hop"}',
+        '{"rate": NaN}', '{"rate": 1e308}', '{"request": "hop"}',
     ],
     "wish": ["", "hop", 3, b"\xff"],
     "wished": ["x", -1, b"\xff"],

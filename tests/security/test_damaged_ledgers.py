@@ -34,17 +34,17 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A ledger with finished, failed and running runs, finals, and a lease."""
     folder = tmp_path_factory.mktemp("whole")
     ledger = Ledger(database(folder), parse(SPACE, "here"), input_shape=(1, 8, 8), classes=10)
-    ledger.accept("images")
+    ledger.check_unchanged("images")
     for key, value in {
         "data": DATA,
         "teacher": TEACHER,
         "provenance": {"command": "lpstudy sweep held"},
     }.items():
-        ledger.keep(key, value)
-    ledger.keep("exhausted", [])
+        ledger.set_fact(key, value)
+    ledger.set_fact("exhausted", [])
     lease = Lease(ledger.engine, "held")
-    lease.take()
-    lease.beat(TOLD)
+    lease.acquire()
+    lease.heartbeat(TOLD)
     count = 0
     while not isinstance(taken := ledger.next(), Waiting | Done):
         count += 1

@@ -208,7 +208,7 @@ def test_a_banks_files_are_computed_again(cache: Path, malicious: bytes) -> None
         filled()
         after = content(store.folder)
         assert {**after, name: after[name][: len(before[name])]} == before
-        assert store.opened()["logits"].shape[-1] == 10
+        assert store.open_outputs()["logits"].shape[-1] == 10
         shutil.rmtree(store.folder)
         filled()
 

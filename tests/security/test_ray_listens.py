@@ -29,9 +29,9 @@ with study.session():
     with study.watching(control):
         began = time.monotonic()
         os.kill(node.all_processes["raylet"][0].process.pid, 9)
-        while not control.asked.leaving and time.monotonic() - began < 30:
+        while not control.current.exiting and time.monotonic() - began < 30:
             time.sleep(0.1)
-        print(json.dumps([control.asked.why, time.monotonic() - began]), flush=True)
+        print(json.dumps([control.current.why, time.monotonic() - began]), flush=True)
 print("out", flush=True)
 """
 JOIN = """

@@ -208,8 +208,8 @@ def test_the_rest_alone_is_filled_after_a_kill(others: tuple[Other, Other], fold
     assert 3 <= entered < VIEWS
     assert told == [(done, "") for done in range(entered + 1, VIEWS + 1)]
     assert study.store.missing() == ([], [])
-    half = study_of(folder, "fp16").store.opened()["logits"]
-    torch.testing.assert_close(study.store.opened()["logits"].half(), half, rtol=1e-3, atol=1e-6)
+    half = study_of(folder, "fp16").store.open_outputs()["logits"]
+    torch.testing.assert_close(study.store.open_outputs()["logits"].half(), half, rtol=1e-3, atol=1e-6)
 
 
 def test_as_many_processes_fill_as_there_are_cores(folder: Path) -> None:

@@ -19,7 +19,7 @@ def fenced(old: StudyControl) -> None:
 
 
 def terminated(old: StudyControl) -> None:
-    old.leave("asked to end", seconds=30.0, signal=15)
+    old.pause_and_exit("asked to end", seconds=30.0, signal=15)
 
 
 @pytest.mark.parametrize(
@@ -27,9 +27,9 @@ def terminated(old: StudyControl) -> None:
     [
         fenced,
         terminated,
-        lambda old: old.ask("cancel"),
-        lambda old: old.dismiss("arm/trial-0"),
-        lambda old: old.forget(),
+        lambda old: old.send("cancel"),
+        lambda old: old.end_run("arm/trial-0"),
+        lambda old: old.remove_file(),
     ],
     ids=["is fenced", "is asked to end", "cancels", "dismisses", "forgets"],
 )
@@ -43,12 +43,12 @@ def test_a_process_that_was_taken_over_leaves_the_file_to_the_newer_one(
     assert (tmp_path / FILE).read_bytes() == before
     assert ControlReader(str(tmp_path), "new")() is Directive.CONTINUE
     assert ControlReader(str(tmp_path), "old")() is Directive.ABANDON
-    new.ask("pause")
+    new.send("pause")
     assert ControlReader(str(tmp_path), "new")() is Directive.PAUSE
 
 
 def test_a_trial_whose_storage_has_gone_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lpstudy.study.control.HEARD", 0.0)
+    monkeypatch.setattr("lpstudy.study.control.POLL_SECONDS", 0.0)
     StudyControl(Local(tmp_path / "study"), "own")
     hearing = ControlReader(str(tmp_path / "study"), "own")
     assert hearing() is Directive.CONTINUE
@@ -61,7 +61,7 @@ def test_a_trial_whose_storage_has_gone_is_told_so(tmp_path: Path, monkeypatch: 
 def test_a_file_that_is_spoilt_is_written_anew(tmp_path: Path) -> None:
     control = StudyControl(Local(tmp_path), "own")
     (tmp_path / FILE).write_text("{")
-    control.ask("pause")
-    assert json.loads((tmp_path / FILE).read_bytes())["wish"] == "pause"
-    control.forget()
+    control.send("pause")
+    assert json.loads((tmp_path / FILE).read_bytes())["request"] == "pause"
+    control.remove_file()
     assert not (tmp_path / FILE).exists()

@@ -16,7 +16,7 @@ from ray import tune
 
 from lpstudy.outputs import EpochResult
 from lpstudy.study import TaskError, TrialResources, ray_session
-from lpstudy.study.restarting_task import MAX_RESTARTS, Stream
+from lpstudy.study.restarting_task import MAX_RESTARTS, RestartingTask
 from lpstudy.study.trial import as_report
 
 ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # the processes do not know the tests
@@ -127,7 +127,7 @@ def counted(begin: Any, kept: Callable[[], str] = str) -> list[int]:
     def new(number: int) -> bool:
         return number > max(told, default=0)
 
-    stream = Stream(begin, new, kept)
+    stream = RestartingTask(begin, new, kept)
     while True:
         try:
             if (number := stream.next()) is not None:

@@ -48,9 +48,9 @@ def mute() -> Iterator[str]:
 
 def reason(control: StudyControl) -> str:
     """Why the study pauses, once it does."""
-    wait_for(lambda: control.asked.leaving, seconds=20)
-    assert control.wish == "pause"
-    return control.asked.why
+    wait_for(lambda: control.current.exiting, seconds=20)
+    assert control.request == "pause"
+    return control.current.why
 
 
 def test_a_server_that_was_killed_is_named_with_the_signal(
@@ -72,7 +72,7 @@ def test_who_meets_an_error_learns_at_once_that_a_server_has_ended(
     server.send_signal(signal.SIGTERM)
     server.wait()
     assert watch.is_lost()
-    assert control.asked.why == "Ray's gcs_server on this machine has ended (signal 15)"
+    assert control.current.why == "Ray's gcs_server on this machine has ended (signal 15)"
 
 
 @pytest.mark.parametrize("own", [True, False])
@@ -101,7 +101,7 @@ def test_a_server_that_is_silent_for_a_moment_is_not_lost(
     watch = RayWatch(control, {"raylet": server}, {"a": "head"})
     watch.thread.start()
     wait_for(lambda: len(asked) > 2 * len(answers), seconds=20)
-    assert not control.asked.leaving
+    assert not control.current.exiting
     assert watch.thread.stop(5)
 
 

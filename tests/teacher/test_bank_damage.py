@@ -77,4 +77,4 @@ def test_a_file_that_became_shorter_since_is_not_mapped(make_bank: MakeBank) -> 
     bank.fill()
     _truncate(bank.store.folder / "logits.fp16")
     with pytest.raises(ValueError, match=r"logits\.fp16: is shorter than its 2 views"):
-        bank.store.opened()
+        bank.store.open_outputs()

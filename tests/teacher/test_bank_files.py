@@ -47,7 +47,7 @@ def test_each_row_is_the_teachers_output_of_that_sample_in_that_view(
 ) -> None:
     bank = make_bank(HINT | {"lp": {}}, views=18, bank_dtype=dtype)
     bank.fill()
-    kept = bank.store.opened()
+    kept = bank.store.open_outputs()
     assert {name: tuple(value.shape) for name, value in kept.items()} == {
         "logits": (18, 100, 10),
         "embedding": (18, 100, 8),
@@ -68,11 +68,11 @@ def test_each_row_is_the_teachers_output_of_that_sample_in_that_view(
 def test_fp32_keeps_every_bit(make_bank: MakeBank) -> None:
     bank = make_bank(HINT, views=2, bank_dtype="fp32")
     bank.fill()
-    kept = bank.store.opened()
+    kept = bank.store.open_outputs()
     for view in range(2):
         for first, last in ((0, 40), (40, 80), (80, 100)):
             rows = torch.arange(first, last)
-            (batch,) = bank.data.train.showing(view, rows, batch_size=40, device=CPU)
+            (batch,) = bank.data.train.one_view(view, rows, batch_size=40, device=CPU)
             outputs = bank.teacher.outputs(batch, ALL)
             assert torch.equal(kept["logits"][view, first:last], outputs.logits)
             assert torch.equal(kept["map.conv1"][view, first:last], outputs.maps["conv1"])
@@ -107,7 +107,7 @@ def test_more_views_are_added_to_those_that_are_there(make_bank: MakeBank) -> No
         assert len(after[name]) == 2 * len(before[name])
     assert after["00001.json"] == before["00001.json"]
     assert few.store.missing() == ([], [])
-    assert len(few.store.opened()["logits"]) == 2
+    assert len(few.store.open_outputs()["logits"]) == 2
 
 
 def test_another_output_is_added_and_what_is_there_is_not_written_again(make_bank: MakeBank) -> None:
@@ -120,7 +120,7 @@ def test_another_output_is_added_and_what_is_there_is_not_written_again(make_ban
     both.fill()
     assert logits.stat().st_mtime_ns == before
     assert both.store.missing() == one.store.missing() == ([], [])
-    assert both.store.opened().keys() == {"logits", "embedding"}
+    assert both.store.open_outputs().keys() == {"logits", "embedding"}
 
 
 def test_a_bank_that_is_there_is_not_filled_again(make_bank: MakeBank) -> None:
@@ -147,17 +147,17 @@ def test_a_block_that_was_written_but_not_entered_is_never_read_and_filled_again
     nothing = {name: np.zeros((40, *shape), np.float16) for name, shape in shapes(bank).items()}
     bank.store.write(Block(1, 40, 80), [nothing])  # and then killed
     with pytest.raises(ValueError, match=r"logits\.fp16: view 1 was not filled|embedding.*view 1 was not"):
-        bank.store.opened()
+        bank.store.open_outputs()
     assert bank.store.missing() == ([Block(1, 40, 80), Block(1, 80, 100)], [])
     assert bank.fill() == []
-    rows = bank.store.opened()["logits"][1, 40:80]
+    rows = bank.store.open_outputs()["logits"][1, 40:80]
     assert (rows != 0).any(dim=1).all()
     whole.fill()
-    assert not torch.equal(whole.store.opened()["logits"][1, 40:80], rows)  # of another teacher
+    assert not torch.equal(whole.store.open_outputs()["logits"][1, 40:80], rows)  # of another teacher
 
 
 def shapes(bank: Banked) -> dict[str, tuple[int, ...]]:
-    return {kept.name: kept.shape for kept in bank.plan.kept}
+    return {kept.name: kept.shape for kept in bank.plan.banked_outputs}
 
 
 def test_outputs_beyond_fp16_are_refused_and_fit_in_fp32(make_bank: MakeBank) -> None:
@@ -169,7 +169,7 @@ def test_outputs_beyond_fp16_are_refused_and_fit_in_fp32(make_bank: MakeBank) ->
     assert len(bank.store.missing()[0]) == 9
     wide = make_bank({"kd": {}}, logits=1e7, bank_dtype="fp32")
     wide.fill()
-    assert wide.store.opened()["logits"].abs().max() > 65504
+    assert wide.store.open_outputs()["logits"].abs().max() > 65504
 
 
 def test_outputs_that_are_not_finite_are_refused_without_an_advice_that_would_not_help(
@@ -195,7 +195,7 @@ def test_nothing_of_another_bank_is_used(change: str, make_bank: MakeBank, data:
     assert other.store.folder != bank.store.folder
     assert len(other.store.missing()[0]) == 3
     with pytest.raises(ValueError, match="view 0 was not filled"):
-        other.store.opened()
+        other.store.open_outputs()
 
 
 def load_digits(**values: object) -> Data:
@@ -228,7 +228,7 @@ HOSTILE = (
 def test_a_maps_name_leads_to_a_file_of_its_own_in_the_folder(make_bank: MakeBank, tmp_path: Path) -> None:
     bank = make_bank(views=1)
     names = [f"map.{name}" for name in HOSTILE]
-    plan = replace(bank.plan, kept=tuple(BankedOutput(name, (1,)) for name in names))
+    plan = replace(bank.plan, banked_outputs=tuple(BankedOutput(name, (1,)) for name in names))
     store = Store(plan, bank.file, bank.data, bf16=False)
     around = {path for path in tmp_path.rglob("*") if store.folder not in path.parents}
     store.prepare()
@@ -237,7 +237,7 @@ def test_a_maps_name_leads_to_a_file_of_its_own_in_the_folder(make_bank: MakeBan
         values = {name: (number + 1) * rows for number, name in enumerate(names)}
         store.enter(block, store.write(block, [values]))
     assert store.missing() == ([], [])
-    opened = store.opened()
+    opened = store.open_outputs()
     assert [set(opened[name].flatten().tolist()) for name in names] == [{n + 1.0} for n in range(len(names))]
     assert len(list(store.folder.glob("*.fp16"))) == len(names)
     assert {path for path in tmp_path.rglob("*") if store.folder not in path.parents} == around | {

@@ -21,7 +21,7 @@ BLOB = 100 * 18 * 2 / 1e9
 def names(spec: StudySpec, data: Data) -> tuple[set[str], set[str]]:
     """What is kept and what is computed at each step."""
     plan = plan_bank(spec, data)
-    return {kept.name for kept in plan.kept}, set(plan.online)
+    return {kept.name for kept in plan.banked_outputs}, set(plan.online)
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,12 @@ def test_views_that_were_asked_for_may_be_more_than_the_epochs(make_study: MakeS
 def test_online_keeps_nothing_and_shows_all_views(make_study: MakeStudy, data: Data) -> None:
     spec = make_study(HINT, online=True)
     plan = plan_bank(spec, data)
-    assert (plan.views, plan.kept, plan.bytes, plan.reason) == (18, (), 0, "[teacher] online = true")
+    assert (plan.views, plan.banked_outputs, plan.bytes, plan.reason) == (
+        18,
+        (),
+        0,
+        "[teacher] online = true",
+    )
     assert set(plan.online) == {"logits", "embedding", "map.conv1"}
     with pytest.raises(ValidationError, match="no effect with online = true"):
         make_study(online=True, views=3)
@@ -89,7 +94,7 @@ def test_where_not_even_one_view_fits_the_teacher_runs_and_all_views_are_shown(
     make_study: MakeStudy, data: Data
 ) -> None:
     plan = plan_bank(make_study(bank_gb=0.99 * BLOB), data)
-    assert (plan.views, plan.kept, set(plan.online)) == (18, (), {"logits", "embedding"})
+    assert (plan.views, plan.banked_outputs, set(plan.online)) == (18, (), {"logits", "embedding"})
     assert plan.reason.startswith("one view takes 3.6e-06 GB, more than bank_gb = ")
 
 
@@ -144,7 +149,7 @@ def test_maps_alone_are_kept_for_as_many_views_as_fit(make_study: MakeStudy, dat
 
 def test_a_study_of_the_baseline_alone_keeps_nothing(make_study: MakeStudy, data: Data) -> None:
     plan = plan_bank(make_study({"bp": {}}), data)
-    assert (plan.kept, plan.online, plan.views) == ((), (), 18)
+    assert (plan.banked_outputs, plan.online, plan.views) == ((), (), 18)
     assert plan.reason == "no method reads the teacher"
 
 

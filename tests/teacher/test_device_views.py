@@ -107,7 +107,7 @@ def test_a_trial_learns_the_same_from_them_and_has_the_next_view_fetched(
     trial = RunSpec.model_validate(
         {"student": student, "method": {"method": "kd"}, "training": training, "epochs": 5, "seed": 2}
     )
-    data = bank.data.using(bank.plan.views)
+    data = bank.data.with_views(bank.plan.views)
     losses = []
     fetched: list[int] = []
 

@@ -59,7 +59,7 @@ def test_the_teacher_sees_its_own_normalisation_and_size_of_the_students_crop(
     wanted = spec(tmp_path, mean=MEAN, std=STD, image_size=size)
     file = obtained(wanted, data)
     teacher = open_teacher(file, wanted, data, device=CPU)
-    (batch,) = data.train.showing(7, torch.arange(6), batch_size=6, device=CPU)
+    (batch,) = data.train.one_view(7, torch.arange(6), batch_size=6, device=CPU)
 
     found = teacher.outputs(batch, Needs(logits=True, embedding=True))
 
@@ -109,7 +109,7 @@ def test_shapes_and_costs_are_those_of_its_own_size(data: Data, tmp_path: Path) 
     )
     file = obtained(study.teacher, data)
     assert file.macs == cost_of(study.teacher.network, input_shape=(3, 64, 64), classes=2).macs
-    kept = {output.name: output.shape for output in plan_bank(study, data).kept}
+    kept = {output.name: output.shape for output in plan_bank(study, data).banked_outputs}
     assert kept == {"logits": (2,), "map.conv2": (8, 32, 32)}
 
 

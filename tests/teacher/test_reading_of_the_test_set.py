@@ -16,7 +16,7 @@ from lpstudy.outputs import EpochResult
 from lpstudy.study import Capacity, Place, StudyControl, TrialResources
 from lpstudy.study import trial as module
 from lpstudy.study.run import trainable_of
-from lpstudy.study.trial import Job, Shared
+from lpstudy.study.trial import RunJob, StudyContext
 from lpstudy.training import train
 
 MakeBank = Callable[..., Banked]
@@ -33,7 +33,7 @@ class Reads:
         self.count += 1
         return self._split.batches(*args, **kwargs)
 
-    def on(self, device: torch.device) -> "Reads":
+    def to(self, device: torch.device) -> "Reads":
         return self
 
     def __len__(self) -> int:
@@ -58,15 +58,15 @@ def runs(ledger: Ledger) -> list[Assignment]:
 
 
 @pytest.fixture
-def jobs(make_bank: MakeBank, tmp_path: Path) -> tuple[Banked, dict[str, Job]]:
+def jobs(make_bank: MakeBank, tmp_path: Path) -> tuple[Banked, dict[str, RunJob]]:
     """What Tune would run for a trial and a final of plain back-prop."""
     bank = make_bank({"bp": {}, "kd": {}}, views=1)
     bank.fill()
     table = {"trials": 1, "epochs": 2, "seeds": 1}
     spec = bank.spec.model_copy(update={"budget": bank.spec.budget.model_copy(update=table)})
     ledger = Ledger(database(tmp_path), spec, input_shape=bank.data.input_shape, classes=bank.data.classes)
-    ledger.accept("images")
-    shared = Shared(
+    ledger.check_unchanged("images")
+    shared = StudyContext(
         data=spec.data,
         data_root=None,
         teacher=spec.teacher,
@@ -78,14 +78,14 @@ def jobs(make_bank: MakeBank, tmp_path: Path) -> tuple[Banked, dict[str, Job]]:
     place, control = Place(Local(tmp_path), None), StudyControl(Local(tmp_path), "token")
     trainable = trainable_of(ledger, shared, place, Capacity(TrialResources()), control)
     found = {
-        run.kind: Job.model_validate_json(trainable.config(run)["job"])
+        run.kind: RunJob.model_validate_json(trainable.config(run)["job"])
         for run in runs(ledger)
         if run.arm.startswith("bp")
     }
     return bank, found
 
 
-def test_a_run_reads_it_once_where_it_is_told_to(jobs: tuple[Banked, dict[str, Job]]) -> None:
+def test_a_run_reads_it_once_where_it_is_told_to(jobs: tuple[Banked, dict[str, RunJob]]) -> None:
     bank, found = jobs
     for read_test, count in ((False, 0), (True, 1)):
         data, reads = watched(bank.data)
@@ -95,7 +95,7 @@ def test_a_run_reads_it_once_where_it_is_told_to(jobs: tuple[Banked, dict[str, J
 
 
 def test_of_a_study_it_is_the_final_that_is_told_to(
-    jobs: tuple[Banked, dict[str, Job]], monkeypatch: pytest.MonkeyPatch
+    jobs: tuple[Banked, dict[str, RunJob]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, found = jobs
     assert (found["trial"].final, found["final"].final) == (False, True)
@@ -107,7 +107,7 @@ def test_of_a_study_it_is_the_final_that_is_told_to(
     assert ["test_accuracy" in one.metrics for one in told] == [False, False, False, True]
 
 
-def test_finals_are_never_pruned(jobs: tuple[Banked, dict[str, Job]]) -> None:
+def test_finals_are_never_pruned(jobs: tuple[Banked, dict[str, RunJob]]) -> None:
     _, found = jobs
     assert found["trial"].rungs == (1,)
     assert found["final"].rungs == ()

@@ -46,9 +46,9 @@ class Machine:
             store.enter(filled.block, filled.digests)
         return [(block.view, block.first) for block in missing]
 
-    def opened(self) -> dict[str, torch.Tensor]:
+    def open_outputs(self) -> dict[str, torch.Tensor]:
         """As a trial sees it."""
-        return self._store().opened()
+        return self._store().open_outputs()
 
 
 ALL = [(view, first) for view in (0, 1) for first in (0, 40, 80)]
@@ -72,9 +72,9 @@ def test_what_one_machine_fills_another_one_reads(
         "embedding.fp16": 6,
         "logits.fp16": 6,
     }
-    expected = bank.store.opened()
+    expected = bank.store.open_outputs()
     for machine in (second, first):
-        found = machine.opened()
+        found = machine.open_outputs()
         assert found.keys() == expected.keys()
         assert all(torch.equal(found[name], expected[name]) for name in expected)
 
@@ -88,10 +88,10 @@ def test_an_object_that_differs_from_its_name_is_removed_and_computed_again(
     content = spoilt.read_bytes()
     spoilt.write_bytes(content[:-1])
     with pytest.raises(ValueError, match=f"{spoilt.name}: the SHA-256 differs; it is removed"):
-        machine.opened()
+        machine.open_outputs()
     assert machine.fill() == [(1, 40)]
     assert spoilt.read_bytes() == content
-    assert torch.equal(machine.opened()["logits"], bank.store.opened()["logits"])
+    assert torch.equal(machine.open_outputs()["logits"], bank.store.open_outputs()["logits"])
 
 
 def test_a_copy_that_is_damaged_is_fetched_again(
@@ -99,15 +99,15 @@ def test_a_copy_that_is_damaged_is_fetched_again(
 ) -> None:
     machine = Machine(bank, tmp_path / "machine", monkeypatch)
     machine.fill()
-    machine.opened()
+    machine.open_outputs()
     (copy,) = (tmp_path / "machine").glob("banks/*/logits.fp16")
     copy.write_bytes(copy.read_bytes()[:100])
-    assert torch.equal(machine.opened()["logits"], bank.store.opened()["logits"])
+    assert torch.equal(machine.open_outputs()["logits"], bank.store.open_outputs()["logits"])
 
 
 def test_what_was_never_filled_is_told(bank: Banked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match="view 0 was not filled"):
-        Machine(bank, tmp_path / "machine", monkeypatch).opened()
+        Machine(bank, tmp_path / "machine", monkeypatch).open_outputs()
 
 
 def test_a_teacher_is_kept_in_the_store(bank: Banked, data: Data, tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def use(
     targets = open_targets(plan, file, spec, data, device=CPU)
     everything = torch.arange(plan.samples)
     for view in range(plan.views):
-        (batch,) = data.train.showing(view, everything, batch_size=plan.samples, device=CPU)
+        (batch,) = data.train.one_view(view, everything, batch_size=plan.samples, device=CPU)
         targets.outputs(batch, Needs(logits=True, maps=frozenset({"conv1"})))
     barrier.wait(120)
     told.send(mapped("map.conv1.fp16"))

@@ -10,7 +10,7 @@ from lpstudy.cost import cost_of
 from lpstudy.distill import METHODS, Needs
 from lpstudy.space import RunSpec
 from lpstudy.teacher import Bank, open_targets
-from lpstudy.training import Targets, train
+from lpstudy.training import TeacherOutputs, train
 from lpstudy.training.trainer import Trainer
 
 MakeBank = Callable[..., Banked]
@@ -49,7 +49,7 @@ def study_of(name: str) -> dict[str, dict[str, object]]:
     return {method: values, "kd": {}}
 
 
-def opened(bank: Banked) -> Targets:
+def opened(bank: Banked) -> TeacherOutputs:
     bank.fill()
     return open_targets(bank.plan, bank.file, bank.spec.teacher, bank.data, device=CPU)
 
@@ -60,12 +60,12 @@ def test_the_first_steps_have_the_losses_of_those_with_the_teacher(
     name: str, dtype: str, rel: float, make_bank: MakeBank
 ) -> None:
     bank = make_bank(study_of(name), views=VIEWS, bank_dtype=dtype)
-    targets = opened(bank)
-    assert isinstance(targets, Bank)
-    data = bank.data.using(VIEWS)
+    teacher_outputs = opened(bank)
+    assert isinstance(teacher_outputs, Bank)
+    data = bank.data.with_views(VIEWS)
     for steps in (1, STEPS):
         for epoch in (1, 3):  # fitnet's hint stage, and what follows
-            kept = Trainer(trial_of(name), data, targets, CPU).steps(epoch, steps)
+            kept = Trainer(trial_of(name), data, teacher_outputs, CPU).steps(epoch, steps)
             online = Trainer(trial_of(name), data, bank.teacher, CPU).steps(epoch, steps)
             assert kept["train_loss"] == pytest.approx(online["train_loss"], rel=rel)
             # Of ten samples one may get another neighbour by rounding: the terms alone are less close.
@@ -78,8 +78,8 @@ def test_a_map_that_is_not_kept_changes_nothing(name: str, make_bank: MakeBank) 
     room = VIEWS * 100 * (18 + 128) * 4 / 1e9
     bank = make_bank(study_of(name) | LP_AND_HINT, views=VIEWS, bank_dtype="fp32", bank_gb=room)
     assert bank.plan.online == ("map.conv1",)
-    data, targets = bank.data.using(VIEWS), opened(bank)
-    kept = Trainer(trial_of(name), data, targets, CPU).steps(1, STEPS)
+    data, teacher_outputs = bank.data.with_views(VIEWS), opened(bank)
+    kept = Trainer(trial_of(name), data, teacher_outputs, CPU).steps(1, STEPS)
     online = Trainer(trial_of(name), data, bank.teacher, CPU).steps(1, STEPS)
     assert kept["train_loss"] == pytest.approx(online["train_loss"], rel=1e-6)
 
@@ -97,12 +97,12 @@ def test_a_map_that_is_not_kept_changes_nothing(name: str, make_bank: MakeBank) 
 def test_each_view_is_paid_once(name: str, kept: bool, paid: list[int], make_bank: MakeBank) -> None:
     room = VIEWS * 100 * (18 + 128) * 2 / 1e9
     bank = make_bank(study_of(name) | LP_AND_HINT, views=VIEWS, **({} if kept else {"bank_gb": room}))
-    targets = opened(bank) if kept or name == "joint" else bank.teacher
+    teacher_outputs = opened(bank) if kept or name == "joint" else bank.teacher
     network = bank.spec.teacher.network
     macs = cost_of(network, input_shape=bank.data.input_shape, classes=bank.data.classes).macs
-    results = list(train(trial_of(name, epochs=5), bank.data.using(VIEWS), targets, device=CPU))
+    results = list(train(trial_of(name, epochs=5), bank.data.with_views(VIEWS), teacher_outputs, device=CPU))
     assert [result.metrics["teacher_macs"] for result in results] == [100 * macs * n for n in paid]
-    alone = list(train(trial_of(name, epochs=5), bank.data.using(VIEWS), bank.teacher, device=CPU))
+    alone = list(train(trial_of(name, epochs=5), bank.data.with_views(VIEWS), bank.teacher, device=CPU))
     for banked, online in zip(results, alone, strict=True):
         left = [r.metrics["training_macs"] - r.metrics["teacher_macs"] for r in (banked, online)]
         assert left[0] == left[1]
@@ -110,21 +110,21 @@ def test_each_view_is_paid_once(name: str, kept: bool, paid: list[int], make_ban
 
 def test_nothing_of_the_teacher_is_loaded_where_all_is_kept(make_bank: MakeBank) -> None:
     bank = make_bank(views=1)
-    targets = opened(bank)
-    assert {parameter.device.type for parameter in targets.network.parameters()} == {"meta"}
-    assert targets.network.map_names == bank.teacher.network.map_names
+    teacher_outputs = opened(bank)
+    assert {parameter.device.type for parameter in teacher_outputs.network.parameters()} == {"meta"}
+    assert teacher_outputs.network.map_names == bank.teacher.network.map_names
 
 
 def test_an_output_that_is_neither_kept_nor_computed_is_refused(make_bank: MakeBank) -> None:
     bank = make_bank({"kd": {}}, views=1)
-    (batch,) = bank.data.train.showing(0, torch.arange(4), batch_size=4, device=CPU)
+    (batch,) = bank.data.train.one_view(0, torch.arange(4), batch_size=4, device=CPU)
     with pytest.raises(ValueError, match="the teacher bank holds logits only"):
         opened(bank).outputs(batch, Needs(embedding=True))
 
 
 def test_what_is_not_needed_has_no_columns_and_nothing_a_gradient(make_bank: MakeBank) -> None:
     bank = make_bank(views=2)
-    (batch,) = bank.data.train.showing(1, torch.tensor([7, 3]), batch_size=2, device=CPU)
+    (batch,) = bank.data.train.one_view(1, torch.tensor([7, 3]), batch_size=2, device=CPU)
     outputs = opened(bank).outputs(batch, Needs(embedding=True))
     assert (outputs.logits.shape, outputs.embedding.shape, outputs.maps) == ((2, 0), (2, 8), {})
     assert outputs.embedding.dtype == torch.float32

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from mlflow.tracking import MlflowClient
-from projecting import SPACE, opened
+from projecting import SPACE, new_ledger
 
 from lpstudy import tracking
 from lpstudy.ledger import Ledger
@@ -19,7 +19,7 @@ def spec() -> StudySpec:
 
 @pytest.fixture
 def ledger(tmp_path: Path, spec: StudySpec) -> Ledger:
-    return opened(tmp_path / "held", spec)
+    return new_ledger(tmp_path / "held", spec)
 
 
 @pytest.fixture

@@ -48,10 +48,10 @@ TEACHER = {
 }
 
 
-def opened(folder: Path, spec: StudySpec) -> Ledger:
+def new_ledger(folder: Path, spec: StudySpec) -> Ledger:
     folder.mkdir(exist_ok=True)
     ledger = Ledger(database(folder), spec, input_shape=SHAPE, classes=CLASSES)
-    ledger.accept("images")
+    ledger.check_unchanged("images")
     return ledger
 
 

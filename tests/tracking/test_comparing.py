@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
-from projecting import CLASSES, SHAPE, SPACE, TEACHER, opened, play, project
+from projecting import CLASSES, SHAPE, SPACE, TEACHER, new_ledger, play, project
 from running import runs
 
 from lpstudy import tracking
@@ -25,7 +25,7 @@ Study = tuple[MlflowClient, Ledger, dict[str, Run]]
 def projected(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Study:
     folder = tmp_path_factory.mktemp("comparing")
     shutil.copy(empty_store, folder)
-    ledger = opened(folder / "held", parse(SPACE, "here"))
+    ledger = new_ledger(folder / "held", parse(SPACE, "here"))
     play(ledger)
     client = MlflowClient(tracking_uri=f"sqlite:///{folder / 'mlflow.db'}")
     project(client, ledger, folder)

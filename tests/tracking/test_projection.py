@@ -13,7 +13,7 @@ from projecting import (
     SPACE,
     TEACHER,
     content,
-    opened,
+    new_ledger,
     play,
     project,
     projection,
@@ -49,7 +49,7 @@ def test_following_and_catching_up_give_the_same(
     following.close(seconds=120)
     with_progress = sorted(map(repr, (points for *_, points in content(client).values())))
     client.delete_experiment(client.get_experiment_by_name("lpstudy/held").experiment_id)
-    project(client, opened(tmp_path / "held", spec), tmp_path)
+    project(client, new_ledger(tmp_path / "held", spec), tmp_path)
     assert sorted(map(repr, (points for *_, points in content(client).values()))) == with_progress
 
 
@@ -160,7 +160,7 @@ def test_a_run_that_a_kill_left_half_written_is_completed(
 
 
 def test_two_studies_of_one_name_share_a_store(client: MlflowClient, spec: StudySpec, tmp_path: Path) -> None:
-    ledgers = [opened(tmp_path / name, spec) for name in ("one", "two")]
+    ledgers = [new_ledger(tmp_path / name, spec) for name in ("one", "two")]
     for ledger in ledgers:
         play(ledger)
     for ledger in (*ledgers, *ledgers):  # each pushes the other aside, and takes the name again
@@ -188,7 +188,7 @@ def test_a_server_that_dies_stops_nothing_and_is_caught_up_with(
 ) -> None:
     port = free_port()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
-    ledger = opened(tmp_path / "held", spec)
+    ledger = new_ledger(tmp_path / "held", spec)
     with mlflow_server(tmp_path / "server", port):
         client = tracking.connect()
         following = projection(client, ledger, tmp_path)
@@ -210,9 +210,9 @@ def test_a_server_that_dies_stops_nothing_and_is_caught_up_with(
 
 
 def test_an_address_is_shown_without_its_password() -> None:
-    assert tracking.shown("https://user:p@ss@host:5000/x") == "https://host:5000/x"
-    assert tracking.shown("sqlite:///mlflow.db") == "sqlite:///mlflow.db"
-    assert tracking.shown("http://127.0.0.1:5000") == "http://127.0.0.1:5000"
+    assert tracking.display_uri("https://user:p@ss@host:5000/x") == "https://host:5000/x"
+    assert tracking.display_uri("sqlite:///mlflow.db") == "sqlite:///mlflow.db"
+    assert tracking.display_uri("http://127.0.0.1:5000") == "http://127.0.0.1:5000"
 
 
 def test_facts_are_what_the_report_reads(client: MlflowClient, ledger: Ledger, tmp_path: Path) -> None:

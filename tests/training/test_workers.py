@@ -248,4 +248,4 @@ def test_running_statistics_are_averaged_for_a_while(ranks: list[dict[str, Tenso
 def test_one_worker_gathers_nothing() -> None:
     rows = torch.ones(2, 2)
     assert parallel.gather(rows) is rows
-    assert (parallel.rank(), parallel.count()) == (0, 1)
+    assert (parallel.rank(), parallel.world_size()) == (0, 1)
