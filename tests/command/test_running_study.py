@@ -168,7 +168,7 @@ def test_an_error_in_the_thread_of_the_deadline_pauses_the_study(
             raise RuntimeError("a bug")
         return False
 
-    monkeypatch.setattr(running.control, "late", late)
+    monkeypatch.setattr(running.control, "is_overdue", late)
     running.control.pause_and_exit("asked to end", seconds=60)  # it looks at the time from now on
     wait_for(lambda: running.control.fault is not None, seconds=10)
     assert str(running.control.fault) == "the thread 'deadline' failed: RuntimeError: a bug"
