@@ -1,21 +1,25 @@
 # make study and make test are all that a fresh machine needs; Python 3.11 or newer and make are all they need.
 PYTHON ?= python3
 BIN := .venv/bin
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help study test bench soak realdata format clean
+.PHONY: help study test test-faults bench soak realdata format clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 study: .venv/.installed  ## install, run the digits study, print its table and where its report is
 	$(BIN)/python -m lpstudy.sweep digits
 
-test: .venv/.dev  ## install, then format check, lint, layer contracts, mypy --strict, tests
+test: .venv/.dev  ## install, then format check, lint, layer contracts, mypy --strict, tests (minutes)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/mypy
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	$(PYTEST) -m "not faults and not soak"
+
+test-faults: .venv/.dev  ## real Ray, real servers, kills: what operations.md says of faults
+	$(PYTEST) -m "faults and not soak"
 
 bench: .venv/.bench  ## what a study costs beside other ways to run it: tables, and JSON in build/bench
 	$(MAKE) --no-print-directory --jobs 2 --output-sync=target bench-step bench-peer bench-lp

@@ -5,17 +5,29 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import lanes
 import pytest
 
 if TYPE_CHECKING:
     from postgres_server import Postgres
     from running import Left
 
+TESTS = Path(__file__).parent
+
 
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
     """Know the settings of plugins that a machine with the core alone may lack."""
     if not pluginmanager.hasplugin("timeout"):
         parser.addini("timeout", "seconds that pytest-timeout gives a test")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the lane of faults, and begin with the slowest files."""
+    paths = {item.path: item.path.relative_to(TESTS).as_posix() for item in items}
+    for item in items:
+        if lanes.is_of_faults(paths[item.path]):
+            item.add_marker(pytest.mark.faults)
+    items.sort(key=lambda item: lanes.rank(paths[item.path]))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -103,7 +103,7 @@ from pathlib import Path
 from torch.nn import functional
 from lpstudy.training import evaluate
 from lpstudy.training.activations import activations_of
-from lpstudy.training.memory_format import lay
+from lpstudy.training.memory_format import set_memory_format
 from lpstudy.students import StudentSpec, build
 from test_evaluation import CPU, images_of
 
@@ -114,7 +114,7 @@ def peak():
 torch.set_num_threads(1)
 spec, shape, split = StudentSpec(family="convnet", depth=3, width=16), (3, 128, 128), images_of(200, 128)
 network = build(spec, input_shape=shape, classes=10, seed=0)
-layout = lay(network)
+layout = set_memory_format(network)
 at_once = activations_of(spec, input_shape=shape, classes=10).rows(16, CPU)
 for batch, _ in zip(split.epoch(batch_size=16, seed=0, epoch=1, device=CPU), range(3)):
     images = batch.images.contiguous(memory_format=layout)

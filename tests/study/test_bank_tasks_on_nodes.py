@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from raylets import raylets
 from running import descendants
-from test_filling import VIEWS, study_of
+from test_bank_tasks import VIEWS, study_of
 
 from lpstudy.study import ray_session
 

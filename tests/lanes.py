@@ -1,0 +1,39 @@
+"""Which tests run in which lane: see docs/testing.md."""
+
+FAULTS = (
+    "faults/test_signals.py",
+    "test_real_studies.py",
+    "study/test_interruptions.py",
+    "test_storage.py",
+    "faults/test_wishes.py",
+    "faults/test_killed_drivers.py",
+    "faults/test_disk_full.py",
+    "study/test_trials_on_workers.py",
+    "study/test_losses.py",
+    "faults/test_spoilt_checkpoints.py",
+    "study/test_bank_tasks.py",
+    "faults/test_lost_banks.py",
+    "faults/",
+    "study/test_shared_folders.py",
+    "postgres/",
+    "security/test_canary.py",
+    "security/test_ray_listens.py",
+    "study/test_bank_tasks_on_nodes.py",
+    "study/test_head.py",
+    "study/test_starting.py",
+    "ledger/test_kills.py",
+)
+"""Files and folders of `make test-faults`: real Ray, real servers, kills. The slowest are first."""
+SLOW = ("test_sweep.py", "tracking/test_projection.py", "test_bad_input.py", "training/test_workers.py")
+"""The slowest of `make test`, which begin first: with two workers a long file at the end is waited for."""
+
+
+def rank(path: str) -> int:
+    """The place of a test file in the order; `path` is relative to `tests`."""
+    order = (*FAULTS, *SLOW)
+    return next((place for place, start in enumerate(order) if path.startswith(start)), len(order))
+
+
+def is_of_faults(path: str) -> bool:
+    """Whether a test file is of the lane of faults."""
+    return path.startswith(FAULTS)
