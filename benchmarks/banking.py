@@ -10,8 +10,8 @@ from workload import CLASSES, CPU, TEACHER_SEED, teacher
 
 from lpstudy.data import Data
 from lpstudy.distill import Needs
-from lpstudy.teacher import Bank, BankPlan, Store, TrainedTeacher, fill
-from lpstudy.teacher.plan import LOGITS, BankedOutput
+from lpstudy.teacher import Bank, BankPlan, Store, TrainedTeacher, compute_blocks
+from lpstudy.teacher.bank_plan import LOGITS, BankedOutput
 from lpstudy.training.precision import has_bf16
 
 KEPT = (BankedOutput(LOGITS, (CLASSES,)), BankedOutput("embedding", (500,)))
@@ -62,7 +62,7 @@ def filled(given: Data, *, dtype: str = "fp16", bf16: bool = False) -> Bank:
     store = Store(plan, file, given, bf16=bf16)
     store.prepare()
     wanted, _ = store.missing()
-    for done in fill(store, given, online, wanted):
+    for done in compute_blocks(store, given, online, wanted):
         store.enter(done.block, done.digests)
     return Bank(store.open_outputs(), online.network, macs, None, CPU)
 

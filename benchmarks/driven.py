@@ -26,14 +26,14 @@ from virtual import CLASSES, SHAPE, epochs_of, facts_of, reports_of, spec_of
 
 from lpstudy import study, tracking
 from lpstudy.data import load
-from lpstudy.folder import Local
+from lpstudy.folder import LocalFolder
 from lpstudy.ledger import Assignment, Done, Ledger, State, Waiting, database
 from lpstudy.outputs import EpochResult
 from lpstudy.space import StudySpec
 from lpstudy.study.search import TuneLauncher, run_tune
 from lpstudy.study.session import prepare_environment
 from lpstudy.study.trial import PACE
-from lpstudy.teacher import TrainedTeacher, load_or_train, open_targets, plan_bank
+from lpstudy.teacher import TrainedTeacher, load_or_train, open_teacher_outputs, plan_bank
 from lpstudy.training import train
 
 CPU = torch.device("cpu")
@@ -102,7 +102,7 @@ class Watch:
         self.ledger = TimedLedger(database(folder), spec, input_shape=SHAPE, classes=CLASSES)
         self.ledger.check_unchanged("benchmark")
         self.ledger.adopt_unfinished()
-        runs = Local(folder / "runs")
+        runs = LocalFolder(folder / "runs")
         self.projection = tracking.Projection(self.client, self.ledger, facts_of(spec), runs)
         self._seen: list[tuple[float, float, float, float]] = []
 
@@ -189,7 +189,7 @@ class Bench:
         arm = next(iter(self.spec.arms()))
         rate = {"learning_rate": 0.01, "gamma": 0.01, "bandwidth": 1.0, "weight": 0.5, "temperature": 4.0}
         trial = arm.resolve(rate | {"n_neighbors": 3}, epochs=self.epochs, seed=0)
-        teacher = open_targets(self.plan, self.teacher, self.spec.teacher, self.data, device=CPU)
+        teacher = open_teacher_outputs(self.plan, self.teacher, self.spec.teacher, self.data, device=CPU)
         data = self.data.with_views(self.plan.views)
         with TemporaryDirectory(dir=self.folder) as folder:
             for run in range(-1, runs):
@@ -205,9 +205,12 @@ class Bench:
         folder = self.folder / f"workers{workers}"
         folder.mkdir()
         spec = spec_of(trials, epochs=self.epochs, pruner="none")
-        place, resources = study.Place(Local(folder), None), study.TrialResources(concurrent=workers)
+        place, resources = study.Place(LocalFolder(folder), None), study.TrialResources(concurrent=workers)
         with Watch(folder, spec, workers) as watch:
-            capacity, control = study.Capacity(resources), study.StudyControl(Local(folder), "benchmark")
+            capacity, control = (
+                study.Capacity(resources),
+                study.StudyControl(LocalFolder(folder), "benchmark"),
+            )
             study.run(watch.ledger, self.teacher, self.plan, place, capacity, watch.changed, control)
         service, per_minute = watch.took()
         return Worked(workers, trials, per_minute, service)
@@ -292,6 +295,6 @@ def on_cluster(nodes: int, trials: int, epochs: int, seconds: float) -> tuple[Se
                 tune_folder,
                 searching=lambda: True,
                 observer=watch.changed,
-                control=study.StudyControl(Local(folder), "benchmark"),
+                control=study.StudyControl(LocalFolder(folder), "benchmark"),
             )
     return watch.took()

@@ -26,12 +26,12 @@ from lpstudy.tables.scores import Scores
 from lpstudy.tables.statistics import Interval, interval
 from lpstudy.teacher import (
     TrainedTeacher,
-    fill,
+    bank_store,
+    compute_blocks,
     load_or_train,
-    open_targets,
     open_teacher,
+    open_teacher_outputs,
     plan_bank,
-    store_of,
 )
 from lpstudy.training import TeacherOutputs, train
 
@@ -59,12 +59,12 @@ def banks(spec: StudySpec, data: Data, device: torch.device) -> dict[Precision, 
     found: dict[Precision, TeacherOutputs] = {}
     for precision in BOTH:
         teacher = spec.teacher.model_copy(update={"precision": precision})
-        store = store_of(views, file, teacher, data, device)
+        store = bank_store(views, file, teacher, data, device)
         store.prepare()
         wanted, _ = store.missing()
-        for done in fill(store, data, open_teacher(file, teacher, data, device=device), wanted):
+        for done in compute_blocks(store, data, open_teacher(file, teacher, data, device=device), wanted):
             store.enter(done.block, done.digests)
-        found[precision] = open_targets(views, file, teacher, data, device=device)
+        found[precision] = open_teacher_outputs(views, file, teacher, data, device=device)
     return found
 
 

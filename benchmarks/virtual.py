@@ -20,7 +20,7 @@ import numpy as np
 
 from lpstudy import tracking
 from lpstudy.cost import cost_of
-from lpstudy.folder import Local
+from lpstudy.folder import LocalFolder
 from lpstudy.ledger import Assignment, Ledger, database, dump
 from lpstudy.outputs import EpochResult
 from lpstudy.space import StudySpec, parse
@@ -142,7 +142,7 @@ def ledger_and_scheduler(concurrent: int) -> dict[str, float]:
     rng, clock = np.random.default_rng(0), Clock()
     with memory() as folder:
         ledger = open_ledger(folder, spec_of(concurrent))
-        control = StudyControl(Local(folder), "benchmark")
+        control = StudyControl(LocalFolder(folder), "benchmark")
         trainable = TuneLauncher(
             None, lambda assignment: {}, lambda: concurrent, kept=lambda assignment: "", on_workers=False
         )
@@ -181,7 +181,7 @@ def projection(concurrent: int) -> dict[str, float]:
             if isinstance(assignment, Assignment):
                 ledger.report(assignment, epochs_of(rng)[:PER_REPORT])
         before, began = _resident(), time.process_time()
-        written = tracking.Projection(client, ledger, facts_of(spec), Local(folder / "runs"))
+        written = tracking.Projection(client, ledger, facts_of(spec), LocalFolder(folder / "runs"))
         written.start()
         written.close(seconds=PATIENCE)
         if written.error is not None:

@@ -64,11 +64,11 @@ class Folder(ABC):
         """Whether there is anything in it."""
 
     @abstractmethod
-    def beside(self, name: str) -> "Folder":
+    def sibling(self, name: str) -> "Folder":
         """The folder of that name where this one is."""
 
     @abstractmethod
-    def move(self, name: str) -> None:
+    def rename(self, name: str) -> None:
         """Put all that is in it into the folder of that name beside it."""
 
     @abstractmethod
@@ -76,7 +76,7 @@ class Folder(ABC):
         """The same, wherever a process works."""
 
     @abstractmethod
-    def free(self) -> int | None:
+    def free_bytes(self) -> int | None:
         """Bytes that are free; None where that is not known."""
 
     def __str__(self) -> str:
@@ -84,7 +84,7 @@ class Folder(ABC):
 
 
 @dataclass(frozen=True)
-class Local(Folder):
+class LocalFolder(Folder):
     """On a disk of this machine, or mounted on it."""
 
     path: Path
@@ -94,8 +94,8 @@ class Local(Folder):
         """A plain path."""
         return str(self.path)
 
-    def __truediv__(self, name: str) -> "Local":
-        return Local(self.path / name)
+    def __truediv__(self, name: str) -> "LocalFolder":
+        return LocalFolder(self.path / name)
 
     def read(self, name: str) -> bytes:
         """See `Folder`."""
@@ -128,26 +128,26 @@ class Local(Folder):
         with naming(self.path):
             return self.path.is_dir() and any(self.path.iterdir())
 
-    def beside(self, name: str) -> "Local":
+    def sibling(self, name: str) -> "LocalFolder":
         """See `Folder`."""
-        return Local(self.path.with_name(name))
+        return LocalFolder(self.path.with_name(name))
 
-    def move(self, name: str) -> None:
+    def rename(self, name: str) -> None:
         """In one step."""
         with naming(self.path):
             self.path.rename(self.path.with_name(name))
 
-    def resolve(self) -> "Local":
+    def resolve(self) -> "LocalFolder":
         """Absolute."""
-        return Local(self.path.resolve())
+        return LocalFolder(self.path.resolve())
 
-    def free(self) -> int | None:
+    def free_bytes(self) -> int | None:
         """Of its disk."""
         return shutil.disk_usage(self.path).free
 
 
 @dataclass(frozen=True)
-class Remote(Folder):
+class RemoteFolder(Folder):
     """In an object store, or whatever else fsspec knows.
 
     An object store replaces an object in one step; elsewhere, on an FTP server say, a reader may see half a
@@ -161,7 +161,7 @@ class Remote(Folder):
         """As it was given."""
         return self.address
 
-    def place(self) -> tuple[Any, str]:
+    def file_system(self) -> tuple[Any, str]:
         """Fsspec's file system, which it keeps for each thread, and the path there.
 
         It remembers no lists of files: one that another process has written since would not be found.
@@ -171,8 +171,8 @@ class Remote(Folder):
         system, path = url_to_fs(self.address, use_listings_cache=False)
         return system, path.rstrip("/")
 
-    def __truediv__(self, name: str) -> "Remote":
-        return Remote(f"{self.address}/{name}")
+    def __truediv__(self, name: str) -> "RemoteFolder":
+        return RemoteFolder(f"{self.address}/{name}")
 
     def read(self, name: str) -> bytes:
         """See `Folder`."""
@@ -219,11 +219,11 @@ class Remote(Folder):
         with self._reached() as (system, path):
             return bool(system.find(path))
 
-    def beside(self, name: str) -> "Remote":
+    def sibling(self, name: str) -> "RemoteFolder":
         """See `Folder`."""
-        return Remote(f"{self.address.rpartition('/')[0]}/{name}")
+        return RemoteFolder(f"{self.address.rpartition('/')[0]}/{name}")
 
-    def move(self, name: str) -> None:
+    def rename(self, name: str) -> None:
         """File by file: a copy, then its removal."""
         with self._reached() as (system, path):
             beside = f"{path.rpartition('/')[0]}/{name}"
@@ -233,11 +233,11 @@ class Remote(Folder):
                 system.mv(source, target)
         self.clear()
 
-    def resolve(self) -> "Remote":
+    def resolve(self) -> "RemoteFolder":
         """Itself."""
         return self
 
-    def free(self) -> int | None:
+    def free_bytes(self) -> int | None:
         """A store tells nothing of it."""
         return None
 
@@ -245,7 +245,7 @@ class Remote(Folder):
     def _reached(self, name: str = "") -> Iterator[tuple[Any, str]]:
         """Within it whatever a store's client throws, after it has tried again, is an UnreachableError."""
         try:
-            system, path = self.place()
+            system, path = self.file_system()
             yield system, f"{path}/{name}" if name else path
         except (FileNotFoundError, UnreachableError):
             raise
@@ -265,16 +265,16 @@ def folder_at(place: str | Path) -> Folder:
     """
     text = str(place)
     if isinstance(place, Path) or not URL.match(text):
-        return Local(Path(text))
+        return LocalFolder(Path(text))
     if text.lower().startswith("file://"):
-        return Local(_path_of(text))
-    made = Remote(text.rstrip("/"))
+        return LocalFolder(_path_of(text))
+    made = RemoteFolder(text.rstrip("/"))
     if "::" in text:
         raise ValueError(f"{made}: a chain of file systems is not taken: a cache in it would show old files")
     if unsafe := sorted({*text} & {*"*?[]#"}):
         raise ValueError(f"{made}: {' '.join(unsafe)} in a store's URL may mean other folders too")
     try:
-        made.place()
+        made.file_system()
     except (ImportError, ValueError) as error:
         raise ValueError(f"{made}: {' '.join(str(error).split())}") from None
     except Exception as error:  # a client may ask its server here, and has errors of its own

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from lpstudy.environment import check_characters, expanded
-from lpstudy.folder import URL, Folder, Local, folder_at
+from lpstudy.folder import URL, Folder, LocalFolder, folder_at
 from lpstudy.redaction import without_credentials
 
 
@@ -17,7 +17,7 @@ def parse_folder(text: str) -> Folder:
     if re.match("file:(?!//)", text, re.IGNORECASE):
         raise ValueError(f"{text}: write file:///folder, or ./{text} for a folder that is called so")
     found = folder_at(expanded(check_characters(text)))
-    if isinstance(found, Local):
+    if isinstance(found, LocalFolder):
         check_characters(str(found.path.absolute()))
     return found
 
@@ -31,6 +31,6 @@ def parse_path(text: str) -> Path:
     if URL.match(text) and not text.lower().startswith("file://"):
         raise ValueError(f"{without_credentials(text)}: must be a folder of this machine, not a URL")
     found = parse_folder(text)
-    if not isinstance(found, Local):
+    if not isinstance(found, LocalFolder):
         raise ValueError(f"{found}: must be a folder of this machine, not a URL")
     return found.path

@@ -14,15 +14,15 @@ from torch import Tensor, nn
 
 from lpstudy import __version__
 from lpstudy.data import Data
-from lpstudy.data.images import decoded
+from lpstudy.data.images import decode_pixels
 from lpstudy.folder import Folder
 from lpstudy.outputs import Network
 from lpstudy.students import (
     ReplacedHead,
     StudentSpec,
     build,
-    fitted,
-    locate,
+    fit_weights,
+    locate_weights,
     read_metadata,
     read_weights,
     skeleton,
@@ -126,7 +126,7 @@ def check_weights(
     written = read_description(place)
     network = skeleton(architecture, input_shape=input_shape, classes=len(class_names))
     try:
-        _, head = fitted(network, read_weights(place))
+        _, head = fit_weights(network, read_weights(place))
     except ValueError as error:
         if written is None or written.architecture == architecture:
             raise
@@ -185,7 +185,7 @@ class TrainedModel(nn.Module):
         """
         channels, *size = self.description.input_shape
         square = self.description.resizing == "centre_square"
-        pixels = decoded(fsencode(path), size[0] if square else None)
+        pixels = decode_pixels(fsencode(path), size[0] if square else None)
         if list(pixels.shape[1:]) != size:
             raise ValueError(
                 f"{path} has {pixels.shape[2]}x{pixels.shape[1]} pixels, not {size[1]}x{size[0]}"
@@ -212,7 +212,7 @@ def load_model(path: str | Path) -> TrainedModel:
         OSError: It cannot be read.
         ValueError: It is no safetensors file, has no description, or one that it does not fit.
     """
-    folder, _ = locate(path)
+    folder, _ = locate_weights(path)
     inside, beside = read_description(path), _beside(folder)
     if inside is not None and beside is not None and inside != beside:
         raise ValueError(f"{folder}/{DESCRIPTION} says something else than the metadata of the weights")
@@ -222,7 +222,7 @@ def load_model(path: str | Path) -> TrainedModel:
     file = read_weights(path)
     shape, classes = description.input_shape, len(description.class_names)
     # Sizes are compared before memory is taken: the description may ask for any.
-    _, head = fitted(skeleton(description.architecture, input_shape=shape, classes=classes), file)
+    _, head = fit_weights(skeleton(description.architecture, input_shape=shape, classes=classes), file)
     if head is not None:
         raise ValueError(f"{file.place}: {head.file_classes} classes, but {classes} class names")
     network = build(

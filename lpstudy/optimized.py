@@ -4,7 +4,7 @@ import os
 import re
 import sys
 
-KEPT = "1"
+LEVEL_WITH_DOCSTRINGS = "1"
 """The level that removes assertions and keeps docstrings."""
 
 
@@ -27,5 +27,5 @@ def restart() -> None:
             re.sub("O+", "", word) if re.fullmatch("-[A-Za-z]+", word) else word for word in words[1:first]
         ]
         kept = [word for word in flags if word != "-"]
-        environment = os.environ | {"PYTHONOPTIMIZE": KEPT}
+        environment = os.environ | {"PYTHONOPTIMIZE": LEVEL_WITH_DOCSTRINGS}
         os.execve(sys.executable, [sys.executable, *kept, *words[first:]], environment)

@@ -25,10 +25,10 @@ from lpstudy.distill.bp import BP
 from lpstudy.ledger import SEARCH_SEED, stored
 from lpstudy.space import Arm, RunSpec
 from lpstudy.space.ranges import corners
-from lpstudy.teacher import Bank, OnlineTeacher, images_at_once, untrained_teacher
+from lpstudy.teacher import Bank, OnlineTeacher, teacher_chunk_size, untrained_teacher
 from lpstudy.terminal import show
 from lpstudy.training import RunSeconds, TeacherOutputs, time_run
-from lpstudy.training.precision import resolved
+from lpstudy.training.precision import uses_bf16
 
 TIMED = 64
 """Images that the teacher is timed by, at most."""
@@ -136,7 +136,7 @@ def _teacher(prepared: Prepared, device: torch.device) -> OnlineTeacher:
     data, spec = prepared.data, prepared.spec.teacher
     network = untrained_teacher(spec, data)
     macs = cost(network, data.input_shape).macs
-    return OnlineTeacher(network, macs, device=device, bf16=resolved(spec.precision, device))
+    return OnlineTeacher(network, macs, device=device, bf16=uses_bf16(spec.precision, device))
 
 
 def _targets(prepared: Prepared, teacher: OnlineTeacher, device: torch.device) -> TeacherOutputs:
@@ -157,7 +157,7 @@ def _filling_seconds(prepared: Prepared, teacher: OnlineTeacher, device: torch.d
     plan, data = prepared.plan, prepared.data.to(device)
     if not plan.banked_outputs:
         return 0.0
-    most = images_at_once(prepared.spec.teacher, data, device)
+    most = teacher_chunk_size(prepared.spec.teacher, data, device)
     rows = torch.arange(min(TIMED, plan.samples, most))
     seconds = []
     for _ in range(2):  # the first one is a warm-up
@@ -201,7 +201,7 @@ def _teacher_seconds(prepared: Prepared, device: torch.device) -> float:
 
 def _whole(timed: RunSeconds, trial: RunSpec, data: Data, test: int = 0) -> float:
     steps = max(1, len(data.train) // trial.training.batch_size)
-    return timed.whole(epochs=trial.epochs, steps=steps, validation=len(data.validation), test=test)
+    return timed.total(epochs=trial.epochs, steps=steps, validation=len(data.validation), test=test)
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ from lpstudy.command.study_session import GRACE, StudySession
 from lpstudy.command.tracked import LAGS, client_of, projection_of
 from lpstudy.command.weights import content_of, share_weights
 from lpstudy.command.words import counts, duration
-from lpstudy.data import own_root
+from lpstudy.data import configured_root
 from lpstudy.disk import is_storage_error, storage_error
 from lpstudy.ledger import Assignment, FencedError, Ledger, UnwritableError
 from lpstudy.redaction import without_credentials
@@ -137,7 +137,7 @@ def _held(
     ledger.adopt_unfinished()
     took = "; this start took" if ledger.records() else " in"
     teacher, capacity, control = None, None, session.control
-    root = args.data_root or own_root(prepared.spec.data)
+    root = args.data_root or configured_root(prepared.spec.data)
     place = Place(control.folder, root.resolve() if root else None)
     if ledger.complete():
         terminal.say(f"study {ledger.spec.name!r} is finished; its report is written anew")

@@ -9,7 +9,7 @@ from typing import Any
 from ray import tune
 from running import write_space
 
-from lpstudy.folder import Local
+from lpstudy.folder import LocalFolder
 from lpstudy.ledger import Assignment, Ledger, database
 from lpstudy.outputs import EpochResult
 from lpstudy.space import parse
@@ -44,6 +44,6 @@ def driven(
         kept=kept,
         on_workers=False,
     )
-    control = StudyControl(Local(folder), "test")
+    control = StudyControl(LocalFolder(folder), "test")
     run_tune(ledger, trainable, folder / "tune", searching=lambda: True, observer=print, control=control)
     return ledger

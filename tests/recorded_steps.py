@@ -35,7 +35,7 @@ def steps(run: Trainer, step: Callable[..., Any], count: int = 8) -> list[dict[s
 
 def state(run: Trainer) -> dict[str, Tensor]:
     learner = run.learner
-    return checkpoint.pack(learner.student, learner.auxiliary, learner.optimizer)
+    return checkpoint.pack_state(learner.student, learner.auxiliary, learner.optimizer)
 
 
 class Dropping(Network):

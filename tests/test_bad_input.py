@@ -12,7 +12,7 @@ from running import Left, call, files, free_port, one_line, run, write_space
 
 from lpstudy import plan, report, status, sweep
 from lpstudy.command.study_session import StudySession
-from lpstudy.folder import Local
+from lpstudy.folder import LocalFolder
 
 Main = Callable[[Sequence[str]], int]
 
@@ -213,7 +213,7 @@ def test_a_cluster_that_is_not_there_is_refused(tmp_path: Path) -> None:
 
 def test_a_study_that_runs_is_refused_before_anything_is_asked_of_it(tmp_path: Path) -> None:
     write_space(tmp_path)
-    with StudySession(Local(tmp_path / "studies/tiny"), None, "tiny", fresh=False).running():
+    with StudySession(LocalFolder(tmp_path / "studies/tiny"), None, "tiny", fresh=False).running():
         left = call(sweep.main, tmp_path, "tiny.toml")
     refused(left, "'tiny' is running already", f"host {socket.gethostname()}, pid {os.getpid()}, since 20")
     assert "studies/tiny/runs" not in files(tmp_path)

@@ -20,7 +20,7 @@ from lpstudy.disk import (
     storage_error,
     write_atomically,
 )
-from lpstudy.folder import Local
+from lpstudy.folder import LocalFolder
 from lpstudy.study.failures import STORAGE as STORAGE_WORDS
 from lpstudy.study.failures import encode_failure
 
@@ -31,7 +31,7 @@ on_linux = pytest.mark.skipif(not NOBODYS.parent.is_dir(), reason="needs Linux")
 
 @on_linux
 @pytest.mark.parametrize(
-    "write", [lambda: write_atomically(NOBODYS / "a", b"x"), lambda: Local(NOBODYS).write("a", b"x")]
+    "write", [lambda: write_atomically(NOBODYS / "a", b"x"), lambda: LocalFolder(NOBODYS).write("a", b"x")]
 )
 def test_a_folder_that_cannot_be_written_is_a_storage_error_that_names_it(write: object) -> None:
     with pytest.raises(StorageError, match=f"{NOBODYS}/a: ") as refused:
@@ -67,5 +67,5 @@ def test_other_errors_are_no_storage(error: OSError) -> None:
 
 def test_a_file_that_is_missing_is_only_missing(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError) as missed:
-        Local(tmp_path).read("a")
+        LocalFolder(tmp_path).read("a")
     assert not isinstance(missed.value, StorageError)

@@ -7,8 +7,8 @@ import pytest
 from running import call, files, one_line, write_space
 
 from lpstudy import environment, export, plan, report, status, sweep
-from lpstudy.data import DataSpec, cache_folder, default_root, own_root, shared_cache
-from lpstudy.folder import Local, Remote, folder_at
+from lpstudy.data import DataSpec, cache_folder, configured_root, default_root, shared_cache
+from lpstudy.folder import LocalFolder, RemoteFolder, folder_at
 from lpstudy.locations import parse_folder, parse_path
 
 HOME = str(Path.home())
@@ -52,7 +52,7 @@ LETTERS = [
 )
 def test_a_name_is_expanded_at_its_begin_alone(text: str, becomes: str) -> None:
     assert environment.expanded(text) == becomes
-    assert parse_folder(text) == Local(Path(becomes))
+    assert parse_folder(text) == LocalFolder(Path(becomes))
     assert parse_path(text) == Path(becomes)
 
 
@@ -65,7 +65,7 @@ def test_what_cannot_be_expanded_is_refused(text: str) -> None:
 @pytest.mark.parametrize("letter", LETTERS)
 def test_letters_of_a_path_are_taken_literally(letter: str) -> None:
     assert parse_folder(f"/data/a{letter}b").url == f"/data/a{letter}b"
-    assert folder_at(parse_folder(f"/data/a{letter}b").url) == Local(Path(f"/data/a{letter}b"))
+    assert folder_at(parse_folder(f"/data/a{letter}b").url) == LocalFolder(Path(f"/data/a{letter}b"))
 
 
 @pytest.mark.parametrize("text", ["a\nb", "a\x1bb", "a\u2028b", "a\udcffb", "file:///a%0Ab"])
@@ -102,18 +102,18 @@ def test_a_path_of_this_machine_is_no_url() -> None:
 def test_variables_are_expanded(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in NAMES:
         monkeypatch.setenv(name, value)
-    assert shared_cache() == Local(Path(HOME, "x"))
+    assert shared_cache() == LocalFolder(Path(HOME, "x"))
     assert cache_folder() == default_root() == Path(HOME, "x")
     monkeypatch.setenv("LPSTUDY_CACHE", "local:///far")
-    assert isinstance(shared_cache(), Remote)
+    assert isinstance(shared_cache(), RemoteFolder)
     assert cache_folder() == Path(HOME, "x")
-    assert own_root(DataSpec(kind="digits", root=value)) == Path(HOME, "x")
+    assert configured_root(DataSpec(kind="digits", root=value)) == Path(HOME, "x")
 
 
 def test_names_within_a_variable_are_expanded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WHO", "me")
     monkeypatch.setenv("LPSTUDY_CACHE", "/scratch/$WHO/${WHO}s/cache")
-    assert shared_cache() == Local(Path("/scratch/me/mes/cache"))
+    assert shared_cache() == LocalFolder(Path("/scratch/me/mes/cache"))
 
 
 @pytest.mark.parametrize("value", ["", "  "])

@@ -10,7 +10,7 @@ import pytest
 from object_store import BUCKET, PATHS, object_store
 
 from lpstudy.disk import StorageError, UnreachableError
-from lpstudy.folder import Folder, Local, Remote, folder_at
+from lpstudy.folder import Folder, LocalFolder, RemoteFolder, folder_at
 
 KINDS = ["path", "file", "fsspec", "s3"]
 
@@ -99,18 +99,18 @@ def test_a_folder_that_moves_takes_all_with_it(folder: Folder) -> None:
     study = folder / "tiny"
     (study / "runs/a").write("x", b"1")
     study.write("y", b"2")
-    study.move("tiny.old1")
+    study.rename("tiny.old1")
     assert not study.exists()
     assert folder.names() == []
-    old = study.beside("tiny.old1")
+    old = study.sibling("tiny.old1")
     assert old.read("y") == b"2"
     assert (old / "runs/a").read("x") == b"1"
 
 
 def test_a_file_url_is_a_plain_folder(tmp_path: Path) -> None:
-    assert folder_at(f"file://{tmp_path}/a%20b") == Local(tmp_path / "a b")
-    assert folder_at("file://localhost/x") == Local(Path("/x"))
-    assert folder_at("studies").resolve() == Local(Path.cwd() / "studies")
+    assert folder_at(f"file://{tmp_path}/a%20b") == LocalFolder(tmp_path / "a b")
+    assert folder_at("file://localhost/x") == LocalFolder(Path("/x"))
+    assert folder_at("studies").resolve() == LocalFolder(Path.cwd() / "studies")
     with pytest.raises(ValueError, match="file:///folder"):
         folder_at("file://elsewhere/x")
 
@@ -134,5 +134,5 @@ def test_a_store_that_does_not_answer_is_named_without_credentials(
         with pytest.raises(UnreachableError, match=r"blocked/a: ") as refused:
             act()
         assert isinstance(refused.value, StorageError)
-    shown = Remote("ftp://user:secret@host/x")
+    shown = RemoteFolder("ftp://user:secret@host/x")
     assert str(shown) == "ftp://host/x"

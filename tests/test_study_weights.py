@@ -15,8 +15,8 @@ from lpstudy.command.phases import teacher_words
 from lpstudy.command.prepare import Prepared, prepare
 from lpstudy.command.weights import content_of, share_weights
 from lpstudy.space import StudentSpec, read
-from lpstudy.students import WeightsFile, build, fitted, skeleton
-from lpstudy.teacher import TrainedTeacher, key, load_or_train
+from lpstudy.students import WeightsFile, build, fit_weights, skeleton
+from lpstudy.teacher import TrainedTeacher, load_or_train, teacher_key
 from lpstudy.training import train
 
 TEACHER = ("width = 4", 'width = 4\nweights = "teacher.safetensors"')
@@ -108,7 +108,7 @@ def test_what_students_start_from_is_part_of_the_study(
 ) -> None:
     plain = prepared(tmp_path, monkeypatch)
     contents = [content_of(plain.spec, plain.data, plain.weights)]
-    assert contents == [key(plain.spec.teacher, plain.data)]  # as ever, without weights
+    assert contents == [teacher_key(plain.spec.teacher, plain.data)]  # as ever, without weights
     for seed in (1, 2):
         save(tmp_path, "student", width=2, seed=seed)
         found = prepared(tmp_path, monkeypatch, STUDENT)
@@ -231,7 +231,7 @@ def test_the_imagenet_study_takes_published_weights_as_its_comment_says(tmp_path
     with torch.device("meta"):
         published = models.resnet34().state_dict()
     network = skeleton(teacher.network, input_shape=(3, 224, 224), classes=1000)
-    state, head = fitted(network, WeightsFile("", b"", "", published))
+    state, head = fit_weights(network, WeightsFile("", b"", "", published))
     assert (state.keys(), head) == (network.state_dict().keys(), None)
 
 

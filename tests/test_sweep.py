@@ -14,7 +14,7 @@ import lpstudy.model_file
 from lpstudy import report, sweep
 from lpstudy.command.study_session import StudySession
 from lpstudy.data import load
-from lpstudy.folder import Local
+from lpstudy.folder import LocalFolder
 from lpstudy.ledger import database, stored
 from lpstudy.space import find, read
 from lpstudy.students import build
@@ -220,7 +220,7 @@ def test_a_changed_space_is_refused_with_its_difference(smoke: Smoke) -> None:
 
 
 def test_a_study_that_runs_already_is_refused(smoke: Smoke) -> None:
-    with StudySession(Local(smoke[0] / "studies/smoke"), None, "smoke", fresh=False).running():
+    with StudySession(LocalFolder(smoke[0] / "studies/smoke"), None, "smoke", fresh=False).running():
         line = one_line(call(sweep.main, smoke[0], "smoke"))
     assert "'smoke' is running already: host " in line
 

@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 from lpstudy.command.budget import budget_notes
 from lpstudy.command.words import counts, duration, size_words, three_digits
 from lpstudy.damage import DamagedError
-from lpstudy.folder import Folder, Local
+from lpstudy.folder import Folder, LocalFolder
 from lpstudy.ledger import (
     Kind,
     Record,
@@ -32,7 +32,7 @@ STATES = ("finished", "pruned", "failed", "running")
 
 def studies(storage: Folder, url: str | None) -> list[str]:
     """Every study of a storage; one that --fresh has put aside is called NAME.old1."""
-    if isinstance(storage, Local) and url is None:
+    if isinstance(storage, LocalFolder) and url is None:
         return sorted(path.parent.name for path in storage.path.glob("*/ledger.db"))
     return names(engine_at(ledger_url(storage, url)))
 
@@ -56,7 +56,7 @@ def ledger_url(folder: Folder, url: str | None) -> str:
     """
     if url is not None:
         return url
-    if not isinstance(folder, Local):
+    if not isinstance(folder, LocalFolder):
         raise ValueError(
             f"--storage {folder}: no database can be kept there: give --ledger postgresql://... or, with one"
             " driver, --ledger sqlite:////local/folder/ledger.db"
@@ -70,7 +70,7 @@ def engine_of(folder: Folder, url: str | None) -> Engine:
     Raises:
         ValueError: There is none.
     """
-    if url is None and isinstance(folder, Local) and not (folder.path / "ledger.db").is_file():
+    if url is None and isinstance(folder, LocalFolder) and not (folder.path / "ledger.db").is_file():
         raise ValueError(f"{folder}: no such study")
     return engine_at(ledger_url(folder, url))
 

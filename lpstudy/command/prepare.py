@@ -15,13 +15,13 @@ from lpstudy.command.weights import StartingWeights, check_logits, starting_weig
 from lpstudy.cost import cost_of
 from lpstudy.data import Data, load, part_remarks, shared_cache
 from lpstudy.disk import StorageError, is_storage_error
-from lpstudy.folder import Folder, Remote
+from lpstudy.folder import Folder, RemoteFolder
 from lpstudy.outputs import Network, Outputs
 from lpstudy.space import Arm, Scalar, StudySpec, Training, find, read
 from lpstudy.space.ranges import Choices, Range, corners
 from lpstudy.students import skeleton
 from lpstudy.study import TrialResources
-from lpstudy.teacher import BankPlan, folder_of, input_of, plan_bank, teacher_skeleton
+from lpstudy.teacher import BankPlan, input_of, plan_bank, teacher_folder, teacher_skeleton
 
 MOST_SIZES = 256
 """Designs of a searched student that are looked at for the infeasible share."""
@@ -52,7 +52,7 @@ def prepare(arguments: Namespace) -> Prepared:
     spec = read(path, trials=arguments.trials, epochs=arguments.epochs, seeds=arguments.seeds)
     data = load(spec.data, root=arguments.data_root, progress=True)
     cache = shared_cache()  # refused here where it is none; one that has the teacher may be one to be read
-    if isinstance(cache, Remote) and not _has_teacher(spec, data):
+    if isinstance(cache, RemoteFolder) and not _has_teacher(spec, data):
         writable(cache)
     weights = starting_weights(spec, data)
     teacher = teacher_skeleton(spec.teacher, input_of(spec.teacher, data), data)
@@ -66,7 +66,7 @@ def prepare(arguments: Namespace) -> Prepared:
 def _has_teacher(spec: StudySpec, data: Data) -> bool:
     """Whether the cache has something of the study's teacher; false where it does not answer."""
     try:
-        return folder_of(spec.teacher, data).exists()
+        return teacher_folder(spec.teacher, data).exists()
     except StorageError:
         return False
 
@@ -122,7 +122,7 @@ def writable(folder: Folder | Path) -> None:
     Raises:
         ValueError, StorageError: They cannot.
     """
-    if isinstance(folder, Remote):
+    if isinstance(folder, RemoteFolder):
         return _writable_afar(folder)
     path = Path(folder.url) if isinstance(folder, Folder) else folder
     try:
@@ -137,7 +137,7 @@ def _unusable(words: str, error: OSError) -> Exception:
     return StorageError(error.errno, words) if is_storage_error(error) else ValueError(words)
 
 
-def _writable_afar(folder: Remote) -> None:
+def _writable_afar(folder: RemoteFolder) -> None:
     name = f".writable-{uuid.uuid4().hex}"
     try:
         folder.write(name, name.encode())

@@ -13,7 +13,7 @@ from lpstudy.command.deadline import Deadline
 from lpstudy.command.exits import PAUSED, TERMINATED
 from lpstudy.command.gauges import Gauges
 from lpstudy.command.overview import ledger_url
-from lpstudy.folder import Folder, Local
+from lpstudy.folder import Folder, LocalFolder
 from lpstudy.ledger import (
     HEARTBEAT_SECONDS,
     FencedError,
@@ -57,7 +57,7 @@ class StudySession:
             if url is None:
                 self._lease.release({"state": "put aside"})
                 self.storage.engine.dispose()
-                folder.move(old)
+                folder.rename(old)
                 _make(folder)
                 self.storage = open_storage(ledger_url(folder, url))
                 self._lease = Lease(self.storage.engine, name)
@@ -65,7 +65,7 @@ class StudySession:
             else:
                 rename(self.storage, name, old)
                 if folder.exists():
-                    folder.move(old)
+                    folder.rename(old)
                     _make(folder)
         self.after = self._lease.after
         """Whose study was taken over: a process that gave no sign of life any more."""
@@ -88,7 +88,7 @@ class StudySession:
     @contextmanager
     def running(self) -> Iterator[None]:
         """Give signs of life and hear wishes for as long as the context lasts; then release the study."""
-        self.gauges.add(free=self._folder.free)
+        self.gauges.add(free=self._folder.free_bytes)
         self._heartbeat.start()
         self.deadline.start()
         try:
@@ -151,11 +151,11 @@ class StudySession:
 
 def _make(folder: Folder) -> None:
     """An object store has none to make."""
-    if isinstance(folder, Local):
+    if isinstance(folder, LocalFolder):
         folder.path.mkdir(parents=True, exist_ok=True)
 
 
 def _free(folder: Folder, name: str, taken: list[str]) -> str:
     """A name for an old study that neither a folder nor a ledger has."""
     made = (f"{name}.old{n}" for n in count(1))
-    return next(name for name in made if not folder.beside(name).exists() and name not in taken)
+    return next(name for name in made if not folder.sibling(name).exists() and name not in taken)

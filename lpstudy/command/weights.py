@@ -10,8 +10,8 @@ from lpstudy.folder import Folder
 from lpstudy.model_file import check_weights
 from lpstudy.outputs import Network
 from lpstudy.space import Arm, StudySpec
-from lpstudy.students import ReplacedHead, StudentSpec, read_file, read_weights
-from lpstudy.teacher import check, key, learns_from_logits
+from lpstudy.students import ReplacedHead, StudentSpec, read_weights, read_weights_file
+from lpstudy.teacher import check_teacher, learns_from_logits, teacher_key
 
 FOLDER = "weights"
 """In the cache."""
@@ -35,7 +35,7 @@ def starting_weights(spec: StudySpec, data: Data) -> StartingWeights:
     Raises:
         ValueError: One is not there, cannot be read or does not fit; in one line.
     """
-    head, said = check(spec.teacher, data)
+    head, said = check_teacher(spec.teacher, data)
     untrained = "" if head is None else ", so its logits are untrained"
     notes = [f"[teacher] weights: {line}{untrained}" for line in said]
     files = (
@@ -75,7 +75,7 @@ def check_logits(arm: Arm, teacher: Network, weights: StartingWeights) -> None:
 
 def content_of(spec: StudySpec, data: Data, weights: StartingWeights) -> str:
     """Hash of the images, the teacher and what students start from, which paths do not tell."""
-    teacher = key(spec.teacher, data)
+    teacher = teacher_key(spec.teacher, data)
     started = [weights.files[one.weights] for one in spec.students if one.weights is not None]
     if not started:
         return teacher
@@ -96,7 +96,7 @@ def share_weights(weights: StartingWeights) -> dict[str, str]:
 def _shared(folder: Folder, place: str, digest: str) -> str:
     name = f"{digest}.safetensors"
     try:
-        read_file(folder, name, sha256=digest)
+        read_weights_file(folder, name, sha256=digest)
     except (FileNotFoundError, ValueError):  # new, or damaged
         file = read_weights(place)
         if file.sha256 != digest:

@@ -1,7 +1,7 @@
 """Data sets: decoded once or streamed, split with a seed, augmented as a pure function."""
 
 from lpstudy.data.arrays import cache_folder, shared_cache
-from lpstudy.data.loading import Data, default_root, load, own_root
+from lpstudy.data.loading import Data, configured_root, default_root, load
 from lpstudy.data.remarks import part_remarks
 from lpstudy.data.spec import DataSpec
 
@@ -9,9 +9,9 @@ __all__ = [
     "Data",
     "DataSpec",
     "cache_folder",
+    "configured_root",
     "default_root",
     "load",
-    "own_root",
     "part_remarks",
     "shared_cache",
 ]

@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from lpstudy import environment
 from lpstudy.disk import StorageError, is_storage_error, sync, write_atomically
-from lpstudy.folder import Folder, Local
+from lpstudy.folder import Folder, LocalFolder
 from lpstudy.locations import parse_folder, parse_path
 
 FORMAT = 2
@@ -88,7 +88,7 @@ def cache_folder() -> Path:
         ValueError: LPSTUDY_CACHE is a URL that cannot be used, or LPSTUDY_LOCAL is a URL.
     """
     shared = shared_cache()
-    if isinstance(shared, Local):
+    if isinstance(shared, LocalFolder):
         return shared.path
     text = environment.location(environment.LOCAL)
     try:
@@ -97,7 +97,7 @@ def cache_folder() -> Path:
         raise ValueError(f"{environment.LOCAL}: {error}") from None
 
 
-def cached(source: object, read: Callable[[], Arrays]) -> Entry:
+def load_or_decode(source: object, read: Callable[[], Arrays]) -> Entry:
     """The cache's entry for a data set, read and written first where there is none or it is damaged.
 
     Args:
@@ -114,7 +114,7 @@ def cached(source: object, read: Callable[[], Arrays]) -> Entry:
         entry = _opened(folder, pointer)
     if entry is not None:
         return entry
-    with locked("arrays.lock"):
+    with cache_lock("arrays.lock"):
         with _usable(folder):
             entry = _opened(folder, pointer)
         if entry is None:
@@ -129,7 +129,7 @@ def cached(source: object, read: Callable[[], Arrays]) -> Entry:
 
 
 @contextlib.contextmanager
-def locked(name: str) -> Iterator[None]:
+def cache_lock(name: str) -> Iterator[None]:
     """Keep other processes that ask for the same lock of the cache waiting.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Every kind of pixels as opaque 8-bit RGB, by one rule for each: see `opaque`."""
+"""Every kind of pixels as opaque 8-bit RGB, by one rule for each: see `to_opaque_rgb`."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ PHOTOMETRIC = 262
 DEEP = ("I;16", "I;16B", "I;16L", "I;16N")
 
 
-def opaque(image: "Images.Image") -> tuple["Images.Image", bool]:
+def to_opaque_rgb(image: "Images.Image") -> tuple["Images.Image", bool]:
     """The image in RGB, and whether any of its pixels was not opaque.
 
     - Transparency (an alpha channel, a transparent colour, a palette with alpha) is composed on white.

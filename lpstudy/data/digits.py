@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from lpstudy.data.arrays import Arrays
-from lpstudy.data.partition import stratified
+from lpstudy.data.partition import stratified_split
 
 TEST_FRACTION = 1 / 3
 """The images come in one part; 599 of them for the test resolve an accuracy to 0.17 points."""
@@ -33,6 +33,8 @@ def read_digits() -> Arrays:
     labels = digits.target.astype(np.int64)
     rest, test = (
         part.numpy()
-        for part in stratified(torch.from_numpy(labels), TEST_FRACTION, seed=0, purpose="test", names=names)
+        for part in stratified_split(
+            torch.from_numpy(labels), TEST_FRACTION, seed=0, purpose="test", names=names
+        )
     )
     return Arrays(images[rest], labels[rest], images[test], labels[test], names)

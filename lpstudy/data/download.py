@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
-from lpstudy.data.arrays import locked
+from lpstudy.data.arrays import cache_lock
 
 Opened = TypeVar("Opened")
 
@@ -35,7 +35,7 @@ def open_dataset(
         ValueError: The files are there but damaged, and could not be downloaded again; or the cache, where
             the lock lies, cannot be written.
     """
-    with locked("download.lock"):
+    with cache_lock("download.lock"):
         return _opened(kind, root, files, open_, progress)
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from lpstudy.data.arrays import Arrays
-from lpstudy.data.images import display_path, picture, size_of
-from lpstudy.data.listing import Files, Listing, listed
+from lpstudy.data.images import decode_image, display_path, size_of
+from lpstudy.data.listing import Files, Listing, list_files
 from lpstudy.data.progress import with_progress
 
 
@@ -18,7 +18,7 @@ def list_image_folder(root: Path, *, progress: bool) -> Listing:
         FileNotFoundError: The folder, its training set or its test set is missing.
         ValueError: A class is empty or in one set only, a file is no image, a link leads out of the folder.
     """
-    return listed("image_folder", root, test_folders=("test", "val"), progress=progress)
+    return list_files("image_folder", root, test_folders=("test", "val"), progress=progress)
 
 
 def first_size(listing: Listing) -> tuple[int, int]:
@@ -73,7 +73,7 @@ def _decoded_files(
     images = np.empty((len(files.paths), 3, *size), dtype=np.uint8)
     paths = with_progress(files.paths, "decoding", total=len(images), progress=progress)
     for place, path in zip(images, paths, strict=True):
-        found = picture(listing.path(path), side)
+        found = decode_image(listing.path(path), side)
         _check_size(listing.path(path), found.pixels.shape[1:], size)
         place[...] = found.pixels
         transparent += found.transparent

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 import numpy as np
 import numpy.typing as npt
 
-from lpstudy.data.colours import opaque
+from lpstudy.data.colours import to_opaque_rgb
 from lpstudy.data.image_limits import check_pixels, check_structure
 from lpstudy.data.limited_file import CostError, LimitedFile
 from lpstudy.data.orientation import SIDEWAYS, orientation_of, upright
@@ -31,7 +31,7 @@ RAW_PROFILE = "Raw profile type exif"
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Picture:
+class DecodedImage:
     """A decoded image."""
 
     pixels: npt.NDArray[np.uint8]
@@ -40,8 +40,8 @@ class Picture:
     """Whether the file had pixels that are not opaque; they are composed on white."""
 
 
-def picture(path: bytes, side: int | None) -> Picture:
-    """The image in RGB, upright as its EXIF says; other kinds of pixels by the rules of `opaque`.
+def decode_image(path: bytes, side: int | None) -> DecodedImage:
+    """The image in RGB, upright as its EXIF says; other kinds of pixels by the rules of `to_opaque_rgb`.
 
     Of several images in one file the first counts: frame, page, the default image of an animated PNG.
 
@@ -55,20 +55,20 @@ def picture(path: bytes, side: int | None) -> Picture:
             too long or too much memory.
     """
     with _opened(path, head_only=False) as (image, exif):
-        colours, transparent = opaque(image)
+        colours, transparent = to_opaque_rgb(image)
         colours = upright(colours, _orientation(image, exif))
         if side is not None and colours.size != (side, side):
             colours = _square(colours, side)
-        return Picture(np.asarray(colours).transpose(2, 0, 1), transparent)
+        return DecodedImage(np.asarray(colours).transpose(2, 0, 1), transparent)
 
 
-def decoded(path: bytes, side: int | None) -> npt.NDArray[np.uint8]:
-    """The pixels of `picture`.
+def decode_pixels(path: bytes, side: int | None) -> npt.NDArray[np.uint8]:
+    """The pixels of `decode_image`.
 
     Raises:
-        ValueError: See `picture`.
+        ValueError: See `decode_image`.
     """
-    return picture(path, side).pixels
+    return decode_image(path, side).pixels
 
 
 def size_of(path: bytes) -> tuple[int, int]:

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from lpstudy.data.images import SUFFIXES, display_path
 from lpstudy.data.progress import with_progress
 
-LEFT_BEHIND = (
+SYSTEM_FILES = (
     b"thumbs.db", b"ehthumbs.db", b"ehthumbs_vista.db", b"desktop.ini", b"$recycle.bin", b"__macosx",
     b"icon\r", b"@eadir", b"#recycle", b"#snapshot", b"@recycle", b"@recently-snapshot", b"lost+found",
     b"__pycache__",
@@ -79,13 +79,15 @@ class Listing:
     def _hash(self, columns: int) -> str:
         total = hashlib.sha256()
         for files in (self.train, self.test):
-            paths = np.array([normal(bytes(path)) for path in files.paths]) if columns == 1 else files.paths
+            paths = (
+                np.array([normal_form(bytes(path)) for path in files.paths]) if columns == 1 else files.paths
+            )
             for values in (paths, files.labels, np.ascontiguousarray(files.status[:, :columns])):
                 total.update(f"{values.dtype}{values.shape}".encode() + values.tobytes())
         return total.hexdigest()
 
 
-def listed(kind: str, root: Path, *, test_folders: tuple[str, ...], progress: bool) -> Listing:
+def list_files(kind: str, root: Path, *, test_folders: tuple[str, ...], progress: bool) -> Listing:
     """The files below root.
 
     Args:
@@ -113,10 +115,12 @@ def listed(kind: str, root: Path, *, test_folders: tuple[str, ...], progress: bo
     if len(train_folders) < 2:
         found = len(train_folders)
         raise ValueError(f"{str(root / 'train')!r} has {found} class folder, a data set needs two")
-    names = tuple(printable(name) for name in train_folders)
+    names = tuple(printable_name(name) for name in train_folders)
     train = walk.files(b"train", train_folders)
     test = walk.files(os.fsencode(chosen), test_folders_found)
-    return Listing(printable(os.path.basename(walk.root)) or kind, walk.root, names, train, test, remarks)
+    return Listing(
+        printable_name(os.path.basename(walk.root)) or kind, walk.root, names, train, test, remarks
+    )
 
 
 def _labelled(walk: "_Walk", names: list[str], classes: dict[bytes, bytes]) -> tuple[str, tuple[str, ...]]:
@@ -147,7 +151,7 @@ class _Walk:
         folders: dict[bytes, bytes] = {}
         for entry in self._entries(folder):
             if entry.is_dir():
-                name = normal(entry.name)
+                name = normal_form(entry.name)
                 if name in folders:
                     raise ValueError(
                         f"the class folders {folders[name]!r} and {entry.name!r} of"
@@ -162,7 +166,7 @@ class _Walk:
         """Whether a folder of one of the classes holds anything."""
         return any(
             entry.is_dir()
-            and normal(entry.name) in classes
+            and normal_form(entry.name) in classes
             and self._entries(os.path.join(folder, entry.name))
             for entry in self._entries(folder)
         )
@@ -176,7 +180,7 @@ class _Walk:
         names = with_progress([*classes.values()], what, total=len(classes), progress=self.progress)
         for label, name in enumerate(names):
             inside = os.path.join(folder, name)
-            entries = sorted(self._entries(inside), key=lambda entry: normal(entry.name))
+            entries = sorted(self._entries(inside), key=lambda entry: normal_form(entry.name))
             if not entries:
                 raise ValueError(
                     f"the class folder {display_path(os.path.join(self.root, inside))} has no images"
@@ -193,7 +197,7 @@ class _Walk:
         where = os.path.join(self.root, folder)
         self._stay_inside(where, os.path.islink(where))
         with os.scandir(where) as entries:
-            kept = [entry for entry in entries if not _is_left_behind(entry.name)]
+            kept = [entry for entry in entries if not _is_system_file(entry.name)]
         for entry in kept:
             self._stay_inside(entry.path, entry.is_symlink())
         return kept
@@ -218,12 +222,12 @@ class _Walk:
         return seen
 
 
-def printable(name: bytes) -> str:
+def printable_name(name: bytes) -> str:
     """A name as text that any file or server takes: bytes that are not UTF-8 are written out."""
     return name.decode("utf-8", "backslashreplace")
 
 
-def normal(name: bytes) -> bytes:
+def normal_form(name: bytes) -> bytes:
     """A name in Unicode's normal form C: macOS and others store one name in different bytes."""
     try:
         return name if name.isascii() else unicodedata.normalize("NFC", name.decode()).encode()
@@ -231,9 +235,9 @@ def normal(name: bytes) -> bytes:
         return name
 
 
-def _is_left_behind(name: bytes) -> bool:
+def _is_system_file(name: bytes) -> bool:
     """Whether a name is hidden, or of a file or folder that systems and servers put beside images."""
-    return name.startswith(b".") or name.lower() in LEFT_BEHIND or name.lower().endswith(ZONE)
+    return name.startswith(b".") or name.lower() in SYSTEM_FILES or name.lower().endswith(ZONE)
 
 
 def _is_image(name: bytes) -> bool:

@@ -13,18 +13,18 @@ from torch import Tensor
 
 from lpstudy import environment
 from lpstudy.data import cifar, imagenet, mnist
-from lpstudy.data.arrays import FORMAT, Arrays, Entry, cached
+from lpstudy.data.arrays import FORMAT, Arrays, Entry, load_or_decode
 from lpstudy.data.augment import positions
 from lpstudy.data.digits import digits_version, read_digits
 from lpstudy.data.download import source_of
 from lpstudy.data.image_folder import check_sizes, decode_all, first_size, list_image_folder
 from lpstudy.data.imagenet import list_imagenet
 from lpstudy.data.listing import Files, Listing
-from lpstudy.data.partition import stratified, subset_per_class
+from lpstudy.data.partition import stratified_split, subset_per_class
+from lpstudy.data.pixel_statistics import Statistics, measure, statistics_of
 from lpstudy.data.remarks import transparency_remark
 from lpstudy.data.spec import DataSpec
 from lpstudy.data.split import ArraySplit, Preprocessing, Split
-from lpstudy.data.statistics import Statistics, measured, statistics_of
 from lpstudy.data.stream import StreamSplit
 from lpstudy.locations import parse_path
 from lpstudy.redaction import without_credentials
@@ -107,7 +107,7 @@ def default_root() -> Path:
         raise ValueError(f"{environment.DATA}: {error}") from None
 
 
-def own_root(spec: DataSpec) -> Path | None:
+def configured_root(spec: DataSpec) -> Path | None:
     """The folder of the data that the study file names; None where it names none.
 
     Raises:
@@ -131,7 +131,7 @@ def load(spec: DataSpec, *, root: Path | None = None, progress: bool = False) ->
         FileNotFoundError: Files are missing and cannot be downloaded.
         ValueError: Files are not what they should be, the spec does not fit them, the cache is not writable.
     """
-    folder = root or own_root(spec) or default_root()
+    folder = root or configured_root(spec) or default_root()
     if (told := without_credentials(str(folder))) != str(folder):
         raise ValueError(f"data are read from a folder, not from {told!r}")
     try:
@@ -145,7 +145,7 @@ def load(spec: DataSpec, *, root: Path | None = None, progress: bool = False) ->
 def _loaded(spec: DataSpec, folder: Path, progress: bool) -> Data:
     match spec.kind:
         case "digits":
-            return _from_arrays(spec, spec.kind, cached(["digits", digits_version()], read_digits))
+            return _from_arrays(spec, spec.kind, load_or_decode(["digits", digits_version()], read_digits))
         case "mnist":
             read = partial(mnist.read_mnist, folder, progress=progress)
             return _from_arrays(spec, spec.kind, _named(spec.kind, folder, mnist.FILES, read))
@@ -167,9 +167,9 @@ def _named(
     read: Callable[[], Arrays],
 ) -> Entry:
     if all((folder / name).is_file() for name in files):
-        return cached([kind, source_of(folder, files)], read)
+        return load_or_decode([kind, source_of(folder, files)], read)
     arrays = read()
-    return cached([kind, source_of(folder, files)], lambda: arrays)
+    return load_or_decode([kind, source_of(folder, files)], lambda: arrays)
 
 
 def _from_arrays(spec: DataSpec, name: str, entry: Entry, statistics: Statistics | None = None) -> Data:
@@ -212,7 +212,7 @@ def _from_files(
         streaming = spec.kind == "imagenet" or images * 3 * size[0] * size[1] >= LARGEST_ARRAY
     if streaming:
         return _from_stream(spec, listing, side, size, statistics, progress)
-    entry = cached(
+    entry = load_or_decode(
         ["files", side, listing.source()],
         partial(decode_all, listing, side, size, progress=progress),
     )
@@ -242,7 +242,7 @@ def _from_stream(
 
     unmeasured = part(listing.train, train, Preprocessing((0.0,) * 3, (1.0,) * 3))
     chosen = [spec.validation_fraction, spec.split_seed, spec.labels_per_class]
-    seen = measured(unmeasured, json.dumps([listing.source(), size, *chosen]), progress=progress)
+    seen = measure(unmeasured, json.dumps([listing.source(), size, *chosen]), progress=progress)
     statistics = statistics or Statistics(mean=seen.mean, std=seen.std)
     plain, views = _preprocessing(spec, statistics)
     everything = torch.arange(len(listing.test.labels))
@@ -265,7 +265,7 @@ def _from_stream(
 
 def _parts(spec: DataSpec, labels: Tensor, names: tuple[str, ...]) -> tuple[Tensor, Tensor]:
     """Positions of the training and the validation part within the training set."""
-    train, validation = stratified(
+    train, validation = stratified_split(
         labels, spec.validation_fraction, seed=spec.split_seed, purpose="validation", names=names
     )
     if spec.labels_per_class is not None:

@@ -8,7 +8,7 @@ from lpstudy.data.augment import hash64
 CPU = torch.device("cpu")
 
 
-def shuffled(
+def shuffled_shares(
     size: int,
     *,
     batch_size: int,
@@ -42,9 +42,9 @@ def shuffled(
     return shares
 
 
-def in_parts(samples: Tensor, batch_size: int, at_once: int | None = None) -> list[Tensor]:
-    """Samples cut into batches, and each batch into the fewest even parts of at most `at_once` samples."""
-    most = min(at_once or batch_size, batch_size)
+def split_batches(samples: Tensor, batch_size: int, chunk_size: int | None = None) -> list[Tensor]:
+    """Samples cut into batches, and each batch into the fewest even parts of at most `chunk_size` samples."""
+    most = min(chunk_size or batch_size, batch_size)
     return [
         part
         for batch in torch.split(samples, batch_size)

@@ -16,7 +16,7 @@ def share_of_each(count: int, fraction: float) -> int:
     return min(max(1, round(count * fraction)), count - 1)
 
 
-def stratified(
+def stratified_split(
     labels: Tensor,
     fraction: float,
     *,

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lpstudy.data.augment import augment, placement, positions, view_of
-from lpstudy.data.order import in_parts, shuffled
+from lpstudy.data.order import shuffled_shares, split_batches
 from lpstudy.outputs import Batch
 
 
@@ -61,19 +61,25 @@ class Split(Protocol):
         ...
 
     def batches(
-        self, *, batch_size: int, device: torch.device, at_once: int | None = None
+        self, *, batch_size: int, device: torch.device, chunk_size: int | None = None
     ) -> Iterator[Batch]:
         """All samples in order, not augmented; the last batch may be short.
 
         Args:
             batch_size: Samples of a batch.
             device: Where the batches are made.
-            at_once: Give each batch in the fewest even parts of at most so many samples.
+            chunk_size: Give each batch in the fewest even parts of at most so many samples.
         """
         ...
 
     def one_view(
-        self, view: int, samples: Tensor, *, batch_size: int, device: torch.device, at_once: int | None = None
+        self,
+        view: int,
+        samples: Tensor,
+        *,
+        batch_size: int,
+        device: torch.device,
+        chunk_size: int | None = None,
     ) -> Iterator[Batch]:
         """One view of some samples, int64 of shape (any,), in their order; otherwise as `batches`."""
         ...
@@ -103,13 +109,13 @@ class Preprocessing:
     flip: bool = False
     seed: int = 0
     """The seed of the data: which crop and flip a sample's view is."""
-    used: int | None = None
+    view_limit: int | None = None
     """How many of the views are shown; None: all."""
 
     @property
     def views(self) -> int:
         """How many views of each sample are shown."""
-        return positions(self.pad, self.flip) if self.used is None else self.used
+        return positions(self.pad, self.flip) if self.view_limit is None else self.view_limit
 
     def with_views(self, views: int) -> "Preprocessing":
         """The same with only so many views.
@@ -120,13 +126,13 @@ class Preprocessing:
         most = positions(self.pad, self.flip)
         if not 1 <= views <= most:
             raise ValueError(f"views must lie in [1, {most}] but is {views}")
-        return replace(self, used=views)
+        return replace(self, view_limit=views)
 
     def view(self, *, seed: int, epoch: int) -> int:
         """Which view an epoch shows."""
         return view_of(seed=seed, epoch=epoch, count=self.views)
 
-    def augmented(
+    def augmented_batch(
         self, images: Tensor, labels: Tensor, samples: Tensor, view: int, device: torch.device
     ) -> Batch:
         """The batch of this view of uint8 images of shape (m, channels, height, width)."""
@@ -137,7 +143,7 @@ class Preprocessing:
             images = augment(images, dy, dx, flipped, self.pad)
         return self._batch(images, labels, samples, view, device)
 
-    def plain(self, images: Tensor, labels: Tensor, samples: Tensor, device: torch.device) -> Batch:
+    def plain_batch(self, images: Tensor, labels: Tensor, samples: Tensor, device: torch.device) -> Batch:
         """The batch of uint8 images as they are, view 0."""
         return self._batch(_moved(images, device), labels, samples, 0, device)
 
@@ -205,7 +211,7 @@ class ArraySplit:
         begin: int = 0,
     ) -> Iterator[Batch]:
         """Batches in shuffled order, augmented: see `Split.epoch`."""
-        shares = shuffled(
+        shares = shuffled_shares(
             len(self),
             batch_size=batch_size,
             seed=seed,
@@ -218,20 +224,28 @@ class ArraySplit:
         return self._one_view(self.preprocessing.view(seed=seed, epoch=epoch), shares[begin:], device)
 
     def batches(
-        self, *, batch_size: int, device: torch.device, at_once: int | None = None
+        self, *, batch_size: int, device: torch.device, chunk_size: int | None = None
     ) -> Iterator[Batch]:
         """All samples in order, not augmented: see `Split.batches`."""
         everything = torch.arange(len(self), device=self.images.device)
         return (
-            self.preprocessing.plain(self._pixels(samples), self.labels[samples], samples, device)
-            for samples in in_parts(everything, batch_size, at_once)
+            self.preprocessing.plain_batch(self._pixels(samples), self.labels[samples], samples, device)
+            for samples in split_batches(everything, batch_size, chunk_size)
         )
 
     def one_view(
-        self, view: int, samples: Tensor, *, batch_size: int, device: torch.device, at_once: int | None = None
+        self,
+        view: int,
+        samples: Tensor,
+        *,
+        batch_size: int,
+        device: torch.device,
+        chunk_size: int | None = None,
     ) -> Iterator[Batch]:
         """One view of some samples, in their order: see `Split.one_view`."""
-        return self._one_view(view, in_parts(samples.to(self.images.device), batch_size, at_once), device)
+        return self._one_view(
+            view, split_batches(samples.to(self.images.device), batch_size, chunk_size), device
+        )
 
     def with_views(self, views: int) -> "ArraySplit":
         """The same split with only so many views of each sample: see `Split.using`."""
@@ -247,7 +261,9 @@ class ArraySplit:
 
     def _one_view(self, view: int, shares: Iterable[Tensor], device: torch.device) -> Iterator[Batch]:
         return (
-            self.preprocessing.augmented(self._pixels(samples), self.labels[samples], samples, view, device)
+            self.preprocessing.augmented_batch(
+                self._pixels(samples), self.labels[samples], samples, view, device
+            )
             for samples in shares
         )
 

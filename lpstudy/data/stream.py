@@ -11,13 +11,13 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from lpstudy.data.arrays import pixel_sums
-from lpstudy.data.images import picture
-from lpstudy.data.order import in_parts, shuffled
+from lpstudy.data.images import decode_image
+from lpstudy.data.order import shuffled_shares, split_batches
 from lpstudy.data.progress import with_progress
 from lpstudy.data.split import Preprocessing
 from lpstudy.outputs import Batch
 
-MEASURED_AT_ONCE = 4
+MEASURE_CHUNK = 4
 """Images whose pixels are summed at once; they may be large."""
 
 
@@ -62,7 +62,7 @@ class StreamSplit:
         Raises:
             ValueError: The workers cannot share a batch equally; while it runs: a file is no readable image.
         """
-        shares = shuffled(
+        shares = shuffled_shares(
             len(self),
             batch_size=batch_size,
             seed=seed,
@@ -74,7 +74,7 @@ class StreamSplit:
         return self._one_view(self.preprocessing.view(seed=seed, epoch=epoch), shares[begin:], device)
 
     def batches(
-        self, *, batch_size: int, device: torch.device, at_once: int | None = None
+        self, *, batch_size: int, device: torch.device, chunk_size: int | None = None
     ) -> Iterator[Batch]:
         """All samples in order, not augmented: see `Split.batches`.
 
@@ -82,19 +82,27 @@ class StreamSplit:
             ValueError: While it runs: a file is no readable image.
         """
         return (
-            self.preprocessing.plain(images, self.labels[samples], samples, device)
-            for samples, images in self._pixels(in_parts(torch.arange(len(self)), batch_size, at_once))
+            self.preprocessing.plain_batch(images, self.labels[samples], samples, device)
+            for samples, images in self._pixels(
+                split_batches(torch.arange(len(self)), batch_size, chunk_size)
+            )
         )
 
     def one_view(
-        self, view: int, samples: Tensor, *, batch_size: int, device: torch.device, at_once: int | None = None
+        self,
+        view: int,
+        samples: Tensor,
+        *,
+        batch_size: int,
+        device: torch.device,
+        chunk_size: int | None = None,
     ) -> Iterator[Batch]:
         """One view of some samples, in their order: see `Split.one_view`.
 
         Raises:
             ValueError: While it runs: a file is no readable image.
         """
-        return self._one_view(view, in_parts(samples, batch_size, at_once), device)
+        return self._one_view(view, split_batches(samples, batch_size, chunk_size), device)
 
     def with_views(self, views: int) -> "StreamSplit":
         """The same split with only so many views of each sample: see `Split.using`."""
@@ -107,24 +115,24 @@ class StreamSplit:
 
     def _one_view(self, view: int, shares: Sequence[Tensor], device: torch.device) -> Iterator[Batch]:
         return (
-            self.preprocessing.augmented(images, self.labels[samples], samples, view, device)
+            self.preprocessing.augmented_batch(images, self.labels[samples], samples, view, device)
             for samples, images in self._pixels(shares)
         )
 
-    def sums(self, samples: Tensor, *, progress: bool) -> "Sums":
+    def sums(self, samples: Tensor, *, progress: bool) -> "PixelSums":
         """What some samples' pixels add up to.
 
         Raises:
             ValueError: A file is no readable image.
         """
         total, pixels, transparent = torch.zeros(3, 2, dtype=torch.int64), 0, 0
-        shares = torch.split(samples, MEASURED_AT_ONCE)
+        shares = torch.split(samples, MEASURE_CHUNK)
         decoded = with_progress(self._decoded(shares), "measuring", total=len(shares), progress=progress)
         for found in decoded:
             total += torch.from_numpy(pixel_sums(found.images)).sum(dim=0)
             pixels += found.images.size // 3
             transparent += found.transparent
-        return Sums(total, pixels, transparent)
+        return PixelSums(total, pixels, transparent)
 
     def _pixels(self, shares: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
         """The samples asked for and their uint8 images."""
@@ -145,13 +153,13 @@ class StreamSplit:
             generator=torch.Generator(),
         )
         for found in loader:
-            if isinstance(found, Unreadable):
+            if isinstance(found, UnreadableFile):
                 raise ValueError(found.message)
             yield found
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class Sums:
+class PixelSums:
     """Of some images of a stream."""
 
     total: Tensor
@@ -176,13 +184,13 @@ class DecodedBatch:
 
 
 @dataclass(frozen=True, slots=True)
-class Unreadable:
+class UnreadableFile:
     """A bad file, as it travels from a decoding process: DataLoader would make pages of an exception."""
 
     message: str
 
 
-class _Decoding(Dataset[DecodedBatch | Unreadable]):
+class _Decoding(Dataset[DecodedBatch | UnreadableFile]):
     """Batches of images by the positions of their samples."""
 
     def __init__(self, root: bytes, paths: npt.NDArray[np.bytes_], side: int | None) -> None:
@@ -190,13 +198,13 @@ class _Decoding(Dataset[DecodedBatch | Unreadable]):
         self._paths = paths
         self._side = side
 
-    def __getitem__(self, samples: Tensor) -> DecodedBatch | Unreadable:
+    def __getitem__(self, samples: Tensor) -> DecodedBatch | UnreadableFile:
         paths = [os.path.join(self._root, bytes(path)) for path in self._paths[samples.numpy()]]
         try:
-            found = [picture(path, self._side) for path in paths]
+            found = [decode_image(path, self._side) for path in paths]
             images = np.stack([one.pixels for one in found])
         except ValueError as error:
-            return Unreadable(str(error))
+            return UnreadableFile(str(error))
         return DecodedBatch(images, sum(one.transparent for one in found))
 
 

@@ -16,11 +16,11 @@ from lpstudy.distill.method import (
     Loss,
     Needs,
     Step,
-    checked_layer,
+    check_layer,
     cross_entropy,
     full_precision,
     layer_of,
-    required,
+    require_teacher,
 )
 from lpstudy.outputs import Network, Outputs
 
@@ -142,7 +142,7 @@ class FitNet(Distillation):
         step: Step,
         auxiliary: nn.Module | None,
     ) -> Loss:
-        given = required(teacher, self.method)
+        given = require_teacher(teacher, self.method)
         if auxiliary is None:
             raise ValueError(f"{self.method} needs its regressor but got none")
         if "kd" not in step.weights:
@@ -159,7 +159,7 @@ class FitNet(Distillation):
 
 
 def _checked_map(network: Network, name: str | None, role: str) -> str:
-    layer = network.middle if name is None else checked_layer(network, name, role)
+    layer = network.middle if name is None else check_layer(network, name, role)
     if layer == EMBEDDING:
         raise ValueError(
             f"fitnet needs a map of the {role}, one of {', '.join(network.map_names)}, not {layer!r}"

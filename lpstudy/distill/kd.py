@@ -7,7 +7,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 from typing_extensions import override
 
-from lpstudy.distill.method import Distillation, Loss, Needs, Step, cross_entropy, full_precision, required
+from lpstudy.distill.method import (
+    Distillation,
+    Loss,
+    Needs,
+    Step,
+    cross_entropy,
+    full_precision,
+    require_teacher,
+)
 from lpstudy.outputs import Network, Outputs
 
 Weight = Annotated[float, Field(ge=0, le=1000)]
@@ -71,5 +79,7 @@ class KD(Distillation):
         auxiliary: nn.Module | None,
     ) -> Loss:
         del auxiliary
-        soft = kd_loss(student.logits, required(teacher, self.method).logits, temperature=self.temperature)
+        soft = kd_loss(
+            student.logits, require_teacher(teacher, self.method).logits, temperature=self.temperature
+        )
         return cross_entropy(student, labels).plus("kd", soft, weight=step.weights["kd"])

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from typing_extensions import override
 
-from lpstudy.distill import diagnostics
+from lpstudy.distill import lp_diagnostics
 from lpstudy.distill.graph import Graph, affinities, knn_graph, laplacian, relative_bandwidth
 from lpstudy.distill.method import (
     EMBEDDING,
@@ -18,11 +18,11 @@ from lpstudy.distill.method import (
     Loss,
     Needs,
     Step,
-    checked_layer,
+    check_layer,
     cross_entropy,
     full_precision,
     layer_of,
-    required,
+    require_teacher,
 )
 from lpstudy.outputs import Network, Outputs
 
@@ -118,16 +118,16 @@ class LocalityPreserving(Distillation, ABC):
     @property
     def dose(self) -> float:
         """The dose gamma * k * exp(-1 / bandwidth): collapse was never seen below .03, mostly above .34."""
-        return diagnostics.dose(self.gamma, self.n_neighbors, self.bandwidth)
+        return lp_diagnostics.dose(self.gamma, self.n_neighbors, self.bandwidth)
 
     @override
     def teacher_needs(self, teacher: Network) -> Needs:
-        layer = checked_layer(teacher, self.teacher_layer, "teacher")
+        layer = check_layer(teacher, self.teacher_layer, "teacher")
         return Needs(embedding=True) if layer == EMBEDDING else Needs(maps=frozenset({layer}))
 
     @override
     def student_maps(self, student: Network) -> frozenset[str]:
-        return frozenset({checked_layer(student, self.layer, "student")} - {EMBEDDING})
+        return frozenset({check_layer(student, self.layer, "student")} - {EMBEDDING})
 
     @override
     def weights(self, progress: float) -> dict[str, float]:
@@ -161,7 +161,7 @@ class LocalityPreserving(Distillation, ABC):
         auxiliary: nn.Module | None,
     ) -> Loss:
         del auxiliary
-        term = self.term(student, required(teacher, "lp"), step)
+        term = self.term(student, require_teacher(teacher, "lp"), step)
         return cross_entropy(student, labels).plus("lp", term, weight=step.weights["lp"])
 
     @override
@@ -169,10 +169,10 @@ class LocalityPreserving(Distillation, ABC):
         self, student: Outputs, teacher: Outputs | None, labels: Tensor, step: Step
     ) -> dict[str, float]:
         features = layer_of(student, self.layer)
-        weighted = self.gamma * self.term(student, required(teacher, "lp"), step)
+        weighted = self.gamma * self.term(student, require_teacher(teacher, "lp"), step)
         ce = cross_entropy(student, labels).total
-        ratio = diagnostics.gradient_ratio(weighted, ce, features)
-        return diagnostics.finite({"lp_ce_gradient_ratio": ratio, "dose": self.dose})
+        ratio = lp_diagnostics.gradient_ratio(weighted, ce, features)
+        return lp_diagnostics.finite_metrics({"lp_ce_gradient_ratio": ratio, "dose": self.dose})
 
     @override
     def diagnose(
@@ -182,28 +182,30 @@ class LocalityPreserving(Distillation, ABC):
         features = full_precision(layer_of(student, self.layer).flatten(1))
         if features.shape[0] < 2:
             return {}
-        graph, bandwidth = self.graph(layer_of(required(teacher, "lp"), self.teacher_layer).flatten(1))
+        graph, bandwidth = self.graph(layer_of(require_teacher(teacher, "lp"), self.teacher_layer).flatten(1))
         edges = affinities(graph, bandwidth)
         compared = self.compared(features)
         own = knn_graph(features, graph.neighbors.shape[1])
-        return diagnostics.finite(
+        return lp_diagnostics.finite_metrics(
             {
-                "mean_affinity": diagnostics.mean_affinity(edges),
+                "mean_affinity": lp_diagnostics.mean_affinity(edges),
                 "sigma2": float(bandwidth),
-                "locality": diagnostics.locality(laplacian_loss(compared, laplacian(graph, edges)), compared),
-                "feature_rms": diagnostics.feature_rms(features),
-                "effective_rank": diagnostics.effective_rank(features),
-                "dead_units": diagnostics.dead_units(features),
-                "knn_purity": diagnostics.knn_purity(graph.neighbors, labels),
-                "knn_overlap": diagnostics.knn_overlap(graph.neighbors, own.neighbors),
+                "locality": lp_diagnostics.locality(
+                    laplacian_loss(compared, laplacian(graph, edges)), compared
+                ),
+                "feature_rms": lp_diagnostics.feature_rms(features),
+                "effective_rank": lp_diagnostics.effective_rank(features),
+                "dead_units": lp_diagnostics.dead_units(features),
+                "knn_purity": lp_diagnostics.knn_purity(graph.neighbors, labels),
+                "knn_overlap": lp_diagnostics.knn_overlap(graph.neighbors, own.neighbors),
             }
         )
 
     @override
     def warnings(self, metrics: Mapping[str, float], *, batch_size: int, classes: int) -> tuple[str, ...]:
-        found = [*diagnostics.collapse(metrics, batch_size=batch_size, classes=classes)]
-        found += diagnostics.vanished_graph(metrics)
-        found += diagnostics.strong_gradient(metrics)
+        found = [*lp_diagnostics.collapse_warnings(metrics, batch_size=batch_size, classes=classes)]
+        found += lp_diagnostics.vanished_graph_warnings(metrics)
+        found += lp_diagnostics.strong_gradient_warnings(metrics)
         if self.n_neighbors * classes > batch_size:
             found.append(
                 f"many neighbours: n_neighbors is {self.n_neighbors} but should not be above "

@@ -8,7 +8,7 @@ from typing_extensions import override
 
 from lpstudy.distill.kd import Temperature, Weight, kd_loss
 from lpstudy.distill.lp import LocalityPreserving
-from lpstudy.distill.method import Loss, Needs, Step, required
+from lpstudy.distill.method import Loss, Needs, Step, require_teacher
 from lpstudy.outputs import Network, Outputs
 
 
@@ -38,7 +38,7 @@ class LPKD(LocalityPreserving):
         step: Step,
         auxiliary: nn.Module | None,
     ) -> Loss:
-        given = required(teacher, self.method)
+        given = require_teacher(teacher, self.method)
         soft = kd_loss(student.logits, given.logits, temperature=self.temperature)
         loss = super().loss(student, given, labels, step, auxiliary)
         return loss.plus("kd", soft, weight=step.weights["kd"])

@@ -144,7 +144,7 @@ def cross_entropy(student: Outputs, labels: Tensor) -> Loss:
     return Loss(value, {"ce": value.detach()})
 
 
-def required(teacher: Outputs | None, method: str) -> Outputs:
+def require_teacher(teacher: Outputs | None, method: str) -> Outputs:
     """The teacher's outputs without a gradient.
 
     Raises:
@@ -155,7 +155,7 @@ def required(teacher: Outputs | None, method: str) -> Outputs:
     return teacher.detach()
 
 
-def checked_layer(network: Network, layer: str, role: str) -> str:
+def check_layer(network: Network, layer: str, role: str) -> str:
     """The layer's name.
 
     Raises:

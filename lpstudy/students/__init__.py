@@ -6,8 +6,14 @@ from lpstudy.outputs import Network
 from lpstudy.students import maxout
 from lpstudy.students.convnet import ConvNet
 from lpstudy.students.spec import StudentSpec
-from lpstudy.students.weights import ReplacedHead, fitted, load_state, load_weights
-from lpstudy.students.weights_file import WeightsFile, locate, read_file, read_metadata, read_weights
+from lpstudy.students.weight_loading import ReplacedHead, fit_weights, load_state, load_weights
+from lpstudy.students.weights_file import (
+    WeightsFile,
+    locate_weights,
+    read_metadata,
+    read_weights,
+    read_weights_file,
+)
 from lpstudy.students.wrn import WideResNet
 
 __all__ = [
@@ -15,13 +21,13 @@ __all__ = [
     "StudentSpec",
     "WeightsFile",
     "build",
-    "fitted",
+    "fit_weights",
     "load_state",
     "load_weights",
-    "locate",
-    "read_file",
+    "locate_weights",
     "read_metadata",
     "read_weights",
+    "read_weights_file",
     "skeleton",
 ]
 
@@ -71,9 +77,9 @@ def _construct(spec: StudentSpec, input_shape: tuple[int, int, int], classes: in
 
             return TorchvisionNet(name, input_shape=input_shape, classes=classes)
         case StudentSpec(family="maxout", design=str(name)):
-            return maxout.design(name, input_shape=input_shape, classes=classes)
+            return maxout.named_design(name, input_shape=input_shape, classes=classes)
         case StudentSpec(family="maxout", depth=int(depth), width=int(width)):
-            return maxout.scaled(depth=depth, width=width, input_shape=input_shape, classes=classes)
+            return maxout.scaled_net(depth=depth, width=width, input_shape=input_shape, classes=classes)
         case StudentSpec(family="convnet", depth=int(depth), width=int(width)):
             return ConvNet(depth=depth, width=width, input_shape=input_shape, classes=classes)
         case StudentSpec(family="wrn", depth=int(depth), width=int(width)):

@@ -5,7 +5,7 @@ from collections import OrderedDict
 from torch import Tensor, nn
 
 from lpstudy.outputs import Network, Outputs
-from lpstudy.students.layers import check_maps, through
+from lpstudy.students.layers import check_maps, run_layers
 
 STAGES = 3
 """Resolutions that a net of three or more layers works at, as in the CIFAR nets of the literature."""
@@ -60,6 +60,6 @@ class ConvNet(Network):
     def forward(self, images: Tensor, maps: frozenset[str] = frozenset()) -> Outputs:
         """Outputs; a map is a layer's activations after its ReLU."""
         check_maps(maps, self.map_names)
-        features, found = through(self.layers, images, maps)
+        features, found = run_layers(self.layers, images, maps)
         embedding = features.mean(dim=(2, 3))
         return Outputs(self.classifier(embedding), embedding, found)

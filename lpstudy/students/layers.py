@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 
-def through(
+def run_layers(
     layers: nn.Sequential, images: Tensor, wanted: frozenset[str]
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Run named layers in turn: the last output, and the outputs of the layers that are wanted."""

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from lpstudy.outputs import Network, Outputs
-from lpstudy.students.layers import check_maps, through
+from lpstudy.students.layers import check_maps, run_layers
 
 FITNETS: dict[str, tuple[tuple[int, ...], ...]] = {
     "fitnet1": ((16,) * 3, (32,) * 3, (48, 48, 64)),
@@ -124,12 +124,12 @@ class MaxoutNet(Network):
     def forward(self, images: Tensor, maps: frozenset[str] = frozenset()) -> Outputs:
         """Outputs for images of shape (m, channels, height, width)."""
         check_maps(maps, self.map_names)
-        features, found = through(self.layers, images, maps)
+        features, found = run_layers(self.layers, images, maps)
         embedding = self.hidden(features.flatten(1))
         return Outputs(self.classifier(embedding), embedding, found)
 
 
-def design(name: str, *, input_shape: tuple[int, int, int], classes: int) -> MaxoutNet:
+def named_design(name: str, *, input_shape: tuple[int, int, int], classes: int) -> MaxoutNet:
     """FitNet 1 to 4 or their teacher, by name.
 
     Raises:
@@ -140,7 +140,7 @@ def design(name: str, *, input_shape: tuple[int, int, int], classes: int) -> Max
     return _fitnet(FITNETS[name], input_shape=input_shape, classes=classes)
 
 
-def scaled(*, depth: int, width: int, input_shape: tuple[int, int, int], classes: int) -> MaxoutNet:
+def scaled_net(*, depth: int, width: int, input_shape: tuple[int, int, int], classes: int) -> MaxoutNet:
     """The FitNet family by size: `depth` convolutions in groups of width, 2 x width and 3 x width channels.
 
     The three groups have as many layers each; what three does not divide goes to the first groups.

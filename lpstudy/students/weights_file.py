@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from torch import Tensor
 
-from lpstudy.folder import Folder, Local
+from lpstudy.folder import Folder, LocalFolder
 from lpstudy.locations import parse_folder
 
 NAMES = ("weights.safetensors", "model.safetensors")
@@ -47,10 +47,10 @@ def read_weights(place: str | Path) -> WeightsFile:
         OSError: It cannot be read.
         ValueError: It is no safetensors file.
     """
-    return read_file(*locate(place))
+    return read_weights_file(*locate_weights(place))
 
 
-def read_file(folder: Folder, name: str, *, sha256: str | None = None) -> WeightsFile:
+def read_weights_file(folder: Folder, name: str, *, sha256: str | None = None) -> WeightsFile:
     """Read a safetensors file of a folder.
 
     Raises:
@@ -83,9 +83,9 @@ def read_metadata(place: str | Path) -> dict[str, str]:
         OSError: It cannot be read.
         ValueError: It is no safetensors file.
     """
-    folder, name = locate(place)
+    folder, name = locate_weights(place)
     shown = _shown(folder, name)
-    if isinstance(folder, Local):
+    if isinstance(folder, LocalFolder):
         with (folder.path / name).open("rb") as file:
             start = file.read(_HEADER)
             length = int.from_bytes(start, "little")
@@ -105,7 +105,7 @@ def read_metadata(place: str | Path) -> dict[str, str]:
     return metadata
 
 
-def locate(place: str | Path) -> tuple[Folder, str]:
+def locate_weights(place: str | Path) -> tuple[Folder, str]:
     """The folder and the name of the file that a path, a folder or a URL stands for.
 
     Raises:
@@ -113,7 +113,7 @@ def locate(place: str | Path) -> tuple[Folder, str]:
         ValueError: It is of a kind that may run code; says how to convert it. Or no such URL is known.
     """
     text = str(place)
-    if not isinstance(folder := parse_folder(text), Local):
+    if not isinstance(folder := parse_folder(text), LocalFolder):
         parent, _, name = text.rpartition("/")
         _refuse_pickles(text)
         return parse_folder(parent), name
@@ -121,7 +121,7 @@ def locate(place: str | Path) -> tuple[Folder, str]:
     if path.is_dir():
         for name in NAMES:
             if (path / name).is_file():
-                return Local(path), name
+                return LocalFolder(path), name
         for other in sorted(path.iterdir()):
             _refuse_pickles(str(other))
         raise FileNotFoundError(f"no weights at {path}: the folder has no {' and no '.join(NAMES)}")
@@ -129,7 +129,7 @@ def locate(place: str | Path) -> tuple[Folder, str]:
         where = "" if path.is_absolute() else f" in the working directory {Path.cwd()}"
         raise FileNotFoundError(f"no weights at {path}: no such file{where}")
     _refuse_pickles(str(path))
-    return Local(path.parent), path.name
+    return LocalFolder(path.parent), path.name
 
 
 def conversion(path: str) -> str:
@@ -150,7 +150,7 @@ def conversion(path: str) -> str:
 
 
 def _shown(folder: Folder, name: str) -> str:
-    return str(folder.path / name) if isinstance(folder, Local) else f"{folder}/{name}"
+    return str(folder.path / name) if isinstance(folder, LocalFolder) else f"{folder}/{name}"
 
 
 def _refuse_pickles(path: str) -> None:

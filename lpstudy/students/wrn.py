@@ -6,13 +6,13 @@ import torch
 from torch import Tensor, nn
 
 from lpstudy.outputs import Network, Outputs
-from lpstudy.students.layers import check_maps, through
+from lpstudy.students.layers import check_maps, run_layers
 
 SMALLEST_SIDE = 4
 """Pixels: two of the three groups halve the side."""
 
 
-class Block(nn.Module):
+class ResidualBlock(nn.Module):
     """x + conv(relu(bn(conv(a)))), a = relu(bn(x)); where shapes differ, a 1x1 convolution of a for x."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
@@ -58,9 +58,9 @@ class WideResNet(Network):
         inputs = 16
         for group, (outputs, stride) in enumerate(((16, 1), (32, 2), (64, 2)), start=1):
             outputs *= width
-            first = Block(inputs, outputs, stride)
+            first = ResidualBlock(inputs, outputs, stride)
             layers[f"group{group}"] = nn.Sequential(
-                first, *(Block(outputs, outputs, 1) for _ in range(blocks - 1))
+                first, *(ResidualBlock(outputs, outputs, 1) for _ in range(blocks - 1))
             )
             inputs = outputs
         self.layers = nn.Sequential(layers)
@@ -76,6 +76,6 @@ class WideResNet(Network):
     def forward(self, images: Tensor, maps: frozenset[str] = frozenset()) -> Outputs:
         """Outputs for images of shape (m, channels, height, width)."""
         check_maps(maps, self.map_names)
-        features, found = through(self.layers, images, maps)
+        features, found = run_layers(self.layers, images, maps)
         embedding = torch.relu(self.norm(features)).mean(dim=(2, 3))
         return Outputs(self.classifier(embedding), embedding, found)

@@ -14,7 +14,7 @@ from filelock import FileLock, Timeout
 
 from lpstudy.data import Data, DataSpec, load
 from lpstudy.disk import naming
-from lpstudy.folder import Local
+from lpstudy.folder import LocalFolder
 from lpstudy.space import StudySpec, TeacherSpec
 from lpstudy.study.cluster import (
     Place,
@@ -31,12 +31,12 @@ from lpstudy.teacher import (
     Block,
     ComputedBlock,
     TrainedTeacher,
-    describe,
-    fill,
-    images_at_once,
+    bank_origin,
+    bank_store,
+    compute_blocks,
+    deal_blocks,
     open_teacher,
-    shares,
-    store_of,
+    teacher_chunk_size,
 )
 
 WAIT_SECONDS = 1.0
@@ -75,7 +75,7 @@ def fill_bank(
     """
     gpus = min(1.0, cluster_resources()[1]) if resources.gpus_per_trial else 0.0
     teacher = with_resolved_precision(spec.teacher, resources)
-    store = store_of(plan, file, teacher, data, torch.device("cuda" if gpus else "cpu"))
+    store = bank_store(plan, file, teacher, data, torch.device("cuda" if gpus else "cpu"))
     total = len(store.blocks())
     if not any(store.missing()):  # before the lock: a cache that has it may be one that only can be read
         return
@@ -98,10 +98,10 @@ def fill_bank(
         for line in damaged:
             yield BankProgress(total - len(missing), total, line)
         if missing:
-            if isinstance(store.shared, Local):
+            if isinstance(store.shared, LocalFolder):
                 _check_disk(store.folder, plan, len(missing) / total)
             store.prepare()
-            store.describe(describe(plan, file, data))
+            store.describe(bank_origin(plan, file, data))
             root = str(place.data_root) if place.data_root else None
             told = (spec.data.model_dump_json(), root, teacher.model_dump_json(), file, plan)
             done = total - len(missing)
@@ -126,7 +126,7 @@ def _by_workers(missing: list[Block], told: tuple[Any, ...], gpus: float) -> Ite
     cpus, all_gpus = cluster_resources()
     workers = max(1, int(all_gpus / gpus) if gpus else int(cpus))
     filling = task(_fill, cpus=cpus_per_gpu_share(gpus), gpus=gpus)
-    left = [list(share) for share in shares(missing, workers)]
+    left = [list(share) for share in deal_blocks(missing, workers)]
     streams: list[RestartingTask[ComputedBlock]] = [
         RestartingTask(partial(filling.remote, *told, share, gpus)) for share in left
     ]
@@ -155,6 +155,8 @@ def _fill(
     device = device_of(gpus=gpus)
     loaded = load(DataSpec.model_validate_json(data), root=Path(root) if root else None)
     spec = TeacherSpec.model_validate_json(teacher)
-    store = store_of(plan, file, spec, loaded, device)
+    store = bank_store(plan, file, spec, loaded, device)
     opened = open_teacher(file, spec, loaded, device=device)
-    yield from fill(store, loaded, opened, blocks, at_once=images_at_once(spec, loaded, device))
+    yield from compute_blocks(
+        store, loaded, opened, blocks, chunk_size=teacher_chunk_size(spec, loaded, device)
+    )

@@ -14,7 +14,7 @@ import ray
 import torch
 from ray.exceptions import RayError
 
-from lpstudy.folder import Folder, Remote
+from lpstudy.folder import Folder, RemoteFolder
 from lpstudy.space import Training
 from lpstudy.study.restarting_task import task
 from lpstudy.training.precision import has_bf16
@@ -64,11 +64,11 @@ class TrialResources:
 
 def ray_storage(folder: Folder) -> dict[str, Any]:
     """What Train is told of a folder; it knows few kinds of URL itself."""
-    if not isinstance(folder, Remote):
+    if not isinstance(folder, RemoteFolder):
         return {"storage_path": folder.url}
     from pyarrow.fs import FSSpecHandler, PyFileSystem
 
-    system, path = folder.place()
+    system, path = folder.file_system()
     return {"storage_path": path, "storage_filesystem": PyFileSystem(FSSpecHandler(system))}
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from ray.tune import Stopper
 
 from lpstudy.disk import UnreachableError
-from lpstudy.folder import Folder, Local, folder_at
+from lpstudy.folder import Folder, LocalFolder, folder_at
 from lpstudy.ledger import Request
 from lpstudy.threads import describe
 from lpstudy.training import Directive
@@ -209,7 +209,7 @@ class ControlReader:
         key: str | None = None,
     ) -> None:
         self._folder, self._token, self._at_once, self._key = folder_at(folder), token, at_once, key
-        self._pace = POLL_SECONDS if isinstance(self._folder, Local) else REMOTE_POLL_SECONDS
+        self._pace = POLL_SECONDS if isinstance(self._folder, LocalFolder) else REMOTE_POLL_SECONDS
         self._read_at, self._directive, self._was_read = -math.inf, Directive.CONTINUE, False
 
     def __call__(self) -> Directive:
@@ -224,7 +224,7 @@ class ControlReader:
                 content = json.loads(self._folder.read(FILE))
                 holder, request, ended_runs = content["holder"], content["request"], content["ended_runs"]
             except FileNotFoundError:
-                if self._was_read and isinstance(self._folder, Local):
+                if self._was_read and isinstance(self._folder, LocalFolder):
                     where = f"{self._folder}: was removed, or its disk is not mounted any more"
                     raise UnreachableError(errno.ENOENT, where) from None
                 return self._directive

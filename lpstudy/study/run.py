@@ -13,7 +13,7 @@ from ray import tune
 
 from lpstudy.data import Data, DataSpec, load
 from lpstudy.disk import StorageError
-from lpstudy.folder import Folder, Local
+from lpstudy.folder import Folder, LocalFolder
 from lpstudy.ledger import Assignment, Ledger
 from lpstudy.outputs import EpochResult
 from lpstudy.space import StudySpec, TeacherSpec
@@ -34,7 +34,7 @@ from lpstudy.study.control import IMMEDIATE_REQUESTS, ControlReader, PausedError
 from lpstudy.study.restarting_task import RestartingTask, task
 from lpstudy.study.search import Observer, TuneLauncher, run_tune
 from lpstudy.study.trial import WORKERS, RunJob, StudyContext, device_of, run_in_actor, run_on_workers
-from lpstudy.teacher import BankPlan, TrainedTeacher, folder_of, load_or_train
+from lpstudy.teacher import BankPlan, TrainedTeacher, load_or_train, teacher_folder
 from lpstudy.training import checkpoint
 
 
@@ -69,7 +69,7 @@ def train_teacher(
         before, newest = newest, max(newest, result.epoch)
         return newest > before
 
-    folder = folder_of(spec.teacher, data)
+    folder = teacher_folder(spec.teacher, data)
     stream = RestartingTask(begin, new, lambda: _newest(folder))
     with suppress(StopIteration):
         while True:
@@ -91,7 +91,7 @@ def _teach(
     spec = DataSpec.model_validate_json(data)
     loaded = load(spec, root=Path(root) if root else None)
     device = device_of(gpus=gpus)
-    yield from load_or_train(TeacherSpec.model_validate_json(teacher), loaded, device=device, asking=asking)
+    yield from load_or_train(TeacherSpec.model_validate_json(teacher), loaded, device=device, poll=asking)
 
 
 def run(
@@ -212,14 +212,14 @@ def _shared(weights: str | None, place: Place) -> str | None:
 def _newest(folder: Folder) -> str:
     """Name of its newest checkpoint; empty where there is none, or it cannot be known now."""
     with suppress(StorageError):
-        return checkpoint.newest(folder)
+        return checkpoint.newest_name(folder)
     return ""
 
 
 @contextmanager
 def _tune_folder(study: Folder) -> Iterator[Path]:
     """For Tune's own state, which this process alone needs; Tune would wait for a store that is gone."""
-    if isinstance(study, Local):
+    if isinstance(study, LocalFolder):
         yield study.path / "tune"
     else:
         with TemporaryDirectory(prefix="lpstudy-") as made:

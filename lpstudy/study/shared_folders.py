@@ -11,7 +11,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from lpstudy import probe
 from lpstudy.disk import StorageError
-from lpstudy.folder import Folder, Local
+from lpstudy.folder import Folder, LocalFolder
 
 ANSWER_SECONDS = 60.0
 """In which every node must have answered; it starts a process for it."""
@@ -33,7 +33,7 @@ def check_shared(folders: Mapping[str, Folder]) -> None:
         OSError: This process itself cannot write into a folder.
     """
     nodes = _nodes()
-    if len(nodes) < 2 and all(isinstance(folder, Local) for folder in folders.values()):
+    if len(nodes) < 2 and all(isinstance(folder, LocalFolder) for folder in folders.values()):
         return
     word = uuid.uuid4().hex
     probes = [folder / f".shared-{word}" for folder in folders.values()]

@@ -20,12 +20,12 @@ from lpstudy.disk import UnreachableError
 from lpstudy.folder import folder_at
 from lpstudy.outputs import EpochResult
 from lpstudy.space import RunSpec, TeacherSpec
-from lpstudy.students import locate, read_file
+from lpstudy.students import locate_weights, read_weights_file
 from lpstudy.study.cluster import ray_storage
 from lpstudy.study.control import ControlReader
 from lpstudy.study.failures import PAUSED, REPORTABLE_ERRORS, encode_failure, encode_first_failure
 from lpstudy.study.mapped import Mapped
-from lpstudy.teacher import BankPlan, TrainedTeacher, open_targets
+from lpstudy.teacher import BankPlan, TrainedTeacher, open_teacher_outputs
 from lpstudy.training import Directive, DivergedError, TeacherOutputs, train
 
 WORKERS = "workers"
@@ -173,7 +173,7 @@ def _epochs(job: RunJob) -> Iterator[EpochResult]:
         device=device,
         folder=folder_at(job.folder),
         read_test=job.final,
-        asking=asking,
+        poll=asking,
     )
 
 
@@ -184,8 +184,8 @@ def _check_copy(weights: str) -> None:
         OSError: It is not there, or cannot be read.
         ValueError: It is damaged.
     """
-    folder, name = locate(weights)
-    read_file(folder, name, sha256=name.partition(".")[0])
+    folder, name = locate_weights(weights)
+    read_weights_file(folder, name, sha256=name.partition(".")[0])
 
 
 def as_report(results: Sequence[EpochResult], end: str = "") -> dict[str, Any]:
@@ -224,6 +224,6 @@ def _opened(shared: str, device: torch.device) -> tuple[Data, TeacherOutputs, Ma
     """The study's data with the views that its students see, and its teacher's outputs; once a process."""
     told = StudyContext.model_validate_json(shared)
     data = load(told.data, root=Path(told.data_root) if told.data_root else None)
-    teacher = open_targets(told.plan, told.teacher_file, told.teacher, data, device=device)
+    teacher = open_teacher_outputs(told.plan, told.teacher_file, told.teacher, data, device=device)
     mapped = Mapped(cache_folder())  # before what they hold is copied to a GPU and let go
     return data.with_views(told.plan.views).to(device), teacher, mapped

@@ -1,20 +1,20 @@
 """The teacher: trained once, its outputs computed once, both kept by content hash and reused."""
 
 from lpstudy.teacher.bank import Bank
-from lpstudy.teacher.compute import ComputedBlock, fill, open_targets, store_of
+from lpstudy.teacher.bank_plan import BankPlan, learns_from_logits, plan_bank
+from lpstudy.teacher.compute import ComputedBlock, bank_store, compute_blocks, open_teacher_outputs
 from lpstudy.teacher.fit import (
     TrainedTeacher,
-    check,
-    folder_of,
-    images_at_once,
-    key,
+    check_teacher,
     load_or_train,
     open_teacher,
+    teacher_chunk_size,
+    teacher_folder,
+    teacher_key,
 )
 from lpstudy.teacher.online import OnlineTeacher
-from lpstudy.teacher.own_input import TeacherInput, input_of, teacher_skeleton, untrained_teacher
-from lpstudy.teacher.plan import BankPlan, learns_from_logits, plan_bank
-from lpstudy.teacher.store import Block, Store, describe, shares
+from lpstudy.teacher.store import Block, Store, bank_origin, deal_blocks
+from lpstudy.teacher.teacher_input import TeacherInput, input_of, teacher_skeleton, untrained_teacher
 
 __all__ = [
     "Bank",
@@ -25,20 +25,20 @@ __all__ = [
     "Store",
     "TeacherInput",
     "TrainedTeacher",
-    "check",
-    "describe",
-    "fill",
-    "folder_of",
-    "images_at_once",
+    "bank_origin",
+    "bank_store",
+    "check_teacher",
+    "compute_blocks",
+    "deal_blocks",
     "input_of",
-    "key",
     "learns_from_logits",
     "load_or_train",
-    "open_targets",
     "open_teacher",
+    "open_teacher_outputs",
     "plan_bank",
-    "shares",
-    "store_of",
+    "teacher_chunk_size",
+    "teacher_folder",
+    "teacher_key",
     "teacher_skeleton",
     "untrained_teacher",
 ]

@@ -8,13 +8,13 @@ from torch import Tensor
 from lpstudy.distill import Needs
 from lpstudy.distill.method import EMBEDDING
 from lpstudy.outputs import Batch, Network, Outputs
+from lpstudy.teacher.bank_plan import LOGITS, MAP
 from lpstudy.teacher.device_views import DeviceViews, room_on
 from lpstudy.teacher.online import OnlineTeacher
-from lpstudy.teacher.plan import LOGITS, MAP
 
 
 class Bank:
-    """Looks up what is kept and runs the teacher for the rest; see `lpstudy.training.Targets`.
+    """Looks up what is kept and runs the teacher for the rest; see `lpstudy.training.TeacherOutputs`.
 
     Args:
         kept: By name, of shape (views, n, ...); in files mapped into memory, so that all processes of a

@@ -10,19 +10,19 @@ import torch
 from lpstudy.data import Data, shared_cache
 from lpstudy.distill import Needs
 from lpstudy.distill.method import EMBEDDING
-from lpstudy.folder import Local
+from lpstudy.folder import LocalFolder
 from lpstudy.outputs import Outputs
 from lpstudy.space import TeacherSpec
 from lpstudy.teacher.bank import Bank
+from lpstudy.teacher.bank_plan import LOGITS, MAP, BankPlan
 from lpstudy.teacher.fit import TrainedTeacher, open_teacher
 from lpstudy.teacher.online import OnlineTeacher
-from lpstudy.teacher.own_input import teacher_skeleton
-from lpstudy.teacher.plan import LOGITS, MAP, BankPlan
 from lpstudy.teacher.remote_store import RemoteStore
-from lpstudy.teacher.store import Block, Store, numbers
+from lpstudy.teacher.store import Block, Store, to_bank_dtype
+from lpstudy.teacher.teacher_input import teacher_skeleton
 from lpstudy.training import TeacherOutputs
 from lpstudy.training.evaluation import BATCH, large_batch_rounding
-from lpstudy.training.precision import resolved
+from lpstudy.training.precision import uses_bf16
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,18 +33,18 @@ class ComputedBlock:
     digests: dict[str, str]
 
 
-def store_of(
+def bank_store(
     plan: BankPlan, file: TrainedTeacher, spec: TeacherSpec, data: Data, device: torch.device
 ) -> Store:
     """The files of a bank whose outputs are computed on a device of this kind."""
-    kind = Store if isinstance(shared_cache(), Local) else RemoteStore
-    return kind(plan, file, data, bf16=resolved(spec.precision, device))
+    kind = Store if isinstance(shared_cache(), LocalFolder) else RemoteStore
+    return kind(plan, file, data, bf16=uses_bf16(spec.precision, device))
 
 
-def fill(
-    store: Store, data: Data, teacher: OnlineTeacher, blocks: Iterable[Block], *, at_once: int = BATCH
+def compute_blocks(
+    store: Store, data: Data, teacher: OnlineTeacher, blocks: Iterable[Block], *, chunk_size: int = BATCH
 ) -> Iterator[ComputedBlock]:
-    """Compute and write blocks one by one, at most `at_once` images in one forward pass.
+    """Compute and write blocks one by one, at most `chunk_size` images in one forward pass.
 
     Raises:
         ValueError: An output is beyond the bank's number format.
@@ -62,17 +62,17 @@ def fill(
     def pieces(block: Block) -> Iterator[dict[str, npt.NDArray[np.floating]]]:
         samples = torch.arange(block.first, block.last)
         for batch in data.train.one_view(
-            block.view, samples, batch_size=BATCH, device=device, at_once=at_once
+            block.view, samples, batch_size=BATCH, device=device, chunk_size=chunk_size
         ):
             with large_batch_rounding(len(batch.labels)):
                 outputs = teacher.outputs(batch, needs)
-            yield {name: numbers(_output(outputs, name), plan.dtype) for name in names}
+            yield {name: to_bank_dtype(_output(outputs, name), plan.dtype) for name in names}
 
     for block in blocks:
         yield ComputedBlock(block, store.write(block, pieces(block)))
 
 
-def open_targets(
+def open_teacher_outputs(
     plan: BankPlan, file: TrainedTeacher, spec: TeacherSpec, data: Data, *, device: torch.device
 ) -> TeacherOutputs:
     """Where a study's runs have the teacher's outputs from: its filled bank, its teacher, or both.
@@ -83,7 +83,7 @@ def open_targets(
     if not plan.banked_outputs:
         return open_teacher(file, spec, data, device=device)
     online = open_teacher(file, spec, data, device=device) if plan.online else None
-    kept = store_of(plan, file, spec, data, device).open_outputs()
+    kept = bank_store(plan, file, spec, data, device).open_outputs()
     return Bank(kept, teacher_skeleton(spec, file.input, data), file.macs, online, device)
 
 

@@ -13,15 +13,22 @@ from lpstudy.cost import cost
 from lpstudy.data import Data, shared_cache
 from lpstudy.disk import StorageError, naming
 from lpstudy.distill.bp import BP
-from lpstudy.folder import Folder, Local, folder_at
+from lpstudy.folder import Folder, LocalFolder, folder_at
 from lpstudy.model_file import DESCRIPTION, WEIGHTS, check_weights, describe
 from lpstudy.outputs import EpochResult
 from lpstudy.space import BANK_KEYS, INPUT_KEYS, RunSpec, TeacherSpec
-from lpstudy.students import ReplacedHead, fitted, load_state, load_weights, read_file, read_weights
+from lpstudy.students import (
+    ReplacedHead,
+    fit_weights,
+    load_state,
+    load_weights,
+    read_weights,
+    read_weights_file,
+)
 from lpstudy.teacher.online import OnlineTeacher
-from lpstudy.teacher.own_input import (
+from lpstudy.teacher.teacher_input import (
     TeacherInput,
-    adapted,
+    adapt_network,
     bare_network,
     input_of,
     input_shape_of,
@@ -32,7 +39,7 @@ from lpstudy.training.activations import activations_of
 from lpstudy.training.checkpoint import to_safetensors
 from lpstudy.training.directive import Poll, always_continue
 from lpstudy.training.memory_format import set_memory_format
-from lpstudy.training.precision import resolved
+from lpstudy.training.precision import uses_bf16
 
 FORMAT = 2
 """Raised when the training loop changes what a teacher of the same spec becomes."""
@@ -66,7 +73,7 @@ class TrainedTeacher:
 _FILE = TypeAdapter(TrainedTeacher)
 
 
-def key(spec: TeacherSpec, data: Data) -> str:
+def teacher_key(spec: TeacherSpec, data: Data) -> str:
     """Sixteen hex digits that name a teacher: its data, its spec with the seed, or its own weights."""
     table: dict[str, object] = {
         "data": data.fingerprint,
@@ -82,12 +89,12 @@ def key(spec: TeacherSpec, data: Data) -> str:
     return hashlib.sha256(json.dumps(table, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def folder_of(spec: TeacherSpec, data: Data) -> Folder:
+def teacher_folder(spec: TeacherSpec, data: Data) -> Folder:
     """Where a teacher and its checkpoints are kept."""
-    return shared_cache() / f"teachers/{key(spec, data)}"
+    return shared_cache() / f"teachers/{teacher_key(spec, data)}"
 
 
-def check(spec: TeacherSpec, data: Data) -> tuple[ReplacedHead | None, tuple[str, ...]]:
+def check_teacher(spec: TeacherSpec, data: Data) -> tuple[ReplacedHead | None, tuple[str, ...]]:
     """Refuse a teacher that cannot be had, before anything is started.
 
     Returns its last layer where that is new, and so untrained, and what there is to say of its weights.
@@ -111,7 +118,7 @@ def check(spec: TeacherSpec, data: Data) -> tuple[ReplacedHead | None, tuple[str
 
 
 def load_or_train(
-    spec: TeacherSpec, data: Data, *, device: torch.device, asking: Poll = always_continue
+    spec: TeacherSpec, data: Data, *, device: torch.device, poll: Poll = always_continue
 ) -> Iterator[EpochResult | TrainedTeacher]:
     """The teacher of a study: each epoch as it ends, and at last the file; at once where it is cached.
 
@@ -123,15 +130,15 @@ def load_or_train(
         spec: What it is.
         data: What it learns.
         device: Where.
-        asking: See `train`; where it ended the training there is no file at the end.
+        poll: See `train`; where it ended the training there is no file at the end.
     """
-    folder = folder_of(spec, data)
+    folder = teacher_folder(spec, data)
     found, _ = _cached(folder)  # before the lock: a cache that has it may be one that only can be read
     if found is None:
         with _locked(folder):
             found, refused = _cached(folder)
             if found is None:
-                found = yield from _make(spec, data, folder, device, refused, asking)
+                found = yield from _make(spec, data, folder, device, refused, poll)
     if found is not None:
         yield found
 
@@ -141,7 +148,7 @@ def _locked(folder: Folder) -> Iterator[None]:
     """One process at a time, where the folder is on a disk."""
     from filelock import FileLock
 
-    if not isinstance(folder, Local):
+    if not isinstance(folder, LocalFolder):
         yield
         return
     lock = FileLock(folder.path / "lock")
@@ -163,12 +170,15 @@ def open_teacher(
         ValueError: The weights file is not the one that was recorded.
     """
     network = bare_network(spec, file.input, data)
-    load_state(network, fitted(network, read_file(folder_at(file.folder), WEIGHTS, sha256=file.sha256))[0])
-    network = adapted(network, file.input, data)
-    return OnlineTeacher(network, file.macs, device=device, bf16=resolved(spec.precision, device))
+    load_state(
+        network,
+        fit_weights(network, read_weights_file(folder_at(file.folder), WEIGHTS, sha256=file.sha256))[0],
+    )
+    network = adapt_network(network, file.input, data)
+    return OnlineTeacher(network, file.macs, device=device, bf16=uses_bf16(spec.precision, device))
 
 
-def images_at_once(spec: TeacherSpec, data: Data, device: torch.device) -> int:
+def teacher_chunk_size(spec: TeacherSpec, data: Data, device: torch.device) -> int:
     """How many images the teacher runs at once in no more memory than its training step takes."""
     shape = input_shape_of(input_of(spec, data), data)
     found = activations_of(spec.network, input_shape=shape, classes=data.classes)
@@ -183,7 +193,7 @@ def _cached(folder: Folder) -> tuple[TrainedTeacher | None, tuple[str, ...]]:
         except FileNotFoundError:
             return None, ()
         file = _FILE.validate_json(told, strict=True)
-        read_file(folder, WEIGHTS, sha256=file.sha256)
+        read_weights_file(folder, WEIGHTS, sha256=file.sha256)
     except StorageError:
         raise
     except (OSError, ValueError) as error:
@@ -198,7 +208,7 @@ def _make(
     folder: Folder,
     device: torch.device,
     refused: tuple[str, ...],
-    asking: Poll,
+    poll: Poll,
 ) -> Generator[EpochResult, None, TrainedTeacher | None]:
     wanted = input_of(spec, data)
     bare = bare_network(spec, wanted, data)
@@ -214,19 +224,19 @@ def _make(
             seed=spec.seed,
         )
         result = None
-        for result in train(run, data, None, device=device, folder=folder, asking=asking):
+        for result in train(run, data, None, device=device, folder=folder, poll=poll):
             yield replace(result, warnings=refused + result.warnings)
             refused = ()
         if result is None or result.epoch < spec.epochs:
             return None
         training_macs = result.metrics["training_macs"]
-        load_state(bare, fitted(bare, read_file(folder, WEIGHTS))[0])
-    network = adapted(bare, wanted, data)
+        load_state(bare, fit_weights(bare, read_weights_file(folder, WEIGHTS))[0])
+    network = adapt_network(bare, wanted, data)
     set_memory_format(network.to(device))
-    bf16 = resolved(spec.precision, device)
-    at_once = images_at_once(spec, data, device)
+    bf16 = uses_bf16(spec.precision, device)
+    chunk_size = teacher_chunk_size(spec, data, device)
     accuracies = {
-        f"{name}_accuracy": evaluate(network, split, device=device, bf16=bf16, at_once=at_once)[0]
+        f"{name}_accuracy": evaluate(network, split, device=device, bf16=bf16, chunk_size=chunk_size)[0]
         for name, split in (("validation", data.validation), ("test", data.test))
     }
     seen = {} if wanted is None else {"mean": wanted.mean, "std": wanted.std}
@@ -243,7 +253,7 @@ def _make(
     size = cost(network, data.input_shape)
     file = TrainedTeacher(
         folder=folder.url,
-        key=key(spec, data),
+        key=teacher_key(spec, data),
         sha256=hashlib.sha256(weights).hexdigest(),
         label=spec.network.label(),
         parameters=size.parameters,

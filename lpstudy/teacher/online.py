@@ -12,7 +12,7 @@ from lpstudy.training.precision import autocast
 
 
 class OnlineTeacher:
-    """Runs the teacher at each step; see `lpstudy.training.Targets`."""
+    """Runs the teacher at each step; see `lpstudy.training.TeacherOutputs`."""
 
     def __init__(
         self, network: Network, macs: int, *, device: torch.device | None = None, bf16: bool = False

@@ -13,8 +13,8 @@ from tempfile import TemporaryFile
 from torch import Tensor
 
 from lpstudy.disk import naming
-from lpstudy.teacher.plan import BankedOutput
-from lpstudy.teacher.store import Block, Outputs, Store, copied
+from lpstudy.teacher.bank_plan import BankedOutput
+from lpstudy.teacher.store import Block, Outputs, Store, write_pieces
 
 _NAME = re.compile(r"(\d{5})-(\d{9})-([0-9a-f]{64})")
 
@@ -39,7 +39,7 @@ class RemoteStore(Store):
         size = sum(self._block_bytes(kept, block) for kept in wanted)
         with ExitStack() as stack, naming(self.folder / "block", size):
             files = {k.name: stack.enter_context(TemporaryFile(dir=self.folder)) for k in wanted}
-            digests = copied(pieces, files)
+            digests = write_pieces(pieces, files)
             for name, file in files.items():
                 file.seek(0)
                 content = file.read()

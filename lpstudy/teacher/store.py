@@ -21,8 +21,8 @@ from torch import Tensor
 
 from lpstudy.data import Data, cache_folder, shared_cache
 from lpstudy.disk import naming, write_atomically
+from lpstudy.teacher.bank_plan import BYTES, BankedOutput, BankPlan
 from lpstudy.teacher.fit import TrainedTeacher
-from lpstudy.teacher.plan import BYTES, BankedOutput, BankPlan
 
 FORMAT = 1
 """Raised when views, or what is stored of them, change their meaning."""
@@ -45,7 +45,7 @@ class Block:
     """Past the end."""
 
 
-def copied(pieces: Iterable[Outputs], files: Mapping[str, BinaryIO]) -> dict[str, str]:
+def write_pieces(pieces: Iterable[Outputs], files: Mapping[str, BinaryIO]) -> dict[str, str]:
     """Write every output's pieces one after the other into its file; the SHA-256 of each by name."""
     found = {name: hashlib.sha256() for name in files}
     for piece in pieces:
@@ -113,7 +113,7 @@ class Store:
         wanted = [kept for kept in self.plan.banked_outputs if self._state(kept, block) != "valid"]
         with ExitStack() as stack:
             targets = {kept.name: stack.enter_context(self._block_file(kept, block)) for kept in wanted}
-            digests = copied(pieces, targets)
+            digests = write_pieces(pieces, targets)
         return digests
 
     @contextmanager
@@ -230,7 +230,7 @@ class Store:
         return self.folder / "views" / f"{view:05d}.json"
 
 
-def describe(plan: BankPlan, teacher: TrainedTeacher, data: Data) -> dict[str, object]:
+def bank_origin(plan: BankPlan, teacher: TrainedTeacher, data: Data) -> dict[str, object]:
     """What a bank's manifest says of its origin."""
     return {
         "teacher": {key: value for key, value in asdict(teacher).items() if key != "folder"},
@@ -239,7 +239,7 @@ def describe(plan: BankPlan, teacher: TrainedTeacher, data: Data) -> dict[str, o
     }
 
 
-def numbers(outputs: Tensor, dtype: str) -> npt.NDArray[np.floating]:
+def to_bank_dtype(outputs: Tensor, dtype: str) -> npt.NDArray[np.floating]:
     """The outputs in the bank's number format.
 
     Raises:
@@ -262,7 +262,7 @@ def _numpy(dtype: str) -> type[np.floating]:
     return np.float16 if dtype == "fp16" else np.float32
 
 
-def shares(blocks: list[Block], workers: int) -> Iterator[list[Block]]:
+def deal_blocks(blocks: list[Block], workers: int) -> Iterator[list[Block]]:
     """The blocks dealt out to workers, as evenly as they go."""
     for worker in range(min(workers, len(blocks))):
         yield blocks[worker::workers]

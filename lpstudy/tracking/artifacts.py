@@ -13,7 +13,7 @@ from mlflow.store.artifact.artifact_repository_registry import get_artifact_repo
 from mlflow.tracking import MlflowClient
 
 from lpstudy.disk import is_writable
-from lpstudy.folder import Folder, Local
+from lpstudy.folder import Folder, LocalFolder
 from lpstudy.ledger import file_of
 from lpstudy.model_file import DESCRIPTION, WEIGHTS
 from lpstudy.terminal import say
@@ -122,7 +122,7 @@ def missing_files(client: MlflowClient, run_id: str, wanted: Iterable[str]) -> l
 def upload(client: MlflowClient, location: str, folder: Folder, names: Iterable[str]) -> None:
     """Put files of a folder among a run's; MLflow takes those of this machine alone."""
     for name in names:
-        if isinstance(folder, Local):
+        if isinstance(folder, LocalFolder):
             put(client, location, folder.path / name)
             continue
         with TemporaryDirectory() as fetched:

@@ -28,7 +28,7 @@ class DataTold(_Told):
 
 
 class TeacherTold(_Told):
-    """What a report says of the teacher; see `lpstudy.teacher.TeacherFile`."""
+    """What a report says of the teacher; see `lpstudy.teacher.TrainedTeacher`."""
 
     label: str
     sha256: str

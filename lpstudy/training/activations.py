@@ -25,9 +25,9 @@ LARGEST = 2**30
 class Activations:
     """Bytes of one image's float32 activations."""
 
-    passing: int
+    forward_peak: int
     """The most that a forward pass without a gradient holds at once, the image itself included."""
-    kept: int
+    saved_for_backward: int
     """What a forward pass keeps for its backward pass, the image itself included."""
 
     def rows(self, batch_size: int, device: torch.device) -> int:
@@ -41,9 +41,9 @@ class Activations:
             batch_size: Images of a training step on this worker.
             device: Where they are run.
         """
-        room = min(max(batch_size * self.kept // 2, SMALLEST), LARGEST)
-        rows = max(1, room // self.passing)
-        return min(rows, max(batch_size, SMALLEST // self.passing)) if device.type == "cpu" else rows
+        room = min(max(batch_size * self.saved_for_backward // 2, SMALLEST), LARGEST)
+        rows = max(1, room // self.forward_peak)
+        return min(rows, max(batch_size, SMALLEST // self.forward_peak)) if device.type == "cpu" else rows
 
 
 @cache
@@ -71,7 +71,7 @@ def activations_of(spec: StudentSpec, *, input_shape: tuple[int, int, int], clas
     return Activations(live.peak + pixels, sum(kept.values()) + pixels)
 
 
-def evaluated_at_once(spec: StudentSpec, data: Data, batch_size: int, device: torch.device) -> int:
+def evaluation_chunk_size(spec: StudentSpec, data: Data, batch_size: int, device: torch.device) -> int:
     """How many images a worker evaluates at once, in no more memory than its training step takes.
 
     Args:

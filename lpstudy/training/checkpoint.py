@@ -16,7 +16,7 @@ from lpstudy.folder import Folder
 from lpstudy.students import load_state
 from lpstudy.training.partial_epoch import PartialEpoch
 
-KEPT = 2
+CHECKPOINTS_TO_KEEP = 2
 _NAME = re.compile(r"checkpoint-\d{6}(_\d{8})?\.json")
 """Epochs that are done, and steps of the next one; in their order."""
 
@@ -89,10 +89,10 @@ def save(folder: Folder, checkpoint: Checkpoint) -> None:
     tensors = to_safetensors(all_tensors)
     folder.write(f"{name}.safetensors", tensors)
     folder.write(f"{name}.json", json.dumps(body | {"sha256": _digest(tensors, body)}).encode())
-    drop(folder, keep=KEPT)
+    drop(folder, keep=CHECKPOINTS_TO_KEEP)
 
 
-def newest(folder: Folder) -> str:
+def newest_name(folder: Folder) -> str:
     """Name of the newest checkpoint, whether it is valid or not; empty where there is none.
 
     What a run has done since is in a greater name.
@@ -123,7 +123,7 @@ def _digest(tensors: bytes, body: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode() + tensors).hexdigest()
 
 
-def load(folder: Folder, run: str) -> tuple[Checkpoint | None, list[str]]:
+def load_newest(folder: Folder, run: str) -> tuple[Checkpoint | None, list[str]]:
     """The newest valid checkpoint of a run in a folder, and one line for each that was refused.
 
     Raises:
@@ -175,7 +175,9 @@ def _opened(folder: Folder, name: str, run: str) -> Checkpoint:
     return Checkpoint(run, body.epoch, found, [row.model_dump() for row in body.history], part)
 
 
-def pack(student: nn.Module, auxiliary: nn.Module | None, optimizer: optim.Optimizer) -> dict[str, Tensor]:
+def pack_state(
+    student: nn.Module, auxiliary: nn.Module | None, optimizer: optim.Optimizer
+) -> dict[str, Tensor]:
     """All tensors of a run by name."""
     tensors = {f"student.{key}": value for key, value in student.state_dict().items()}
     if auxiliary is not None:
@@ -185,16 +187,16 @@ def pack(student: nn.Module, auxiliary: nn.Module | None, optimizer: optim.Optim
     return tensors
 
 
-def of_student(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The student's part of what `pack` gave."""
+def student_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The student's part of what `pack_state` gave."""
     return _below(tensors, "student.")
 
 
-def unpack(
+def unpack_state(
     tensors: Mapping[str, Tensor], student: nn.Module, auxiliary: nn.Module | None, optimizer: optim.Optimizer
 ) -> None:
-    """Put the tensors of a run back where `pack` found them."""
-    load_state(student, of_student(tensors))
+    """Put the tensors of a run back where `pack_state` found them."""
+    load_state(student, student_tensors(tensors))
     if auxiliary is not None:
         auxiliary.load_state_dict(_below(tensors, "auxiliary."))
     state: dict[int, dict[str, Tensor]] = {}

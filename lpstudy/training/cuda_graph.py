@@ -22,7 +22,7 @@ WARM_UP = 3
 numbers that they draw."""
 
 
-class Recorded:
+class RecordedStep:
     """Does what `Learner.step` does, from its second call with the same shapes and terms on by replaying.
 
     What changes from step to step lies in tensors that keep their place: the batch, the teacher's outputs,
@@ -38,14 +38,14 @@ class Recorded:
         self._target: Outputs | None = None
         self._weights: dict[str, Tensor] = {}
         self._result: tuple[Mapping[str, Tensor], Outputs] | None = None
-        self.refused: str | None = None
+        self.refusal: str | None = None
         """Why steps are not recorded, where they are not."""
 
     def __call__(
         self, batch: Batch, target: Outputs | None, step: Step
     ) -> tuple[Mapping[str, Tensor], Outputs]:
         """See `Learner.step`; what is returned is overwritten by the next call."""
-        if self.refused is not None:
+        if self.refusal is not None:
             return self._learner.step(batch, target, step)
         key = (batch.images.shape, None if target is None else _shapes(target), tuple(step.weights))
         if key != self._key:
@@ -55,7 +55,7 @@ class Recorded:
             except RuntimeError as error:
                 if memory_error(error) is not None:
                     raise
-                self.refused = " ".join(str(error).split())[:200]
+                self.refusal = " ".join(str(error).split())[:200]
                 return self._learner.step(batch, target, step)
         self._fill(batch, target, step)
         self._graph.replay()

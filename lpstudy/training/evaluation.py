@@ -28,7 +28,7 @@ def evaluate(
     *,
     device: torch.device,
     bf16: bool = False,
-    at_once: int = BATCH,
+    chunk_size: int = BATCH,
     correct: Tensor | None = None,
 ) -> tuple[float, float]:
     """Accuracy in percent and mean cross-entropy in nats; workers share the batches and agree.
@@ -38,8 +38,8 @@ def evaluate(
         split: All of it is read.
         device: Where the network is.
         bf16: Whether it computes in bfloat16.
-        at_once: Images that are run at once. On a CPU float32 results are the same to the last digit for any
-            number from 16 on, and for smaller ones but for pointwise convolutions, whose last digits differ.
+        chunk_size: Images in one forward pass. On a CPU float32 results are the same to the last digit for
+            any number from 16 on; for smaller ones pointwise convolutions differ in their last digits.
         correct: uint8, shape (len(split),), of zeros: becomes 1 where an image's class is found.
     """
     was_training = network.training
@@ -49,7 +49,7 @@ def evaluate(
     batch_logits: list[Tensor] = []
     batch_labels: list[Tensor] = []
     begin = 0
-    for part in split.batches(batch_size=BATCH, device=device, at_once=at_once):
+    for part in split.batches(batch_size=BATCH, device=device, chunk_size=chunk_size):
         if begin // BATCH % parallel.world_size() == parallel.rank():
             images = part.images.contiguous(memory_format=layout)
             with autocast(device, bf16=bf16), large_batch_rounding(len(images)):

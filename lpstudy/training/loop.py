@@ -7,13 +7,13 @@ from pathlib import Path
 import torch
 
 from lpstudy.data import Data
-from lpstudy.folder import Folder, Local
+from lpstudy.folder import Folder, LocalFolder
 from lpstudy.outputs import EpochResult
 from lpstudy.space import RunSpec
 from lpstudy.training import parallel
 from lpstudy.training.directive import Directive, Poll, always_continue
 from lpstudy.training.partial_epoch import CheckpointPoller, EpochAbandonedError, PartialEpoch
-from lpstudy.training.saving import Writer
+from lpstudy.training.saving import BackgroundWriter
 from lpstudy.training.teacher_outputs import TeacherOutputs
 from lpstudy.training.trainer import Trainer
 
@@ -26,7 +26,7 @@ def train(
     device: torch.device,
     folder: Folder | Path | None = None,
     read_test: bool = False,
-    asking: Poll = always_continue,
+    poll: Poll = always_continue,
 ) -> Iterator[EpochResult]:
     """Run a trial and give its result epoch by epoch.
 
@@ -38,7 +38,7 @@ def train(
         folder: Checkpoints; where it holds one, the epochs so far are given again as they were, and training
             goes on after them. At the end it holds the student as `weights.safetensors`.
         read_test: Whether this is a final: the last epoch then has `test_accuracy`.
-        asking: Called before each epoch, after it and now and then within it, on the first worker; may end
+        poll: Called before each epoch, after it and now and then within it, on the first worker; may end
             the run early. What it raises ends the run with nothing of the epoch told.
 
     Raises:
@@ -47,32 +47,32 @@ def train(
         OSError: A checkpoint cannot be written; a `DiskFullError` where there is no room.
     """
     run = Trainer(trial, data.to(device), teacher, device)
-    folder = Local(folder) if isinstance(folder, Path) else folder
+    folder = LocalFolder(folder) if isinstance(folder, Path) else folder
     history, warnings = run.restore(folder)
     kept = len(history)
     if folder is not None and kept == trial.epochs and parallel.rank() == 0:
-        run.saving(folder, history, last=True)()  # the weights may be what was lost
+        run.prepare_save(folder, history, last=True)()  # the weights may be what was lost
     yield from history
-    lookout = CheckpointPoller(asking, trial.training.checkpoint_seconds)
-    with Writer() as writer:
+    poller = CheckpointPoller(poll, trial.training.checkpoint_seconds)
+    with BackgroundWriter() as writer:
 
         def between(part: Callable[[], PartialEpoch]) -> None:
-            ask = lookout()
+            ask = poller()
             if ask in (Directive.CHECKPOINT, Directive.PAUSE):
-                with parallel.averaged(run.learner.student):
+                with parallel.averaged_buffers(run.learner.student):
                     made = part()
                     if folder is not None and parallel.rank() == 0:
-                        writer.start(run.saving(folder, history, part=made))
-                lookout.saved = time.monotonic()
+                        writer.start(run.prepare_save(folder, history, part=made))
+                poller.last_saved = time.monotonic()
             if ask in (Directive.PAUSE, Directive.ABANDON):
                 raise EpochAbandonedError
 
         for epoch in range(len(history) + 1, trial.epochs + 1):
-            ask = parallel.agree(asking)
+            ask = parallel.agree(poll)
             if ask is not Directive.CONTINUE:
                 unkept = kept < len(history) and ask is Directive.PAUSE and parallel.rank() == 0
                 if folder is not None and unkept:
-                    writer.start(run.saving(folder, history))
+                    writer.start(run.prepare_save(folder, history))
                 break
             try:
                 result = run.epoch(epoch, tuple(warnings), read_test=read_test, between=between)
@@ -81,10 +81,10 @@ def train(
             warnings = []
             history.append(result)
             last = epoch == trial.epochs
-            stays = parallel.rank() == 0 and asking() is not Directive.ABANDON
-            if folder is not None and (last or lookout.due) and stays:
-                writer.start(run.saving(folder, history, last=last))
-                lookout.saved, kept = time.monotonic(), epoch
+            stays = parallel.rank() == 0 and poll() is not Directive.ABANDON
+            if folder is not None and (last or poller.is_due) and stays:
+                writer.start(run.prepare_save(folder, history, last=last))
+                poller.last_saved, kept = time.monotonic(), epoch
             if last:
                 writer.wait()
             yield result

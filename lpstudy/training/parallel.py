@@ -75,7 +75,7 @@ def average_buffers(module: nn.Module) -> None:
 
 
 @contextmanager
-def averaged(module: nn.Module) -> Iterator[None]:
+def averaged_buffers(module: nn.Module) -> Iterator[None]:
     """Running statistics as `average_buffers` makes them, and afterwards each worker's own again."""
     own = [(buffer, buffer.clone()) for buffer in module.buffers()] if world_size() > 1 else []
     average_buffers(module)
@@ -97,9 +97,9 @@ def broadcast(value: int) -> int:
     return int(answer)
 
 
-def agree(asking: Poll) -> Directive:
+def agree(poll: Poll) -> Directive:
     """What the first worker is asked, on all of them."""
-    return Directive(broadcast(asking() if rank() == 0 else Directive.CONTINUE))
+    return Directive(broadcast(poll() if rank() == 0 else Directive.CONTINUE))
 
 
 def all_reduce_sum(values: Tensor) -> Tensor:

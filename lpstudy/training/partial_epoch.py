@@ -60,7 +60,7 @@ def restore_generators(states: Mapping[str, Tensor], device: torch.device) -> No
 
 
 @contextmanager
-def seeded(seed: int, device: torch.device) -> Iterator[None]:
+def temporary_seed(seed: int, device: torch.device) -> Iterator[None]:
     """A seed for what draws from the global generators, which are left as they were."""
     devices = [device.index or 0] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
@@ -72,20 +72,20 @@ class CheckpointPoller:
     """Asks, now and then within an epoch, whether to end, and whether a checkpoint is due.
 
     Args:
-        asking: See `train`.
+        poll: See `train`.
         seconds: Between two checkpoints.
     """
 
-    def __init__(self, asking: Poll, seconds: float) -> None:
-        self._asking, self._seconds = asking, seconds
-        self.saved = self._looked = self._counted = time.monotonic()
+    def __init__(self, poll: Poll, seconds: float) -> None:
+        self._asking, self._seconds = poll, seconds
+        self.last_saved = self._looked = self._counted = time.monotonic()
         """When the last checkpoint was begun."""
         self._steps = self._left = 1
 
     @property
-    def due(self) -> bool:
+    def is_due(self) -> bool:
         """Whether a checkpoint is."""
-        return time.monotonic() - self.saved >= self._seconds
+        return time.monotonic() - self.last_saved >= self._seconds
 
     def __call__(self) -> Directive:
         """After each step; the same for all workers, who agree now and then."""
@@ -104,7 +104,7 @@ class CheckpointPoller:
             return Directive.CONTINUE
         self._looked = now
         ask = self._asking()
-        return Directive.CHECKPOINT if ask is Directive.CONTINUE and self.due else ask
+        return Directive.CHECKPOINT if ask is Directive.CONTINUE and self.is_due else ask
 
     def _pace(self) -> int:
         """How many steps are done in the time between two looks, as the last ones went."""

@@ -14,7 +14,7 @@ def has_bf16(device: torch.device) -> bool:
     return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
-def resolved(precision: Precision, device: torch.device) -> bool:
+def uses_bf16(precision: Precision, device: torch.device) -> bool:
     """Whether steps on the device run in bfloat16; `auto` does where the hardware has it."""
     return precision == "bf16" or (precision == "auto" and has_bf16(device))
 

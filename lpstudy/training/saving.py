@@ -11,7 +11,7 @@ from lpstudy.outputs import EpochResult
 from lpstudy.space import RunSpec
 
 
-class Writer:
+class BackgroundWriter:
     """Does one write at a time beside the training; at the end of its context all is on disk."""
 
     def __init__(self) -> None:

@@ -31,7 +31,7 @@ class RunSeconds:
     image: float
     """Of evaluation."""
 
-    def whole(self, *, epochs: int, steps: int, validation: int, test: int = 0) -> float:
+    def total(self, *, epochs: int, steps: int, validation: int, test: int = 0) -> float:
         """Of a run with so many steps an epoch, so many validation images, and so many for its test."""
         epoch = steps * self.step + self.end + validation * self.image
         return self.setup + epochs * epoch + test * self.image

@@ -22,8 +22,8 @@ from lpstudy.outputs import EpochResult
 from lpstudy.space import RunSpec
 from lpstudy.students import build, read_weights
 from lpstudy.training import checkpoint, optimizers, parallel, precision
-from lpstudy.training.activations import evaluated_at_once
-from lpstudy.training.cuda_graph import Recorded
+from lpstudy.training.activations import evaluation_chunk_size
+from lpstudy.training.cuda_graph import RecordedStep
 from lpstudy.training.evaluation import evaluate
 from lpstudy.training.memory_format import set_memory_format
 from lpstudy.training.partial_epoch import (
@@ -32,12 +32,12 @@ from lpstudy.training.partial_epoch import (
     do_nothing,
     generators,
     restore_generators,
-    seeded,
+    temporary_seed,
 )
 from lpstudy.training.saving import describe_student
 from lpstudy.training.step import Learner
 from lpstudy.training.teacher_outputs import Fetching, TeacherOutputs, example
-from lpstudy.training.training_macs import Work, loss_macs, teacher_macs, work
+from lpstudy.training.training_macs import TrainingMacs, loss_macs, teacher_macs, training_macs
 
 LOOK_STEPS = 500
 """Steps between two looks at whether the loss is finite; each lets the host wait for the device."""
@@ -68,9 +68,9 @@ class Trainer:
         self.needs, self.teacher = self._needs(teacher)
         weights = trial.student.weights
         self._weights_hash = None if weights is None else read_weights(weights).sha256
-        self.learner, self.work = self._learner()
+        self.learner, self.macs = self._learner()
         alone_on_gpu = device.type == "cuda" and parallel.world_size() == 1
-        self.step = Recorded(self.learner) if alone_on_gpu else self.learner.step
+        self.step = RecordedStep(self.learner) if alone_on_gpu else self.learner.step
         self.images_seen = 0
         self.part: PartialEpoch | None = None
         """Of the epoch to come, as a checkpoint had it."""
@@ -86,7 +86,7 @@ class Trainer:
         return needs, teacher if needs != Needs() else None
 
     @torch.no_grad()
-    def _learner(self) -> tuple[Learner, Work]:
+    def _learner(self) -> tuple[Learner, TrainingMacs]:
         """Student, FitNet's regressor and the like, and what one image's training costs."""
         trial, data = self.trial, self.data
         network = build(trial.student, input_shape=data.input_shape, classes=data.classes, seed=trial.seed)
@@ -99,7 +99,7 @@ class Trainer:
         target = example(self.teacher, images, self.needs) if self.teacher else None
         auxiliary = None
         if target is not None:
-            with seeded(trial.seed, self.device):
+            with temporary_seed(trial.seed, self.device):
                 auxiliary = self.method.auxiliary(student, target)
         parameters = [*network.parameters()]
         if auxiliary is not None:
@@ -110,10 +110,10 @@ class Trainer:
             auxiliary=auxiliary,
             method=self.method,
             maps=maps,
-            optimizer=optimizers.make(parameters, self.training, self.device),
+            optimizer=optimizers.make_optimizer(parameters, self.training, self.device),
             device=self.device,
             layout=layout,
-            bf16=precision.resolved(self.training.precision, self.device),
+            bf16=precision.uses_bf16(self.training.precision, self.device),
         )
         batch = torch.arange(min(self.training.batch_size, len(data.train)), device=self.device) % 2
         student, target = student.rows(batch), target.rows(batch) if target else None
@@ -124,7 +124,7 @@ class Trainer:
 
         macs = cost_of(trial.student, input_shape=data.input_shape, classes=data.classes).macs
         of_teacher = teacher_macs(self.method, self.teacher, self.needs, trial.epochs)
-        return learner, work(macs, of_teacher, of_loss, epochs=trial.epochs)
+        return learner, training_macs(macs, of_teacher, of_loss, epochs=trial.epochs)
 
     def _weights(self, epoch: int) -> dict[str, float]:
         return self.method.weights((epoch - 1) / self.trial.epochs)
@@ -140,17 +140,17 @@ class Trainer:
 
     def restore(self, folder: Folder | None) -> tuple[list[EpochResult], list[str]]:
         """The epochs that a folder's checkpoint holds, whose state is taken over; a line for each refused."""
-        found, refused = checkpoint.load(folder, self.identity) if folder is not None else (None, [])
+        found, refused = checkpoint.load_newest(folder, self.identity) if folder is not None else (None, [])
         if found is None:
             return [], refused
         learner = self.learner
-        checkpoint.unpack(found.tensors, learner.student, learner.auxiliary, learner.optimizer)
+        checkpoint.unpack_state(found.tensors, learner.student, learner.auxiliary, learner.optimizer)
         history = [EpochResult.from_row(row) for row in found.history]
         self.seconds = history[-1].metrics["seconds"] if history else 0.0
         self.part = found.part
         return history, refused
 
-    def saving(
+    def prepare_save(
         self,
         folder: Folder,
         history: list[EpochResult],
@@ -160,7 +160,7 @@ class Trainer:
     ) -> Callable[[], None]:
         """Writes the state as it is now, after those epochs: the run may go on before that is done."""
         learner = self.learner
-        tensors = checkpoint.pack(learner.student, learner.auxiliary, learner.optimizer)
+        tensors = checkpoint.pack_state(learner.student, learner.auxiliary, learner.optimizer)
         tensors = {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
         rows = [result.as_row() for result in history]
         kept = checkpoint.Checkpoint(self.identity, len(rows), tensors, rows, part)
@@ -168,7 +168,7 @@ class Trainer:
 
         def write() -> None:
             if about is not None:
-                weights = checkpoint.to_safetensors(checkpoint.of_student(tensors), about.metadata())
+                weights = checkpoint.to_safetensors(checkpoint.student_tensors(tensors), about.metadata())
                 folder.write(WEIGHTS, weights)
                 folder.write(DESCRIPTION, about.to_json().encode())
             checkpoint.save(folder, kept)
@@ -186,11 +186,13 @@ class Trainer:
         """
         began = time.monotonic() - (self.part.seconds if self.part else 0.0)
         student, bf16 = self.learner.student, self.learner.bf16
-        with seeded(hash((self.trial.seed, epoch)), self.device):  # dropout alone draws from it
+        with temporary_seed(hash((self.trial.seed, epoch)), self.device):  # dropout alone draws from it
             metrics = self.steps(epoch, between=between, began=began)
         parallel.average_buffers(student)
-        at_once = evaluated_at_once(self.trial.student, self.data, self.training.batch_size, self.device)
-        evaluated = partial(evaluate, student, device=self.device, bf16=bf16, at_once=at_once)
+        chunk_size = evaluation_chunk_size(
+            self.trial.student, self.data, self.training.batch_size, self.device
+        )
+        evaluated = partial(evaluate, student, device=self.device, bf16=bf16, chunk_size=chunk_size)
         accuracy, loss = evaluated(self.data.validation)
         metrics |= {"validation_accuracy": accuracy, "validation_loss": loss}
         if not math.isfinite(loss):  # of weights that the very last step spoilt
@@ -202,16 +204,16 @@ class Trainer:
             test_correct = correctness.pack(correct.bool().cpu().numpy())
         auxiliary = self.learner.auxiliary
         metrics |= {
-            "teacher_macs": self.work.of_teacher(epoch, self.images_seen),
-            "training_macs": self.work.of_training(epoch, self.images_seen),
+            "teacher_macs": self.macs.of_teacher(epoch, self.images_seen),
+            "training_macs": self.macs.of_training(epoch, self.images_seen),
             "auxiliary_parameters": float(sum(p.numel() for p in auxiliary.parameters()) if auxiliary else 0),
             "seconds": self.seconds + time.monotonic() - began,
         }
         self.seconds = metrics["seconds"]
         finite = {name: value for name, value in metrics.items() if math.isfinite(value)}
         said = self.method.warnings(finite, batch_size=self.training.batch_size, classes=self.data.classes)
-        if isinstance(self.step, Recorded) and self.step.refused is not None:
-            said += (f"steps are launched one by one, no CUDA graph was recorded: {self.step.refused}",)
+        if isinstance(self.step, RecordedStep) and self.step.refusal is not None:
+            said += (f"steps are launched one by one, no CUDA graph was recorded: {self.step.refusal}",)
         return EpochResult(epoch, finite, warnings + said, test_correct)
 
     def steps(

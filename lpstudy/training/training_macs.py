@@ -14,7 +14,7 @@ from lpstudy.training.teacher_outputs import TeacherOutputs
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class TrainingMacs:
     """What one image costs in an epoch, in multiply-accumulates."""
 
     student: int
@@ -37,11 +37,13 @@ class Work:
         return self.of_teacher(epochs, images) + images * (3 * self.student * epochs + losses)
 
 
-def work(student: int, teacher: Callable[[int], int], loss: Callable[[int], float], *, epochs: int) -> Work:
+def training_macs(
+    student: int, teacher: Callable[[int], int], loss: Callable[[int], float], *, epochs: int
+) -> TrainingMacs:
     """The work of a run whose loss, a function of the epoch, changes its cost at most once."""
     begin = loss(1)
     first = bisect_left(range(1, epochs + 1), True, key=lambda epoch: loss(epoch) != begin)
-    return Work(student, teacher, (begin, loss(epochs)), first)
+    return TrainingMacs(student, teacher, (begin, loss(epochs)), first)
 
 
 def teacher_macs(

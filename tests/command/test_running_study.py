@@ -18,7 +18,7 @@ from lpstudy import threads
 from lpstudy.command import gauges, study_session
 from lpstudy.command.gauges import Gauge, Gauges
 from lpstudy.command.study_session import StudySession
-from lpstudy.folder import Local
+from lpstudy.folder import LocalFolder
 from lpstudy.ledger import read
 from lpstudy.study import PausedError
 
@@ -33,7 +33,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def running(tmp_path: Path) -> Iterator[StudySession]:
     """A study that this process runs."""
-    study = StudySession(Local(tmp_path / "tiny"), None, "tiny", fresh=False)
+    study = StudySession(LocalFolder(tmp_path / "tiny"), None, "tiny", fresh=False)
     with study.running():
         yield study
 
@@ -195,9 +195,9 @@ import sys, time
 from pathlib import Path
 from lpstudy.command import deadline
 from lpstudy.command.study_session import StudySession
-from lpstudy.folder import Local
+from lpstudy.folder import LocalFolder
 deadline.EXIT_SECONDS, deadline.HARD_SECONDS = 0.5, 0.1
-study = StudySession(Local(Path(sys.argv[1]) / "tiny"), None, "tiny", fresh=False)
+study = StudySession(LocalFolder(Path(sys.argv[1]) / "tiny"), None, "tiny", fresh=False)
 def explain():
     print("paused: Ray hangs", flush=True)
     return 75
@@ -221,5 +221,5 @@ def test_a_process_whose_main_thread_hangs_ends_with_its_words_and_frees_the_stu
         env=os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[2])},
     )
     assert (done.returncode, done.stdout, done.stderr) == (75, "paused: Ray hangs\n", "")
-    study = StudySession(Local(tmp_path / "tiny"), None, "tiny", fresh=False)
+    study = StudySession(LocalFolder(tmp_path / "tiny"), None, "tiny", fresh=False)
     assert study.after is None

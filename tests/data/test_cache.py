@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from lpstudy.data.arrays import Arrays, cached, pixel_sums
+from lpstudy.data.arrays import Arrays, load_or_decode, pixel_sums
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (6, 3, 4, 5), dtype=np.uint8)
 LABELS = np.arange(6)
@@ -36,7 +36,7 @@ def entry_of(folder: Path) -> Path:
 
 def test_reads_once_and_gives_the_same_arrays(folder):
     read = Reader()
-    first, second = cached("a", read), cached("a", read)
+    first, second = load_or_decode("a", read), load_or_decode("a", read)
     assert read.reads == 1
     for entry in (first, second):
         assert np.array_equal(entry.arrays.train_images, IMAGES)
@@ -47,12 +47,12 @@ def test_reads_once_and_gives_the_same_arrays(folder):
 
 
 def test_the_same_content_from_elsewhere_is_kept_once(folder):
-    assert cached("a", Reader()).content == cached("b", Reader()).content
-    assert entry_of(folder).name == cached("a", Reader()).content
+    assert load_or_decode("a", Reader()).content == load_or_decode("b", Reader()).content
+    assert entry_of(folder).name == load_or_decode("a", Reader()).content
 
 
 def test_images_are_mapped_and_never_change_on_disk(folder):
-    images = cached("a", Reader()).arrays.train_images
+    images = load_or_decode("a", Reader()).arrays.train_images
     assert isinstance(images, np.memmap)
     torch.from_numpy(images).zero_()
     images.flush()
@@ -95,11 +95,11 @@ def garble_pointer(entry: Path) -> None:
 )
 def test_a_damaged_entry_is_made_again(folder, damage):
     read = Reader()
-    cached("a", read)
+    load_or_decode("a", read)
     damage(entry_of(folder))
-    assert np.array_equal(cached("a", read).arrays.train_images, IMAGES)
+    assert np.array_equal(load_or_decode("a", read).arrays.train_images, IMAGES)
     assert read.reads == 2
-    cached("a", read)
+    load_or_decode("a", read)
     assert read.reads == 2
 
 
@@ -107,7 +107,7 @@ def test_what_a_killed_writer_left_is_swept_away(folder):
     left = folder / "arrays" / ".writing-1234"
     left.mkdir(parents=True)
     (left / "train_images.npy").write_bytes(b"half")
-    cached("a", Reader())
+    load_or_decode("a", Reader())
     assert not left.exists()
 
 
@@ -116,22 +116,22 @@ def test_a_reader_that_fails_leaves_nothing_behind(folder):
         raise ValueError("bad image")
 
     with pytest.raises(ValueError, match="bad image"):
-        cached("a", fail)
+        load_or_decode("a", fail)
     assert not (folder / "arrays").exists()
-    assert cached("a", Reader()).arrays.class_names[0] == "cat"
+    assert load_or_decode("a", Reader()).arrays.class_names[0] == "cat"
 
 
 def test_many_at_once_read_once(folder):
     read = Reader()
     with ThreadPoolExecutor(8) as pool:
-        contents = {entry.content for entry in pool.map(lambda _: cached("a", read), range(16))}
+        contents = {entry.content for entry in pool.map(lambda _: load_or_decode("a", read), range(16))}
     assert (len(contents), read.reads) == (1, 1)
 
 
 def test_a_cache_that_cannot_be_written_is_one_line(folder):
     folder.write_text("not a folder")
     with pytest.raises(ValueError, match=r"cannot use the cache '.*' \(.*\): set LPSTUDY_CACHE") as caught:
-        cached("a", Reader())
+        load_or_decode("a", Reader())
     assert "\n" not in str(caught.value)
 
 

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from torchvision import transforms
 
-from lpstudy.data.images import decoded, size_of
+from lpstudy.data.images import decode_pixels, size_of
 
 COLOURS = np.random.default_rng(0).integers(0, 256, (10, 14, 3), dtype=np.uint8)
 SMOOTH = Image.fromarray(COLOURS[:4, :6]).resize((70, 50), Image.Resampling.BICUBIC)
@@ -20,7 +20,7 @@ def written(path: Path, image: Image.Image, **options: object) -> bytes:
 
 def test_colours_come_out_as_they_are(tmp_path):
     path = written(tmp_path / "a.png", Image.fromarray(COLOURS))
-    assert np.array_equal(decoded(path, None), COLOURS.transpose(2, 0, 1))
+    assert np.array_equal(decode_pixels(path, None), COLOURS.transpose(2, 0, 1))
     assert size_of(path) == (10, 14)
 
 
@@ -34,7 +34,7 @@ def test_every_mode_becomes_rgb_as_pillow_converts_it(tmp_path, name, mode):
     path = written(tmp_path / name, source.convert("RGB").convert(mode) if mode != "LAB" else lab())
     with Image.open(tmp_path / name) as image:
         expected = np.asarray(image.convert("RGB")).transpose(2, 0, 1)
-    assert np.array_equal(decoded(path, None), expected)
+    assert np.array_equal(decode_pixels(path, None), expected)
 
 
 def lab() -> Image.Image:
@@ -45,7 +45,7 @@ def lab() -> Image.Image:
 def test_pillow_warns_of_nothing_on_a_palette_with_transparency(tmp_path):
     palette = Image.fromarray(COLOURS).quantize(16)
     path = written(tmp_path / "a.png", palette, transparency=bytes([255] * 16))
-    assert np.array_equal(decoded(path, None), np.asarray(palette.convert("RGB")).transpose(2, 0, 1))
+    assert np.array_equal(decode_pixels(path, None), np.asarray(palette.convert("RGB")).transpose(2, 0, 1))
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.tif"])
@@ -53,13 +53,13 @@ def test_sixteen_bits_are_scaled_to_eight_not_cut_off(tmp_path, name):
     deep = np.array([[0, 128, 129, 256, 257, 32768, 65279, 65535]], dtype=np.uint16)
     path = written(tmp_path / name, Image.fromarray(deep))
     expected = np.rint(deep / 65535 * 255).astype(np.uint8)
-    assert np.array_equal(decoded(path, None), np.stack([expected] * 3))
+    assert np.array_equal(decode_pixels(path, None), np.stack([expected] * 3))
 
 
 def test_a_moving_image_gives_its_first_frame(tmp_path):
     frames = [Image.new("L", (4, 4), value) for value in (10, 200)]
     path = written(tmp_path / "a.gif", frames[0], save_all=True, append_images=frames[1:])
-    assert (decoded(path, None) == 10).all()
+    assert (decode_pixels(path, None) == 10).all()
 
 
 @pytest.mark.parametrize("size", [(70, 50), (50, 70), (64, 32), (40, 40)])
@@ -69,7 +69,7 @@ def test_shorter_side_is_resized_and_the_centre_cut_as_torchvision_does(tmp_path
     path = written(tmp_path / "a.png", image)
     both = transforms.Compose([transforms.Resize(side), transforms.CenterCrop(side)])
     expected = np.asarray(both(image)).transpose(2, 0, 1).astype(int)
-    difference = np.abs(decoded(path, side).astype(int) - expected)
+    difference = np.abs(decode_pixels(path, side).astype(int) - expected)
     # torchvision rounds the longer side and the crop to whole pixels one after the other: half a pixel.
     assert difference.mean() <= 3.5 if size[0] != size[1] else difference.max() == 0
 
@@ -77,13 +77,13 @@ def test_shorter_side_is_resized_and_the_centre_cut_as_torchvision_does(tmp_path
 def test_an_image_of_the_right_size_is_not_resampled(tmp_path):
     square = Image.fromarray(COLOURS[:, :10])
     assert np.array_equal(
-        decoded(written(tmp_path / "a.png", square), 10), COLOURS[:, :10].transpose(2, 0, 1)
+        decode_pixels(written(tmp_path / "a.png", square), 10), COLOURS[:, :10].transpose(2, 0, 1)
     )
 
 
 def test_a_very_long_image_does_not_grow_on_the_way(tmp_path):
     path = written(tmp_path / "a.png", Image.new("RGB", (100_000, 1), (1, 2, 3)))
-    assert decoded(path, 224)[:, 5, 5].tolist() == [1, 2, 3]
+    assert decode_pixels(path, 224)[:, 5, 5].tolist() == [1, 2, 3]
 
 
 def truncated(path: Path) -> None:
@@ -145,7 +145,7 @@ def test_a_bad_file_is_one_line_that_names_it(tmp_path, make, message):
     path = tmp_path / "bad\nname.jpg"
     make(path)
     with pytest.raises(ValueError, match=message) as caught:
-        decoded(bytes(path), 16)
+        decode_pixels(bytes(path), 16)
     assert "\n" not in str(caught.value)
     assert "bad\\nname.jpg" in str(caught.value)
 
@@ -153,6 +153,6 @@ def test_a_bad_file_is_one_line_that_names_it(tmp_path, make, message):
 def test_a_suspiciously_large_image_is_refused_before_it_is_decoded(tmp_path, monkeypatch):
     path = written(tmp_path / "a.png", SMOOTH)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50 * 70 - 1)
-    for read in (size_of, lambda path: decoded(path, None)):
+    for read in (size_of, lambda path: decode_pixels(path, None)):
         with pytest.raises(ValueError, match="decompression bomb"):
             read(path)

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from pngs import COLOURS, chunk, saved
 
-from lpstudy.data.images import decoded, size_of
+from lpstudy.data.images import decode_pixels, size_of
 from lpstudy.data.orientation import orientation_of
 
 # Row by row: where the pixel (row, column) of the upright image lies in the stored one.
@@ -32,9 +32,9 @@ def test_an_image_is_turned_as_its_exif_says(tmp_path: Path, name: str, orientat
     exact = {"lossless": True} if name == "a.webp" else {"quality": 95}
     saved(plain, image, **exact)
     path = saved(tmp_path / name, image, exif=exif, **exact)
-    stored = decoded(bytes(plain), None).transpose(1, 2, 0)
+    stored = decode_pixels(bytes(plain), None).transpose(1, 2, 0)
     upright = np.ascontiguousarray(TURNS[orientation](stored))
-    assert np.array_equal(decoded(path, None).transpose(1, 2, 0), upright)
+    assert np.array_equal(decode_pixels(path, None).transpose(1, 2, 0), upright)
     assert size_of(path) == upright.shape[:2]
 
 
@@ -46,7 +46,7 @@ def test_exif_behind_the_pixels_of_a_png_counts(tmp_path: Path) -> None:
     behind = path.read_bytes()[:-12] + chunk(b"eXIf", exif.tobytes()[6:]) + chunk(b"IEND", b"")
     path.write_bytes(behind)
     assert size_of(bytes(path)) == (14, 10)
-    assert decoded(bytes(path), None).shape == (3, 14, 10)
+    assert decode_pixels(bytes(path), None).shape == (3, 14, 10)
 
 
 @pytest.mark.parametrize(
@@ -67,4 +67,4 @@ def test_damaged_exif_turns_nothing(exif: bytes) -> None:
 
 def test_a_photograph_with_damaged_exif_is_read(tmp_path: Path) -> None:
     path = saved(tmp_path / "a.jpg", Image.fromarray(COLOURS), exif=b"Exif\0\0II*\0\x08\0\0\0\xff\xffgarbage")
-    assert decoded(path, None).shape == (3, 10, 14)
+    assert decode_pixels(path, None).shape == (3, 10, 14)

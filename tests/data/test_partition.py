@@ -3,14 +3,14 @@ import pytest
 import torch
 
 from lpstudy.data.augment import hash64
-from lpstudy.data.partition import stratified, subset_per_class
+from lpstudy.data.partition import stratified_split, subset_per_class
 
 NAMES = tuple("abcdefghij")
 LABELS = torch.from_numpy(np.random.default_rng(0).choice(5, size=500, p=[0.4, 0.3, 0.2, 0.08, 0.02]))
 
 
 def validation(labels: torch.Tensor, fraction: float, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
-    return stratified(labels, fraction, seed=seed, purpose="validation", names=NAMES)
+    return stratified_split(labels, fraction, seed=seed, purpose="validation", names=NAMES)
 
 
 @pytest.mark.parametrize("fraction", [0.05, 0.2, 0.5])

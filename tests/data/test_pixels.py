@@ -8,7 +8,7 @@ import pytest
 from PIL import Image, features
 from pngs import COLOURS, chunk, png, saved
 
-from lpstudy.data.images import SUFFIXES, decoded, picture
+from lpstudy.data.images import SUFFIXES, decode_image, decode_pixels
 
 
 def on_white(colour: np.ndarray, alpha: np.ndarray) -> np.ndarray:
@@ -23,21 +23,21 @@ ALPHA = np.linspace(0, 255, 140).round().astype(np.uint8).reshape(10, 14)
 def test_transparency_is_composed_on_white(tmp_path: Path, name: str) -> None:
     image = Image.fromarray(np.dstack([COLOURS, ALPHA]))
     exact = {"lossless": True, "exact": True} if name == "a.webp" else {}
-    found = picture(saved(tmp_path / name, image, **exact), None)
+    found = decode_image(saved(tmp_path / name, image, **exact), None)
     assert np.array_equal(found.pixels, on_white(COLOURS, ALPHA))
     assert found.transparent
 
 
 def test_grey_with_alpha_is_composed_on_white(tmp_path: Path) -> None:
     image = Image.fromarray(np.dstack([COLOURS[..., 0], ALPHA]), "LA")
-    found = picture(saved(tmp_path / "a.png", image), None)
+    found = decode_image(saved(tmp_path / "a.png", image), None)
     assert np.array_equal(found.pixels, on_white(np.repeat(COLOURS[..., :1], 3, 2), ALPHA))
     assert found.transparent
 
 
 def test_an_alpha_channel_that_is_opaque_is_no_transparency(tmp_path: Path) -> None:
     image = Image.fromarray(np.dstack([COLOURS, np.full_like(ALPHA, 255)]))
-    found = picture(saved(tmp_path / "a.png", image), None)
+    found = decode_image(saved(tmp_path / "a.png", image), None)
     assert np.array_equal(found.pixels, COLOURS.transpose(2, 0, 1))
     assert not found.transparent
 
@@ -52,7 +52,7 @@ def test_a_palette_with_transparency_by_index_or_by_bytes(
     extra = (chunk(b"tRNS", entries),) if entries else ()
     path = tmp_path / "a.png"
     path.write_bytes(png(3, 1, 8, 3, bytes([0, 1, 2]), chunk(b"PLTE", colours.tobytes()), *extra))
-    found = picture(bytes(path), None)
+    found = decode_image(bytes(path), None)
     assert np.array_equal(found.pixels, on_white(colours[None], np.array([alphas])))
     assert found.transparent == bool(entries)
 
@@ -61,7 +61,7 @@ def test_the_transparent_index_of_a_gif_is_white(tmp_path: Path) -> None:
     image = Image.new("P", (3, 1))
     image.putpalette([10, 20, 30, 40, 50, 60, 70, 80, 90])
     image.putdata([0, 1, 2])
-    found = picture(saved(tmp_path / "a.gif", image, transparency=1), None)
+    found = decode_image(saved(tmp_path / "a.gif", image, transparency=1), None)
     assert found.pixels[:, 0].T.tolist() == [[10, 20, 30], [255, 255, 255], [70, 80, 90]]
     assert found.transparent
 
@@ -82,7 +82,7 @@ def test_the_transparent_value_of_grey_is_white_whatever_its_depth(
 ) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(png(3, 1, depth, 0, rows, chunk(b"tRNS", struct.pack(">H", key))))
-    found = picture(bytes(path), None)
+    found = decode_image(bytes(path), None)
     assert found.pixels[:, 0].tolist() == [expected] * 3
     assert found.transparent
 
@@ -95,20 +95,20 @@ def test_the_transparent_colour_is_white_whatever_its_depth(tmp_path: Path, dept
     key = struct.pack(">3H", *(v * scale for v in (1, 2, 3)))
     path = tmp_path / "a.png"
     path.write_bytes(png(2, 1, depth, 2, rows, chunk(b"tRNS", key)))
-    assert decoded(bytes(path), None)[:, 0].T.tolist() == [[255, 255, 255], [1, 2, 4]]
+    assert decode_pixels(bytes(path), None)[:, 0].T.tolist() == [[255, 255, 255], [1, 2, 4]]
 
 
 def test_colours_of_16_bits_keep_their_upper_8(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(png(2, 1, 16, 2, struct.pack(">6H", 0, 255, 256, 32768, 65279, 65535)))
-    assert decoded(bytes(path), None)[:, 0].T.tolist() == [[0, 0, 1], [128, 254, 255]]
+    assert decode_pixels(bytes(path), None)[:, 0].T.tolist() == [[0, 0, 1], [128, 254, 255]]
 
 
 @pytest.mark.parametrize(("kind", "values"), [(4, (25700, 32896)), (6, (25700, 25700, 25700, 32896))])
 def test_16_bits_with_alpha_are_composed_on_white(tmp_path: Path, kind: int, values: tuple[int, ...]) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(png(1, 1, 16, kind, struct.pack(f">{len(values)}H", *values)))
-    found = picture(bytes(path), None)
+    found = decode_image(bytes(path), None)
     assert found.pixels.flatten().tolist() == [round(100 * 128 / 255 + 255 - 128)] * 3
     assert found.transparent
 
@@ -143,7 +143,7 @@ def test_grey_tiffs_are_scaled_and_inverted_as_they_say(
 ) -> None:
     path = tmp_path / "a.tif"
     path.write_bytes(content)
-    assert decoded(bytes(path), None)[0, 0].tolist() == expected
+    assert decode_pixels(bytes(path), None)[0, 0].tolist() == expected
 
 
 @pytest.mark.parametrize(
@@ -158,14 +158,14 @@ def test_numbers_without_a_known_range_are_refused(tmp_path: Path, content: byte
     path = tmp_path / "a.tif"
     path.write_bytes(content)
     with pytest.raises(ValueError, match=rf"a\.tif'.*{message}"):
-        decoded(bytes(path), None)
+        decode_pixels(bytes(path), None)
 
 
 @pytest.mark.parametrize(("text", "expected"), [("P2 2 1 4095 0 4095", [0, 255]), ("P2 2 1 7 7 0", [255, 0])])
 def test_grey_of_any_maximum_is_scaled(tmp_path: Path, text: str, expected: list[int]) -> None:
     path = tmp_path / "a.pgm"
     path.write_text(text)
-    assert decoded(bytes(path), None)[0, 0].tolist() == expected
+    assert decode_pixels(bytes(path), None)[0, 0].tolist() == expected
 
 
 def test_cmyk_is_what_its_inks_leave_of_white_also_where_adobe_inverts_it(tmp_path: Path) -> None:
@@ -174,7 +174,7 @@ def test_cmyk_is_what_its_inks_leave_of_white_also_where_adobe_inverts_it(tmp_pa
     expected = [[255, 255, 255], [0, 255, 255], [0, 0, 0], [255, 0, 255]]
     for name in ("a.tif", "a.jpg"):  # Pillow writes JPEG as Adobe does, inverted
         path = saved(tmp_path / name, Image.fromarray(inks, "CMYK"), quality=100)
-        found = decoded(path, None)[:, 8, 8::16].T.astype(int)
+        found = decode_pixels(path, None)[:, 8, 8::16].T.astype(int)
         assert np.abs(found - expected).max() <= 4
     assert b"Adobe" in (tmp_path / "a.jpg").read_bytes()
 
@@ -185,7 +185,7 @@ def test_the_default_image_of_an_animated_png_counts(tmp_path: Path) -> None:
         path = saved(
             tmp_path / "a.png", frames[0], save_all=True, append_images=frames[1:], default_image=first
         )
-        assert (decoded(path, None)[0] == 10).all()
+        assert (decode_pixels(path, None)[0] == 10).all()
 
 
 @pytest.mark.parametrize("name", ["a.gif", "a.webp", "a.tif", "a.avif"])
@@ -195,7 +195,7 @@ def test_of_several_images_in_a_file_the_first_counts(tmp_path: Path, name: str)
     path = saved(tmp_path / name, frames[0], save_all=True, append_images=frames[1:], **exact)
     with Image.open(tmp_path / name) as image:
         assert image.n_frames == 2
-    assert (np.abs(decoded(path, None).astype(int) - 10) <= 1).all()
+    assert (np.abs(decode_pixels(path, None).astype(int) - 10) <= 1).all()
 
 
 def test_colour_profiles_are_not_applied(tmp_path: Path) -> None:
@@ -203,17 +203,17 @@ def test_colour_profiles_are_not_applied(tmp_path: Path) -> None:
 
     lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
     path = saved(tmp_path / "a.png", Image.fromarray(COLOURS), icc_profile=lab)
-    assert np.array_equal(decoded(path, None), COLOURS.transpose(2, 0, 1))
+    assert np.array_equal(decode_pixels(path, None), COLOURS.transpose(2, 0, 1))
 
 
 def test_a_large_image_is_converted_in_pieces_like_a_small_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = saved(tmp_path / "a.png", Image.fromarray(np.dstack([COLOURS, ALPHA])))
-    whole = decoded(path, None)
+    whole = decode_pixels(path, None)
     for strip in (1, 5, 14, 30):
         monkeypatch.setattr("lpstudy.data.colours.STRIP", strip)
-        assert np.array_equal(decoded(path, None), whole)
+        assert np.array_equal(decode_pixels(path, None), whole)
 
 
 @pytest.mark.parametrize("suffix", [".jfif", ".jpe", ".pjpeg"])
@@ -221,13 +221,13 @@ def test_suffixes_of_jpeg(tmp_path: Path, suffix: str) -> None:
     assert suffix in SUFFIXES
     path = tmp_path / f"a{suffix}"
     Image.fromarray(COLOURS).save(path, "JPEG")
-    assert decoded(bytes(path), None).shape == (3, 10, 14)
+    assert decode_pixels(bytes(path), None).shape == (3, 10, 14)
 
 
 def test_avif_is_read(tmp_path: Path) -> None:
     assert features.check("avif")
     assert ".avif" in SUFFIXES
-    found = decoded(
+    found = decode_pixels(
         saved(tmp_path / "a.avif", Image.fromarray(COLOURS), quality=100, subsampling="4:4:4"), None
     )
     assert np.abs(found.astype(int) - COLOURS.transpose(2, 0, 1)).mean() < 3

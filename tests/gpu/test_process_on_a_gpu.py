@@ -14,7 +14,7 @@ from lpstudy.space import RunSpec
 from lpstudy.teacher import Bank, OnlineTeacher
 from lpstudy.teacher.device_views import DeviceViews
 from lpstudy.training import train
-from lpstudy.training.cuda_graph import Recorded
+from lpstudy.training.cuda_graph import RecordedStep
 from lpstudy.training.step import Learner
 
 MakeTrial = Callable[..., RunSpec]
@@ -56,7 +56,7 @@ def test_recorded_steps_drop_what_plain_ones_drop(device: torch.device) -> None:
         rate = torch.tensor(0.1, device=device)
         optimizer = torch.optim.AdamW(network.parameters(), lr=rate, fused=True, capturable=True)
         learner = Learner(network, None, BP(), frozenset(), optimizer, device, torch.contiguous_format, False)
-        step = Recorded(learner) if recorded else learner.step
+        step = RecordedStep(learner) if recorded else learner.step
         torch.manual_seed(5)
         losses.append(
             [float(step(batch, None, Step({}, lambda rows: rows, 10))[0]["loss"]) for _ in range(6)]

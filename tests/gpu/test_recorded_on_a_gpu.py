@@ -10,7 +10,7 @@ from recorded_steps import EPOCHS, state, steps
 from lpstudy.data import Data
 from lpstudy.space import RunSpec
 from lpstudy.teacher import OnlineTeacher
-from lpstudy.training.cuda_graph import Recorded
+from lpstudy.training.cuda_graph import RecordedStep
 from lpstudy.training.trainer import Trainer
 
 MakeTrial = Callable[..., RunSpec]
@@ -36,9 +36,9 @@ def test_six_recorded_steps_equal_six_plain_ones(
     on_gpu = OnlineTeacher(teacher.network, 1, device=device)
     plain, recorded = (Trainer(trial, data.to(device), on_gpu, device) for _ in range(2))
     expected = steps(plain, plain.learner.step, 6)
-    graph = Recorded(recorded.learner)
+    graph = RecordedStep(recorded.learner)
     found = steps(recorded, graph, 6)
-    assert graph.refused is None
+    assert graph.refusal is None
     for number, (own, other) in enumerate(zip(found, expected, strict=True)):
         assert own == pytest.approx(other, rel=1e-5, abs=1e-5), number
     assert ("hint" in expected[0]) == (method == "fitnet")
@@ -59,8 +59,8 @@ def test_a_step_that_cannot_be_recorded_is_run_as_it_is(
             loss.total.item()  # waits for the device
             return loss
 
-    graph = Recorded(replace(run.learner, method=Waiting()))
+    graph = RecordedStep(replace(run.learner, method=Waiting()))
     found, expected = steps(run, graph, 3), steps(other, other.learner.step, 3)
-    assert graph.refused is not None
+    assert graph.refusal is not None
     for own, plain in zip(found, expected, strict=True):
         assert own == pytest.approx(plain, rel=1e-5, abs=1e-5)

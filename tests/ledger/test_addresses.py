@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lpstudy.folder import Local
+from lpstudy.folder import LocalFolder
 from lpstudy.ledger import database, database_url, display_url, file_of, open_storage, sqlite_url
 from lpstudy.ledger.storage import engine_of
 
@@ -45,8 +45,8 @@ def test_two_storages_that_differ_after_a_question_mark_have_a_ledger_each(tmp_p
     for name in ("s?1", "s?2"):
         (tmp_path / name / "tiny").mkdir(parents=True)
     open_storage(database(tmp_path / "s?1" / "tiny"))
-    assert studies(Local(tmp_path / "s?1"), None) == ["tiny"]
-    assert studies(Local(tmp_path / "s?2"), None) == []
+    assert studies(LocalFolder(tmp_path / "s?1"), None) == ["tiny"]
+    assert studies(LocalFolder(tmp_path / "s?2"), None) == []
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from lpstudy.data import DataSpec, image_limits, limited_file, load
-from lpstudy.data.images import decoded, size_of
+from lpstudy.data.images import decode_pixels, size_of
 
 SECONDS = 2.0
 SMOOTH = Image.fromarray(np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)).resize(
@@ -126,7 +126,7 @@ def test_what_costs_too_much_is_named_at_once(case: str, tmp_path: Path) -> None
     path.write_bytes(make())
     began = time.thread_time()
     with pytest.raises(ValueError, match=rf"costly\.jpg' has .*{message}") as error:
-        decoded(bytes(path), 16)
+        decode_pixels(bytes(path), 16)
     assert time.thread_time() - began < SECONDS
     assert "\n" not in str(error.value)
 
@@ -150,7 +150,7 @@ def test_a_file_of_too_many_bytes_is_not_read(head: bytes, size: int, tmp_path: 
     path.write_bytes(head)
     os.truncate(path, size + 1)
     with pytest.raises(ValueError, match=rf"costly\.webp' has {size + 1:,} bytes, more than"):
-        decoded(bytes(path), 16)
+        decode_pixels(bytes(path), 16)
 
 
 @pytest.mark.parametrize(
@@ -170,13 +170,13 @@ def test_a_file_of_too_many_bytes_is_not_read(head: bytes, size: int, tmp_path: 
 def test_what_is_unusual_but_cheap_is_read(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "a.jpg"
     path.write_bytes(content)
-    assert decoded(bytes(path), 8).shape == (3, 8, 8)
+    assert decode_pixels(bytes(path), 8).shape == (3, 8, 8)
 
 
 def test_scans_are_counted_to_the_end_of_the_image_alone(tmp_path: Path) -> None:
     path = tmp_path / "a.jpg"
     path.write_bytes(jpeg() + b"\xff\xda\0\2" * 5_000)
-    assert decoded(bytes(path), 8).shape == (3, 8, 8)
+    assert decode_pixels(bytes(path), 8).shape == (3, 8, 8)
 
 
 @pytest.mark.parametrize("in_thread", [False, True])
@@ -190,7 +190,7 @@ def test_processor_time_is_limited_whatever_it_is_spent_on(
 
     def read() -> None:
         with pytest.raises(ValueError, match=r"slow\.ppm' takes more than 0.05 s") as error:
-            decoded(bytes(path), 8)
+            decode_pixels(bytes(path), 8)
         said.append(str(error.value))
 
     if in_thread:

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from lpstudy.data import DataSpec, load
-from lpstudy.data.images import SUFFIXES, decoded, size_of
+from lpstudy.data.images import SUFFIXES, decode_pixels, size_of
 
 PNG = b"\x89PNG\r\n\x1a\n"
 SIDE = 60_000
@@ -110,7 +110,7 @@ def test_a_bomb_is_refused_before_it_goes_off(case: str, tmp_path: Path) -> None
     assert path.stat().st_size < 300_000
     began = time.monotonic()
     with pytest.raises(ValueError, match=r"bomb\.png'") as error:
-        decoded(bytes(path), 16)
+        decode_pixels(bytes(path), 16)
     assert time.monotonic() - began < SECONDS
     assert str(error.value).isprintable()
 
@@ -118,7 +118,7 @@ def test_a_bomb_is_refused_before_it_goes_off(case: str, tmp_path: Path) -> None
 def test_what_goes_before_a_bombs_check_is_a_good_image(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(png_with(chunk(b"zTXt", b"k\0\0" + zlib.compress(b"a word"))))
-    assert decoded(bytes(path), None).shape == (3, 8, 8)
+    assert decode_pixels(bytes(path), None).shape == (3, 8, 8)
 
 
 def test_a_photograph_of_eighty_megapixels_is_no_bomb(tmp_path: Path) -> None:
@@ -156,13 +156,13 @@ def test_what_is_no_image_is_named_whatever_its_suffix(case: str, suffix: str, t
     path = tmp_path / f"bad{suffix}"
     path.write_bytes(NO_IMAGES[case])
     with pytest.raises(ValueError, match=rf"bad\{suffix}' is not an image"):
-        decoded(bytes(path), 16)
+        decode_pixels(bytes(path), 16)
 
 
 def said(path: Path) -> str | None:
     """What is wrong with an image; None where nothing is."""
     try:
-        assert decoded(bytes(path), 8).shape == (3, 8, 8)
+        assert decode_pixels(bytes(path), 8).shape == (3, 8, 8)
     except ValueError as error:
         return str(error)
     return None

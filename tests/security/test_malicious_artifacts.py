@@ -15,9 +15,9 @@ from lpstudy.space import RunSpec, StudySpec, TeacherSpec
 from lpstudy.teacher import (
     Store,
     TrainedTeacher,
-    check,
-    describe,
-    fill,
+    bank_origin,
+    check_teacher,
+    compute_blocks,
     load_or_train,
     open_teacher,
     plan_bank,
@@ -172,7 +172,7 @@ def test_ones_own_weights_are_refused_in_one_line(malicious: bytes, tmp_path: Pa
     with pytest.raises(
         ValueError, match=r"\[teacher\] weights: .*own\.safetensors is not a safetensors file"
     ) as error:
-        check(TeacherSpec.model_validate(TEACHER | {"weights": str(path)}), load(DATA))
+        check_teacher(TeacherSpec.model_validate(TEACHER | {"weights": str(path)}), load(DATA))
     assert "\n" not in str(error.value)
 
 
@@ -196,8 +196,8 @@ def test_a_banks_files_are_computed_again(cache: Path, malicious: bytes) -> None
     def filled() -> None:
         missing, _ = store.missing()
         store.prepare()
-        store.describe(describe(plan, file, data))
-        for one in fill(store, data, teacher, missing):
+        store.describe(bank_origin(plan, file, data))
+        for one in compute_blocks(store, data, teacher, missing):
             store.enter(one.block, one.digests)
 
     filled()
@@ -231,9 +231,9 @@ def test_measured_statistics_are_measured_again(cache: Path, malicious: bytes, t
 
 
 def test_a_pickle_in_place_of_an_image_is_no_image(marker: Path, tmp_path: Path) -> None:
-    from lpstudy.data.images import decoded
+    from lpstudy.data.images import decode_pixels
 
     path = tmp_path / "a.png"
     path.write_bytes(pickled(marker))
     with pytest.raises(ValueError, match=r"a\.png' is not an image"):
-        decoded(bytes(path), None)
+        decode_pixels(bytes(path), None)

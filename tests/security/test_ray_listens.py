@@ -18,14 +18,14 @@ SESSION = """
 import json, os, sys, time
 from pathlib import Path
 from lpstudy import study
-from lpstudy.folder import Local
+from lpstudy.folder import LocalFolder
 with study.session():
     import ray
     from ray._private.worker import _global_node as node
     ray.get(ray.remote(lambda: 3).remote())  # so that there is a worker
     print(json.dumps({"gcs": node.gcs_address, "dashboard": node.webui_url}), flush=True)
     sys.stdin.readline()
-    control = study.Control(Local(Path(sys.argv[1])), "own")
+    control = study.Control(LocalFolder(Path(sys.argv[1])), "own")
     with study.watching(control):
         began = time.monotonic()
         os.kill(node.all_processes["raylet"][0].process.pid, 9)

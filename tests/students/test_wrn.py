@@ -3,14 +3,14 @@ import torch
 from torch.nn import functional
 
 from lpstudy.students import StudentSpec, build
-from lpstudy.students.wrn import Block
+from lpstudy.students.wrn import ResidualBlock
 
 
 @pytest.mark.parametrize(("outputs", "stride"), [(4, 1), (6, 1), (6, 2)])
 def test_a_block_is_pre_activated_and_its_projection_too(outputs: int, stride: int) -> None:
     """arXiv 1605.07146, figure 1: as in the authors' code, a projection sees the activated input."""
     generator = torch.Generator().manual_seed(0)
-    block = Block(4, outputs, stride).eval()
+    block = ResidualBlock(4, outputs, stride).eval()
     state = {name: torch.rand(value.shape, generator=generator) for name, value in block.state_dict().items()}
     block.load_state_dict(state)
     x = torch.randn(2, 4, 6, 6, generator=generator)

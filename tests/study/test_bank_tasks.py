@@ -20,12 +20,12 @@ from running import descendants
 from safetensors.torch import save_file
 
 from lpstudy.data import Data, load
-from lpstudy.folder import Local
+from lpstudy.folder import LocalFolder
 from lpstudy.space import StudySpec
 from lpstudy.students import build
 from lpstudy.study import Place, StudyControl, TrialResources, cluster_resources, fill_bank, ray_session
 from lpstudy.study.loopback import VARIABLE
-from lpstudy.teacher import Store, TrainedTeacher, load_or_train, plan_bank, store_of
+from lpstudy.teacher import Store, TrainedTeacher, bank_store, load_or_train, plan_bank
 
 CPU = torch.device("cpu")
 VIEWS = 162
@@ -64,8 +64,8 @@ class Study:
 
     def filling(self) -> Iterator[tuple[int, str]]:
         """How many blocks are valid, and what is said."""
-        plan, place = self.store.plan, Place(Local(Path.cwd()), None)
-        control = StudyControl(Local(self.store.folder.parent), "test")
+        plan, place = self.store.plan, Place(LocalFolder(Path.cwd()), None)
+        control = StudyControl(LocalFolder(self.store.folder.parent), "test")
         for told in fill_bank(self.spec, self.data, self.file, plan, place, TrialResources(), control):
             yield told.done, told.note
 
@@ -79,7 +79,7 @@ def study_of(folder: Path, dtype: str) -> Study:
         save_file(network.state_dict(), weights)
     (file,) = load_or_train(spec.teacher, data, device=CPU)
     assert isinstance(file, TrainedTeacher)
-    return Study(spec, data, file, store_of(plan_bank(spec, data), file, spec.teacher, data, CPU))
+    return Study(spec, data, file, bank_store(plan_bank(spec, data), file, spec.teacher, data, CPU))
 
 
 def another_study(folder: str, address: str, cache: str, line: Connection) -> None:

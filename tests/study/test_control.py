@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lpstudy.disk import UnreachableError
-from lpstudy.folder import Local
+from lpstudy.folder import LocalFolder
 from lpstudy.ledger import FencedError
 from lpstudy.study import StudyControl
 from lpstudy.study.control import FILE, ControlReader
@@ -36,8 +36,8 @@ def terminated(old: StudyControl) -> None:
 def test_a_process_that_was_taken_over_leaves_the_file_to_the_newer_one(
     does: Callable[[StudyControl], None], tmp_path: Path
 ) -> None:
-    old = StudyControl(Local(tmp_path), "old")
-    new = StudyControl(Local(tmp_path), "new")
+    old = StudyControl(LocalFolder(tmp_path), "old")
+    new = StudyControl(LocalFolder(tmp_path), "new")
     before = (tmp_path / FILE).read_bytes()
     does(old)
     assert (tmp_path / FILE).read_bytes() == before
@@ -49,7 +49,7 @@ def test_a_process_that_was_taken_over_leaves_the_file_to_the_newer_one(
 
 def test_a_trial_whose_storage_has_gone_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lpstudy.study.control.POLL_SECONDS", 0.0)
-    StudyControl(Local(tmp_path / "study"), "own")
+    StudyControl(LocalFolder(tmp_path / "study"), "own")
     hearing = ControlReader(str(tmp_path / "study"), "own")
     assert hearing() is Directive.CONTINUE
     (tmp_path / "study").rename(tmp_path / "elsewhere")
@@ -59,7 +59,7 @@ def test_a_trial_whose_storage_has_gone_is_told_so(tmp_path: Path, monkeypatch: 
 
 
 def test_a_file_that_is_spoilt_is_written_anew(tmp_path: Path) -> None:
-    control = StudyControl(Local(tmp_path), "own")
+    control = StudyControl(LocalFolder(tmp_path), "own")
     (tmp_path / FILE).write_text("{")
     control.send("pause")
     assert json.loads((tmp_path / FILE).read_bytes())["request"] == "pause"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from running import wait_for
 
-from lpstudy.folder import Local
+from lpstudy.folder import LocalFolder
 from lpstudy.study import StudyControl, head, ray_watch
 from lpstudy.study.ray_watch import RayWatch
 
@@ -25,7 +25,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def control(tmp_path: Path) -> StudyControl:
-    return StudyControl(Local(tmp_path), "own")
+    return StudyControl(LocalFolder(tmp_path), "own")
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import ray
 from raylets import raylets
 from running import descendants, halted, one_line, run, wait_for, write_space
 
-from lpstudy.folder import Local
+from lpstudy.folder import LocalFolder
 from lpstudy.study import JOB, check_shared, ray_session, shared_folders
 from lpstudy.study.session import variables
 
@@ -92,8 +92,8 @@ def stranger(address: str) -> Iterator[Stranger]:
 
 
 @pytest.fixture
-def folders(tmp_path: Path) -> dict[str, Local]:
-    made = {"--storage": Local(tmp_path / "studies"), "LPSTUDY_CACHE": Local(tmp_path / "cache")}
+def folders(tmp_path: Path) -> dict[str, LocalFolder]:
+    made = {"--storage": LocalFolder(tmp_path / "studies"), "LPSTUDY_CACHE": LocalFolder(tmp_path / "cache")}
     for folder in made.values():
         folder.path.mkdir()
     return made
@@ -104,7 +104,9 @@ def _ids() -> set[str]:
     return {node["NodeID"] for node in ray.nodes() if node["Alive"]}
 
 
-def test_three_nodes_that_share_their_folders_are_accepted(address: str, folders: dict[str, Local]) -> None:
+def test_three_nodes_that_share_their_folders_are_accepted(
+    address: str, folders: dict[str, LocalFolder]
+) -> None:
     check_shared(folders)
     assert [path for folder in folders.values() for path in folder.path.iterdir()] == []
 
@@ -112,7 +114,7 @@ def test_three_nodes_that_share_their_folders_are_accepted(address: str, folders
 @pytest.mark.parametrize(("mount", "reason"), [SEPARATE, READ_ONLY])
 @pytest.mark.parametrize("setting", ["--storage", "LPSTUDY_CACHE"])
 def test_the_node_that_does_not_share_a_folder_is_named_with_it(
-    setting: str, mount: str, reason: str, stranger: Stranger, folders: dict[str, Local]
+    setting: str, mount: str, reason: str, stranger: Stranger, folders: dict[str, LocalFolder]
 ) -> None:
     errors_as_bad_input = pytest.raises(ValueError, match=r"all nodes must share")
     with stranger.seeing(folders[setting], mount), errors_as_bad_input as refused:
@@ -157,7 +159,7 @@ def test_a_variable_that_the_job_has_set_is_not_set_again_and_the_cache_always_i
 
 
 def test_a_node_that_does_not_answer_is_named(
-    stranger: Stranger, folders: dict[str, Local], monkeypatch: pytest.MonkeyPatch
+    stranger: Stranger, folders: dict[str, LocalFolder], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shared_folders, "ANSWER_SECONDS", 2.0)
     with stranger.stopped(), pytest.raises(ValueError, match="has not answered for 2 s") as refused:

@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 from lpstudy.data import Data
 from lpstudy.space import StudySpec
 from lpstudy.students import build
-from lpstudy.teacher import BankPlan, OnlineTeacher, Store, TrainedTeacher, describe, fill
+from lpstudy.teacher import BankPlan, OnlineTeacher, Store, TrainedTeacher, bank_origin, compute_blocks
 
 
 @dataclass
@@ -22,12 +22,14 @@ class Banked:
     store: Store
     teacher: OnlineTeacher
 
-    def fill(self, most: int | None = None, *, at_once: int = 500) -> list[str]:
+    def fill(self, most: int | None = None, *, chunk_size: int = 500) -> list[str]:
         """Fill what is missing, or the first blocks of it; what was said of damage."""
         missing, damaged = self.store.missing()
         self.store.prepare()
-        self.store.describe(describe(self.plan, self.file, self.data))
-        for filled in fill(self.store, self.data, self.teacher, missing[:most], at_once=at_once):
+        self.store.describe(bank_origin(self.plan, self.file, self.data))
+        for filled in compute_blocks(
+            self.store, self.data, self.teacher, missing[:most], chunk_size=chunk_size
+        ):
             self.store.enter(filled.block, filled.digests)
         return damaged
 

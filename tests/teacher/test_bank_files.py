@@ -15,8 +15,8 @@ from lpstudy.data import Data, DataSpec, load
 from lpstudy.data.augment import placement
 from lpstudy.data.split import ArraySplit
 from lpstudy.distill import Needs
-from lpstudy.teacher import Block, Store, open_targets, store_of
-from lpstudy.teacher.plan import BankedOutput
+from lpstudy.teacher import Block, Store, bank_store, open_teacher_outputs
+from lpstudy.teacher.bank_plan import BankedOutput
 
 MakeBank = Callable[..., Banked]
 
@@ -132,12 +132,12 @@ def test_a_bank_that_is_there_is_not_filled_again(make_bank: MakeBank) -> None:
 
 def test_a_bank_is_the_same_to_the_last_byte_however_many_images_are_run_at_once(make_bank: MakeBank) -> None:
     bank = make_bank(views=1, bank_dtype="fp32")
-    bank.fill(at_once=500)
+    bank.fill(chunk_size=500)
     whole = content(bank.store)
-    for at_once in (13, 3):
+    for chunk_size in (13, 3):
         for path in bank.store.folder.rglob("*.fp32"):
             path.write_bytes(b"")
-        bank.fill(at_once=at_once)
+        bank.fill(chunk_size=chunk_size)
         assert content(bank.store) == whole
 
 
@@ -206,8 +206,8 @@ def load_digits(**values: object) -> Data:
 def test_a_study_does_not_begin_with_an_unfilled_bank(make_bank: MakeBank) -> None:
     bank = make_bank(views=2)
     with pytest.raises(ValueError, match="view 0 was not filled"):
-        open_targets(bank.plan, bank.file, bank.spec.teacher, bank.data, device=CPU)
-    assert store_of(bank.plan, bank.file, bank.spec.teacher, bank.data, CPU).folder == bank.store.folder
+        open_teacher_outputs(bank.plan, bank.file, bank.spec.teacher, bank.data, device=CPU)
+    assert bank_store(bank.plan, bank.file, bank.spec.teacher, bank.data, CPU).folder == bank.store.folder
 
 
 HOSTILE = (

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lpstudy.data.augment import view_of
 from lpstudy.space import RunSpec
-from lpstudy.teacher import Bank, open_targets
+from lpstudy.teacher import Bank, open_teacher_outputs
 from lpstudy.teacher.device_views import DeviceViews, room_on
 from lpstudy.training import train
 
@@ -117,7 +117,7 @@ def test_a_trial_learns_the_same_from_them_and_has_the_next_view_fetched(
             super().fetch(number)
 
     for on_device in (False, True):
-        targets = open_targets(bank.plan, bank.file, bank.spec.teacher, bank.data, device=CPU)
+        targets = open_teacher_outputs(bank.plan, bank.file, bank.spec.teacher, bank.data, device=CPU)
         assert isinstance(targets, Bank)
         if on_device:
             targets._on_device = Noted(targets._kept, CPU, room)

@@ -14,7 +14,7 @@ from lpstudy.distill import Needs
 from lpstudy.outputs import EpochResult
 from lpstudy.space import TeacherSpec
 from lpstudy.students import build
-from lpstudy.teacher import TrainedTeacher, check, key, load_or_train, open_teacher
+from lpstudy.teacher import TrainedTeacher, check_teacher, load_or_train, open_teacher, teacher_key
 from lpstudy.teacher.fit import LONGEST
 from lpstudy.training import Directive
 
@@ -70,7 +70,7 @@ def test_is_trained_once_and_then_reused(data: Data) -> None:
     assert obtained(spec(), data) == ([], first)
     assert first.validation_accuracy == epochs[-1].metrics["validation_accuracy"]
     assert first.training_macs == epochs[-1].metrics["training_macs"] > 0
-    assert first.key == key(spec(), data) == Path(first.folder).name
+    assert first.key == teacher_key(spec(), data) == Path(first.folder).name
 
 
 def test_a_cache_that_has_the_teacher_is_only_read(data: Data) -> None:
@@ -157,18 +157,18 @@ def test_a_killed_training_goes_on(data: Data) -> None:
 
 def test_the_key_changes_with_all_that_changes_the_teacher(data: Data) -> None:
     others = [
-        key(spec(), data),
-        key(spec(seed=1), data),
-        key(spec(width=5), data),
-        key(spec(epochs=4), data),
-        key(spec(learning_rate=0.01), data),
-        key(spec(), load(DataSpec(kind="digits", labels_per_class=11))),
-        key(spec(), load(DataSpec(kind="digits", labels_per_class=10, split_seed=1))),
-        key(spec(), load(DataSpec(kind="digits", labels_per_class=10, pad=1))),
-        key(spec(), load(DataSpec(kind="digits", labels_per_class=10, flip=True))),
+        teacher_key(spec(), data),
+        teacher_key(spec(seed=1), data),
+        teacher_key(spec(width=5), data),
+        teacher_key(spec(epochs=4), data),
+        teacher_key(spec(learning_rate=0.01), data),
+        teacher_key(spec(), load(DataSpec(kind="digits", labels_per_class=11))),
+        teacher_key(spec(), load(DataSpec(kind="digits", labels_per_class=10, split_seed=1))),
+        teacher_key(spec(), load(DataSpec(kind="digits", labels_per_class=10, pad=1))),
+        teacher_key(spec(), load(DataSpec(kind="digits", labels_per_class=10, flip=True))),
     ]
     assert len(set(others)) == len(others)
-    assert key(spec(checkpoint_seconds=1.0), data) == others[0]
+    assert teacher_key(spec(checkpoint_seconds=1.0), data) == others[0]
 
 
 def _weights(data: Data, path: Path, seed: int = 5) -> dict[str, torch.Tensor]:
@@ -182,13 +182,13 @@ def test_ones_own_weights_are_used_and_not_trained(data: Data, tmp_path: Path) -
     path = tmp_path / "own.safetensors"
     state = _weights(data, path)
     wanted = spec(weights=str(path))
-    check(wanted, data)
+    check_teacher(wanted, data)
     epochs, file = obtained(wanted, data)
     assert (epochs, file.training_macs) == ([], 0)
     opened = open_teacher(file, wanted, data, device=CPU)
     assert all(torch.equal(value, state[name]) for name, value in opened.network.state_dict().items())
     _weights(data, path, seed=6)
-    assert key(wanted, data) != file.key
+    assert teacher_key(wanted, data) != file.key
 
 
 def _not_there(path: Path, state: dict[str, torch.Tensor]) -> None:
@@ -233,7 +233,7 @@ def test_wrong_weights_are_refused_in_one_short_line_before_anything_is_started(
     assert callable(harm)
     harm(path, _weights(data, path))
     with pytest.raises((ValueError, FileNotFoundError), match=said) as error:
-        check(spec(weights=str(path)), data)
+        check_teacher(spec(weights=str(path)), data)
     line = str(error.value)
     assert line.startswith("[teacher] weights: ")
     assert str(path) in line
@@ -243,7 +243,7 @@ def test_wrong_weights_are_refused_in_one_short_line_before_anything_is_started(
 
 def test_a_network_too_large_for_the_images_is_refused(data: Data) -> None:
     with pytest.raises(ValueError, match=r"alexnet|images") as error:
-        check(spec(depth=None, width=None, family="torchvision", design="alexnet"), data)
+        check_teacher(spec(depth=None, width=None, family="torchvision", design="alexnet"), data)
     assert str(error.value).isprintable()
 
 
@@ -268,7 +268,7 @@ def test_a_teacher_that_is_asked_to_pause_writes_a_checkpoint_and_gives_no_file(
     monkeypatch.setattr("lpstudy.training.partial_epoch.PACE", 1e9)
     wanted = spec(checkpoint_seconds=1000.0)
     asks = iter([Directive.CONTINUE] * 4 + [Directive.PAUSE])  # before and after each epoch
-    before = list(load_or_train(wanted, data, device=CPU, asking=lambda: next(asks)))
+    before = list(load_or_train(wanted, data, device=CPU, poll=lambda: next(asks)))
     assert [told.epoch for told in before if isinstance(told, EpochResult)] == [1, 2]
     epochs, _ = obtained(wanted, data)
     assert epochs[:2] == before  # their times too: they were not trained again

@@ -10,7 +10,7 @@ import torch
 from small_banks import Banked
 
 from lpstudy.data import Data
-from lpstudy.folder import Local
+from lpstudy.folder import LocalFolder
 from lpstudy.ledger import Assignment, Done, Ledger, Waiting, database
 from lpstudy.outputs import EpochResult
 from lpstudy.study import Capacity, Place, StudyControl, TrialResources
@@ -75,7 +75,7 @@ def jobs(make_bank: MakeBank, tmp_path: Path) -> tuple[Banked, dict[str, RunJob]
         gpus=0.0,
         workers=1,
     )
-    place, control = Place(Local(tmp_path), None), StudyControl(Local(tmp_path), "token")
+    place, control = Place(LocalFolder(tmp_path), None), StudyControl(LocalFolder(tmp_path), "token")
     trainable = trainable_of(ledger, shared, place, Capacity(TrialResources()), control)
     found = {
         run.kind: RunJob.model_validate_json(trainable.config(run)["job"])

@@ -9,7 +9,7 @@ from small_banks import Banked
 
 from lpstudy.data import Data
 from lpstudy.folder import folder_at
-from lpstudy.teacher import Store, TrainedTeacher, describe, fill, load_or_train, store_of
+from lpstudy.teacher import Store, TrainedTeacher, bank_origin, bank_store, compute_blocks, load_or_train
 
 MakeBank = Callable[..., Banked]
 CPU = torch.device("cpu")
@@ -33,7 +33,7 @@ class Machine:
     def _store(self) -> Store:
         self._patch.setenv("LPSTUDY_LOCAL", str(self._disk))
         near = self._near
-        return store_of(near.plan, near.file, near.spec.teacher, near.data, CPU)
+        return bank_store(near.plan, near.file, near.spec.teacher, near.data, CPU)
 
     def fill(self) -> list[tuple[int, int]]:
         """As a study does it; which blocks were computed."""
@@ -41,8 +41,8 @@ class Machine:
         missing, damaged = store.missing()
         assert damaged == []
         store.prepare()
-        store.describe(describe(near.plan, near.file, near.data))
-        for filled in fill(store, near.data, near.teacher, missing):
+        store.describe(bank_origin(near.plan, near.file, near.data))
+        for filled in compute_blocks(store, near.data, near.teacher, missing):
             store.enter(filled.block, filled.digests)
         return [(block.view, block.first) for block in missing]
 

@@ -16,7 +16,7 @@ from small_banks import Banked
 from lpstudy.data import Data
 from lpstudy.distill import Needs
 from lpstudy.space import TeacherSpec
-from lpstudy.teacher import BankPlan, TrainedTeacher, open_targets
+from lpstudy.teacher import BankPlan, TrainedTeacher, open_teacher_outputs
 
 MakeBank = Callable[..., Banked]
 
@@ -49,7 +49,7 @@ def use(
     """Read every row of the bank as a trial does, and wait until all others have."""
     os.environ["LPSTUDY_CACHE"] = cache
     torch.set_num_threads(1)
-    targets = open_targets(plan, file, spec, data, device=CPU)
+    targets = open_teacher_outputs(plan, file, spec, data, device=CPU)
     everything = torch.arange(plan.samples)
     for view in range(plan.views):
         (batch,) = data.train.one_view(view, everything, batch_size=plan.samples, device=CPU)

@@ -9,7 +9,7 @@ from small_banks import Banked
 from lpstudy.cost import cost_of
 from lpstudy.distill import METHODS, Needs
 from lpstudy.space import RunSpec
-from lpstudy.teacher import Bank, open_targets
+from lpstudy.teacher import Bank, open_teacher_outputs
 from lpstudy.training import TeacherOutputs, train
 from lpstudy.training.trainer import Trainer
 
@@ -51,7 +51,7 @@ def study_of(name: str) -> dict[str, dict[str, object]]:
 
 def opened(bank: Banked) -> TeacherOutputs:
     bank.fill()
-    return open_targets(bank.plan, bank.file, bank.spec.teacher, bank.data, device=CPU)
+    return open_teacher_outputs(bank.plan, bank.file, bank.spec.teacher, bank.data, device=CPU)
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -9,7 +9,7 @@ from running import runs
 
 from lpstudy import tracking
 from lpstudy.correctness import pack
-from lpstudy.folder import Local
+from lpstudy.folder import LocalFolder
 from lpstudy.ledger import Assignment, Done, Ledger, Waiting, database, dump
 from lpstudy.outputs import EpochResult
 from lpstudy.space import StudySpec
@@ -58,7 +58,7 @@ def new_ledger(folder: Path, spec: StudySpec) -> Ledger:
 def projection(client: MlflowClient, ledger: Ledger, folder: Path) -> tracking.Projection:
     data = {"name": "digits", "classes": 10, "input_shape": SHAPE, "train": 9, "validation": 5, "test": 5}
     facts = tracking.StudyMetadata(dump(ledger.spec), data, TEACHER, PROVENANCE)
-    return tracking.Projection(client, ledger, facts, Local(folder / "held/runs"))
+    return tracking.Projection(client, ledger, facts, LocalFolder(folder / "held/runs"))
 
 
 def project(client: MlflowClient, ledger: Ledger, folder: Path) -> None:

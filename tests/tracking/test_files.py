@@ -8,17 +8,17 @@ from mlflow.tracking import MlflowClient
 from projecting import PROVENANCE, SHAPE, TEACHER, play, project
 
 from lpstudy import tracking
-from lpstudy.folder import Local
+from lpstudy.folder import LocalFolder
 from lpstudy.ledger import Ledger, dump
 from lpstudy.model_file import DESCRIPTION, WEIGHTS
 from lpstudy.tracking.client import reason
 
 
 @pytest.fixture
-def held(client: MlflowClient, ledger: Ledger, tmp_path: Path) -> Local:
+def held(client: MlflowClient, ledger: Ledger, tmp_path: Path) -> LocalFolder:
     """Folder of the runs of a study that has ended, with weights, and is in MLflow."""
     play(ledger)
-    folder = Local(tmp_path / "held/runs")
+    folder = LocalFolder(tmp_path / "held/runs")
     for record in ledger.records():
         if record.assignment.kind == "final":
             (folder / record.assignment.key).write(WEIGHTS, record.assignment.key.encode())
@@ -28,7 +28,7 @@ def held(client: MlflowClient, ledger: Ledger, tmp_path: Path) -> Local:
     return folder
 
 
-def repair(client: MlflowClient, ledger: Ledger, folder: Local) -> str | None:
+def repair(client: MlflowClient, ledger: Ledger, folder: LocalFolder) -> str | None:
     data = {"name": "digits", "classes": 10, "input_shape": SHAPE, "train": 9, "validation": 5, "test": 5}
     facts = tracking.StudyMetadata(dump(ledger.spec), data, TEACHER, PROVENANCE)
     return tracking.repair(ledger, client, facts, folder, seconds=120)
@@ -46,7 +46,7 @@ def weights(client: MlflowClient, ledger: Ledger) -> dict[str, bytes]:
 
 
 def test_files_that_are_gone_are_counted_and_given_again(
-    client: MlflowClient, ledger: Ledger, held: Local, tmp_path: Path
+    client: MlflowClient, ledger: Ledger, held: LocalFolder, tmp_path: Path
 ) -> None:
     before = weights(client, ledger)
     assert {key.encode() for key in before} == {*before.values()}
@@ -66,7 +66,7 @@ def test_files_that_are_gone_are_counted_and_given_again(
 
 
 def test_an_experiment_whose_folder_cannot_be_written_is_replaced(
-    client: MlflowClient, ledger: Ledger, held: Local, tmp_path: Path
+    client: MlflowClient, ledger: Ledger, held: LocalFolder, tmp_path: Path
 ) -> None:
     before = weights(client, ledger)
     blocked = tmp_path / "blocked"

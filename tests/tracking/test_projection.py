@@ -24,7 +24,7 @@ from running import free_port, keys, mlflow_server, runs, wait_for
 from lpstudy import tracking
 from lpstudy.correctness import pack
 from lpstudy.damage import DamagedError
-from lpstudy.folder import Local
+from lpstudy.folder import LocalFolder
 from lpstudy.ledger import Assignment, Ledger, dump
 from lpstudy.outputs import EpochResult
 from lpstudy.space import StudySpec, parse
@@ -105,11 +105,11 @@ def test_the_record_of_a_finals_test_images_comes_back_and_is_mended(
     with pytest.raises(DamagedError, match=r"test_correct\.txt: has another SHA-256: lpstudy reconcile"):
         tracking.read(client, "held")
     client.set_tag(other.info.run_id, "lpstudy.test_correct", "0" * 64)
-    differ = tracking.compare(ledger, client, Local(tmp_path / "held/runs"))
+    differ = tracking.compare(ledger, client, LocalFolder(tmp_path / "held/runs"))
     assert {one.key for one in differ} == {run.data.tags["lpstudy.key"] for run in (spoilt, other)}
     data = {"name": "digits", "classes": 10, "input_shape": SHAPE, "train": 9, "validation": 5, "test": 5}
     facts = tracking.StudyMetadata(dump(ledger.spec), data, TEACHER, PROVENANCE)
-    assert tracking.repair(ledger, client, facts, Local(tmp_path / "held/runs"), seconds=120) is None
+    assert tracking.repair(ledger, client, facts, LocalFolder(tmp_path / "held/runs"), seconds=120) is None
     order = ["arm", "kind", "trial", "seed"]
     mended = tracking.read(client, "held").runs.sort_values(order).reset_index(drop=True)
     assert mended["test_correct"].tolist() == read.sort_values(order)["test_correct"].tolist()

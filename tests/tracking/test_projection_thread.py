@@ -7,7 +7,7 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from lpstudy import threads, tracking
-from lpstudy.folder import Local
+from lpstudy.folder import LocalFolder
 
 
 @pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), RuntimeError("a bug")])
@@ -30,7 +30,7 @@ def test_what_is_to_be_written_at_the_end_is_written_after_an_error(
     ledger: Any = None
     facts: Any = None
     made = tracking.Projection(
-        MlflowClient(f"sqlite:///{tmp_path / 'none.db'}"), ledger, facts, Local(tmp_path), allowed
+        MlflowClient(f"sqlite:///{tmp_path / 'none.db'}"), ledger, facts, LocalFolder(tmp_path), allowed
     )
     made.start()
     made.close(seconds=20)

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from lpstudy.data import Data
-from lpstudy.folder import Local
+from lpstudy.folder import LocalFolder
 from lpstudy.outputs import EpochResult
 from lpstudy.space import RunSpec
 from lpstudy.teacher import OnlineTeacher
@@ -106,7 +106,7 @@ def test_no_file_of_a_checkpoint_outlives_its_run(tmp_path: Path) -> None:
     names = ["checkpoint-000008.json", "checkpoint-000008.safetensors", "checkpoint-000009.safetensors"]
     for name in [*names, "weights.safetensors"]:
         (tmp_path / name).write_bytes(b"tensors")
-    checkpoint.drop(Local(tmp_path))
+    checkpoint.drop(LocalFolder(tmp_path))
     assert [path.name for path in tmp_path.iterdir()] == ["weights.safetensors"]
 
 
@@ -196,7 +196,7 @@ def test_a_run_that_is_to_leave_in_the_middle_of_an_epoch_writes_nothing_more(
         [Directive.CONTINUE, Directive.CONTINUE, Directive.CONTINUE, Directive.ABANDON, Directive.ABANDON]
     )
     running = train(
-        make_trial(), data, teacher, device=CPU, folder=tmp_path, asking=lambda: next(said, Directive.ABANDON)
+        make_trial(), data, teacher, device=CPU, folder=tmp_path, poll=lambda: next(said, Directive.ABANDON)
     )
     assert [result.epoch for result in running] == [1, 2]
     assert sorted(path.name for path in tmp_path.glob("*.json")) == ["checkpoint-000001.json"]
@@ -207,15 +207,13 @@ def test_a_run_that_is_to_leave_in_its_last_epoch_writes_no_weights(
 ) -> None:
     said = iter([Directive.CONTINUE])
     trial = make_trial(epochs=1)
-    list(
-        train(trial, data, teacher, device=CPU, folder=tmp_path, asking=lambda: next(said, Directive.ABANDON))
-    )
+    list(train(trial, data, teacher, device=CPU, folder=tmp_path, poll=lambda: next(said, Directive.ABANDON)))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_the_newest_is_the_one_of_a_run_that_has_come_the_furthest(tmp_path: Path) -> None:
-    folder = Local(tmp_path)
-    assert checkpoint.newest(folder) == ""
+    folder = LocalFolder(tmp_path)
+    assert checkpoint.newest_name(folder) == ""
     in_order = [
         "checkpoint-000000_00000009.json",
         "checkpoint-000000_00000120.json",
@@ -226,4 +224,4 @@ def test_the_newest_is_the_one_of_a_run_that_has_come_the_furthest(tmp_path: Pat
     for name in in_order:
         (tmp_path / name).touch()
         (tmp_path / "checkpoint-000009.safetensors").touch()  # whose JSON was never written
-        assert checkpoint.newest(folder) == name
+        assert checkpoint.newest_name(folder) == name

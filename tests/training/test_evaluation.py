@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from lpstudy.data.order import in_parts
+from lpstudy.data.order import split_batches
 from lpstudy.data.split import ArraySplit, Preprocessing
 from lpstudy.students import StudentSpec, build
 from lpstudy.training import activations, evaluate
@@ -39,8 +39,8 @@ def test_results_are_the_same_to_the_last_digit_however_many_images_are_run_at_o
     network = build(NETWORKS[name], input_shape=(3, 16, 16), classes=10, seed=0)
     set_memory_format(network)
     whole = evaluate(network, split, device=CPU)
-    for at_once in (499, 128, 33, 16, 6):
-        assert evaluate(network, split, device=CPU, at_once=at_once) == whole
+    for chunk_size in (499, 128, 33, 16, 6):
+        assert evaluate(network, split, device=CPU, chunk_size=chunk_size) == whole
 
 
 def test_the_loss_is_the_mean_over_all_images() -> None:
@@ -51,16 +51,16 @@ def test_the_loss_is_the_mean_over_all_images() -> None:
     network.eval()
     with torch.no_grad():
         logits = network(batch.images).logits.double()
-    accuracy, loss = evaluate(network, split, device=CPU, at_once=50)
+    accuracy, loss = evaluate(network, split, device=CPU, chunk_size=50)
     assert loss == pytest.approx(functional.cross_entropy(logits, batch.labels).item(), rel=1e-6)
     assert accuracy == 100 * (logits.argmax(1) == batch.labels).double().mean().item()
 
 
 def test_parts_are_even_and_never_larger_than_asked_for() -> None:
-    parts = in_parts(torch.arange(1030), 500, 120)
+    parts = split_batches(torch.arange(1030), 500, 120)
     assert [len(part) for part in parts] == [100] * 10 + [30]
     assert torch.equal(torch.cat(parts), torch.arange(1030))
-    assert [len(part) for part in in_parts(torch.arange(9), 5)] == [5, 4]
+    assert [len(part) for part in split_batches(torch.arange(9), 5)] == [5, 4]
 
 
 def test_activations_are_counted_as_by_hand() -> None:
@@ -70,8 +70,10 @@ def test_activations_are_counted_as_by_hand() -> None:
         StudentSpec(family="convnet", depth=2, width=16), input_shape=(1, 8, 8), classes=10
     )
     first, second, pixels = 4 * 16 * 64, 4 * 32 * 16, 64 * 9
-    assert found.passing == pytest.approx(2 * first + pixels, abs=2 * 4 * (16 + 32))
-    assert found.kept == pytest.approx(2 * first + 2 * second + 4 * 32 + pixels, abs=4 * 4 * (16 + 32))
+    assert found.forward_peak == pytest.approx(2 * first + pixels, abs=2 * 4 * (16 + 32))
+    assert found.saved_for_backward == pytest.approx(
+        2 * first + 2 * second + 4 * 32 + pixels, abs=4 * 4 * (16 + 32)
+    )
 
 
 @pytest.mark.parametrize("device", [CPU, GPU])
@@ -83,13 +85,13 @@ def test_no_more_bytes_than_a_step_keeps_unless_they_are_few(
     found = activations_of(NETWORKS["convnet"], input_shape=(3, side, side), classes=10)
     rows = found.rows(batch_size, device)
     assert rows >= 1
-    took = rows * found.passing
-    assert took <= max(batch_size * found.kept, activations.SMALLEST, found.passing)
+    took = rows * found.forward_peak
+    assert took <= max(batch_size * found.saved_for_backward, activations.SMALLEST, found.forward_peak)
     assert took <= activations.LARGEST or rows == 1
 
 
 def test_one_image_is_run_even_where_it_takes_more_than_the_limit() -> None:
-    assert Activations(passing=2**31, kept=2**31).rows(4, CPU) == 1
+    assert Activations(forward_peak=2**31, saved_for_backward=2**31).rows(4, CPU) == 1
 
 
 def test_small_images_are_run_many_at_once() -> None:
@@ -115,13 +117,13 @@ torch.set_num_threads(1)
 spec, shape, split = StudentSpec(family="convnet", depth=3, width=16), (3, 128, 128), images_of(200, 128)
 network = build(spec, input_shape=shape, classes=10, seed=0)
 layout = set_memory_format(network)
-at_once = activations_of(spec, input_shape=shape, classes=10).rows(16, CPU)
+chunk_size = activations_of(spec, input_shape=shape, classes=10).rows(16, CPU)
 for batch, _ in zip(split.epoch(batch_size=16, seed=0, epoch=1, device=CPU), range(3)):
     images = batch.images.contiguous(memory_format=layout)
     functional.cross_entropy(network(images).logits, batch.labels).backward()
 del batch, images
 before = peak()
-evaluate(network, split, device=CPU, at_once=at_once)
+evaluate(network, split, device=CPU, chunk_size=chunk_size)
 print(peak() - before)
 """
 

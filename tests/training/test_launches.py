@@ -22,7 +22,7 @@ from lpstudy.outputs import Batch, Outputs
 from lpstudy.space import RunSpec
 from lpstudy.students import StudentSpec, build
 from lpstudy.teacher import Bank
-from lpstudy.training.cuda_graph import Recorded
+from lpstudy.training.cuda_graph import RecordedStep
 from lpstudy.training.step import Learner
 from lpstudy.training.trainer import Trainer
 
@@ -76,7 +76,7 @@ def run(data: Data, make_trial: MakeTrial, monkeypatch: pytest.MonkeyPatch) -> T
     run = Trainer(make_trial("lp_kd", batch_size=10, epochs=4), data, bank, CPU)
     for group in run.learner.optimizer.param_groups:
         group["lr"] = torch.tensor(group["lr"])
-    run.step = Recorded(run.learner)
+    run.step = RecordedStep(run.learner)
     run.steps(1, 1)
     return run
 

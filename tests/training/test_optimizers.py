@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn, optim
 
 from lpstudy.space import Training
-from lpstudy.training.optimizers import make
+from lpstudy.training.optimizers import make_optimizer
 
 CPU = torch.device("cpu")
 Plain = Callable[[Iterator[nn.Parameter]], optim.Optimizer]
@@ -45,7 +45,10 @@ def network() -> TwoStage:
 def test_equals_torchs_plain_one_also_where_gradients_come_later(name: str) -> None:
     training = Training.model_validate({"optimizer": name, "learning_rate": 0.05, "weight_decay": 0.01})
     ours, theirs = network(), network()
-    pairs = [(ours, make(ours.parameters(), training, CPU)), (theirs, PLAIN[name](theirs.parameters()))]
+    pairs = [
+        (ours, make_optimizer(ours.parameters(), training, CPU)),
+        (theirs, PLAIN[name](theirs.parameters())),
+    ]
     generator = torch.Generator().manual_seed(1)
     before = theirs.head.weight.detach().clone()
     for step in range(6):

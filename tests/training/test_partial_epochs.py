@@ -34,14 +34,14 @@ def after(looks: int, then: Directive | Exception) -> Callable[[], Directive]:
     """Asks for nothing so many times, then for that."""
     left = iter(range(looks))
 
-    def asking() -> Directive:
+    def poll() -> Directive:
         if next(left, None) is not None:
             return Directive.CONTINUE
         if isinstance(then, Exception):
             raise then
         return then
 
-    return asking
+    return poll
 
 
 class KilledError(Exception):
@@ -74,8 +74,8 @@ def test_what_goes_on_equals_what_was_never_stopped_bit_for_bit(
     trial = make_trial(method, batch_size=len(data.train) // STEPS, checkpoint_seconds=1000.0, **values)
     whole = list(train(trial, data, teacher, device=CPU, folder=tmp_path / "whole"))
     folder = tmp_path / "stopped"
-    asking = after(looks, Directive.PAUSE)
-    before = list(train(trial, data, teacher, device=CPU, folder=folder, asking=asking))
+    poll = after(looks, Directive.PAUSE)
+    before = list(train(trial, data, teacher, device=CPU, folder=folder, poll=poll))
     each = STEPS + 1  # before an epoch, after each of its steps but the last, after it
     assert len(before) == looks // each
     step = looks % each
@@ -91,7 +91,7 @@ def test_what_goes_on_equals_what_was_never_stopped_bit_for_bit(
 def killed(data: Data, teacher: OnlineTeacher, make_trial: MakeTrial, tmp_path: Path) -> tuple[RunSpec, Path]:
     """A run with a checkpoint after each step, killed in its second epoch."""
     trial = make_trial("kd", batch_size=len(data.train) // STEPS, checkpoint_seconds=0.0)
-    running = train(trial, data, teacher, device=CPU, folder=tmp_path, asking=after(17, KilledError()))
+    running = train(trial, data, teacher, device=CPU, folder=tmp_path, poll=after(17, KilledError()))
     with pytest.raises(KilledError):
         list(running)
     assert names(tmp_path) == ["checkpoint-000001_00000004.json", "checkpoint-000001_00000005.json"]
@@ -156,6 +156,6 @@ def test_who_is_to_leave_leaves_nothing(
     data: Data, teacher: OnlineTeacher, make_trial: MakeTrial, tmp_path: Path
 ) -> None:
     trial = make_trial("kd", batch_size=10, checkpoint_seconds=1000.0)
-    asking = after(5, Directive.ABANDON)
-    assert list(train(trial, data, teacher, device=CPU, folder=tmp_path, asking=asking)) == []
+    poll = after(5, Directive.ABANDON)
+    assert list(train(trial, data, teacher, device=CPU, folder=tmp_path, poll=poll)) == []
     assert list(tmp_path.iterdir()) == []

@@ -19,7 +19,7 @@ from lpstudy.distill.method import Loss
 from lpstudy.outputs import Batch, Outputs
 from lpstudy.space import RunSpec
 from lpstudy.teacher import OnlineTeacher
-from lpstudy.training.cuda_graph import Recorded
+from lpstudy.training.cuda_graph import RecordedStep
 from lpstudy.training.step import Learner
 from lpstudy.training.trainer import Trainer
 
@@ -79,9 +79,9 @@ def test_eight_recorded_steps_equal_eight_plain_ones(
     method: str, student: str, optimizer: str, make_run: MakeRun
 ) -> None:
     plain, recorded = (make_run(method, student=STUDENTS[student], optimizer=optimizer) for _ in range(2))
-    graph = Recorded(recorded.learner)
+    graph = RecordedStep(recorded.learner)
     assert steps(recorded, graph) == steps(plain, plain.learner.step)
-    assert graph.refused is None
+    assert graph.refusal is None
     assert Tape.begun == (2 if method == "fitnet" else 1)
     assert_equal_states(recorded, plain)
 
@@ -91,7 +91,7 @@ def test_a_rate_that_is_a_number_would_stay_as_it_was_recorded(make_run: MakeRun
     for run in (plain, recorded):
         for group in run.learner.optimizer.param_groups:
             group["lr"] = float(group["lr"])
-    assert steps(recorded, Recorded(recorded.learner)) != steps(plain, plain.learner.step)
+    assert steps(recorded, RecordedStep(recorded.learner)) != steps(plain, plain.learner.step)
 
 
 def dropping() -> Learner:
@@ -116,11 +116,13 @@ def drawn(*recordings: Callable[..., tuple[Mapping[str, Tensor], Outputs]]) -> l
 def test_a_recording_draws_no_random_numbers() -> None:
     plain = dropping().step
     expected = drawn(plain, plain)
-    step = Recorded(dropping())
+    step = RecordedStep(dropping())
     assert drawn(step, step) == expected
-    assert step.refused is None
+    assert step.refusal is None
     learner = dropping()
-    assert drawn(Recorded(learner), Recorded(learner)) == expected  # as a run resumed in another process
+    assert (
+        drawn(RecordedStep(learner), RecordedStep(learner)) == expected
+    )  # as a run resumed in another process
 
 
 class Waiting(BP):
@@ -151,14 +153,14 @@ def test_a_step_that_cannot_be_recorded_is_run_as_it_is(
     method: BP, recordings: int, make_run: MakeRun
 ) -> None:
     plain, recorded = make_run("bp"), make_run("bp")
-    recorded.step = graph = Recorded(replace(recorded.learner, method=method))
+    recorded.step = graph = RecordedStep(replace(recorded.learner, method=method))
     assert steps(recorded, graph, 3) == steps(plain, plain.learner.step, 3)
-    assert graph.refused is not None
+    assert graph.refusal is not None
     assert Tape.begun == recordings  # what waits is found before: a refused capture is an error of the device
     assert_equal_states(recorded, plain)
     results = [recorded.epoch(epoch, (), read_test=False) for epoch in (1, 2)]
     assert results[0].metrics["train_loss"] > results[1].metrics["train_loss"]
-    assert f"no CUDA graph was recorded: {graph.refused}" in results[1].warnings[0]
+    assert f"no CUDA graph was recorded: {graph.refusal}" in results[1].warnings[0]
 
 
 @pytest.mark.parametrize(
@@ -171,10 +173,10 @@ def test_a_step_that_cannot_be_recorded_is_run_as_it_is(
 )
 def test_a_card_that_is_full_is_no_step_that_cannot_be_recorded(words: str, make_run: MakeRun) -> None:
     run = make_run("bp")
-    graph = Recorded(replace(run.learner, method=Unrecordable(words=words)))
+    graph = RecordedStep(replace(run.learner, method=Unrecordable(words=words)))
     with pytest.raises(RuntimeError, match=words[:20]):
         steps(run, graph, 1)
-    assert graph.refused is None
+    assert graph.refusal is None
 
 
 def test_recordings_have_streams_of_their_own_and_no_garbage_collector(make_run: MakeRun) -> None:
@@ -183,7 +185,7 @@ def test_recordings_have_streams_of_their_own_and_no_garbage_collector(make_run:
         try:
             for _ in range(2):
                 run = make_run("bp")
-                steps(run, Recorded(run.learner), 1)
+                steps(run, RecordedStep(run.learner), 1)
             assert gc.isenabled() == enabled
         finally:
             gc.enable()

@@ -15,7 +15,7 @@ from lpstudy.distill import METHODS
 from lpstudy.space import RunSpec
 from lpstudy.teacher import OnlineTeacher
 from lpstudy.training import DivergedError, train
-from lpstudy.training.cuda_graph import Recorded
+from lpstudy.training.cuda_graph import RecordedStep
 from lpstudy.training.trainer import Trainer
 
 MakeTrial = Callable[..., RunSpec]
@@ -66,9 +66,9 @@ def test_so_is_one_whose_step_was_recorded(
 ) -> None:
     on_the_cpu(monkeypatch)
     run = Trainer(make_trial("lp_kd", schedule="constant"), data, teacher, CPU)
-    run.step = graph = Recorded(run.learner)
+    run.step = graph = RecordedStep(run.learner)
     run.epoch(1, (), read_test=False)
-    assert graph.refused is None
+    assert graph.refusal is None
     tape, weights = weakref.ref(graph._graph), held(run)
     del run, graph
     assert tape() is None

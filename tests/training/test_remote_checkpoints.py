@@ -10,7 +10,7 @@ from safetensors.torch import load
 
 from lpstudy.data import Data
 from lpstudy.disk import UnreachableError
-from lpstudy.folder import Local, folder_at
+from lpstudy.folder import LocalFolder, folder_at
 from lpstudy.space import RunSpec
 from lpstudy.training import train
 
@@ -20,7 +20,7 @@ CPU = torch.device("cpu")
 
 def test_a_resumed_run_equals_one_on_a_disk(data: Data, make_trial: MakeTrial, tmp_path: Path) -> None:
     trial = make_trial("bp", epochs=4)
-    here, afar = Local(tmp_path / "here"), folder_at(f"local://{tmp_path}/afar")
+    here, afar = LocalFolder(tmp_path / "here"), folder_at(f"local://{tmp_path}/afar")
     whole = list(train(trial, data, None, device=CPU, folder=here))
     running = train(trial, data, None, device=CPU, folder=afar)
     list(islice(running, 2))

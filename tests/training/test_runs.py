@@ -226,7 +226,7 @@ def test_the_parts_of_a_run_take_time(data: Data, teacher: OnlineTeacher, make_t
     assert min(timed.setup, timed.step, timed.image) > 0
     assert timed.end >= 0
     parts = RunSeconds(setup=1.0, step=0.5, end=0.25, image=0.125)
-    assert parts.whole(epochs=2, steps=4, validation=8, test=16) == 1 + 2 * (2 + 0.25 + 1) + 2
+    assert parts.total(epochs=2, steps=4, validation=8, test=16) == 1 + 2 * (2 + 0.25 + 1) + 2
 
 
 class Products(TorchDispatchMode):

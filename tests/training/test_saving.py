@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from lpstudy.training.saving import Writer
+from lpstudy.training.saving import BackgroundWriter
 
 
 def test_all_is_written_at_the_end() -> None:
@@ -15,7 +15,7 @@ def test_all_is_written_at_the_end() -> None:
         time.sleep(0.1)
         done.append(1)
 
-    with Writer() as writer:
+    with BackgroundWriter() as writer:
         writer.start(slow)
         assert done == []  # it runs beside
     assert done == [1]
@@ -30,7 +30,7 @@ def test_one_write_at_a_time_in_their_order() -> None:
         done.append(number)
         lock.release()
 
-    with Writer() as writer:
+    with BackgroundWriter() as writer:
         for number in range(5):
             writer.start(lambda number=number: write(number))
             assert len(done) >= number  # the one before has ended
@@ -42,14 +42,14 @@ def _full() -> None:
 
 
 def test_a_failed_write_is_raised_by_the_next_one() -> None:
-    with Writer() as writer:
+    with BackgroundWriter() as writer:
         writer.start(_full)
         with pytest.raises(OSError, match="No space left"):
             writer.start(lambda: None)
 
 
 def test_a_failed_write_is_raised_by_waiting_and_only_once() -> None:
-    with Writer() as writer:
+    with BackgroundWriter() as writer:
         writer.start(_full)
         with pytest.raises(OSError, match="No space left"):
             writer.wait()
@@ -57,7 +57,7 @@ def test_a_failed_write_is_raised_by_waiting_and_only_once() -> None:
 
 
 def test_a_failed_last_write_is_raised_at_the_end() -> None:
-    with pytest.raises(OSError, match="No space left"), Writer() as writer:
+    with pytest.raises(OSError, match="No space left"), BackgroundWriter() as writer:
         writer.start(_full)
 
 
@@ -69,7 +69,7 @@ def test_an_error_of_the_training_is_raised_once_the_write_is_done() -> None:
         done.append(1)
 
     def diverge() -> None:
-        with Writer() as writer:
+        with BackgroundWriter() as writer:
             writer.start(slow)
             raise ArithmeticError("diverged")
 

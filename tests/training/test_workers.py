@@ -74,7 +74,7 @@ def work(
 
     norm = torch.nn.BatchNorm1d(2)
     norm.running_mean = torch.tensor([1.0, 2.0]) * (rank + 1)
-    with parallel.averaged(norm):
+    with parallel.averaged_buffers(norm):
         result["mean_within"] = norm.running_mean.clone()
     result["mean_after"] = norm.running_mean.clone()
     parallel.average_buffers(norm)
@@ -98,10 +98,10 @@ def work(
         "stopped": (longer(long), after(16, Directive.PAUSE)),
         "handed": (longer(trials["lp"]), None),
     }
-    for name, (trial, asking) in runs.items():
+    for name, (trial, poll) in runs.items():
         of = Path(folder) / name
-        if asking is not None:
-            assert len(list(train(trial, data, teacher, device=CPU, folder=of, asking=asking))) == 1
+        if poll is not None:
+            assert len(list(train(trial, data, teacher, device=CPU, folder=of, poll=poll))) == 1
             distributed.barrier()  # the first worker has written what both go on from
             assert [path.name for path in of.glob("checkpoint-*.json")] == ["checkpoint-000001_00000005.json"]
             distributed.barrier()
@@ -142,8 +142,8 @@ def folder(
     made = tmp_path_factory.mktemp("workers")
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(partial_epoch, "PACE", 0.0)
-        trial, asking = longer(trials["lp"]), after(16, Directive.PAUSE)
-        assert len(list(train(trial, data, teacher, device=CPU, folder=made / "handed", asking=asking))) == 1
+        trial, poll = longer(trials["lp"]), after(16, Directive.PAUSE)
+        assert len(list(train(trial, data, teacher, device=CPU, folder=made / "handed", poll=poll))) == 1
     arguments = (str(made / "store"), str(made), trials, data, teacher)
     multiprocessing.spawn(work, args=arguments, nprocs=WORKERS)
     return made

@@ -13,7 +13,7 @@ from lpstudy.students import (
     StudentSpec,
     WeightsFile,
     build,
-    fitted,
+    fit_weights,
     load_weights,
     skeleton,
 )
@@ -163,7 +163,7 @@ def test_names_that_torchvision_has_given_up_load(design: str) -> None:
     }
     assert tensor not in state
 
-    found, head = fitted(network, WeightsFile("file", b"", "", state))
+    found, head = fit_weights(network, WeightsFile("file", b"", "", state))
 
     assert head is None
     assert found.keys() == network.state_dict().keys()

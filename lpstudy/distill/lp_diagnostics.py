@@ -1,6 +1,6 @@
 """What LP did to the features: measured once an epoch on one batch, and the warnings that follow.
 
-Features have shape (m, p) with m of at least 2; a result that is not finite is dropped by `finite`.
+Features have shape (m, p) with m of at least 2; a result that is not finite is dropped by `finite_metrics`.
 """
 
 import math
@@ -83,12 +83,12 @@ def gradient_ratio(term: Tensor, reference: Tensor, features: Tensor) -> float:
     return float(norms[0]) / max(float(norms[1]), torch.finfo(torch.float32).tiny)
 
 
-def finite(metrics: Mapping[str, float]) -> dict[str, float]:
+def finite_metrics(metrics: Mapping[str, float]) -> dict[str, float]:
     """The metrics that are finite numbers."""
     return {name: value for name, value in metrics.items() if math.isfinite(value)}
 
 
-def collapse(metrics: Mapping[str, float], *, batch_size: int, classes: int) -> list[str]:
+def collapse_warnings(metrics: Mapping[str, float], *, batch_size: int, classes: int) -> list[str]:
     """A warning where nearly all units are dead or the rank is too low to tell the batch's classes apart.
 
     The limit of the rank is 1 + log2(classes) / 2. It was set on digits, 32 runs of 15 epochs with and
@@ -101,7 +101,7 @@ def collapse(metrics: Mapping[str, float], *, batch_size: int, classes: int) -> 
     return ["collapse: the student's features are nearly the same for all samples; lower gamma"]
 
 
-def vanished_graph(metrics: Mapping[str, float]) -> list[str]:
+def vanished_graph_warnings(metrics: Mapping[str, float]) -> list[str]:
     """A warning where the affinities are nearly all 0 or nearly all 1."""
     affinity = metrics.get("mean_affinity", 0.5)
     if affinity < 0.01:
@@ -111,7 +111,7 @@ def vanished_graph(metrics: Mapping[str, float]) -> list[str]:
     return []
 
 
-def strong_gradient(metrics: Mapping[str, float]) -> list[str]:
+def strong_gradient_warnings(metrics: Mapping[str, float]) -> list[str]:
     """A warning where LP pulls the features too hard from the first step on."""
     if metrics.get("lp_ce_gradient_ratio", 0.0) < 0.19:
         return []

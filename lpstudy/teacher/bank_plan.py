@@ -12,7 +12,7 @@ from lpstudy.distill.method import EMBEDDING
 from lpstudy.outputs import Network, Outputs
 from lpstudy.space import Arm, StudySpec, TeacherSpec
 from lpstudy.space.ranges import corners
-from lpstudy.teacher.own_input import input_of, teacher_skeleton
+from lpstudy.teacher.teacher_input import input_of, teacher_skeleton
 
 LOGITS = "logits"
 MAP = "map."

@@ -14,7 +14,15 @@ from lpstudy.data import Data, DataSpec, load
 from lpstudy.distill import Needs
 from lpstudy.space import StudySpec, TeacherSpec
 from lpstudy.students import StudentSpec, build
-from lpstudy.teacher import TrainedTeacher, check, key, load_or_train, open_teacher, plan_bank, store_of
+from lpstudy.teacher import (
+    TrainedTeacher,
+    bank_store,
+    check_teacher,
+    load_or_train,
+    open_teacher,
+    plan_bank,
+    teacher_key,
+)
 from lpstudy.training.evaluation import evaluate
 
 CPU = torch.device("cpu")
@@ -46,7 +54,7 @@ def spec(tmp_path: Path, **values: object) -> TeacherSpec:
 
 
 def obtained(wanted: TeacherSpec, data: Data) -> TrainedTeacher:
-    check(wanted, data)
+    check_teacher(wanted, data)
     (file,) = load_or_train(wanted, data, device=CPU)
     assert isinstance(file, TrainedTeacher)
     return file
@@ -135,10 +143,10 @@ def test_what_it_sees_enters_its_key_and_the_banks(data: Data, tmp_path: Path) -
         wanted = spec(tmp_path, **values)
         file = obtained(wanted, data)
         keys.add(file.key)
-        banks.add(store_of(plan_bank(study, data), file, wanted, data, CPU).folder.name)
+        banks.add(bank_store(plan_bank(study, data), file, wanted, data, CPU).folder.name)
     assert len(keys) == len(banks) == len(variants)
     own = spec(tmp_path, mean=data.mean, std=data.std, image_size=16)
-    assert key(own, data) == key(spec(tmp_path), data)
+    assert teacher_key(own, data) == teacher_key(spec(tmp_path), data)
 
 
 @pytest.mark.parametrize(
@@ -152,7 +160,7 @@ def test_what_does_not_suit_the_images_is_refused(
     values: dict[str, object], said: str, data: Data, tmp_path: Path
 ) -> None:
     with pytest.raises(ValueError, match=said) as error:
-        check(
+        check_teacher(
             spec(tmp_path, **values),
             data,
         )

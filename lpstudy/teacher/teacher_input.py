@@ -102,7 +102,7 @@ def bare_network(spec: TeacherSpec, wanted: TeacherInput | None, data: Data) -> 
     return build(spec.network, input_shape=shape, classes=data.classes, seed=spec.seed)
 
 
-def adapted(network: Network, wanted: TeacherInput | None, data: Data) -> Network:
+def adapt_network(network: Network, wanted: TeacherInput | None, data: Data) -> Network:
     """The teacher's own network, made to take the data's batches."""
     return network if wanted is None else AdaptedNetwork(network, wanted, data)
 
@@ -116,7 +116,7 @@ def teacher_skeleton(spec: TeacherSpec, wanted: TeacherInput | None, data: Data)
     shape = input_shape_of(wanted, data)
     network = skeleton(spec.network, input_shape=shape, classes=data.classes)
     with torch.device("meta"):
-        return adapted(network, wanted, data).eval()
+        return adapt_network(network, wanted, data).eval()
 
 
 def untrained_teacher(spec: TeacherSpec, data: Data) -> Network:
@@ -127,4 +127,4 @@ def untrained_teacher(spec: TeacherSpec, data: Data) -> Network:
         OSError: The weights file cannot be read.
     """
     wanted = input_of(spec, data)
-    return adapted(bare_network(spec, wanted, data), wanted, data)
+    return adapt_network(bare_network(spec, wanted, data), wanted, data)

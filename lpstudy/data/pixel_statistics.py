@@ -8,12 +8,12 @@ import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor
 
-from lpstudy.data.arrays import FORMAT, cache_folder, locked
+from lpstudy.data.arrays import FORMAT, cache_folder, cache_lock
 from lpstudy.data.augment import hash64
 from lpstudy.data.stream import StreamSplit
 from lpstudy.disk import write_atomically
 
-MEASURED = 1024
+MEASURED_IMAGES = 1024
 """Training images of a stream that are measured. Means of single images spread by 0.15 or so: that of 1,024
 is right to 0.005."""
 SMALLEST_STD = 1 / 255
@@ -29,7 +29,7 @@ class Statistics(BaseModel):
     std: tuple[float, ...]
 
 
-class Measured(Statistics):
+class MeasuredStatistics(Statistics):
     """Statistics of some of a stream's images, and what else was seen of them."""
 
     images: int
@@ -54,7 +54,7 @@ def statistics_of(sums: Tensor, pixels: int) -> Statistics:
     return Statistics(mean=tuple(mean), std=tuple(std))
 
 
-def measured(split: StreamSplit, source: str, *, progress: bool) -> Measured:
+def measure(split: StreamSplit, source: str, *, progress: bool) -> MeasuredStatistics:
     """Statistics of some of a stream's images, kept in the cache.
 
     Args:
@@ -65,24 +65,24 @@ def measured(split: StreamSplit, source: str, *, progress: bool) -> Measured:
     Raises:
         ValueError: A file is no readable image, or the cache cannot be written.
     """
-    key = hashlib.sha256(f"{FORMAT} {MEASURED} {source}".encode()).hexdigest()
+    key = hashlib.sha256(f"{FORMAT} {MEASURED_IMAGES} {source}".encode()).hexdigest()
     path = cache_folder() / "measured" / f"{key}.json"
     if (found := _kept(path)) is not None:  # before the lock: such a cache may be one that only can be read
         return found
-    with locked("measured.lock"):
+    with cache_lock("measured.lock"):
         if (found := _kept(path)) is not None:
             return found
-        samples = hash64(torch.arange(len(split)), 0).argsort()[:MEASURED]
+        samples = hash64(torch.arange(len(split)), 0).argsort()[:MEASURED_IMAGES]
         sums = split.sums(samples, progress=progress)
         statistics = statistics_of(sums.total, sums.pixels).model_dump()
-        found = Measured(**statistics, images=len(samples), transparent=sums.transparent)
+        found = MeasuredStatistics(**statistics, images=len(samples), transparent=sums.transparent)
         write_atomically(path, found.model_dump_json().encode())
         return found
 
 
-def _kept(path: Path) -> Measured | None:
+def _kept(path: Path) -> MeasuredStatistics | None:
     """What was measured before; None where there is nothing, or it is damaged."""
     try:
-        return Measured.model_validate_json(path.read_text("utf-8"))
+        return MeasuredStatistics.model_validate_json(path.read_text("utf-8"))
     except (FileNotFoundError, UnicodeDecodeError, ValidationError):
         return None

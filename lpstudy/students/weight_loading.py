@@ -43,14 +43,14 @@ class ReplacedHead:
 
 
 def load_weights(network: Network, place: str | Path) -> ReplacedHead | None:
-    """Fill a network from a safetensors file; see `fitted`. Returns the head that stays as initialised.
+    """Fill a network from a safetensors file; see `fit_weights`. Returns the head that stays as initialised.
 
     Raises:
         FileNotFoundError: There is no such file.
         OSError: It cannot be read.
         ValueError: It is no safetensors file, or does not fit the network.
     """
-    state, head = fitted(network, read_weights(place))
+    state, head = fit_weights(network, read_weights(place))
     load_state(network, state)
     return head
 
@@ -65,7 +65,7 @@ def load_state(network: nn.Module, state: Mapping[str, Tensor]) -> None:
     network.load_state_dict(versioned)
 
 
-def fitted(network: Network, file: WeightsFile) -> tuple[dict[str, Tensor], ReplacedHead | None]:
+def fit_weights(network: Network, file: WeightsFile) -> tuple[dict[str, Tensor], ReplacedHead | None]:
     """A file's tensors by the network's names, all of them and no other.
 
     Names may be the network's own, those of the torchvision model that it wraps, or either below `module.`,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from lpstudy.distill import diagnostics
+from lpstudy.distill import lp_diagnostics
 from lpstudy.distill.bp import BP
 from lpstudy.distill.lp import LP, lp_loss
 from lpstudy.outputs import Outputs
@@ -13,48 +13,48 @@ LINE = torch.tensor([[0.0, 0.0], [3.0, 4.0]])
 
 
 def test_mean_affinity_is_the_mean_over_edges() -> None:
-    assert diagnostics.mean_affinity(torch.tensor([[0.0, 1.0], [0.5, 0.1]])) == pytest.approx(0.4)
+    assert lp_diagnostics.mean_affinity(torch.tensor([[0.0, 1.0], [0.5, 0.1]])) == pytest.approx(0.4)
 
 
 def test_locality_is_the_loss_over_the_scatter_and_blind_to_the_scale() -> None:
     # Two points at distance 5: scatter 1/2 * (6.25 + 6.25), loss of the edge with weight 1: 1/(2*2) * 2 * 25.
     loss = lp_loss(LINE, LINE, n_neighbors=1, bandwidth=1e9)
     assert float(loss) == pytest.approx(12.5)
-    assert diagnostics.locality(loss, LINE) == pytest.approx(2.0)
+    assert lp_diagnostics.locality(loss, LINE) == pytest.approx(2.0)
     smaller = lp_loss(LINE / 100, LINE, n_neighbors=1, bandwidth=1e9)
     assert float(smaller) == pytest.approx(12.5e-4)
-    assert diagnostics.locality(smaller, LINE / 100) == pytest.approx(2.0)
+    assert lp_diagnostics.locality(smaller, LINE / 100) == pytest.approx(2.0)
 
 
 def test_locality_of_equal_features_is_zero() -> None:
-    assert diagnostics.locality(torch.tensor(0.0), torch.ones(4, 2)) == 0
+    assert lp_diagnostics.locality(torch.tensor(0.0), torch.ones(4, 2)) == 0
 
 
 def test_feature_rms_is_the_root_of_the_mean_square() -> None:
-    assert diagnostics.feature_rms(LINE) == pytest.approx(2.5)
+    assert lp_diagnostics.feature_rms(LINE) == pytest.approx(2.5)
 
 
 def test_effective_rank_counts_equally_strong_directions() -> None:
-    assert diagnostics.effective_rank(torch.eye(6)[:, :4]) == pytest.approx(4)
-    assert diagnostics.effective_rank(torch.outer(torch.arange(5.0), torch.ones(3))) == pytest.approx(1)
+    assert lp_diagnostics.effective_rank(torch.eye(6)[:, :4]) == pytest.approx(4)
+    assert lp_diagnostics.effective_rank(torch.outer(torch.arange(5.0), torch.ones(3))) == pytest.approx(1)
     # Singular values 3 and 1: shares 3/4 and 1/4.
     entropy = -(0.75 * math.log(0.75) + 0.25 * math.log(0.25))
-    assert diagnostics.effective_rank(torch.diag(torch.tensor([3.0, 1.0]))) == pytest.approx(
+    assert lp_diagnostics.effective_rank(torch.diag(torch.tensor([3.0, 1.0]))) == pytest.approx(
         math.exp(entropy)
     )
 
 
 def test_effective_rank_falls_when_samples_shrink_to_a_common_point() -> None:
     noise = torch.randn(64, 16, generator=torch.Generator().manual_seed(0))
-    ranks = [diagnostics.effective_rank(1 + size * noise) for size in (1.0, 0.1, 0.01)]
+    ranks = [lp_diagnostics.effective_rank(1 + size * noise) for size in (1.0, 0.1, 0.01)]
     assert ranks[0] > 10 > ranks[1] > 2 > ranks[2]
-    assert diagnostics.effective_rank(torch.ones(8, 4)) == pytest.approx(1)
-    assert diagnostics.effective_rank(torch.zeros(8, 4)) == 0
+    assert lp_diagnostics.effective_rank(torch.ones(8, 4)) == pytest.approx(1)
+    assert lp_diagnostics.effective_rank(torch.zeros(8, 4)) == 0
 
 
 def test_effective_rank_of_what_is_not_finite_is_no_number_and_no_error() -> None:
-    assert math.isnan(diagnostics.effective_rank(torch.tensor([[1.0, math.nan], [0.0, 1.0]])))
-    assert diagnostics.finite({"a": math.nan, "b": math.inf, "c": 1.0}) == {"c": 1.0}
+    assert math.isnan(lp_diagnostics.effective_rank(torch.tensor([[1.0, math.nan], [0.0, 1.0]])))
+    assert lp_diagnostics.finite_metrics({"a": math.nan, "b": math.inf, "c": 1.0}) == {"c": 1.0}
 
 
 def _features(kind: str) -> torch.Tensor:
@@ -100,41 +100,41 @@ def test_effective_rank_is_that_of_the_singular_values(kind: str) -> None:
     values = np.linalg.svd(features.double().numpy(), compute_uv=False)
     shares = values[values > 0] / values.sum()
     expected = np.exp(-(shares * np.log(shares)).sum())
-    assert diagnostics.effective_rank(features) == pytest.approx(expected, rel=1e-6)
+    assert lp_diagnostics.effective_rank(features) == pytest.approx(expected, rel=1e-6)
 
 
 def test_dead_units_are_those_that_never_vary() -> None:
     features = torch.tensor([[0.0, 5.0, 1.0, -1.0], [0.0, 5.0, 2.0, -3.0], [0.0, 5.0 + 1e-6, 1.0, -2.0]])
-    assert diagnostics.dead_units(features) == pytest.approx(0.5)
-    assert diagnostics.dead_units(torch.relu(-torch.rand(4, 3))) == 1
+    assert lp_diagnostics.dead_units(features) == pytest.approx(0.5)
+    assert lp_diagnostics.dead_units(torch.relu(-torch.rand(4, 3))) == 1
 
 
 def test_knn_purity_is_the_share_of_edges_within_a_class() -> None:
     neighbors = torch.tensor([[1, 2], [0, 3], [3, 0], [2, 1]])
-    assert diagnostics.knn_purity(neighbors, torch.tensor([0, 0, 1, 1])) == pytest.approx(0.5)
-    assert diagnostics.knn_purity(neighbors, torch.tensor([0, 0, 0, 1])) == pytest.approx(0.5)
-    assert diagnostics.knn_purity(neighbors, torch.zeros(4, dtype=torch.int64)) == 1
+    assert lp_diagnostics.knn_purity(neighbors, torch.tensor([0, 0, 1, 1])) == pytest.approx(0.5)
+    assert lp_diagnostics.knn_purity(neighbors, torch.tensor([0, 0, 0, 1])) == pytest.approx(0.5)
+    assert lp_diagnostics.knn_purity(neighbors, torch.zeros(4, dtype=torch.int64)) == 1
 
 
 def test_knn_overlap_is_blind_to_the_order_of_neighbours() -> None:
     one = torch.tensor([[1, 2], [2, 0], [0, 1]])
-    assert diagnostics.knn_overlap(one, one.flip(1)) == 1
-    assert diagnostics.knn_overlap(one, torch.tensor([[2, 3], [3, 0], [3, 4]])) == pytest.approx(1 / 3)
+    assert lp_diagnostics.knn_overlap(one, one.flip(1)) == 1
+    assert lp_diagnostics.knn_overlap(one, torch.tensor([[2, 3], [3, 0], [3, 4]])) == pytest.approx(1 / 3)
 
 
 def test_dose_is_gamma_k_and_the_affinity_of_the_median_edge() -> None:
-    assert diagnostics.dose(0.1, 5, 0.5) == pytest.approx(0.5 * math.exp(-2))
+    assert lp_diagnostics.dose(0.1, 5, 0.5) == pytest.approx(0.5 * math.exp(-2))
     assert LP(gamma=0.1, n_neighbors=5, bandwidth=0.5).dose == pytest.approx(0.5 * math.exp(-2))
 
 
 def test_gradient_ratio_stays_finite_without_a_gradient_to_compare_with() -> None:
     features = torch.ones(2, requires_grad=True)
-    assert diagnostics.gradient_ratio((3 * features).sum(), (2 * features).sum(), features) == pytest.approx(
-        1.5
-    )
+    assert lp_diagnostics.gradient_ratio(
+        (3 * features).sum(), (2 * features).sum(), features
+    ) == pytest.approx(1.5)
     other = torch.ones(2, requires_grad=True)
-    assert diagnostics.gradient_ratio(other.sum(), features.sum(), features) == 0
-    assert math.isfinite(diagnostics.gradient_ratio(features.sum(), other.sum(), features))
+    assert lp_diagnostics.gradient_ratio(other.sum(), features.sum(), features) == 0
+    assert math.isfinite(lp_diagnostics.gradient_ratio(features.sum(), other.sum(), features))
 
 
 HEALTHY = {"mean_affinity": 0.4, "effective_rank": 9.0, "dead_units": 0.1, "lp_ce_gradient_ratio": 0.02}
