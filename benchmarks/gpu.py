@@ -45,7 +45,7 @@ from workload import (
 
 from lpstudy.cost import cost_of
 from lpstudy.data import Data
-from lpstudy.distill import Step
+from lpstudy.distill import StepContext
 from lpstudy.teacher import Bank
 from lpstudy.training.trainer import Trainer
 
@@ -59,7 +59,7 @@ EPOCH_STEPS = 312
 def traffic(run: Trainer, split: Data, kept: Bank) -> Traffic:
     """Of one step, not recorded."""
     batch = next(split.train.epoch(batch_size=BATCH, seed=0, epoch=1, device=run.device))
-    step = Step(METHOD.weights(0.0), lambda rows: rows, CLASSES)
+    step = StepContext(METHOD.weights(0.0), lambda rows: rows, CLASSES)
     counted = Traffic()
     with counted:
         run.learner.step(batch, kept.outputs(batch, NEEDS), step)

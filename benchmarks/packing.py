@@ -15,7 +15,7 @@ from timing import seconds, wait
 from workload import BATCH, CLASSES, METHOD, data, images, trial
 
 from lpstudy.data import Data
-from lpstudy.distill import Step
+from lpstudy.distill import StepContext
 from lpstudy.space import Precision
 from lpstudy.teacher import Bank
 from lpstudy.training import optimizers, parallel
@@ -76,7 +76,7 @@ def queued(run: Trainer, count: int) -> Iterator[None]:
     """So many steps of a run's second epoch, one at each call: its work is queued and not waited for."""
     if run.teacher is None:
         raise ValueError("the run has no teacher")
-    step = Step(METHOD.weights(0.5), parallel.gather, CLASSES)
+    step = StepContext(METHOD.weights(0.5), parallel.gather, CLASSES)
     training = run.training
     batches = run.data.train.epoch(
         batch_size=training.batch_size, seed=run.trial.seed, epoch=2, device=run.device

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lpstudy.distill import Step
+from lpstudy.distill import StepContext
 from lpstudy.outputs import Network, Outputs
 from lpstudy.training import checkpoint, optimizers
 from lpstudy.training.trainer import Trainer
@@ -28,7 +28,7 @@ def steps(run: Trainer, step: Callable[..., Any], count: int = 8) -> list[dict[s
             rate = optimizers.rate_at(run.training, len(found) / (2 * EPOCHS))
             optimizers.set_rate(run.learner.optimizer, rate)
             target = run.teacher.outputs(batch, needs) if run.teacher else None
-            terms, _ = step(batch, target, Step(weights, lambda rows: rows, run.data.classes))
+            terms, _ = step(batch, target, StepContext(weights, lambda rows: rows, run.data.classes))
             found.append({name: float(term) for name, term in terms.items()})
     return found
 

@@ -9,7 +9,7 @@ from lpstudy.distill.fitnet import FitNet
 from lpstudy.distill.kd import KD
 from lpstudy.distill.lp import LP
 from lpstudy.distill.lp_kd import LPKD
-from lpstudy.distill.method import Distillation, Loss, Needs, Step
+from lpstudy.distill.method import Distillation, Loss, Needs, Step, StepContext
 
 Method = Annotated[BP | KD | FitNet | LP | LPKD, Field(discriminator="method")]
 """Any method, told apart by its `method`."""
@@ -17,4 +17,4 @@ Method = Annotated[BP | KD | FitNet | LP | LPKD, Field(discriminator="method")]
 METHODS: dict[str, type[Distillation]] = {"bp": BP, "kd": KD, "fitnet": FitNet, "lp": LP, "lp_kd": LPKD}
 """Name of a method to its model, in the order of the reports."""
 
-__all__ = ["METHODS", "Loss", "Method", "Needs", "Step"]
+__all__ = ["METHODS", "Loss", "Method", "Needs", "Step", "StepContext"]

@@ -1,18 +1,18 @@
 """Back-propagation alone: the baseline that every other method is compared with."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
-from torch import Tensor, nn
 from typing_extensions import override
 
 from lpstudy.distill.method import Distillation, Loss, Needs, Step, cross_entropy
-from lpstudy.outputs import Network, Outputs
+from lpstudy.outputs import Network
 
 
 class BP(Distillation):
     """CE; reads nothing of the teacher."""
 
     method: Literal["bp"] = "bp"
+    reads_teacher: ClassVar[bool] = False
 
     @override
     def teacher_needs(self, teacher: Network) -> Needs:
@@ -20,13 +20,5 @@ class BP(Distillation):
         return Needs()
 
     @override
-    def loss(
-        self,
-        student: Outputs,
-        teacher: Outputs | None,
-        labels: Tensor,
-        step: Step,
-        auxiliary: nn.Module | None,
-    ) -> Loss:
-        del teacher, step, auxiliary
-        return cross_entropy(student, labels)
+    def loss(self, step: Step) -> Loss:
+        return cross_entropy(step)

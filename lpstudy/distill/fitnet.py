@@ -20,7 +20,6 @@ from lpstudy.distill.method import (
     cross_entropy,
     full_precision,
     layer_of,
-    require_teacher,
 )
 from lpstudy.outputs import Network, Outputs
 
@@ -134,28 +133,21 @@ class FitNet(Distillation):
         return Needs(logits="kd" in weights, maps=needs.maps if "hint" in weights else frozenset())
 
     @override
-    def loss(
-        self,
-        student: Outputs,
-        teacher: Outputs | None,
-        labels: Tensor,
-        step: Step,
-        auxiliary: nn.Module | None,
-    ) -> Loss:
-        given = require_teacher(teacher, self.method)
-        if auxiliary is None:
-            raise ValueError(f"{self.method} needs its regressor but got none")
+    def loss(self, step: Step) -> Loss:
         if "kd" not in step.weights:
-            hint = self._hint(student, given, auxiliary)
+            hint = self._hint(step)
             return Loss(step.weights["hint"] * hint, {"hint": hint.detach()})
-        soft = kd_loss(student.logits, given.logits, temperature=self.temperature)
-        loss = cross_entropy(student, labels).plus("kd", soft, weight=step.weights["kd"])
-        if "hint" in step.weights:
-            return loss.plus("hint", self._hint(student, given, auxiliary), weight=step.weights["hint"])
-        return loss
+        soft = kd_loss(step.student.logits, step.teacher.logits, temperature=self.temperature)
+        loss = cross_entropy(step).plus("kd", soft, weight=step.weights["kd"])
+        return (
+            loss.plus("hint", self._hint(step), weight=step.weights["hint"])
+            if "hint" in step.weights
+            else loss
+        )
 
-    def _hint(self, student: Outputs, teacher: Outputs, auxiliary: nn.Module) -> Tensor:
-        return hint_loss(auxiliary(_map(student, self.guided)), _map(teacher, self.hint))
+    def _hint(self, step: Step) -> Tensor:
+        predicted = step.auxiliary(_map(step.student, self.guided))
+        return hint_loss(predicted, _map(step.teacher, self.hint))
 
 
 def _checked_map(network: Network, name: str | None, role: str) -> str:

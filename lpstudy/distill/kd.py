@@ -3,7 +3,7 @@
 from typing import Annotated, Literal
 
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 from typing_extensions import override
 
@@ -14,9 +14,8 @@ from lpstudy.distill.method import (
     Step,
     cross_entropy,
     full_precision,
-    require_teacher,
 )
-from lpstudy.outputs import Network, Outputs
+from lpstudy.outputs import Network
 
 Weight = Annotated[float, Field(ge=0, le=1000)]
 """Factor of the soft-target term; 0 leaves it out."""
@@ -70,16 +69,6 @@ class KD(Distillation):
         return {"kd": self.weight}
 
     @override
-    def loss(
-        self,
-        student: Outputs,
-        teacher: Outputs | None,
-        labels: Tensor,
-        step: Step,
-        auxiliary: nn.Module | None,
-    ) -> Loss:
-        del auxiliary
-        soft = kd_loss(
-            student.logits, require_teacher(teacher, self.method).logits, temperature=self.temperature
-        )
-        return cross_entropy(student, labels).plus("kd", soft, weight=step.weights["kd"])
+    def loss(self, step: Step) -> Loss:
+        soft = kd_loss(step.student.logits, step.teacher.logits, temperature=self.temperature)
+        return cross_entropy(step).plus("kd", soft, weight=step.weights["kd"])

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd.function import once_differentiable
 from typing_extensions import override
 
@@ -22,9 +22,8 @@ from lpstudy.distill.method import (
     cross_entropy,
     full_precision,
     layer_of,
-    require_teacher,
 )
-from lpstudy.outputs import Network, Outputs
+from lpstudy.outputs import Network
 
 
 def laplacian_loss(student: Tensor, lap: Tensor) -> Tensor:
@@ -79,7 +78,17 @@ def lp_loss(student: Tensor, teacher: Tensor, *, n_neighbors: int, bandwidth: fl
         )
     if not bandwidth > 0:
         raise ValueError(f"bandwidth must be above 0 but is {bandwidth}")
-    graph = knn_graph(teacher, n_neighbors)
+    return lp_term(student, knn_graph(teacher, n_neighbors), bandwidth)
+
+
+def lp_term(student: Tensor, graph: Graph, bandwidth: float | Tensor) -> Tensor:
+    """`lp_loss` on a graph of the teacher's features that is there; this is what training computes.
+
+    Args:
+        student: Features, shape (m, p). The only input that receives a gradient.
+        graph: Of the same m samples.
+        bandwidth: sigma^2, in squared units of the features that the graph was made of.
+    """
     return laplacian_loss(student, laplacian(graph, affinities(graph, bandwidth)))
 
 
@@ -142,47 +151,33 @@ class LocalityPreserving(Distillation, ABC):
         """The student's features as the LP term sees them, shape (m, p)."""
         return unit_rows(features) if self.normalize else features
 
-    def term(self, student: Outputs, teacher: Outputs, step: Step) -> Tensor:
+    def term(self, step: Step) -> Tensor:
         """The LP term over the batch of all workers, unweighted; 0 for a batch of one sample."""
-        student_rows = step.gather(layer_of(student, self.layer).flatten(1))
-        teacher_rows = step.gather(layer_of(teacher, self.teacher_layer).flatten(1))
+        student_rows = step.gather(layer_of(step.student, self.layer).flatten(1))
+        teacher_rows = step.gather(layer_of(step.teacher, self.teacher_layer).flatten(1))
         if student_rows.shape[0] == 1:
             return full_precision(student_rows).sum() * 0
         graph, bandwidth = self.graph(teacher_rows)
-        return laplacian_loss(self.compared(student_rows), laplacian(graph, affinities(graph, bandwidth)))
+        return lp_term(self.compared(student_rows), graph, bandwidth)
 
     @override
-    def loss(
-        self,
-        student: Outputs,
-        teacher: Outputs | None,
-        labels: Tensor,
-        step: Step,
-        auxiliary: nn.Module | None,
-    ) -> Loss:
-        del auxiliary
-        term = self.term(student, require_teacher(teacher, "lp"), step)
-        return cross_entropy(student, labels).plus("lp", term, weight=step.weights["lp"])
+    def loss(self, step: Step) -> Loss:
+        return cross_entropy(step).plus("lp", self.term(step), weight=step.weights["lp"])
 
     @override
-    def start(
-        self, student: Outputs, teacher: Outputs | None, labels: Tensor, step: Step
-    ) -> dict[str, float]:
-        features = layer_of(student, self.layer)
-        weighted = self.gamma * self.term(student, require_teacher(teacher, "lp"), step)
-        ce = cross_entropy(student, labels).total
+    def start(self, step: Step) -> dict[str, float]:
+        features = layer_of(step.student, self.layer)
+        weighted = self.gamma * self.term(step)
+        ce = cross_entropy(step).total
         ratio = lp_diagnostics.gradient_ratio(weighted, ce, features)
         return lp_diagnostics.finite_metrics({"lp_ce_gradient_ratio": ratio, "dose": self.dose})
 
     @override
-    def diagnose(
-        self, student: Outputs, teacher: Outputs | None, labels: Tensor, classes: int
-    ) -> dict[str, float]:
-        del classes
-        features = full_precision(layer_of(student, self.layer).flatten(1))
+    def diagnose(self, step: Step) -> dict[str, float]:
+        features = full_precision(layer_of(step.student, self.layer).flatten(1))
         if features.shape[0] < 2:
             return {}
-        graph, bandwidth = self.graph(layer_of(require_teacher(teacher, "lp"), self.teacher_layer).flatten(1))
+        graph, bandwidth = self.graph(layer_of(step.teacher, self.teacher_layer).flatten(1))
         edges = affinities(graph, bandwidth)
         compared = self.compared(features)
         own = knn_graph(features, graph.neighbors.shape[1])
@@ -190,13 +185,11 @@ class LocalityPreserving(Distillation, ABC):
             {
                 "mean_affinity": lp_diagnostics.mean_affinity(edges),
                 "sigma2": float(bandwidth),
-                "locality": lp_diagnostics.locality(
-                    laplacian_loss(compared, laplacian(graph, edges)), compared
-                ),
+                "locality": lp_diagnostics.locality(lp_term(compared, graph, bandwidth), compared),
                 "feature_rms": lp_diagnostics.feature_rms(features),
                 "effective_rank": lp_diagnostics.effective_rank(features),
                 "dead_units": lp_diagnostics.dead_units(features),
-                "knn_purity": lp_diagnostics.knn_purity(graph.neighbors, labels),
+                "knn_purity": lp_diagnostics.knn_purity(graph.neighbors, step.labels),
                 "knn_overlap": lp_diagnostics.knn_overlap(graph.neighbors, own.neighbors),
             }
         )

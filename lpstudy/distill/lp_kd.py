@@ -3,13 +3,12 @@
 from dataclasses import replace
 from typing import Literal
 
-from torch import Tensor, nn
 from typing_extensions import override
 
 from lpstudy.distill.kd import Temperature, Weight, kd_loss
 from lpstudy.distill.lp import LocalityPreserving
-from lpstudy.distill.method import Loss, Needs, Step, require_teacher
-from lpstudy.outputs import Network, Outputs
+from lpstudy.distill.method import Loss, Needs, Step
+from lpstudy.outputs import Network
 
 
 class LPKD(LocalityPreserving):
@@ -30,15 +29,6 @@ class LPKD(LocalityPreserving):
         return {**super().weights(progress), "kd": self.weight}
 
     @override
-    def loss(
-        self,
-        student: Outputs,
-        teacher: Outputs | None,
-        labels: Tensor,
-        step: Step,
-        auxiliary: nn.Module | None,
-    ) -> Loss:
-        given = require_teacher(teacher, self.method)
-        soft = kd_loss(student.logits, given.logits, temperature=self.temperature)
-        loss = super().loss(student, given, labels, step, auxiliary)
-        return loss.plus("kd", soft, weight=step.weights["kd"])
+    def loss(self, step: Step) -> Loss:
+        soft = kd_loss(step.student.logits, step.teacher.logits, temperature=self.temperature)
+        return super().loss(step).plus("kd", soft, weight=step.weights["kd"])

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from pydantic import BaseModel, ConfigDict
@@ -26,14 +27,66 @@ class Needs:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What the loss weighs its terms by in an epoch, and how the workers of a trial see the whole batch."""
+    """One batch of training, as a loss sees it."""
 
+    student: Outputs
+    """The student's outputs, with gradient; the maps are those of `student_maps`."""
+    labels: Tensor
+    """int64, shape (m,)."""
+    samples: Tensor
+    """int64, shape (m,): each sample's position in the training part."""
     weights: Mapping[str, float | Tensor]
     """The method's `weights` of the epoch. Tensors, 0-dimensional, where a step is recorded once and repeated
     with other values."""
     gather: Callable[[Tensor], Tensor]
     """The concatenation over workers along dimension 0, with gradient; the identity for one worker."""
     classes: int
+    teacher_outputs: Outputs | None = None
+    """What `teacher` gives, or None where the method reads no teacher."""
+    auxiliary_module: nn.Module | None = None
+    """What `auxiliary` gives, or None where the method has none."""
+
+    @property
+    def teacher(self) -> Outputs:
+        """The teacher's outputs, without a gradient; the maps are those of `teacher_needs`.
+
+        Raises:
+            ValueError: There is no teacher.
+        """
+        if self.teacher_outputs is None:
+            raise ValueError("the loss needs the teacher's outputs but there is no teacher")
+        return self.teacher_outputs.detach()
+
+    @property
+    def auxiliary(self) -> nn.Module:
+        """The module that is trained beside the student.
+
+        Raises:
+            ValueError: There is none.
+        """
+        if self.auxiliary_module is None:
+            raise ValueError("the loss needs its auxiliary module but there is none")
+        return self.auxiliary_module
+
+
+@dataclass(frozen=True, slots=True)
+class StepContext:
+    """What all steps of an epoch have in common: see `Step`."""
+
+    weights: Mapping[str, float | Tensor]
+    gather: Callable[[Tensor], Tensor]
+    classes: int
+
+    def step(
+        self,
+        student: Outputs,
+        teacher: Outputs | None,
+        labels: Tensor,
+        samples: Tensor,
+        auxiliary: nn.Module | None = None,
+    ) -> Step:
+        """The step of one batch."""
+        return Step(student, labels, samples, self.weights, self.gather, self.classes, teacher, auxiliary)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +111,10 @@ class Distillation(BaseModel, ABC):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    reads_teacher: ClassVar[bool] = True
+    """Whether any of its hyperparameters lets it read the teacher: False for a baseline."""
+    reads_samples: ClassVar[bool] = False
+    """Whether its loss reads `step.samples`: only then has each repetition of a recorded step its own."""
 
     @abstractmethod
     def teacher_needs(self, teacher: Network) -> Needs:
@@ -99,32 +156,21 @@ class Distillation(BaseModel, ABC):
         return needs
 
     @abstractmethod
-    def loss(
-        self,
-        student: Outputs,
-        teacher: Outputs | None,
-        labels: Tensor,
-        step: Step,
-        auxiliary: nn.Module | None,
-    ) -> Loss:
-        """The loss of one batch; labels are int64, shape (m,). No gradient reaches the teacher.
+    def loss(self, step: Step) -> Loss:
+        """The loss of one batch. No gradient reaches the teacher.
 
         Raises:
-            ValueError: The method needs the teacher's outputs or an auxiliary module and got none.
+            ValueError: The method needs the teacher's outputs or an auxiliary module and there is none.
         """
 
-    def diagnose(
-        self, student: Outputs, teacher: Outputs | None, labels: Tensor, classes: int
-    ) -> dict[str, float]:
+    def diagnose(self, step: Step) -> dict[str, float]:
         """Metrics of one batch, once an epoch and under no_grad; finite numbers only."""
-        del student, teacher, labels, classes
+        del step
         return {}
 
-    def start(
-        self, student: Outputs, teacher: Outputs | None, labels: Tensor, step: Step
-    ) -> dict[str, float]:
+    def start(self, step: Step) -> dict[str, float]:
         """Metrics of the first batch, before the first update, on every worker; the graph is kept."""
-        del student, teacher, labels, step
+        del step
         return {}
 
     def warnings(self, metrics: Mapping[str, float], *, batch_size: int, classes: int) -> tuple[str, ...]:
@@ -138,21 +184,10 @@ def full_precision(values: Tensor) -> Tensor:
     return values if values.dtype == torch.float64 else values.float()
 
 
-def cross_entropy(student: Outputs, labels: Tensor) -> Loss:
+def cross_entropy(step: Step) -> Loss:
     """CE of the student's logits, the mean over the batch: the term that every loss starts from."""
-    value = functional.cross_entropy(full_precision(student.logits), labels)
+    value = functional.cross_entropy(full_precision(step.student.logits), step.labels)
     return Loss(value, {"ce": value.detach()})
-
-
-def require_teacher(teacher: Outputs | None, method: str) -> Outputs:
-    """The teacher's outputs without a gradient.
-
-    Raises:
-        ValueError: There are none.
-    """
-    if teacher is None:
-        raise ValueError(f"{method} needs the teacher's outputs but got none")
-    return teacher.detach()
 
 
 def check_layer(network: Network, layer: str, role: str) -> str:

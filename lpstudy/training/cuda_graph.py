@@ -6,12 +6,13 @@ Source: PyTorch, "CUDA graphs", section "Whole-network capture".
 import gc
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from lpstudy.distill import Step
+from lpstudy.distill import StepContext
 from lpstudy.outputs import Batch, Outputs
 from lpstudy.training.memory import memory_error
 from lpstudy.training.partial_epoch import generators, restore_generators
@@ -42,46 +43,48 @@ class RecordedStep:
         """Why steps are not recorded, where they are not."""
 
     def __call__(
-        self, batch: Batch, target: Outputs | None, step: Step
+        self, batch: Batch, target: Outputs | None, context: StepContext
     ) -> tuple[Mapping[str, Tensor], Outputs]:
         """See `Learner.step`; what is returned is overwritten by the next call."""
         if self.refusal is not None:
-            return self._learner.step(batch, target, step)
-        key = (batch.images.shape, None if target is None else _shapes(target), tuple(step.weights))
+            return self._learner.step(batch, target, context)
+        key = (batch.images.shape, None if target is None else _shapes(target), tuple(context.weights))
         if key != self._key:
             self._key = key
             try:
-                self._record(batch, target, step)
+                self._record(batch, target, context)
             except RuntimeError as error:
                 if memory_error(error) is not None:
                     raise
                 self.refusal = " ".join(str(error).split())[:200]
-                return self._learner.step(batch, target, step)
-        self._fill(batch, target, step)
+                return self._learner.step(batch, target, context)
+        self._fill(batch, target, context)
         self._graph.replay()
         if self._result is None:
             raise RuntimeError("a step was replayed that was not recorded")
         return self._result
 
-    def _fill(self, batch: Batch, target: Outputs | None, step: Step) -> None:
+    def _fill(self, batch: Batch, target: Outputs | None, context: StepContext) -> None:
         if self._batch is not None:
             self._batch.images.copy_(batch.images)
             self._batch.labels.copy_(batch.labels)
+            if self._learner.method.reads_samples:
+                self._batch.samples.copy_(batch.samples)
         if self._target is not None and target is not None:
             for kept, given in zip(_tensors(self._target), _tensors(target), strict=True):
                 kept.copy_(given)
-        for name, value in step.weights.items():
+        for name, value in context.weights.items():
             self._weights[name].fill_(value)
 
-    def _record(self, batch: Batch, target: Outputs | None, step: Step) -> None:
+    def _record(self, batch: Batch, target: Outputs | None, context: StepContext) -> None:
         device = self._learner.device
         self._graph = self._result = None  # gives back the memory of the graph before
-        self._batch = Batch(batch.images.clone(), batch.labels.clone(), batch.samples, batch.view)
+        self._batch = Batch(batch.images.clone(), batch.labels.clone(), batch.samples.clone(), batch.view)
         self._target = None if target is None else _copied(target)
         self._weights = {
-            name: torch.tensor(float(value), device=device) for name, value in step.weights.items()
+            name: torch.tensor(float(value), device=device) for name, value in context.weights.items()
         }
-        static = Step(self._weights, step.gather, step.classes)
+        static = replace(context, weights=self._weights)
         # A stream of its own: what libraries keep for a stream is then no other graph's.
         aside: Any = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]  # torch leaves it untyped
         drawn = generators(device)
@@ -96,7 +99,7 @@ class RecordedStep:
         finally:
             restore_generators(drawn, device)
 
-    def _warm_up(self, aside: Any, batch: Batch, static: Step) -> None:
+    def _warm_up(self, aside: Any, batch: Batch, static: StepContext) -> None:
         """Some steps on a stream, of which neither weights nor averages keep anything."""
         current = torch.cuda.current_stream(self._learner.device)
         before = self._state()

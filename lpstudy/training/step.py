@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn, optim
 
-from lpstudy.distill import Method, Step
+from lpstudy.distill import Method, Step, StepContext
 from lpstudy.outputs import Batch, Network, Outputs
 from lpstudy.training import parallel
 from lpstudy.training.precision import autocast
@@ -40,17 +40,22 @@ class Learner:
             outputs: Outputs = self.student(images, self.maps)
         return outputs
 
-    def start(self, batch: Batch, target: Outputs | None, step: Step) -> dict[str, float]:
+    def step_of(self, student: Outputs, batch: Batch, target: Outputs | None, context: StepContext) -> Step:
+        """The batch as the method's loss sees it."""
+        return context.step(student, target, batch.labels, batch.samples, self.auxiliary)
+
+    def start(self, batch: Batch, target: Outputs | None, context: StepContext) -> dict[str, float]:
         """The method's metrics of the first batch; the student is left as it was."""
         kept = [(buffer, buffer.clone()) for buffer in self.student.buffers()]
-        student = self.forward(batch)
-        metrics = self.method.start(student, target, batch.labels, step)
+        metrics = self.method.start(self.step_of(self.forward(batch), batch, target, context))
         with torch.no_grad():
             for buffer, before in kept:
                 buffer.copy_(before)
         return metrics
 
-    def step(self, batch: Batch, target: Outputs | None, step: Step) -> tuple[Mapping[str, Tensor], Outputs]:
+    def step(
+        self, batch: Batch, target: Outputs | None, context: StepContext
+    ) -> tuple[Mapping[str, Tensor], Outputs]:
         """Learn from a batch.
 
         Returns:
@@ -60,7 +65,7 @@ class Learner:
         self.optimizer.zero_grad(set_to_none=True)
         student = self.forward(batch)
         with autocast(self.device, bf16=self.bf16):
-            loss = self.method.loss(student, target, batch.labels, step, self.auxiliary)
+            loss = self.method.loss(self.step_of(student, batch, target, context))
         loss.total.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         parallel.average_gradients(self.parameters)
         self.optimizer.step()

@@ -15,7 +15,7 @@ from lpstudy import correctness
 from lpstudy.cost import cost_of
 from lpstudy.data import Data
 from lpstudy.data.augment import view_of
-from lpstudy.distill import Needs, Step
+from lpstudy.distill import Needs, StepContext
 from lpstudy.folder import Folder
 from lpstudy.model_file import DESCRIPTION, WEIGHTS
 from lpstudy.outputs import EpochResult
@@ -79,7 +79,7 @@ class Trainer:
 
     def _needs(self, teacher: TeacherOutputs | None) -> tuple[Needs, TeacherOutputs | None]:
         if teacher is None:
-            if self.method.method != "bp":
+            if self.method.reads_teacher:
                 raise ValueError(f"{self.method.method} needs a teacher")
             return Needs(), None
         needs = self.method.teacher_needs(teacher.network)
@@ -119,8 +119,8 @@ class Trainer:
         student, target = student.rows(batch), target.rows(batch) if target else None
 
         def of_loss(epoch: int) -> float:
-            step = Step(self._weights(epoch), _identity, data.classes)
-            return loss_macs(self.method, student, target, step, auxiliary)
+            context = StepContext(self._weights(epoch), _identity, data.classes)
+            return loss_macs(self.method, context.step(student, target, batch, batch, auxiliary))
 
         macs = cost_of(trial.student, input_shape=data.input_shape, classes=data.classes).macs
         of_teacher = teacher_macs(self.method, self.teacher, self.needs, trial.epochs)
@@ -232,7 +232,7 @@ class Trainer:
         """
         self.learner.student.train()
         weights = self._weights(epoch)
-        step = Step(weights, parallel.gather, self.data.classes)
+        context = StepContext(weights, parallel.gather, self.data.classes)
         needs = self.method.needs_of(self.needs, weights)
         steps = max(1, len(self.data.train) // self.training.batch_size)
         sums, metrics, done = self._resume_partial()
@@ -261,12 +261,12 @@ class Trainer:
             optimizers.set_rate(self.learner.optimizer, optimizers.rate_at(self.training, progress))
             target = self.teacher.outputs(batch, needs) if self.teacher else None
             if epoch == 1 and done == 0:
-                metrics |= self.learner.start(batch, target, step)
+                metrics |= self.learner.start(batch, target, context)
             if number == 0 and isinstance(self.teacher, Fetching) and epoch < self.trial.epochs:
                 self.teacher.fetch(
                     view_of(seed=self.trial.seed, epoch=epoch + 1, count=self.data.train.views)
                 )
-            terms, student = self.step(batch, target, step)
+            terms, student = self.step(batch, target, context)
             for name, term in terms.items():
                 key = f"train_{name}"
                 sums[key] = sums[key] + term if key in sums else term.clone()
@@ -278,7 +278,7 @@ class Trainer:
                 between(part)
         metrics |= _finite(_means(sums, done), epoch)
         with torch.no_grad():
-            metrics |= self.method.diagnose(student, target, batch.labels, self.data.classes)
+            metrics |= self.method.diagnose(self.learner.step_of(student, batch, target, context))
         return metrics
 
     def _resume_partial(self) -> tuple[dict[str, Tensor], dict[str, float], int]:

@@ -2,14 +2,12 @@
 
 from bisect import bisect_left
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
-from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from lpstudy.distill import Method, Needs, Step
-from lpstudy.outputs import Outputs
 from lpstudy.training.teacher_outputs import TeacherOutputs
 
 
@@ -62,22 +60,18 @@ def teacher_macs(
     return macs
 
 
-def loss_macs(
-    method: Method, student: Outputs, teacher: Outputs | None, step: Step, auxiliary: nn.Module | None
-) -> float:
+def loss_macs(method: Method, step: Step) -> float:
     """Multiply-accumulates of a batch's loss with its gradient, for each of the m images.
 
-    The outputs must be those of a whole batch: the graph of the LP methods costs more per image in a larger
-    one. The auxiliary module is left without gradients.
+    The step must be one of a whole batch: the graph of the LP methods costs more per image in a larger one.
+    The auxiliary module is left without gradients.
     """
-    rows = student.logits.shape[0]
-    leaves = student.detach()
+    leaves = step.student.detach()
     for tensor in (leaves.logits, leaves.embedding, *leaves.maps.values()):
         tensor.requires_grad_()
-    labels = torch.zeros(rows, dtype=torch.int64, device=leaves.logits.device)
     with torch.enable_grad(), FlopCounterMode(display=False) as counter:
-        loss = method.loss(leaves, teacher, labels, step, auxiliary)
+        loss = method.loss(replace(step, student=leaves))
         loss.total.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-    if auxiliary is not None:
-        auxiliary.zero_grad(set_to_none=True)
-    return int(counter.get_total_flops()) / 2 / rows
+    if step.auxiliary_module is not None:
+        step.auxiliary_module.zero_grad(set_to_none=True)
+    return int(counter.get_total_flops()) / 2 / len(step.labels)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lpstudy.distill import Step
+from lpstudy.distill import StepContext
 from lpstudy.distill.method import Distillation
 from lpstudy.outputs import Network, Outputs
 
@@ -66,5 +66,5 @@ def labels() -> Callable[[int], Tensor]:
 
 
 @pytest.fixture
-def step_at() -> Callable[[Distillation, float], Step]:
-    return lambda method, progress: Step(method.weights(progress), lambda rows: rows, CLASSES)
+def step_at() -> Callable[[Distillation, float], StepContext]:
+    return lambda method, progress: StepContext(method.weights(progress), lambda rows: rows, CLASSES)

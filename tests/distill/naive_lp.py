@@ -4,13 +4,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lpstudy.distill import Step
+from lpstudy.distill import StepContext
 from lpstudy.distill.method import Distillation
 from lpstudy.outputs import Outputs
 
 
-def step_of(method: Distillation, progress: float = 0.9) -> Step:
-    return Step(method.weights(progress), lambda rows: rows, 3)
+def step_of(method: Distillation, progress: float = 0.9) -> StepContext:
+    return StepContext(method.weights(progress), lambda rows: rows, 3)
 
 
 def normal(samples: int, features: int, *, seed: int = 0) -> Tensor:

@@ -6,11 +6,12 @@ from typing import Any, get_args
 
 import pytest
 import torch
+from method_steps import step_on, unweighted
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
-from lpstudy.distill import METHODS, Loss, Method, Needs, Step
+from lpstudy.distill import METHODS, Loss, Method, Needs, StepContext
 from lpstudy.distill.bp import BP
 from lpstudy.distill.fitnet import FitNet
 from lpstudy.distill.kd import KD
@@ -34,7 +35,7 @@ PROGRESS = (0.0, 0.6)
 ANY: TypeAdapter[Distillation] = TypeAdapter(Method)
 
 Images = Callable[[int], Tensor]
-StepAt = Callable[[Distillation, float], Step]
+StepAt = Callable[[Distillation, float], StepContext]
 
 
 @pytest.fixture(params=list(CASES))
@@ -95,7 +96,7 @@ def test_loss_is_finite_and_its_gradient_reaches_the_student_but_never_the_teach
 ) -> None:
     extra = auxiliary(method, student, teacher, images(2))
     mine, theirs = outputs(method, student, teacher, images(samples))
-    loss = method.loss(mine, theirs, labels(samples), step_at(method, progress), extra)
+    loss = method.loss(step_on(step_at(method, progress), mine, theirs, labels(samples), extra))
     assert loss.total.shape == ()
     assert loss.total.isfinite()
     assert loss.parts
@@ -123,7 +124,7 @@ def test_reads_nothing_of_the_teacher_but_what_it_names(
     )
     for progress in PROGRESS:
         given = None if needs == Needs() else theirs
-        assert method.loss(mine, given, labels(8), step_at(method, progress), extra).total.isfinite()
+        assert method.loss(step_on(step_at(method, progress), mine, given, labels(8), extra)).total.isfinite()
 
 
 def test_says_so_where_the_teacher_it_needs_is_missing(
@@ -133,8 +134,8 @@ def test_says_so_where_the_teacher_it_needs_is_missing(
         return
     extra = auxiliary(method, student, teacher, images(2))
     mine, _ = outputs(method, student, teacher, images(4))
-    with pytest.raises(ValueError, match=r"\A[a-z_]+ needs the teacher's outputs but got none\Z"):
-        method.loss(mine, None, labels(4), step_at(method, 0.5), extra)
+    with pytest.raises(ValueError, match=r"\Athe loss needs the teacher's outputs but there is no teacher\Z"):
+        method.loss(step_on(step_at(method, 0.5), mine, None, labels(4), extra))
 
 
 @pytest.mark.parametrize("progress", PROGRESS)
@@ -151,7 +152,7 @@ def test_under_bf16_autocast_the_loss_stays_in_float32_and_close(
 
     def measured() -> Loss:
         mine, theirs = outputs(method, student, teacher, images(24))
-        return method.loss(mine, theirs, labels(24), step_at(method, progress), extra)
+        return method.loss(step_on(step_at(method, progress), mine, theirs, labels(24), extra))
 
     exact = measured()
     with torch.autocast("cpu", torch.bfloat16):
@@ -170,7 +171,10 @@ def test_float64_stays_float64(
     extra = auxiliary(method, student.double(), teacher.double(), images(2).double())
     mine, theirs = outputs(method, student, teacher, images(6).double())
     extra = extra.double() if extra is not None else None
-    assert method.loss(mine, theirs, labels(6), step_at(method, 0.5), extra).total.dtype == torch.float64
+    assert (
+        method.loss(step_on(step_at(method, 0.5), mine, theirs, labels(6), extra)).total.dtype
+        == torch.float64
+    )
 
 
 def test_nothing_in_a_step_waits_for_a_value(
@@ -182,7 +186,7 @@ def test_nothing_in_a_step_waits_for_a_value(
         batch, targets = fake.from_tensor(images(6)), fake.from_tensor(labels(6))
         for progress in PROGRESS:
             mine, theirs = outputs(method, student, teacher, batch)
-            total = method.loss(mine, theirs, targets, step_at(method, progress), extra).total
+            total = method.loss(step_on(step_at(method, progress), mine, theirs, targets, extra)).total
             assert isinstance(total, FakeTensor)
             total.backward()
 
@@ -193,9 +197,9 @@ def test_leaves_the_global_random_generator_alone(
     extra = auxiliary(method, student, teacher, images(2))
     before = torch.get_rng_state()
     mine, theirs = outputs(method, student, teacher, images(6))
-    method.loss(mine, theirs, labels(6), step_at(method, 0.5), extra)
-    method.start(mine, theirs, labels(6), step_at(method, 0.5))
-    method.diagnose(mine.detach(), theirs, labels(6), 3)
+    method.loss(step_on(step_at(method, 0.5), mine, theirs, labels(6), extra))
+    method.start(step_on(step_at(method, 0.5), mine, theirs, labels(6)))
+    method.diagnose(step_on(unweighted(3), mine.detach(), theirs, labels(6)))
     assert torch.equal(before, torch.get_rng_state())
 
 
@@ -208,7 +212,7 @@ def test_training_lowers_the_loss(
     totals = []
     for _ in range(25):
         mine, theirs = outputs(method, student, teacher, images(24))
-        total = method.loss(mine, theirs, labels(24), step_at(method, 0.0), extra).total
+        total = method.loss(step_on(step_at(method, 0.0), mine, theirs, labels(24), extra)).total
         optimizer.zero_grad()
         total.backward()
         optimizer.step()
@@ -231,9 +235,9 @@ def test_metrics_are_finite_numbers_and_warnings_single_lines_that_do_not_vary(
     mine, theirs = outputs(method, student, teacher, images(samples))
     maps = {name: value * factor for name, value in mine.maps.items()}
     scaled = Outputs(mine.logits, mine.embedding * factor, maps)
-    metrics = method.start(mine, theirs, labels(samples), step_at(method, 0.0))
+    metrics = method.start(step_on(step_at(method, 0.0), mine, theirs, labels(samples)))
     with torch.no_grad():
-        metrics |= method.diagnose(scaled, theirs, labels(samples), 3)
+        metrics |= method.diagnose(step_on(unweighted(3), scaled, theirs, labels(samples)))
     assert all(type(value) is float and math.isfinite(value) for value in metrics.values())
     found = method.warnings(metrics, batch_size=samples, classes=3)
     assert all(line.strip() == line and "\n" not in line for line in found)
@@ -247,9 +251,9 @@ def test_the_graph_is_kept_for_the_step_after_the_start(
 ) -> None:
     extra = auxiliary(method, student, teacher, images(2))
     mine, theirs = outputs(method, student, teacher, images(6))
-    method.start(mine, theirs, labels(6), step_at(method, 0.0))
+    method.start(step_on(step_at(method, 0.0), mine, theirs, labels(6)))
     assert all(parameter.grad is None for parameter in student.parameters())
-    method.loss(mine, theirs, labels(6), step_at(method, 0.0), extra).total.backward()
+    method.loss(step_on(step_at(method, 0.0), mine, theirs, labels(6), extra)).total.backward()
 
 
 def test_has_a_docstring_of_its_own_and_no_hyperparameter_without_a_default(method: Distillation) -> None:

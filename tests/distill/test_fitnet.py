@@ -5,16 +5,17 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from method_steps import step_on
 from torch import Tensor
 
-from lpstudy.distill import Step
+from lpstudy.distill import StepContext
 from lpstudy.distill.fitnet import FitNet, Regressor, hint_loss
 from lpstudy.distill.method import Distillation
 from lpstudy.outputs import Network, Outputs
 from lpstudy.space import Choices, Range, find, read
 
 Images = Callable[[int], Tensor]
-StepAt = Callable[[Distillation, float], Step]
+StepAt = Callable[[Distillation, float], StepContext]
 
 
 def with_maps(**maps: Tensor) -> Outputs:
@@ -87,7 +88,7 @@ def test_first_stage_trains_the_regressor_and_the_student_up_to_the_guided_layer
     mine = student(images(4), method.student_maps(student))
     theirs = teacher(images(4), method.teacher_needs(teacher).maps)
     regressor = method.auxiliary(mine, theirs)
-    loss = method.loss(mine, theirs, labels(4), step_at(method, 0.49), regressor)
+    loss = method.loss(step_on(step_at(method, 0.49), mine, theirs, labels(4), regressor))
     assert loss.parts.keys() == {"hint"}
     assert float(loss.total.detach()) == pytest.approx(3 * float(loss.parts["hint"]))
     loss.total.backward()
@@ -102,7 +103,7 @@ def test_second_stage_is_cross_entropy_and_soft_targets(
     method = FitNet(hint_fraction=0.5, kd_weight=4.0)
     mine, theirs = student(images(4), frozenset({"conv2"})), teacher(images(4), frozenset({"conv2"}))
     regressor = method.auxiliary(mine, theirs)
-    loss = method.loss(mine, theirs, labels(4), step_at(method, 0.75), regressor)
+    loss = method.loss(step_on(step_at(method, 0.75), mine, theirs, labels(4), regressor))
     assert loss.parts.keys() == {"ce", "kd"}
     assert float(loss.total.detach()) == pytest.approx(float(loss.parts["ce"] + 2.5 * loss.parts["kd"]))
 
@@ -112,7 +113,7 @@ def test_joint_adds_the_weighted_hint_from_the_start(
 ) -> None:
     method = FitNet(mode="joint", hint_weight=7.0, kd_weight=0.0)
     mine, theirs = student(images(4), frozenset({"conv2"})), teacher(images(4), frozenset({"conv2"}))
-    loss = method.loss(mine, theirs, labels(4), step_at(method, 0.0), method.auxiliary(mine, theirs))
+    loss = method.loss(step_on(step_at(method, 0.0), mine, theirs, labels(4), method.auxiliary(mine, theirs)))
     assert float(loss.total.detach()) == pytest.approx(float(loss.parts["ce"] + 7 * loss.parts["hint"]))
 
 
@@ -176,8 +177,8 @@ def test_middle_layers_are_used_where_none_are_named_and_named_ones_are_checked(
 
 def test_what_is_missing_is_named(labels: Images, step_at: StepAt) -> None:
     maps = torch.zeros(2, 3, 4, 4)
-    with pytest.raises(ValueError, match="fitnet needs its regressor but got none"):
-        FitNet().loss(with_maps(a=maps), with_maps(a=maps), labels(2), step_at(FitNet(), 0.0), None)
+    with pytest.raises(ValueError, match="the loss needs its auxiliary module but there is none"):
+        FitNet().loss(step_on(step_at(FitNet(), 0.0), with_maps(a=maps), with_maps(a=maps), labels(2)))
     with pytest.raises(ValueError, match=r"one map where none is named but got \['a', 'b'\]"):
         FitNet().auxiliary(with_maps(a=maps, b=maps), with_maps(a=maps))
     with pytest.raises(ValueError, match=r"no map 'c', only \['a'\]"):

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 import torch
+from method_steps import step_on
 
-from lpstudy.distill import Step
+from lpstudy.distill import StepContext
 from lpstudy.distill.kd import KD, kd_loss
 from lpstudy.outputs import Outputs
 
@@ -78,7 +79,9 @@ def test_method_adds_the_weighted_term_to_cross_entropy() -> None:
     teacher = Outputs(torch.tensor(TEACHER), torch.zeros(7, 1))
     method = KD(weight=0.3, temperature=2.5)
     loss = method.loss(
-        student, teacher, torch.tensor(labels), Step(method.weights(0.0), lambda rows: rows, 5), None
+        step_on(
+            StepContext(method.weights(0.0), lambda rows: rows, 5), student, teacher, torch.tensor(labels)
+        )
     )
     ce = -np.log(softmax(STUDENT)[np.arange(7), labels]).mean()
     soft = oracle(STUDENT, TEACHER, 2.5)

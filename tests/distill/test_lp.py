@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from method_steps import step_on
 from naive_lp import naive, normal, outputs, step_of
 from torch import Tensor
 
@@ -65,7 +66,7 @@ def test_is_least_when_all_features_coincide() -> None:
     assert (
         "ce"
         in LP()
-        .loss(outputs(normal(6, 4)), outputs(teacher[:6]), torch.arange(6) % 3, step_of(LP()), None)
+        .loss(step_on(step_of(LP()), outputs(normal(6, 4)), outputs(teacher[:6]), torch.arange(6) % 3))
         .parts
     )
 
@@ -101,7 +102,7 @@ def test_equal_features_of_teacher_or_student_give_finite_loss_and_gradient(valu
     for mine, theirs in ((same, normal(8, 4).float()), (normal(8, 4).float(), same), (same, same)):
         for method in (LP(), LP(normalize=True), LPKD()):
             student = mine.clone().requires_grad_()
-            method.loss(outputs(student), outputs(theirs), labels, step_of(method), None).total.backward()
+            method.loss(step_on(step_of(method), outputs(student), outputs(theirs), labels)).total.backward()
             assert student.grad is not None
             assert student.grad.isfinite().all()
 

@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from method_steps import step_on, unweighted
 
 from lpstudy.distill import lp_diagnostics
 from lpstudy.distill.bp import BP
@@ -191,12 +192,12 @@ def test_collapsed_features_are_found_from_outputs_to_warning() -> None:
     labels = torch.arange(64) % 10
     noise = torch.randn(64, 30, generator=generator)
     for features, collapsed in ((noise, False), (1 + 0.01 * noise, True), (torch.zeros(64, 30), True)):
-        metrics = LP().diagnose(Outputs(teacher.logits, features), teacher, labels, 10)
+        metrics = LP().diagnose(step_on(unweighted(10), Outputs(teacher.logits, features), teacher, labels))
         found = LP().warnings(metrics, batch_size=64, classes=10)
         assert any(line.startswith("collapse: ") for line in found) == collapsed
 
 
 def test_baselines_have_nothing_to_diagnose() -> None:
     outputs = Outputs(torch.zeros(4, 3), torch.zeros(4, 2))
-    assert BP().diagnose(outputs, None, torch.arange(4) % 3, 3) == {}
+    assert BP().diagnose(step_on(unweighted(3), outputs, None, torch.arange(4) % 3)) == {}
     assert BP().warnings({"dead_units": 1.0}, batch_size=4, classes=3) == ()

@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
 import torch
+from method_steps import step_on, unweighted
 from naive_lp import naive, normal, outputs, step_of
 from torch import Tensor
 
-from lpstudy.distill import Step
+from lpstudy.distill import StepContext
 from lpstudy.distill.graph import knn_graph, relative_bandwidth
 from lpstudy.distill.lp import LP, unit_rows
 from lpstudy.distill.lp_kd import LPKD
@@ -14,7 +15,7 @@ from lpstudy.outputs import Network, Outputs
 def term(method: LP, student: Tensor, teacher: Tensor, *, progress: float = 0.9) -> float:
     labels = torch.arange(len(student)) % 3
     step = step_of(method, progress)
-    return float(method.loss(outputs(student), outputs(teacher), labels, step, None).parts["lp"])
+    return float(method.loss(step_on(step, outputs(student), outputs(teacher), labels)).parts["lp"])
 
 
 def test_method_measures_with_the_bandwidth_relative_to_the_batch() -> None:
@@ -40,17 +41,19 @@ def test_ramp_raises_the_weight_linearly(ramp: float, progress: float, weight: f
     method = LP(gamma=0.3, ramp=ramp)
     assert method.weights(progress)["lp"] == pytest.approx(weight)
     step = step_of(method, progress)
-    loss = method.loss(outputs(normal(9, 4)), outputs(normal(9, 4, seed=1)), torch.arange(9) % 3, step, None)
+    loss = method.loss(
+        step_on(step, outputs(normal(9, 4)), outputs(normal(9, 4, seed=1)), torch.arange(9) % 3)
+    )
     assert float(loss.total) == pytest.approx(float(loss.parts["ce"] + weight * loss.parts["lp"]), rel=1e-12)
 
 
 def test_lp_kd_is_the_sum_of_both() -> None:
     student, teacher, labels = outputs(normal(9, 4)), outputs(normal(9, 4, seed=1)), torch.arange(9) % 3
     method = LPKD(gamma=0.2, weight=0.7, temperature=2.0)
-    loss = method.loss(student, teacher, labels, step_of(method), None)
+    loss = method.loss(step_on(step_of(method), student, teacher, labels))
     ce, lp, kd = (float(loss.parts[name]) for name in ("ce", "lp", "kd"))
     assert float(loss.total) == pytest.approx(ce + 0.2 * lp + 0.7 * kd, rel=1e-12)
-    assert lp == float(LP().loss(student, teacher, labels, step_of(LP()), None).parts["lp"])
+    assert lp == float(LP().loss(step_on(step_of(LP()), student, teacher, labels)).parts["lp"])
 
 
 def test_normalised_student_features_have_length_1_and_the_term_no_scale() -> None:
@@ -70,7 +73,7 @@ def test_maps_are_compared_as_flat_vectors() -> None:
     student = outputs(normal(10, 3), conv1=maps.reshape(10, 6, 2, 2))
     teacher = outputs(normal(10, 3), conv2=hint.reshape(10, 2, 2, 2))
     method = LP(layer="conv1", teacher_layer="conv2")
-    lp = method.loss(student, teacher, torch.arange(10) % 3, step_of(method), None).parts["lp"]
+    lp = method.loss(step_on(step_of(method), student, teacher, torch.arange(10) % 3)).parts["lp"]
     assert float(lp) == pytest.approx(term(LP(), maps, hint), rel=1e-12)
 
 
@@ -90,7 +93,7 @@ def test_layers_are_asked_for_and_checked(student: Network, teacher: Network) ->
         LP(teacher_layer="pool").teacher_needs(teacher)
     with pytest.raises(ValueError, match=r"no map 'conv1', only \[\]"):
         LP(layer="conv1").loss(
-            outputs(normal(4, 4)), outputs(normal(4, 4)), torch.arange(4) % 3, step_of(LP()), None
+            step_on(step_of(LP()), outputs(normal(4, 4)), outputs(normal(4, 4)), torch.arange(4) % 3)
         )
 
 
@@ -99,15 +102,17 @@ def test_layers_are_asked_for_and_checked(student: Network, teacher: Network) ->
 )
 def test_workers_share_one_graph_over_the_whole_batch(method: LP | LPKD) -> None:
     student, teacher, labels = normal(12, 4, seed=1), normal(12, 6, seed=2), torch.arange(12) % 3
-    whole = method.loss(outputs(student), outputs(teacher), labels, step_of(method), None).parts["lp"]
+    whole = method.loss(step_on(step_of(method), outputs(student), outputs(teacher), labels)).parts["lp"]
 
     def gather(rows: Tensor) -> Tensor:
         # What a collective would bring: the rows of all workers, in their order.
         return student if rows.shape[1] == student.shape[1] else teacher
 
-    step = Step(method.weights(0.9), gather, 3)
+    step = StepContext(method.weights(0.9), gather, 3)
     for own in (slice(0, 6), slice(6, 12)):
-        part = method.loss(outputs(student[own]), outputs(teacher[own]), labels[own], step, None).parts["lp"]
+        part = method.loss(step_on(step, outputs(student[own]), outputs(teacher[own]), labels[own])).parts[
+            "lp"
+        ]
         assert torch.equal(part, whole)
 
 
@@ -121,7 +126,9 @@ def test_teacher_features_are_gathered_without_a_gradient() -> None:
         return rows
 
     LP().loss(
-        outputs(student), outputs(teacher), torch.arange(6) % 3, Step(LP().weights(0.9), gather, 3), None
+        step_on(
+            StepContext(LP().weights(0.9), gather, 3), outputs(student), outputs(teacher), torch.arange(6) % 3
+        )
     )
     assert gathered == {4: True, 5: False}
 
@@ -132,7 +139,7 @@ def test_start_gives_the_gradient_ratio_of_the_full_gamma() -> None:
     labels = torch.arange(10) % 3
     method = LP(gamma=0.4, n_neighbors=3, ramp=0.5)
     step = step_of(method, 0.0)
-    metrics = method.start(Outputs(embedding @ head, embedding), outputs(teacher), labels, step)
+    metrics = method.start(step_on(step, Outputs(embedding @ head, embedding), outputs(teacher), labels))
     graph = knn_graph(teacher, 3)
     _, of_lp = naive(
         embedding.detach().numpy(), teacher.numpy(), 3, float(relative_bandwidth(graph, method.bandwidth))
@@ -145,7 +152,9 @@ def test_start_gives_the_gradient_ratio_of_the_full_gamma() -> None:
 
 
 def test_diagnose_names_what_issue_and_curves_rely_on() -> None:
-    metrics = LP().diagnose(outputs(normal(12, 4)), outputs(normal(12, 6, seed=1)), torch.arange(12) % 3, 3)
+    metrics = LP().diagnose(
+        step_on(unweighted(3), outputs(normal(12, 4)), outputs(normal(12, 6, seed=1)), torch.arange(12) % 3)
+    )
     assert set(metrics) == {
         "mean_affinity",
         "sigma2",

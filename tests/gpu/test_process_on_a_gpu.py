@@ -7,7 +7,7 @@ import torch
 from recorded_steps import Dropping
 
 from lpstudy.data import Data
-from lpstudy.distill import Needs, Step
+from lpstudy.distill import Needs, StepContext
 from lpstudy.distill.bp import BP
 from lpstudy.outputs import Batch
 from lpstudy.space import RunSpec
@@ -59,7 +59,7 @@ def test_recorded_steps_drop_what_plain_ones_drop(device: torch.device) -> None:
         step = RecordedStep(learner) if recorded else learner.step
         torch.manual_seed(5)
         losses.append(
-            [float(step(batch, None, Step({}, lambda rows: rows, 10))[0]["loss"]) for _ in range(6)]
+            [float(step(batch, None, StepContext({}, lambda rows: rows, 10))[0]["loss"]) for _ in range(6)]
         )
         assert getattr(step, "refused", None) is None
     assert losses[1] == pytest.approx(losses[0], rel=1e-5)

@@ -8,6 +8,7 @@ import torch
 from recorded_steps import EPOCHS, state, steps
 
 from lpstudy.data import Data
+from lpstudy.distill import Step
 from lpstudy.space import RunSpec
 from lpstudy.teacher import OnlineTeacher
 from lpstudy.training.cuda_graph import RecordedStep
@@ -54,8 +55,8 @@ def test_a_step_that_cannot_be_recorded_is_run_as_it_is(
     run, other = (Trainer(make_trial("bp", epochs=EPOCHS), data.to(device), None, device) for _ in range(2))
 
     class Waiting(type(run.method)):
-        def loss(self, *given: object) -> object:
-            loss = super().loss(*given)
+        def loss(self, step: Step) -> object:
+            loss = super().loss(step)
             loss.total.item()  # waits for the device
             return loss
 

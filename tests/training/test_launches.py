@@ -13,7 +13,7 @@ import torch
 from tape import Launches, on_the_cpu
 
 from lpstudy.data import Data
-from lpstudy.distill import Step
+from lpstudy.distill import StepContext
 from lpstudy.distill.bp import BP
 from lpstudy.distill.kd import KD
 from lpstudy.distill.lp_kd import LPKD
@@ -56,7 +56,7 @@ def test_a_recorded_step_has_no_more_operators_than_it_had(method: Distillation)
     batch = Batch(torch.randn(8, 3, 32, 32), torch.arange(8), torch.arange(8), 0)
     target = Outputs(torch.randn(8, 10), torch.randn(8, 500), {})
     weights = {name: torch.tensor(0.5) for name in method.weights(0.6)}
-    seen = counted(lambda: learner.step(batch, target, Step(weights, lambda rows: rows, 10)))
+    seen = counted(lambda: learner.step(batch, target, StepContext(weights, lambda rows: rows, 10)))
     assert not seen.waited
     assert len(seen.launched) <= INSIDE[method.method], Counter(seen.launched)
 

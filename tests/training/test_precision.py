@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from lpstudy.data import Data
-from lpstudy.distill import METHODS, Needs, Step
+from lpstudy.distill import METHODS, Needs, StepContext
 from lpstudy.distill.lp import LP
 from lpstudy.space import RunSpec
 from lpstudy.teacher import OnlineTeacher
@@ -69,7 +69,7 @@ def test_lp_is_computed_in_float32_of_what_the_student_gave(
     batch = next(data.train.epoch(batch_size=50, seed=0, epoch=1, device=CPU))
     target = teacher.outputs(batch, Needs(embedding=True))
     run.learner.student.train()
-    terms, student = run.step(batch, target, Step({"lp": 0.01}, lambda rows: rows, data.classes))
+    terms, student = run.step(batch, target, StepContext({"lp": 0.01}, lambda rows: rows, data.classes))
     given, taught = (outputs.embedding.double().numpy() for outputs in (student, target))
     expected = lp_by_definition(given, taught, k=LP().n_neighbors)
     assert terms["lp"].dtype == terms["loss"].dtype == torch.float32

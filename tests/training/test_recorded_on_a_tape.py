@@ -4,7 +4,7 @@ import gc
 import itertools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import ClassVar
 
 import pytest
 import torch
@@ -13,7 +13,7 @@ from tape import Tape, on_the_cpu
 from torch import Tensor
 
 from lpstudy.data import Data
-from lpstudy.distill import Step
+from lpstudy.distill import Step, StepContext
 from lpstudy.distill.bp import BP
 from lpstudy.distill.method import Loss
 from lpstudy.outputs import Batch, Outputs
@@ -108,7 +108,7 @@ def drawn(*recordings: Callable[..., tuple[Mapping[str, Tensor], Outputs]]) -> l
     torch.manual_seed(5)
     losses = []
     for step, _ in itertools.product(recordings, range(3)):
-        terms, _ = step(batch, None, Step({}, lambda rows: rows, 10))
+        terms, _ = step(batch, None, StepContext({}, lambda rows: rows, 10))
         losses.append(float(terms["loss"]))
     return losses
 
@@ -128,10 +128,27 @@ def test_a_recording_draws_no_random_numbers() -> None:
 class Waiting(BP):
     """Waits for the device in its loss."""
 
-    def loss(self, *given: Any) -> Loss:
-        loss = super().loss(*given)
+    def loss(self, step: Step) -> Loss:
+        loss = super().loss(step)
         loss.total.item()
         return loss
+
+
+class BySample(BP):
+    """CE that each sample's position is added to."""
+
+    reads_samples: ClassVar[bool] = True
+
+    def loss(self, step: Step) -> Loss:
+        return super().loss(step).plus("position", step.samples.float().mean(), weight=1.0)
+
+
+def test_a_loss_by_sample_sees_the_samples_of_each_step(make_run: MakeRun) -> None:
+    plain, recorded = make_run("bp"), make_run("bp")
+    learner = replace(recorded.learner, method=BySample())
+    expected = steps(plain, replace(plain.learner, method=BySample()).step)
+    assert steps(recorded, RecordedStep(learner)) == expected
+    assert len({terms["position"] for terms in expected}) == len(expected)
 
 
 class Unrecordable(BP):
@@ -139,10 +156,10 @@ class Unrecordable(BP):
 
     words: str
 
-    def loss(self, *given: Any) -> Loss:
+    def loss(self, step: Step) -> Loss:
         if Tape.recording:
             raise RuntimeError(self.words)
-        return super().loss(*given)
+        return super().loss(step)
 
 
 REFUSED = Unrecordable(words="operation not permitted when stream is capturing")

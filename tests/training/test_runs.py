@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from lpstudy.correctness import unpack
 from lpstudy.cost import cost_of
 from lpstudy.data import Data, DataSpec, load
-from lpstudy.distill import METHODS, Needs, Step
+from lpstudy.distill import METHODS, Needs, StepContext
 from lpstudy.outputs import Batch, EpochResult, Network, Outputs
 from lpstudy.space import RunSpec
 from lpstudy.students import StudentSpec, build
@@ -252,6 +252,6 @@ def test_a_step_has_one_gram_matrix_and_one_search_for_neighbours(
     batch = next(data.train.epoch(batch_size=50, seed=0, epoch=1, device=CPU))
     target = teacher.outputs(batch, one.needs)
     with Products() as products:
-        one.step(batch, target, Step({"lp": 0.01, "kd": 1.0}, lambda rows: rows, data.classes))
+        one.step(batch, target, StepContext({"lp": 0.01, "kd": 1.0}, lambda rows: rows, data.classes))
     assert products.seen.count((50, 50)) == 1
     assert products.seen.count("topk") == 1
