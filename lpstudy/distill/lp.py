@@ -130,6 +130,13 @@ class LocalityPreserving(Distillation, ABC):
         return lp_diagnostics.dose(self.gamma, self.n_neighbors, self.bandwidth)
 
     @override
+    def check(self, *, batch_size: int) -> None:
+        if self.n_neighbors >= batch_size:
+            raise ValueError(
+                f"n_neighbors: must be below training.batch_size = {batch_size} but got {self.n_neighbors}"
+            )
+
+    @override
     def teacher_needs(self, teacher: Network) -> Needs:
         layer = check_layer(teacher, self.teacher_layer, "teacher")
         return Needs(embedding=True) if layer == EMBEDDING else Needs(maps=frozenset({layer}))

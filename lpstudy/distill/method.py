@@ -116,6 +116,14 @@ class Distillation(BaseModel, ABC):
     reads_samples: ClassVar[bool] = False
     """Whether its loss reads `step.samples`: only then has each repetition of a recorded step its own."""
 
+    def check(self, *, batch_size: int) -> None:
+        """Hold the hyperparameters against the smallest batch that the study trains on.
+
+        Raises:
+            ValueError: One line that begins with the hyperparameter.
+        """
+        del batch_size
+
     @abstractmethod
     def teacher_needs(self, teacher: Network) -> Needs:
         """What is read of this teacher.

@@ -194,16 +194,15 @@ class StudySpec(BaseModel):
         return read
 
     @model_validator(mode="after")
-    def _neighbors_fit_the_batch(self) -> Self:
+    def _methods_fit_the_batch(self) -> Self:
         default = Training().batch_size
-        batch = min(int(values.get("batch_size", default)) for values in corners(self.training))
+        smallest = min(int(values.get("batch_size", default)) for values in corners(self.training))
         for name, table in self.methods.items():
             for values in corners(METHODS[name]().model_dump() | table):
-                k = values.get("n_neighbors", 1)
-                if isinstance(k, int) and k >= batch:
-                    raise ValueError(
-                        f"methods.{name}.n_neighbors: must be below training.batch_size = {batch} but got {k}"
-                    )
+                try:
+                    METHODS[name].model_validate(values).check(batch_size=smallest)
+                except ValueError as error:
+                    raise ValueError(f"methods.{name}.{error}") from None
         return self
 
     @model_validator(mode="after")

@@ -167,3 +167,9 @@ def test_diagnose_names_what_issue_and_curves_rely_on() -> None:
     }
     teacher = normal(12, 6, seed=1)
     assert metrics["sigma2"] == pytest.approx(float(relative_bandwidth(knn_graph(teacher, 5), 1.0)))
+
+
+def test_as_many_neighbours_as_the_smallest_batch_has_samples_are_refused() -> None:
+    LP(n_neighbors=4).check(batch_size=5)
+    with pytest.raises(ValueError, match=r"\An_neighbors: must be below training.batch_size = 5 but got 5\Z"):
+        LP(n_neighbors=5).check(batch_size=5)
