@@ -27,7 +27,7 @@ from virtual import CLASSES, SHAPE, epochs_of, facts_of, reports_of, spec_of
 from lpstudy import study, tracking
 from lpstudy.data import load
 from lpstudy.folder import LocalFolder
-from lpstudy.ledger import Assignment, Done, Ledger, State, Waiting, database
+from lpstudy.ledger import Assignment, Done, Ledger, State, Waiting, ledger_file_url
 from lpstudy.outputs import EpochResult
 from lpstudy.space import StudySpec
 from lpstudy.study.search import TuneLauncher, run_tune
@@ -99,7 +99,7 @@ class Watch:
     def __init__(self, folder: Path, spec: StudySpec, workers: int) -> None:
         os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{folder / 'mlflow.db'}"
         self.client, self.workers = tracking.connect(), workers
-        self.ledger = TimedLedger(database(folder), spec, input_shape=SHAPE, classes=CLASSES)
+        self.ledger = TimedLedger(ledger_file_url(folder), spec, input_shape=SHAPE, classes=CLASSES)
         self.ledger.check_unchanged("benchmark")
         self.ledger.adopt_unfinished()
         runs = LocalFolder(folder / "runs")
@@ -123,8 +123,8 @@ class Watch:
 
     def changed(self, assignment: Assignment) -> None:
         """Hear of a change, as the study's observer."""
-        self.projection.changed(assignment)
-        if assignment.kind == "trial" and not self.ledger.running(assignment):
+        self.projection.note_change(assignment)
+        if assignment.kind == "trial" and not self.ledger.is_running(assignment):
             self._seen.append((time.monotonic(), time.thread_time(), self.ledger.spent, _actors()))
 
     def __exit__(self, *_: object) -> None:

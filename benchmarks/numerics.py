@@ -20,10 +20,10 @@ from workload import command
 from lpstudy.data import Data, load
 from lpstudy.distill import METHODS
 from lpstudy.space import Precision, RunSpec, StudySpec, Training
-from lpstudy.space.files import find, read
+from lpstudy.space.study_toml import find_study_file, read_study_file
 from lpstudy.students import StudentSpec
+from lpstudy.tables.intervals import Interval, interval
 from lpstudy.tables.scores import Scores
-from lpstudy.tables.statistics import Interval, interval
 from lpstudy.teacher import (
     TrainedTeacher,
     bank_store,
@@ -124,7 +124,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.exit(2, "numerics.py: there is no GPU here\n")
     one_thread()
     torch.manual_seed(0)
-    spec = read(find(options.study), epochs=options.epochs)
+    spec = read_study_file(find_study_file(options.study), epochs=options.epochs)
     lines: list[dict[str, object]] = []
     with own_cache():
         for one in compared(spec, options.methods, options.seeds, torch.device(options.device)):

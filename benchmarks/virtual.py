@@ -21,7 +21,7 @@ import numpy as np
 from lpstudy import tracking
 from lpstudy.cost import cost_of
 from lpstudy.folder import LocalFolder
-from lpstudy.ledger import Assignment, Ledger, database, dump
+from lpstudy.ledger import Assignment, Ledger, dump, ledger_file_url
 from lpstudy.outputs import EpochResult
 from lpstudy.space import StudySpec, parse
 from lpstudy.study import StudyControl
@@ -97,7 +97,7 @@ def spec_of(trials: int, *, epochs: int = EPOCHS, pruner: str = "median") -> Stu
 
 def open_ledger(folder: Path, spec: StudySpec) -> Ledger:
     """A new ledger in a folder."""
-    ledger = Ledger(database(folder), spec, input_shape=SHAPE, classes=CLASSES)
+    ledger = Ledger(ledger_file_url(folder), spec, input_shape=SHAPE, classes=CLASSES)
     ledger.check_unchanged("benchmark")
     ledger.adopt_unfinished()
     return ledger

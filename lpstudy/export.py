@@ -12,7 +12,7 @@ from lpstudy.command.exits import DONE, errors_as_bad_input, exit_code_of
 from lpstudy.command.overview import engine_of, known, own_name
 from lpstudy.command.prepare import writable
 from lpstudy.cost import cost_of
-from lpstudy.ledger import Assignment, LedgerReader, stored
+from lpstudy.ledger import Assignment, LedgerReader, read_ledger
 from lpstudy.tables.text import hyperparameters_json, spreadsheet_safe
 from lpstudy.terminal import show, show_json
 
@@ -38,7 +38,7 @@ def _export(args: Namespace) -> int:
     folder = args.to or Path("exports") / args.study
     with errors_as_bad_input():
         name = known(args.storage, args.ledger, args.study)
-        book = stored(engine_of(args.storage / name, args.ledger), own_name(name, args.ledger))
+        book = read_ledger(engine_of(args.storage / name, args.ledger), own_name(name, args.ledger))
         writable(folder)
         frames = {"runs": runs(book), "epochs": epochs(book)}
         paths = {kind: folder / f"{kind}.{args.format}" for kind in frames}

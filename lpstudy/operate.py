@@ -48,8 +48,8 @@ def _operate(args: Namespace, command: Command) -> int:
         folder = args.storage / name
         engine = engine_of(folder, args.ledger)
         own = own_name(name, args.ledger)
-        facts = ledger.standing_of(engine, own).facts
-    if ledger.alive(engine, own):
+        facts = ledger.read_progress(engine, own).facts
+    if ledger.is_study_running(engine, own):
         said = _ask(engine, own, command)
     elif command == "cancel":
         said = {"runs": _cancel(folder, args.ledger, own), "text": f"no process runs study {name!r}: "}
@@ -73,7 +73,7 @@ def _ask(engine: Engine, name: str, command: Command) -> dict[str, Any]:
     heard = False
     while not heard and time.monotonic() < until:
         time.sleep(HEARTBEAT_SECONDS / 4)
-        now = ledger.read(engine, name)
+        now = ledger.read_lease(engine, name)
         heard = now is None or now.token is None or now.gauges.get("heard", 0) >= row.request_number
     who = f"host {row.holder.host}, pid {row.holder.pid}" if row.holder is not None else "its process"
     text = f"study {name!r}: {who} " + ("has heard" if heard else "has not answered yet") + f": {command}"
@@ -86,7 +86,7 @@ def _cancel(folder: Folder, url: str | None, name: str) -> int:
         storage = ledger.open_storage(ledger_url(folder, url))
         lease = ledger.Lease(storage.engine, name)
         lease.acquire()
-        book = ledger.stored(storage, name)
+        book = ledger.read_ledger(storage, name)
         mine = ledger.Ledger(storage, book.spec, input_shape=book.input_shape, classes=book.classes)
         cancelled = mine.cancel()
         lease.release({"state": "cancelled"})

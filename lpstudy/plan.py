@@ -22,7 +22,7 @@ from lpstudy.cost import cost, cost_of
 from lpstudy.data import Data
 from lpstudy.distill import Needs
 from lpstudy.distill.bp import BP
-from lpstudy.ledger import SEARCH_SEED, stored
+from lpstudy.ledger import SEARCH_SEED, read_ledger
 from lpstudy.space import Arm, RunSpec
 from lpstudy.space.ranges import corners
 from lpstudy.teacher import Bank, OnlineTeacher, teacher_chunk_size, untrained_teacher
@@ -122,7 +122,7 @@ def _notes(args: Namespace, prepared: Prepared, lines: Sequence[Line]) -> Iterat
     name = prepared.spec.name
     try:
         with errors_as_bad_input():
-            book = stored(engine_of(args.storage / name, args.ledger), name)
+            book = read_ledger(engine_of(args.storage / name, args.ledger), name)
     except BadInputError:  # it was not begun
         yield from (unused(line.arm, line.trials, budget) for line in lines)
         return

@@ -9,7 +9,7 @@ from lpstudy.command import arguments as flags
 from lpstudy.command.exits import DONE, MLFLOW_BEHIND, FaultError, errors_as_bad_input, exit_code_of
 from lpstudy.command.overview import engine_of, known, own_name
 from lpstudy.disk import StorageError
-from lpstudy.ledger import Lease, LedgerReader, stored
+from lpstudy.ledger import Lease, LedgerReader, read_ledger
 from lpstudy.terminal import show, show_json
 from lpstudy.tracking import Difference, StudyMetadata
 
@@ -42,19 +42,19 @@ def _reconcile(args: Namespace) -> int:
         folder = args.storage.resolve() / name
         engine = engine_of(folder, args.ledger)
         own = own_name(name, args.ledger)
-        book = stored(engine, own)
+        book = read_ledger(engine, own)
         runs = folder / "runs"
         client = tracking.connect()
         if args.check:
             return _tell(args, book, tracking.compare(book, client, runs), mended=False)
         tracking.check_files(client, own)
-        if ledger.alive(engine, own):
+        if ledger.is_study_running(engine, own):
             raise ValueError(f"study {name!r} is running: its process keeps MLflow up to date (see --check)")
         facts = _facts(book)
         lease = Lease(engine, own)
         lease.acquire()
     try:
-        book = stored(engine, own)
+        book = read_ledger(engine, own)
         before = tracking.compare(book, client, runs)
         error = tracking.repair(book, client, facts, runs, seconds=SECONDS)
         left = tracking.compare(book, client, runs)
@@ -63,7 +63,7 @@ def _reconcile(args: Namespace) -> int:
             raise
         raise FaultError(f"MLflow did not take it: {tracking.reason(failure)}", MLFLOW_BEHIND) from None
     finally:
-        lease.release({"state": "finished" if book.complete() else "unfinished"})
+        lease.release({"state": "finished" if book.is_complete() else "unfinished"})
     if error is not None or left:
         raise FaultError(
             f"MLflow did not take it: {error or f'{len(left)} runs still differ'}", MLFLOW_BEHIND

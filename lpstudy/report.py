@@ -30,7 +30,7 @@ def _report(study: str, reports: Path) -> int:
     with errors_as_bad_input():
         writable(reports)
         client = tracking.connect()
-        tracking.find(client, study)
+        tracking.find_experiment(client, study)
     try:
         show(publish(client, study, reports), study)
     except tracking.MLFLOW_ERRORS as error:

@@ -139,7 +139,7 @@ def _held(
     teacher, capacity, control = None, None, session.control
     root = args.data_root or configured_root(prepared.spec.data)
     place = Place(control.folder, root.resolve() if root else None)
-    if ledger.complete():
+    if ledger.is_complete():
         terminal.say(f"study {ledger.spec.name!r} is finished; its report is written anew")
     else:
         if not joined:
@@ -232,7 +232,7 @@ def _run(
 
     def changed(assignment: Assignment) -> None:
         nonlocal said
-        projection.changed(assignment)
+        projection.note_change(assignment)
         console.changed(assignment)
         if projection.error is not None and said is None:
             said = projection.error
@@ -242,7 +242,7 @@ def _run(
     console.say(f"starting trials, {capacity()} at once")
     session.gauges.add(
         mlflow=lambda: projection.error,
-        behind=lambda: projection.behind,
+        behind=lambda: projection.pending_runs,
         rate=console.rate,
         eta=console.eta,
         workers=lambda: control.live * capacity.resources.workers_per_trial,
@@ -272,7 +272,7 @@ def _publish(
 ) -> int:
     name = ledger.spec.name
     request = session.control.request
-    session.state = {"state": "finished" if ledger.complete() else ENDED.get(request, "unfinished")}
+    session.state = {"state": "finished" if ledger.is_complete() else ENDED.get(request, "unfinished")}
     if behind is None:
         try:
             with on_terminal("writing the report"):

@@ -10,7 +10,7 @@ from ray import tune
 from running import write_space
 
 from lpstudy.folder import LocalFolder
-from lpstudy.ledger import Assignment, Ledger, database
+from lpstudy.ledger import Assignment, Ledger, ledger_file_url
 from lpstudy.outputs import EpochResult
 from lpstudy.space import parse
 from lpstudy.study import Capacity, StudyControl, TrialResources
@@ -33,7 +33,7 @@ def driven(
     """The tiny study, some of its lines changed, run to its end in the session; configs are numbered."""
     table = tomllib.loads(write_space(folder, *changes).read_text())
     spec = parse({"name": "tiny"} | table, "tiny")
-    ledger = Ledger(database(folder), spec, input_shape=(1, 8, 8), classes=10)
+    ledger = Ledger(ledger_file_url(folder), spec, input_shape=(1, 8, 8), classes=10)
     ledger.check_unchanged("a")
     ledger.adopt_unfinished()
     numbers = itertools.count()

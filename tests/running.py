@@ -19,7 +19,7 @@ from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 from user_settings import UNSET
 
-from lpstudy.ledger import Record, database, stored
+from lpstudy.ledger import Record, ledger_file_url, read_ledger
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -147,7 +147,7 @@ def wait_for(condition: Callable[[], Any], *, seconds: float = 120) -> Any:
 
 def records(folder: Path, study: str) -> list[Record]:
     """All that the ledger of a study in `folder/studies` knows."""
-    return stored(database(folder / "studies" / study), study).records()
+    return read_ledger(ledger_file_url(folder / "studies" / study), study).records()
 
 
 def client_of(folder: Path) -> MlflowClient:

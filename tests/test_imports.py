@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from running import ROOT, environment
 
-from lpstudy.ledger import Lease, Ledger, database
+from lpstudy.ledger import Lease, Ledger, ledger_file_url
 from lpstudy.space import parse
 
 HEAVY = {
@@ -48,7 +48,7 @@ print(json.dumps([code, out.getvalue() + err.getvalue(), list(sys.modules)]))
 def storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("studies")
     (folder / "held").mkdir()
-    ledger = Ledger(database(folder / "held"), parse(SPACE, "here"), input_shape=(1, 8, 8), classes=10)
+    ledger = Ledger(ledger_file_url(folder / "held"), parse(SPACE, "here"), input_shape=(1, 8, 8), classes=10)
     ledger.check_unchanged("images")
     lease = Lease(ledger.engine, "held")
     lease.acquire()

@@ -11,7 +11,15 @@ from running import ROOT, environment
 
 from lpstudy.cost import cost_of
 from lpstudy.outputs import Network, Outputs
-from lpstudy.space import Arm, StudentSpec, StudySpec, Training, find, known, read
+from lpstudy.space import (
+    Arm,
+    StudentSpec,
+    StudySpec,
+    Training,
+    find_study_file,
+    known_studies,
+    read_study_file,
+)
 from lpstudy.space.ranges import Choices, Range, corners
 from lpstudy.students import build
 
@@ -28,7 +36,7 @@ METHODS = {"bp", "kd", "fitnet", "lp", "lp_kd"}
 
 @pytest.fixture(params=NAMES)
 def spec(request: pytest.FixtureRequest) -> StudySpec:
-    return read(find(request.param))
+    return read_study_file(find_study_file(request.param))
 
 
 def skeleton(student: StudentSpec, spec: StudySpec) -> Network:
@@ -50,7 +58,7 @@ def ends(arm: Arm) -> list[dict[str, object]]:
 
 def test_all_are_known() -> None:
     assert sorted(path.stem for path in (ROOT / "search_spaces").glob("*.toml")) == NAMES
-    assert set(NAMES) <= set(known())
+    assert set(NAMES) <= set(known_studies())
 
 
 def test_every_method_has_an_arm_for_every_student(spec: StudySpec) -> None:
@@ -138,5 +146,5 @@ def test_one_in_the_working_directory_goes_first(tmp_path: Path, monkeypatch: py
     own = Path("search_spaces/digits.toml")
     own.parent.mkdir()
     own.write_text("")
-    assert find("digits") == own
-    assert find("mnist").is_file()
+    assert find_study_file("digits") == own
+    assert find_study_file("mnist").is_file()

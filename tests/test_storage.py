@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 from lpstudy import status, sweep
 from lpstudy.folder import folder_at
-from lpstudy.ledger import stored
+from lpstudy.ledger import read_ledger
 from lpstudy.students import StudentSpec, build
 
 
@@ -44,7 +44,7 @@ def test_a_study_in_a_store_ends_with_its_weights_there_and_in_mlflow(
     words = ["--storage", url, "--ledger", sqlite(tmp_path), "--workers-per-trial", str(workers)]
     left = run(tmp_path, "sweep", "tiny.toml", *words, **variables)
     assert left.code == 0, left.err
-    records = stored(sqlite(tmp_path), "tiny").records()
+    records = read_ledger(sqlite(tmp_path), "tiny").records()
     assert [record.state for record in records] == ["finished", "finished"]
     for name, value in variables.items():
         monkeypatch.setenv(name, value)

@@ -14,7 +14,7 @@ from lpstudy import plan, sweep
 from lpstudy.command.phases import teacher_words
 from lpstudy.command.prepare import Prepared, prepare
 from lpstudy.command.weights import content_of, share_weights
-from lpstudy.space import StudentSpec, read
+from lpstudy.space import StudentSpec, read_study_file
 from lpstudy.students import WeightsFile, build, fit_weights, skeleton
 from lpstudy.teacher import TrainedTeacher, load_or_train, teacher_key
 from lpstudy.training import train
@@ -226,7 +226,7 @@ def test_the_imagenet_study_takes_published_weights_as_its_comment_says(tmp_path
     assert text.count("\n# weights = ") == 1
     path = tmp_path / "imagenet.toml"
     path.write_text(text.replace("\n# weights = ", "\nweights = "))
-    teacher = read(path).teacher
+    teacher = read_study_file(path).teacher
     assert teacher.weights == "resnet34.safetensors"
     with torch.device("meta"):
         published = models.resnet34().state_dict()

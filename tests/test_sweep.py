@@ -15,8 +15,8 @@ from lpstudy import report, sweep
 from lpstudy.command.study_session import StudySession
 from lpstudy.data import load
 from lpstudy.folder import LocalFolder
-from lpstudy.ledger import database, stored
-from lpstudy.space import find, read
+from lpstudy.ledger import ledger_file_url, read_ledger
+from lpstudy.space import find_study_file, read_study_file
 from lpstudy.students import build
 from lpstudy.training import evaluate
 from lpstudy.training.memory_format import set_memory_format
@@ -147,7 +147,7 @@ def test_each_epoch_is_one_metric_point(smoke: Smoke) -> None:
 
 def test_the_weights_of_a_final_give_its_recorded_test_accuracy(smoke: Smoke) -> None:
     client = client_of(smoke[0])
-    spec = read(find("smoke"))
+    spec = read_study_file(find_study_file("smoke"))
     data = load(spec.data)
     network = build(spec.arms()[0].student_spec({}), input_shape=data.input_shape, classes=data.classes)
     set_memory_format(network)
@@ -208,14 +208,14 @@ def test_what_mlflow_has_lost_is_written_again(smoke: Smoke, tmp_path: Path) -> 
 
 def test_a_changed_space_is_refused_with_its_difference(smoke: Smoke) -> None:
     folder, _ = smoke
-    text = find("smoke").read_text().replace("learning_rate = 1e-2", "learning_rate = 2e-2")
+    text = find_study_file("smoke").read_text().replace("learning_rate = 1e-2", "learning_rate = 2e-2")
     (folder / "smoke.toml").write_text(text)
-    before = stored(database(folder / "studies/smoke"), "smoke")
+    before = read_ledger(ledger_file_url(folder / "studies/smoke"), "smoke")
     line = one_line(call(sweep.main, folder, "smoke.toml"))
     (folder / "smoke.toml").unlink()
     assert "training.learning_rate: 0.01 -> 0.02" in line
     assert "--fresh" in line
-    after = stored(database(folder / "studies/smoke"), "smoke")
+    after = read_ledger(ledger_file_url(folder / "studies/smoke"), "smoke")
     assert (after.facts, after.records()) == (before.facts, before.records())
 
 

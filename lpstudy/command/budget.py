@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from lpstudy.ledger import Standing
+from lpstudy.ledger import StudyProgress
 
 if TYPE_CHECKING:  # the networks of a study take seconds to import
     from lpstudy.ledger.row_models import StoredBudget
@@ -29,7 +29,7 @@ def unused(arm: str, points: int, budget: "StoredBudget | Budget") -> str:
     )
 
 
-def budget_notes(standing: Standing, budget: "StoredBudget | Budget") -> Iterator[str]:
+def budget_notes(standing: StudyProgress, budget: "StoredBudget | Budget") -> Iterator[str]:
     """One line for each thing.
 
     Args:
@@ -39,7 +39,7 @@ def budget_notes(standing: Standing, budget: "StoredBudget | Budget") -> Iterato
     yield from filter(None, (unused(arm, n, budget) for arm, n in standing.points.items()))
     arms = standing.arm_names
     winners = {arm: standing.winners_with_finals(arm) for arm in arms}
-    if any(winners.values()) and any(standing.trials_to_come(arm, budget.trials) for arm in arms):
+    if any(winners.values()) and any(standing.remaining_trials(arm, budget.trials) for arm in arms):
         yield (
             "the finals have read the test set already: an arm whose new trials bring another winner has new"
             " finals, which read it once more"

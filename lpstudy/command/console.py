@@ -45,7 +45,7 @@ class Console:
     def changed(self, assignment: Assignment) -> None:
         """Show a run's change."""
         recent = time.monotonic() - self._said < (REFRESH if self._bar is not None else EVERY)
-        if recent and self._ledger.running(assignment):
+        if recent and self._ledger.is_running(assignment):
             return
         record = self._ledger.record(assignment)
         self._states[assignment.key] = record
@@ -85,7 +85,7 @@ class Console:
 
     def _update(self, record: Record | None = None) -> None:
         """Count the epochs, and show them on a terminal."""
-        wanted, length = self._ledger.wanted, self._ledger.spec.budget.epochs
+        wanted, length = self._ledger.expected_runs, self._ledger.spec.budget.epochs
         epochs = count_epochs(self._states.values(), wanted=wanted, epochs=length)
         if record is not None:
             self._eta.update(epochs)
@@ -123,7 +123,7 @@ class Console:
             run = f"{self._where(record)}, running,"
         left = self._left().removesuffix(", ")
         eta = f", {left}" if left else ""
-        self.say(f"{self._done()}/{self._ledger.wanted} {run}{shown}{cause}; {self._best()}{eta}")
+        self.say(f"{self._done()}/{self._ledger.expected_runs} {run}{shown}{cause}; {self._best()}{eta}")
 
     def _warn(self, record: Record) -> None:
         for text in record.warnings:

@@ -23,7 +23,7 @@ from lpstudy.command.faults import (
 )
 from lpstudy.damage import UnusableError
 from lpstudy.disk import StorageError
-from lpstudy.ledger import UNAVAILABLE, HeldError, UnwritableError
+from lpstudy.ledger import UNAVAILABLE_ERRORS, StudyRunningError, UnwritableError
 from lpstudy.redaction import without_credentials
 from lpstudy.signals import debounced
 from lpstudy.terminal import say, single_line
@@ -62,7 +62,7 @@ def errors_as_bad_input(begun: Callable[[], bool] = lambda: False) -> Iterator[N
     """
     try:
         yield
-    except (ValueError, OSError, HeldError, UnwritableError) as error:
+    except (ValueError, OSError, StudyRunningError, UnwritableError) as error:
         barred = isinstance(error, StorageError) and begun()
         if not barred and at_start(error) is Remedy.INPUT:
             raise BadInputError(message_of(error)) from error
@@ -111,7 +111,7 @@ def exit_code_of(command: str, body: Callable[[], int]) -> int:
             raise
         _say(command, left)
         return left.status
-    except UNAVAILABLE as error:
+    except UNAVAILABLE_ERRORS as error:
         first = (str(getattr(error, "orig", None) or error).strip() or type(error).__name__).splitlines()[0]
         locked = UnwritableError(f"the ledger cannot be used now: {first}")
         _say(command, fault(locked, study=command == "sweep"))

@@ -11,7 +11,7 @@
 from enum import Enum
 
 from lpstudy.disk import BARRED, UNREACHABLE, is_storage_error, storage_error
-from lpstudy.ledger import UNAVAILABLE, HeldError, UnwritableError
+from lpstudy.ledger import UNAVAILABLE_ERRORS, StudyRunningError, UnwritableError
 
 DONE, FAULT, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 MLFLOW_BEHIND = 74
@@ -68,15 +68,15 @@ def remedy_of(error: BaseException) -> Remedy:
     from lpstudy.study import PausedError  # with Ray, which commands that only look do without
 
     match error:
-        case UnwritableError() if error.mend:
+        case UnwritableError() if error.needs_repair:
             return Remedy.MEND
         case UnwritableError() | PausedError() | KeyboardInterrupt() | SystemExit():
             return Remedy.REPEAT
-        case BadInputError() | HeldError():
+        case BadInputError() | StudyRunningError():
             return Remedy.INPUT
         case OSError() if is_storage_error(error):
             return Remedy.REPEAT if error.errno in UNREACHABLE else Remedy.MEND
-        case _ if isinstance(error, UNAVAILABLE):
+        case _ if isinstance(error, UNAVAILABLE_ERRORS):
             return Remedy.REPEAT
     return Remedy.CHANGE
 
@@ -86,7 +86,7 @@ def at_start(error: BaseException) -> Remedy:
     match error:
         case OSError() if is_storage_error(error) and error.errno in BARRED:
             return Remedy.INPUT
-        case ValueError() | HeldError():
+        case ValueError() | StudyRunningError():
             return Remedy.INPUT
         case OSError() if not is_storage_error(error):
             return Remedy.INPUT

@@ -13,14 +13,14 @@ from lpstudy.folder import Folder, LocalFolder
 from lpstudy.ledger import (
     Kind,
     Record,
-    Standing,
+    StudyProgress,
     UnwritableError,
-    alive,
-    database,
     engine_at,
-    names,
-    read,
-    standing_of,
+    is_study_running,
+    ledger_file_url,
+    read_lease,
+    read_progress,
+    study_names,
 )
 
 KINDS: tuple[Kind, ...] = ("trial", "final")
@@ -34,7 +34,7 @@ def studies(storage: Folder, url: str | None) -> list[str]:
     """Every study of a storage; one that --fresh has put aside is called NAME.old1."""
     if isinstance(storage, LocalFolder) and url is None:
         return sorted(path.parent.name for path in storage.path.glob("*/ledger.db"))
-    return names(engine_at(ledger_url(storage, url)))
+    return study_names(engine_at(ledger_url(storage, url)))
 
 
 def is_begun(args: Namespace) -> bool:
@@ -42,7 +42,7 @@ def is_begun(args: Namespace) -> bool:
     from lpstudy import space  # the networks of a study take seconds to import
 
     try:
-        name = space.read(space.find(args.study)).name
+        name = space.read_study_file(space.find_study_file(args.study)).name
         return not args.fresh and name in studies(args.storage, args.ledger)
     except (ValueError, OSError, UnwritableError):
         return False
@@ -61,7 +61,7 @@ def ledger_url(folder: Folder, url: str | None) -> str:
             f"--storage {folder}: no database can be kept there: give --ledger postgresql://... or, with one"
             " driver, --ledger sqlite:////local/folder/ledger.db"
         )
-    return database(folder.path)
+    return ledger_file_url(folder.path)
 
 
 def engine_of(folder: Folder, url: str | None) -> Engine:
@@ -88,7 +88,7 @@ def known(storage: Folder, url: str | None, name: str) -> str:
     return name
 
 
-def overview(standing: Standing, engine: Engine, name: str) -> dict[str, Any]:
+def overview(standing: StudyProgress, engine: Engine, name: str) -> dict[str, Any]:
     """All of it, fit for JSON.
 
     Args:
@@ -96,11 +96,11 @@ def overview(standing: Standing, engine: Engine, name: str) -> dict[str, Any]:
         engine: Of the database that it was read from.
         name: Of the study there.
     """
-    row = read(engine, name)
+    row = read_lease(engine, name)
     gauges: Mapping[str, Any] = row.gauges if row is not None else {}
-    lives = alive(engine, name)
+    lives = is_study_running(engine, name)
     records = [record for record in standing.records() if record.state != "infeasible"]
-    done, wanted = sum(record.state != "running" for record in records), standing.wanted
+    done, wanted = sum(record.state != "running" for record in records), standing.expected_runs
     rate = gauges.get("rate") if lives else None
     return {
         "study": name,
@@ -123,16 +123,16 @@ def overview(standing: Standing, engine: Engine, name: str) -> dict[str, Any]:
     }
 
 
-def _state(standing: Standing, gauges: Mapping[str, Any], lives: bool, *, taken: bool) -> str:
+def _state(standing: StudyProgress, gauges: Mapping[str, Any], lives: bool, *, taken: bool) -> str:
     if lives:
         request = gauges.get("request", "")
         return REQUEST_STATES[request] if request in REQUEST_STATES else str(gauges.get("state", "starting"))
-    if standing.complete():
+    if standing.is_complete():
         return "finished"
     return "died" if taken else str(gauges.get("state", "unfinished"))
 
 
-def _arm(standing: Standing, arm: str, records: list[Record]) -> list[dict[str, Any]]:
+def _arm(standing: StudyProgress, arm: str, records: list[Record]) -> list[dict[str, Any]]:
     lines = []
     for kind in KINDS:
         mine = [r for r in records if r.assignment.arm == arm and r.assignment.kind == kind]
@@ -144,10 +144,10 @@ def _arm(standing: Standing, arm: str, records: list[Record]) -> list[dict[str, 
     return lines
 
 
-def _left(standing: Standing, arm: str, kind: Kind, mine: list[Record]) -> int:
+def _left(standing: StudyProgress, arm: str, kind: Kind, mine: list[Record]) -> int:
     """How many runs are to come; finals of a trial that has been outdone since do not count."""
     if kind == "trial":
-        return standing.trials_to_come(arm, standing.budget.trials)
+        return standing.remaining_trials(arm, standing.budget.trials)
     winner = standing.winner(arm)
     if winner is None:
         return standing.budget.seeds
@@ -164,7 +164,7 @@ def read_overview(storage: Folder, url: str | None, name: str) -> dict[str, Any]
     try:
         engine = engine_of(storage.resolve() / name, url)
         own = own_name(name, url)
-        return overview(standing_of(engine, own), engine, own) | {"study": name}
+        return overview(read_progress(engine, own), engine, own) | {"study": name}
     except (ValueError, DamagedError) as error:
         return {"study": name, "state": UNREADABLE, "why": str(error), "alive": False, "arms": []}
 

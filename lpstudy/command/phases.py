@@ -14,7 +14,7 @@ from lpstudy.command.words import duration, size_words
 from lpstudy.data import Data
 from lpstudy.disk import StorageError
 from lpstudy.study import PausedError, Place, StudyControl, TaskError, TrialResources
-from lpstudy.tables.weak_teacher import chance_warning, near_chance
+from lpstudy.tables.weak_teacher import chance_warning, is_near_chance
 from lpstudy.teacher import BankPlan, TrainedTeacher
 from lpstudy.training import DivergedError
 
@@ -118,7 +118,7 @@ def teacher_words(file: TrainedTeacher, prepared: Prepared) -> list[str]:
         return [f"teacher: {file.label}, its last layer untrained"]
     words = [f"teacher: {file.label}, test {file.test_accuracy:.2f} %"]
     reached, chance = file.validation_accuracy, chance_of(prepared.data)
-    if near_chance(reached, chance, len(prepared.data.validation)):
+    if is_near_chance(reached, chance, len(prepared.data.validation)):
         own = prepared.spec.teacher.weights is not None
         words.append(f"warning: {chance_warning(reached, chance, own_weights=own)}")
     return words

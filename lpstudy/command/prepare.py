@@ -17,7 +17,7 @@ from lpstudy.data import Data, load, part_remarks, shared_cache
 from lpstudy.disk import StorageError, is_storage_error
 from lpstudy.folder import Folder, RemoteFolder
 from lpstudy.outputs import Network, Outputs
-from lpstudy.space import Arm, Scalar, StudySpec, Training, find, read
+from lpstudy.space import Arm, Scalar, StudySpec, Training, find_study_file, read_study_file
 from lpstudy.space.ranges import Choices, Range, corners
 from lpstudy.students import skeleton
 from lpstudy.study import TrialResources
@@ -48,8 +48,8 @@ def prepare(arguments: Namespace) -> Prepared:
         ValueError: The first thing that is wrong, in one line.
         OSError: A file or folder cannot be read.
     """
-    path = find(arguments.study)
-    spec = read(path, trials=arguments.trials, epochs=arguments.epochs, seeds=arguments.seeds)
+    path = find_study_file(arguments.study)
+    spec = read_study_file(path, trials=arguments.trials, epochs=arguments.epochs, seeds=arguments.seeds)
     data = load(spec.data, root=arguments.data_root, progress=True)
     cache = shared_cache()  # refused here where it is none; one that has the teacher may be one to be read
     if isinstance(cache, RemoteFolder) and not _has_teacher(spec, data):

@@ -7,7 +7,7 @@ import pandas as pd
 
 from lpstudy import terminal, tracking
 from lpstudy.command.exits import BadInputError
-from lpstudy.ledger import importances
+from lpstudy.ledger import hyperparameter_importances
 from lpstudy.rendering import Report, console_table, write_report
 from lpstudy.tables import comparison
 from lpstudy.tracking import Client, StudyFromMlflow
@@ -32,7 +32,7 @@ def publish(client: Client, study: str, reports: Path) -> Published:
     """
     projected = _read(client, study)
     important = {
-        arm.name: importances(arm, tracking.searched_trials(arm, projected.runs))
+        arm.name: hyperparameter_importances(arm, tracking.searched_trials(arm, projected.runs))
         for arm in projected.spec.arms()
     }
     uri = tracking.display_uri(tracking.tracking_uri())
@@ -51,7 +51,7 @@ def _read(client: Client, study: str) -> StudyFromMlflow:
     if not study.isprintable() or study in ("", ".", "..") or {"/", "\\"} & {*study}:
         raise BadInputError(f"{study!r} is no study's name: a report's folder is called so")
     try:
-        return tracking.read(client, study)
+        return tracking.read_study(client, study)
     except tracking.MLFLOW_ERRORS:
         raise  # some of them are ValueErrors too
     except ValueError as error:

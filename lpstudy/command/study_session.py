@@ -19,9 +19,9 @@ from lpstudy.ledger import (
     FencedError,
     Lease,
     UnwritableError,
-    names,
     open_storage,
-    rename,
+    rename_study,
+    study_names,
 )
 from lpstudy.signals import debounced
 from lpstudy.study import StudyControl
@@ -52,8 +52,8 @@ class StudySession:
         self.storage = open_storage(ledger_url(folder, url))
         self._lease = Lease(self.storage.engine, name)
         row = self._lease.acquire()
-        if fresh and name in names(self.storage):
-            old = _free(folder, name, names(self.storage))
+        if fresh and name in study_names(self.storage):
+            old = _free(folder, name, study_names(self.storage))
             if url is None:
                 self._lease.release({"state": "put aside"})
                 self.storage.engine.dispose()
@@ -63,7 +63,7 @@ class StudySession:
                 self._lease = Lease(self.storage.engine, name)
                 row = self._lease.acquire()
             else:
-                rename(self.storage, name, old)
+                rename_study(self.storage, name, old)
                 if folder.exists():
                     folder.rename(old)
                     _make(folder)

@@ -23,11 +23,11 @@ def client_of(args: Namespace, name: str) -> Client:
         client = tracking.connect()
         tracking.check_files(client, name)
         return client
-    except tracking.AwayError as away:
+    except tracking.MlflowUnavailableError as away:
         if args.fresh or name not in studies(args.storage, args.ledger):
             raise
         terminal.say(f"{LAGS}{away}")
-        return tracking.unconnected()
+        return tracking.offline_client()
 
 
 def projection_of(ledger: Ledger, prepared: Prepared, client: Client, session: StudySession) -> Projection:

@@ -14,7 +14,7 @@ from lpstudy.figures.labels import Label, label_lines, points_per_pixel, tick_na
 from lpstudy.figures.style import INK, SMALL, count_words, log_counts, look, name_axes, new_figure, plain
 from lpstudy.tables.arms import arm_results, scores_of
 from lpstudy.tables.facts import ArmFacts, StudyFacts
-from lpstudy.tables.statistics import Interval
+from lpstudy.tables.intervals import Interval
 
 Cost = Literal["macs", "parameters"]
 _COST_WORDS: dict[Cost, str] = {"macs": "MACs of one image's forward pass", "parameters": "parameters"}

@@ -15,7 +15,7 @@ def difference_to_back_prop(study: StudyFacts, runs: pd.DataFrame) -> Figure | N
     None where no arm shares a finished seed with such a `bp`.
     """
     rows = [
-        (verdict.of.arm, verdict.of.scores.by_seed_less(verdict.against.scores), verdict)
+        (verdict.of.arm, verdict.of.scores.seed_differences(verdict.against.scores), verdict)
         for verdict in verdicts(arm_results(study, runs))
         if verdict.against is not None and verdict.delta.n
     ]

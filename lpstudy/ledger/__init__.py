@@ -8,54 +8,54 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lpstudy.ledger.address import database, database_url, display_url, file_of, sqlite_url
+    from lpstudy.ledger.address import database_url, display_url, ledger_file_url, sqlite_file, sqlite_url
     from lpstudy.ledger.lease import (
         HEARTBEAT_SECONDS,
         STALE_SECONDS,
         FencedError,
-        HeldError,
         Lease,
-        alive,
-        read,
+        StudyRunningError,
+        is_study_running,
+        read_lease,
         send_request,
     )
     from lpstudy.ledger.lease_row import REQUESTS, Request
     from lpstudy.ledger.ledger import CANCELLED, Ledger, dump
     from lpstudy.ledger.optuna_storage import Storage
-    from lpstudy.ledger.outline import names, rename, standing_of
-    from lpstudy.ledger.reader import LedgerReader, stored
+    from lpstudy.ledger.reader import LedgerReader, read_ledger
     from lpstudy.ledger.records import Assignment, Done, Kind, Record, State, Waiting
-    from lpstudy.ledger.samplers import check_searched, importances
-    from lpstudy.ledger.standing import SEARCH_SEED, Standing
+    from lpstudy.ledger.samplers import check_searched, hyperparameter_importances
     from lpstudy.ledger.storage import (
-        UNAVAILABLE,
+        UNAVAILABLE_ERRORS,
         UnwritableError,
         engine_at,
         open_storage,
         retry_while_locked,
     )
+    from lpstudy.ledger.study_progress import SEARCH_SEED, StudyProgress
+    from lpstudy.ledger.study_rows import read_progress, rename_study, study_names
 
 _MODULES = {
-    "address": ("database", "database_url", "file_of", "display_url", "sqlite_url"),
-    "reader": ("LedgerReader", "stored"),
+    "address": ("ledger_file_url", "database_url", "sqlite_file", "display_url", "sqlite_url"),
+    "reader": ("LedgerReader", "read_ledger"),
     "lease": (
         "HEARTBEAT_SECONDS",
         "STALE_SECONDS",
         "FencedError",
-        "HeldError",
+        "StudyRunningError",
         "Lease",
-        "alive",
-        "read",
+        "is_study_running",
+        "read_lease",
         "send_request",
     ),
     "lease_row": ("REQUESTS", "Request"),
     "ledger": ("CANCELLED", "Ledger", "dump"),
     "optuna_storage": ("Storage",),
-    "outline": ("names", "rename", "standing_of"),
+    "study_rows": ("study_names", "rename_study", "read_progress"),
     "records": ("Assignment", "Done", "Kind", "Record", "State", "Waiting"),
-    "samplers": ("check_searched", "importances"),
-    "standing": ("SEARCH_SEED", "Standing"),
-    "storage": ("UNAVAILABLE", "UnwritableError", "engine_at", "open_storage", "retry_while_locked"),
+    "samplers": ("check_searched", "hyperparameter_importances"),
+    "study_progress": ("SEARCH_SEED", "StudyProgress"),
+    "storage": ("UNAVAILABLE_ERRORS", "UnwritableError", "engine_at", "open_storage", "retry_while_locked"),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 
@@ -65,40 +65,40 @@ __all__ = [
     "REQUESTS",
     "SEARCH_SEED",
     "STALE_SECONDS",
-    "UNAVAILABLE",
+    "UNAVAILABLE_ERRORS",
     "Assignment",
     "Done",
     "FencedError",
-    "HeldError",
     "Kind",
     "Lease",
     "Ledger",
     "LedgerReader",
     "Record",
     "Request",
-    "Standing",
     "State",
     "Storage",
+    "StudyProgress",
+    "StudyRunningError",
     "UnwritableError",
     "Waiting",
-    "alive",
     "check_searched",
-    "database",
     "database_url",
     "display_url",
     "dump",
     "engine_at",
-    "file_of",
-    "importances",
-    "names",
+    "hyperparameter_importances",
+    "is_study_running",
+    "ledger_file_url",
     "open_storage",
-    "read",
-    "rename",
+    "read_lease",
+    "read_ledger",
+    "read_progress",
+    "rename_study",
     "retry_while_locked",
     "send_request",
+    "sqlite_file",
     "sqlite_url",
-    "standing_of",
-    "stored",
+    "study_names",
 ]
 
 

@@ -20,7 +20,7 @@ def sqlite_url(path: Path) -> str:
     return SQLITE + re.sub(r"%(?=[0-9A-Fa-f]{2})", "%25", str(path)).replace("?", "%3F")
 
 
-def database(folder: Path) -> str:
+def ledger_file_url(folder: Path) -> str:
     """URL of the ledger in a study's folder."""
     return sqlite_url(folder / "ledger.db")
 
@@ -47,7 +47,7 @@ def database_url(text: str) -> str:
     return f"{SQLITE}{expanded(path)}{mark}{options}"
 
 
-def file_of(url: str) -> Path | None:
+def sqlite_file(url: str) -> Path | None:
     """The file of an SQLite URL; None where it is another database, or its own kind of URI."""
     try:
         parsed = sqlalchemy.make_url(url)
@@ -60,7 +60,7 @@ def file_of(url: str) -> Path | None:
 
 def display_url(url: str) -> str:
     """A database's address for messages: without user and password; of a file its path."""
-    path = file_of(url)
+    path = sqlite_file(url)
     if path is not None:
         return str(path)
     return re.sub(r"^postgresql\+psycopg://", "postgresql://", without_credentials(url))

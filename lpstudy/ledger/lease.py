@@ -42,7 +42,7 @@ LEASES = Table(
 )
 
 
-class HeldError(Exception):
+class StudyRunningError(Exception):
     """Another process runs the study."""
 
 
@@ -50,7 +50,7 @@ class FencedError(Exception):
     """Another process has taken the study over: this one may write nothing more."""
 
 
-def read(engine: Engine, study: str, seconds: float | None = None) -> Row | None:
+def read_lease(engine: Engine, study: str, seconds: float | None = None) -> Row | None:
     """A study's lease; None where it never had one.
 
     Raises:
@@ -87,23 +87,23 @@ def send_request(engine: Engine, study: str, wanted: Request) -> Row:
             return connection.execute(change).rowcount
 
     found = retry_while_locked(ask, display_url(str(engine.url)))
-    now = read(engine, study)
+    now = read_lease(engine, study)
     if not found or now is None:
         raise ValueError(f"study {study!r} was never begun")
     return now
 
 
-def alive(engine: Engine, study: str, seconds: float = 2 * HEARTBEAT_SECONDS) -> bool:
+def is_study_running(engine: Engine, study: str, seconds: float = 2 * HEARTBEAT_SECONDS) -> bool:
     """Whether a process runs the study; of one on another machine by its next sign of life, for so long."""
-    before = read(engine, study)
-    if before is None or before.token is None or before.holder is None or before.holder.gone():
+    before = read_lease(engine, study)
+    if before is None or before.token is None or before.holder is None or before.holder.has_ended():
         return False
     until = time.monotonic() + seconds
     while time.monotonic() < until:
-        if before.holder.here():
+        if before.holder.is_alive():
             return True
         time.sleep(HEARTBEAT_SECONDS / 4)
-        now = read(engine, study)
+        now = read_lease(engine, study)
         if now is None or (now.token, now.heartbeat) != (before.token, before.heartbeat):
             return now is not None and now.token is not None
     return False
@@ -127,26 +127,26 @@ class Lease:
             UnwritableError: The database is locked.
         """
         retry_while_locked(lambda: _make_table(self._engine), self._where)
-        seen, since = read(self._engine, self._study), time.monotonic()
+        seen, since = read_lease(self._engine, self._study), time.monotonic()
         while True:
-            free = seen is None or seen.token is None or seen.holder is None or seen.holder.gone()
+            free = seen is None or seen.token is None or seen.holder is None or seen.holder.has_ended()
             if (free or time.monotonic() - since >= STALE_SECONDS) and retry_while_locked(
                 partial(self._swap, seen), self._where, repeatable=False
             ):
                 event.listen(self._engine, "commit", self._guard)
                 self.after = seen.holder if seen is not None and seen.token is not None else None
-                row = read(self._engine, self._study)
+                row = read_lease(self._engine, self._study)
                 if row is None:
                     raise FencedError(self._fenced())
                 return row
             time.sleep(HEARTBEAT_SECONDS / 8)
-            now = read(self._engine, self._study)
+            now = read_lease(self._engine, self._study)
             if (
                 now is not None
                 and now.token is not None
                 and (seen is None or now.heartbeat != seen.heartbeat)
             ):
-                raise HeldError(f"study {self._study!r} is running already: {now.holder}")
+                raise StudyRunningError(f"study {self._study!r} is running already: {now.holder}")
             seen = now
 
     def _swap(self, seen: Row | None) -> bool:
@@ -175,7 +175,7 @@ class Lease:
         values = {"beat": LEASES.c.beat + 1, "told": json.dumps(gauges)}
         if not retry_while_locked(partial(self._write, values), self._where, seconds=HEARTBEAT_SECONDS):
             raise FencedError(self._fenced())
-        row = read(self._engine, self._study, seconds=HEARTBEAT_SECONDS)
+        row = read_lease(self._engine, self._study, seconds=HEARTBEAT_SECONDS)
         if row is None:
             raise FencedError(self._fenced())
         return row
@@ -186,7 +186,7 @@ class Lease:
         Raises:
             UnwritableError: The database does not answer.
         """
-        row = read(self._engine, self._study, seconds=HEARTBEAT_SECONDS)
+        row = read_lease(self._engine, self._study, seconds=HEARTBEAT_SECONDS)
         return row is not None and row.token == self.token
 
     def release(self, gauges: Mapping[str, Any]) -> None:
@@ -213,7 +213,7 @@ class Lease:
             raise FencedError(self._fenced())
 
     def _fenced(self) -> str:
-        row = read(self._engine, self._study)
+        row = read_lease(self._engine, self._study)
         by = f" by {row.holder}" if row is not None and row.token is not None else ""
         return f"study {self._study!r} was taken over{by} while this process gave no sign of life"
 

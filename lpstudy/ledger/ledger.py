@@ -12,18 +12,18 @@ from optuna.trial import FrozenTrial, TrialState
 
 from lpstudy.cost import cost_of
 from lpstudy.ledger import samplers
-from lpstudy.ledger.limits import Limits
+from lpstudy.ledger.design_limits import Limits
 from lpstudy.ledger.optuna_storage import Storage
-from lpstudy.ledger.outline import FORMAT, Rows, check_rows
 from lpstudy.ledger.reader import LedgerReader, stored_spec
 from lpstudy.ledger.records import Assignment, Done, State, Waiting
 from lpstudy.ledger.row_models import ATTEMPT, EPOCHS, FINAL
-from lpstudy.ledger.standing import POINTS, epochs_of
 from lpstudy.ledger.storage import engine_of, open_storage
 from lpstudy.ledger.storage_mirror import StorageMirror, open_study
+from lpstudy.ledger.study_progress import POINTS, epochs_of
+from lpstudy.ledger.study_rows import FORMAT, Rows, check_rows
 from lpstudy.ledger.untried import UntriedSampler
 from lpstudy.outputs import EpochResult
-from lpstudy.space import Arm, StudySpec, difference
+from lpstudy.space import Arm, StudySpec, changed_settings
 
 TRIES = 200
 """Infeasible suggestions in a row after which an arm is given up."""
@@ -91,7 +91,9 @@ class Ledger(LedgerReader):
         """
         attributes = self._meta.user_attrs
         stored, begun = attributes.get("spec"), attributes.get("content", content)
-        if stored is not None and (changes := difference(stored_spec(self.spec.name, stored), self.spec)):
+        if stored is not None and (
+            changes := changed_settings(stored_spec(self.spec.name, stored), self.spec)
+        ):
             raise ValueError(
                 f"study {self.spec.name!r} has begun with another space: {'; '.join(changes)}; {RESTORE}"
             )
@@ -151,7 +153,7 @@ class Ledger(LedgerReader):
             self._copies.add(study, trial._trial_id)
             if feasible:
                 return self._assignment(name, self._storage.get_trial(trial._trial_id))
-        self.set_fact("exhausted", sorted({*self.exhausted, name}))
+        self.set_fact("exhausted", sorted({*self.exhausted_arms, name}))
         return None
 
     def _fill(self, trial: optuna.Trial, arm: Arm) -> bool:
@@ -184,7 +186,7 @@ class Ledger(LedgerReader):
         waiting = waiting or any(self._running(study) for study in self._finals.values())
         return Waiting() if waiting else Done()
 
-    def running(self, assignment: Assignment) -> bool:
+    def is_running(self, assignment: Assignment) -> bool:
         """Whether the run has not ended."""
         return self._storage.get_trial(assignment.storage_id).state == TrialState.RUNNING
 
@@ -244,7 +246,7 @@ class Ledger(LedgerReader):
 
     def finish(self, assignment: Assignment, state: State, cause: str | None = None) -> None:
         """Tell the end of a run, once; a run that has ended stays as it is."""
-        if not self.running(assignment):
+        if not self.is_running(assignment):
             return
         study, budget, number = self._study(assignment), self.spec.budget, assignment.storage_id
         record = self.record(assignment)
@@ -287,7 +289,7 @@ class Ledger(LedgerReader):
             self.finish(assignment, "failed", CANCELLED)
         return running
 
-    def attempt(self, assignment: Assignment, attempt: int) -> None:
+    def set_attempt(self, assignment: Assignment, attempt: int) -> None:
         """Keep which attempt of a run is under way."""
         if self._storage.get_trial(assignment.storage_id).user_attrs.get(ATTEMPT, 1) != attempt:
             self._copies.set(assignment.storage_id, ATTEMPT, attempt)

@@ -24,11 +24,11 @@ class ProcessId:
     def __str__(self) -> str:
         return f"host {self.host}, pid {self.pid}, since {self.since}"
 
-    def here(self) -> bool:
+    def is_alive(self) -> bool:
         """Whether it is a process of this machine that is there."""
         return self.machine == _machine() and _started(self.pid) == self.started
 
-    def gone(self) -> bool:
+    def has_ended(self) -> bool:
         """Whether it was a process of this machine and is not there any more."""
         return self.machine == _machine() and _started(self.pid) != self.started
 

@@ -6,12 +6,12 @@ from typing import Any
 from sqlalchemy import Engine
 
 from lpstudy.damage import DamagedError
-from lpstudy.ledger.outline import HasEngine, Rows, rows_of
-from lpstudy.ledger.standing import Standing
+from lpstudy.ledger.study_progress import StudyProgress
+from lpstudy.ledger.study_rows import HasEngine, Rows, rows_of
 from lpstudy.space import Arm, Scalar, StudySpec, parse
 
 
-class LedgerReader(Standing):
+class LedgerReader(StudyProgress):
     """Where a study stands, and what its runs train.
 
     Args:
@@ -53,7 +53,7 @@ class LedgerReader(Standing):
         arm.resolve(values, epochs=1, seed=0)
 
 
-def stored(storage: str | Engine | HasEngine, name: str) -> LedgerReader:
+def read_ledger(storage: str | Engine | HasEngine, name: str) -> LedgerReader:
     """The ledger of a study as its storage has it, to be read; under the name that it has there now.
 
     Raises:

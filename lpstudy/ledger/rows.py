@@ -49,7 +49,7 @@ class StoredStudy:
         return [trial for trial in self.trials if states is None or trial.state in states]
 
 
-def study_names(engine: Engine) -> list[str]:
+def read_study_names(engine: Engine) -> list[str]:
     """Every study of a database, in order; none where it is no ledger.
 
     Raises:

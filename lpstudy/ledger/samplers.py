@@ -128,7 +128,9 @@ def _min_resource(budget: Budget) -> int:
     return max(1, budget.epochs // 8)
 
 
-def importances(arm: Arm, trials: Sequence[tuple[Mapping[str, Scalar], float]]) -> dict[str, float]:
+def hyperparameter_importances(
+    arm: Arm, trials: Sequence[tuple[Mapping[str, Scalar], float]]
+) -> dict[str, float]:
     """How much each searched hyperparameter matters for validation accuracy; sums to 1, empty under 4 trials.
 
     Args:

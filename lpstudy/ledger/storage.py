@@ -22,7 +22,7 @@ from sqlalchemy.exc import (
     SQLAlchemyError,
 )
 
-from lpstudy.ledger.address import display_url, file_of
+from lpstudy.ledger.address import display_url, sqlite_file
 from lpstudy.redaction import without_credentials
 
 if TYPE_CHECKING:  # readers do without the seconds that its import takes
@@ -45,7 +45,7 @@ UNCONNECTED = ("connection failed", "connection timeout")
 """What psycopg says where there was no connection to write through."""
 UNREADY = ("starting up", "shutting down", "not yet accepting", "recovery mode", "too many", "reserved")
 """Refusals of a server that may let the same user in later; any other `FATAL` is to be mended by the user."""
-MAKING = 5
+MAX_TABLE_ATTEMPTS = 5
 """Tries to make the tables, which others may be making in this moment."""
 
 
@@ -54,15 +54,15 @@ class UnwritableError(Exception):
 
     Args:
         message: Names it, and why.
-        mend: Whether someone has to mend something first; else it is enough to wait.
+        needs_repair: Whether someone has to mend something first; else it is enough to wait.
     """
 
-    def __init__(self, message: str, *, mend: bool = False) -> None:
+    def __init__(self, message: str, *, needs_repair: bool = False) -> None:
         super().__init__(message)
-        self.mend = mend
+        self.needs_repair = needs_repair
 
 
-UNAVAILABLE = (StorageInternalError, OperationalError)
+UNAVAILABLE_ERRORS = (StorageInternalError, OperationalError)
 """What a ledger that is locked, or whose server is away, raises where nobody tries again."""
 
 
@@ -81,7 +81,7 @@ def open_storage(url: str) -> "Storage":
     with _naming(url):
         parsed = sqlalchemy.make_url(spelt)
         kwargs = _engine_words(parsed)
-        if (path := file_of(spelt)) is not None and not path.parent.is_dir():
+        if (path := sqlite_file(spelt)) is not None and not path.parent.is_dir():
             raise ArgumentError(f"there is no folder {path.parent}")
         # Optuna formats the URL as a template.
         spelt = parsed.render_as_string(hide_password=False).replace("{", "{{").replace("}", "}}")
@@ -100,7 +100,7 @@ def engine_at(url: str) -> sqlalchemy.Engine:
     with _naming(url):
         parsed = sqlalchemy.make_url(spelt)
         kwargs = _engine_words(parsed)
-        if (path := file_of(spelt)) is not None and not path.is_file():
+        if (path := sqlite_file(spelt)) is not None and not path.is_file():
             raise ArgumentError("no such file")
         engine = sqlalchemy.create_engine(parsed, **kwargs)
         retry_while_locked(
@@ -151,7 +151,7 @@ def _made(url: str, kwargs: dict[str, Any]) -> "Storage":
     """The storage; two processes that make the tables in the same moment disturb each other."""
     from lpstudy.ledger.optuna_storage import Storage
 
-    for _ in range(MAKING - 1):
+    for _ in range(MAX_TABLE_ATTEMPTS - 1):
         try:
             return Storage(url, engine_kwargs=kwargs)
         except (IntegrityError, ProgrammingError):
@@ -207,7 +207,7 @@ def retry_while_locked(
                 after = f" for {taken:.0f} s" if taken > 1 else ""
                 free = _free(where) if "full" in said else ""
                 words = f"the ledger {where} cannot be written{after}: {said}{free}"
-                raise UnwritableError(words, mend=not passing) from error
+                raise UnwritableError(words, needs_repair=not passing) from error
         time.sleep(random.uniform(0.5, 1.0) * pause)  # two that wait for each other must not stay in step
         pause = min(2 * pause, LONGEST_PAUSE)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from lpstudy.rendering import words
+from lpstudy.rendering import formatting
 from lpstudy.rendering.markdown import Markdown, code, join
 from lpstudy.rendering.sentences import (
     compared_with_teacher,
@@ -54,8 +54,8 @@ def _sum(groups: dict[str, list[Verdict]]) -> Markdown:
     if not any(wins.values()):
         return Markdown(f"**No method is better than plain back-prop beyond noise** on any of {students}.")
     ranked = sorted(wins.items(), key=lambda item: -item[1])
-    better = words.listing([f"{code(method)} on {won}" for method, won in ranked if won])
-    rest = words.listing([str(code(method)) for method, won in ranked if not won])
+    better = formatting.listing([f"{code(method)} on {won}" for method, won in ranked if won])
+    rest = formatting.listing([str(code(method)) for method, won in ranked if not won])
     none = f"; {rest} on none" if rest else ""
     return Markdown(f"Over {students}, **better than plain back-prop beyond noise**: {better}{none}.")
 
@@ -82,8 +82,8 @@ def _about(teacher: TeacherFacts, student: str, group: Sequence[Verdict]) -> Mar
 
 def _first(on: str, best: Verdict, reached: Sequence[Verdict], of_all: bool) -> str:
     """What the method of the highest mean reaches, and what that is worth."""
-    accuracy = f"{words.accuracy(best.of.accuracy)} %"
-    name, n = code(best.of.arm.method), words.seeds(best.of.accuracy.n)
+    accuracy = f"{formatting.accuracy(best.of.accuracy)} %"
+    name, n = code(best.of.arm.method), formatting.seeds(best.of.accuracy.n)
     if not any(one.of.arm.method == BASELINE for one in reached):
         verb = f"**{name} is best**:" if of_all else f"{name} has the highest test accuracy,"
         return f"{on} {verb} {accuracy} ({n}); there is no `{BASELINE}` to compare it with."
@@ -96,8 +96,8 @@ def _first(on: str, best: Verdict, reached: Sequence[Verdict], of_all: bool) -> 
 
 def _over_baseline(who: str, reached: str, best: Verdict, of_all: bool) -> str:
     delta, over = best.delta, "over plain back-prop"
-    gain = f"{words.difference(delta)} points"
-    paired = f"(95 % interval, paired over {words.seeds(delta.n)})"
+    gain = f"{formatting.difference(delta)} points"
+    paired = f"(95 % interval, paired over {formatting.seeds(delta.n)})"
     if delta.n == 0:
         return f"{who} has {reached}, but shares no seed with `{BASELINE}`."
     if delta.n == 1:
@@ -109,7 +109,7 @@ def _over_baseline(who: str, reached: str, best: Verdict, of_all: bool) -> str:
         verb = "is best" if of_all else "leads"
         return f"{before} **{name} {verb}**: {reached}, **{gain} {over}** {paired}."
     highest = f"{who} has the highest mean, {reached}, but its **{gain}** {over} {paired}"
-    return f"{highest} are **within noise** ({words.doubt(best)})."
+    return f"{highest} are **within noise** ({formatting.doubt(best)})."
 
 
 def _joined(*sentences: str) -> Markdown:

@@ -6,12 +6,12 @@ from typing import Any
 
 import pandas as pd
 
-from lpstudy.rendering import words
+from lpstudy.rendering import formatting
 from lpstudy.rendering.markdown import Markdown, bold, code, escape, join, link, table
 from lpstudy.tables.arms import ArmResult, mapping
-from lpstudy.tables.diagnostics import diagnostics
+from lpstudy.tables.diagnostics_table import diagnostics
 from lpstudy.tables.facts import ArmFacts, StudyFacts
-from lpstudy.tables.statistics import interval
+from lpstudy.tables.intervals import interval
 from lpstudy.tables.trials import warning_counts
 from lpstudy.tables.verdicts import Verdict, is_best, verdicts
 
@@ -34,21 +34,21 @@ def comparison_section(study: StudyFacts, results: list[ArmResult], comparison: 
         if result is None:
             reached = study.teacher.test_accuracy
             own = interval([] if reached is None else [reached])
-            best, difference = False, Markdown(words.NOTHING)
+            best, difference = False, Markdown(formatting.NOTHING)
         else:
             own, best = result.accuracy, is_best(result, results)
             difference = _difference(found[result.arm.name])
-        shown = f"{words.accuracy(own)} ({own.n})" if own.n else words.NOTHING
+        shown = f"{formatting.accuracy(own)} ({own.n})" if own.n else formatting.NOTHING
         rows.append(
             (
                 *_names(result, row),
                 bold(shown) if best else shown,
                 difference,
-                words.count(row["parameters"]),
-                words.ratio(row["compression"]),
-                words.count(row["macs"]),
-                words.count(row["flops"]),
-                words.ratio(row["speedup"]),
+                formatting.count(row["parameters"]),
+                formatting.ratio(row["compression"]),
+                formatting.count(row["macs"]),
+                formatting.count(row["flops"]),
+                formatting.ratio(row["speedup"]),
             )
         )
     return table([Markdown(head) for head in heads], rows, left=2)
@@ -58,7 +58,7 @@ def _difference(verdict: Verdict) -> Markdown:
     """A difference to back-prop, or the size of a back-prop that it cannot be compared with."""
     if verdict.other_size and verdict.against is not None:
         return Markdown(f"not compared: `bp` is {code(verdict.against.winner_label)}")
-    shown = words.difference(verdict.delta)
+    shown = formatting.difference(verdict.delta)
     return bold(shown) if verdict.beyond_noise else escape(shown)
 
 
@@ -77,11 +77,11 @@ def effort_section(
         rows.append(
             (
                 *_names(result, row),
-                words.count(row["auxiliary_parameters"]),
-                words.count(row["training_macs"]),
-                f"{100 * share:.0f} %" if math.isfinite(share) else words.NOTHING,
-                *(words.count(row[f"trials_{state}"]) for state in ("finished", "pruned", "failed")),
-                link(run[:_SHORT_ID], links(run)) if run else words.NOTHING,
+                formatting.count(row["auxiliary_parameters"]),
+                formatting.count(row["training_macs"]),
+                f"{100 * share:.0f} %" if math.isfinite(share) else formatting.NOTHING,
+                *(formatting.count(row[f"trials_{state}"]) for state in ("finished", "pruned", "failed")),
+                link(run[:_SHORT_ID], links(run)) if run else formatting.NOTHING,
             )
         )
     return table(heads, rows, left=2)
@@ -161,7 +161,10 @@ def tuned_section(results: list[ArmResult]) -> list[tuple[Markdown, Markdown, Ma
             (
                 code(name),
                 join(dict.fromkeys(arm.ranges[name] for arm in arms if name in arm.ranges), "; "),
-                *(words.value(values[name]) if name in values else words.NOTHING for values in best),
+                *(
+                    formatting.value(values[name]) if name in values else formatting.NOTHING
+                    for values in best
+                ),
             )
             for name in names
         ]
@@ -227,5 +230,5 @@ def arm_words(arm: ArmFacts) -> Markdown:
 
 
 def _short(value: object) -> str:
-    number = words.real(value)
-    return words.NOTHING if number is None else f"{number:.3g}"
+    number = formatting.real(value)
+    return formatting.NOTHING if number is None else f"{number:.3g}"

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from lpstudy.rendering import words
+from lpstudy.rendering import formatting
 from lpstudy.rendering.markdown import code
 from lpstudy.tables.arms import BASELINE, ArmResult, number
 from lpstudy.tables.facts import TeacherFacts
-from lpstudy.tables.statistics import pareto_front
+from lpstudy.tables.intervals import pareto_front
 from lpstudy.tables.verdicts import Verdict, leads
 
 _MOST_NAMED = 3
@@ -30,13 +30,13 @@ def lead_over_rivals(best: ArmResult, results: Sequence[ArmResult], of_all: bool
     more = len(unclear) - len(named)
     if more:
         named.append(f"{more} other{'s' * (more > 1)}")
-    return f"Its lead over {words.listing(named)} is within noise."
+    return f"Its lead over {formatting.listing(named)} is within noise."
 
 
 def _named(lead: Verdict) -> str:
     """The rival with the lead over it."""
     name = code(lead.against.arm.method) if lead.against is not None else ""
-    return f"{name} ({words.difference(lead.delta)})"
+    return f"{name} ({formatting.difference(lead.delta)})"
 
 
 def other_methods(others: Sequence[Verdict], *, best: Verdict | None = None) -> str:
@@ -53,12 +53,12 @@ def other_methods(others: Sequence[Verdict], *, best: Verdict | None = None) -> 
     sentences = []
     for title, found in groups.items():
         named = [
-            f"{code(one.of.arm.method)} ({words.difference(one.delta)}"
-            + (f", {words.doubt(one)})" if one.within_noise else ")")
+            f"{code(one.of.arm.method)} ({formatting.difference(one.delta)}"
+            + (f", {formatting.doubt(one)})" if one.within_noise else ")")
             for one in found
         ]
         if named:
-            sentences.append(f"{title}: {words.listing(named)}.")
+            sentences.append(f"{title}: {formatting.listing(named)}.")
     return " ".join(sentences)
 
 
@@ -93,18 +93,18 @@ def failures(group: Sequence[Verdict]) -> str:
 def winners_of_several_sizes(on: str, reached: Sequence[Verdict]) -> str:
     """What the winners of a student of searched sizes are, where they differ in size: none is ranked."""
     winners = [
-        f"{code(one.of.arm.method)} {words.accuracy(one.of.accuracy)} % ({words.seeds(one.of.accuracy.n)}) "
-        f"with {_design(one.of)}"
+        f"{code(one.of.arm.method)} {formatting.accuracy(one.of.accuracy)} %"
+        f" ({formatting.seeds(one.of.accuracy.n)}) with {_design(one.of)}"
         for one in reached
     ]
     apart = [one for one in reached if one.other_size]
     sentences = [
         f"{on} depth and width were searched and the winners are of different sizes, so that no method is "
-        f"ranked above another: {words.listing(winners)}.",
+        f"ranked above another: {formatting.listing(winners)}.",
         _front(reached),
     ]
     if apart and apart[0].against is not None:
-        names = words.listing([str(code(one.of.arm.method)) for one in apart])
+        names = formatting.listing([str(code(one.of.arm.method)) for one in apart])
         base = code(apart[0].against.winner_label)
         sentences.append(
             f"Not compared with back-prop, whose winner is {base}: {names}, of different designs."
@@ -117,7 +117,7 @@ def _design(result: ArmResult) -> str:
     run = result.winner
     sizes = (number(run["parameters"]), number(run["macs"])) if run is not None else ()
     figures = [
-        f"{words.count(size)} {unit}" for size, unit in zip(sizes, ("parameters", "MACs"), strict=False)
+        f"{formatting.count(size)} {unit}" for size, unit in zip(sizes, ("parameters", "MACs"), strict=False)
     ]
     return f"{code(result.winner_label)} ({', '.join(figures)})"
 
@@ -132,7 +132,7 @@ def _front(reached: Sequence[Verdict]) -> str:
         }
     )
     front = pareto_front(frame, accuracy="accuracy")
-    names = words.listing([str(code(method)) for method in front["method"]])
+    names = formatting.listing([str(code(method)) for method in front["method"]])
     return f"By their means, the Pareto front of accuracy and MACs has {names}." if names else ""
 
 
@@ -141,8 +141,8 @@ def compared_with_teacher(teacher: TeacherFacts, best: ArmResult) -> str:
     run = best.winner
     if run is None or pd.isna(run["parameters"]) or pd.isna(run["macs"]):
         return ""
-    smaller = words.ratio(teacher.parameters / int(run["parameters"]))
-    cheaper = words.ratio(teacher.macs / int(run["macs"]))
+    smaller = formatting.ratio(teacher.parameters / int(run["parameters"]))
+    cheaper = formatting.ratio(teacher.macs / int(run["macs"]))
     of_teacher = teacher.test_accuracy
     reached = "" if of_teacher is None else f" ({of_teacher:.2f} %)"
     return f"The teacher{reached} has {smaller} its parameters and {cheaper} its MACs."

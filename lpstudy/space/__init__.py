@@ -1,9 +1,9 @@
 """Study files: TOML into strict models."""
 
-from lpstudy.space.files import difference, find, known, parse, read
 from lpstudy.space.ranges import Choices, Range, Scalar, Searchable
 from lpstudy.space.student_space import StudentSpace
 from lpstudy.space.study_spec import Arm, Budget, Constraints, RunSpec, StudySpec
+from lpstudy.space.study_toml import changed_settings, find_study_file, known_studies, parse, read_study_file
 from lpstudy.space.teacher_spec import BANK_KEYS, INPUT_KEYS, TeacherSpec
 from lpstudy.space.training import Precision, Training
 from lpstudy.students import StudentSpec
@@ -25,9 +25,9 @@ __all__ = [
     "StudySpec",
     "TeacherSpec",
     "Training",
-    "difference",
-    "find",
-    "known",
+    "changed_settings",
+    "find_study_file",
+    "known_studies",
     "parse",
-    "read",
+    "read_study_file",
 ]

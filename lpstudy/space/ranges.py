@@ -140,7 +140,7 @@ def corners(table: Mapping[str, Searchable]) -> Iterator[dict[str, Scalar]]:
                 yield {**low, key: choice}
 
 
-def check(model: type[BaseModel], table: Mapping[str, Searchable]) -> None:
+def check_corners(model: type[BaseModel], table: Mapping[str, Searchable]) -> None:
     """Validate both ends of every range and every choice by the model that will receive them.
 
     Raises:

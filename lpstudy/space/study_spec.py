@@ -14,7 +14,7 @@ from lpstudy.space.ranges import (
     Range,
     Scalar,
     Searchable,
-    check,
+    check_corners,
     corners,
     is_integer,
     read_searchable,
@@ -241,5 +241,5 @@ def _read_table(model: type[BaseModel], table: object) -> dict[str, Searchable]:
             raise ValueError(f"{key}: {error}") from None
     if "method" in read:
         raise ValueError("method: is the name of the table; leave it out")
-    check(model, read)
+    check_corners(model, read)
     return read

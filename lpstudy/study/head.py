@@ -66,7 +66,10 @@ def _version(address: str) -> str:
             try:
                 return str(stub.CheckAlive(messages.CheckAliveRequest(), timeout=ANSWER_SECONDS).ray_version)
             except grpc.RpcError as error:
-                silent = error.code() in (grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNAVAILABLE)
+                silent = error.code() in (
+                    grpc.StatusCode.DEADLINE_EXCEEDED,
+                    grpc.StatusCode.UNAVAILABLE_ERRORS,
+                )
                 if not silent or attempt == TRIES - 1:
                     raise
     raise AssertionError
@@ -93,5 +96,5 @@ def _answered(call: Any) -> bool:
     error = call.exception()
     return error is None or error.code() not in (
         grpc.StatusCode.DEADLINE_EXCEEDED,
-        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.UNAVAILABLE_ERRORS,
     )

@@ -135,7 +135,7 @@ def run(
     over: list[Folder] = []
 
     def observe(assignment: Assignment) -> None:
-        if not ledger.running(assignment):
+        if not ledger.is_running(assignment):
             over.append(run_folder(place.folder, assignment))
             with suppress(StorageError):  # then they stay, and nobody reads them
                 checkpoint.drop(over[-1])
@@ -161,7 +161,7 @@ def run(
                     return
                 case "stop":
                     return
-            if not ledger.left(searching=searching()):
+            if not ledger.has_pending_runs(searching=searching()):
                 return
             ledger.adopt_unfinished()  # a wish was taken back while the last trials ended
 

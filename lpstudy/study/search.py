@@ -222,7 +222,7 @@ class LedgerScheduler(FIFOScheduler):
             self._end(assignment, "pruned")
             return False
         if end.startswith(STORAGE):
-            error = UnwritableError(end, mend=not end.startswith(UNREACHABLE))
+            error = UnwritableError(end, needs_repair=not end.startswith(UNREACHABLE))
             self._control.fail(error, seconds=FAULT_SECONDS)
         if end == PAUSED or end.startswith(STORAGE):
             self._paused.add(trial.trial_id)
@@ -252,7 +252,7 @@ class LedgerScheduler(FIFOScheduler):
                 self._kept[trial.trial_id] = kept
                 trial.max_failures = trial.num_failures + MAX_RESTARTS  # it has gone on within an epoch
             with _pausing(self._control):
-                self._ledger.attempt(assignment, assignment.attempt + trial.num_failures)
+                self._ledger.set_attempt(assignment, assignment.attempt + trial.num_failures)
 
     def on_trial_remove(self, tune_controller: Any, trial: TuneTrial) -> None:
         """Nothing for a run that was dropped before it ran: the ledger hands it out again."""
@@ -277,7 +277,7 @@ class LedgerScheduler(FIFOScheduler):
         return "pruned" if trial_id in self._pruning and short else "finished"
 
     def _end(self, assignment: Assignment, state: State, cause: str | None = None) -> None:
-        if self._ledger.running(assignment):  # Tune tells the end of a stopped run too
+        if self._ledger.is_running(assignment):  # Tune tells the end of a stopped run too
             self._ledger.finish(assignment, state, cause)
 
     def _over(self, trial_id: str) -> None:

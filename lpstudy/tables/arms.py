@@ -9,8 +9,8 @@ import pandas as pd
 
 from lpstudy.correctness import unpack
 from lpstudy.tables.facts import RUN_COLUMNS, ArmFacts, StudyFacts
+from lpstudy.tables.intervals import Interval, interval
 from lpstudy.tables.scores import Scores
-from lpstudy.tables.statistics import Interval, interval
 
 BASELINE = "bp"
 _SELECTED_BY = "validation_accuracy"

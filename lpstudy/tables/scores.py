@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from lpstudy.tables.statistics import Interval, accuracy_interval, interval
+from lpstudy.tables.intervals import Interval, accuracy_interval, interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Scores:
         """The mean accuracy in percent."""
         return accuracy_interval(list(self.accuracy.values()), self.images)
 
-    def by_seed_less(self, other: "Scores") -> list[float]:
+    def seed_differences(self, other: "Scores") -> list[float]:
         """Accuracy less the other's in percentage points, for each seed that both have."""
         shared = sorted(self.accuracy.keys() & other.accuracy.keys())
         return [self.accuracy[seed] - other.accuracy[seed] for seed in shared]
@@ -50,7 +50,7 @@ class Scores:
     def less(self, other: "Scores") -> Interval:
         """The mean of accuracy less the other's in percentage points, over the seeds that both have."""
         shared = sorted(self.accuracy.keys() & other.accuracy.keys())
-        differences = self.by_seed_less(other)
+        differences = self.seed_differences(other)
         known = [seed for seed in shared if self._pairs_with(other, seed)]
         if known == shared:
             by_image = [self.correct[seed].astype(np.int8) - other.correct[seed] for seed in shared]

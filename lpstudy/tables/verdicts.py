@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import isfinite
 
 from lpstudy.tables.arms import ArmResult, baseline_of
-from lpstudy.tables.statistics import LEVEL, Interval, holm, interval
+from lpstudy.tables.intervals import LEVEL, Interval, holm, interval
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ ERRORS = 3.0
 """Standard errors within which an accuracy cannot be told from chance."""
 
 
-def near_chance(accuracy: float, chance: float, samples: int) -> bool:
+def is_near_chance(accuracy: float, chance: float, samples: int) -> bool:
     """Whether an accuracy is hardly better than always naming the largest class.
 
     Args:
@@ -64,7 +64,7 @@ def teacher_warnings(teacher: TeacherFacts, runs: pd.DataFrame, validation_sampl
     if reached is None:
         return []
     own = teacher.seed is None
-    if teacher.chance is not None and near_chance(reached, teacher.chance, validation_samples):
+    if teacher.chance is not None and is_near_chance(reached, teacher.chance, validation_samples):
         warnings.append(chance_warning(reached, teacher.chance, own_weights=own))
     students = runs.loc[runs["state"].eq("finished"), "validation_accuracy"].dropna()
     half = half_warning(reached, float(students.max())) if len(students) else None

@@ -3,27 +3,34 @@
 from lpstudy.tracking.client import (
     DEFAULT_URI,
     MLFLOW_ERRORS,
-    AwayError,
     Client,
+    MlflowUnavailableError,
     StudyMetadata,
     check_files,
     connect,
     display_uri,
     experiment_name,
+    offline_client,
     reason,
     tracking_uri,
-    unconnected,
 )
 from lpstudy.tracking.projection import Projection
-from lpstudy.tracking.reading import StudyFromMlflow, find, log_report, read, searched_trials, studies
-from lpstudy.tracking.reconciling import Difference, compare, repair
+from lpstudy.tracking.reconciliation import Difference, compare, repair
+from lpstudy.tracking.study_reader import (
+    StudyFromMlflow,
+    find_experiment,
+    list_studies,
+    log_report,
+    read_study,
+    searched_trials,
+)
 
 __all__ = [
     "DEFAULT_URI",
     "MLFLOW_ERRORS",
-    "AwayError",
     "Client",
     "Difference",
+    "MlflowUnavailableError",
     "Projection",
     "StudyFromMlflow",
     "StudyMetadata",
@@ -32,13 +39,13 @@ __all__ = [
     "connect",
     "display_uri",
     "experiment_name",
-    "find",
+    "find_experiment",
+    "list_studies",
     "log_report",
-    "read",
+    "offline_client",
+    "read_study",
     "reason",
     "repair",
     "searched_trials",
-    "studies",
     "tracking_uri",
-    "unconnected",
 ]

@@ -19,9 +19,9 @@ from requests.exceptions import RequestException
 from sqlalchemy.exc import SQLAlchemyError
 
 from lpstudy import environment
-from lpstudy.ledger import database_url, file_of, sqlite_url
+from lpstudy.ledger import database_url, sqlite_file, sqlite_url
 from lpstudy.redaction import without_credentials
-from lpstudy.tracking.artifacts import fault_of, is_replaceable, new_location
+from lpstudy.tracking.artifact_location import fault_of, is_replaceable, new_location
 
 Client = MlflowClient
 DEFAULT_URI = "sqlite:///mlflow.db"
@@ -117,7 +117,7 @@ def _keep_login_apart() -> None:
         os.environ["MLFLOW_TRACKING_URI"] = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
-class AwayError(ValueError):
+class MlflowUnavailableError(ValueError):
     """No tracking server answers at the address, or it takes no files."""
 
 
@@ -156,7 +156,7 @@ def connect() -> MlflowClient:
                 " password; give them as MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
             ) from None
         away = uri.startswith(("http://", "https://")) and "error code 4" not in said
-        raise (AwayError if away else ValueError)(
+        raise (MlflowUnavailableError if away else ValueError)(
             f"MLFLOW_TRACKING_URI={display_uri(uri)}: no tracking server answers; start it, or unset the"
             f" variable to use {DEFAULT_URI} ({said})"
         ) from None
@@ -174,12 +174,12 @@ def check_files(client: MlflowClient, study: str) -> None:
         return
     if why := fault_of(client, experiment):
         said = reason(OSError(why))
-        raise AwayError(
+        raise MlflowUnavailableError(
             f"{environment.TRACKING}={display_uri(client.tracking_uri)}: it takes no files of runs: {said}"
         )
 
 
-def unconnected() -> MlflowClient:
+def offline_client() -> MlflowClient:
     """A client of a server that is away, for a projection that writes when it is back."""
     return MlflowClient(tracking_uri=tracking_uri())
 
@@ -193,7 +193,7 @@ def reason(error: Exception) -> str:
 
 def _check_database(uri: str) -> None:
     """Refuse an SQLite file whose folder MLflow would also make under the name that it has in the URL."""
-    path = file_of(uri)
+    path = sqlite_file(uri)
     if path is not None and str(path.parent) != str(Path(uri.partition(":///")[2]).parent):
         raise ValueError(
             f"{environment.TRACKING}={uri}: MLflow takes the % in a folder's name as it is; use another"
@@ -203,7 +203,7 @@ def _check_database(uri: str) -> None:
 
 def _make_database(uri: str) -> None:
     """Let a new SQLite file appear with all its tables: MLflow refuses one that a kill left half made."""
-    path = file_of(uri)
+    path = sqlite_file(uri)
     if path is None or path.exists():
         return
     with TemporaryDirectory(prefix=".mlflow-", dir=path.parent) as made:

@@ -26,15 +26,15 @@ class Projection:
     """Writes what the ledger knows to MLflow.
 
     Everything is idempotent: runs are found by their key, a metric point has the same timestamp each time it
-    is written, and a run that is complete is not touched again. `changed` only notes; a thread writes, and
-    tries again while the server does not answer.
+    is written, and a run that is complete is not touched again. `note_change` only notes; a thread
+    writes, and tries again while the server does not answer.
 
     Args:
         client: Connected.
         ledger: The truth.
         facts: Of the study.
         runs_folder: Holds each run's weights in a folder named by its key.
-        allowed: Whether the study is this process's; asked before each batch of writes. False ends it.
+        may_write: Whether the study is this process's; asked before each batch of writes. False ends it.
     """
 
     def __init__(
@@ -43,9 +43,9 @@ class Projection:
         ledger: LedgerReader,
         facts: StudyMetadata,
         runs_folder: Folder,
-        allowed: Callable[[], bool] = lambda: True,
+        may_write: Callable[[], bool] = lambda: True,
     ) -> None:
-        self._allowed = allowed
+        self._allowed = may_write
         self._ledger = ledger
         self._writer = RunWriter(client, ledger, facts, runs_folder)
         self._changes: queue.SimpleQueue[Assignment | None] = queue.SimpleQueue()
@@ -60,12 +60,12 @@ class Projection:
         """Write the study's facts and its arms, then follow the ledger; returns at once."""
         self._thread.start()
 
-    def changed(self, assignment: Assignment) -> None:
+    def note_change(self, assignment: Assignment) -> None:
         """Note that a run has changed."""
         self._changes.put(assignment)
 
     @property
-    def behind(self) -> int:
+    def pending_runs(self) -> int:
         """How many runs have changed since they were written."""
         return len(self._behind) + self._changes.qsize()
 

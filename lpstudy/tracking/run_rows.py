@@ -13,9 +13,9 @@ from lpstudy.correctness import MOST_IMAGES, unpack
 from lpstudy.damage import DamagedError, check_figure
 from lpstudy.ledger import State, check_searched
 from lpstudy.space import Arm, Scalar, StudySpec
-from lpstudy.tables.diagnostics import DIAGNOSTICS
+from lpstudy.tables.diagnostics_table import DIAGNOSTICS
+from lpstudy.tracking.artifact_files import fetch
 from lpstudy.tracking.client import KEY, tag
-from lpstudy.tracking.files import fetch
 from lpstudy.tracking.frames import NUMBERS, design_columns
 from lpstudy.tracking.run_writer import TEST_CORRECT, digest
 

@@ -14,7 +14,8 @@ from lpstudy.folder import Folder
 from lpstudy.ledger import Assignment, LedgerReader, Record, State
 from lpstudy.model_file import WEIGHTS
 from lpstudy.space import Arm
-from lpstudy.tracking.artifacts import files_of, upload
+from lpstudy.tracking.artifact_files import put_text
+from lpstudy.tracking.artifact_location import files_of, upload
 from lpstudy.tracking.client import KEY, PARENT, StudyMetadata, TrackedRun, find_runs, open_experiment, tag
 from lpstudy.tracking.descriptions import (
     NOTE,
@@ -27,7 +28,6 @@ from lpstudy.tracking.descriptions import (
     run_note,
     teacher_note,
 )
-from lpstudy.tracking.files import put_text
 from lpstudy.tracking.summaries import arm_figures
 
 STATUS = {"finished": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}

@@ -5,14 +5,14 @@ from collections.abc import Mapping
 from lpstudy.space import StudySpec, TeacherSpec
 from lpstudy.tables import ArmFacts, StudyFacts, TeacherFacts
 from lpstudy.tables.facts import TRIALS
-from lpstudy.tracking.study_json import StudyTold
+from lpstudy.tracking.study_json import StudyJson
 
 UNLOGGED = {"checkpoint_seconds", "precision"}
 """Left out of a run's parameters: one changes no result, the other is a tag."""
 
 
 def study_facts(
-    told: StudyTold, spec: StudySpec, arms: Mapping[str, str], *, experiment: str, teacher: str
+    told: StudyJson, spec: StudySpec, arms: Mapping[str, str], *, experiment: str, teacher: str
 ) -> StudyFacts:
     """What a report knows of a study.
 
@@ -68,7 +68,7 @@ def pruner_words(spec: StudySpec) -> str:
     return f"{spec.budget.pruner}, none where depth or width are searched"
 
 
-def _teacher(study: StudyTold, spec: TeacherSpec, run: str) -> TeacherFacts:
+def _teacher(study: StudyJson, spec: TeacherSpec, run: str) -> TeacherFacts:
     told = study.teacher
     return TeacherFacts(
         label=told.label,

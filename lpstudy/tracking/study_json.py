@@ -15,7 +15,7 @@ class _Told(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True)
 
 
-class DataTold(_Told):
+class DataJson(_Told):
     """The data set; train, validation and test are numbers of samples."""
 
     name: str
@@ -27,7 +27,7 @@ class DataTold(_Told):
     """Accuracy of always naming the validation part's largest class, in percent."""
 
 
-class TeacherTold(_Told):
+class TeacherJson(_Told):
     """What a report says of the teacher; see `lpstudy.teacher.TrainedTeacher`."""
 
     label: str
@@ -41,16 +41,16 @@ class TeacherTold(_Told):
     file_classes: NonNegativeInt | None = None
 
 
-class StudyTold(_Told):
+class StudyJson(_Told):
     """The whole file; the spec is validated as a study file is."""
 
     spec: dict[str, Any]
-    data: DataTold
-    teacher: TeacherTold
+    data: DataJson
+    teacher: TeacherJson
     provenance: dict[str, str]
 
 
-def read_study_json(path: Path) -> StudyTold:
+def read_study_json(path: Path) -> StudyJson:
     """The file's content.
 
     Raises:
@@ -61,6 +61,6 @@ def read_study_json(path: Path) -> StudyTold:
     if len(content) > LARGEST:
         raise ValueError(f"has more than {LARGEST} bytes")
     try:
-        return StudyTold.model_validate_json(content)
+        return StudyJson.model_validate_json(content)
     except ValidationError as error:
         raise ValueError(problem_of(error)) from None

@@ -7,7 +7,7 @@ from lpstudy.tables import comparison
 from lpstudy.tracking.client import StudyMetadata
 from lpstudy.tracking.frames import ledger_frame
 from lpstudy.tracking.study_facts import study_facts
-from lpstudy.tracking.study_json import StudyTold
+from lpstudy.tracking.study_json import StudyJson
 
 FIGURES = {
     "accuracy_mean": "test_accuracy_mean",
@@ -27,7 +27,7 @@ FIGURES = {
 
 def arm_figures(book: LedgerReader, facts: StudyMetadata) -> dict[str, dict[str, float]]:
     """The figures of each arm's winner by the arm's name; those that are not known are left out."""
-    told = StudyTold.model_validate_json(facts.as_text())
+    told = StudyJson.model_validate_json(facts.as_text())
     study = study_facts(told, book.spec, {}, experiment="", teacher="")
     table = comparison(study, ledger_frame(book))
     rows = table.astype("object").to_dict("records")[1:]  # the first is the teacher

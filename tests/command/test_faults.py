@@ -8,7 +8,7 @@ from sqlalchemy.exc import OperationalError
 
 from lpstudy.command.exits import BadInputError, FaultError, errors_as_bad_input, exit_code_of
 from lpstudy.disk import StorageError
-from lpstudy.ledger import HeldError, UnwritableError
+from lpstudy.ledger import StudyRunningError, UnwritableError
 from lpstudy.study import PausedError, TaskError
 
 REPEAT, MEND = "; the same command goes on where it stopped", "; mend that, and the same command goes on"
@@ -25,7 +25,7 @@ CASES = {
     "a network file system that is away": (system(errno.ESTALE), 75, REPEAT),
     "a storage's error": (StorageError(errno.EROFS, "/studies/x: Read-only file system"), 75, MEND),
     "a locked ledger": (UnwritableError("/studies/x is locked"), 75, REPEAT),
-    "a ledger on a full disk": (UnwritableError("/studies/x is full", mend=True), 75, MEND),
+    "a ledger on a full disk": (UnwritableError("/studies/x is full", needs_repair=True), 75, MEND),
     "a database that is away": (
         OperationalError("/studies/x", {}, Exception("/studies/x is away")),
         75,
@@ -57,7 +57,7 @@ def test_the_code_and_the_words_of_a_sweep_agree(case: str, capsys: pytest.Captu
     ("error", "fresh", "begun"),
     [
         (ValueError("no such key"), 2, 2),
-        (HeldError("is running already"), 2, 2),
+        (StudyRunningError("is running already"), 2, 2),
         (FileNotFoundError(errno.ENOENT, "No such file", "x"), 2, 2),
         (StorageError(errno.EROFS, "x: Read-only file system"), 2, 75),
         (StorageError(errno.EACCES, "x: Permission denied"), 2, 75),

@@ -19,7 +19,7 @@ from lpstudy.command import gauges, study_session
 from lpstudy.command.gauges import Gauge, Gauges
 from lpstudy.command.study_session import StudySession
 from lpstudy.folder import LocalFolder
-from lpstudy.ledger import read
+from lpstudy.ledger import read_lease
 from lpstudy.study import PausedError
 
 
@@ -39,14 +39,14 @@ def running(tmp_path: Path) -> Iterator[StudySession]:
 
 
 def beats(study: StudySession) -> int:
-    row = read(study.storage.engine, "tiny")
+    row = read_lease(study.storage.engine, "tiny")
     assert row is not None
     return row.heartbeat
 
 
 def told(study: StudySession) -> dict[str, Any]:
     """What the newest heartbeat says."""
-    row = read(study.storage.engine, "tiny")
+    row = read_lease(study.storage.engine, "tiny")
     assert row is not None
     return dict(row.gauges)
 

@@ -12,7 +12,7 @@ from lpstudy.distill import StepContext
 from lpstudy.distill.fitnet import FitNet, Regressor, hint_loss
 from lpstudy.distill.method import Distillation
 from lpstudy.outputs import Network, Outputs
-from lpstudy.space import Choices, Range, find, read
+from lpstudy.space import Choices, Range, find_study_file, read_study_file
 
 Images = Callable[[int], Tensor]
 StepAt = Callable[[Distillation, float], StepContext]
@@ -136,7 +136,7 @@ def test_soft_target_weight_goes_linearly_from_4_to_1(mode: str, progress: float
 
 @pytest.mark.parametrize("study", ["cifar10", "cifar100", "digits", "imagenet", "mnist", "smoke"])
 def test_soft_target_weight_never_rises_in_any_draw_of_a_study(study: str) -> None:
-    ranges = read(find(study)).methods["fitnet"]
+    ranges = read_study_file(find_study_file(study)).methods["fitnet"]
     generator = random.Random(0)
     for _ in range(200):
         drawn = {key: draw(value, generator) for key, value in ranges.items()}

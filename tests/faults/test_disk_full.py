@@ -10,7 +10,7 @@ from running import ended, of_trials, run, write_space
 from staging import FIXED, LONG, OFTEN, begun, by_key, checkpoints, last_line, whole
 
 from lpstudy.disk import DiskFullError, write_atomically
-from lpstudy.ledger import Ledger, UnwritableError, database
+from lpstudy.ledger import Ledger, UnwritableError, ledger_file_url
 from lpstudy.outputs import EpochResult
 from lpstudy.space import parse
 
@@ -64,7 +64,7 @@ def test_a_ledger_that_finds_no_room_keeps_what_it_has(tmp_path: Path) -> None:
     )
 
     def reopen() -> Ledger:
-        ledger = Ledger(database(tmp_path), spec, input_shape=(1, 8, 8), classes=10)
+        ledger = Ledger(ledger_file_url(tmp_path), spec, input_shape=(1, 8, 8), classes=10)
         ledger.check_unchanged("images")
         ledger.adopt_unfinished()
         return ledger

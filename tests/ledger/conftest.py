@@ -7,7 +7,7 @@ import optuna
 import pytest
 from postgres_server import Postgres
 
-from lpstudy.ledger import Assignment, Done, Ledger, Waiting, database
+from lpstudy.ledger import Assignment, Done, Ledger, Waiting, ledger_file_url
 from lpstudy.outputs import EpochResult
 from lpstudy.space import StudySpec, parse
 
@@ -82,7 +82,7 @@ def make() -> Make:
 def empty_storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A storage with its tables made, which takes Optuna longer than all else."""
     folder = tmp_path_factory.mktemp("storage")
-    optuna.storages.RDBStorage(database(folder)).remove_session()
+    optuna.storages.RDBStorage(ledger_file_url(folder)).remove_session()
     return folder / "ledger.db"
 
 
@@ -96,7 +96,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
         server.drop(made)
     else:
         shutil.copy(request.getfixturevalue("empty_storage"), tmp_path)
-        yield database(tmp_path)
+        yield ledger_file_url(tmp_path)
 
 
 @pytest.fixture

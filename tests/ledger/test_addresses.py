@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from lpstudy.folder import LocalFolder
-from lpstudy.ledger import database, database_url, display_url, file_of, open_storage, sqlite_url
+from lpstudy.ledger import database_url, display_url, ledger_file_url, open_storage, sqlite_file, sqlite_url
 from lpstudy.ledger.storage import engine_of
 
 NAMES = [
@@ -30,13 +30,13 @@ NAMES = [
 def test_a_ledger_is_in_the_folder_of_that_very_name(name: str, tmp_path: Path) -> None:
     folder = tmp_path / name
     folder.mkdir()
-    made = open_storage(database(folder))
+    made = open_storage(ledger_file_url(folder))
     assert sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*")) == [
         Path(name),
         Path(name, "ledger.db"),
     ]
     assert display_url(str(engine_of(made).url)) == str(folder / "ledger.db")
-    assert file_of(sqlite_url(folder / "x.db")) == folder / "x.db"
+    assert sqlite_file(sqlite_url(folder / "x.db")) == folder / "x.db"
 
 
 def test_two_storages_that_differ_after_a_question_mark_have_a_ledger_each(tmp_path: Path) -> None:
@@ -44,7 +44,7 @@ def test_two_storages_that_differ_after_a_question_mark_have_a_ledger_each(tmp_p
 
     for name in ("s?1", "s?2"):
         (tmp_path / name / "tiny").mkdir(parents=True)
-    open_storage(database(tmp_path / "s?1" / "tiny"))
+    open_storage(ledger_file_url(tmp_path / "s?1" / "tiny"))
     assert studies(LocalFolder(tmp_path / "s?1"), None) == ["tiny"]
     assert studies(LocalFolder(tmp_path / "s?2"), None) == []
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from lpstudy.ledger import Assignment, Done, Ledger, Waiting, importances, stored
+from lpstudy.ledger import Assignment, Done, Ledger, Waiting, hyperparameter_importances, read_ledger
 from lpstudy.outputs import EpochResult
 from lpstudy.space import StudySpec
 
@@ -21,7 +21,7 @@ CURVES = [
     [start + gain * epoch for epoch in range(16)]
     for start, gain in ((50, 1), (40, 2), (60, 0.5), (55, 0.2), (20, 1), (58, 1), (61, 0.4), (30, 3))
 ]
-REPORTABLE_ERRORS = {"median": [16, 16, 16, 16, 8, 16, 16, 8], "halving": [16, 2, 16, 2, 2, 2, 16, 2]}
+EPOCHS_TRAINED = {"median": [16, 16, 16, 16, 8, 16, 16, 8], "halving": [16, 2, 16, 2, 2, 2, 16, 2]}
 RUNGS = {"median": [8, 10, 12, 14], "halving": [2, 8]}
 """After so many epochs the rules, written down anew over these curves in NumPy, end each trial."""
 
@@ -78,7 +78,7 @@ def test_a_trial_ends_at_its_rung_however_few_epochs_are_told_together(
         ledger.finish(run, "pruned" if pruned else "finished")
         if together % 2:
             ledger = reopen(spec)
-    assert [len(record.epochs) for record in ledger.records()] == REPORTABLE_ERRORS[pruner]
+    assert [len(record.epochs) for record in ledger.records()] == EPOCHS_TRAINED[pruner]
 
 
 def test_a_trial_that_has_trained_to_its_end_is_finished_and_may_win(make: Make, reopen: Open) -> None:
@@ -173,11 +173,11 @@ def test_a_run_that_has_ended_stays_as_it_is(make: Make, reopen: Open) -> None:
 
 def test_an_arm_all_of_whose_trials_failed_has_no_finals(make: Make, reopen: Open) -> None:
     ledger = reopen(make(methods=ONE_ARM, budget={"trials": 1, "epochs": 1, "seeds": 3}))
-    assert ledger.wanted == 4
+    assert ledger.expected_runs == 4
     ledger.finish(taken(ledger), "failed", "died")
     assert isinstance(ledger.next(), Done)
-    assert ledger.complete()
-    assert ledger.wanted == len(ledger.records()) == 1
+    assert ledger.is_complete()
+    assert ledger.expected_runs == len(ledger.records()) == 1
 
 
 def test_finals_train_each_winner_once_on_every_seed(make: Make, reopen: Open, play: Any) -> None:
@@ -193,7 +193,7 @@ def test_finals_train_each_winner_once_on_every_seed(make: Make, reopen: Open, p
         best = max(own, key=lambda run: play.accuracy(run, 2))
         for final in (run for run in finals if run.arm == arm):
             assert (final.number, final.values) == (best.number, best.values)
-    assert len({run.key for run in play.handed}) == len(play.handed) == ledger.wanted
+    assert len({run.key for run in play.handed}) == len(play.handed) == ledger.expected_runs
 
 
 def test_finals_wait_for_the_last_trial_of_their_arm(make: Make, reopen: Open, play: Any) -> None:
@@ -203,7 +203,7 @@ def test_finals_wait_for_the_last_trial_of_their_arm(make: Make, reopen: Open, p
     assert isinstance(ledger.next(), Waiting)
     play.run(ledger, second)
     assert taken(ledger).kind == "final"
-    assert not ledger.complete()
+    assert not ledger.is_complete()
     assert isinstance(ledger.next(), Waiting)
 
 
@@ -212,7 +212,7 @@ def test_more_trials_and_seeds_reopen_a_complete_study(make: Make, reopen: Open,
     play.handed.clear()
     play.accuracy = lambda run, epoch: 99 if run.number else 1
     ledger = reopen(make(methods=ONE_ARM, budget={"trials": 2, "epochs": 1, "seeds": 2}))
-    assert not ledger.complete()
+    assert not ledger.is_complete()
     play.all(ledger)
     # The new trial wins, so it is trained on every seed; the old winner's final is kept and not repeated.
     assert [(run.kind, run.number, run.seed) for run in play.handed] == [
@@ -220,11 +220,11 @@ def test_more_trials_and_seeds_reopen_a_complete_study(make: Make, reopen: Open,
         ("final", 1, 1),
         ("final", 1, 2),
     ]
-    assert ledger.complete()
-    assert len(ledger.records()) == ledger.wanted == 5
+    assert ledger.is_complete()
+    assert len(ledger.records()) == ledger.expected_runs == 5
     fewer = reopen(make(methods=ONE_ARM, budget={"trials": 1, "epochs": 1, "seeds": 2}))
-    assert fewer.complete()
-    assert fewer.wanted == 5
+    assert fewer.is_complete()
+    assert fewer.expected_runs == 5
 
 
 def test_a_changed_space_is_refused_with_the_difference(make: Make, reopen: Open, url: str) -> None:
@@ -234,7 +234,7 @@ def test_a_changed_space_is_refused_with_the_difference(make: Make, reopen: Open
         reopen(other)
     assert "training.learning_rate.high: 0.01 -> 0.02" in str(error.value)
     assert str(error.value).isprintable()
-    assert stored(url, "small").spec == make()
+    assert read_ledger(url, "small").spec == make()
 
 
 def test_other_images_are_refused_though_the_space_is_the_same(make: Make, reopen: Open) -> None:
@@ -259,7 +259,7 @@ def test_a_change_of_the_data_is_named_and_not_shown_as_hashes(make: Make, reope
 def test_a_study_that_was_never_begun_is_refused(make: Make, reopen: Open, url: str) -> None:
     reopen(make())
     with pytest.raises(ValueError, match="no study 'smal'"):
-        stored(url, "smal")
+        read_ledger(url, "smal")
 
 
 def test_another_process_reads_the_records_while_the_study_runs(
@@ -270,8 +270,8 @@ def test_another_process_reads_the_records_while_the_study_runs(
     running = taken(ledger)
     reported(ledger, running, 12.5)
     code = (
-        "import sys; from lpstudy.ledger import stored\n"
-        "for r in stored(sys.argv[1], 'small').records():\n"
+        "import sys; from lpstudy.ledger import read_ledger\n"
+        "for r in read_ledger(sys.argv[1], 'small').records():\n"
         "    print(r.assignment.key, r.state, len(r.epochs), r.last['validation_accuracy'])"
     )
     read = subprocess.run([sys.executable, "-c", code, url], capture_output=True, text=True, check=True)
@@ -290,7 +290,7 @@ def test_the_hyperparameter_that_decides_has_the_higher_importance(make: Make) -
         ({"learning_rate": 1e-3 + rate * 1e-4, "temperature": 1.0 + (7 * rate) % 40 / 10}, 90.0 - rate)
         for rate in range(40)
     ]
-    found = importances(arm, trials)
+    found = hyperparameter_importances(arm, trials)
     assert sum(found.values()) == pytest.approx(1)
     assert found["learning_rate"] > found["temperature"]
-    assert importances(arm, trials[:3]) == {}
+    assert hyperparameter_importances(arm, trials[:3]) == {}

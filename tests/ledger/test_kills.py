@@ -43,7 +43,7 @@ def test_a_kill_between_two_writes_loses_nothing_and_repeats_nothing(
             pytest.fail(f"the study makes no {survived} writes")
     ledger = reopen(spec)
     play.all(ledger)
-    assert ledger.complete()
+    assert ledger.is_complete()
     records = ledger.records()
     assert [(r.assignment.kind, r.assignment.seed, r.state) for r in records] == [
         ("trial", 0, "finished"),

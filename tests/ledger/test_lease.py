@@ -17,7 +17,15 @@ from leasing import NAME, beating, take
 from optuna.study import StudyDirection
 
 from lpstudy import ledger
-from lpstudy.ledger import FencedError, HeldError, Lease, UnwritableError, database, open_storage, storage
+from lpstudy.ledger import (
+    FencedError,
+    Lease,
+    StudyRunningError,
+    UnwritableError,
+    ledger_file_url,
+    open_storage,
+    storage,
+)
 from lpstudy.ledger import lease as leases
 
 HOLD = """
@@ -32,7 +40,7 @@ sys.stdin.read()
 
 @pytest.fixture
 def url(tmp_path: Path) -> str:
-    return database(tmp_path)
+    return ledger_file_url(tmp_path)
 
 
 def test_a_second_process_is_refused_and_told_who_holds_the_study(url: str) -> None:
@@ -40,7 +48,7 @@ def test_a_second_process_is_refused_and_told_who_holds_the_study(url: str) -> N
     over = threading.Event()
     thread = beating(lease, over)
     try:
-        with pytest.raises(HeldError) as refused:
+        with pytest.raises(StudyRunningError) as refused:
             Lease(open_storage(url).engine, NAME).acquire()
     finally:
         over.set()
@@ -103,7 +111,7 @@ def _compete(url: str, barrier: Barrier, won: "multiprocessing.SimpleQueue[bool]
     barrier.wait()
     try:
         lease.acquire()
-    except HeldError:
+    except StudyRunningError:
         won.put(False)
     else:
         over = threading.Event()
@@ -152,8 +160,8 @@ def test_a_clock_that_is_set_back_changes_nothing(url: str, monkeypatch: pytest.
     try:
         for shift in (-3600.0, 3600.0):
             monkeypatch.setattr(time, "time", lambda shift=shift: now() + shift)
-            assert ledger.alive(open_storage(url).engine, NAME)
-            with pytest.raises(HeldError):
+            assert ledger.is_study_running(open_storage(url).engine, NAME)
+            with pytest.raises(StudyRunningError):
                 Lease(open_storage(url).engine, NAME).acquire()
     finally:
         over.set()

@@ -10,7 +10,7 @@ import pytest
 from lpstudy.command.budget import budget_notes, unused
 from lpstudy.command.overview import overview
 from lpstudy.cost import cost_of
-from lpstudy.ledger import Assignment, Done, Ledger, open_storage, samplers, stored
+from lpstudy.ledger import Assignment, Done, Ledger, open_storage, read_ledger, samplers
 from lpstudy.outputs import EpochResult
 from lpstudy.space import Range, StudySpec
 
@@ -59,13 +59,13 @@ def test_an_arm_without_a_choice_has_one_trial(make: Make, reopen: Open, play: A
     play.accuracy = flat
     spec = make(methods=ONE_ARM, training=FIXED, budget=budget(3, 2))
     ledger = reopen(spec)
-    assert (ledger.wanted, ledger.trial_limit(ARM)) == (3, 1)
+    assert (ledger.expected_runs, ledger.trial_limit(ARM)) == (3, 1)
     play.all(ledger)
     assert [(run.kind, run.seed) for run in play.handed] == [("trial", 0), ("final", 1), ("final", 2)]
-    assert ledger.complete()
-    assert ledger.wanted == len(ledger.records()) == 3
+    assert ledger.is_complete()
+    assert ledger.expected_runs == len(ledger.records()) == 3
     storage = open_storage(url)
-    lines = overview(stored(url, "small"), storage.engine, "small")["arms"]
+    lines = overview(read_ledger(url, "small"), storage.engine, "small")["arms"]
     assert [(line["kind"], line["finished"], line["left"]) for line in lines] == [
         ("trial", 1, 0),
         ("final", 2, 0),
@@ -88,12 +88,12 @@ def test_a_finite_space_is_tried_once_whole_however_large_the_budget(
     few = make(methods=ONE_ARM, training=training, budget=budget(4))
     play.all(reopen(few))
     ledger = reopen(make(methods=ONE_ARM, training=training, budget=budget(50)))
-    assert not ledger.complete()
+    assert not ledger.is_complete()
     play.all(ledger)
     points = tried(play)
     assert len(points) == len({tuple(point.items()) for point in points}) == 6
-    assert ledger.complete()
-    assert ledger.wanted == len(ledger.records())
+    assert ledger.is_complete()
+    assert ledger.expected_runs == len(ledger.records())
 
 
 def test_trials_that_run_at_once_are_different(make: Make, reopen: Open) -> None:
@@ -155,10 +155,10 @@ def test_designs_beyond_the_limits_are_no_points(make: Make, reopen: Open, play:
         students=sizes, methods=ONE_ARM, training=FIXED, constraints={"max_macs": limit}, budget=budget(9)
     )
     ledger = reopen(spec)
-    assert ledger.wanted == 4
+    assert ledger.expected_runs == 4
     play.all(ledger)
     assert sorted(int(str(point["width"])) for point in tried(play)) == [2, 4, 8]
-    assert ledger.complete()
+    assert ledger.is_complete()
 
 
 def test_a_point_whose_process_died_may_be_tried_again(make: Make, reopen: Open) -> None:
@@ -172,8 +172,8 @@ def test_a_point_whose_process_died_may_be_tried_again(make: Make, reopen: Open)
         states.append(ledger.record(run).state)
     assert states == ["failed", "failed"]
     assert isinstance(ledger.next(), Done)
-    assert ledger.complete()
-    assert ledger.wanted == len(ledger.records()) == 2
+    assert ledger.is_complete()
+    assert ledger.expected_runs == len(ledger.records()) == 2
 
 
 @pytest.mark.parametrize("cause", ["nan: loss is nan in epoch 2", "oom: tried to allocate 9 GiB"])

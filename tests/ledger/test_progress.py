@@ -33,10 +33,12 @@ def test_epochs_are_counted_over_all_runs(make: Make, reopen: Open) -> None:
     trained(ledger, first, 1, 10)
     ledger.finish(first, "finished")
     trained(ledger, second, 1, 4)
-    found = count_epochs(ledger.records(), wanted=ledger.wanted, epochs=10)
+    found = count_epochs(ledger.records(), wanted=ledger.expected_runs, epochs=10)
     assert found == Epochs(trained=14, left=6 + 2 * 10)  # of the second trial, and two finals
     ledger.finish(second, "pruned")
-    assert count_epochs(ledger.records(), wanted=ledger.wanted, epochs=10) == Epochs(trained=14, left=20)
+    assert count_epochs(ledger.records(), wanted=ledger.expected_runs, epochs=10) == Epochs(
+        trained=14, left=20
+    )
 
 
 def test_what_is_left_follows_from_the_rate_since_the_first_report() -> None:

@@ -32,7 +32,7 @@ def test_every_arm_gets_as_many_trials_and_none_runs_ahead(make: Make, reopen: O
     trials = [run.arm for run in play.handed if run.kind == "trial"]
     assert Counter(trials) == {"bp-convnet-d2-w4": 3, "kd-convnet-d2-w4": 3}
     assert all(len(set(pair)) == 2 for pair in zip(trials[::2], trials[1::2], strict=True))
-    assert ledger.complete()
+    assert ledger.is_complete()
 
 
 def test_values_lie_within_their_ranges_and_differ(make: Make, reopen: Open, play: Any) -> None:
@@ -137,7 +137,7 @@ def test_infeasible_designs_are_told_and_neither_counted_nor_run(
     assert infeasible
     assert all(record.assignment.values["width"] == 64 for record in infeasible)
     assert all(record.epochs == () for record in infeasible)
-    assert len(records) - len(infeasible) == ledger.wanted == 7
+    assert len(records) - len(infeasible) == ledger.expected_runs == 7
     study = optuna.load_study(study_name="small/bp-convnet", storage=open_storage(url))
     assert {study.trials[record.assignment.number].state.name for record in infeasible} == {"PRUNED"}
 
@@ -153,10 +153,10 @@ def test_an_arm_without_a_feasible_design_is_given_up_and_the_others_go_on(
     spec = make(students=sizes, methods={"bp": {}}, budget=TWO_TRIALS, constraints={"max_macs": limit.macs})
     ledger = reopen(spec)
     play.all(ledger)
-    assert ledger.exhausted == {"bp-maxout"}
+    assert ledger.exhausted_arms == {"bp-maxout"}
     assert {run.arm for run in play.handed} == {"bp-convnet"}
-    assert ledger.complete()
-    assert ledger.wanted == len(play.handed) == 3
+    assert ledger.is_complete()
+    assert ledger.expected_runs == len(play.handed) == 3
     assert isinstance(reopen(spec).next(), Done)
 
 
@@ -183,7 +183,7 @@ def test_no_trial_is_begun_after_the_hours_but_finals_are(make: Make, reopen: Op
     finals = [play.one(ledger, searching=False) for _ in range(3)]
     assert [getattr(run, "kind", None) for run in finals] == ["final", "final", None]
     assert isinstance(finals[-1], Done)
-    assert not ledger.complete()
+    assert not ledger.is_complete()
 
 
 def test_trials_are_numbered_in_the_order_they_are_handed_out(make: Make, reopen: Open, play: Any) -> None:

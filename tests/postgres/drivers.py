@@ -10,14 +10,14 @@ from multiprocessing.context import ForkProcess
 from lpstudy.ledger import (
     Assignment,
     FencedError,
-    HeldError,
     Lease,
     Ledger,
     Record,
+    StudyRunningError,
     UnwritableError,
     open_storage,
+    read_ledger,
     storage,
-    stored,
 )
 from lpstudy.ledger.optuna_storage import Storage
 from lpstudy.outputs import EpochResult
@@ -94,7 +94,7 @@ def run_tune(url: str, name: str, trials: int, seconds: float, patience: float) 
         play(ledger_in(made, name, trials), seconds)
     except UnwritableError:
         sys.exit(PAUSED)
-    except HeldError:
+    except StudyRunningError:
         sys.exit(HELD)
     except FencedError:
         sys.exit(FENCED)
@@ -121,7 +121,7 @@ def ended(process: ForkProcess, seconds: float = 240) -> int | None:
 
 def assert_whole(url: str, name: str, trials: int = 4) -> list[Record]:
     """Every run of the study is there once, in one final state, with all its epochs; the records."""
-    records = stored(url, name).records()
+    records = read_ledger(url, name).records()
     keys = Counter(record.assignment.key for record in records)
     assert set(keys.values()) == {1}, keys
     arms = [arm.name for arm in space(name, trials).arms()]

@@ -12,7 +12,16 @@ from postgres_server import Postgres
 from proxy import Proxy
 from running import wait_for
 
-from lpstudy.ledger import Storage, UnwritableError, alive, names, open_storage, read, rename, stored
+from lpstudy.ledger import (
+    Storage,
+    UnwritableError,
+    is_study_running,
+    open_storage,
+    read_lease,
+    read_ledger,
+    rename_study,
+    study_names,
+)
 
 DRIVERS = 8
 
@@ -22,7 +31,7 @@ def test_eight_drivers_at_once_each_bring_their_study_to_its_end(server: Postgre
     studies = [f"study-{number}" for number in range(DRIVERS)]
     processes = [begin(url, name, 2) for name in studies]
     assert [ended(process) for process in processes] == [0] * DRIVERS
-    assert names(open_storage(url)) == studies
+    assert study_names(open_storage(url)) == studies
     for name in studies:
         assert_whole(url, name, 2)
     server.drop(url)
@@ -58,8 +67,8 @@ def test_a_study_pauses_when_the_server_stays_away_and_goes_on_when_it_is_back(
     finally:
         driver.kill()
         server.start_again()
-    before = {record.assignment.key: record for record in stored(url, "away").records()}
-    assert not alive(open_storage(url).engine, "away")
+    before = {record.assignment.key: record for record in read_ledger(url, "away").records()}
+    assert not is_study_running(open_storage(url).engine, "away")
     assert ended(begin(url, "away")) == 0
     after = {record.assignment.key: record for record in assert_whole(url, "away")}
     for key, record in before.items():
@@ -79,12 +88,12 @@ def test_a_commit_whose_answer_is_lost_is_made_once(server: Postgres, url: str) 
 
 def test_an_old_study_is_read_under_its_new_name(url: str) -> None:
     play(book(url, "small", 1))
-    rename(open_storage(url), "small", "small.old1")
+    rename_study(open_storage(url), "small", "small.old1")
     play(book(url, "small", 2))
-    assert names(open_storage(url)) == ["small", "small.old1"]
-    old = stored(url, "small.old1").records()
+    assert study_names(open_storage(url)) == ["small", "small.old1"]
+    old = read_ledger(url, "small.old1").records()
     assert len(old) == 2 * (1 + 2)
-    assert len(stored(url, "small").records()) == 2 * (2 + 2)
+    assert len(read_ledger(url, "small").records()) == 2 * (2 + 2)
     assert {record.assignment.number for record in old} == {0}
 
 
@@ -118,12 +127,12 @@ def test_a_server_that_is_not_there_is_said_at_once(server: Postgres) -> None:
 def runs(made: Storage, name: str) -> int:
     """That have begun."""
     try:
-        return len(stored(made, name).records())
+        return len(read_ledger(made, name).records())
     except ValueError:  # not begun yet
         return 0
 
 
 def beats(made: Storage, name: str) -> int:
     """The driver's signs of life so far."""
-    row = read(made.engine, name)
+    row = read_lease(made.engine, name)
     return row.heartbeat if row is not None and row.token is not None else -1

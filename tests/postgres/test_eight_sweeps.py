@@ -9,7 +9,7 @@ from raylets import raylets
 from running import call, ended, run, start, wait_for, write_space
 
 from lpstudy import status
-from lpstudy.ledger import Record, UnwritableError, stored
+from lpstudy.ledger import Record, UnwritableError, read_ledger
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(1500)]
 STUDIES = [f"tiny{number}" for number in range(8)]
@@ -19,7 +19,7 @@ EPOCHS = 300
 def found(url: str, study: str) -> list[Record]:
     """What its ledger has; none before it has begun."""
     try:
-        return stored(url, study).records()
+        return read_ledger(url, study).records()
     except (ValueError, UnwritableError):
         return []
 

@@ -18,8 +18,8 @@ from lpstudy import ledger
 from lpstudy.ledger import (
     Assignment,
     FencedError,
-    HeldError,
     Lease,
+    StudyRunningError,
     UnwritableError,
     open_storage,
     storage,
@@ -46,7 +46,7 @@ def test_a_second_holder_is_refused_and_told_host_pid_and_since(url: str) -> Non
     thread = beating(lease, over)
     try:
         with pytest.raises(
-            HeldError, match=f"host {socket.gethostname()}, pid {os.getpid()}, since 20"
+            StudyRunningError, match=f"host {socket.gethostname()}, pid {os.getpid()}, since 20"
         ) as refused:
             take(url)
     finally:
@@ -143,7 +143,7 @@ def compete(url: str, barrier: Barrier, won: "Any") -> None:
         barrier.wait()
         try:
             lease.acquire()
-        except HeldError:
+        except StudyRunningError:
             won.put((number, False))
             barrier.wait()
         else:
@@ -196,7 +196,7 @@ def test_a_table_that_is_locked_for_a_moment_is_written_all_the_same(
     began = time.monotonic()
     play(mine)
     assert time.monotonic() - began >= 1.5
-    assert mine.complete()
+    assert mine.is_complete()
     connection.close()
 
 

@@ -26,7 +26,7 @@ from running import (
 )
 
 from lpstudy import export, reconcile, status, sweep
-from lpstudy.ledger import open_storage, read, stored
+from lpstudy.ledger import open_storage, read_lease, read_ledger
 
 ADMIN, OWNER = "adm1n-s3cret-word", "tr4cking-s3cret-word"
 KEYS = ["bp-convnet-d2-w2/final-0-seed-1", "bp-convnet-d2-w2/trial-0"]
@@ -103,11 +103,11 @@ def test_it_ends_well_with_its_report(swept: Swept) -> None:
 
 
 def test_the_database_has_the_study_and_no_file_has(swept: Swept) -> None:
-    found = stored(swept.ledger, "tiny").records()
+    found = read_ledger(swept.ledger, "tiny").records()
     assert sorted(record.assignment.key for record in found) == KEYS
     assert {record.state for record in found} == {"finished"}
     assert [name for name in files(swept.folder) if name.endswith(".db")] == []
-    row = read(open_storage(swept.ledger).engine, "tiny")
+    row = read_lease(open_storage(swept.ledger).engine, "tiny")
     assert row is not None
     assert (row.token, row.gauges["state"]) == (None, "finished")
 
@@ -171,11 +171,11 @@ def test_a_wrong_password_of_the_ledger_is_refused_in_one_line(swept: Swept) -> 
 
 @pytest.mark.soak
 def test_a_fresh_study_keeps_the_old_one_in_the_database(swept: Swept) -> None:
-    before = stored(swept.ledger, "tiny").records()
+    before = read_ledger(swept.ledger, "tiny").records()
     left = command(swept, "sweep", "tiny.toml", "--fresh")
     assert left.code == 0, left.err
-    assert stored(swept.ledger, "tiny.old1").records() == before
-    after = stored(swept.ledger, "tiny").records()
+    assert read_ledger(swept.ledger, "tiny.old1").records() == before
+    after = read_ledger(swept.ledger, "tiny").records()
     assert sorted(record.assignment.key for record in after) == KEYS
     assert {r.started for r in after}.isdisjoint({r.started for r in before})
     assert (swept.folder / "studies/tiny.old1").is_dir()

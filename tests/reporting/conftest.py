@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from lpstudy.correctness import pack
-from lpstudy.rendering.report import report_text
+from lpstudy.rendering.report_files import report_text
 from lpstudy.tables import CURVE_COLUMNS, RUN_COLUMNS, ArmFacts, StudyFacts, TeacherFacts
 
 METHODS = ("bp", "kd", "fitnet", "lp", "lp_kd")

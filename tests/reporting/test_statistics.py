@@ -4,8 +4,8 @@ import pytest
 from scipy import stats
 
 from lpstudy.tables import interval, pareto_front
+from lpstudy.tables.intervals import Interval, accuracy_interval, holm
 from lpstudy.tables.scores import Scores
-from lpstudy.tables.statistics import Interval, accuracy_interval, holm
 
 
 def test_interval_is_scipys_t_interval_of_a_mean():

@@ -15,7 +15,7 @@ from lpstudy.tables import (
     trials_table,
 )
 from lpstudy.tables.arms import ArmResult, arm_results
-from lpstudy.tables.diagnostics import diagnostics
+from lpstudy.tables.diagnostics_table import diagnostics
 from lpstudy.tables.text import hyperparameters_json, without_folders
 from lpstudy.tables.trials import warning_counts
 

@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 from markdown_it import MarkdownIt
 
-from lpstudy.rendering.report import report_text
+from lpstudy.rendering.report_files import report_text
 from lpstudy.tables import TeacherFacts
-from lpstudy.tables.weak_teacher import half_warning, near_chance, teacher_warnings
+from lpstudy.tables.weak_teacher import half_warning, is_near_chance, teacher_warnings
 
 NEAR = {
     # accuracy, chance, validation images: in percent
@@ -30,7 +30,7 @@ NEAR = {
 @pytest.mark.parametrize("case", NEAR)
 def test_near_chance_is_told_from_learnt(case: str) -> None:
     accuracy, chance, samples, near = NEAR[case]
-    assert near_chance(accuracy, chance, samples) == near
+    assert is_near_chance(accuracy, chance, samples) == near
 
 
 def test_half_of_a_student_is_the_limit() -> None:

@@ -14,7 +14,7 @@ from damages import ATTRIBUTES, COLUMNS, DATA, FACTS, LEASE, SPACE, TEACHER, TOL
 from running import call
 
 from lpstudy import export, operate, status
-from lpstudy.ledger import Done, Lease, Ledger, Waiting, database
+from lpstudy.ledger import Done, Lease, Ledger, Waiting, ledger_file_url
 from lpstudy.outputs import EpochResult
 from lpstudy.space import parse
 
@@ -33,7 +33,7 @@ SQL = Callable[[sqlite3.Connection], Any]
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A ledger with finished, failed and running runs, finals, and a lease."""
     folder = tmp_path_factory.mktemp("whole")
-    ledger = Ledger(database(folder), parse(SPACE, "here"), input_shape=(1, 8, 8), classes=10)
+    ledger = Ledger(ledger_file_url(folder), parse(SPACE, "here"), input_shape=(1, 8, 8), classes=10)
     ledger.check_unchanged("images")
     for key, value in {
         "data": DATA,
@@ -56,7 +56,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 "training_macs": 1e6,
             }
             ledger.report(taken, [EpochResult(epoch, metrics, ("a word",))])
-        ledger.attempt(taken, 2)
+        ledger.set_attempt(taken, 2)
         ledger.finish(taken, "failed" if count == 1 else "finished", "nan" if count == 1 else None)
     assert count == 2 * (2 + 1)
     ledger.engine.dispose()

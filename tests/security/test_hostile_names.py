@@ -11,7 +11,7 @@ from matplotlib.mathtext import MathTextParser
 
 from lpstudy.figures.style import plain
 from lpstudy.rendering.markdown import block, code, escape
-from lpstudy.space import find
+from lpstudy.space import find_study_file
 from lpstudy.tables import spreadsheet_cell, spreadsheet_safe
 from lpstudy.tables.text import public
 from lpstudy.teacher.store import Store
@@ -93,5 +93,5 @@ def test_an_output_of_the_teacher_stays_in_its_banks_folder(name: str, tmp_path:
 )
 def test_a_study_is_looked_for_in_its_folder_alone(name: str) -> None:
     with pytest.raises(ValueError, match="is not a study name") as error:
-        find(name)
+        find_study_file(name)
     assert str(error.value).isprintable()

@@ -8,8 +8,8 @@ import pytest
 from running import call, files, one_line, write_space
 
 from lpstudy import plan
-from lpstudy.space import read
-from lpstudy.space.files import LARGEST
+from lpstudy.space import read_study_file
+from lpstudy.space.study_toml import LARGEST
 
 STUDENT = 'family = "convnet"\ndepth = 2\nwidth = 2'
 HUGE = 2**63 - 1
@@ -51,7 +51,7 @@ def test_no_more_than_the_limit_is_read(tmp_path: Path) -> None:
         file.truncate(1 << 40)  # a terabyte of nothing, which takes no disk
     assert f"at most {LARGEST} bytes" in refused(tmp_path, "big.toml")
     with pytest.raises(ValueError, match=r"/dev/zero: a study file has at most"):
-        read(Path("/dev/zero"))
+        read_study_file(Path("/dev/zero"))
 
 
 HOSTILE = {
@@ -105,10 +105,13 @@ def test_no_network_of_endless_size_is_begun(old: str, new: str, word: str, tmp_
 def test_a_flag_is_held_to_the_largest_number_too(tmp_path: Path) -> None:
     path = write_space(tmp_path)
     with pytest.raises(ValueError, match="trials: whole numbers are at most 9223372036854775807"):
-        read(path, trials=2**63)
+        read_study_file(path, trials=2**63)
 
 
 def test_keys_with_dots_stay_allowed(tmp_path: Path) -> None:
     rate = "learning_rate = { low = 1e-3, high = 1e-1, log = true }"
     dotted = "learning_rate.low = 1e-3\nlearning_rate.high = 0.1\nlearning_rate.log = true"
-    assert read(write_space(tmp_path, (rate, dotted))).arms() == read(write_space(tmp_path)).arms()
+    assert (
+        read_study_file(write_space(tmp_path, (rate, dotted))).arms()
+        == read_study_file(write_space(tmp_path)).arms()
+    )

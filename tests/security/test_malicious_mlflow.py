@@ -13,7 +13,7 @@ from mlflow.tracking import MlflowClient
 from running import call, files, one_line
 
 from lpstudy import report
-from lpstudy.tracking.files import ForeignLocationError, check_location
+from lpstudy.tracking.artifact_files import ForeignLocationError, check_location
 
 SPEC = {
     "name": "held",

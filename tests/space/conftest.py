@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from lpstudy.space import StudySpec, read
+from lpstudy.space import StudySpec, read_study_file
 
 STUDY = """\
 name = "mine"
@@ -71,6 +71,6 @@ def changed(study_file: Path) -> Callable[..., StudySpec]:
             assert old in text
             text = text.replace(old, new, 1)
         study_file.write_text(text)
-        return read(study_file)
+        return read_study_file(study_file)
 
     return change

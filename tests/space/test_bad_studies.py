@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lpstudy.space import StudySpec, read
+from lpstudy.space import StudySpec, read_study_file
 
 TEMPERATURE = "temperature = { low = 1, high = 6 }"
 CONVNET = 'family = "convnet"\ndepth = 2\nwidth = 8'
@@ -153,10 +153,10 @@ def test_a_hostile_name_is_refused_in_one_line(name: str, changed: Callable[...,
 def test_bytes_that_are_no_text_are_refused(study_file: Path) -> None:
     study_file.write_bytes(b"\xc3\x28")
     with pytest.raises(ValueError, match=r"mine\.toml: not valid TOML: .*0xc3"):
-        read(study_file)
+        read_study_file(study_file)
 
 
 def test_a_file_of_a_megabyte_is_not_read(study_file: Path) -> None:
     study_file.write_text("#" * (2**20 + 1))
     with pytest.raises(ValueError, match=r"mine\.toml: a study file has at most 1048576 bytes"):
-        read(study_file)
+        read_study_file(study_file)

@@ -9,12 +9,22 @@ import pytest
 from lpstudy.distill.kd import KD
 from lpstudy.distill.lp import LP
 from lpstudy.ledger import dump
-from lpstudy.space import Choices, Range, StudentSpec, StudySpec, difference, find, known, parse, read
+from lpstudy.space import (
+    Choices,
+    Range,
+    StudentSpec,
+    StudySpec,
+    changed_settings,
+    find_study_file,
+    known_studies,
+    parse,
+    read_study_file,
+)
 
 
 @pytest.fixture
 def study(study_file: Path) -> StudySpec:
-    return read(study_file)
+    return read_study_file(study_file)
 
 
 def test_an_arm_is_a_method_on_a_student(study: StudySpec) -> None:
@@ -79,29 +89,29 @@ def test_a_run_travels_as_json(study: StudySpec) -> None:
 
 def test_dump_and_parse_give_the_study_again(study: StudySpec) -> None:
     assert parse(json.loads(json.dumps(dump(study))), "here") == study
-    assert difference(parse(json.loads(json.dumps(dump(study))), "here"), study) == []
+    assert changed_settings(parse(json.loads(json.dumps(dump(study))), "here"), study) == []
 
 
 def test_the_name_is_the_files_where_none_is_given(study_file: Path, study_text: str) -> None:
     study_file.write_text(study_text.replace('name = "mine"', ""))
-    assert read(study_file.rename(study_file.with_name("other.toml"))).name == "other"
+    assert read_study_file(study_file.rename(study_file.with_name("other.toml"))).name == "other"
 
 
 def test_flags_override_the_budget_alone(study_file: Path) -> None:
-    study = read(study_file, trials=3, epochs=2, seeds=4)
+    study = read_study_file(study_file, trials=3, epochs=2, seeds=4)
     assert (study.budget.trials, study.budget.epochs, study.budget.seeds) == (3, 2, 4)
-    assert difference(read(study_file), study) == ["budget.epochs: 30 -> 2"]
+    assert changed_settings(read_study_file(study_file), study) == ["budget.epochs: 30 -> 2"]
 
 
 def test_a_flag_is_held_to_the_same_rule(study_file: Path) -> None:
     with pytest.raises(ValueError, match=r"budget\.trials: .* greater than or equal to 1 but got 0"):
-        read(study_file, trials=0)
+        read_study_file(study_file, trials=0)
 
 
 def test_more_trials_seeds_and_hours_are_no_difference(
     study: StudySpec, changed: Callable[..., StudySpec]
 ) -> None:
-    assert difference(study, changed(("trials = 8", "trials = 9\nseeds = 30\nhours = 2"))) == []
+    assert changed_settings(study, changed(("trials = 8", "trials = 9\nseeds = 30\nhours = 2"))) == []
 
 
 @pytest.mark.parametrize(
@@ -122,7 +132,7 @@ def test_more_trials_seeds_and_hours_are_no_difference(
 def test_every_other_change_is_named(
     old: str, new: str, expected: list[str], study: StudySpec, changed: Callable[..., StudySpec]
 ) -> None:
-    assert difference(study, changed((old, new))) == expected
+    assert changed_settings(study, changed((old, new))) == expected
 
 
 def test_a_study_is_found_by_name_in_the_working_directory(
@@ -132,45 +142,45 @@ def test_a_study_is_found_by_name_in_the_working_directory(
     folder = tmp_path / "search_spaces"
     folder.mkdir()
     (folder / "my-own_1.toml").write_text(study_text)
-    assert find("my-own_1").resolve() == folder / "my-own_1.toml"
-    assert "my-own_1" in known()
-    assert find("search_spaces/my-own_1.toml").resolve() == folder / "my-own_1.toml"
+    assert find_study_file("my-own_1").resolve() == folder / "my-own_1.toml"
+    assert "my-own_1" in known_studies()
+    assert find_study_file("search_spaces/my-own_1.toml").resolve() == folder / "my-own_1.toml"
 
 
 def test_the_studies_that_come_along_are_found_from_anywhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert "digits" in known()
-    assert read(find("digits")).data.kind == "digits"
+    assert "digits" in known_studies()
+    assert read_study_file(find_study_file("digits")).data.kind == "digits"
 
 
 def test_an_unknown_study_is_refused_with_the_known_ones() -> None:
     with pytest.raises(ValueError, match=r"unknown study 'digit'; known are .*digits"):
-        find("digit")
+        find_study_file("digit")
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../digits", "/etc/passwd", "a\nb", "é", "x" * 300])
 def test_what_cannot_be_a_name_is_refused_in_one_line(name: str) -> None:
     with pytest.raises(ValueError, match="is not a study name") as error:
-        find(name)
+        find_study_file(name)
     assert str(error.value).isprintable()
 
 
 def test_a_path_to_no_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"nothing\.toml: no such file"):
-        find(str(tmp_path / "nothing.toml"))
+        find_study_file(str(tmp_path / "nothing.toml"))
 
 
-@pytest.mark.parametrize("name", sorted(set(known())))
+@pytest.mark.parametrize("name", sorted(set(known_studies())))
 def test_every_study_that_comes_along_is_valid(name: str) -> None:
-    assert read(find(name)).arms()
+    assert read_study_file(find_study_file(name)).arms()
 
 
 def test_a_byte_order_mark_is_no_part_of_the_study(study_file: Path) -> None:
-    plain = read(study_file)
+    plain = read_study_file(study_file)
     study_file.write_bytes(b"\xef\xbb\xbf" + study_file.read_bytes())
-    assert read(study_file) == plain
+    assert read_study_file(study_file) == plain
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be"])
@@ -178,4 +188,4 @@ def test_a_file_in_utf_16_is_refused_by_name(study_file: Path, encoding: str) ->
     text = "\ufeff" * (encoding == "utf-16-be") + study_file.read_text("utf-8")
     study_file.write_bytes(text.encode(encoding))
     with pytest.raises(ValueError, match=r"\.toml: is UTF-16: save it as UTF-8"):
-        read(study_file)
+        read_study_file(study_file)

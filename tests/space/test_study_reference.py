@@ -11,7 +11,7 @@ from jsonschema import Draft7Validator
 
 from lpstudy import schema
 from lpstudy.command.study_file import EXAMPLE, study_file_markdown
-from lpstudy.space import find, known, parse
+from lpstudy.space import find_study_file, known_studies, parse
 from lpstudy.space.json_schema import study_schema
 
 Table = dict[str, Any]
@@ -49,9 +49,9 @@ def test_every_key_has_its_words_and_every_table_its_keys() -> None:
     assert [key for key, field in keys.items() if not field.get("description", "").endswith(".")] == []
 
 
-@pytest.mark.parametrize("study", known())
+@pytest.mark.parametrize("study", known_studies())
 def test_every_shipped_study_is_valid(study: str, validator: Draft7Validator) -> None:
-    table = tomllib.loads(find(study).read_text(encoding="utf-8"))
+    table = tomllib.loads(find_study_file(study).read_text(encoding="utf-8"))
     assert [error.message for error in validator.iter_errors(table)] == []
 
 

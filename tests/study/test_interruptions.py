@@ -175,9 +175,9 @@ def test_more_trials_add_those_that_are_missing(whole: Stage, raised: Stage) -> 
 
 
 def test_a_fresh_study_keeps_the_old_one_under_another_name(raised: Stage, afresh: Stage) -> None:
-    from lpstudy.ledger import database, stored
+    from lpstudy.ledger import ledger_file_url, read_ledger
 
-    old = stored(database(afresh.folder / "studies/tiny.old1"), "tiny").records()
+    old = read_ledger(ledger_file_url(afresh.folder / "studies/tiny.old1"), "tiny").records()
     assert {record.assignment.key.partition("/")[2]: record for record in old} == raised.records
     client = client_of(afresh.folder)
     names = [e.name for e in client.search_experiments() if e.name.startswith("lpstudy/")]

@@ -11,7 +11,7 @@ from small_banks import Banked
 
 from lpstudy.data import Data
 from lpstudy.folder import LocalFolder
-from lpstudy.ledger import Assignment, Done, Ledger, Waiting, database
+from lpstudy.ledger import Assignment, Done, Ledger, Waiting, ledger_file_url
 from lpstudy.outputs import EpochResult
 from lpstudy.study import Capacity, Place, StudyControl, TrialResources
 from lpstudy.study import trial as module
@@ -64,7 +64,9 @@ def jobs(make_bank: MakeBank, tmp_path: Path) -> tuple[Banked, dict[str, RunJob]
     bank.fill()
     table = {"trials": 1, "epochs": 2, "seeds": 1}
     spec = bank.spec.model_copy(update={"budget": bank.spec.budget.model_copy(update=table)})
-    ledger = Ledger(database(tmp_path), spec, input_shape=bank.data.input_shape, classes=bank.data.classes)
+    ledger = Ledger(
+        ledger_file_url(tmp_path), spec, input_shape=bank.data.input_shape, classes=bank.data.classes
+    )
     ledger.check_unchanged("images")
     shared = StudyContext(
         data=spec.data,

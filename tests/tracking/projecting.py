@@ -10,7 +10,7 @@ from running import runs
 from lpstudy import tracking
 from lpstudy.correctness import pack
 from lpstudy.folder import LocalFolder
-from lpstudy.ledger import Assignment, Done, Ledger, Waiting, database, dump
+from lpstudy.ledger import Assignment, Done, Ledger, Waiting, dump, ledger_file_url
 from lpstudy.outputs import EpochResult
 from lpstudy.space import StudySpec
 
@@ -50,7 +50,7 @@ TEACHER = {
 
 def new_ledger(folder: Path, spec: StudySpec) -> Ledger:
     folder.mkdir(exist_ok=True)
-    ledger = Ledger(database(folder), spec, input_shape=SHAPE, classes=CLASSES)
+    ledger = Ledger(ledger_file_url(folder), spec, input_shape=SHAPE, classes=CLASSES)
     ledger.check_unchanged("images")
     return ledger
 

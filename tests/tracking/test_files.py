@@ -37,7 +37,7 @@ def repair(client: MlflowClient, ledger: Ledger, folder: LocalFolder) -> str | N
 def weights(client: MlflowClient, ledger: Ledger) -> dict[str, bytes]:
     """Of each final in MLflow, by its key."""
     found = {}
-    experiment = tracking.find(client, "held")
+    experiment = tracking.find_experiment(client, "held")
     for run in client.search_runs([experiment.experiment_id]):
         key = run.data.tags["lpstudy.key"]
         if any(file.path == WEIGHTS for file in client.list_artifacts(run.info.run_id)):
@@ -55,14 +55,14 @@ def test_files_that_are_gone_are_counted_and_given_again(
     with pytest.raises(
         ValueError, match=r"not their file study\.json .*: lpstudy reconcile held writes it anew"
     ):
-        tracking.read(client, "held")
+        tracking.read_study(client, "held")
     lacks = {one.key: one.what for one in tracking.compare(ledger, client, held)}
     assert lacks.keys() == {*before, "report"}
     assert all(WEIGHTS in what and DESCRIPTION in what for key, what in lacks.items() if key != "report")
     assert repair(client, ledger, held) is None
     assert tracking.compare(ledger, client, held) == []
     assert weights(client, ledger) == before
-    tracking.read(client, "held")
+    tracking.read_study(client, "held")
 
 
 def test_an_experiment_whose_folder_cannot_be_written_is_replaced(
@@ -71,7 +71,7 @@ def test_an_experiment_whose_folder_cannot_be_written_is_replaced(
     before = weights(client, ledger)
     blocked = tmp_path / "blocked"
     blocked.write_text("a file where a folder should be")
-    experiment = tracking.find(client, "held")
+    experiment = tracking.find_experiment(client, "held")
     client.rename_experiment(experiment.experiment_id, "other")
     client.delete_experiment_tag(experiment.experiment_id, "lpstudy.id")
     old = client.create_experiment(
@@ -79,7 +79,7 @@ def test_an_experiment_whose_folder_cannot_be_written_is_replaced(
     )
     tracking.check_files(client, "held")
     assert repair(client, ledger, held) is None
-    assert tracking.find(client, "held").experiment_id != old
+    assert tracking.find_experiment(client, "held").experiment_id != old
     assert weights(client, ledger) == before
 
 
@@ -89,7 +89,7 @@ def test_a_folder_that_cannot_be_written_is_named_before_the_study(
     tracking.check_files(client, "held")
     (tmp_path / "mlruns").rmdir()
     (tmp_path / "mlruns").write_text("a file where a folder should be")
-    with pytest.raises(tracking.AwayError, match=f"{tmp_path}/mlruns: cannot be written"):
+    with pytest.raises(tracking.MlflowUnavailableError, match=f"{tmp_path}/mlruns: cannot be written"):
         tracking.check_files(client, "held")
 
 
@@ -106,7 +106,7 @@ def test_a_server_whose_store_takes_no_files_is_named_before_the_study(
         tracking.check_files(client, "held")
         shutil.rmtree(tmp_path / "server/artifacts", ignore_errors=True)
         (tmp_path / "server/artifacts").write_text("a file where a folder should be")
-        with pytest.raises(tracking.AwayError, match="takes no files of runs"):
+        with pytest.raises(tracking.MlflowUnavailableError, match="takes no files of runs"):
             tracking.check_files(client, "held")
 
 

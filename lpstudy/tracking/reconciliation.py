@@ -9,7 +9,8 @@ from mlflow.tracking import MlflowClient
 
 from lpstudy.folder import Folder
 from lpstudy.ledger import LedgerReader, Record
-from lpstudy.tracking.artifacts import files_of, missing_files, upload
+from lpstudy.tracking.artifact_files import fetch, put_text
+from lpstudy.tracking.artifact_location import files_of, missing_files, upload
 from lpstudy.tracking.client import (
     KEY,
     StudyMetadata,
@@ -19,7 +20,6 @@ from lpstudy.tracking.client import (
     open_experiment,
     tag,
 )
-from lpstudy.tracking.files import fetch, put_text
 from lpstudy.tracking.projection import Projection
 from lpstudy.tracking.run_writer import STATUS, TEST_CORRECT, digest
 

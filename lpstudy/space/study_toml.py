@@ -41,12 +41,12 @@ def folders() -> tuple[Path, ...]:
     return Path(FOLDER), package / FOLDER, package.parent / FOLDER
 
 
-def known() -> tuple[str, ...]:
+def known_studies() -> tuple[str, ...]:
     """The names of all study files that can be found."""
     return tuple(sorted({path.stem for folder in folders() for path in folder.glob("*.toml")}))
 
 
-def find(study: str) -> Path:
+def find_study_file(study: str) -> Path:
     """The file of a study by its name, or a path that ends in .toml.
 
     Raises:
@@ -66,10 +66,10 @@ def find(study: str) -> Path:
         path = folder / f"{study}.toml"
         if path.is_file():
             return path
-    raise ValueError(f"unknown study {study!r}; known are {', '.join(known()) or 'none'}")
+    raise ValueError(f"unknown study {study!r}; known are {', '.join(known_studies()) or 'none'}")
 
 
-def read(
+def read_study_file(
     path: Path, *, trials: int | None = None, epochs: int | None = None, seeds: int | None = None
 ) -> StudySpec:
     """The study of a file, its budget overridden where a number is given.
@@ -135,7 +135,7 @@ def parse(table: dict[str, Any], where: str) -> StudySpec:
         raise ValueError(_printable(f"{where}: {told}")) from None
 
 
-def difference(old: StudySpec, new: StudySpec) -> list[str]:
+def changed_settings(old: StudySpec, new: StudySpec) -> list[str]:
     """What differs between two studies but for the budget that may be raised, one line a key."""
     before, after = _flat(old.model_dump(mode="json")), _flat(new.model_dump(mode="json"))
     free = {"budget.trials", "budget.seeds", "budget.hours"}

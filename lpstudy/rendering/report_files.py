@@ -11,8 +11,9 @@ from matplotlib.figure import Figure
 from lpstudy import figures
 from lpstudy.disk import write_atomically
 from lpstudy.rendering.answer import answer
-from lpstudy.rendering.budget import budget_notes
+from lpstudy.rendering.best_model import best_model_section
 from lpstudy.rendering.markdown import block, escape, render
+from lpstudy.rendering.search_notes import budget_notes
 from lpstudy.rendering.sections import (
     TARGETS,
     budget_section,
@@ -24,7 +25,6 @@ from lpstudy.rendering.sections import (
     tuned_section,
     warnings_section,
 )
-from lpstudy.rendering.take_home import take_home
 from lpstudy.tables import comparison, spreadsheet_safe, trials_table
 from lpstudy.tables.arms import arm_results
 from lpstudy.tables.facts import StudyFacts
@@ -107,7 +107,7 @@ def report_text(
         study=study,
         answer=answer(study.teacher, results),
         weak_teacher=teacher_warnings(study.teacher, runs, study.validation_samples),
-        home=take_home(study, results),
+        home=best_model_section(study, results),
         comparison=comparison_section(study, results, table),
         effort=effort_section(results, table, links),
         notes=notes(results) + budget_notes(study, results),

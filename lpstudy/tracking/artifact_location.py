@@ -14,10 +14,10 @@ from mlflow.tracking import MlflowClient
 
 from lpstudy.disk import is_writable
 from lpstudy.folder import Folder, LocalFolder
-from lpstudy.ledger import file_of
+from lpstudy.ledger import sqlite_file
 from lpstudy.model_file import DESCRIPTION, WEIGHTS
 from lpstudy.terminal import say
-from lpstudy.tracking.files import is_foreign, put
+from lpstudy.tracking.artifact_files import is_foreign, put
 
 FOLDER = "mlruns"
 """Beside a database's file; MLflow's own name for it."""
@@ -31,7 +31,7 @@ def new_location(uri: str, identity: str) -> str | None:
     None where a server or a database of another kind decides. MLflow decodes a plain path: one in which a `%`
     would be read as another letter is given as a URI.
     """
-    database = file_of(uri)
+    database = sqlite_file(uri)
     if database is None:
         return None
     path = database.absolute().parent / FOLDER / identity

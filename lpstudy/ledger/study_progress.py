@@ -32,7 +32,7 @@ class Trials(Protocol):
         """Its trials in order, of some states alone where they are named."""
 
 
-class Standing:
+class StudyProgress:
     """What has been asked and what came of it.
 
     Args:
@@ -58,16 +58,16 @@ class Standing:
         return tuple(self._search)
 
     @property
-    def exhausted(self) -> frozenset[str]:
+    def exhausted_arms(self) -> frozenset[str]:
         """Arms in which no feasible design was found any more."""
         return frozenset(self.facts.get("exhausted", ()))
 
     @property
-    def wanted(self) -> int:
+    def expected_runs(self) -> int:
         """How many trials and finals the study has when it is complete, as far as is known now."""
-        return sum(self._wanted(name, exhausted=name in self.exhausted) for name in self._search)
+        return sum(self._expected_runs(name, exhausted=name in self.exhausted_arms) for name in self._search)
 
-    def _wanted(self, name: str, *, exhausted: bool) -> int:
+    def _expected_runs(self, name: str, *, exhausted: bool) -> int:
         budget, counted, limit = self.budget, self._counted(name), self.trial_limit(name)
         asked = exhausted or counted >= limit
         over = asked and not self._running(self._search[name])
@@ -78,11 +78,11 @@ class Standing:
             finals += budget.seeds
         return (counted if asked else limit) + finals
 
-    def complete(self) -> bool:
+    def is_complete(self) -> bool:
         """Whether nothing is left to be done."""
-        return not self.left(searching=True)
+        return not self.has_pending_runs(searching=True)
 
-    def left(self, *, searching: bool) -> bool:
+    def has_pending_runs(self, *, searching: bool) -> bool:
         """Whether a run is to be done; `searching` false: none but those that were begun, and finals."""
         running = any(self._running(s) for s in (*self._search.values(), *self._finals.values()))
         short = searching and bool(self._short())
@@ -107,9 +107,9 @@ class Standing:
         """How many different trials each arm has whose search space is finite."""
         return {arm: int(count) for arm, count in self.facts.get(POINTS, {}).items()}
 
-    def trials_to_come(self, arm: str, trials: int) -> int:
+    def remaining_trials(self, arm: str, trials: int) -> int:
         """How many more trials the arm is to have with such a budget."""
-        return 0 if arm in self.exhausted else max(0, self._limit(arm, trials) - self._counted(arm))
+        return 0 if arm in self.exhausted_arms else max(0, self._limit(arm, trials) - self._counted(arm))
 
     def winners_with_finals(self, arm: str) -> list[int]:
         """Numbers of the trials that finals were begun for, in their order: of a study as begun one."""
@@ -117,7 +117,7 @@ class Standing:
 
     def _short(self) -> list[str]:
         """Arms that are to have more trials."""
-        return [arm for arm in self._search if self.trials_to_come(arm, self.budget.trials)]
+        return [arm for arm in self._search if self.remaining_trials(arm, self.budget.trials)]
 
     @property
     def facts(self) -> dict[str, Any]:

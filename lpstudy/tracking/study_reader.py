@@ -14,12 +14,12 @@ from requests.exceptions import RequestException
 from lpstudy.damage import DamagedError
 from lpstudy.space import Arm, Scalar, StudySpec, parse
 from lpstudy.tables import CURVE_COLUMNS, RUN_COLUMNS, StudyFacts
+from lpstudy.tracking.artifact_files import fetch, put
 from lpstudy.tracking.client import all_runs, experiment_name, find_runs, reason, tag
-from lpstudy.tracking.files import fetch, put
 from lpstudy.tracking.frames import typed
 from lpstudy.tracking.run_rows import RunReader
 from lpstudy.tracking.study_facts import study_facts
-from lpstudy.tracking.study_json import StudyTold, read_study_json
+from lpstudy.tracking.study_json import StudyJson, read_study_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +34,14 @@ class StudyFromMlflow:
     """Columns `lpstudy.tables.CURVE_COLUMNS`."""
 
 
-def read(client: MlflowClient, study: str) -> StudyFromMlflow:
+def read_study(client: MlflowClient, study: str) -> StudyFromMlflow:
     """A study from MLflow.
 
     Raises:
         ValueError: MLflow has no such study; those it has are named. Or it has another than lpstudy wrote.
         DamagedError: A run is not as lpstudy writes it.
     """
-    experiment = find(client, study)
+    experiment = find_experiment(client, study)
     runs = all_runs(client, experiment)
     by_kind: dict[str, list[Run]] = {}
     for run in runs:
@@ -86,7 +86,7 @@ def log_report(client: MlflowClient, study: str, files: Mapping[str, Path]) -> N
     Raises:
         MlflowException: Or another of UNANSWERED: MLflow does not take them.
     """
-    known = find_runs(client, find(client, study))["report"]
+    known = find_runs(client, find_experiment(client, study))["report"]
     run = known.run_id
     try:
         for place, path in files.items():
@@ -99,7 +99,7 @@ def log_report(client: MlflowClient, study: str, files: Mapping[str, Path]) -> N
     client.set_terminated(run, "FINISHED")
 
 
-def find(client: MlflowClient, study: str) -> Experiment:
+def find_experiment(client: MlflowClient, study: str) -> Experiment:
     """The experiment of a study.
 
     Raises:
@@ -107,12 +107,12 @@ def find(client: MlflowClient, study: str) -> Experiment:
     """
     experiment = client.get_experiment_by_name(experiment_name(study))
     if experiment is None or experiment.lifecycle_stage == "deleted":
-        have = ", ".join(studies(client)) or "none"
+        have = ", ".join(list_studies(client)) or "none"
         raise ValueError(f"MLflow has no study {study!r}; it has {have}")
     return experiment
 
 
-def studies(client: MlflowClient) -> list[str]:
+def list_studies(client: MlflowClient) -> list[str]:
     """Names of the studies that MLflow has."""
     prefix = experiment_name("")
     found = client.search_experiments(filter_string=f"name LIKE '{prefix}%'")
@@ -125,6 +125,6 @@ def searched_trials(arm: Arm, runs: pd.DataFrame) -> list[tuple[dict[str, Scalar
     return list(zip(mine["searched"], mine["validation_accuracy"], strict=True))
 
 
-def _study_json(client: MlflowClient, run: Run) -> StudyTold:
+def _study_json(client: MlflowClient, run: Run) -> StudyJson:
     with TemporaryDirectory() as folder:
         return read_study_json(fetch(client, run.info.artifact_uri, "study.json", folder))

@@ -8,7 +8,7 @@ from lpstudy.tables.facts import StudyFacts
 from lpstudy.tables.text import public
 
 
-def take_home(study: StudyFacts, results: list[ArmResult]) -> tuple[Markdown, Markdown] | None:
+def best_model_section(study: StudyFacts, results: list[ArmResult]) -> tuple[Markdown, Markdown] | None:
     """The folder of a final of the best arm, and the lines that load it; None where none has finished.
 
     Of its seeds the one with the highest validation accuracy is named: the test set chooses nothing.

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from lpstudy.rendering import words
-from lpstudy.tables.statistics import Interval
+from lpstudy.rendering import formatting
+from lpstudy.tables.intervals import Interval
 from lpstudy.tables.text import one_line
 
 _HEADS = (
@@ -44,24 +44,24 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
 
 
 def _cells(row: Mapping[str, object]) -> tuple[str, ...]:
-    states = [words.count(row[f"trials_{state}"]) for state in ("finished", "pruned", "failed")]
+    states = [formatting.count(row[f"trials_{state}"]) for state in ("finished", "pruned", "failed")]
     return (
         _short(row["method"]),
         _short(row["student"]),
-        words.accuracy(_interval(row, "accuracy")),
-        words.count(row["seeds"]),
-        words.difference(_interval(row, "delta_bp")),
-        words.count(row["parameters"]),
-        words.ratio(row["compression"]),
-        words.count(row["macs"]),
-        words.ratio(row["speedup"]),
-        words.NOTHING if words.NOTHING in states else "/".join(states),
+        formatting.accuracy(_interval(row, "accuracy")),
+        formatting.count(row["seeds"]),
+        formatting.difference(_interval(row, "delta_bp")),
+        formatting.count(row["parameters"]),
+        formatting.ratio(row["compression"]),
+        formatting.count(row["macs"]),
+        formatting.ratio(row["speedup"]),
+        formatting.NOTHING if formatting.NOTHING in states else "/".join(states),
     )
 
 
 def _interval(row: Mapping[str, object], name: str) -> Interval:
     """The interval in three columns; its n tells no more than whether there is a mean and whether bounds."""
-    mean, low, high = (words.real(row[f"{name}_{part}"]) for part in ("mean", "low", "high"))
+    mean, low, high = (formatting.real(row[f"{name}_{part}"]) for part in ("mean", "low", "high"))
     if mean is None:
         return Interval(np.nan, np.nan, np.nan, 0)
     if low is None or high is None:

@@ -22,7 +22,7 @@ from lpstudy.figures.style import (
     plain,
 )
 from lpstudy.tables.facts import ArmFacts, StudyFacts
-from lpstudy.tables.statistics import pareto_front
+from lpstudy.tables.intervals import pareto_front
 
 _MOST_COLUMNS = 5
 _ACCURACY = "validation_accuracy"

@@ -11,7 +11,7 @@ from mlflow.tracking import MlflowClient
 from mlflow.utils.file_utils import local_file_uri_to_path as _untyped_path
 
 from lpstudy.damage import UnusableError
-from lpstudy.ledger import file_of
+from lpstudy.ledger import sqlite_file
 from lpstudy.redaction import without_credentials
 
 REMOTE = ("s3", "r2", "b2", "gs", "wasbs", "abfss", "hdfs", "viewfs", "dbfs", "ftp", "sftp")
@@ -60,7 +60,7 @@ def is_foreign(location: str, tracking_uri: str) -> bool:
 
 def _store(tracking_uri: str) -> Path | None:
     """The folder of this machine that a tracking URI names: of a file the one it lies in."""
-    file = file_of(tracking_uri)
+    file = sqlite_file(tracking_uri)
     if file is not None:
         return file.absolute().parent
     scheme = urlsplit(tracking_uri).scheme

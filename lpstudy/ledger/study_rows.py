@@ -10,9 +10,9 @@ from sqlalchemy import Engine
 from lpstudy.damage import DamagedError
 from lpstudy.ledger.address import display_url
 from lpstudy.ledger.row_models import NEEDED, StoredSpec
-from lpstudy.ledger.rows import read_rows, study_names
-from lpstudy.ledger.standing import Standing, Trials
+from lpstudy.ledger.rows import read_rows, read_study_names
 from lpstudy.ledger.storage import engine_at, retry_while_locked
+from lpstudy.ledger.study_progress import StudyProgress, Trials
 
 FORMAT = 2
 """Of what is written about trials; raised when a ledger of before cannot be read any more."""
@@ -73,11 +73,11 @@ def _engine(storage: "Engine | HasEngine") -> Engine:
     return storage if isinstance(storage, Engine) else storage.engine
 
 
-def standing_of(storage: "str | Engine | HasEngine", study: str) -> Standing:
+def read_progress(storage: "str | Engine | HasEngine", study: str) -> StudyProgress:
     """Where a study stands; raises as `rows_of`."""
     rows = rows_of(storage, study)
     budget = StoredSpec.model_validate(rows.facts.user_attrs["spec"]).budget
-    return Standing(budget, rows.facts, rows.search, rows.finals)
+    return StudyProgress(budget, rows.facts, rows.search, rows.finals)
 
 
 def check_rows(engine: Engine, study: str) -> None:
@@ -108,13 +108,13 @@ def check_format(study: str, facts: Mapping[str, Any]) -> None:
         )
 
 
-def names(storage: "Engine | HasEngine") -> list[str]:
+def study_names(storage: "Engine | HasEngine") -> list[str]:
     """Every study of a storage, in order."""
     engine = _engine(storage)
-    return retry_while_locked(lambda: study_names(engine), display_url(str(engine.url)))
+    return retry_while_locked(lambda: read_study_names(engine), display_url(str(engine.url)))
 
 
-def rename(storage: "HasEngine", old: str, new: str) -> None:
+def rename_study(storage: "HasEngine", old: str, new: str) -> None:
     """Give a study another name, in one transaction."""
     table = sqlalchemy.table("studies", sqlalchemy.column("study_name"))
     column = table.c.study_name

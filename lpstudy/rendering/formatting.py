@@ -3,7 +3,7 @@
 import math
 
 from lpstudy.figures.style import count_words, signed
-from lpstudy.tables.statistics import Interval
+from lpstudy.tables.intervals import Interval
 from lpstudy.tables.verdicts import Verdict
 
 NOTHING = "–"
