@@ -42,7 +42,7 @@ class StudySession:
         fresh: Begin anew; the old study is kept under another name.
 
     Raises:
-        HeldError: Another process runs the study.
+        StudyRunningError: Another process runs the study.
         UnwritableError: The ledger is locked.
         ValueError: The ledger cannot be opened.
     """

@@ -123,7 +123,7 @@ class Lease:
         """Hold the study from now on; the lease as it was left.
 
         Raises:
-            HeldError: Another process runs it, which is named.
+            StudyRunningError: Another process runs it, which is named.
             UnwritableError: The database is locked.
         """
         retry_while_locked(lambda: _make_table(self._engine), self._where)

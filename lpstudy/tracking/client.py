@@ -125,7 +125,7 @@ def connect() -> MlflowClient:
     """A client that has had an answer.
 
     Raises:
-        AwayError: No server answers at `MLFLOW_TRACKING_URI`.
+        MlflowUnavailableError: No server answers at `MLFLOW_TRACKING_URI`.
         ValueError: It lets this user not in, or the database cannot be used.
     """
     for name, value in {
@@ -167,7 +167,7 @@ def check_files(client: MlflowClient, study: str) -> None:
     """See that the files of a study's runs can be written.
 
     Raises:
-        AwayError: They cannot; says where and why.
+        MlflowUnavailableError: They cannot; says where and why.
     """
     experiment = client.get_experiment_by_name(experiment_name(study))
     if experiment is not None and is_replaceable(client, experiment, experiment.tags.get(tag("id"), "new")):
