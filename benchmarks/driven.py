@@ -32,7 +32,7 @@ from lpstudy.outputs import EpochResult
 from lpstudy.space import StudySpec
 from lpstudy.study.search import TuneLauncher, run_tune
 from lpstudy.study.session import prepare_environment
-from lpstudy.study.trial import PACE
+from lpstudy.study.trial import REPORT_SECONDS
 from lpstudy.teacher import TrainedTeacher, load_or_train, open_teacher_outputs, plan_bank
 from lpstudy.training import train
 
@@ -205,13 +205,16 @@ class Bench:
         folder = self.folder / f"workers{workers}"
         folder.mkdir()
         spec = spec_of(trials, epochs=self.epochs, pruner="none")
-        place, resources = study.Place(LocalFolder(folder), None), study.TrialResources(concurrent=workers)
+        paths, resources = (
+            study.StudyPaths(LocalFolder(folder), None),
+            study.TrialResources(concurrent=workers),
+        )
         with Watch(folder, spec, workers) as watch:
             capacity, control = (
                 study.Capacity(resources),
                 study.StudyControl(LocalFolder(folder), "benchmark"),
             )
-            study.run(watch.ledger, self.teacher, self.plan, place, capacity, watch.changed, control)
+            study.run(watch.ledger, self.teacher, self.plan, paths, capacity, watch.changed, control)
         service, per_minute = watch.took()
         return Worked(workers, trials, per_minute, service)
 
@@ -276,13 +279,13 @@ def on_cluster(nodes: int, trials: int, epochs: int, seconds: float) -> tuple[Se
         The service, and the runs that ended in a minute.
     """
     results = epochs_of(np.random.default_rng(0), epochs)
-    reports = reports_of(results, max(1, round(epochs * min(1.0, PACE / seconds))))
+    reports = reports_of(results, max(1, round(epochs * min(1.0, REPORT_SECONDS / seconds))))
     config: dict[str, Any] = {"reports": reports, "seconds": [seconds / len(reports)] * len(reports)}
-    trainable = TuneLauncher(
+    launcher = TuneLauncher(
         tune.with_resources(sleep_and_report, {"cpu": 1.0}),
         lambda assignment: config,
         lambda: nodes,
-        kept=lambda assignment: "",
+        newest_checkpoint=lambda assignment: "",
         on_workers=False,
     )
     with TemporaryDirectory() as name:
@@ -291,7 +294,7 @@ def on_cluster(nodes: int, trials: int, epochs: int, seconds: float) -> tuple[Se
             tune_folder = folder / "tune"
             run_tune(
                 watch.ledger,
-                trainable,
+                launcher,
                 tune_folder,
                 searching=lambda: True,
                 observer=watch.changed,

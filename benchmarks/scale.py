@@ -20,7 +20,7 @@ from measuring import one_thread, show, write
 from virtual import ledger_and_scheduler, projection, side_by_side, warm_up
 
 from lpstudy import study
-from lpstudy.study.trial import PACE
+from lpstudy.study.trial import REPORT_SECONDS
 from lpstudy.tracking.projection import PACE as WRITTEN_EVERY
 
 BARE_RUNS = 3
@@ -113,9 +113,9 @@ def _virtual(most: int) -> dict[str, object]:
     ledger, written = answers[1:-1][::-1], [answers[-1], answers[0]]
     show("Ledger and scheduler in virtual time, CPU ms of an event", ledger)
     show("Projection in virtual time, CPU ms to write a trial", written)
-    carried = 1e3 * PACE / ledger[-1]["report"]
+    carried = 1e3 * REPORT_SECONDS / ledger[-1]["report"]
     with_progress = 1e3 * WRITTEN_EVERY / written[-1]["write"]
-    print(f"one core keeps up with {carried:.0f} trials that each report every {PACE:g} s,")
+    print(f"one core keeps up with {carried:.0f} trials that each report every {REPORT_SECONDS:g} s,")
     print(f"and writes {with_progress:.0f} to MLflow every {WRITTEN_EVERY:g} s; beyond that it lags behind")
     return {"ledger": ledger, "projection": written, "reporting": carried, "written": with_progress}
 

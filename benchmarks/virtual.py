@@ -143,11 +143,15 @@ def ledger_and_scheduler(concurrent: int) -> dict[str, float]:
     with memory() as folder:
         ledger = open_ledger(folder, spec_of(concurrent))
         control = StudyControl(LocalFolder(folder), "benchmark")
-        trainable = TuneLauncher(
-            None, lambda assignment: {}, lambda: concurrent, kept=lambda assignment: "", on_workers=False
+        launcher = TuneLauncher(
+            None,
+            lambda assignment: {},
+            lambda: concurrent,
+            newest_checkpoint=lambda assignment: "",
+            on_workers=False,
         )
-        searcher = LedgerSearcher(ledger, trainable, lambda: True, control)
-        scheduler = LedgerScheduler(ledger, searcher, lambda assignment: None, control, trainable)
+        searcher = LedgerSearcher(ledger, launcher, lambda: True, control)
+        scheduler = LedgerScheduler(ledger, searcher, lambda assignment: None, control, launcher)
         before = _resident()
         waiting: list[tuple[float, int, int]] = []
         for number in range(concurrent):

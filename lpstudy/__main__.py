@@ -9,28 +9,28 @@ from importlib import import_module
 from lpstudy.terminal import say, show
 
 COMMANDS = {
-    "sweep": "run a study, or go on where it stopped",
-    "plan": "what a study will do, cost and need",
+    "sweep": "run a study, or resume it",
+    "plan": "show what a study would do, and its cost",
     "report": "write a study's report from MLflow",
-    "list": "the studies of a storage",
-    "status": "how far each arm is",
-    "pause": "let trials write a checkpoint and wait",
-    "resume": "go on after a pause",
-    "stop": "end when the running trials have ended",
-    "cancel": "end running trials now",
-    "reconcile": "hold MLflow against the ledger and mend it",
-    "export": "runs and epochs as Parquet or CSV",
-    "schema": "the keys of a study file, for editors",
+    "list": "list the studies in a storage folder",
+    "status": "show the progress of each arm",
+    "pause": "write checkpoints and pause a running study",
+    "resume": "resume a paused study",
+    "stop": "finish the running trials, then stop",
+    "cancel": "end the running trials at once, as failed",
+    "reconcile": "compare MLflow with the ledger and repair it",
+    "export": "write runs and epochs as Parquet or CSV",
+    "schema": "print the JSON schema of a study file",
 }
 MODULES = {"list": "status"} | dict.fromkeys(("pause", "resume", "stop", "cancel"), "operate")
-"""Of commands that share one; all others have their own name's."""
+"""The module of each command that shares one; every other command has a module of its own name."""
 SLOW = ("sweep", "plan", "report", "reconcile")
-"""Commands whose imports take seconds."""
+"""Commands whose imports take several seconds."""
 USAGE = f"usage: lpstudy {{{','.join(COMMANDS)}}} ...   (each has --help)"
 
 
 def main() -> int:
-    """Hand the rest of the line to one command; returns its exit code."""
+    """Pass the remaining arguments to one command; returns its exit code."""
     words = sys.argv[1:]
     if words and words[0] in ("-h", "--help"):
         show(USAGE, *(f"  {name:<10} {does}" for name, does in COMMANDS.items()))
@@ -48,7 +48,7 @@ def main() -> int:
 
 @contextmanager
 def _announced(command: str) -> Iterator[None]:
-    """Show on a terminal that something happens: the imports of a sweep take seconds."""
+    """Show on a terminal that a slow command is starting."""
     if command not in SLOW or not sys.stderr.isatty():
         yield
         return

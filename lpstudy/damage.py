@@ -44,7 +44,7 @@ class DamagedError(UnusableError):
         super().__init__(f"{store}: study {_short(study)!r}:{of_run} {_short(key)}: {_short(problem)}")
 
 
-def checked(model: TypeAdapter[Any], value: object) -> Any:
+def validate_strictly(model: TypeAdapter[Any], value: object) -> Any:
     """The value as a strict model gives it back.
 
     Raises:

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+FULL_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """What a full disk, a quota and a limit of a file's size answer."""
-BARRED = (errno.EROFS, errno.EACCES, errno.EPERM)
+DENIED_ERRNOS = (errno.EROFS, errno.EACCES, errno.EPERM)
 """What a file system that was mounted to be read, and a folder of another user, answer."""
-UNREACHABLE = (
+UNREACHABLE_ERRNOS = (
     errno.EIO,
     errno.ESTALE,
     errno.ENOTCONN,
@@ -25,7 +25,7 @@ UNREACHABLE = (
     errno.ESHUTDOWN,
 )
 """What a disk that fails, and a network file system or its server that has gone, answer."""
-STORAGE = (*FULL, *BARRED, *UNREACHABLE)
+STORAGE_ERRNOS = (*FULL_ERRNOS, *DENIED_ERRNOS, *UNREACHABLE_ERRNOS)
 """Errors that are the storage's, and no fault of what uses it: someone mends them, then all goes on."""
 
 
@@ -46,7 +46,7 @@ class UnreachableError(StorageError):
 
 def is_storage_error(error: BaseException) -> bool:
     """Whether an error is the storage's, whoever has raised it."""
-    return isinstance(error, StorageError) or (isinstance(error, OSError) and error.errno in STORAGE)
+    return isinstance(error, StorageError) or (isinstance(error, OSError) and error.errno in STORAGE_ERRNOS)
 
 
 def storage_error(error: OSError, path: Path | str = "") -> StorageError:
@@ -61,9 +61,9 @@ def storage_error(error: OSError, path: Path | str = "") -> StorageError:
     where = path or (error.filename if isinstance(error.filename, str) else "")
     kind = (
         UnreachableError
-        if error.errno in UNREACHABLE
+        if error.errno in UNREACHABLE_ERRNOS
         else DiskFullError
-        if error.errno in FULL
+        if error.errno in FULL_ERRNOS
         else StorageError
     )
     cause = os.strerror(error.errno or errno.EIO)
@@ -71,14 +71,14 @@ def storage_error(error: OSError, path: Path | str = "") -> StorageError:
 
 
 @contextmanager
-def naming(path: Path, size: int | None = None) -> Iterator[None]:
+def storage_errors_at(path: Path, size: int | None = None) -> Iterator[None]:
     """Within it a storage's error at `path` is a StorageError that names it, and `size` where it is full."""
     try:
         yield
     except OSError as error:
-        if isinstance(error, StorageError) or error.errno not in STORAGE:
+        if isinstance(error, StorageError) or error.errno not in STORAGE_ERRNOS:
             raise
-        if error.errno not in FULL or size is None:
+        if error.errno not in FULL_ERRNOS or size is None:
             raise storage_error(error, path) from error
         free = "?"
         with suppress(OSError):
@@ -97,7 +97,7 @@ def write_atomically(path: Path, content: bytes) -> None:
     """
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
     try:
-        with naming(path, len(content)):
+        with storage_errors_at(path, len(content)):
             path.parent.mkdir(parents=True, exist_ok=True)
             with temporary.open("wb") as file:
                 file.write(content)

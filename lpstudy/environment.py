@@ -23,7 +23,7 @@ def variable(name: str) -> str | None:
     return os.environ.get(name, "").strip() or None
 
 
-def expanded(text: str) -> str:
+def expand(text: str) -> str:
     """A path or URL with a `~`, `~user`, `$NAME` or `${NAME}` that it begins with replaced.
 
     Raises:
@@ -32,7 +32,7 @@ def expanded(text: str) -> str:
     if text.startswith("~"):
         home = os.path.expanduser(text)
         if home.startswith("~"):
-            raise ValueError(f"{text}: there is no such user; write ./{text} for a folder that is called so")
+            raise ValueError(f"{text}: there is no such user; write ./{text} for a folder of this name")
         return home
     match = _NAME.match(text)
     return text if match is None else _value_of(match, text) + text[match.end() :]
@@ -48,10 +48,10 @@ def location(name: str) -> str:
     """
     text = variable(name)
     if text is None:
-        return expanded(DEFAULTS.get(name, ""))
+        return expand(DEFAULTS.get(name, ""))
     try:
         text = _NAME.sub(lambda match: _value_of(match, match.string), text)
-        return check_characters(expanded(text))
+        return check_characters(expand(text))
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
 
@@ -66,19 +66,19 @@ def check_characters(text: str) -> str:
         raise ValueError("must name a folder but is empty")
     shown = text.encode("unicode_escape").decode()[:_LONGEST]
     if any(unicodedata.category(letter) in ("Cc", "Zl", "Zp") for letter in text):
-        raise ValueError(f"{shown}: ends of lines and other control characters are not taken in a name")
+        raise ValueError(f"{shown}: a name cannot contain line ends or other control characters")
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise ValueError(f"{shown}: the name is not valid UTF-8, or this locale cannot tell it") from None
+        raise ValueError(f"{shown}: the name is not valid UTF-8, or this locale cannot encode it") from None
     return text
 
 
-def tracking_uri() -> str | None:
+def tracking_uri_variable() -> str | None:
     """`MLFLOW_TRACKING_URI`; a file that it names with a `~` is expanded. None where it is not set.
 
     Raises:
-        ValueError: See `expanded`.
+        ValueError: See `expand`.
     """
     text = variable(TRACKING)
     if text is None:
@@ -86,8 +86,8 @@ def tracking_uri() -> str | None:
     try:
         check_characters(text)
         if text.startswith("sqlite:///"):
-            return "sqlite:///" + expanded(text.removeprefix("sqlite:///"))
-        return expanded(text)
+            return "sqlite:///" + expand(text.removeprefix("sqlite:///"))
+        return expand(text)
     except ValueError as error:
         raise ValueError(f"{TRACKING}: {error}") from None
 
@@ -105,42 +105,42 @@ def threads() -> int | None:
         return None
     if not _THREADS.fullmatch(text):
         raise ValueError(
-            f"{THREADS}: must be a whole number from 1 on, or such numbers with commas between them, but is"
+            f"{THREADS}: must be a whole number of at least 1, or several separated by commas, but is"
             f" {text[:_LONGEST]!r}"
         )
     return int(text.split(",")[0])
 
 
-def check() -> None:
+def check_variables() -> None:
     """Refuse variables that cannot be used, before anything is started.
 
     Raises:
         ValueError: The first of them, in one line.
     """
     threads()
-    tracking_uri()
+    tracking_uri_variable()
     for name in (*DEFAULTS, *RAY_PATHS):
         location(name)
     for name in NUMBERS:
         text = variable(name)
         if text is not None and not re.fullmatch(r"\d{1,9}", text, re.ASCII):
-            raise ValueError(f"{name}: must be a whole number from 0 on but is {text[:_LONGEST]!r}")
+            raise ValueError(f"{name}: must be a whole number of at least 0 but is {text[:_LONGEST]!r}")
 
 
-def settle() -> None:
+def normalize_variables() -> None:
     """Let this process, what it starts and the libraries in it see the variables as they are read here.
 
     What is empty is removed: libraries take an empty value for one. Paths become absolute, for other
     processes have other working directories.
 
     Raises:
-        ValueError: See `check`.
+        ValueError: See `check_variables`.
     """
-    check()
+    check_variables()
     for name in (*DEFAULTS, *RAY_PATHS, TRACKING, THREADS, *NUMBERS, "RAY_ADDRESS"):
         if name in os.environ and variable(name) is None:
             del os.environ[name]
-    uri = tracking_uri()
+    uri = tracking_uri_variable()
     if uri is not None:
         os.environ[TRACKING] = uri
     for name in (*DEFAULTS, *RAY_PATHS):

@@ -9,8 +9,8 @@ import pandas as pd
 
 from lpstudy.command import arguments as flags
 from lpstudy.command.exits import DONE, errors_as_bad_input, exit_code_of
-from lpstudy.command.overview import engine_of, known, own_name
-from lpstudy.command.prepare import writable
+from lpstudy.command.overview import engine_of, existing_study, ledger_name
+from lpstudy.command.prepare import check_writable
 from lpstudy.cost import cost_of
 from lpstudy.ledger import Assignment, LedgerReader, read_ledger
 from lpstudy.tables.text import hyperparameters_json, spreadsheet_safe
@@ -37,9 +37,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _export(args: Namespace) -> int:
     folder = args.to or Path("exports") / args.study
     with errors_as_bad_input():
-        name = known(args.storage, args.ledger, args.study)
-        book = read_ledger(engine_of(args.storage / name, args.ledger), own_name(name, args.ledger))
-        writable(folder)
+        name = existing_study(args.storage, args.ledger, args.study)
+        book = read_ledger(engine_of(args.storage / name, args.ledger), ledger_name(name, args.ledger))
+        check_writable(folder)
         frames = {"runs": runs(book), "epochs": epochs(book)}
         paths = {kind: folder / f"{kind}.{args.format}" for kind in frames}
         for kind, frame in frames.items():

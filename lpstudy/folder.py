@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from lpstudy.disk import UnreachableError, naming, write_atomically
+from lpstudy.disk import UnreachableError, storage_errors_at, write_atomically
 from lpstudy.environment import check_characters
 from lpstudy.redaction import without_credentials
 
@@ -99,7 +99,7 @@ class LocalFolder(Folder):
 
     def read(self, name: str) -> bytes:
         """See `Folder`."""
-        with naming(self.path / name):
+        with storage_errors_at(self.path / name):
             return (self.path / name).read_bytes()
 
     def write(self, name: str, content: bytes) -> None:
@@ -109,14 +109,14 @@ class LocalFolder(Folder):
     def names(self) -> list[str]:
         """See `Folder`."""
         try:
-            with naming(self.path):
+            with storage_errors_at(self.path):
                 return sorted(path.name for path in self.path.iterdir() if not path.is_dir())
         except FileNotFoundError:
             return []
 
     def remove(self, name: str) -> None:
         """See `Folder`."""
-        with naming(self.path / name):
+        with storage_errors_at(self.path / name):
             (self.path / name).unlink(missing_ok=True)
 
     def clear(self) -> None:
@@ -125,7 +125,7 @@ class LocalFolder(Folder):
 
     def exists(self) -> bool:
         """See `Folder`."""
-        with naming(self.path):
+        with storage_errors_at(self.path):
             return self.path.is_dir() and any(self.path.iterdir())
 
     def sibling(self, name: str) -> "LocalFolder":
@@ -134,7 +134,7 @@ class LocalFolder(Folder):
 
     def rename(self, name: str) -> None:
         """In one step."""
-        with naming(self.path):
+        with storage_errors_at(self.path):
             self.path.rename(self.path.with_name(name))
 
     def resolve(self) -> "LocalFolder":

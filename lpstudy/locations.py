@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from lpstudy.environment import check_characters, expanded
+from lpstudy.environment import check_characters, expand
 from lpstudy.folder import URL, Folder, LocalFolder, folder_at
 from lpstudy.redaction import without_credentials
 
@@ -15,8 +15,8 @@ def parse_folder(text: str) -> Folder:
         ValueError: See `folder_at`; or no folder may have this name.
     """
     if re.match("file:(?!//)", text, re.IGNORECASE):
-        raise ValueError(f"{text}: write file:///folder, or ./{text} for a folder that is called so")
-    found = folder_at(expanded(check_characters(text)))
+        raise ValueError(f"{text}: write file:///folder, or ./{text} for a folder of this name")
+    found = folder_at(expand(check_characters(text)))
     if isinstance(found, LocalFolder):
         check_characters(str(found.path.absolute()))
     return found

@@ -10,14 +10,14 @@ import torch
 
 from lpstudy import study
 from lpstudy.command import arguments as flags
-from lpstudy.command.budget import budget_notes, unused
+from lpstudy.command.budget_notes import budget_notes, unused_trials_note
 from lpstudy.command.claims import missing_claims
 from lpstudy.command.estimate import ArmSeconds, Machine, estimate, slowness
 from lpstudy.command.exits import DONE, BadInputError, errors_as_bad_input, exit_code_of
+from lpstudy.command.formatting import duration
 from lpstudy.command.overview import engine_of
 from lpstudy.command.phases import bank_words
-from lpstudy.command.prepare import Prepared, demand_of, feasible, prepare, sizes
-from lpstudy.command.words import duration
+from lpstudy.command.prepare import PreparedStudy, feasible_sizes, prepare, resources_of, student_sizes
 from lpstudy.cost import cost, cost_of
 from lpstudy.data import Data
 from lpstudy.distill import Needs
@@ -56,7 +56,7 @@ def parser() -> ArgumentParser:
     """The command's flags."""
     made = flags.parser("plan", "Show what a study would do and about how long it would take; runs nothing.")
     flags.add_study(made)
-    flags.add_demand(made)
+    flags.add_resources(made)
     flags.add_storage(made)
     return made
 
@@ -70,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _plan(args: Namespace) -> int:
     with errors_as_bad_input():
         prepared = prepare(args)
-        resources = demand_of(args, prepared)
+        resources = resources_of(args, prepared)
         at_once = study.concurrent_trials(resources, study.machines())
     torch.set_num_threads(1)
     spec, data = prepared.spec, prepared.data
@@ -116,7 +116,7 @@ def _plan(args: Namespace) -> int:
     return DONE
 
 
-def _notes(args: Namespace, prepared: Prepared, lines: Sequence[Line]) -> Iterator[str]:
+def _notes(args: Namespace, prepared: PreparedStudy, lines: Sequence[Line]) -> Iterator[str]:
     """What the budget cannot be used for, and what the study has done already where it was begun."""
     budget = prepared.spec.budget
     name = prepared.spec.name
@@ -124,14 +124,14 @@ def _notes(args: Namespace, prepared: Prepared, lines: Sequence[Line]) -> Iterat
         with errors_as_bad_input():
             book = read_ledger(engine_of(args.storage / name, args.ledger), name)
     except BadInputError:  # it was not begun
-        yield from (unused(line.arm, line.trials, budget) for line in lines)
+        yield from (unused_trials_note(line.arm, line.trials, budget) for line in lines)
         return
     done = sum(record.state not in ("running", "infeasible") for record in book.records())
     yield f"the study has begun: {done} runs are done"
     yield from budget_notes(book, budget)
 
 
-def _teacher(prepared: Prepared, device: torch.device) -> OnlineTeacher:
+def _teacher(prepared: PreparedStudy, device: torch.device) -> OnlineTeacher:
     """The network with weights of no worth: a step takes as long."""
     data, spec = prepared.data, prepared.spec.teacher
     network = untrained_teacher(spec, data)
@@ -139,7 +139,7 @@ def _teacher(prepared: Prepared, device: torch.device) -> OnlineTeacher:
     return OnlineTeacher(network, macs, device=device, bf16=uses_bf16(spec.precision, device))
 
 
-def _targets(prepared: Prepared, teacher: OnlineTeacher, device: torch.device) -> TeacherOutputs:
+def _targets(prepared: PreparedStudy, teacher: OnlineTeacher, device: torch.device) -> TeacherOutputs:
     """A bank as the study's will be, but of zeros that take no room; or the teacher itself."""
     plan = prepared.plan
     if not plan.banked_outputs:
@@ -152,7 +152,7 @@ def _targets(prepared: Prepared, teacher: OnlineTeacher, device: torch.device) -
     return Bank(kept, teacher.network, teacher.macs(Needs(logits=True), 1), teacher, device)
 
 
-def _filling_seconds(prepared: Prepared, teacher: OnlineTeacher, device: torch.device) -> float:
+def _filling_seconds(prepared: PreparedStudy, teacher: OnlineTeacher, device: torch.device) -> float:
     """Of all views on one core or GPU, from one timed batch; 0 where nothing is kept."""
     plan, data = prepared.plan, prepared.data.to(device)
     if not plan.banked_outputs:
@@ -168,9 +168,9 @@ def _filling_seconds(prepared: Prepared, teacher: OnlineTeacher, device: torch.d
     return seconds[-1] * plan.views * plan.samples / len(rows)
 
 
-def _line(arm: Arm, prepared: Prepared, teacher: TeacherOutputs, device: torch.device) -> Line:
+def _line(arm: Arm, prepared: PreparedStudy, teacher: TeacherOutputs, device: torch.device) -> Line:
     spec, data = prepared.spec, prepared.data
-    fits, all_sizes = feasible(arm, spec, data), sizes(arm)
+    fits, all_sizes = feasible_sizes(arm, spec, data), student_sizes(arm)
     middle = fits[len(fits) // 2]
     values = next(corners(arm.searched)) | middle
     trial = arm.resolve(values, epochs=spec.budget.epochs, seed=SEARCH_SEED)
@@ -189,7 +189,7 @@ def _line(arm: Arm, prepared: Prepared, teacher: TeacherOutputs, device: torch.d
     )
 
 
-def _teacher_seconds(prepared: Prepared, device: torch.device) -> float:
+def _teacher_seconds(prepared: PreparedStudy, device: torch.device) -> float:
     """Of its training, and of its validation and test at the end."""
     spec, data = prepared.spec.teacher, prepared.data
     trial = RunSpec(

@@ -1,26 +1,26 @@
-"""Whether two machines see one folder: a word written by the first, found and answered by the second."""
+"""A probe of whether two machines share a folder: one writes a word, the other finds and answers it."""
 
 import os
 import time
 
 from lpstudy.folder import Folder
 
-SEEN_SECONDS = 5.0
-"""A network file system may show a new file that late."""
-LOOK_SECONDS = 0.1
+VISIBLE_SECONDS = 5.0
+"""How late a network file system may show a new file."""
+POLL_SECONDS = 0.1
 QUESTION = "question"
 
 
-def ask(probe: Folder, word: str) -> None:
-    """Write the word into a folder, which is made."""
+def write_question(probe: Folder, word: str) -> None:
+    """Create the probe folder and write the word into it."""
     probe.write(QUESTION, word.encode())
 
 
-def answer(probe: Folder, word: str, name: str) -> str:
-    """Find the word and write it under one's own name; what is wrong, where that cannot be done."""
-    unseen = _unseen(probe, QUESTION, word)
-    if unseen:
-        return f"does not see what is written there: {unseen}"
+def write_answer(probe: Folder, word: str, name: str) -> str:
+    """Find the word and write it back under `name`; returns the problem, empty if there is none."""
+    problem = _problem_reading(probe, QUESTION, word)
+    if problem:
+        return f"does not see what is written there: {problem}"
     try:
         probe.write(name, word.encode())
     except OSError as error:
@@ -28,27 +28,27 @@ def answer(probe: Folder, word: str, name: str) -> str:
     return ""
 
 
-def heard(probe: Folder, word: str, name: str) -> str:
-    """Find the answer of that name; what is wrong, where it is not there."""
-    unseen = _unseen(probe, name, word)
-    return f"writes there what others do not see: {unseen}" if unseen else ""
+def check_answer(probe: Folder, word: str, name: str) -> str:
+    """Find the answer under `name`; returns the problem, empty if there is none."""
+    problem = _problem_reading(probe, name, word)
+    return f"writes there what others do not see: {problem}" if problem else ""
 
 
 def _cause(error: OSError) -> str:
-    """What the system says, without the name of a file that nobody knows."""
+    """The system's message, without the name of the probe's temporary file."""
     return os.strerror(error.errno) if error.errno else str(error) or type(error).__name__
 
 
-def _unseen(probe: Folder, name: str, word: str) -> str:
-    """Why a file does not have a content, now or a little later; empty where it has."""
-    until = time.monotonic() + SEEN_SECONDS
+def _problem_reading(probe: Folder, name: str, word: str) -> str:
+    """Why a file lacks the expected content, now or a little later; empty if it has it."""
+    deadline = time.monotonic() + VISIBLE_SECONDS
     while True:
         try:
             if probe.read(name) == word.encode():
                 return ""
-            said = "it reads something else"
+            problem = "it reads something else"
         except OSError as error:  # not there yet, or never
-            said = _cause(error)
-        if time.monotonic() >= until:
-            return said
-        time.sleep(LOOK_SECONDS)
+            problem = _cause(error)
+        if time.monotonic() >= deadline:
+            return problem
+        time.sleep(POLL_SECONDS)

@@ -1,4 +1,4 @@
-"""`lpstudy reconcile NAME`: hold MLflow against the ledger, and mend what differs."""
+"""`lpstudy reconcile NAME`: compare MLflow with the ledger and repair what differs."""
 
 import sys
 from argparse import ArgumentParser, Namespace
@@ -7,21 +7,22 @@ from collections.abc import Sequence
 from lpstudy import ledger, tracking
 from lpstudy.command import arguments as flags
 from lpstudy.command.exits import DONE, MLFLOW_BEHIND, FaultError, errors_as_bad_input, exit_code_of
-from lpstudy.command.overview import engine_of, known, own_name
+from lpstudy.command.overview import engine_of, existing_study, ledger_name
 from lpstudy.disk import StorageError
 from lpstudy.ledger import Lease, LedgerReader, read_ledger
 from lpstudy.terminal import show, show_json
 from lpstudy.tracking import Difference, StudyMetadata
 
 SECONDS = 600.0
-"""How long the writing may take."""
+"""How long writing to MLflow may take."""
 SHOWN = 10
 
 
 def parser() -> ArgumentParser:
     """The command's flags."""
     made = flags.parser(
-        "reconcile", "Compare runs, seeds, states, final metrics and files in ledger and MLflow; mend MLflow."
+        "reconcile",
+        "Compare MLflow's runs, seeds, states, final metrics and files with the ledger; repair MLflow.",
     )
     made.add_argument("study", help="name of the study")
     flags.add_storage(made)
@@ -38,10 +39,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _reconcile(args: Namespace) -> int:
     with errors_as_bad_input():
-        name = known(args.storage, args.ledger, args.study)
+        name = existing_study(args.storage, args.ledger, args.study)
         folder = args.storage.resolve() / name
         engine = engine_of(folder, args.ledger)
-        own = own_name(name, args.ledger)
+        own = ledger_name(name, args.ledger)
         book = read_ledger(engine, own)
         runs = folder / "runs"
         client = tracking.connect()
@@ -61,12 +62,12 @@ def _reconcile(args: Namespace) -> int:
     except (*tracking.MLFLOW_ERRORS, OSError) as failure:
         if isinstance(failure, StorageError):
             raise
-        raise FaultError(f"MLflow did not take it: {tracking.reason(failure)}", MLFLOW_BEHIND) from None
+        raise FaultError(f"MLflow could not be updated: {tracking.reason(failure)}", MLFLOW_BEHIND) from None
     finally:
         lease.release({"state": "finished" if book.is_complete() else "unfinished"})
     if error is not None or left:
         raise FaultError(
-            f"MLflow did not take it: {error or f'{len(left)} runs still differ'}", MLFLOW_BEHIND
+            f"MLflow could not be updated: {error or f'{len(left)} runs still differ'}", MLFLOW_BEHIND
         )
     return _tell(args, book, before, mended=True)
 
@@ -75,7 +76,7 @@ def _facts(book: LedgerReader) -> StudyMetadata:
     kept = book.facts
     missing = [name for name in ("data", "teacher", "provenance") if name not in kept]
     if missing:
-        raise ValueError(f"study {book.spec.name!r} has no {missing[0]} yet: run its sweep again")
+        raise ValueError(f"study {book.spec.name!r} has no {missing[0]} yet: run its sweep first")
     return StudyMetadata(ledger.dump(book.spec), kept["data"], kept["teacher"], kept["provenance"])
 
 
@@ -89,7 +90,7 @@ def _tell(args: Namespace, book: LedgerReader, found: list[Difference], *, mende
             show(f"{one.key} {one.what}")
         if len(found) > SHOWN:
             show(f"... and {len(found) - SHOWN} more")
-        after = ", all written anew" if mended and found else ""
+        after = ", all rewritten" if mended and found else ""
         show(f"{runs} runs in the ledger, {len(found)} differ in MLflow{after}")
     return DONE if mended or not found else MLFLOW_BEHIND
 

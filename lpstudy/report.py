@@ -1,4 +1,4 @@
-"""`python -m lpstudy.report NAME`: write a study's report anew, from MLflow alone."""
+"""`python -m lpstudy.report NAME`: rewrite a study's report from MLflow alone."""
 
 import sys
 from argparse import ArgumentParser
@@ -8,14 +8,14 @@ from pathlib import Path
 from lpstudy import tracking
 from lpstudy.command import arguments as flags
 from lpstudy.command.exits import DONE, FaultError, errors_as_bad_input, exit_code_of
-from lpstudy.command.prepare import writable
-from lpstudy.command.publish import publish, show
+from lpstudy.command.prepare import check_writable
+from lpstudy.command.publish import print_report, publish
 
 
 def parser() -> ArgumentParser:
     """The command's flags."""
-    made = flags.parser("report", "Write a study's report anew, from MLflow alone.")
-    made.add_argument("study", help="name of a study that MLflow has")
+    made = flags.parser("report", "Rewrite a study's report from MLflow alone.")
+    made.add_argument("study", help="name of a study in MLflow")
     flags.add_reports(made)
     return made
 
@@ -28,11 +28,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _report(study: str, reports: Path) -> int:
     with errors_as_bad_input():
-        writable(reports)
+        check_writable(reports)
         client = tracking.connect()
         tracking.find_experiment(client, study)
     try:
-        show(publish(client, study, reports), study)
+        print_report(publish(client, study, reports), study)
     except tracking.MLFLOW_ERRORS as error:
         raise FaultError(f"MLflow does not answer: {tracking.reason(error)}") from None
     return DONE

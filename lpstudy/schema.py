@@ -13,7 +13,7 @@ from lpstudy.terminal import show, show_json
 
 def parser() -> ArgumentParser:
     """The command's flags."""
-    made = flags.parser("schema", "Print the JSON schema of a study file, which editors of TOML take.")
+    made = flags.parser("schema", "Print the JSON schema of a study file, for TOML editors.")
     made.add_argument("--markdown", action="store_true", help="print docs/study-file.md instead")
     return made
 

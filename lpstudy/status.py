@@ -1,4 +1,4 @@
-"""`lpstudy status [NAME]` and `lpstudy list`: the studies of a storage and how far each arm is."""
+"""`lpstudy status [NAME]` and `lpstudy list`: the studies in a storage folder and their progress."""
 
 import sys
 from argparse import ArgumentParser, Namespace
@@ -7,7 +7,7 @@ from typing import Any
 
 from lpstudy.command import arguments as flags
 from lpstudy.command.exits import DONE, FAULT, errors_as_bad_input, exit_code_of
-from lpstudy.command.overview import STATES, UNREADABLE, known, read_overview, sentence, studies
+from lpstudy.command.overview import STATES, UNREADABLE, existing_study, read_overview, studies, summary_line
 from lpstudy.terminal import printable, show, show_json
 
 HEAD = (
@@ -19,10 +19,12 @@ WIDTHS = (8, 6, 6, 7)
 def parser(command: str = "status") -> ArgumentParser:
     """The command's flags."""
     if command == "list":
-        made = flags.parser("list", "List the studies of a storage, a line each.")
+        made = flags.parser("list", "List the studies in a storage folder, one line each.")
         made.set_defaults(study=None)
     else:
-        made = flags.parser("status", "Show the studies of a storage: per arm what is done, and the best.")
+        made = flags.parser(
+            "status", "Show the studies in a storage folder: each arm's progress and best accuracy."
+        )
         made.add_argument("study", nargs="?", help="one study (default: all)")
     flags.add_storage(made)
     flags.add_json(made)
@@ -38,7 +40,7 @@ def main(argv: Sequence[str] | None = None, command: str = "status") -> int:
 def _show(args: Namespace, command: str) -> int:
     with errors_as_bad_input():
         if args.study is not None:
-            names = [known(args.storage, args.ledger, args.study)]
+            names = [existing_study(args.storage, args.ledger, args.study)]
         else:
             names = studies(args.storage, args.ledger)
     found = [read_overview(args.storage, args.ledger, name) for name in names]
@@ -49,7 +51,7 @@ def _show(args: Namespace, command: str) -> int:
     if not found:
         show(f"no studies in {'the ledger' if args.ledger else args.storage}")
     for one in found:
-        show(f"{one['study']}: {sentence(one)}")
+        show(f"{one['study']}: {summary_line(one)}")
         if command == "status" and one["arms"]:
             show(HEAD)
             for line in one["arms"]:

@@ -1,4 +1,4 @@
-"""`python -m lpstudy.sweep NAME`: run a study from its teacher to its report, or go on with it."""
+"""`python -m lpstudy.sweep NAME`: run a study from its teacher to its report, or resume it."""
 
 import os
 import shlex
@@ -13,8 +13,7 @@ from typing import NoReturn
 
 from lpstudy import study, terminal, tracking
 from lpstudy.command import arguments as flags
-from lpstudy.command.budget import budget_notes
-from lpstudy.command.console import Console
+from lpstudy.command.budget_notes import budget_notes
 from lpstudy.command.exits import (
     DONE,
     FAULT,
@@ -28,21 +27,27 @@ from lpstudy.command.exits import (
     leaving_at_signals,
 )
 from lpstudy.command.faults import WORDS, remedy_of
-from lpstudy.command.overview import is_begun, ledger_url
-from lpstudy.command.phases import again, fill_bank, on_terminal, train_teacher
-from lpstudy.command.prepare import Prepared, demand_of, prepare, writable
+from lpstudy.command.formatting import count_states, duration
+from lpstudy.command.mlflow_client import LAGS, connect_client, make_projection
+from lpstudy.command.overview import ledger_url, will_resume
+from lpstudy.command.phases import (
+    fill_bank_with_progress,
+    on_terminal,
+    retry_after_pause,
+    train_teacher_with_progress,
+)
+from lpstudy.command.prepare import PreparedStudy, check_writable, prepare, resources_of
+from lpstudy.command.progress import Console
 from lpstudy.command.provenance import data_facts, provenance
-from lpstudy.command.publish import publish, show
+from lpstudy.command.publish import print_report, publish
 from lpstudy.command.ray_session import enter_session, watch_ray
+from lpstudy.command.starting_weights import content_hash, share_weights
 from lpstudy.command.study_session import GRACE, StudySession
-from lpstudy.command.tracked import LAGS, client_of, projection_of
-from lpstudy.command.weights import content_of, share_weights
-from lpstudy.command.words import counts, duration
 from lpstudy.data import configured_root
 from lpstudy.disk import is_storage_error, storage_error
 from lpstudy.ledger import Assignment, FencedError, Ledger, UnwritableError
 from lpstudy.redaction import without_credentials
-from lpstudy.study import Capacity, PausedError, Place, TrialResources
+from lpstudy.study import Capacity, PausedError, StudyPaths, TrialResources
 from lpstudy.teacher import BankPlan, TrainedTeacher
 from lpstudy.tracking import Client, Projection
 
@@ -55,20 +60,20 @@ ENDED = {"stop": "stopped", "cancel": "cancelled"}
 
 def parser() -> ArgumentParser:
     """The command's flags."""
-    made = flags.parser("sweep", "Run a study, or go on where it stopped.")
+    made = flags.parser("sweep", "Run a study, or resume it where it stopped.")
     flags.add_study(made)
     flags.add_storage(made)
     flags.add_reports(made)
-    flags.add_demand(made)
+    flags.add_resources(made)
     made.add_argument(
         "--grace",
         type=flags.seconds,
         default=GRACE,
         metavar="SECONDS",
-        help="after SIGTERM or Ctrl-C, for trials to write a checkpoint (default: 30)",
+        help="time for trials to write a checkpoint after SIGTERM or Ctrl-C (default: 30)",
     )
     made.add_argument(
-        "--fresh", action="store_true", help="start anew; the old study is kept under another name"
+        "--fresh", action="store_true", help="start a new study; the old one is archived under another name"
     )
     return made
 
@@ -85,15 +90,15 @@ def _sweep(args: Namespace, command: str) -> int:
     began = time.monotonic()
     with ExitStack() as stack:
         stack.enter_context(leaving_at_signals())
-        with errors_as_bad_input(lambda: is_begun(args)):
+        with errors_as_bad_input(lambda: will_resume(args)):
             ledger_url(args.storage, args.ledger)
             with on_terminal("loading the data"):
                 prepared = prepare(args)
-            resources = demand_of(args, prepared)
-            writable(args.storage)
-            writable(args.reports)
+            resources = resources_of(args, prepared)
+            check_writable(args.storage)
+            check_writable(args.reports)
             name = prepared.spec.name
-            client = client_of(args, name)
+            client = connect_client(args, name)
             if study.cluster_address() is None:
                 study.check_machine()
             else:
@@ -101,8 +106,8 @@ def _sweep(args: Namespace, command: str) -> int:
             session = StudySession(args.storage.resolve() / name, args.ledger, name, fresh=args.fresh)
             session.before_exit = lambda: exit_code_of("sweep", lambda: _leave(session))
             stack.enter_context(session.running())
-        if session.after is not None:
-            terminal.say(f"going on after {session.after}, which gave no sign of life")
+        if session.previous_process is not None:
+            terminal.say(f"resuming after {session.previous_process}, which stopped sending heartbeats")
         _mention_job_folder(args)
         try:
             return _held(args, command, prepared, resources, client, session, stack, began)
@@ -121,7 +126,7 @@ def _sweep(args: Namespace, command: str) -> int:
 def _held(
     args: Namespace,
     command: str,
-    prepared: Prepared,
+    prepared: PreparedStudy,
     resources: TrialResources,
     client: Client,
     session: StudySession,
@@ -138,39 +143,43 @@ def _held(
     took = "; this start took" if ledger.records() else " in"
     teacher, capacity, control = None, None, session.control
     root = args.data_root or configured_root(prepared.spec.data)
-    place = Place(control.folder, root.resolve() if root else None)
+    paths = StudyPaths(control.folder, root.resolve() if root else None)
     if ledger.is_complete():
-        terminal.say(f"study {ledger.spec.name!r} is finished; its report is written anew")
+        terminal.say(f"study {ledger.spec.name!r} is finished; rewriting its report")
     else:
         if not joined:
             enter_session(stack, resources)
             watch_ray(stack, session)
         with errors_as_bad_input():
-            place = replace(place, weights=share_weights(prepared.weights))
+            paths = replace(paths, weights=share_weights(prepared.weights))
         terminal.warn(*(f"data: {remark}" for remark in prepared.remarks))
         for note in (*prepared.weights.notes, *budget_notes(ledger, ledger.spec.budget)):
             terminal.say(f"note: {note}")
         stack.enter_context(session.pause_on_signals(args.grace))
         capacity = study.Capacity(resources, terminal.say)
-        session.gauges.add(waiting=capacity.short, nodes=study.nodes)
+        session.gauges.add(waiting=capacity.shortage, nodes=study.nodes)
         stack.callback(session.gauges.remove, "waiting", "nodes")  # before Ray ends
         session.state = {"state": "teacher"}
-        teacher = again(control, lambda: train_teacher(prepared, place, resources, control))
+        teacher = retry_after_pause(
+            control, lambda: train_teacher_with_progress(prepared, paths, resources, control)
+        )
         ledger.set_fact("data", data_facts(prepared))
         ledger.set_fact("teacher", {k: v for k, v in asdict(teacher).items() if k != "folder"})
         ledger.set_fact("provenance", provenance(prepared, teacher, resources, command))
         session.state = {"state": "bank"}
-        again(control, lambda: fill_bank(prepared, teacher, place, resources, control))
-    projection = projection_of(ledger, prepared, client, session)
+        retry_after_pause(
+            control, lambda: fill_bank_with_progress(prepared, teacher, paths, resources, control)
+        )
+    projection = make_projection(ledger, prepared, client, session)
     projection.start()
     patience = INTERRUPTED_SECONDS
     try:
         if teacher is not None and capacity is not None:
             session.state = {"state": "running"}
-            _run(ledger, teacher, prepared.plan, projection, place, capacity, session)
+            _run(ledger, teacher, prepared.plan, projection, paths, capacity, session)
         patience = PROJECTION_SECONDS
     finally:
-        session.deadline.ending = True
+        session.deadline.is_disarmed = True
         projection.close(seconds=patience)
     return _publish(ledger, client, args, took, began, projection.error, session)
 
@@ -193,8 +202,8 @@ def _paused(session: StudySession, error: BaseException) -> FaultError:
         session.state = {"state": ENDED[current.request]}
         return FaultError(f"{ENDED[current.request]} before its first trial", DONE)
     session.state = {"state": "paused", "why": why}
-    if (isinstance(error, KeyboardInterrupt) and not current.exiting) or current.signal == signal.SIGINT:
-        return FaultError("interrupted; the same command goes on where it stopped", INTERRUPTED)
+    if (isinstance(error, KeyboardInterrupt) and not current.is_exit) or current.signal == signal.SIGINT:
+        return FaultError("interrupted; run the same command to resume", INTERRUPTED)
     return FaultError(f"paused: {why}{WORDS[remedy_of(session.control.fault or error)]}", PAUSED)
 
 
@@ -204,15 +213,15 @@ def _mention_job_folder(args: Namespace) -> None:
     stays = args.reports.is_absolute() and args.storage == args.storage.resolve()
     if study.JOB in os.environ and (own or not stays):
         terminal.say(
-            "note: a Ray job works in a copy of the folder; to keep what it writes, give absolute --storage"
-            " and --reports and set MLFLOW_TRACKING_URI"
+            "note: a Ray job runs in a temporary copy of the folder; to keep its results, give absolute"
+            " --storage and --reports and set MLFLOW_TRACKING_URI"
         )
 
 
-def _ledger(session: StudySession, prepared: Prepared) -> Ledger:
+def _ledger(session: StudySession, prepared: PreparedStudy) -> Ledger:
     data = prepared.data
     ledger = Ledger(session.storage, prepared.spec, input_shape=data.input_shape, classes=data.classes)
-    ledger.check_unchanged(content_of(prepared.spec, data, prepared.weights), data.fingerprint[:16])
+    ledger.check_unchanged(content_hash(prepared.spec, data, prepared.weights), data.fingerprint[:16])
     return ledger
 
 
@@ -221,7 +230,7 @@ def _run(
     teacher: TrainedTeacher,
     plan: BankPlan,
     projection: Projection,
-    place: Place,
+    paths: StudyPaths,
     capacity: Capacity,
     session: StudySession,
 ) -> None:
@@ -245,16 +254,18 @@ def _run(
         behind=lambda: projection.pending_runs,
         rate=console.rate,
         eta=console.eta,
-        workers=lambda: control.live * capacity.resources.workers_per_trial,
+        workers=lambda: control.live_trials * capacity.resources.workers_per_trial,
     )
     try:
         while True:
             try:
-                return study.run(ledger, teacher, plan, place, capacity, changed, control)
+                return study.run(ledger, teacher, plan, paths, capacity, changed, control)
             except PausedError:
-                if control.current.exiting:
+                if control.current.is_exit:
                     raise
-                console.say(f"paused by {control.current.why}; lpstudy resume {ledger.spec.name} goes on")
+                console.say(
+                    f"paused by {control.current.why}; resume with `lpstudy resume {ledger.spec.name}`"
+                )
                 control.wait()
                 ledger.adopt_unfinished()
     finally:
@@ -277,15 +288,15 @@ def _publish(
         try:
             with on_terminal("writing the report"):
                 published = publish(client, name, args.reports)
-            show(published, name)
+            print_report(published, name)
         except tracking.MLFLOW_ERRORS as error:
             behind = tracking.reason(error)
-    states = counts(ledger.records())
+    states = count_states(ledger.records())
     said = ", ".join(f"{n} {state}" for state, n in states.items())
     terminal.show(f"{said}{took} {duration(time.monotonic() - began)}")
     if behind is not None:
         raise FaultError(
-            f"MLflow lags behind ({behind}): `lpstudy reconcile {name}` brings it up to date when it answers,"
+            f"MLflow lags behind ({behind}): `lpstudy reconcile {name}` updates it once it answers,"
             f" then `lpstudy report {name}` writes the report",
             MLFLOW_BEHIND,
         )

@@ -63,11 +63,11 @@ class GuardedThread:
         try:
             self._on_error(error)
         except BaseException as second:
-            words = f"{describe(error)}; then {describe(second)}"
+            words = f"{describe_error(error)}; then {describe_error(second)}"
             say(f"warning: thread {self._thread.name}: {words}")
 
 
-def describe(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     """An error's type and message in one line of at most 300 characters."""
     message = " ".join(str(error).split())
     return f"{type(error).__name__}: {message}"[:300] if message else type(error).__name__

@@ -28,7 +28,7 @@ def driven(
     function: Callable[[dict[str, Any]], None],
     resources: TrialResources,
     *changes: tuple[str, str],
-    kept: Callable[[Assignment], str] = lambda assignment: "",
+    newest_checkpoint: Callable[[Assignment], str] = lambda assignment: "",
 ) -> Ledger:
     """The tiny study, some of its lines changed, run to its end in the session; configs are numbered."""
     table = tomllib.loads(write_space(folder, *changes).read_text())
@@ -37,13 +37,13 @@ def driven(
     ledger.check_unchanged("a")
     ledger.adopt_unfinished()
     numbers = itertools.count()
-    trainable = TuneLauncher(
+    launcher = TuneLauncher(
         tune.with_resources(function, {"cpu": 1.0, "gpu": resources.gpus_per_trial}),
         lambda assignment: {"number": next(numbers)},
         Capacity(resources),
-        kept=kept,
+        newest_checkpoint=newest_checkpoint,
         on_workers=False,
     )
     control = StudyControl(LocalFolder(folder), "test")
-    run_tune(ledger, trainable, folder / "tune", searching=lambda: True, observer=print, control=control)
+    run_tune(ledger, launcher, folder / "tune", searching=lambda: True, observer=print, control=control)
     return ledger

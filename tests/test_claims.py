@@ -25,7 +25,7 @@ STUDY = {
         ({}, []),
         (
             {"methods": {"kd": {}, "lp": {}}},
-            ["no [methods.bp]: no difference to plain back-prop can be told"],
+            ["no [methods.bp]: no method is compared with plain back-prop"],
         ),
         ({"methods": {"bp": {}}}, ["one method alone (bp)"]),
         ({"budget": {"trials": 2, "epochs": 1, "seeds": 1}}, ["one seed: no interval"]),

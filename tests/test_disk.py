@@ -7,17 +7,17 @@ from pathlib import Path
 import pytest
 
 from lpstudy.disk import (
-    BARRED,
-    FULL,
-    STORAGE,
-    UNREACHABLE,
+    DENIED_ERRNOS,
+    FULL_ERRNOS,
+    STORAGE_ERRNOS,
+    UNREACHABLE_ERRNOS,
     DiskFullError,
     StorageError,
     UnreachableError,
     is_storage_error,
     is_writable,
-    naming,
     storage_error,
+    storage_errors_at,
     write_atomically,
 )
 from lpstudy.folder import LocalFolder
@@ -36,22 +36,28 @@ on_linux = pytest.mark.skipif(not NOBODYS.parent.is_dir(), reason="needs Linux")
 def test_a_folder_that_cannot_be_written_is_a_storage_error_that_names_it(write: object) -> None:
     with pytest.raises(StorageError, match=f"{NOBODYS}/a: ") as refused:
         write()  # type: ignore[operator]
-    assert refused.value.errno in BARRED
+    assert refused.value.errno in DENIED_ERRNOS
     assert not is_writable(NOBODYS)
 
 
 @on_linux
 def test_a_device_without_room_is_a_full_disk() -> None:
     refused = pytest.raises(DiskFullError, match=r"/dev/full: no room for 5,000 bytes, [\d,]+ are free")
-    with refused, naming(Path("/dev/full"), 5000), open("/dev/full", "wb") as file:
+    with refused, storage_errors_at(Path("/dev/full"), 5000), open("/dev/full", "wb") as file:
         file.write(b"x" * 5000)
 
 
-@pytest.mark.parametrize("number", STORAGE, ids=lambda number: errno.errorcode[number])
+@pytest.mark.parametrize("number", STORAGE_ERRNOS, ids=lambda number: errno.errorcode[number])
 def test_every_error_of_the_list_ends_a_trial_without_failing_it(number: int) -> None:
     raw = OSError(number, os.strerror(number), "/studies/x")
     assert is_storage_error(raw)
-    kind = DiskFullError if number in FULL else UnreachableError if number in UNREACHABLE else StorageError
+    kind = (
+        DiskFullError
+        if number in FULL_ERRNOS
+        else UnreachableError
+        if number in UNREACHABLE_ERRNOS
+        else StorageError
+    )
     assert type(storage_error(raw)) is kind
     word = encode_failure(raw)
     assert word.startswith(STORAGE_WORDS)

@@ -51,7 +51,7 @@ LETTERS = [
     ],
 )
 def test_a_name_is_expanded_at_its_begin_alone(text: str, becomes: str) -> None:
-    assert environment.expanded(text) == becomes
+    assert environment.expand(text) == becomes
     assert parse_folder(text) == LocalFolder(Path(becomes))
     assert parse_path(text) == Path(becomes)
 
@@ -121,9 +121,9 @@ def test_an_empty_variable_is_none(value: str, monkeypatch: pytest.MonkeyPatch) 
     for name in (*NAMES, "MLFLOW_TRACKING_URI", "OMP_NUM_THREADS", "RAY_ADDRESS"):
         monkeypatch.setenv(name, value)
     assert default_root() == Path(HOME, ".cache/lpstudy")
-    assert environment.tracking_uri() is None
+    assert environment.tracking_uri_variable() is None
     assert environment.threads() is None
-    environment.settle()
+    environment.normalize_variables()
     assert not {*NAMES, "MLFLOW_TRACKING_URI", "OMP_NUM_THREADS", "RAY_ADDRESS"} & os.environ.keys()
 
 
@@ -134,7 +134,7 @@ def test_other_processes_get_absolute_paths(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///~/m.db")
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", "~/token")
     monkeypatch.setenv("RAY_TMPDIR", " ")
-    environment.settle()
+    environment.normalize_variables()
     assert os.environ["RAY_AUTH_TOKEN_PATH"] == f"{HOME}/token"
     assert "RAY_TMPDIR" not in os.environ
     assert [os.environ[name] for name in NAMES] == [str(tmp_path / "a"), "s3://bucket/x", f"{HOME}/b"]

@@ -61,7 +61,7 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [
         ("--help", 0, "usage: lpstudy"),
         ("list --help", 0, "List the studies"),
-        ("cancel --help", 0, "End running trials now"),
+        ("cancel --help", 0, "End the running trials at once"),
         ("list --storage STORAGE", 0, "held: paused"),
         ("status held --storage STORAGE", 0, "bp-convnet-d2-w4"),
         *(

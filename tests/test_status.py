@@ -5,7 +5,7 @@ import pytest
 from running import Left, call, records
 
 from lpstudy import status
-from lpstudy.command.words import three_digits
+from lpstudy.command.formatting import three_digits
 
 Smoke = tuple[Path, Left]
 

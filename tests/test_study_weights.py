@@ -11,9 +11,9 @@ from running import Left, call, files, one_line, write_space
 from safetensors.torch import load_file, save_file
 
 from lpstudy import plan, sweep
-from lpstudy.command.phases import teacher_words
-from lpstudy.command.prepare import Prepared, prepare
-from lpstudy.command.weights import content_of, share_weights
+from lpstudy.command.phases import teacher_lines
+from lpstudy.command.prepare import PreparedStudy, prepare
+from lpstudy.command.starting_weights import content_hash, share_weights
 from lpstudy.space import StudentSpec, read_study_file
 from lpstudy.students import WeightsFile, build, fit_weights, skeleton
 from lpstudy.teacher import TrainedTeacher, load_or_train, teacher_key
@@ -29,7 +29,7 @@ def save(folder: Path, name: str, *, width: int, classes: int = 10, seed: int = 
     save_file({f"{prefix}{key}": value for key, value in state.items()}, folder / f"{name}.safetensors")
 
 
-def prepared(folder: Path, monkeypatch: pytest.MonkeyPatch, *changes: tuple[str, str]) -> Prepared:
+def prepared(folder: Path, monkeypatch: pytest.MonkeyPatch, *changes: tuple[str, str]) -> PreparedStudy:
     monkeypatch.chdir(folder)
     write_space(folder, *changes)
     flags = {"trials": None, "epochs": None, "seeds": None, "data_root": None}
@@ -107,12 +107,12 @@ def test_what_students_start_from_is_part_of_the_study(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plain = prepared(tmp_path, monkeypatch)
-    contents = [content_of(plain.spec, plain.data, plain.weights)]
+    contents = [content_hash(plain.spec, plain.data, plain.weights)]
     assert contents == [teacher_key(plain.spec.teacher, plain.data)]  # as ever, without weights
     for seed in (1, 2):
         save(tmp_path, "student", width=2, seed=seed)
         found = prepared(tmp_path, monkeypatch, STUDENT)
-        contents.append(content_of(found.spec, found.data, found.weights))
+        contents.append(content_hash(found.spec, found.data, found.weights))
     assert len(set(contents)) == 3
 
 
@@ -244,7 +244,7 @@ def test_a_teacher_that_guesses_is_warned_of_unless_its_last_layer_is_new(
     monkeypatch.setenv("LPSTUDY_CACHE", str(tmp_path / "cache"))
     (file,) = load_or_train(found.spec.teacher, found.data, device=torch.device("cpu"))
     assert isinstance(file, TrainedTeacher)
-    words = teacher_words(file, found)
+    words = teacher_lines(file, found)
     if classes == 7:
         assert words == ["teacher: convnet-d2-w4, its last layer untrained"]
         return
@@ -254,4 +254,4 @@ def test_a_teacher_that_guesses_is_warned_of_unless_its_last_layer_is_new(
         f"warning: the teacher reaches {file.validation_accuracy:.2f} % on validation and guessing"
     )
     good = replace(file, validation_accuracy=90.0)
-    assert teacher_words(good, found) == [told]
+    assert teacher_lines(good, found) == [told]

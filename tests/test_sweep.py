@@ -181,7 +181,7 @@ def test_the_same_command_again_says_it_is_finished_and_adds_no_run(smoke: Smoke
     }
     again = call(sweep.main, folder, "smoke")
     assert again.code == 0
-    assert again.err == "study 'smoke' is finished; its report is written anew\n"
+    assert again.err == "study 'smoke' is finished; rewriting its report\n"
     assert re.search(r"^10 finished; this start took \d+ s$", again.out, re.MULTILINE)
     assert again.out.splitlines()[:10] == first.out.splitlines()[:10]
     after = {

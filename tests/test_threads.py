@@ -7,7 +7,7 @@ import pytest
 from running import wait_for
 
 from lpstudy import threads
-from lpstudy.threads import GuardedThread, describe
+from lpstudy.threads import GuardedThread, describe_error
 
 
 @pytest.fixture(autouse=True)
@@ -61,9 +61,9 @@ def test_a_thread_that_fails_each_time_can_be_stopped() -> None:
 
 
 def test_an_error_is_one_line() -> None:
-    assert describe(ValueError("a\nb  c")) == "ValueError: a b c"
-    assert describe(SystemExit()) == "SystemExit"
-    assert len(describe(ValueError("a" * 999))) == 300
+    assert describe_error(ValueError("a\nb  c")) == "ValueError: a b c"
+    assert describe_error(SystemExit()) == "SystemExit"
+    assert len(describe_error(ValueError("a" * 999))) == 300
 
 
 def test_no_thread_is_started_without_the_guard() -> None:

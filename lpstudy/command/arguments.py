@@ -98,7 +98,7 @@ def add_study(to: argparse.ArgumentParser) -> None:
     )
 
 
-def add_demand(to: argparse.ArgumentParser) -> None:
+def add_resources(to: argparse.ArgumentParser) -> None:
     """What a trial may use."""
     to.add_argument(
         "--gpus-per-trial",

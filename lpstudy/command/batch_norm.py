@@ -25,5 +25,5 @@ def check_batch_norm(network: Network, input_shape: tuple[int, int, int], label:
     except ValueError as error:  # torch: "Expected more than 1 value per channel when training"
         raise ValueError(
             f"{setting}: a worker has one image of each batch, on which the batch norm of {label} cannot"
-            f" train ({error}): give fewer workers or larger batches"
+            f" train ({error}): use fewer workers or larger batches"
         ) from None

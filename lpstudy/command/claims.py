@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from lpstudy.space import StudySpec
 
 ENOUGH_SEEDS = 5
-"""From which the spread of seeds is known well enough: the t quantile is 2.8, of two seeds it is 12.7."""
+"""Seeds whose spread is known well enough: the t quantile is 2.8, for two seeds it is 12.7."""
 
 
 def missing_claims(spec: StudySpec) -> Iterator[str]:
@@ -16,18 +16,18 @@ def missing_claims(spec: StudySpec) -> Iterator[str]:
     """
     seeds = spec.budget.seeds
     if len(spec.methods) == 1:
-        yield f"one method alone ({', '.join(spec.methods)}): nothing is compared with anything"
+        yield f"one method alone ({', '.join(spec.methods)}): there is nothing to compare it with"
     elif "bp" not in spec.methods:
-        yield "no [methods.bp]: no difference to plain back-prop can be told"
+        yield "no [methods.bp]: no method is compared with plain back-prop"
     if seeds == 1:
         yield (
-            "one seed: no interval and no difference beyond noise can be told;"
-            f" --seeds {ENOUGH_SEEDS} or more would"
+            "one seed: no interval, and no difference that can be distinguished from noise;"
+            f" use --seeds {ENOUGH_SEEDS} or more"
         )
     elif seeds < 3:
         yield (
-            "two seeds: next to nothing is known of their spread, most differences cannot be told from noise;"
-            f" --seeds {ENOUGH_SEEDS} or more would"
+            "two seeds: their spread is hardly known, most differences cannot be distinguished from noise;"
+            f" use --seeds {ENOUGH_SEEDS} or more"
         )
     searched = [student.label for student in spec.students if student.searched]
     if searched and len(spec.methods) > 1:

@@ -26,7 +26,7 @@ class Deadline:
 
     def __init__(self, control: StudyControl, exit_process: Callable[[], None]) -> None:
         self._control, self._exit = control, exit_process
-        self.ending = False
+        self.is_disarmed = False
         """Whether all that remains is to write the results: no interrupt any more."""
         self._interrupted_at: float | None = None
         self._thread = GuardedThread("deadline", self._watch, control.fail_thread("deadline"))
@@ -45,6 +45,6 @@ class Deadline:
             if self._interrupted_at is not None:
                 if now - self._interrupted_at >= EXIT_SECONDS:
                     self._exit()
-            elif control.current.exiting and control.is_overdue(HARD_SECONDS) and not self.ending:
-                self.ending, self._interrupted_at = True, now
+            elif control.current.is_exit and control.is_overdue(HARD_SECONDS) and not self.is_disarmed:
+                self.is_disarmed, self._interrupted_at = True, now
                 os.kill(os.getpid(), signal.SIGINT)

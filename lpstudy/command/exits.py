@@ -45,11 +45,11 @@ __all__ = [
 ]
 EXITS = (
     f"exit codes: {DONE} done, or ended by lpstudy stop or cancel; {FAULT} a fault at run time; {BAD_INPUT}"
-    f" bad input (one line says what); {MLFLOW_BEHIND} done, but MLflow lags behind (lpstudy reconcile mends"
-    f" it); {PAUSED} paused (one line says why), {INTERRUPTED} interrupted by Ctrl-C: the same command"
-    " resumes"
+    f" bad input (one line says what); {MLFLOW_BEHIND} done, but MLflow lags behind: run lpstudy reconcile;"
+    f" {PAUSED} paused (one line says why), {INTERRUPTED} interrupted by Ctrl-C: run the same command to"
+    " resume"
 )
-TERMINATED = "asked to end (SIGTERM)"
+TERMINATED = "terminated (SIGTERM)"
 
 
 @contextmanager
@@ -91,7 +91,7 @@ def exit_code_of(command: str, body: Callable[[], int]) -> int:
     """Run a command's body, with variables that can be used, and turn what ends it into an exit code."""
     try:
         with errors_as_bad_input():
-            environment.settle()
+            environment.normalize_variables()
         return body()
     except BadInputError as error:
         _say(command, error)
@@ -117,12 +117,12 @@ def exit_code_of(command: str, body: Callable[[], int]) -> int:
         _say(command, fault(locked, study=command == "sweep"))
         return PAUSED
     except KeyboardInterrupt:
-        say(f"lpstudy {command}: interrupted; the same command goes on where it stopped")
+        say(f"lpstudy {command}: interrupted; run the same command to resume")
         return INTERRUPTED
     except SystemExit as left:
         if left.args != (signal.SIGTERM,):
             raise
-        say(f"lpstudy {command}: {TERMINATED}; the same command goes on")
+        say(f"lpstudy {command}: {TERMINATED}; run the same command to resume")
         return PAUSED
 
 

@@ -2,15 +2,15 @@
 
 | remedy | what | code | what is said of it |
 |---|---|---|---|
-| REPEAT | a signal, a pause, a lock, a server or store that does not answer | 75 | the same command goes on |
-| MEND | a full or read-only disk, a folder of another user, one that is gone | 75 | ... once that is mended |
-| CHANGE | weights, settings, sizes or data for which the study or the machine must change | 1 | nothing |
-| INPUT | what was given cannot be used; nothing is started | 2 | nothing |
+| REPEAT | a signal, a pause, a lock, a server or store that does not answer | 75 | run the same command |
+| MEND | a full or read-only disk, a folder of another user or one that is gone | 75 | fix this, then run it |
+| CHANGE | weights, settings, sizes or data: the study or the machine must change | 1 | nothing |
+| INPUT | the input cannot be used; nothing is started | 2 | nothing |
 """
 
 from enum import Enum
 
-from lpstudy.disk import BARRED, UNREACHABLE, is_storage_error, storage_error
+from lpstudy.disk import DENIED_ERRNOS, UNREACHABLE_ERRNOS, is_storage_error, storage_error
 from lpstudy.ledger import UNAVAILABLE_ERRORS, StudyRunningError, UnwritableError
 
 DONE, FAULT, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
@@ -53,8 +53,8 @@ CODES = {
     Remedy.INPUT: BAD_INPUT,
 }
 WORDS = {
-    Remedy.REPEAT: "; the same command goes on where it stopped",
-    Remedy.MEND: "; mend that, and the same command goes on where it stopped",
+    Remedy.REPEAT: "; run the same command to resume",
+    Remedy.MEND: "; fix this, then run the same command to resume",
     Remedy.CHANGE: "",
     Remedy.INPUT: "",
 }
@@ -75,7 +75,7 @@ def remedy_of(error: BaseException) -> Remedy:
         case BadInputError() | StudyRunningError():
             return Remedy.INPUT
         case OSError() if is_storage_error(error):
-            return Remedy.REPEAT if error.errno in UNREACHABLE else Remedy.MEND
+            return Remedy.REPEAT if error.errno in UNREACHABLE_ERRNOS else Remedy.MEND
         case _ if isinstance(error, UNAVAILABLE_ERRORS):
             return Remedy.REPEAT
     return Remedy.CHANGE
@@ -84,7 +84,7 @@ def remedy_of(error: BaseException) -> Remedy:
 def at_start(error: BaseException) -> Remedy:
     """What helps against an error before a study has begun: here the names that were given may be wrong."""
     match error:
-        case OSError() if is_storage_error(error) and error.errno in BARRED:
+        case OSError() if is_storage_error(error) and error.errno in DENIED_ERRNOS:
             return Remedy.INPUT
         case ValueError() | StudyRunningError():
             return Remedy.INPUT

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lpstudy.terminal import say
-from lpstudy.threads import GuardedThread, describe
+from lpstudy.threads import GuardedThread, describe_error
 
 READ_SECONDS = 2.0
 """Between two readings of a gauge."""
@@ -65,7 +65,7 @@ class Gauge:
         self._reading = Reading()
         if not self._printed:
             self._printed = True
-            say(f"warning: lpstudy status lacks {self._name!r}: {describe(error)}")
+            say(f"warning: lpstudy status lacks {self._name!r}: {describe_error(error)}")
 
 
 class Gauges:

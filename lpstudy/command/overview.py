@@ -6,8 +6,8 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from lpstudy.command.budget import budget_notes
-from lpstudy.command.words import counts, duration, size_words, three_digits
+from lpstudy.command.budget_notes import budget_notes
+from lpstudy.command.formatting import count_states, duration, size_words, three_digits
 from lpstudy.damage import DamagedError
 from lpstudy.folder import Folder, LocalFolder
 from lpstudy.ledger import (
@@ -37,7 +37,7 @@ def studies(storage: Folder, url: str | None) -> list[str]:
     return study_names(engine_at(ledger_url(storage, url)))
 
 
-def is_begun(args: Namespace) -> bool:
+def will_resume(args: Namespace) -> bool:
     """Whether a sweep's study is there and is to go on, as far as that can be known."""
     from lpstudy import space  # the networks of a study take seconds to import
 
@@ -75,7 +75,7 @@ def engine_of(folder: Folder, url: str | None) -> Engine:
     return engine_at(ledger_url(folder, url))
 
 
-def known(storage: Folder, url: str | None, name: str) -> str:
+def existing_study(storage: Folder, url: str | None, name: str) -> str:
     """The name of a study that is there.
 
     Raises:
@@ -136,7 +136,7 @@ def _arm(standing: StudyProgress, arm: str, records: list[Record]) -> list[dict[
     lines = []
     for kind in KINDS:
         mine = [r for r in records if r.assignment.arm == arm and r.assignment.kind == kind]
-        states = counts(mine)
+        states = count_states(mine)
         reached = [r.last["validation_accuracy"] for r in mine if r.state == "finished"]
         line: dict[str, Any] = {"arm": arm, "kind": kind} | {state: states[state] for state in STATES}
         line |= {"left": _left(standing, arm, kind, mine), "best": max(reached) if reached else None}
@@ -163,18 +163,18 @@ def read_overview(storage: Folder, url: str | None, name: str) -> dict[str, Any]
     """
     try:
         engine = engine_of(storage.resolve() / name, url)
-        own = own_name(name, url)
+        own = ledger_name(name, url)
         return overview(read_progress(engine, own), engine, own) | {"study": name}
     except (ValueError, DamagedError) as error:
         return {"study": name, "state": UNREADABLE, "why": str(error), "alive": False, "arms": []}
 
 
-def own_name(name: str, url: str | None) -> str:
+def ledger_name(name: str, url: str | None) -> str:
     """What a study is called in its ledger: one that was put aside keeps its name in a file of its own."""
     return name if url is not None else name.partition(".")[0]
 
 
-def sentence(found: Mapping[str, Any]) -> str:
+def summary_line(found: Mapping[str, Any]) -> str:
     """State, progress and what the study's process says of itself, in one line."""
     words = [found["state"] + (f" ({found['why']})" if found["why"] else "")]
     if "wanted" in found:

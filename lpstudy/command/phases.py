@@ -1,4 +1,4 @@
-"""What comes before the trials, with its progress: the teacher, then its outputs."""
+"""The phases of a sweep before its trials, with their progress: the teacher, then its outputs."""
 
 import sys
 import time
@@ -7,13 +7,13 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from lpstudy import study, terminal
-from lpstudy.command.console import EVERY, teacher_line
 from lpstudy.command.faults import FaultError, fault
-from lpstudy.command.prepare import Prepared
-from lpstudy.command.words import duration, size_words
+from lpstudy.command.formatting import duration, size_words
+from lpstudy.command.prepare import PreparedStudy
+from lpstudy.command.progress import EVERY, teacher_line
 from lpstudy.data import Data
 from lpstudy.disk import StorageError
-from lpstudy.study import PausedError, Place, StudyControl, TaskError, TrialResources
+from lpstudy.study import PausedError, StudyControl, StudyPaths, TaskError, TrialResources
 from lpstudy.tables.weak_teacher import chance_warning, is_near_chance
 from lpstudy.teacher import BankPlan, TrainedTeacher
 from lpstudy.training import DivergedError
@@ -21,12 +21,12 @@ from lpstudy.training import DivergedError
 T = TypeVar("T")
 
 CLEAR = "\r\x1b[K"
-"""Takes a terminal's line back to its begin."""
+"""Clears a terminal's current line."""
 
 
 @contextmanager
 def on_terminal(text: str) -> Iterator[None]:
-    """Show what is being done, on a terminal alone, until it is done."""
+    """A context that shows on a terminal what is being done; a log shows nothing."""
     live = sys.stderr.isatty()
     if live:
         terminal.say(f"{text} ...", before=CLEAR, end="")
@@ -38,8 +38,8 @@ def on_terminal(text: str) -> Iterator[None]:
 
 
 @contextmanager
-def announced(text: str) -> Iterator[None]:
-    """The same; a log has a line of it."""
+def with_announcement(text: str) -> Iterator[None]:
+    """A context that shows what is being done, on a terminal or as a line of a log."""
     if not sys.stderr.isatty():
         terminal.say(text)
     with on_terminal(text):
@@ -47,63 +47,63 @@ def announced(text: str) -> Iterator[None]:
 
 
 class Progress:
-    """One line that is written anew on a terminal; in a log, a line now and then."""
+    """Progress as one line that is overwritten on a terminal, or as occasional lines of a log."""
 
     def __init__(self) -> None:
         self._live = sys.stderr.isatty()
-        self._said = time.monotonic() - EVERY
+        self._printed_at = time.monotonic() - EVERY
 
     def begin(self, text: str) -> None:
-        """A phase that begins, of which nothing is known for a while."""
+        """Announce the start of a phase."""
         self._print(text, end="" if self._live else "\n")
 
     def show(self, text: str) -> None:
-        """Where the work stands; not each time."""
-        if time.monotonic() - self._said >= (1 if self._live else EVERY):
-            self._said = time.monotonic()
+        """Show the progress, unless it was shown a moment ago."""
+        if time.monotonic() - self._printed_at >= (1 if self._live else EVERY):
+            self._printed_at = time.monotonic()
             self._print(text, end="" if self._live else "\n")
 
     def say(self, text: str) -> None:
-        """A line that stays; the next of those that do not comes a while after it."""
-        self._said = time.monotonic()
+        """Print a permanent line; the next progress line follows a while later."""
+        self._printed_at = time.monotonic()
         self._print(text, end="\n")
 
     def _print(self, text: str, *, end: str) -> None:
         terminal.say(text, before=CLEAR if self._live else "", end=end)
 
 
-def again(control: StudyControl, phase: Callable[[], T]) -> T:
-    """Run a phase, and once more after each pause that another shell has ended."""
+def retry_after_pause(control: StudyControl, phase: Callable[[], T]) -> T:
+    """Run a phase, and run it again after each pause that a user ends."""
     while True:
         try:
             return phase()
         except PausedError:
-            if control.current.exiting or not control.wait():
+            if control.current.is_exit or not control.wait():
                 raise
 
 
-def train_teacher(
-    prepared: Prepared, place: Place, resources: TrialResources, control: StudyControl
+def train_teacher_with_progress(
+    prepared: PreparedStudy, paths: StudyPaths, resources: TrialResources, control: StudyControl
 ) -> TrainedTeacher:
-    """The study's teacher, trained or found.
+    """Train the study's teacher or find it in the cache, with progress.
 
     Raises:
-        FaultError: It diverged, cannot be trained where the nodes are, or has lost its process too often.
-        PausedError: The study is not to go on.
-        StorageError: Its checkpoint cannot be written, or the cache not be read.
+        FaultError: The teacher diverged, cannot be trained on the nodes, or lost its process too often.
+        PausedError: The study must not continue.
+        StorageError: A checkpoint cannot be written, or the cache cannot be read.
     """
     spec, progress = prepared.spec, Progress()
     progress.begin("teacher: starting its process")
-    while True:  # a pause that was taken back ends its task too
+    while True:  # a pause ends its task even if it is revoked
         try:
-            for told in study.train_teacher(spec, prepared.data, place, resources, control):
-                if isinstance(told, TrainedTeacher):
-                    for line in teacher_words(told, prepared):
+            for result in study.train_teacher(spec, prepared.data, paths, resources, control):
+                if isinstance(result, TrainedTeacher):
+                    for line in teacher_lines(result, prepared):
                         progress.say(line)
-                    return told
-                for text in told.warnings:
+                    return result
+                for text in result.warnings:
                     progress.say(f"warning: teacher: {text}")
-                progress.show(teacher_line(told, spec.teacher.epochs))
+                progress.show(teacher_line(result, spec.teacher.epochs))
         except DivergedError as error:
             raise FaultError(f"the teacher diverged: {error}; lower [teacher] learning_rate") from error
         except StorageError:
@@ -112,36 +112,36 @@ def train_teacher(
             raise fault(error, "the teacher") from error
 
 
-def teacher_words(file: TrainedTeacher, prepared: Prepared) -> list[str]:
-    """What is said of a teacher that is there."""
-    if file.file_classes is not None:  # a note has said so
+def teacher_lines(file: TrainedTeacher, prepared: PreparedStudy) -> list[str]:
+    """Lines that describe a trained teacher."""
+    if file.file_classes is not None:  # a note has explained this
         return [f"teacher: {file.label}, its last layer untrained"]
-    words = [f"teacher: {file.label}, test {file.test_accuracy:.2f} %"]
-    reached, chance = file.validation_accuracy, chance_of(prepared.data)
-    if is_near_chance(reached, chance, len(prepared.data.validation)):
-        own = prepared.spec.teacher.weights is not None
-        words.append(f"warning: {chance_warning(reached, chance, own_weights=own)}")
-    return words
+    lines = [f"teacher: {file.label}, test {file.test_accuracy:.2f} %"]
+    accuracy, chance = file.validation_accuracy, chance_of(prepared.data)
+    if is_near_chance(accuracy, chance, len(prepared.data.validation)):
+        has_user_weights = prepared.spec.teacher.weights is not None
+        lines.append(f"warning: {chance_warning(accuracy, chance, own_weights=has_user_weights)}")
+    return lines
 
 
 def chance_of(data: Data) -> float:
-    """Accuracy on the validation part, in percent, of always naming its largest class."""
+    """Validation accuracy, in percent, of always predicting the largest class."""
     return 100 * int(data.validation.labels.bincount().max()) / len(data.validation)
 
 
-def fill_bank(
-    prepared: Prepared,
+def fill_bank_with_progress(
+    prepared: PreparedStudy,
     teacher: TrainedTeacher,
-    place: Place,
+    paths: StudyPaths,
     resources: TrialResources,
     control: StudyControl,
 ) -> None:
-    """The teacher's outputs, computed or found.
+    """Compute the teacher's outputs or find them in the cache, with progress.
 
     Raises:
-        FaultError: The disk is too small, an output is beyond the bank's number format, or the workers were
+        FaultError: The disk is too small, an output exceeds the bank's number format, or workers were
             lost too often.
-        PausedError: The study is not to go on.
+        PausedError: The study must not continue.
         StorageError: The cache cannot be written or read.
     """
     plan, progress = prepared.plan, Progress()
@@ -150,32 +150,30 @@ def fill_bank(
         return
     if sys.stderr.isatty():
         progress.begin("teacher's outputs: starting processes")
-    began, first = time.monotonic(), None
+    started_at, first = time.monotonic(), None
     try:
-        for filling in study.fill_bank(
-            prepared.spec, prepared.data, teacher, plan, place, resources, control
-        ):
-            if filling.note:
-                progress.say(f"teacher's outputs: {filling.note}")
+        for bank in study.fill_bank(prepared.spec, prepared.data, teacher, plan, paths, resources, control):
+            if bank.note:
+                progress.say(f"teacher's outputs: {bank.note}")
                 continue
-            first = filling.done - 1 if first is None else first
-            rate = (filling.done - first) / max(time.monotonic() - began, 1e-9)
-            left = duration((filling.total - filling.done) / rate)
-            progress.show(f"teacher's outputs: {filling.done / filling.total:.0%}, ETA {left}")
+            first = bank.blocks_done - 1 if first is None else first
+            rate = (bank.blocks_done - first) / max(time.monotonic() - started_at, 1e-9)
+            eta = duration((bank.blocks_total - bank.blocks_done) / rate)
+            progress.show(f"teacher's outputs: {bank.blocks_done / bank.blocks_total:.0%}, ETA {eta}")
     except StorageError:
         raise
     except (TaskError, ValueError, OSError) as error:
         raise fault(error, "the teacher bank") from error
     if first is not None:
-        progress.say(f"teacher's outputs: computed in {duration(time.monotonic() - began)}")
+        progress.say(f"teacher's outputs: computed in {duration(time.monotonic() - started_at)}")
 
 
 def bank_words(plan: BankPlan) -> str:
-    """What is kept and what is computed at each step, and why."""
+    """Which outputs are stored, which are computed at each step, and why."""
     parts = []
     if plan.banked_outputs:
-        names = ", ".join(kept.name for kept in plan.banked_outputs)
-        parts.append(f"{names} kept, {size_words(plan.bytes)} in {plan.dtype}")
+        names = ", ".join(output.name for output in plan.banked_outputs)
+        parts.append(f"{names} stored, {size_words(plan.bytes)} in {plan.dtype}")
     if plan.online:
         parts.append(f"{', '.join(plan.online)} computed at each step")
     return "; ".join([*parts, plan.reason])

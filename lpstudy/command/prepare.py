@@ -11,7 +11,7 @@ import torch
 
 from lpstudy import study
 from lpstudy.command.batch_norm import check_batch_norm
-from lpstudy.command.weights import StartingWeights, check_logits, starting_weights
+from lpstudy.command.starting_weights import StartingWeights, check_logits, starting_weights
 from lpstudy.cost import cost_of
 from lpstudy.data import Data, load, part_remarks, shared_cache
 from lpstudy.disk import StorageError, is_storage_error
@@ -28,7 +28,7 @@ MOST_SIZES = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
+class PreparedStudy:
     """A study whose file, data, networks and methods fit together."""
 
     spec: StudySpec
@@ -41,7 +41,7 @@ class Prepared:
     """What the owner of the data should know of them, one line each."""
 
 
-def prepare(arguments: Namespace) -> Prepared:
+def prepare(arguments: Namespace) -> PreparedStudy:
     """Read and check a study with its overrides and data.
 
     Raises:
@@ -53,14 +53,14 @@ def prepare(arguments: Namespace) -> Prepared:
     data = load(spec.data, root=arguments.data_root, progress=True)
     cache = shared_cache()  # refused here where it is none; one that has the teacher may be one to be read
     if isinstance(cache, RemoteFolder) and not _has_teacher(spec, data):
-        writable(cache)
+        check_writable(cache)
     weights = starting_weights(spec, data)
     teacher = teacher_skeleton(spec.teacher, input_of(spec.teacher, data), data)
     for arm in spec.arms():
         _check_arm(arm, spec, data, teacher)
         check_logits(arm, teacher, weights)
     remarks = (*data.remarks, *part_remarks(data.train, data.validation, data.test))
-    return Prepared(spec, data, plan_bank(spec, data), weights, remarks)
+    return PreparedStudy(spec, data, plan_bank(spec, data), weights, remarks)
 
 
 def _has_teacher(spec: StudySpec, data: Data) -> bool:
@@ -71,7 +71,7 @@ def _has_teacher(spec: StudySpec, data: Data) -> bool:
         return False
 
 
-def demand_of(args: Namespace, prepared: Prepared) -> TrialResources:
+def resources_of(args: Namespace, prepared: PreparedStudy) -> TrialResources:
     """What a trial may use, as the flags say it.
 
     Raises:
@@ -97,9 +97,9 @@ def demand_of(args: Namespace, prepared: Prepared) -> TrialResources:
     return resources
 
 
-def _check_single_images(prepared: Prepared, setting: str) -> None:
+def _check_single_images(prepared: PreparedStudy, setting: str) -> None:
     for arm in prepared.spec.arms():
-        for values in feasible(arm, prepared.spec, prepared.data):
+        for values in feasible_sizes(arm, prepared.spec, prepared.data):
             student = arm.student_spec(values)
             data = prepared.data
             network = skeleton(student, input_shape=data.input_shape, classes=data.classes)
@@ -116,14 +116,14 @@ def _batch_sizes(spec: StudySpec) -> Iterable[int]:
             return [int(size)]
 
 
-def writable(folder: Folder | Path) -> None:
+def check_writable(folder: Folder | Path) -> None:
     """Make a folder and see that files can be written in it.
 
     Raises:
         ValueError, StorageError: They cannot.
     """
     if isinstance(folder, RemoteFolder):
-        return _writable_afar(folder)
+        return _check_remote_writable(folder)
     path = Path(folder.url) if isinstance(folder, Folder) else folder
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -137,7 +137,7 @@ def _unusable(words: str, error: OSError) -> Exception:
     return StorageError(error.errno, words) if is_storage_error(error) else ValueError(words)
 
 
-def _writable_afar(folder: RemoteFolder) -> None:
+def _check_remote_writable(folder: RemoteFolder) -> None:
     name = f".writable-{uuid.uuid4().hex}"
     try:
         folder.write(name, name.encode())
@@ -146,21 +146,21 @@ def _writable_afar(folder: RemoteFolder) -> None:
     except OSError as error:
         raise ValueError(f"cannot write there: {error.strerror or error}") from None
     if kept != name.encode():
-        raise ValueError(f"{folder}: does not keep what is written to it")
+        raise ValueError(f"{folder}: does not return what is written to it")
 
 
-def sizes(arm: Arm) -> list[dict[str, Scalar]]:
+def student_sizes(arm: Arm) -> list[dict[str, Scalar]]:
     """Depths and widths that an arm may ask for, thinned out where many; a design has one, empty."""
     found = list(arm.student.sizes())
     step = max(1, len(found) // MOST_SIZES)
     return found[::step]
 
 
-def feasible(arm: Arm, spec: StudySpec, data: Data) -> list[dict[str, Scalar]]:
+def feasible_sizes(arm: Arm, spec: StudySpec, data: Data) -> list[dict[str, Scalar]]:
     """The sizes within the limits."""
     limits = spec.constraints
     fit = []
-    for values in sizes(arm):
+    for values in student_sizes(arm):
         cost = cost_of(arm.student_spec(values), input_shape=data.input_shape, classes=data.classes)
         over = (limits.max_macs is not None and cost.macs > limits.max_macs) or (
             limits.max_parameters is not None and cost.parameters > limits.max_parameters
@@ -172,11 +172,13 @@ def feasible(arm: Arm, spec: StudySpec, data: Data) -> list[dict[str, Scalar]]:
 
 def _check_arm(arm: Arm, spec: StudySpec, data: Data, teacher: Network) -> None:
     try:
-        fits = feasible(arm, spec, data)
+        fits = feasible_sizes(arm, spec, data)
     except ValueError as error:
         raise ValueError(f"students: {arm.student.label}: {error}") from None
     if not fits:
-        size = cost_of(arm.student_spec(sizes(arm)[0]), input_shape=data.input_shape, classes=data.classes)
+        size = cost_of(
+            arm.student_spec(student_sizes(arm)[0]), input_shape=data.input_shape, classes=data.classes
+        )
         raise ValueError(
             f"students: {arm.student.label}: no design is within [constraints];"
             f" the smallest has {size.macs:,} MACs and {size.parameters:,} parameters"

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from lpstudy.command.phases import bank_words, chance_of
-from lpstudy.command.prepare import Prepared
+from lpstudy.command.prepare import PreparedStudy
 from lpstudy.redaction import without_credentials
 from lpstudy.rendering.sections import REMARKS, TARGETS
 from lpstudy.space import Training
@@ -18,7 +18,7 @@ from lpstudy.teacher import TrainedTeacher
 PACKAGES = ("lpstudy", "torch", "torchvision", "ray", "optuna", "mlflow", "numpy")
 
 
-def data_facts(prepared: Prepared) -> dict[str, object]:
+def data_facts(prepared: PreparedStudy) -> dict[str, object]:
     """What the report says of a study's data."""
     data = prepared.data
     return {
@@ -33,7 +33,7 @@ def data_facts(prepared: Prepared) -> dict[str, object]:
 
 
 def provenance(
-    prepared: Prepared, teacher: TrainedTeacher, resources: TrialResources, command: str
+    prepared: PreparedStudy, teacher: TrainedTeacher, resources: TrialResources, command: str
 ) -> dict[str, str]:
     """All of it in words; no path, no host name, no credentials.
 

@@ -17,14 +17,14 @@ PAGE = "http://127.0.0.1:5000"
 
 
 @dataclass(frozen=True, slots=True)
-class Published:
+class PublishedReport:
     """A report and its table."""
 
     report: Report
     table: pd.DataFrame
 
 
-def publish(client: Client, study: str, reports: Path) -> Published:
+def publish(client: Client, study: str, reports: Path) -> PublishedReport:
     """Write `reports/<study>/` from what MLflow has.
 
     Raises:
@@ -44,12 +44,12 @@ def publish(client: Client, study: str, reports: Path) -> Published:
     folder = reports / study
     report = write_report(folder, projected.facts, projected.runs, projected.curves, important, links=link)
     tracking.log_report(client, study, {str(path.relative_to(folder)): path for path in report.files})
-    return Published(report, comparison(projected.facts, projected.runs))
+    return PublishedReport(report, comparison(projected.facts, projected.runs))
 
 
 def _read(client: Client, study: str) -> StudyFromMlflow:
     if not study.isprintable() or study in ("", ".", "..") or {"/", "\\"} & {*study}:
-        raise BadInputError(f"{study!r} is no study's name: a report's folder is called so")
+        raise BadInputError(f"{study!r} is not a valid study name: the report's folder has this name")
     try:
         return tracking.read_study(client, study)
     except tracking.MLFLOW_ERRORS:
@@ -58,7 +58,7 @@ def _read(client: Client, study: str) -> StudyFromMlflow:
         raise BadInputError(" ".join(str(error).split())) from None
 
 
-def show(published: Published, study: str) -> None:
+def print_report(published: PublishedReport, study: str) -> None:
     """Print the comparison table and where everything is."""
     terminal.show(*console_table(published.table).split("\n"), "")
     terminal.show(f"report  {published.report.markdown}")

@@ -4,7 +4,7 @@ from contextlib import ExitStack
 
 from lpstudy import study
 from lpstudy.command.exits import errors_as_bad_input, exit_code_of
-from lpstudy.command.phases import announced, on_terminal
+from lpstudy.command.phases import on_terminal, with_announcement
 from lpstudy.command.study_session import StudySession
 from lpstudy.data import shared_cache
 from lpstudy.study import TrialResources
@@ -16,7 +16,9 @@ def enter_session(stack: ExitStack, resources: TrialResources) -> None:
     Raises:
         BadInputError: It cannot be reached or started, or not even one trial fits.
     """
-    phase = announced("starting Ray") if study.cluster_address() is None else on_terminal("joining Ray")
+    phase = (
+        with_announcement("starting Ray") if study.cluster_address() is None else on_terminal("joining Ray")
+    )
     with errors_as_bad_input(), phase:
         stack.enter_context(study.ray_session(lambda error: exit_code_of("sweep", lambda: _refuse(error))))
         study.concurrent_trials(resources, study.machines())

@@ -55,7 +55,7 @@ class StudySession:
         if fresh and name in study_names(self.storage):
             old = _free(folder, name, study_names(self.storage))
             if url is None:
-                self._lease.release({"state": "put aside"})
+                self._lease.release({"state": "archived"})
                 self.storage.engine.dispose()
                 folder.rename(old)
                 _make(folder)
@@ -67,13 +67,13 @@ class StudySession:
                 if folder.exists():
                     folder.rename(old)
                     _make(folder)
-        self.after = self._lease.after
+        self.previous_process = self._lease.after
         """Whose study was taken over: a process that gave no sign of life any more."""
         self.control = StudyControl(folder, self._lease.token)
         self.gauges = Gauges()
         """What other shells are told with each sign of life, beside the state."""
         self.state: dict[str, Any] = {"state": "starting"}
-        self.holds = self._lease.is_held
+        self.is_held = self._lease.is_held
         """Asks the ledger whether the study is still this process's."""
         self.before_exit: Callable[[], int] = lambda: PAUSED
         """Called where the process is ended from a thread, for its main thread hangs: prints why, returns the
@@ -110,7 +110,7 @@ class StudySession:
         """
 
         def pause_or_end(number: int, frame: FrameType | None) -> None:
-            if self.control.current.exiting:
+            if self.control.current.is_exit:
                 raise KeyboardInterrupt
             self.control.pause_and_exit(SIGNALS[signal.Signals(number)], seconds=grace, signal=number)
 

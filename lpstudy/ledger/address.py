@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl
 import sqlalchemy
 from sqlalchemy.exc import ArgumentError
 
-from lpstudy.environment import check_characters, expanded
+from lpstudy.environment import check_characters, expand
 from lpstudy.redaction import without_credentials
 
 SQLITE = "sqlite:///"
@@ -44,7 +44,7 @@ def database_url(text: str) -> str:
             raise ValueError(
                 f"{text}: a ? in a database's URL begins its options; one in a folder's name is written %3F"
             )
-    return f"{SQLITE}{expanded(path)}{mark}{options}"
+    return f"{SQLITE}{expand(path)}{mark}{options}"
 
 
 def sqlite_file(url: str) -> Path | None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import ConfigDict, Field, TypeAdapter
 from typing_extensions import TypedDict
 
-from lpstudy.damage import DamagedError, checked
+from lpstudy.damage import DamagedError, validate_strictly
 from lpstudy.ledger.process_id import ProcessId
 from lpstudy.ledger.row_models import json_value
 
@@ -82,7 +82,7 @@ def parse_row(study: str, found: Any) -> Row:
             value = getattr(found, key)
             if key in _JSON and value is not None:
                 value = json_value(value)
-            values[_FIELDS.get(key, key)] = checked(model, value)
+            values[_FIELDS.get(key, key)] = validate_strictly(model, value)
         except ValueError as error:
             raise DamagedError("the ledger", study, f"lease: {key}", error) from None
     holder = values["holder"]

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from typing_extensions import TypedDict
 
 from lpstudy.correctness import unpack
-from lpstudy.damage import check_figures, checked
+from lpstudy.damage import check_figures, validate_strictly
 
 EPOCHS = "epochs:"
 """Attributes of a trial that hold what its epochs gave begin so; the first of them follows."""
@@ -149,7 +149,7 @@ def fact(key: str, text: object) -> Any:
     """
     value = json_value(text)
     if key in FACTS:
-        checked(FACTS[key], value)
+        validate_strictly(FACTS[key], value)
     return value
 
 
@@ -162,7 +162,7 @@ def attribute(key: str, text: object) -> Any:
     value = json_value(text)
     model = _ATTRIBUTES.get(EPOCHS if key.startswith(EPOCHS) else key)
     if model is not None:
-        checked(model, value)
+        validate_strictly(model, value)
     if key.startswith(EPOCHS):
         for row in value:
             if "validation_accuracy" not in row["metrics"]:
@@ -210,15 +210,15 @@ def parameter(value: object, distribution: object) -> tuple[Scalar, BaseDistribu
     Raises:
         ValueError: One of them is none, or the value is outside.
     """
-    checked(_DISTRIBUTION, json_value(distribution))
+    validate_strictly(_DISTRIBUTION, json_value(distribution))
     try:
         space = json_to_distribution(str(distribution))
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"its distribution is none ({error})") from None
-    number: float = checked(_FINITE, value)
+    number: float = validate_strictly(_FINITE, value)
     if not space._contains(number):
         raise ValueError(f"{number:g} is outside of its distribution")
-    found: Scalar = checked(_SCALAR, space.to_external_repr(number))
+    found: Scalar = validate_strictly(_SCALAR, space.to_external_repr(number))
     return found, space
 
 
@@ -240,7 +240,7 @@ def count(value: object) -> int:
     Raises:
         ValueError: It is none.
     """
-    found: int = checked(_COUNT, value)
+    found: int = validate_strictly(_COUNT, value)
     return found
 
 
@@ -252,7 +252,7 @@ def objective(key: int, value: object, kind: object) -> float:
     """
     if kind != "FINITE":
         raise ValueError(f"must be FINITE but is {kind!r:.40}")
-    number: float = checked(_FINITE, value)
+    number: float = validate_strictly(_FINITE, value)
     low, high = ((0, 100), (1, 1e18))[key]
     if not low <= number <= high:
         raise ValueError(f"must be from {low:g} to {high:g} but is {number:g}")

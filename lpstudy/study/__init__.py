@@ -4,7 +4,7 @@ from lpstudy.study.bank_tasks import BankProgress, fill_bank
 from lpstudy.study.cluster import (
     Capacity,
     Node,
-    Place,
+    StudyPaths,
     TrialResources,
     cluster_resources,
     concurrent_trials,
@@ -29,8 +29,8 @@ __all__ = [
     "Capacity",
     "Node",
     "PausedError",
-    "Place",
     "StudyControl",
+    "StudyPaths",
     "TaskError",
     "TrialResources",
     "check_machine",

@@ -1,4 +1,4 @@
-"""The teacher's outputs computed once, on all the cores or GPUs of the cluster."""
+"""Tasks that compute the teacher's outputs once, on all cores or GPUs of the cluster."""
 
 import shutil
 from collections.abc import Iterator
@@ -13,11 +13,11 @@ import torch
 from filelock import FileLock, Timeout
 
 from lpstudy.data import Data, DataSpec, load
-from lpstudy.disk import naming
+from lpstudy.disk import storage_errors_at
 from lpstudy.folder import LocalFolder
 from lpstudy.space import StudySpec, TeacherSpec
 from lpstudy.study.cluster import (
-    Place,
+    StudyPaths,
     TrialResources,
     cluster_resources,
     cpus_per_gpu_share,
@@ -44,13 +44,13 @@ WAIT_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class BankProgress:
-    """How far the bank is."""
+    """The progress of filling the bank."""
 
-    done: int
-    """Blocks of it that are valid."""
-    total: int
+    blocks_done: int
+    """The number of valid blocks."""
+    blocks_total: int
     note: str = ""
-    """What else there is to say: who is waited for, what was damaged."""
+    """A message to the user about a wait or about damaged files."""
 
 
 def fill_bank(
@@ -58,42 +58,42 @@ def fill_bank(
     data: Data,
     file: TrainedTeacher,
     plan: BankPlan,
-    place: Place,
+    paths: StudyPaths,
     resources: TrialResources,
     control: StudyControl,
 ) -> Iterator[BankProgress]:
-    """Compute what the bank lacks, block by block; at once where an earlier study has filled it.
+    """Compute the bank's missing blocks one by one; returns at once if an earlier study has filled it.
 
-    Another study that wants the same bank waits until this one has filled it. What a kill left is kept, but
-    for the blocks that were being written.
+    Another study that uses the same bank waits until this one has filled it. After a kill, all blocks remain
+    except those that were being written.
 
     Raises:
         ValueError: The disk is too small, or an output is beyond the bank's number format.
         StorageError: The disk has become full, or cannot be written.
-        PausedError: Something else than to go on is wished; what is done is kept.
+        PausedError: The study must not continue; finished blocks are kept.
         TaskError: Out of memory, or workers were lost too often in a row.
     """
     gpus = min(1.0, cluster_resources()[1]) if resources.gpus_per_trial else 0.0
     teacher = with_resolved_precision(spec.teacher, resources)
     store = bank_store(plan, file, teacher, data, torch.device("cuda" if gpus else "cpu"))
     total = len(store.blocks())
-    if not any(store.missing()):  # before the lock: a cache that has it may be one that only can be read
+    if not any(store.missing()):  # before the lock: a filled cache may be read-only
         return
-    with naming(store.folder):
+    with storage_errors_at(store.folder):
         store.folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(store.folder / "lock")
     waiting = False
     while True:
         try:
-            with naming(store.folder / "lock"):
-                held = lock.acquire(timeout=WAIT_SECONDS)
+            with storage_errors_at(store.folder / "lock"):
+                lock_context = lock.acquire(timeout=WAIT_SECONDS)
             break
         except Timeout:
             if not waiting:
                 yield BankProgress(0, total, "another study is filling it, waiting")
             waiting = True
             control.check()
-    with held:  # `with lock` would take it a second time and give it back once
+    with lock_context:  # `with lock` would acquire it twice and release it once
         missing, damaged = store.missing()
         for line in damaged:
             yield BankProgress(total - len(missing), total, line)
@@ -102,33 +102,33 @@ def fill_bank(
                 _check_disk(store.folder, plan, len(missing) / total)
             store.prepare()
             store.describe(bank_origin(plan, file, data))
-            root = str(place.data_root) if place.data_root else None
-            told = (spec.data.model_dump_json(), root, teacher.model_dump_json(), file, plan)
-            done = total - len(missing)
-            for filled in _by_workers(missing, told, gpus):
-                store.enter(filled.block, filled.digests)
-                done += 1
-                yield BankProgress(done, total)
+            root = str(paths.data_root) if paths.data_root else None
+            task_args = (spec.data.model_dump_json(), root, teacher.model_dump_json(), file, plan)
+            blocks_done = total - len(missing)
+            for block in _compute(missing, task_args, gpus):
+                store.enter(block.block, block.digests)
+                blocks_done += 1
+                yield BankProgress(blocks_done, total)
                 control.check()
 
 
 def _check_disk(folder: Path, plan: BankPlan, share: float) -> None:
-    needed, free = int(plan.bytes * share), shutil.disk_usage(folder).free
-    if needed > free:
+    needed, free_bytes = int(plan.bytes * share), shutil.disk_usage(folder).free
+    if needed > free_bytes:
         raise ValueError(
-            f"{folder}: the teacher bank takes {needed:,} bytes more, but {free:,} are free: lower [teacher]"
-            " views, set online = true, or set LPSTUDY_CACHE to another disk"
+            f"{folder}: the teacher bank takes {needed:,} bytes more, but {free_bytes:,} are free: lower"
+            " [teacher] views, set online = true, or set LPSTUDY_CACHE to another disk"
         )
 
 
-def _by_workers(missing: list[Block], told: tuple[Any, ...], gpus: float) -> Iterator[ComputedBlock]:
-    """All that is missing, in the order in which the workers have it."""
+def _compute(missing: list[Block], task_args: tuple[Any, ...], gpus: float) -> Iterator[ComputedBlock]:
+    """Compute the missing blocks on workers, in the order in which they finish."""
     cpus, all_gpus = cluster_resources()
     workers = max(1, int(all_gpus / gpus) if gpus else int(cpus))
-    filling = task(_fill, cpus=cpus_per_gpu_share(gpus), gpus=gpus)
-    left = [list(share) for share in deal_blocks(missing, workers)]
+    fill_task = task(_fill, cpus=cpus_per_gpu_share(gpus), gpus=gpus)
+    remaining = [list(share) for share in deal_blocks(missing, workers)]
     streams: list[RestartingTask[ComputedBlock]] = [
-        RestartingTask(partial(filling.remote, *told, share, gpus)) for share in left
+        RestartingTask(partial(fill_task.remote, *task_args, share, gpus)) for share in remaining
     ]
     running = {stream.results: number for number, stream in enumerate(streams)}
     while running:
@@ -136,11 +136,11 @@ def _by_workers(missing: list[Block], told: tuple[Any, ...], gpus: float) -> Ite
         for results in ready:
             number = running.pop(results)
             with suppress(StopIteration):
-                filled = streams[number].next()
+                block = streams[number].next()
                 running[streams[number].results] = number
-                if filled is not None:
-                    left[number].remove(filled.block)
-                    yield filled
+                if block is not None:
+                    remaining[number].remove(block.block)
+                    yield block
 
 
 def _fill(
@@ -153,10 +153,10 @@ def _fill(
     gpus: float,
 ) -> Iterator[ComputedBlock]:
     device = device_of(gpus=gpus)
-    loaded = load(DataSpec.model_validate_json(data), root=Path(root) if root else None)
+    split_data = load(DataSpec.model_validate_json(data), root=Path(root) if root else None)
     spec = TeacherSpec.model_validate_json(teacher)
-    store = bank_store(plan, file, spec, loaded, device)
-    opened = open_teacher(file, spec, loaded, device=device)
+    store = bank_store(plan, file, spec, split_data, device)
+    network = open_teacher(file, spec, split_data, device=device)
     yield from compute_blocks(
-        store, loaded, opened, blocks, chunk_size=teacher_chunk_size(spec, loaded, device)
+        store, split_data, network, blocks, chunk_size=teacher_chunk_size(spec, split_data, device)
     )

@@ -1,4 +1,4 @@
-"""What a cluster has, and what fits on it."""
+"""The resources of a cluster, and how many trials fit on it."""
 
 import math
 import os
@@ -22,37 +22,37 @@ from lpstudy.training.precision import has_bf16
 Spec = TypeVar("Spec", bound=Training)
 
 DRIVER_CPUS = 0.01
-"""Of a trial that only waits for its Train workers; Ray refuses 0."""
+"""CPUs of a trial that only waits for its Train workers; Ray refuses 0."""
 WAITING_CPUS = 0.01
-"""Left to the waiting trial by each of its Train workers, so that both fit on one core."""
+"""CPUs that each Train worker leaves to the waiting trial, so that both fit on one core."""
 
-LEAST_SHARE = 1e-4
-"""Of a GPU; Ray counts no finer."""
+MIN_GPU_SHARE = 1e-4
+"""Smallest share of a GPU; Ray counts no finer."""
 
-LOOK_SECONDS = 2.0
-"""Between two looks at what the cluster has."""
-SHORT_SECONDS = 10.0
-"""For which it must be too small before that is said."""
+QUERY_SECONDS = 2.0
+"""Seconds between two queries of the cluster's resources."""
+SHORTAGE_SECONDS = 10.0
+"""How long the cluster must be too small before the user is told."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrialResources:
-    """What a trial asks for, and how many trials at once; None: as many as fit."""
+    """The resources of a trial, and how many trials run at once (None: as many as fit)."""
 
     gpus_per_trial: float = 0.0
-    """Of each of its workers."""
+    """GPUs of each of its workers."""
     workers_per_trial: int = 1
     concurrent: int | None = None
 
     def check(self) -> None:
-        """Refuse what no cluster has.
+        """Refuse requests that no cluster can meet.
 
         Raises:
-            ValueError: A GPU cannot be shared out so.
+            ValueError: A GPU cannot be divided in this way.
         """
         gpus, workers = self.gpus_per_trial, self.workers_per_trial
-        if 0 < gpus < LEAST_SHARE:
-            raise ValueError(f"--gpus-per-trial must be 0 or at least {LEAST_SHARE:g} but got {gpus:g}")
+        if 0 < gpus < MIN_GPU_SHARE:
+            raise ValueError(f"--gpus-per-trial must be 0 or at least {MIN_GPU_SHARE:g} but got {gpus:g}")
         if gpus > 1 and gpus != int(gpus):
             raise ValueError(f"--gpus-per-trial must be at most 1 or a whole number but got {gpus:g}")
         if 0 < gpus < 1 and workers > 1:  # NCCL: "Duplicate GPU detected", at the first step of each trial
@@ -63,7 +63,7 @@ class TrialResources:
 
 
 def ray_storage(folder: Folder) -> dict[str, Any]:
-    """What Train is told of a folder; it knows few kinds of URL itself."""
+    """Ray Train's storage arguments for a folder; Train itself knows few kinds of URL."""
     if not isinstance(folder, RemoteFolder):
         return {"storage_path": folder.url}
     from pyarrow.fs import FSSpecHandler, PyFileSystem
@@ -73,59 +73,59 @@ def ray_storage(folder: Folder) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where a study keeps its files and finds its data."""
+class StudyPaths:
+    """The folders of a study's files, data and weights."""
 
     folder: Folder
-    """Of the study, within the storage; found from everywhere."""
+    """The study's folder within the storage; its address is valid on all nodes."""
     data_root: Path | None
     weights: Mapping[str, str] = field(default_factory=dict)
-    """Where all nodes find a file of weights, by the path that the study file gives."""
+    """The shared copy of each weights file, by the path that the study file gives."""
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """What a machine has."""
+    """The resources of one machine."""
 
     cpus: float
     gpus: float = 0.0
 
 
 def machines() -> list[Node]:
-    """The nodes of the cluster that was joined which are alive, or this machine where none was.
+    """The live nodes of the joined cluster, or this machine if no cluster was joined.
 
     Raises:
-        RayError: The session has ended.
+        RayError: The Ray session has ended.
     """
     if not ray.is_initialized():
         return [Node(float(own_cpus()), float(torch.cuda.device_count()))]
-    known: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]  # untyped in Ray
-    alive = (node["Resources"] for node in known if node["Alive"])
-    return [Node(have.get("CPU", 0.0), have.get("GPU", 0.0)) for have in alive]
+    all_nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]  # untyped in Ray
+    resources = (node["Resources"] for node in all_nodes if node["Alive"])
+    return [Node(one.get("CPU", 0.0), one.get("GPU", 0.0)) for one in resources]
 
 
 def cluster_resources() -> tuple[float, float]:
-    """CPUs and GPUs of all machines together."""
-    have = machines()
-    return sum(node.cpus for node in have), sum(node.gpus for node in have)
+    """The total CPUs and GPUs of all machines."""
+    nodes = machines()
+    return sum(node.cpus for node in nodes), sum(node.gpus for node in nodes)
 
 
 def own_cpus() -> int:
-    """CPUs that this process may use."""
+    """The number of CPUs that this process may use."""
     if sys.platform == "linux":
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def with_resolved_precision(training: Spec, resources: TrialResources) -> Spec:
-    """The same with a precision that is not `auto`: one for all of a study's runs, wherever they run."""
+    """A copy of the training settings with `auto` resolved: one precision for all runs of a study."""
     gpus = min(1.0, resources.gpus_per_trial)
     bf16 = training.precision == "bf16" or (training.precision == "auto" and _has_bf16(gpus))
     return training.model_copy(update={"precision": "bf16" if bf16 else "fp32"})
 
 
 def gpu_name(resources: TrialResources) -> str:
-    """The model of the GPU that trials run on; empty where they run on the CPU."""
+    """The model of the GPU on which trials run; empty if they run on the CPU."""
     return _gpu(min(1.0, resources.gpus_per_trial))[0] if resources.gpus_per_trial else ""
 
 
@@ -135,10 +135,10 @@ def _has_bf16(gpus: float) -> bool:
 
 @cache
 def _gpu(gpus: float) -> tuple[str, bool]:
-    """Model of a GPU and whether it multiplies bfloat16.
+    """The model of a GPU, and whether it multiplies bfloat16.
 
-    Asked where trials run: the driver's machine may have none, and the driver itself is to start no CUDA,
-    which would hold memory of the GPU for the whole study.
+    A task finds out where trials run: the driver's machine may have no GPU, and the driver itself must not
+    start CUDA, which would hold memory of the GPU for the whole study.
     """
     name, bf16 = ray.get(task(_describe_gpu, cpus=0, gpus=gpus).remote())
     return str(name), bool(bf16)
@@ -149,7 +149,7 @@ def _describe_gpu() -> tuple[str, bool]:
 
 
 def nodes() -> int:
-    """How many are alive; 0 where the session has ended."""
+    """The number of live nodes; 0 if the Ray session has ended."""
     try:
         return len(machines())
     except RayError:
@@ -157,14 +157,14 @@ def nodes() -> int:
 
 
 def smallest_node() -> int:
-    """CPUs of the smallest node that has any; at least 1."""
+    """The CPUs of the smallest node with CPUs; at least 1."""
     return min((int(node.cpus) for node in machines() if int(node.cpus)), default=1)
 
 
 def cpus_per_gpu_share(gpus: float, have: Sequence[Node] | None = None) -> int:
-    """CPUs of a process that has a share of a GPU: the same share of its node's, for it decodes images.
+    """CPUs of a process with a share of a GPU: the same share of its node's CPUs, to decode images.
 
-    Those of the node that has the fewest for a GPU, so that every node takes as many such processes as it has
+    The node with the fewest CPUs per GPU decides, so that every node takes as many such processes as it has
     shares. Without a GPU, 1.
     """
     if not gpus:
@@ -173,95 +173,99 @@ def cpus_per_gpu_share(gpus: float, have: Sequence[Node] | None = None) -> int:
     return max(1, int(min(shares, default=1.0) + 1e-9))
 
 
-def fitting(gpus: float, have: Sequence[Node]) -> int:
-    """How many processes with so much of the GPUs of one node, and their CPUs, there is room for."""
+def count_fitting(gpus: float, have: Sequence[Node]) -> int:
+    """How many processes with this share of a GPU, and their CPUs, fit on the nodes."""
     cpus = cpus_per_gpu_share(gpus, have)
     return sum(min(int(node.cpus // cpus), _shares(gpus, node.gpus)) for node in have)
 
 
 def _shares(gpus: float, have: float) -> int:
-    """How many processes the GPUs of a node take: a share is one of a single GPU."""
+    """How many processes fit on a node's GPUs; a share below 1 is of a single GPU."""
     if not gpus:
         return sys.maxsize
     return int(have // gpus) if gpus >= 1 else int(1 / gpus + 1e-9) * int(have)
 
 
 def concurrent_trials(resources: TrialResources, have: Sequence[Node]) -> int:
-    """How many trials run at once on these machines: each process of a trial on one of them.
+    """How many trials run at once on these machines, each process of a trial on one machine.
 
     Raises:
-        ValueError: Not even one fits, or more are asked for than fit; says what is needed and what there is.
-            Or no cluster has what is asked for.
+        ValueError: Not even one fits, or `concurrent` exceeds what fits (the message says what is needed and
+            what is available), or no cluster can meet the request.
     """
     resources.check()
     workers, gpus = resources.workers_per_trial, resources.gpus_per_trial
-    most = fitting(gpus, have) // workers
+    most = count_fitting(gpus, have) // workers
     need = f"{workers} CPU{'s' * (workers > 1)}" + (f" and {gpus * workers:g} GPUs" if gpus else "")
-    there = f"{sum(n.cpus for n in have):g} CPUs and {sum(n.gpus for n in have):g} GPUs"
+    available = f"{sum(n.cpus for n in have):g} CPUs and {sum(n.gpus for n in have):g} GPUs"
     if len(have) > 1:
-        cpus_of_one, gpus_of_one = max(n.cpus for n in have), max(n.gpus for n in have)
-        there += f" on {len(have)} nodes (at most {cpus_of_one:g} and {gpus_of_one:g} on one)"
+        max_cpus, max_gpus = max(n.cpus for n in have), max(n.gpus for n in have)
+        available += f" on {len(have)} nodes (at most {max_cpus:g} and {max_gpus:g} on one)"
     if most < 1:
-        raise ValueError(f"a trial needs {need} but there are {there}")
+        raise ValueError(f"a trial needs {need} but there are {available}")
     if resources.concurrent is not None and resources.concurrent > most:
         raise ValueError(
-            f"--concurrent {resources.concurrent}: at most {most} trials of {need} fit in {there}"
+            f"--concurrent {resources.concurrent}: at most {most} trials of {need} fit in {available}"
         )
     return resources.concurrent or most
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
-    """What one look at the cluster gave."""
+class CapacitySnapshot:
+    """The result of one query of the cluster's resources."""
 
     trials: int = 0
-    """That fit."""
+    """How many trials fit."""
     shortage: str = ""
-    """Why not even one fits; empty where one does."""
+    """Why not even one trial fits; empty if one does."""
     since: float = 0.0
     """When the shortage began, on the monotonic clock."""
 
 
 class Capacity:
-    """How many trials run at once, as the cluster is now: nodes come and go.
+    """How many trials run at once on the cluster's current nodes, which come and go.
 
-    The main thread and a gauge's ask: what a look gave is replaced as a whole.
+    The main thread and a gauge's thread call it: each query's result is replaced as a whole.
 
     Args:
-        demand: Of a trial.
-        say: Told once, when not even one has fitted for a while; from any thread.
+        resources: The resources of a trial.
+        say: Called once when no trial has fitted for a while; from any thread.
     """
 
     def __init__(self, resources: TrialResources, say: Callable[[str], None] = lambda text: None) -> None:
         self.resources, self.say = resources, say
-        self._looked, self._room = -math.inf, Room()
-        self._said: float | None = None
-        """Of which shortage it was said: when it began."""
+        self._queried_at, self._snapshot = -math.inf, CapacitySnapshot()
+        self._reported_shortage: float | None = None
+        """Start time of the shortage that was reported last."""
 
     def __call__(self) -> int:
-        """Looked up anew every few seconds."""
-        if time.monotonic() - self._looked >= LOOK_SECONDS:
-            self._looked = time.monotonic()
-            self._look()
-        return self._room.trials
+        """The number of trials; the cluster is queried every few seconds."""
+        if time.monotonic() - self._queried_at >= QUERY_SECONDS:
+            self._queried_at = time.monotonic()
+            self._query()
+        return self._snapshot.trials
 
-    def short(self) -> str:
-        """Why not even one fits; empty where one does."""
+    def shortage(self) -> str:
+        """Why not even one trial fits; empty if one does."""
         self()
-        room = self._room
-        if room.shortage and self._said != room.since and time.monotonic() - room.since >= SHORT_SECONDS:
-            self._said = room.since
-            self.say(f"waiting for the cluster: {room.shortage}")
-        return room.shortage
+        snapshot = self._snapshot
+        if (
+            snapshot.shortage
+            and self._reported_shortage != snapshot.since
+            and time.monotonic() - snapshot.since >= SHORTAGE_SECONDS
+        ):
+            self._reported_shortage = snapshot.since
+            self.say(f"waiting for the cluster: {snapshot.shortage}")
+        return snapshot.shortage
 
-    def _look(self) -> None:
-        before = self._room
+    def _query(self) -> None:
+        before = self._snapshot
         try:
             most = concurrent_trials(replace(self.resources, concurrent=None), machines())
         except RayError:  # the session has ended
             pass
         except ValueError as error:
             since = before.since if before.shortage else time.monotonic()
-            self._room = Room(0, str(error), since)
+            self._snapshot = CapacitySnapshot(0, str(error), since)
         else:
-            self._room = Room(min(most, self.resources.concurrent or most))
+            self._snapshot = CapacitySnapshot(min(most, self.resources.concurrent or most))

@@ -1,4 +1,4 @@
-"""RAY_ADDRESS: which Ray cluster a sweep joins, where it does not start Ray itself."""
+"""The variable RAY_ADDRESS: the Ray cluster that a sweep joins instead of starting Ray itself."""
 
 import re
 from urllib.parse import urlsplit
@@ -15,16 +15,16 @@ ALLOWED = (
 )
 _ADDRESS = re.compile(r"(\[[0-9a-fA-F:.%\w]+\]|[\w.-]+):(\d{1,5})", re.ASCII)
 _LONGEST = 100
-"""Characters of a value that a refusal quotes."""
+"""Maximum number of characters of a value that an error message quotes."""
 
 
 def cluster_address() -> str | None:
     """HOST:PORT of the head of the cluster that RAY_ADDRESS names; None: Ray is started on this machine.
 
-    Nothing is asked of the cluster.
+    The cluster itself is not contacted.
 
     Raises:
-        ValueError: It names none; says what is allowed.
+        ValueError: The value is not an address; the message says what is allowed.
     """
     text = environment.variable(VARIABLE)
     if text is None or text == "local":
@@ -38,10 +38,10 @@ def cluster_address() -> str | None:
 
 
 def _started_here() -> str:
-    """As Ray wrote it down at the last `ray start`; the Ray of another sweep is none to be joined."""
+    """The address that the last `ray start` recorded; another sweep's own Ray does not count."""
     text = (read_ray_address() or "").strip()
     if not _ADDRESS.fullmatch(text):
-        raise ValueError(f"{VARIABLE}=auto: `ray start` has started no Ray on this machine: {ALLOWED}")
+        raise ValueError(f"{VARIABLE}=auto: `ray start` has not started Ray on this machine: {ALLOWED}")
     return text
 
 
@@ -52,8 +52,8 @@ def _why(text: str) -> str:
     if scheme == "ray":
         return "Ray Client cannot run a sweep, which must run on a machine of the cluster (`ray job submit`)"
     if text.count(":") > 1 and re.fullmatch(r"[0-9a-fA-F:.]+", text):
-        return "an IPv6 address stands in brackets, [::1]:6379"
-    return "this is no address of a head"
+        return "write an IPv6 address in brackets, [::1]:6379"
+    return "this is not the address of a head"
 
 
 def _shown(text: str) -> str:

@@ -1,4 +1,4 @@
-"""What a running study has been asked to do, and the file by which its trials hear of it."""
+"""The request that a running study follows, and the control file by which its trials receive it."""
 
 import errno
 import json
@@ -13,57 +13,59 @@ from ray.tune import Stopper
 from lpstudy.disk import UnreachableError
 from lpstudy.folder import Folder, LocalFolder, folder_at
 from lpstudy.ledger import Request
-from lpstudy.threads import describe
+from lpstudy.threads import describe_error
 from lpstudy.training import Directive
 
 FILE = "control.json"
 POLL_SECONDS = 0.5
-"""Seconds between two looks of a trial at the file."""
+"""Seconds between two reads of the control file by a trial."""
 REMOTE_POLL_SECONDS = 2.0
-"""The same where each look is a request to an object store."""
+"""The same in an object store, where each read is a network request."""
 FAULT_SECONDS = 10.0
-"""That trials have to come to a checkpoint when the study cannot go on."""
+"""Time for trials to write a checkpoint when the study cannot continue."""
 IMMEDIATE_REQUESTS: tuple[Request, ...] = ("pause", "cancel")
-"""Wishes for which a trial does not run to its end."""
+"""Requests at which a trial stops before its last epoch."""
 
 
 class PausedError(Exception):
-    """The study stops here for now; starting it again goes on."""
+    """The study is paused; starting it again resumes it."""
 
 
 @dataclass(frozen=True, slots=True)
 class CurrentRequest:
-    """The newest wish."""
+    """A request with its reason and deadline."""
 
     request: Request = "run"
     why: str = ""
-    exiting: bool = False
-    """Whether the process is to end, by a signal or for a fault; a command could be taken back."""
+    is_exit: bool = False
+    """Whether the process must end, by a signal or a fault; a user's command can be revoked instead."""
     signal: int = 0
-    until: float = math.inf
-    """On the monotonic clock: how long trials have to come to a checkpoint."""
+    deadline: float = math.inf
+    """When trials must have written a checkpoint, on the monotonic clock."""
 
 
 class StudyControl:
-    """Takes wishes from signals, other shells and faults; any thread, and a signal's handler, may ask.
+    """The study's current request, from signals, other shells and faults; usable in any thread or handler.
 
-    No lock, for a handler may come while its own thread holds it: each attribute is set by one assignment,
-    and a command has another one than what ends the process, so that neither can overwrite the other.
+    There is no lock, because a signal handler may interrupt the thread that holds it. Each attribute is set
+    by one assignment, and users' commands and exit requests have separate attributes, so that neither can
+    overwrite the other.
 
-    The file is the newest process's, from its first word on: one that was taken over leaves it as it is.
+    The control file belongs to the newest process, from its first write on: a process whose study was taken
+    over does not write to it.
 
     Args:
-        folder: Of the study; its trials read the file there.
-        token: Names the process that runs the study: trials of another one write nothing more.
+        folder: The study's folder; its trials read the control file there.
+        token: Identifies the process that runs the study; trials of another process stop writing.
     """
 
     def __init__(self, folder: Folder, token: str) -> None:
         self.folder, self.token = folder, token
-        self._command, self._leaving = CurrentRequest(), CurrentRequest()
+        self._command, self._exit_request = CurrentRequest(), CurrentRequest()
         self.fault: Exception | None = None
-        """Why the study cannot go on, where it was no wish."""
-        self.live = 0
-        """How many trials have processes now."""
+        """The fault that ends the study; None if there is none."""
+        self.live_trials = 0
+        """The number of trials that have processes now."""
         self._ended_runs: frozenset[str] = frozenset()
         self._changed = threading.Event()
         self._started = False
@@ -71,74 +73,76 @@ class StudyControl:
         self._started = True
 
     def send(self, request: Request, why: str = "", *, seconds: float = math.inf) -> None:
-        """Another shell's wish: the newest counts, unless the process is to end.
+        """Follow a request from another shell; the newest one counts, unless the process must end.
 
         Args:
-            request: What is wanted.
-            why: Shown to the user.
-            seconds: That trials have to come to a checkpoint.
+            request: The request.
+            why: The reason shown to the user.
+            seconds: Time for trials to write a checkpoint.
         """
-        self._command = CurrentRequest(request, why, until=time.monotonic() + seconds)
+        self._command = CurrentRequest(request, why, deadline=time.monotonic() + seconds)
         self._announce()
 
     def pause_and_exit(self, why: str, *, seconds: float, signal: int = 0) -> None:
-        """Pause and end the process, at most so many seconds from now; nothing takes it back."""
-        if not self._leaving.exiting:
-            until = time.monotonic() + seconds
-            self._leaving = CurrentRequest("pause", why, exiting=True, signal=signal, until=until)
+        """Pause the study and end the process within so many seconds; this cannot be revoked."""
+        if not self._exit_request.is_exit:
+            deadline = time.monotonic() + seconds
+            self._exit_request = CurrentRequest("pause", why, is_exit=True, signal=signal, deadline=deadline)
             self._announce()
 
     def fail(self, error: Exception, *, seconds: float) -> None:
-        """Pause for a fault that someone has to mend."""
+        """Pause the study because of a fault."""
         if self.fault is None:
             self.fault = error
         self.pause_and_exit(str(error), seconds=seconds)
 
     def fail_thread(self, name: str) -> Callable[[BaseException], None]:
-        """What a `GuardedThread` calls for an error: the study pauses, and the process ends."""
+        """An error handler for a `GuardedThread` that pauses the study and ends the process."""
 
         def fail(error: BaseException) -> None:
-            self.fail(PausedError(f"the thread {name!r} failed: {describe(error)}"), seconds=FAULT_SECONDS)
+            self.fail(
+                PausedError(f"the thread {name!r} failed: {describe_error(error)}"), seconds=FAULT_SECONDS
+            )
 
         return fail
 
     def end_run(self, key: str) -> None:
-        """Let a run end before its next epoch and write nothing more."""
+        """End a run before its next epoch; it writes nothing more."""
         self._ended_runs |= {key}
         self._write()
 
     def remove_file(self) -> None:
-        """Remove the file: nobody is left to hear."""
+        """Remove the control file, because no trial is left to read it."""
         if not self._is_taken_over():
             self.folder.remove(FILE)
 
     @property
     def current(self) -> CurrentRequest:
-        """The newest wish that counts."""
-        exiting = self._leaving
-        return exiting if exiting.exiting else self._command
+        """The request in force: an exit request, else the newest command."""
+        exit_request = self._exit_request
+        return exit_request if exit_request.is_exit else self._command
 
     @property
     def request(self) -> Request:
-        """The newest."""
+        """The name of the request in force."""
         return self.current.request
 
     def is_overdue(self, by: float = 0.0) -> bool:
-        """Whether the trials' time has been over for so many seconds."""
-        return time.monotonic() >= self.current.until + by
+        """Whether the trials' deadline passed at least so many seconds ago."""
+        return time.monotonic() >= self.current.deadline + by
 
     def check(self) -> None:
-        """Between two pieces of work before the trials.
+        """Raise an error if the study must not continue; called between two steps before the trials.
 
         Raises:
-            PausedError: Something else than to go on is wished.
+            PausedError: The request is not `run`.
         """
         if self.request != "run":
             raise PausedError(self.current.why)
 
     def wait(self) -> bool:
-        """Where a command has paused the study, until another one is given; whether it is to go on."""
-        while self.request == "pause" and not self.current.exiting:
+        """Wait while a command pauses the study; returns whether the study resumes."""
+        while self.request == "pause" and not self.current.is_exit:
             self._changed.wait(POLL_SECONDS)
             self._changed.clear()
         return self.request == "run"
@@ -152,15 +156,15 @@ class StudyControl:
         if self._started and self._is_taken_over():
             return
         try:
-            while content != (content := self._content()):  # a signal may have come in between
+            while content != (content := self._content()):  # a signal may have arrived in between
                 self.folder.write(FILE, json.dumps(content).encode())
-        except OSError as error:  # a full disk, say: then trials are stopped without a word
+        except OSError as error:  # a full disk, say: the study is ending anyway
             if self.fault is None and self.request == "run":
                 raise
             del error
 
     def _is_taken_over(self) -> bool:
-        """Whether the file is another process's; one that cannot be read is not."""
+        """Whether another process has written the control file; False if it cannot be read."""
         try:
             return bool(json.loads(self.folder.read(FILE))["holder"] != self.token)
         except (OSError, ValueError, KeyError, TypeError):
@@ -171,34 +175,34 @@ class StudyControl:
 
 
 class DeadlineStopper(Stopper):
-    """Ends Tune's work once trials were cancelled, or did not come to a checkpoint in time."""
+    """A Tune stopper that ends all trials once they are cancelled or overdue with their checkpoint."""
 
     def __init__(self, control: StudyControl) -> None:
         self._control = control
 
     def __call__(self, trial_id: str, result: dict[str, object]) -> bool:
-        """No trial by itself."""
+        """Never stop a single trial."""
         return False
 
     def stop_all(self) -> bool:
-        """Asked again and again by Tune."""
+        """Whether Tune must stop all trials; Tune calls it regularly."""
         return self._control.request == "cancel" or (
             self._control.request == "pause" and self._control.is_overdue()
         )
 
     def __getstate__(self) -> dict[str, object]:
-        """Nothing for Tune's snapshot, which is never restored."""
+        """An empty state: Tune's snapshot is never restored."""
         return {}
 
 
 class ControlReader:
-    """A trial's ear.
+    """A trial's reader of the control file.
 
     Args:
-        folder: Of the control, as `folder_at` finds it.
-        token: Of the process that has begun the trial.
-        at_once: Wishes that end it.
-        key: Of its run, where that may be dismissed.
+        folder: The study's folder, as `folder_at` parses it.
+        token: The token of the process that started the trial.
+        at_once: Requests at which the trial stops.
+        key: The key of the trial's run, if the run can be ended on its own.
     """
 
     def __init__(
@@ -213,10 +217,10 @@ class ControlReader:
         self._read_at, self._directive, self._was_read = -math.inf, Directive.CONTINUE, False
 
     def __call__(self) -> Directive:
-        """Look, now and then.
+        """The directive for the trial; the file is read once in a while.
 
         Raises:
-            UnreachableError: The study's folder was there and is not any more.
+            UnreachableError: The control file has disappeared with the study's folder.
         """
         if time.monotonic() - self._read_at >= self._pace:
             self._read_at = time.monotonic()

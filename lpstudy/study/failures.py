@@ -1,4 +1,4 @@
-"""Why a trial ends before its last epoch, in the words in which it tells so."""
+"""Text codes for the reasons why a trial ends before its last epoch."""
 
 import gc
 import re
@@ -12,19 +12,20 @@ from lpstudy.training import DivergedError
 from lpstudy.training.memory import causes, memory_error, says_memory_is_full
 
 REPORTABLE_ERRORS = (DivergedError, OSError, MemoryError, RuntimeError)
-"""Errors that a trial reports itself; any other is a fault of its process, which is started again.
+"""Errors that a trial reports itself; any other error is a fault of its process, which is restarted.
 
-So is an OSError that is not the storage's, and a RuntimeError that is not the memory's: `encode_failure`."""
+So are an OSError that is not the storage's and a RuntimeError that is not the memory's, see `encode_failure`.
+"""
 PAUSED = "paused"
-"""The study was: the trial goes on another time."""
-FULL, UNREACHABLE, BARRED = "disk full: ", "storage away: ", "storage cannot be written: "
+"""The study was paused; the trial resumes later."""
+FULL, UNREACHABLE, BARRED = "disk full: ", "storage unreachable: ", "storage not writable: "
 STORAGE = (FULL, UNREACHABLE, BARRED)
-"""Begins of the words for a storage that must be mended before anything goes on."""
+"""Prefixes of the codes for a storage that must be fixed before the study resumes."""
 _SIZE = re.compile(r"[Tt]ried to allocate ([\d.]+ ?\w+)")
 
 
 def encode_failure(error: Exception) -> str:
-    """The word for it; an error that is none of these is raised again."""
+    """The text code of an error; an error that has none is raised again."""
     match error:
         case DivergedError():
             return f"nan: {error}"
@@ -39,27 +40,27 @@ def encode_failure(error: Exception) -> str:
     full = memory_error(error)
     if full is None:
         raise error
-    said = " ".join(str(full).split())
+    message = " ".join(str(full).split())
     _forget(error)
-    size = _SIZE.search(said)
-    return f"oom: tried to allocate {size[1]}" if size else f"oom: {said[:200] or 'out of memory'}"
+    size = _SIZE.search(message)
+    return f"oom: tried to allocate {size[1]}" if size else f"oom: {message[:200] or 'out of memory'}"
 
 
 def encode_first_failure(errors: Sequence[Exception]) -> str:
-    """The word for the first error that is an end; the first of all is raised where none is."""
+    """The code of the first error that has one; if none has, the first error is raised."""
     for error in errors:
         with suppress(Exception):  # which is the error itself
             return encode_failure(error)
     raise errors[0]
 
 
-def describe_death(said: str) -> str:
-    """The cause of a process's death, from the last line that is known of it."""
-    return f"oom: {said}" if says_memory_is_full(said) and not said.startswith("oom:") else said
+def describe_death(message: str) -> str:
+    """The cause of a process's death, from the last line of its error message."""
+    return f"oom: {message}" if says_memory_is_full(message) and not message.startswith("oom:") else message
 
 
 def _forget(error: Exception) -> None:
-    """Give the memory back: the process, which runs the next trial, keeps it through the traceback."""
+    """Free the memory that the error's traceback holds: the process runs the next trial."""
     for one in causes(error):
         one.__traceback__ = None
     gc.collect()

@@ -1,4 +1,4 @@
-"""Ray's servers asked by gRPC with a limit of seconds: Ray's own client would try for minutes."""
+"""Health checks of Ray's servers by gRPC with short time limits; Ray's own client retries for minutes."""
 
 import socket
 from collections.abc import Sequence
@@ -12,24 +12,24 @@ from ray.core.generated import gcs_service_pb2
 from ray.core.generated.gcs_service_pb2_grpc import NodeInfoGcsServiceStub
 
 CONNECT_SECONDS = 8.0
-"""For a head's machine to accept a connection."""
+"""Time limit for the head's machine to accept a connection."""
 ANSWER_SECONDS = 5.0
-"""For a server to answer a question."""
+"""Time limit for a server to answer a request."""
 TRIES = 2
-"""Questions to a head that is silent."""
+"""Number of requests to a head that does not answer."""
 HEALTH = "/grpc.health.v1.Health/Check"
 """The method of gRPC's health checking protocol, which Ray's servers answer."""
 TOKEN = (
-    "the Ray cluster does not let this machine in: it needs the token in the head's ~/.ray/auth_token"
+    "the Ray cluster refuses this machine: it needs the token in the head's ~/.ray/auth_token"
     " (`ray get-auth-token` prints it there), RAY_AUTH_MODE=token, and the same versions of Ray and Python"
 )
 
 
 def check_head(address: str) -> None:
-    """Refuse an address at which no head of a Ray cluster answers that lets this machine in.
+    """Check that the head of a Ray cluster answers at an address and accepts this machine.
 
     Raises:
-        ValueError: Says why, within CONNECT_SECONDS + TRIES * ANSWER_SECONDS; a name server may add to that.
+        ValueError: It does not; raised within CONNECT_SECONDS + TRIES * ANSWER_SECONDS, plus name resolution.
     """
     host, _, port = address.rpartition(":")
     try:
@@ -46,37 +46,37 @@ def check_head(address: str) -> None:
         if code in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED):
             raise ValueError(TOKEN) from None
         raise ValueError(
-            f"cannot join the Ray cluster: what listens there is no head of one, or hangs ({code.name}):"
-            " give the head's HOST:PORT (port 6379 by default), or unset the variable"
+            "cannot join the Ray cluster: what listens there is not a cluster's head, or hangs"
+            f" ({code.name}): give the head's HOST:PORT (port 6379 by default), or unset the variable"
         ) from None
     if version != ray.__version__:
-        raise ValueError(f"the Ray cluster has Ray {version}, and this machine {ray.__version__}")
+        raise ValueError(f"the Ray cluster runs Ray {version}, but this machine {ray.__version__}")
 
 
 def _version(address: str) -> str:
-    """Of the Ray that answers.
+    """The version of the Ray that answers.
 
     Raises:
-        grpc.RpcError: Nothing does.
+        grpc.RpcError: Nothing answers.
     """
-    messages: Any = gcs_service_pb2  # its classes are made when it is imported
+    messages: Any = gcs_service_pb2  # its classes are created on import
     with closing(create_gcs_channel(address)) as channel:
         stub: Any = NodeInfoGcsServiceStub(channel)  # type: ignore[no-untyped-call]  # untyped in Ray
         for attempt in range(TRIES):
             try:
                 return str(stub.CheckAlive(messages.CheckAliveRequest(), timeout=ANSWER_SECONDS).ray_version)
             except grpc.RpcError as error:
-                silent = error.code() in (
+                no_answer = error.code() in (
                     grpc.StatusCode.DEADLINE_EXCEEDED,
                     grpc.StatusCode.UNAVAILABLE_ERRORS,
                 )
-                if not silent or attempt == TRIES - 1:
+                if not no_answer or attempt == TRIES - 1:
                     raise
     raise AssertionError
 
 
-def silent(addresses: Sequence[str]) -> list[str]:
-    """Those of some of Ray's servers that do not answer within ANSWER_SECONDS, asked at the same time."""
+def silent_servers(addresses: Sequence[str]) -> list[str]:
+    """The addresses whose servers do not answer within ANSWER_SECONDS; all are asked at once."""
     channels = [create_gcs_channel(address) for address in addresses]
     try:
         calls = [
@@ -85,14 +85,14 @@ def silent(addresses: Sequence[str]) -> list[str]:
             )
             for channel in channels
         ]
-        return [address for address, call in zip(addresses, calls, strict=True) if not _answered(call)]
+        return [address for address, call in zip(addresses, calls, strict=True) if not _has_answered(call)]
     finally:
         for channel in channels:
             channel.close()
 
 
-def _answered(call: Any) -> bool:
-    """Whether there is a server behind it, whatever it says."""
+def _has_answered(call: Any) -> bool:
+    """Whether a server has answered the call, even with an error."""
     error = call.exception()
     return error is None or error.code() not in (
         grpc.StatusCode.DEADLINE_EXCEEDED,

@@ -1,4 +1,4 @@
-"""The signals that end a study, and Ray."""
+"""Protection of Ray's start and of its processes from the signals that end a study."""
 
 import os
 import signal
@@ -15,39 +15,39 @@ from lpstudy.signals import debounced
 
 
 @contextmanager
-def held_back() -> Iterator[None]:
-    """Within it SIGINT and SIGTERM wait for its end, where this process has handlers of its own for them.
+def defer_signals() -> Iterator[None]:
+    """A context that delays SIGINT and SIGTERM to its end, where this process has its own handlers for them.
 
-    Ray forks when it starts, and what a handler raises within a hook of a fork is lost: Python reports and
-    drops it, and the signal is forgotten. Ray's own handler of SIGTERM, which raises too, is not set. A
-    later signal does not wait.
+    Ray forks when it starts, and Python reports and drops an exception that a handler raises within a hook of
+    a fork, so the signal would be lost. Ray's own handler of SIGTERM, which raises too, is not installed. A
+    second signal is not delayed.
 
     Source: `os.register_at_fork`; `set_sigterm_handler` in ray/_private/utils.py, Ray 2.60.
     """
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    own = {number: handler for number, handler in handlers.items() if callable(handler)}
-    heard: list[int] = []
+    own_handlers = {number: handler for number, handler in handlers.items() if callable(handler)}
+    received: list[int] = []
 
     def wait(number: int, frame: FrameType | None) -> None:
-        if heard:
+        if received:
             raise KeyboardInterrupt
-        heard.append(number)
+        received.append(number)
 
-    heed = debounced(wait)
-    with patch.object(utils, "set_sigterm_handler") if signal.SIGTERM in own else nullcontext():
-        for number in own:
-            signal.signal(number, heed)
+    handler = debounced(wait)
+    with patch.object(utils, "set_sigterm_handler") if signal.SIGTERM in own_handlers else nullcontext():
+        for number in own_handlers:
+            signal.signal(number, handler)
         try:
             yield
         finally:
-            for number, handler in own.items():
-                signal.signal(number, handler)
-    if heard:
-        signal.raise_signal(heard[0])
+            for number, own_handler in own_handlers.items():
+                signal.signal(number, own_handler)
+    if received:
+        signal.raise_signal(received[0])
 
 
-class _Apart(services.ConsolePopen):
-    """A process that Ray starts."""
+class _ProcessInOwnSession(services.ConsolePopen):
+    """A child process of Ray in a session of its own, with SIGTERM blocked."""
 
     def __init__(self, *args: Any, **words: Any) -> None:
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # it inherits that
@@ -57,22 +57,22 @@ class _Apart(services.ConsolePopen):
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def terminate(self) -> None:
-        """With all that it has started, by SIGKILL: SIGTERM would wait for ever."""
+        """Kill the process and its children by SIGKILL, because SIGTERM is blocked."""
         with suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
 
 
 @contextmanager
-def apart() -> Iterator[None]:
-    """Within it Ray starts processes that signals to this one's group, or to all of a user's, do not end.
+def own_sessions() -> Iterator[None]:
+    """A context in which Ray's child processes survive signals to this process's group or user.
 
-    timeout(1) and `kill -- -GROUP` signal a group, systemd and a machine that shuts down all processes: Ray's
-    head and the trials would end before these have written their checkpoints. They end with this process,
-    even at SIGKILL: Ray asks Linux for that. Elsewhere, where Ray ends them as a group, they stay in this
-    one's. Ray keeps SIGINT from them itself.
+    timeout(1) and `kill -- -GROUP` signal a group; systemd and a machine that shuts down signal all of them.
+    Ray's head and the trials would end before the trials have written their checkpoints. They still end with
+    this process, even at SIGKILL: Ray asks Linux for that. On other systems Ray ends them as a group, so they
+    stay in this process's group. Ray itself protects them from SIGINT.
 
     Source: `start_ray_process` in ray/_private/services.py, Ray 2.60.
     """
     on_linux = sys.platform == "linux"
-    with patch.object(services, "ConsolePopen", _Apart) if on_linux else nullcontext():
+    with patch.object(services, "ConsolePopen", _ProcessInOwnSession) if on_linux else nullcontext():
         yield

@@ -1,4 +1,4 @@
-"""Ray on this machine alone: all of its servers listen on 127.0.0.1."""
+"""A context in which Ray's servers listen on 127.0.0.1 only."""
 
 import os
 from collections.abc import Iterator
@@ -11,12 +11,11 @@ VARIABLE = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 
 @contextmanager
 def on_loopback() -> Iterator[None]:
-    """Within it `ray.init` starts a Ray that no other machine can reach.
+    """A context in which `ray.init` starts a Ray that no other machine can reach.
 
-    On Linux Ray takes a loopback address that it is given for the machine's outward one, and most of its
-    processes listen on all addresses. Where clusters are switched off, as on Windows and macOS, it keeps to
-    127.0.0.1. Ray reads the variable when it is imported: this process is told by the constant, those that it
-    starts by the variable.
+    On Linux Ray replaces a loopback address by the machine's outward one, and most of its processes listen on
+    all addresses. Where clusters are disabled, as on Windows and macOS, it uses 127.0.0.1 only. Ray reads the
+    variable on import: this process is configured by the constant, its child processes by the variable.
 
     Source: `get_node_ip_address` in ray/_private/services.py, Ray 2.60.
     """

@@ -1,4 +1,4 @@
-"""What a Ray that is started on this machine needs of it: a short folder for its sockets, a token."""
+"""Requirements of a Ray started on this machine: a short folder for its sockets, and a token."""
 
 import os
 import secrets
@@ -13,18 +13,18 @@ from ray._common.utils import get_default_ray_temp_dir
 from lpstudy import environment
 
 SOCKET = "session_2026-01-01_00-00-00_000000_{pid}/sockets/plasma_store"
-"""The longest name of a socket in Ray's folder without which it does not start."""
-MOST_BYTES = 103 if sys.platform == "darwin" else 107
-"""Of a socket's name: `sun_path` in sys/un.h."""
+"""The longest name of a socket that Ray needs in its folder."""
+MAX_BYTES = 103 if sys.platform == "darwin" else 107
+"""Maximum length of a socket's name: `sun_path` in sys/un.h."""
 TOKEN_SECONDS = 5.0
-"""For another process to write the token whose file it has made."""
+"""Time for another process to write the token into the file that it created."""
 
 
 def check_machine() -> None:
-    """Make Ray's token and see that its sockets have room; to be called before anything is started.
+    """Create Ray's token and check the length of its sockets' names; call it before starting anything.
 
     Raises:
-        ValueError: Names the variable to set.
+        ValueError: Ray cannot be started; the message names the variable to set.
     """
     _check_folder()
     _token()
@@ -33,10 +33,10 @@ def check_machine() -> None:
 def _check_folder() -> None:
     folder = Path(get_default_ray_temp_dir())  # type: ignore[no-untyped-call]  # untyped in Ray
     size = len(os.fsencode(folder / SOCKET.format(pid=os.getpid())))
-    if size > MOST_BYTES:
+    if size > MAX_BYTES:
         raise ValueError(
-            f"Ray cannot be started on this machine: its sockets would have names of {size} bytes in"
-            f" {folder}, and {MOST_BYTES} are allowed: set RAY_TMPDIR to a short folder, /tmp say"
+            f"Ray cannot be started on this machine: the names of its sockets would have {size} bytes in"
+            f" {folder}, and {MAX_BYTES} are allowed: set RAY_TMPDIR to a short folder, /tmp say"
         )
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -50,16 +50,16 @@ def _check_folder() -> None:
 
 
 def _token() -> None:
-    """Make the file that a local Ray reads its token from, for its owner's eyes alone (Ray's own is 0644)."""
+    """Create the file with a local Ray's token, readable by its owner only (Ray's own file is 0644)."""
     if environment.variable("RAY_AUTH_TOKEN") is not None:
         return
-    named = environment.variable("RAY_AUTH_TOKEN_PATH")
+    token_path = environment.variable("RAY_AUTH_TOKEN_PATH")
     path = Path("~/.ray/auth_token")
     try:
-        if named is None:
+        if token_path is None:
             path = Path.home() / ".ray" / "auth_token"
         else:
-            path = Path(environment.expanded(named)).absolute()
+            path = Path(environment.expand(token_path)).absolute()
             os.environ["RAY_AUTH_TOKEN_PATH"] = str(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists():
@@ -70,19 +70,19 @@ def _token() -> None:
     except (OSError, RuntimeError) as error:  # RuntimeError: there is no home
         reason = getattr(error, "strerror", None) or error
         raise ValueError(
-            f"{path}: Ray's token cannot be kept there: {reason}: set RAY_AUTH_TOKEN_PATH to a file in a"
+            f"{path}: Ray's token cannot be stored there: {reason}: set RAY_AUTH_TOKEN_PATH to a file in a"
             " folder of yours that can be written"
         ) from None
 
 
 def _write(path: Path, token: str) -> None:
-    """Whole, where the file system has hard links; of two processes at once the first one counts."""
-    with NamedTemporaryFile("w", dir=path.parent, prefix=".auth_token-") as whole:  # 0600 from its begin
-        whole.write(token)
-        whole.flush()
+    """Write the token atomically where the file system has hard links; the first of two processes wins."""
+    with NamedTemporaryFile("w", dir=path.parent, prefix=".auth_token-") as temporary:  # mode 0600
+        temporary.write(token)
+        temporary.flush()
         with suppress(FileExistsError):
             try:
-                os.link(whole.name, path)
+                os.link(temporary.name, path)
             except FileExistsError:
                 raise
             except OSError:  # no hard links: vfat, some network and container file systems
@@ -91,8 +91,8 @@ def _write(path: Path, token: str) -> None:
 
 
 def _wait_for_content(path: Path) -> None:
-    until = time.monotonic() + TOKEN_SECONDS
+    deadline = time.monotonic() + TOKEN_SECONDS
     while not path.read_text(errors="replace").strip():
-        if time.monotonic() >= until:
+        if time.monotonic() >= deadline:
             raise OSError("the file is empty, remove it")
         time.sleep(0.05)

@@ -1,4 +1,4 @@
-"""What Tune hands from the driver's variables to the trials."""
+"""The driver's environment variables that Tune passes to the trials."""
 
 from ray.tune.execution import class_cache
 
@@ -6,9 +6,9 @@ SECRETS = frozenset({"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SECURITY
 
 
 def withhold_secrets() -> None:
-    """Leave AWS credentials out of what Tune hands on, for Ray writes that into its logs as it is.
+    """Remove AWS credentials from the variables that Tune passes on: Ray writes these into its logs.
 
-    On this machine trials inherit the variables; the nodes of a cluster have credentials of their own.
+    Trials on this machine inherit the variables; the nodes of a cluster have their own credentials.
 
     Source: `_ActorClassCache` in ray/tune/execution/class_cache.py, Ray 2.60.
     """

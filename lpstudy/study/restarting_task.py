@@ -1,4 +1,4 @@
-"""Ray tasks, on a GPU or not, and their results as they come, begun again where their process is lost."""
+"""Ray tasks whose results arrive one by one and which are restarted if their process is lost."""
 
 import inspect
 from collections.abc import Callable
@@ -15,15 +15,15 @@ from lpstudy.training import DivergedError
 T = TypeVar("T")
 
 MAX_RESTARTS = 2
-"""How often in a row, with nothing new in between, what has lost its process is begun again."""
+"""How often in a row, without progress in between, a task or trial that lost its process is restarted."""
 
 
 def task(function: Callable[..., Any], *, cpus: float, gpus: float) -> Any:
-    """A function as a Ray task, which Ray does not begin again; a generator's results come one by one.
+    """A function as a Ray task that Ray does not retry; a generator's results arrive one by one.
 
-    The process of one on a GPU ends with it: a later task would find its memory taken, or have another GPU
-    than the one that CUDA was started on. Ray sees to that where a task is declared with its share of a GPU,
-    not where `.options` adds it.
+    The process of a task on a GPU ends with the task: a later task would lack the memory that it holds, or
+    have another GPU than the one on which CUDA was started. Ray does this where a task is declared with its
+    share of a GPU, not where `.options` adds it.
     """
     returns: Any = "streaming" if inspect.isgeneratorfunction(function) else 1
     declared: Any = ray.remote(
@@ -33,31 +33,31 @@ def task(function: Callable[..., Any], *, cpus: float, gpus: float) -> Any:
 
 
 class TaskError(Exception):
-    """A task came to nothing: out of memory, or its process was lost too often in a row."""
+    """A task failed: out of memory, or its process was lost too often in a row."""
 
 
 class RestartingTask(Generic[T]):
-    """Results of one task.
+    """The results of one task, which is restarted if its process is lost.
 
     Args:
-        begin: Begins the task, or what is left of it; gives Ray's generator.
-        new: Whether a result is one that was not there before the task was begun again.
-        kept: Names the newest of what the task keeps between its results, greater than those before.
+        start: Starts the task, or the rest of it; returns Ray's generator.
+        is_new: Whether a result did not arrive before the task was restarted.
+        newest_checkpoint: The name of the task's newest checkpoint between two results; names only grow.
     """
 
     def __init__(
         self,
-        begin: Callable[[], Any],
-        new: Callable[[T], bool] = lambda result: True,
-        kept: Callable[[], str] = str,
+        start: Callable[[], Any],
+        is_new: Callable[[T], bool] = lambda result: True,
+        newest_checkpoint: Callable[[], str] = str,
     ) -> None:
-        self._begin, self._new, self._kept = begin, new, kept
-        self._losses, self._newest = 0, kept()
-        self.results = begin()
-        """To be waited for with `ray.wait`."""
+        self._start, self._is_new, self._newest_checkpoint = start, is_new, newest_checkpoint
+        self._losses, self._newest = 0, newest_checkpoint()
+        self.results = start()
+        """Ray's generator, for `ray.wait`."""
 
     def next(self) -> T | None:
-        """The next result, once there is one; None where that is not new, or the task was begun again.
+        """The next result; None if it is not new or the task was restarted. Waits for it.
 
         Raises:
             StopIteration: The task has ended.
@@ -65,28 +65,28 @@ class RestartingTask(Generic[T]):
             ValueError, OSError, DivergedError: As the task raised it.
         """
         try:
-            found: T = ray.get(next(self.results))
+            result: T = ray.get(next(self.results))
         except RayTaskError as error:  # whose text is the remote traceback
             raise _cause(error) from None
         except RayError as error:
-            if (newest := self._kept()) > self._newest:
+            if (newest := self._newest_checkpoint()) > self._newest:
                 self._losses, self._newest = 0, newest
             self._losses += 1
             if self._losses > MAX_RESTARTS:
                 lines = [line for line in str(error).splitlines() if line.strip()]
-                said = lines[0].strip()[:200] if lines else type(error).__name__
-                raise TaskError(f"its process was lost {self._losses} times in a row: {said}") from error
-            self.results = self._begin()
+                message = lines[0].strip()[:200] if lines else type(error).__name__
+                raise TaskError(f"its process was lost {self._losses} times in a row: {message}") from error
+            self.results = self._start()
             return None
-        if not self._new(found):
+        if not self._is_new(result):
             return None
         self._losses = 0
-        return found
+        return result
 
-    def again(self) -> None:
-        """Begin it again, asking for what there is now."""
+    def restart(self) -> None:
+        """Restart the task with the resources that are available now."""
         ray.cancel(self.results)
-        self.results = self._begin()
+        self.results = self._start()
 
 
 def _cause(error: RayTaskError) -> Exception:

@@ -1,4 +1,4 @@
-"""A study from its teacher to its finals, on the Ray cluster of the session."""
+"""The phases of a study on Ray: the training of its teacher, then its trials and finals."""
 
 import shutil
 import time
@@ -19,10 +19,10 @@ from lpstudy.outputs import EpochResult
 from lpstudy.space import StudySpec, TeacherSpec
 from lpstudy.study.cluster import (
     DRIVER_CPUS,
-    LOOK_SECONDS,
+    QUERY_SECONDS,
     WAITING_CPUS,
     Capacity,
-    Place,
+    StudyPaths,
     TrialResources,
     cluster_resources,
     cpus_per_gpu_share,
@@ -39,48 +39,48 @@ from lpstudy.training import checkpoint
 
 
 def train_teacher(
-    spec: StudySpec, data: Data, place: Place, resources: TrialResources, control: StudyControl
+    spec: StudySpec, data: Data, paths: StudyPaths, resources: TrialResources, control: StudyControl
 ) -> Iterator[EpochResult | TrainedTeacher]:
-    """The teacher's epochs as they end, and at last its file; at once where it is known already.
+    """Train the teacher: yields its epochs and finally its file, at once if it has been trained before.
 
     Raises:
         DivergedError: Its loss is not finite.
         StorageError: A checkpoint cannot be written.
-        PausedError: Something else than to go on is wished; the teacher has written a checkpoint.
+        PausedError: The study must not continue; the teacher has written a checkpoint.
         TaskError: Out of memory, or its process was lost too often in a row.
-        ValueError, OSError: The data or the weights cannot be read where it is trained.
+        ValueError, OSError: The data or the weights cannot be read on the teacher's node.
     """
     share = min(1.0, cluster_resources()[1]) if resources.gpus_per_trial else 0.0
-    root = str(place.data_root) if place.data_root else None
-    teacher = spec.teacher.model_copy(update={"weights": _shared(spec.teacher.weights, place)})
-    told = teacher.model_dump_json(), spec.data.model_dump_json(), root, share
-    hearing = ControlReader(control.folder.url, control.token, ("stop", *IMMEDIATE_REQUESTS))
-    asked = newest = 0
+    root = str(paths.data_root) if paths.data_root else None
+    teacher = spec.teacher.model_copy(update={"weights": _shared_weights(spec.teacher.weights, paths)})
+    task_args = teacher.model_dump_json(), spec.data.model_dump_json(), root, share
+    control_reader = ControlReader(control.folder.url, control.token, ("stop", *IMMEDIATE_REQUESTS))
+    requested_cpus = newest_epoch = 0
 
-    def begin() -> Any:
-        nonlocal asked
-        asked = cpus_per_gpu_share(share) if share else smallest_node()
-        return task(_teach, cpus=asked, gpus=share).remote(*told, hearing)
+    def start() -> Any:
+        nonlocal requested_cpus
+        requested_cpus = cpus_per_gpu_share(share) if share else smallest_node()
+        return task(_teach, cpus=requested_cpus, gpus=share).remote(*task_args, control_reader)
 
-    def new(result: EpochResult | TrainedTeacher) -> bool:
-        nonlocal newest
+    def is_new(result: EpochResult | TrainedTeacher) -> bool:
+        nonlocal newest_epoch
         if isinstance(result, TrainedTeacher):
             return True
-        before, newest = newest, max(newest, result.epoch)
-        return newest > before
+        previous_epoch, newest_epoch = newest_epoch, max(newest_epoch, result.epoch)
+        return newest_epoch > previous_epoch
 
     folder = teacher_folder(spec.teacher, data)
-    stream = RestartingTask(begin, new, lambda: _newest(folder))
+    task_results = RestartingTask(start, is_new, lambda: _newest_checkpoint(folder))
     with suppress(StopIteration):
         while True:
-            if not ray.wait([stream.results], timeout=LOOK_SECONDS, fetch_local=False)[0]:
+            if not ray.wait([task_results.results], timeout=QUERY_SECONDS, fetch_local=False)[0]:
                 if (
                     not share
-                    and not any(node.cpus >= asked for node in machines())
-                    and smallest_node() < asked
+                    and not any(node.cpus >= requested_cpus for node in machines())
+                    and smallest_node() < requested_cpus
                 ):
-                    stream.again()  # the nodes that it was to run on have left, smaller ones have come
-            elif (result := stream.next()) is not None:
+                    task_results.restart()  # its large nodes have left the cluster, smaller ones have joined
+            elif (result := task_results.next()) is not None:
                 yield result
     control.check()
 
@@ -89,40 +89,40 @@ def _teach(
     teacher: str, data: str, root: str | None, gpus: float, asking: ControlReader
 ) -> Iterator[EpochResult | TrainedTeacher]:
     spec = DataSpec.model_validate_json(data)
-    loaded = load(spec, root=Path(root) if root else None)
+    split_data = load(spec, root=Path(root) if root else None)
     device = device_of(gpus=gpus)
-    yield from load_or_train(TeacherSpec.model_validate_json(teacher), loaded, device=device, poll=asking)
+    yield from load_or_train(TeacherSpec.model_validate_json(teacher), split_data, device=device, poll=asking)
 
 
 def run(
     ledger: Ledger,
     teacher: TrainedTeacher,
     plan: BankPlan,
-    place: Place,
+    paths: StudyPaths,
     capacity: Capacity,
     observer: Observer,
     control: StudyControl,
 ) -> None:
-    """Do all that the ledger hands out; returns when it has no more, or when it was asked to stop or cancel.
+    """Run all trials and finals of the ledger; returns when none is left, or at stop or cancel.
 
     Args:
-        ledger: Open, accepted and with its earlier runs taken over.
-        teacher: The study's.
-        plan: Its bank, filled.
-        place: Files and data.
-        capacity: What a trial may use, and how many fit.
-        observer: Hears of every change, in this thread.
-        control: What the study has been asked to do.
+        ledger: The study's ledger, which has adopted its unfinished runs.
+        teacher: The study's teacher.
+        plan: The plan of the teacher's filled bank.
+        paths: Folders of the study's files and data.
+        capacity: The resources of a trial, and how many trials fit.
+        observer: Called after every change of a run, in this thread.
+        control: The study's current request.
 
     Raises:
-        PausedError: It was asked to pause; every run that goes on another time has its checkpoint.
+        PausedError: The study is paused; every unfinished run has its checkpoint.
         UnwritableError: The ledger or a disk cannot be written.
         FencedError: Another process has taken the study over.
     """
     spec, resources = ledger.spec, capacity.resources
     shared = StudyContext(
         data=spec.data,
-        data_root=str(place.data_root) if place.data_root else None,
+        data_root=str(paths.data_root) if paths.data_root else None,
         teacher=with_resolved_precision(spec.teacher, resources),
         teacher_file=teacher,
         plan=plan,
@@ -131,26 +131,26 @@ def run(
     )
     hours = spec.budget.hours
     deadline = None if hours is None else time.monotonic() + 3600 * hours
-    trainable = trainable_of(ledger, shared, place, capacity, control)
-    over: list[Folder] = []
+    launcher = launcher_of(ledger, shared, paths, capacity, control)
+    ended_folders: list[Folder] = []
 
     def observe(assignment: Assignment) -> None:
         if not ledger.is_running(assignment):
-            over.append(run_folder(place.folder, assignment))
-            with suppress(StorageError):  # then they stay, and nobody reads them
-                checkpoint.drop(over[-1])
-                (over[-1] / WORKERS).clear()
+            ended_folders.append(run_folder(paths.folder, assignment))
+            with suppress(StorageError):  # then they stay unread
+                checkpoint.drop(ended_folders[-1])
+                (ended_folders[-1] / WORKERS).clear()
         observer(assignment)
 
     def searching() -> bool:
         return deadline is None or time.monotonic() < deadline
 
-    with _tune_folder(place.folder) as folder:
+    with _tune_folder(paths.folder) as folder:
         while True:
-            run_tune(ledger, trainable, folder, searching=searching, observer=observe, control=control)
+            run_tune(ledger, launcher, folder, searching=searching, observer=observe, control=control)
             shutil.rmtree(folder, ignore_errors=True)  # Tune's own state; the ledger has it all
             with suppress(StorageError):
-                for one in over:  # a run that was stopped may have been writing another one
+                for one in ended_folders:  # a run that was stopped may have written another checkpoint
                     checkpoint.drop(one)
             match control.request:
                 case "pause":
@@ -163,13 +163,13 @@ def run(
                     return
             if not ledger.has_pending_runs(searching=searching()):
                 return
-            ledger.adopt_unfinished()  # a wish was taken back while the last trials ended
+            ledger.adopt_unfinished()  # a request was revoked while the last trials ended
 
 
-def trainable_of(
-    ledger: Ledger, shared: StudyContext, place: Place, capacity: Capacity, control: StudyControl
+def launcher_of(
+    ledger: Ledger, shared: StudyContext, paths: StudyPaths, capacity: Capacity, control: StudyControl
 ) -> TuneLauncher:
-    """What Tune runs for each run of the ledger: finals alone read the test set, trials alone are pruned."""
+    """The launcher of the ledger's runs: only finals read the test set, only trials are pruned."""
     spec, resources = ledger.spec, capacity.resources
     cpus = cpus_per_gpu_share(resources.gpus_per_trial)
 
@@ -182,12 +182,12 @@ def trainable_of(
                 update={
                     "training": with_resolved_precision(trial.training, resources),
                     "student": trial.student.model_copy(
-                        update={"weights": _shared(trial.student.weights, place)}
+                        update={"weights": _shared_weights(trial.student.weights, paths)}
                     ),
                 }
             ),
             final=assignment.kind == "final",
-            folder=run_folder(place.folder, assignment).url,
+            folder=run_folder(paths.folder, assignment).url,
             control=control.folder.url,
             holder=control.token,
             key=assignment.key,
@@ -196,21 +196,21 @@ def trainable_of(
         return {"job": job.model_dump_json(), "worker_cpus": cpus - WAITING_CPUS}
 
     return TuneLauncher(
-        _function(resources, cpus),
+        _tune_function(resources, cpus),
         config,
         concurrent=capacity,
-        kept=lambda assignment: _newest(run_folder(place.folder, assignment)),
+        newest_checkpoint=lambda assignment: _newest_checkpoint(run_folder(paths.folder, assignment)),
         on_workers=resources.workers_per_trial > 1,
     )
 
 
-def _shared(weights: str | None, place: Place) -> str | None:
-    """Where all nodes find a file of weights; None where there is none."""
-    return None if weights is None else place.weights.get(weights, weights)
+def _shared_weights(weights: str | None, paths: StudyPaths) -> str | None:
+    """The shared copy of a weights file; None if the network has no weights."""
+    return None if weights is None else paths.weights.get(weights, weights)
 
 
-def _newest(folder: Folder) -> str:
-    """Name of its newest checkpoint; empty where there is none, or it cannot be known now."""
+def _newest_checkpoint(folder: Folder) -> str:
+    """The name of a run's newest checkpoint; empty if there is none or the storage is unreachable."""
     with suppress(StorageError):
         return checkpoint.newest_name(folder)
     return ""
@@ -218,22 +218,22 @@ def _newest(folder: Folder) -> str:
 
 @contextmanager
 def _tune_folder(study: Folder) -> Iterator[Path]:
-    """For Tune's own state, which this process alone needs; Tune would wait for a store that is gone."""
+    """A local folder for Tune's own state; with a remote one Tune would wait for an unreachable store."""
     if isinstance(study, LocalFolder):
         yield study.path / "tune"
     else:
-        with TemporaryDirectory(prefix="lpstudy-") as made:
-            yield Path(made) / "tune"
+        with TemporaryDirectory(prefix="lpstudy-") as temporary:
+            yield Path(temporary) / "tune"
 
 
 def run_folder(study: Folder, assignment: Assignment) -> Folder:
-    """Where a run keeps its checkpoints and weights."""
+    """The folder of a run's checkpoints and weights."""
     return study / f"runs/{assignment.key}"
 
 
-def _function(resources: TrialResources, cpus: int) -> Any:
+def _tune_function(resources: TrialResources, cpus: int) -> Any:
     if resources.workers_per_trial > 1:
-        # The trial itself only waits; Ray Train asks for its workers' share on its own.
+        # The trial itself only waits; Ray Train requests its workers' resources itself.
         return tune.with_resources(run_on_workers, {"cpu": DRIVER_CPUS})
     bundle = {"cpu": float(cpus)} | ({"gpu": resources.gpus_per_trial} if resources.gpus_per_trial else {})
     return tune.with_resources(run_in_actor, bundle)

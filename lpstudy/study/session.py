@@ -1,4 +1,4 @@
-"""Ray started or joined, for as long as a study runs."""
+"""The Ray session of a study: a cluster that is joined, or a Ray started on this machine."""
 
 import json
 import logging
@@ -15,21 +15,21 @@ from lpstudy.data import shared_cache
 from lpstudy.redaction import without_credentials
 from lpstudy.study.cluster_address import VARIABLE, cluster_address
 from lpstudy.study.head import TOKEN, check_head
-from lpstudy.study.interrupts import apart, held_back
-from lpstudy.study.limits import Abandon, time_limit
+from lpstudy.study.interrupts import defer_signals, own_sessions
 from lpstudy.study.loopback import on_loopback
 from lpstudy.study.machine import check_machine
 from lpstudy.study.propagation import withhold_secrets
+from lpstudy.study.time_limit import Abandon, time_limit
 from lpstudy.terminal import say
 
 JOIN_SECONDS = 25.0
-"""For a cluster to be joined."""
+"""Time limit for joining a cluster."""
 JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
-"""Set where a process was started by `ray job submit`; has what the job gave."""
+"""Variable with the job's configuration, set in a process that `ray job submit` started."""
 
 
 def prepare_environment() -> None:
-    """Set, before Ray is started, what the user has not set: statistics off, quiet Tune."""
+    """Set the variables that the user has not set, before Ray starts: no usage statistics, a quiet Tune."""
     for name, value in {
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_AIR_NEW_OUTPUT": "0",
@@ -41,32 +41,32 @@ def prepare_environment() -> None:
         "TUNE_MAX_PENDING_TRIALS_PG": "10000",  # as many as the searcher gives; "auto" starts one at a time
     }.items():
         os.environ.setdefault(name, value)
-    environment.settle()  # the actors have other working directories
+    environment.normalize_variables()  # the actors have other working directories
 
 
 def variables() -> dict[str, str]:
-    """What the nodes of a cluster are told, the cache's folder in any case: it must be one for all.
+    """The environment variables for a cluster's nodes; they always include the cache's folder.
 
-    Ray refuses a variable that `ray job submit` has given to all nodes already.
+    Ray refuses a variable that `ray job submit` has already passed to all nodes.
     """
-    given = json.loads(os.environ.get(JOB, "{}")).get("runtime_env", {}).get("env_vars", {})
-    mine = {name: value for name, value in os.environ.items() if name.startswith("LPSTUDY_")}
-    mine.setdefault("LPSTUDY_CACHE", shared_cache().resolve().url)
-    return {name: value for name, value in mine.items() if name not in given}
+    job_variables = json.loads(os.environ.get(JOB, "{}")).get("runtime_env", {}).get("env_vars", {})
+    own_variables = {name: value for name, value in os.environ.items() if name.startswith("LPSTUDY_")}
+    own_variables.setdefault("LPSTUDY_CACHE", shared_cache().resolve().url)
+    return {name: value for name, value in own_variables.items() if name not in job_variables}
 
 
-def _end_with_words(error: BaseException) -> int:
+def _print_error(error: BaseException) -> int:
     say(f"lpstudy: {error}")
     return 1
 
 
 @contextmanager
-def ray_session(abandon: Abandon = _end_with_words) -> Iterator[None]:
-    """Join the cluster that RAY_ADDRESS names, or start one on this machine for as long as the context lasts.
+def ray_session(abandon: Abandon = _print_error) -> Iterator[None]:
+    """A context in which the cluster at RAY_ADDRESS is joined, or a Ray runs on this machine.
 
     Args:
-        abandon: Called from another thread before the process is ended, where joining takes longer than
-            JOIN_SECONDS or does not react to a signal; prints why, returns the exit code.
+        abandon: Called from another thread before the process ends, if joining takes longer than
+            JOIN_SECONDS or does not react to a signal; prints why and returns the exit code.
 
     Raises:
         ValueError: RAY_ADDRESS names no cluster that can be reached, or Ray cannot be started here.
@@ -90,19 +90,17 @@ def ray_session(abandon: Abandon = _end_with_words) -> Iterator[None]:
 
 
 def _print_nothing(data: object, ignore_prefix: bool = False) -> None:
-    """In place of what Ray prints of other processes' errors: those that matter come as exceptions."""
+    """A replacement for Ray's printing of other processes' errors: those that matter raise exceptions."""
 
 
 def _join(address: str, abandon: Abandon) -> None:
-    """Join the cluster whose head is at an address."""
-    shown = f"{VARIABLE}={without_credentials(os.environ[VARIABLE])}"
-    slow = (
-        f"{shown}: the Ray cluster did not let this machine in within {JOIN_SECONDS:g} s: is its head alive?"
-    )
+    """Join the cluster whose head has this address."""
+    setting = f"{VARIABLE}={without_credentials(os.environ[VARIABLE])}"
+    slow = f"{setting}: the cluster did not accept this machine within {JOIN_SECONDS:g} s: is its head alive?"
     try:
         with time_limit(JOIN_SECONDS, slow, abandon):
             check_head(address)
-            with held_back():
+            with defer_signals():
                 ray.init(
                     address=address,
                     log_to_driver=False,
@@ -111,15 +109,15 @@ def _join(address: str, abandon: Abandon) -> None:
                 )
                 ray.nodes()  # type: ignore[no-untyped-call]  # untyped in Ray
     except ValueError as error:
-        raise ValueError(f"{shown}: {error}") from None
+        raise ValueError(f"{setting}: {error}") from None
     except (OSError, RuntimeError, RayError) as error:
-        raise ValueError(f"{shown}: {TOKEN} ({_words(error)})") from None
+        raise ValueError(f"{setting}: {TOKEN} ({_one_line(error)})") from None
 
 
 def _start() -> None:
-    """Start a Ray of this machine alone."""
+    """Start Ray on this machine alone."""
     try:
-        with held_back(), on_loopback(), apart():
+        with defer_signals(), on_loopback(), own_sessions():
             ray.init(
                 address="local",
                 include_dashboard=True,
@@ -129,8 +127,8 @@ def _start() -> None:
                 logging_level=logging.CRITICAL,
             )
     except (OSError, RuntimeError, ValueError, RayError) as error:
-        raise ValueError(f"Ray cannot be started on this machine: {_words(error)}") from None
+        raise ValueError(f"Ray cannot be started on this machine: {_one_line(error)}") from None
 
 
-def _words(error: Exception) -> str:
+def _one_line(error: Exception) -> str:
     return without_credentials(" ".join(str(error).split()))[:300]

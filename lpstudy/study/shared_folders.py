@@ -1,4 +1,4 @@
-"""Whether all nodes of a cluster see the same folders: asked of each node before anything is trained."""
+"""A check that all nodes of a cluster share the study's folders, made before anything is trained."""
 
 import uuid
 from collections.abc import Mapping, Sequence
@@ -14,9 +14,9 @@ from lpstudy.disk import StorageError
 from lpstudy.folder import Folder, LocalFolder
 
 ANSWER_SECONDS = 60.0
-"""In which every node must have answered; it starts a process for it."""
+"""Time limit for every node's answer; each starts a process for it."""
 NAMED = 5
-"""Nodes that a refusal names."""
+"""Number of nodes that an error message names."""
 
 
 def check_shared(folders: Mapping[str, Folder]) -> None:
@@ -26,7 +26,7 @@ def check_shared(folders: Mapping[str, Folder]) -> None:
     write an answer that this process sees.
 
     Args:
-        folders: Found from everywhere, by what the user sets them with.
+        folders: The folders with absolute addresses, by the flag or variable that sets them.
 
     Raises:
         ValueError: Names the nodes that do not share a folder or have not answered.
@@ -38,59 +38,62 @@ def check_shared(folders: Mapping[str, Folder]) -> None:
     word = uuid.uuid4().hex
     probes = [folder / f".shared-{word}" for folder in folders.values()]
     try:
-        for asked in probes:
-            probe.ask(asked, word)
-        told = _told(list(nodes), probes, word)
+        for one in probes:
+            probe.write_question(one, word)
+        problems = _ask_nodes(list(nodes), probes, word)
         for number, (setting, folder) in enumerate(folders.items()):
-            faults = {n: said[number] or probe.heard(probes[number], word, n) for n, said in told.items()}
+            faults = {
+                node: messages[number] or probe.check_answer(probes[number], word, node)
+                for node, messages in problems.items()
+            }
             faulty = [f"{nodes[node]} {fault}" for node, fault in faults.items() if fault]
             if faulty:
-                more = f"; so for {len(faulty) - NAMED} more nodes" if len(faulty) > NAMED else ""
+                more = f"; and {len(faulty) - NAMED} more nodes" if len(faulty) > NAMED else ""
                 raise ValueError(
                     f"{setting}: all nodes must share {folder}, but {'; '.join(faulty[:NAMED])}{more}"
                 )
     finally:
-        for asked in probes:
+        for one in probes:
             with suppress(StorageError):
-                asked.clear()
+                one.clear()
 
 
 def _nodes() -> dict[str, str]:
-    """The nodes on which trials may run: what a user knows them by, by id."""
-    known: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]  # untyped in Ray
+    """Descriptions of the nodes on which trials may run, by node id."""
+    all_nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]  # untyped in Ray
     return {
         node["NodeID"]: f"node {node['NodeManagerAddress']} (host {node['NodeManagerHostname']},"
         f" id {node['NodeID'][:8]})"
-        for node in known
+        for node in all_nodes
         if node["Alive"] and node["Resources"].get("CPU", 0)
     }
 
 
-def _told(nodes: list[str], probes: Sequence[Folder], word: str) -> dict[str, list[str]]:
-    """What each node finds wrong with each probe; nodes that have left the cluster are left out."""
+def _ask_nodes(nodes: list[str], probes: Sequence[Folder], word: str) -> dict[str, list[str]]:
+    """The problem that each node has with each probe folder; nodes that left the cluster are omitted."""
 
     def answer(node: str) -> list[str]:
-        """Defined in here it travels whole: a node need not import torch and Tune to answer."""
-        from lpstudy.probe import answer
+        """Nested, so that Ray ships it by value: a node need not import torch and Tune to answer."""
+        from lpstudy.probe import write_answer
 
-        return [answer(asked, word, node) for asked in probes]
+        return [write_answer(one, word, node) for one in probes]
 
     task: Any = ray.remote(answer)
-    asked = {
+    results = {
         node: task.options(
             num_cpus=0, scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)
         ).remote(node)
         for node in nodes
     }
-    ray.wait(list(asked.values()), num_returns=len(asked), timeout=ANSWER_SECONDS)
-    told = {}
-    for node, said in asked.items():
+    ray.wait(list(results.values()), num_returns=len(results), timeout=ANSWER_SECONDS)
+    problems = {}
+    for node, result in results.items():
         try:
-            told[node] = ray.get(said, timeout=0)
+            problems[node] = ray.get(result, timeout=0)
         except RayTaskError as error:
             lines = [line for line in str(error).splitlines() if line.strip()]
-            told[node] = [f"cannot run lpstudy: {lines[-1].strip()[:200]}"] * len(probes)
+            problems[node] = [f"cannot run lpstudy: {lines[-1].strip()[:200]}"] * len(probes)
         except (RayError, TimeoutError):
             if node in _nodes():
-                told[node] = [f"has not answered for {ANSWER_SECONDS:g} s"] * len(probes)
-    return told
+                problems[node] = [f"has not answered for {ANSWER_SECONDS:g} s"] * len(probes)
+    return problems

@@ -1,4 +1,4 @@
-"""A trial where it runs: in the Tune actor itself, or on the workers of a TorchTrainer that it starts."""
+"""The training of one run, in a Tune actor or on the Ray Train workers that it starts."""
 
 import errno
 import json
@@ -24,24 +24,24 @@ from lpstudy.students import locate_weights, read_weights_file
 from lpstudy.study.cluster import ray_storage
 from lpstudy.study.control import ControlReader
 from lpstudy.study.failures import PAUSED, REPORTABLE_ERRORS, encode_failure, encode_first_failure
-from lpstudy.study.mapped import Mapped
+from lpstudy.study.mapped_files import MappedFiles
 from lpstudy.teacher import BankPlan, TrainedTeacher, open_teacher_outputs
 from lpstudy.training import Directive, DivergedError, TeacherOutputs, train
 
 WORKERS = "workers"
-"""Folder of Ray Train's own state, within a run's."""
+"""Subfolder of a run's folder with Ray Train's own state."""
 VARIABLES = {"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2", "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "600"}
-"""Results are fetched this often; a node that has left is waited for this long, four times."""
-PACE = 1.0
-"""Seconds of epochs that a report gathers between two rungs; it costs the same however many they are."""
+"""How often results are fetched, and how long (four times) to wait for a node that has left."""
+REPORT_SECONDS = 1.0
+"""Seconds of epochs in one report between two rungs; a report costs the same for any number of epochs."""
 
 
 CUDA_BYTES = 600_000_000
-"""Of a GPU's memory that a process takes beside torch's: expected, not measured."""
+"""GPU memory that a process takes besides torch's: expected, not measured."""
 
 
 class StudyContext(BaseModel):
-    """What all runs of a study have in common; travels to the actors as JSON."""
+    """The settings that all runs of a study share; sent to the actors as JSON."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -51,12 +51,12 @@ class StudyContext(BaseModel):
     teacher_file: TrainedTeacher
     plan: BankPlan
     gpus: float
-    """Per trial; 0 trains on the CPU."""
+    """GPUs per trial; 0 trains on the CPU."""
     workers: int
 
 
 class RunJob(BaseModel):
-    """One run."""
+    """The settings of one run; sent to its actor as JSON."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -64,54 +64,54 @@ class RunJob(BaseModel):
     trial: RunSpec
     final: bool
     folder: str
-    """As `folder_at` finds it."""
+    """The run's folder, as `folder_at` parses it."""
     control: str
-    """Folder of the file by which the study is paused."""
+    """The folder of the control file."""
     holder: str
-    """Token of the process that runs the study."""
+    """The token of the process that runs the study."""
     key: str
-    """Of the run."""
+    """The run's key."""
     rungs: tuple[int, ...]
-    """Epochs after which it may be pruned; it waits there for the driver's answer."""
+    """Epochs after which the run may be pruned; there it waits for the driver's decision."""
 
 
 def run_in_actor(config: dict[str, Any]) -> None:
-    """Tune function: the loop runs right here."""
+    """Tune function that trains in the actor itself."""
     job = RunJob.model_validate_json(config["job"])
-    for held, end in gathered(_epochs(job), job.rungs, epochs=job.trial.epochs):
-        tune.report(as_report(held, end))  # returns once the driver has decided that the trial goes on
+    for results, end in group_reports(_epochs(job), job.rungs, epochs=job.trial.epochs):
+        tune.report(as_report(results, end))  # returns once the driver lets the trial continue
 
 
-def gathered(
+def group_reports(
     results: Iterable[EpochResult], rungs: Container[int], *, epochs: int
 ) -> Iterator[tuple[list[EpochResult], str]]:
-    """What the driver is told, report by report: epochs, and why the trial ends where it ends early.
+    """Reports for the driver: groups of epochs, and the reason why the trial ends early, else empty.
 
     A report ends with each rung, at which the trial may be pruned, and with the last epoch.
     """
-    held: list[EpochResult] = []
-    told, epoch = time.monotonic(), 0
+    unreported: list[EpochResult] = []
+    reported_at, epoch = time.monotonic(), 0
     try:
         for result in results:
-            held.append(result)
+            unreported.append(result)
             epoch = result.epoch
-            if epoch == epochs or epoch in rungs or time.monotonic() - told >= PACE:
-                yield held, ""
-                held, told = [], time.monotonic()
+            if epoch == epochs or epoch in rungs or time.monotonic() - reported_at >= REPORT_SECONDS:
+                yield unreported, ""
+                unreported, reported_at = [], time.monotonic()
         if epoch < epochs:
-            yield held, PAUSED
+            yield unreported, PAUSED
     except REPORTABLE_ERRORS as error:
-        yield held, encode_failure(error)
+        yield unreported, encode_failure(error)
 
 
 def run_on_workers(config: dict[str, Any]) -> None:
-    """Tune function: the loop runs on Ray Train workers, whose reports are passed on."""
+    """Tune function that trains on Ray Train workers and forwards their reports."""
     from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig, WorkerGroupError
     from ray.train.torch import TorchTrainer
     from ray.tune.integration.ray_train import TuneReportCallback
 
     for name, value in VARIABLES.items():
-        os.environ.setdefault(name, value)  # Ray Train hands its own on to its controller and workers
+        os.environ.setdefault(name, value)  # Ray Train passes them to its controller and workers
     job = RunJob.model_validate_json(config["job"])
     gpus = job.shared.gpus
     per_worker = {"CPU": config["worker_cpus"]} | ({"GPU": gpus} if gpus else {})
@@ -126,7 +126,7 @@ def run_on_workers(config: dict[str, Any]) -> None:
             **ray_storage(folder_at(job.folder)),
             callbacks=[TuneReportCallback()],  # type: ignore[no-untyped-call,list-item]  # Ray's own pattern
             failure_config=FailureConfig(
-                max_failures=0,  # Tune starts the trial again, as another attempt
+                max_failures=0,  # Tune restarts the trial, as another attempt
                 controller_failure_limit=3,  # type: ignore[call-arg]  # Train V2 has it, its stub is V1
             ),
             checkpoint_config=CheckpointConfig(num_to_keep=1),
@@ -134,7 +134,7 @@ def run_on_workers(config: dict[str, Any]) -> None:
     )
     try:
         trainer.fit()
-    except WorkerGroupError as error:  # of one worker; the others fail for that it is gone
+    except WorkerGroupError as error:  # one worker's; the others fail because it is gone
         tune.report(as_report([], encode_first_failure(list(error.worker_failures.values()))))
 
 
@@ -144,27 +144,27 @@ def _worker(config: dict[str, Any]) -> None:
     try:
         for result in _epochs(job):
             epoch = result.epoch
-            ray_train.report(as_report([result]))  # the workers wait for each other: as many of each
+            ray_train.report(as_report([result]))  # workers wait for each other: each reports every epoch
         if epoch < job.trial.epochs:
             ray_train.report(as_report([], PAUSED))
-    except DivergedError as error:  # all workers see it: the loss is theirs together
+    except DivergedError as error:  # all workers see it: they share the loss
         ray_train.report(as_report([], encode_failure(error)))
 
 
 def _epochs(job: RunJob) -> Iterator[EpochResult]:
     try:
         device = device_of(gpus=job.shared.gpus)
-        data, teacher, mapped = _opened(job.shared.model_dump_json(), device)
+        data, teacher, mapped_files = _load_inputs(job.shared.model_dump_json(), device)
         if job.trial.student.weights is not None:
             _check_copy(job.trial.student.weights)
-    except (OSError, ValueError) as error:  # of no trial's making: the next start makes what is lost anew
-        said = " ".join(str(error).split())
-        raise UnreachableError(errno.EIO, f"data or teacher's outputs cannot be read: {said}") from error
-    hearing = ControlReader(job.control, job.holder, key=job.key)
+    except (OSError, ValueError) as error:  # not the trial's fault: the next start recomputes lost files
+        message = " ".join(str(error).split())
+        raise UnreachableError(errno.EIO, f"data or teacher's outputs cannot be read: {message}") from error
+    control_reader = ControlReader(job.control, job.holder, key=job.key)
 
-    def asking() -> Directive:
-        mapped.check()
-        return hearing()
+    def poll() -> Directive:
+        mapped_files.check()
+        return control_reader()
 
     yield from train(
         job.trial,
@@ -173,57 +173,57 @@ def _epochs(job: RunJob) -> Iterator[EpochResult]:
         device=device,
         folder=folder_at(job.folder),
         read_test=job.final,
-        poll=asking,
+        poll=poll,
     )
 
 
 def _check_copy(weights: str) -> None:
-    """See that a copy in the cache, which is named by its SHA-256, is whole.
+    """Check a weights file in the cache against its SHA-256, which is its name.
 
     Raises:
-        OSError: It is not there, or cannot be read.
-        ValueError: It is damaged.
+        OSError: The file is missing or cannot be read.
+        ValueError: The file is damaged.
     """
     folder, name = locate_weights(weights)
     read_weights_file(folder, name, sha256=name.partition(".")[0])
 
 
 def as_report(results: Sequence[EpochResult], end: str = "") -> dict[str, Any]:
-    """Epochs as they travel through Tune, which would flatten a nested dictionary; why a run ends early."""
-    epoch = results[-1].epoch if results else 0  # Tune ends the study at a report without its metric
+    """A Tune report of epochs (as JSON: Tune flattens nested dicts) and the reason of an early end."""
+    epoch = results[-1].epoch if results else 0  # Tune fails at a report without its metric
     return {"epoch": epoch, "report": json.dumps([result.as_row() for result in results]), "end": end}
 
 
 def as_results(report: dict[str, Any]) -> list[EpochResult]:
-    """The epochs that a report tells of."""
+    """The epochs of a Tune report."""
     return [EpochResult.from_row(row) for row in json.loads(report["report"])]
 
 
 def device_of(*, gpus: float) -> torch.device:
-    """The GPU that Ray gave, or the CPU; torch and who decodes images have the threads of the CPUs given."""
+    """The GPU that Ray assigned, or the CPU; also sets torch's number of threads."""
     torch.set_num_threads(environment.threads() or 1)
     if not gpus:
         return torch.device("cpu")
     device = torch.device("cuda", torch.cuda.current_device())
-    if gpus < 1:  # or who asks last fails for what its neighbours hold
+    if gpus < 1:  # else a process may fail for its neighbours' memory
         share = memory_share(gpus, torch.cuda.get_device_properties(device).total_memory)
         torch.cuda.set_per_process_memory_fraction(share, device)
     return device
 
 
 def memory_share(gpus: float, total: int) -> float:
-    """The part of a GPU's memory, in bytes, that torch may hold in a process that has a share of the GPU.
+    """The fraction of a GPU's memory (`total` bytes) that torch may use in a process with a share of the GPU.
 
-    What CUDA and its libraries hold beside torch comes out of the share; where it is small, a half of it.
+    The memory of CUDA and its libraries is deducted from the share, but at most half of it.
     """
     return max(gpus - CUDA_BYTES / total, gpus / 2)
 
 
 @lru_cache(maxsize=1)
-def _opened(shared: str, device: torch.device) -> tuple[Data, TeacherOutputs, Mapped]:
-    """The study's data with the views that its students see, and its teacher's outputs; once a process."""
-    told = StudyContext.model_validate_json(shared)
-    data = load(told.data, root=Path(told.data_root) if told.data_root else None)
-    teacher = open_teacher_outputs(told.plan, told.teacher_file, told.teacher, data, device=device)
-    mapped = Mapped(cache_folder())  # before what they hold is copied to a GPU and let go
-    return data.with_views(told.plan.views).to(device), teacher, mapped
+def _load_inputs(shared: str, device: torch.device) -> tuple[Data, TeacherOutputs, MappedFiles]:
+    """The study's data with its students' views, and its teacher's outputs; loaded once per process."""
+    context = StudyContext.model_validate_json(shared)
+    data = load(context.data, root=Path(context.data_root) if context.data_root else None)
+    teacher = open_teacher_outputs(context.plan, context.teacher_file, context.teacher, data, device=device)
+    mapped_files = MappedFiles(cache_folder())  # before their content is copied to a GPU and unmapped
+    return data.with_views(context.plan.views).to(device), teacher, mapped_files

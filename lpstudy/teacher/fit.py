@@ -11,7 +11,7 @@ from pydantic import TypeAdapter
 
 from lpstudy.cost import cost
 from lpstudy.data import Data, shared_cache
-from lpstudy.disk import StorageError, naming
+from lpstudy.disk import StorageError, storage_errors_at
 from lpstudy.distill.bp import BP
 from lpstudy.folder import Folder, LocalFolder, folder_at
 from lpstudy.model_file import DESCRIPTION, WEIGHTS, check_weights, describe
@@ -152,7 +152,7 @@ def _locked(folder: Folder) -> Iterator[None]:
         yield
         return
     lock = FileLock(folder.path / "lock")
-    with naming(folder.path / "lock"):
+    with storage_errors_at(folder.path / "lock"):
         folder.path.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     try:

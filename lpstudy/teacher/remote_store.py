@@ -12,7 +12,7 @@ from tempfile import TemporaryFile
 
 from torch import Tensor
 
-from lpstudy.disk import naming
+from lpstudy.disk import storage_errors_at
 from lpstudy.teacher.bank_plan import BankedOutput
 from lpstudy.teacher.store import Block, Outputs, Store, write_pieces
 
@@ -37,7 +37,7 @@ class RemoteStore(Store):
         ]
         self.folder.mkdir(parents=True, exist_ok=True)
         size = sum(self._block_bytes(kept, block) for kept in wanted)
-        with ExitStack() as stack, naming(self.folder / "block", size):
+        with ExitStack() as stack, storage_errors_at(self.folder / "block", size):
             files = {k.name: stack.enter_context(TemporaryFile(dir=self.folder)) for k in wanted}
             digests = write_pieces(pieces, files)
             for name, file in files.items():
@@ -62,7 +62,7 @@ class RemoteStore(Store):
 
         if self._lacking():  # before the lock: a copy that is whole may be one that only can be read
             super().prepare()
-            with naming(self.folder), FileLock(self.folder / "copy.lock"):
+            with storage_errors_at(self.folder), FileLock(self.folder / "copy.lock"):
                 for kept, block, digest in self._lacking():
                     self._fetch(kept, block, digest)
         return super().open_outputs()

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from lpstudy.data import Data, cache_folder, shared_cache
-from lpstudy.disk import naming, write_atomically
+from lpstudy.disk import storage_errors_at, write_atomically
 from lpstudy.teacher.bank_plan import BYTES, BankedOutput, BankPlan
 from lpstudy.teacher.fit import TrainedTeacher
 
@@ -91,12 +91,12 @@ class Store:
         Raises:
             OSError: The folder cannot be written, or its disk is too small.
         """
-        with naming(self.folder):
+        with storage_errors_at(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
         for kept in self.plan.banked_outputs:
             path = self._path(kept.name)
             long = self.plan.views * self._view_bytes(kept)
-            with naming(path, long), path.open("ab") as file:
+            with storage_errors_at(path, long), path.open("ab") as file:
                 if file.seek(0, os.SEEK_END) < long:
                     file.truncate(long)
 
@@ -120,7 +120,7 @@ class Store:
     def _block_file(self, kept: BankedOutput, block: Block) -> Iterator[BinaryIO]:
         """An output's file at the place of a block, brought to disk at the end."""
         path, size = self._path(kept.name), self._block_bytes(kept, block)
-        with naming(path, size), path.open("r+b") as file:
+        with storage_errors_at(path, size), path.open("r+b") as file:
             file.seek(self._begin(kept, block))
             yield file
             file.flush()

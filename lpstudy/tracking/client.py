@@ -86,7 +86,7 @@ def tracking_uri() -> str:
     Raises:
         ValueError: The variable names a file that no database can have.
     """
-    uri = environment.tracking_uri()
+    uri = environment.tracking_uri_variable()
     try:
         return DEFAULT_URI if uri is None else database_url(uri)
     except ValueError as error:

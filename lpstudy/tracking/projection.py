@@ -10,7 +10,7 @@ from mlflow.tracking import MlflowClient
 
 from lpstudy.folder import Folder
 from lpstudy.ledger import Assignment, LedgerReader
-from lpstudy.threads import GuardedThread, describe
+from lpstudy.threads import GuardedThread, describe_error
 from lpstudy.tracking.client import StudyMetadata, reason
 from lpstudy.tracking.run_writer import RunWriter
 
@@ -85,7 +85,7 @@ class Projection:
 
     def _failed(self, error: BaseException) -> None:
         """Of the thread, which starts again: all that it writes may be written twice."""
-        self.error = describe(error)
+        self.error = describe_error(error)
         self._writer.forget()
 
     def _follow(self, stop: threading.Event) -> None:

@@ -11,7 +11,7 @@ from lpstudy.disk import StorageError
 from lpstudy.ledger import StudyRunningError, UnwritableError
 from lpstudy.study import PausedError, TaskError
 
-REPEAT, MEND = "; the same command goes on where it stopped", "; mend that, and the same command goes on"
+REPEAT, MEND = "; run the same command to resume", "; fix this, then run the same command to resume"
 
 
 def system(number: int) -> OSError:

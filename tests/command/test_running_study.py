@@ -152,7 +152,7 @@ def test_an_error_in_the_thread_of_heartbeats_pauses_the_study_and_heartbeats_go
         return before(words)
 
     monkeypatch.setattr(running._lease, "heartbeat", beat)
-    wait_for(lambda: running.control.current.exiting, seconds=10)
+    wait_for(lambda: running.control.current.is_exit, seconds=10)
     assert isinstance(running.control.fault, PausedError)
     assert running.control.current.why == "the thread 'lease' failed: ValueError: no JSON"
     assert goes_on(running)
@@ -169,7 +169,7 @@ def test_an_error_in_the_thread_of_the_deadline_pauses_the_study(
         return False
 
     monkeypatch.setattr(running.control, "is_overdue", late)
-    running.control.pause_and_exit("asked to end", seconds=60)  # it looks at the time from now on
+    running.control.pause_and_exit("terminated", seconds=60)  # it looks at the time from now on
     wait_for(lambda: running.control.fault is not None, seconds=10)
     assert str(running.control.fault) == "the thread 'deadline' failed: RuntimeError: a bug"
     assert running.deadline._thread.is_alive()
@@ -183,10 +183,10 @@ def test_a_signal_is_not_lost_to_a_wish_that_comes_at_the_same_time(running: Stu
     threads_ = [threading.Thread(target=ask) for _ in range(3)]
     for one in threads_:
         one.start()
-    running.control.pause_and_exit("asked to end (SIGTERM)", seconds=60, signal=signal.SIGTERM)
+    running.control.pause_and_exit("terminated (SIGTERM)", seconds=60, signal=signal.SIGTERM)
     for one in threads_:
         one.join()
-    assert running.control.current.exiting
+    assert running.control.current.is_exit
     assert running.control.request == "pause"
 
 
@@ -222,4 +222,4 @@ def test_a_process_whose_main_thread_hangs_ends_with_its_words_and_frees_the_stu
     )
     assert (done.returncode, done.stdout, done.stderr) == (75, "paused: Ray hangs\n", "")
     study = StudySession(LocalFolder(tmp_path / "tiny"), None, "tiny", fresh=False)
-    assert study.after is None
+    assert study.previous_process is None

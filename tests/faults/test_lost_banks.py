@@ -43,7 +43,7 @@ def test_a_file_that_is_cut_while_it_is_mapped_gives_no_result(pattern: str, tmp
         os.truncate(path, size - 200)  # in the last page: the processes read zeros, and are not killed
         left = ended(process)
     assert left.code == 75, left
-    assert f"{path}: was cut while it was read" in last_line(left)
+    assert f"{path}: was truncated while it was read" in last_line(left)
     for name in ("cut", "whole"):
         left = run(
             tmp_path / name, "sweep", "tiny.toml", "--concurrent", "1", LPSTUDY_CACHE=str(caches[name])

@@ -59,7 +59,7 @@ def test_training_goes_on_to_its_end(stage: Stage) -> None:
 
 def test_the_end_is_74_and_names_reconcile(stage: Stage) -> None:
     assert stage.left.code == 74, stage.left.err
-    assert "warning: MLflow lags behind, training goes on: " in stage.left.err
+    assert "warning: MLflow lags behind, training continues:  " in stage.left.err
     assert "`lpstudy reconcile tiny` brings it up to date" in last_line(stage.left)
 
 
@@ -74,7 +74,7 @@ def test_lost_and_doubled_runs_are_mended_too(stage: Stage) -> None:
     assert stage.doubled.code == 0, stage.doubled.err
     assert "is missing in MLflow" in stage.doubled.out
     assert "is there twice" in stage.doubled.out
-    assert "2 differ in MLflow, all written anew" in stage.doubled.out
+    assert "2 differ in MLflow, all rewritten" in stage.doubled.out
 
 
 def test_the_report_can_then_be_made(stage: Stage) -> None:

@@ -14,7 +14,7 @@ from running import Left, call, ended, wait_for, write_space
 from staging import FIXED, begun, by_key, whole
 
 from lpstudy import status
-from lpstudy.study.cluster import SHORT_SECONDS
+from lpstudy.study.cluster import SHORTAGE_SECONDS
 
 pytestmark = pytest.mark.soak
 LONG = ("epochs = 2\n", "epochs = 1500\n")
@@ -53,7 +53,7 @@ class Stage:
             self.one = self.status()
             cluster.remove_node(second, allow_graceful=False)
             self.none = wait_for(lambda: self.waiting(), seconds=60)
-            time.sleep(SHORT_SECONDS + 5)  # after which it is said
+            time.sleep(SHORTAGE_SECONDS + 5)  # until the shortage is reported
             for _ in range(2):
                 self.node(cluster)
             wait_for(lambda: not self.waiting())

@@ -10,7 +10,7 @@ from running import call, ended, start, wait_for, write_space
 from staging import whole
 
 from lpstudy import status
-from lpstudy.study.cluster import SHORT_SECONDS
+from lpstudy.study.cluster import SHORTAGE_SECONDS
 
 pytestmark = pytest.mark.soak
 
@@ -31,7 +31,7 @@ def test_what_is_waited_for_is_told_and_the_teacher_goes_on(tmp_path: Path) -> N
             wait_for(lambda: len(list(cache.glob("teachers/*/**/checkpoint-*.json"))) > 1, seconds=280)
             cluster.remove_node(node, allow_graceful=False)
             said = wait_for(waiting, seconds=60)
-            time.sleep(SHORT_SECONDS + 5)  # after which it is said
+            time.sleep(SHORTAGE_SECONDS + 5)  # until the shortage is reported
             cluster.add_node(wait=False, num_cpus=1, object_store_memory=MEMORY)
             left = ended(process)
         finally:

@@ -52,7 +52,7 @@ def lose(process: "Popen[str]", name: str, number: int) -> float:
     )
     assert f"lpstudy sweep: paused: Ray's {'' if number == signal.SIGSTOP else what}" in last_line(left)
     assert what in last_line(left)
-    assert last_line(left).endswith("the same command goes on where it stopped")
+    assert last_line(left).endswith("run the same command to resume")
     assert "Raylet is terminated" not in left.err
     assert taken < SECONDS
     wait_for(lambda: not any(running(one) for one in below), seconds=5)

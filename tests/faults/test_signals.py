@@ -77,12 +77,12 @@ def test_a_second_start_is_refused_and_names_the_first(stage: Stage) -> None:
 def test_sigterm_ends_in_one_line_and_75(stage: Stage) -> None:
     assert stage.ended.code == 75, stage.ended.err
     assert last_line(stage.ended) == (
-        "lpstudy sweep: paused: asked to end (SIGTERM); the same command goes on where it stopped"
+        "lpstudy sweep: paused: terminated (SIGTERM); run the same command to resume"
     )
 
 
 def test_status_says_why_it_is_paused(stage: Stage) -> None:
-    assert (stage.status["state"], stage.status["why"]) == ("paused", "asked to end (SIGTERM)")
+    assert (stage.status["state"], stage.status["why"]) == ("paused", "terminated (SIGTERM)")
     assert not stage.status["alive"]
 
 
@@ -111,7 +111,7 @@ def test_sigterm_to_the_group_while_the_study_begins_pauses_it(seconds: float, t
     os.killpg(process.pid, signal.SIGTERM)
     left = ended(process)
     assert left.code == 75, left.err
-    assert "asked to end (SIGTERM); the same command goes on" in last_line(left)
+    assert "terminated (SIGTERM); run the same command to resume" in last_line(left)
 
 
 AT_A_FORK = """
@@ -149,4 +149,4 @@ def test_a_second_interrupt_does_not_wait(tmp_path: Path) -> None:
         process.send_signal(signal.SIGINT)
         left = ended(process)
     assert left.code == 130
-    assert last_line(left) == "lpstudy sweep: interrupted; the same command goes on where it stopped"
+    assert last_line(left) == "lpstudy sweep: interrupted; run the same command to resume"

@@ -41,8 +41,10 @@ def test_a_begun_study_goes_on_while_mlflow_is_away_and_is_written_later(
         patch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free_port()}")
         left = call(sweep.main, folder, "tiny.toml", "--trials", "2")
     assert left.code == 74, left.err
-    assert left.err.startswith("warning: MLflow lags behind, training goes on: MLFLOW_TRACKING_URI=http://")
-    assert "`lpstudy reconcile tiny` brings it up to date when it answers" in last_line(left)
+    assert left.err.startswith(
+        "warning: MLflow lags behind, training continues:  MLFLOW_TRACKING_URI=http://"
+    )
+    assert "`lpstudy reconcile tiny` updates it once it answers" in last_line(left)
     again = call(sweep.main, folder, "tiny.toml", "--trials", "2")
     assert again.code == 0, again.err
     assert {"bp-convnet-d2-w2/trial-0", "bp-convnet-d2-w2/trial-1"} < by_key(folder).keys()

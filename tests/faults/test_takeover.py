@@ -34,7 +34,7 @@ def test_the_second_goes_on_and_the_first_writes_nothing_and_ends(tmp_path: Path
     assert "study 'tiny' was taken over by host " in last_line(old)
     assert old.err.count("taken over") == 1
     assert new.code == 0, new.err
-    assert new.err.startswith("going on after host ")
+    assert new.err.startswith("resuming after host ")
     whole(tmp_path, 2)
     assert by_key(tmp_path)["bp-convnet-d2-w2/trial-0"].assignment.attempt == 2
     check = call(reconcile.main, tmp_path, "tiny", "--check")

@@ -115,7 +115,7 @@ def test_stop_lets_the_running_trial_end_and_reports(stage: Stage) -> None:
 def test_resume_without_a_process_says_how_to_begin(stage: Stage) -> None:
     left = stage.answers["resume, none runs"]
     assert left.code == 1
-    assert "no process runs study 'tiny'; begin it with: python -m lpstudy.sweep tiny.toml" in last_line(left)
+    assert "no process runs study 'tiny'; start it with: python -m lpstudy.sweep tiny.toml" in last_line(left)
 
 
 def test_cancel_fails_what_runs_now(stage: Stage) -> None:

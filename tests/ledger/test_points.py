@@ -7,7 +7,7 @@ from typing import Any
 import optuna
 import pytest
 
-from lpstudy.command.budget import budget_notes, unused
+from lpstudy.command.budget_notes import budget_notes, unused_trials_note
 from lpstudy.command.overview import overview
 from lpstudy.cost import cost_of
 from lpstudy.ledger import Assignment, Done, Ledger, open_storage, read_ledger, samplers
@@ -122,11 +122,11 @@ def test_a_budget_beyond_the_points_is_said_and_offered_to_seeds(make: Make, reo
         f"{ARM}: its search space has 2 points, each tried once; of 7 trials 5 would repeat another and are"
         " not run. More seeds use such time better: --seeds 8"
     ]
-    assert unused("a", 1, spec.budget.model_copy(update={"trials": 2})) == (
+    assert unused_trials_note("a", 1, spec.budget.model_copy(update={"trials": 2})) == (
         "a: its search space has one point, tried once; of 2 trials 1 would repeat another and is not"
         " run. More seeds use such time better: --seeds 4"
     )
-    assert unused("a", 7, spec.budget) == ""
+    assert unused_trials_note("a", 7, spec.budget) == ""
 
 
 def test_reading_the_test_set_again_is_said(make: Make, reopen: Open, play: Any) -> None:

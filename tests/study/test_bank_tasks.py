@@ -23,7 +23,7 @@ from lpstudy.data import Data, load
 from lpstudy.folder import LocalFolder
 from lpstudy.space import StudySpec
 from lpstudy.students import build
-from lpstudy.study import Place, StudyControl, TrialResources, cluster_resources, fill_bank, ray_session
+from lpstudy.study import StudyControl, StudyPaths, TrialResources, cluster_resources, fill_bank, ray_session
 from lpstudy.study.loopback import VARIABLE
 from lpstudy.teacher import Store, TrainedTeacher, bank_store, load_or_train, plan_bank
 
@@ -64,10 +64,10 @@ class Study:
 
     def filling(self) -> Iterator[tuple[int, str]]:
         """How many blocks are valid, and what is said."""
-        plan, place = self.store.plan, Place(LocalFolder(Path.cwd()), None)
+        plan, paths = self.store.plan, StudyPaths(LocalFolder(Path.cwd()), None)
         control = StudyControl(LocalFolder(self.store.folder.parent), "test")
-        for told in fill_bank(self.spec, self.data, self.file, plan, place, TrialResources(), control):
-            yield told.done, told.note
+        for progress in fill_bank(self.spec, self.data, self.file, plan, paths, TrialResources(), control):
+            yield progress.blocks_done, progress.note
 
 
 def study_of(folder: Path, dtype: str) -> Study:

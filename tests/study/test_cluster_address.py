@@ -40,22 +40,22 @@ def test_auto_is_what_ray_start_has_started(folder: Path, monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     ("value", "words"),
     [
-        ("auto", "`ray start` has started no Ray on this machine"),
+        ("auto", "`ray start` has not started Ray on this machine"),
         ("http://127.0.0.1:8265", "the address of a dashboard, which `ray job submit` wants"),
         ("https://head", "the address of a dashboard"),
         ("ray://127.0.0.1:10001", "Ray Client cannot run a sweep"),
-        ("redis://head:6379", "no address of a head"),
-        ("::1:6379", "an IPv6 address stands in brackets, [::1]:6379"),
-        ("nonsense", "no address of a head"),
-        ("head", "no address of a head"),
-        ("head:", "no address of a head"),
-        (":6379", "no address of a head"),
-        ("head:ray", "no address of a head"),
-        ("head:0", "no address of a head"),
-        ("head:65536", "no address of a head"),
-        ("head:6379 other:6379", "no address of a head"),
-        ("LOCAL", "no address of a head"),
-        ("x" * 5000, "no address of a head"),
+        ("redis://head:6379", "not the address of a head"),
+        ("::1:6379", "write an IPv6 address in brackets, [::1]:6379"),
+        ("nonsense", "not the address of a head"),
+        ("head", "not the address of a head"),
+        ("head:", "not the address of a head"),
+        (":6379", "not the address of a head"),
+        ("head:ray", "not the address of a head"),
+        ("head:0", "not the address of a head"),
+        ("head:65536", "not the address of a head"),
+        ("head:6379 other:6379", "not the address of a head"),
+        ("LOCAL", "not the address of a head"),
+        ("x" * 5000, "not the address of a head"),
     ],
 )
 def test_what_names_no_head_is_refused(value: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,6 +83,6 @@ def test_a_file_of_ray_start_that_is_spoilt_names_no_head(
     monkeypatch.setenv("RAY_ADDRESS", "auto")
     (folder / "ray_current_cluster").write_text("")
     began = time.monotonic()
-    with pytest.raises(ValueError, match="has started no Ray"):
+    with pytest.raises(ValueError, match="has not started Ray"):
         cluster_address()
     assert time.monotonic() - began < 5

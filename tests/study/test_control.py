@@ -19,7 +19,7 @@ def fenced(old: StudyControl) -> None:
 
 
 def terminated(old: StudyControl) -> None:
-    old.pause_and_exit("asked to end", seconds=30.0, signal=15)
+    old.pause_and_exit("terminated", seconds=30.0, signal=15)
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ def terminated(old: StudyControl) -> None:
         lambda old: old.end_run("arm/trial-0"),
         lambda old: old.remove_file(),
     ],
-    ids=["is fenced", "is asked to end", "cancels", "dismisses", "forgets"],
+    ids=["is fenced", "is terminated", "cancels", "dismisses", "forgets"],
 )
 def test_a_process_that_was_taken_over_leaves_the_file_to_the_newer_one(
     does: Callable[[StudyControl], None], tmp_path: Path

@@ -20,7 +20,7 @@ from ray.core.generated import gcs_service_pb2
 from running import ROOT, free_port
 
 from lpstudy.study import head
-from lpstudy.study.head import check_head, silent
+from lpstudy.study.head import check_head, silent_servers
 
 
 @pytest.fixture(autouse=True)
@@ -89,20 +89,20 @@ def test_a_host_that_is_not_known_is_refused() -> None:
 
 def test_a_server_that_says_nothing_is_refused(mute: str) -> None:
     began = time.monotonic()
-    with pytest.raises(ValueError, match="what listens there is no head of one, or hangs"):
+    with pytest.raises(ValueError, match="what listens there is not a cluster's head, or hangs"):
         check_head(mute)
     assert time.monotonic() - began < 10
 
 
 def test_a_web_server_is_refused(web: str) -> None:
-    with pytest.raises(ValueError, match="what listens there is no head of one, or hangs"):
+    with pytest.raises(ValueError, match="what listens there is not a cluster's head, or hangs"):
         check_head(web)
 
 
 def test_another_grpc_server_is_refused() -> None:
     with (
         answering(grpc.StatusCode.UNIMPLEMENTED) as address,
-        pytest.raises(ValueError, match=r"no head of one, or hangs \(UNIMPLEMENTED\)"),
+        pytest.raises(ValueError, match=r"not a cluster's head, or hangs \(UNIMPLEMENTED\)"),
     ):
         check_head(address)
 
@@ -120,7 +120,9 @@ def test_a_head_of_another_version_is_named_with_both() -> None:
 
     with (
         answering(reply("1.2.3")) as address,
-        pytest.raises(ValueError, match=f"the Ray cluster has Ray 1.2.3, and this machine {ray.__version__}"),
+        pytest.raises(
+            ValueError, match=f"the Ray cluster runs Ray 1.2.3, but this machine {ray.__version__}"
+        ),
     ):
         check_head(address)
     with answering(reply(ray.__version__)) as address:
@@ -128,20 +130,20 @@ def test_a_head_of_another_version_is_named_with_both() -> None:
 
 
 def test_servers_that_are_silent_are_told_from_those_that_answer(mute: str) -> None:
-    with answering(b"") as well, answering(grpc.StatusCode.UNAUTHENTICATED) as errors_as_bad_input:
+    with answering(b"") as healthy, answering(grpc.StatusCode.UNAUTHENTICATED) as refusing_server:
         gone = f"127.0.0.1:{free_port()}"
-        assert silent([well, mute, errors_as_bad_input, gone]) == [mute, gone]
+        assert silent_servers([healthy, mute, refusing_server, gone]) == [mute, gone]
 
 
 LIMIT = """
 import signal, sys, time
-from lpstudy.study import limits
-from lpstudy.study.interrupts import held_back
+from lpstudy.study.time_limit import time_limit
+from lpstudy.study.interrupts import defer_signals
 def abandon(error):
     print(repr(error), flush=True)
     return 75
 signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(number))
-with limits.time_limit(float(sys.argv[1]), "the head is dead", abandon), held_back():
+with time_limit(float(sys.argv[1]), "the head is dead", abandon), defer_signals():
     print("in", flush=True)
     until = time.monotonic() + float(sys.argv[2])
     while time.monotonic() < until:

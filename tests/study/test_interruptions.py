@@ -116,7 +116,7 @@ def afresh(raised: Stage) -> Stage:
 def test_an_interrupt_ends_in_one_line_and_130(interrupted: Stage) -> None:
     assert interrupted.left.code == 130
     last = interrupted.left.err.splitlines()[-1]
-    assert last == "lpstudy sweep: interrupted; the same command goes on where it stopped"
+    assert last == "lpstudy sweep: interrupted; run the same command to resume"
     assert "Traceback" not in interrupted.left.err
     assert interrupted.left.out == ""
 

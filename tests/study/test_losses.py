@@ -71,7 +71,10 @@ def test_a_trial_that_goes_on_within_an_epoch_between_its_losses_is_not_given_up
         tune.report(as_report([EpochResult(n, {"validation_accuracy": 50.0}) for n in (1, 2)]))
 
     ledger = driven(
-        tmp_path, a_part_a_life, TrialResources(concurrent=1), kept=lambda run: reached.read_text()
+        tmp_path,
+        a_part_a_life,
+        TrialResources(concurrent=1),
+        newest_checkpoint=lambda run: reached.read_text(),
     )
     trial, _ = ledger.records()
     assert (trial.state, trial.assignment.attempt) == ("finished", last)

@@ -88,7 +88,7 @@ def test_a_home_that_cannot_be_written_is_refused_with_the_variable(
         (home / ".ray").write_text("")
     else:
         (home / ".ray" / "auth_token").mkdir(parents=True)
-    with pytest.raises(ValueError, match=r"cannot be kept there: .*set RAY_AUTH_TOKEN_PATH to a file"):
+    with pytest.raises(ValueError, match=r"cannot be stored there: .*set RAY_AUTH_TOKEN_PATH to a file"):
         check_machine()
     monkeypatch.setenv(PATH, str(tmp_path / "other" / "token"))
     check_machine()
@@ -115,7 +115,7 @@ def test_a_folder_too_long_for_sockets_is_refused_with_the_variable(
     monkeypatch.delenv("RAY_TMPDIR")
     monkeypatch.setenv(variable, str(tmp_path / ("x" * 90)))
     with pytest.raises(
-        ValueError, match=r"names of \d+ bytes in .*: set RAY_TMPDIR to a short folder, /tmp say"
+        ValueError, match=r"would have \d+ bytes in .*: set RAY_TMPDIR to a short folder, /tmp say"
     ):
         check_machine()
 

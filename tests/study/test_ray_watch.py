@@ -48,7 +48,7 @@ def mute() -> Iterator[str]:
 
 def reason(control: StudyControl) -> str:
     """Why the study pauses, once it does."""
-    wait_for(lambda: control.current.exiting, seconds=20)
+    wait_for(lambda: control.current.is_exit, seconds=20)
     assert control.request == "pause"
     return control.current.why
 
@@ -92,16 +92,16 @@ def test_a_server_that_is_silent_for_a_moment_is_not_lost(
     """As on a machine that was suspended: silence is counted in questions too."""
     answers, asked = [["a"], [], ["a"], ["a"], [], ["a"], ["a"], []], []
 
-    def silent(addresses: object) -> list[str]:
+    def silent_servers(addresses: object) -> list[str]:
         asked.append(addresses)
         return answers[(len(asked) - 1) % len(answers)]
 
     monkeypatch.setattr(ray_watch, "OWN_SILENT_SECONDS", 0.0)
-    monkeypatch.setattr(ray_watch, "silent", silent)
+    monkeypatch.setattr(ray_watch, "silent_servers", silent_servers)
     watch = RayWatch(control, {"raylet": server}, {"a": "head"})
     watch.thread.start()
     wait_for(lambda: len(asked) > 2 * len(answers), seconds=20)
-    assert not control.current.exiting
+    assert not control.current.is_exit
     assert watch.thread.stop(5)
 
 
@@ -111,7 +111,7 @@ def test_an_error_in_the_thread_pauses_the_study(
     def fails(addresses: object) -> list[str]:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(ray_watch, "silent", fails)
+    monkeypatch.setattr(ray_watch, "silent_servers", fails)
     watch = RayWatch(control, {"raylet": server}, {"a": "head"})
     watch.thread.start()
     assert reason(control) == "the thread 'ray' failed: RuntimeError: a bug"

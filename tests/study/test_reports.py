@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from lpstudy.outputs import EpochResult
-from lpstudy.study.trial import gathered
+from lpstudy.study.trial import group_reports
 from lpstudy.training import DivergedError
 
 
@@ -17,7 +17,7 @@ def epochs(last: int, error: Exception | None = None) -> Iterator[EpochResult]:
 
 
 def told(last: int, *rungs: int, of: int, error: Exception | None = None) -> list[tuple[list[int], str]]:
-    reports = gathered(epochs(last, error), rungs, epochs=of)
+    reports = group_reports(epochs(last, error), rungs, epochs=of)
     return [([one.epoch for one in held], end) for held, end in reports]
 
 
@@ -34,7 +34,7 @@ def test_a_trial_that_is_pruned_at_a_rung_trains_no_further_epoch() -> None:
             trained.append(result.epoch)
             yield result
 
-    reports = gathered(training(), (4, 6), epochs=8)
+    reports = group_reports(training(), (4, 6), epochs=8)
     next(reports)
     reports.close()  # Tune ends the trial's thread within its report
     assert trained == [1, 2, 3, 4]

@@ -13,9 +13,9 @@ from lpstudy.data import Data
 from lpstudy.folder import LocalFolder
 from lpstudy.ledger import Assignment, Done, Ledger, Waiting, ledger_file_url
 from lpstudy.outputs import EpochResult
-from lpstudy.study import Capacity, Place, StudyControl, TrialResources
+from lpstudy.study import Capacity, StudyControl, StudyPaths, TrialResources
 from lpstudy.study import trial as module
-from lpstudy.study.run import trainable_of
+from lpstudy.study.run import launcher_of
 from lpstudy.study.trial import RunJob, StudyContext
 from lpstudy.training import train
 
@@ -77,10 +77,10 @@ def jobs(make_bank: MakeBank, tmp_path: Path) -> tuple[Banked, dict[str, RunJob]
         gpus=0.0,
         workers=1,
     )
-    place, control = Place(LocalFolder(tmp_path), None), StudyControl(LocalFolder(tmp_path), "token")
-    trainable = trainable_of(ledger, shared, place, Capacity(TrialResources()), control)
+    paths, control = StudyPaths(LocalFolder(tmp_path), None), StudyControl(LocalFolder(tmp_path), "token")
+    launcher = launcher_of(ledger, shared, paths, Capacity(TrialResources()), control)
     found = {
-        run.kind: RunJob.model_validate_json(trainable.config(run)["job"])
+        run.kind: RunJob.model_validate_json(launcher.config(run)["job"])
         for run in runs(ledger)
         if run.arm.startswith("bp")
     }

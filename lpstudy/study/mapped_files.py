@@ -1,4 +1,4 @@
-"""Files of the cache that a process has mapped into memory, and whether they are as long as they were."""
+"""Cache files that a process has mapped into memory, and a check that none was truncated."""
 
 import errno
 import os
@@ -10,13 +10,13 @@ from lpstudy.disk import UnreachableError
 MAPS = Path("/proc/self/maps")
 
 
-class Mapped:
-    """Images and teacher's outputs that this process reads through memory maps.
+class MappedFiles:
+    """The files of images and teacher outputs that this process reads through memory maps.
 
-    A file that is cut meanwhile would be read as zeros, up to the end of its last page, without a word.
+    A file that is truncated meanwhile would silently read as zeros up to the end of its last page.
 
     Args:
-        folder: Files below it are watched; on Linux alone.
+        folder: Mapped files below it are checked; on Linux only.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -28,7 +28,7 @@ class Mapped:
         }
 
     def check(self) -> None:
-        """See that none was cut; one that was removed is read as it was.
+        """Check that no file was truncated; a removed file remains readable.
 
         Raises:
             UnreachableError: Names the file.
@@ -36,4 +36,4 @@ class Mapped:
         for path, size in self._sizes.items():
             with suppress(FileNotFoundError):
                 if path.stat().st_size < size:
-                    raise UnreachableError(errno.EIO, f"{path}: was cut while it was read")
+                    raise UnreachableError(errno.EIO, f"{path}: was truncated while it was read")

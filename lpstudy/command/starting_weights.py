@@ -73,7 +73,7 @@ def check_logits(arm: Arm, teacher: Network, weights: StartingWeights) -> None:
         )
 
 
-def content_of(spec: StudySpec, data: Data, weights: StartingWeights) -> str:
+def content_hash(spec: StudySpec, data: Data, weights: StartingWeights) -> str:
     """Hash of the images, the teacher and what students start from, which paths do not tell."""
     teacher = teacher_key(spec.teacher, data)
     started = [weights.files[one.weights] for one in spec.students if one.weights is not None]

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from lpstudy.ledger import Record
 
 
-def counts(records: Iterable[Record]) -> Counter[str]:
+def count_states(records: Iterable[Record]) -> Counter[str]:
     """How many runs are in each state."""
     return Counter(record.state for record in records)
 

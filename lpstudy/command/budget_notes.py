@@ -10,7 +10,7 @@ if TYPE_CHECKING:  # the networks of a study take seconds to import
     from lpstudy.space import Budget
 
 
-def unused(arm: str, points: int, budget: "StoredBudget | Budget") -> str:
+def unused_trials_note(arm: str, points: int, budget: "StoredBudget | Budget") -> str:
     """That an arm's search space has fewer points than the budget has trials; empty where it has not.
 
     Args:
@@ -36,7 +36,7 @@ def budget_notes(standing: StudyProgress, budget: "StoredBudget | Budget") -> It
         standing: The study as its ledger has it.
         budget: Of the sweep that is to come, or that the ledger knows.
     """
-    yield from filter(None, (unused(arm, n, budget) for arm, n in standing.points.items()))
+    yield from filter(None, (unused_trials_note(arm, n, budget) for arm, n in standing.points.items()))
     arms = standing.arm_names
     winners = {arm: standing.winners_with_finals(arm) for arm in arms}
     if any(winners.values()) and any(standing.remaining_trials(arm, budget.trials) for arm in arms):

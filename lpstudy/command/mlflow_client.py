@@ -4,16 +4,16 @@ from argparse import Namespace
 
 from lpstudy import terminal, tracking
 from lpstudy.command.overview import studies
-from lpstudy.command.prepare import Prepared
+from lpstudy.command.prepare import PreparedStudy
 from lpstudy.command.provenance import data_facts
 from lpstudy.command.study_session import StudySession
 from lpstudy.ledger import Ledger, dump
 from lpstudy.tracking import Client, Projection
 
-LAGS = "warning: MLflow lags behind, training goes on: "
+LAGS = "warning: MLflow lags behind, training continues:  "
 
 
-def client_of(args: Namespace, name: str) -> Client:
+def connect_client(args: Namespace, name: str) -> Client:
     """The client of a sweep; where no server answers, a study that has begun goes on without one for now.
 
     Raises:
@@ -30,7 +30,9 @@ def client_of(args: Namespace, name: str) -> Client:
         return tracking.offline_client()
 
 
-def projection_of(ledger: Ledger, prepared: Prepared, client: Client, session: StudySession) -> Projection:
+def make_projection(
+    ledger: Ledger, prepared: PreparedStudy, client: Client, session: StudySession
+) -> Projection:
     """What writes the ledger to MLflow."""
     kept = ledger.facts
     facts = tracking.StudyMetadata(
@@ -39,4 +41,4 @@ def projection_of(ledger: Ledger, prepared: Prepared, client: Client, session: S
         teacher=kept["teacher"],
         provenance=kept["provenance"],
     )
-    return Projection(client, ledger, facts, session.control.folder / "runs", session.holds)
+    return Projection(client, ledger, facts, session.control.folder / "runs", session.is_held)
