@@ -68,7 +68,7 @@ def _version(address: str) -> str:
             except grpc.RpcError as error:
                 no_answer = error.code() in (
                     grpc.StatusCode.DEADLINE_EXCEEDED,
-                    grpc.StatusCode.UNAVAILABLE_ERRORS,
+                    grpc.StatusCode.UNAVAILABLE,
                 )
                 if not no_answer or attempt == TRIES - 1:
                     raise
@@ -96,5 +96,5 @@ def _has_answered(call: Any) -> bool:
     error = call.exception()
     return error is None or error.code() not in (
         grpc.StatusCode.DEADLINE_EXCEEDED,
-        grpc.StatusCode.UNAVAILABLE_ERRORS,
+        grpc.StatusCode.UNAVAILABLE,
     )
