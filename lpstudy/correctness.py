@@ -1,4 +1,4 @@
-"""Which images of a split a network classifies correctly, as text: their number, and a bit each in base64."""
+"""The record of correctly classified images as text: the image count, and one bit per image in base64."""
 
 import base64
 import binascii
@@ -7,30 +7,30 @@ import re
 import numpy as np
 from numpy.typing import NDArray
 
-MOST_IMAGES = 50_000_000
-"""Images of a record; more is taken for a damaged one."""
+MAX_IMAGES = 50_000_000
+"""The most images of a record; one with more counts as damaged."""
 _RECORD = re.compile(r"([1-9]\d{0,7}):([A-Za-z0-9+/]*={0,2})")
 
 
 def pack(correct: NDArray[np.bool_]) -> str:
-    """The record of n images in their order; ImageNet's 50,000 take 8.3 kB."""
+    """Encode a record of n images in order; ImageNet's 50,000 take 8.3 kB."""
     return f"{len(correct)}:{base64.b64encode(np.packbits(correct).tobytes()).decode('ascii')}"
 
 
 def unpack(record: str) -> NDArray[np.bool_]:
-    """What `pack` was called with.
+    """Decode a record of `pack`.
 
     Raises:
-        ValueError: The text is no such record.
+        ValueError: The text is not such a record.
     """
-    found = _RECORD.fullmatch(record)
-    if found is None or int(found[1]) > MOST_IMAGES:
-        raise ValueError(f"no record of test images: {record[:40]!r}")
-    count = int(found[1])
+    match = _RECORD.fullmatch(record)
+    if match is None or int(match[1]) > MAX_IMAGES:
+        raise ValueError(f"not a record of test images: {record[:40]!r}")
+    count = int(match[1])
     try:
-        content = base64.b64decode(found[2], validate=True)
+        content = base64.b64decode(match[2], validate=True)
     except binascii.Error as error:
-        raise ValueError(f"no record of test images: {error}") from None
+        raise ValueError(f"not a record of test images: {error}") from None
     if len(content) != -(-count // 8):
         raise ValueError(f"a record of {count} test images has {len(content)} bytes")
     return np.unpackbits(np.frombuffer(content, np.uint8), count=count).astype(np.bool_)

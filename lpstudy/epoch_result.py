@@ -1,4 +1,4 @@
-"""What one epoch of a run gave."""
+"""The result of one epoch of a run."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -7,18 +7,18 @@ from typing import Any, Self
 
 @dataclass(frozen=True, slots=True)
 class EpochResult:
-    """What one epoch of a trial gave. Accuracies are in percent, losses in nats, times in seconds."""
+    """Metrics and warnings of one epoch. Accuracies are in percent, losses in nats, times in seconds."""
 
     epoch: int
-    """Counted from 1."""
+    """The epoch's number, from 1."""
     metrics: Mapping[str, float]
-    """Finite numbers only; `validation_accuracy` is always among them."""
+    """Finite numbers by name, always with `validation_accuracy`."""
     warnings: tuple[str, ...] = ()
     test_correct: str = ""
-    """Which test images are classified correctly (`correctness.pack`); of a final's last epoch alone."""
+    """The record of correctly classified test images (`correctness.pack`); only in a final's last epoch."""
 
     def as_row(self) -> dict[str, Any]:
-        """A dictionary fit for JSON; what is empty in most epochs is left out."""
+        """The result as a JSON object, without an empty `test_correct`."""
         row = asdict(self)
         return (
             row if self.test_correct else {key: value for key, value in row.items() if key != "test_correct"}
@@ -26,5 +26,5 @@ class EpochResult:
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Self:
-        """What `as_row` made the row of."""
+        """The result from a row of `as_row`."""
         return cls(row["epoch"], row["metrics"], tuple(row["warnings"]), row.get("test_correct", ""))

@@ -1,4 +1,4 @@
-"""The small frozen records that tensors and numbers travel in between the layers."""
+"""Frozen records of tensors and numbers: a batch, a network's outputs, and the network interface."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -21,21 +21,21 @@ class Batch:
     labels: Tensor
     """int64, shape (m,)."""
     samples: Tensor
-    """int64, shape (m,): position of each sample within its split."""
+    """int64, shape (m,): each sample's position within its split."""
     view: int
-    """Which of its deterministic crops and flips every sample shows; 0 where nothing is augmented."""
+    """The index of the deterministic crop and flip of every sample; 0 without augmentation."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outputs:
-    """What a network gives for a batch of m images."""
+    """A network's outputs for a batch of m images."""
 
     logits: Tensor
     """Shape (m, classes)."""
     embedding: Tensor
-    """Penultimate features, shape (m, features); the classifier is computed from this very tensor."""
+    """Penultimate features, shape (m, features); the classifier's input."""
     maps: Mapping[str, Tensor] = field(default_factory=dict)
-    """The intermediate maps that were asked for, each of shape (m, channels, height, width)."""
+    """The requested intermediate maps, each of shape (m, channels, height, width)."""
 
     def detach(self) -> "Outputs":
         """The same values without a gradient."""
@@ -43,7 +43,7 @@ class Outputs:
         return Outputs(self.logits.detach(), self.embedding.detach(), maps)
 
     def rows(self, index: Tensor) -> "Outputs":
-        """The outputs of some samples; index has shape (rows,), int64."""
+        """The outputs of the samples at `index`, int64, shape (rows,)."""
         maps = {name: value[index] for name, value in self.maps.items()}
         return Outputs(self.logits[index], self.embedding[index], maps)
 
@@ -52,10 +52,10 @@ class Network(torch.nn.Module, ABC):
     """A student or a teacher: images in, `Outputs` out."""
 
     map_names: tuple[str, ...]
-    """The intermediate maps it can give, from the input to the classifier."""
+    """The names of the network's intermediate maps, from the input to the classifier."""
     middle: str
-    """The map used as hint layer (teacher) or guided layer (student) where a study names none."""
+    """The default hint layer (teacher) or guided layer (student)."""
 
     @abstractmethod
     def forward(self, images: Tensor, maps: frozenset[str] = frozenset()) -> Outputs:
-        """Outputs for images of shape (m, channels, height, width), with the maps named."""
+        """Outputs for images of shape (m, channels, height, width), with the named maps."""

@@ -67,7 +67,7 @@ class StudySession:
                 if folder.exists():
                     folder.rename(old)
                     _make(folder)
-        self.previous_process = self._lease.after
+        self.previous_process = self._lease.predecessor
         """Whose study was taken over: a process that gave no sign of life any more."""
         self.control = StudyControl(folder, self._lease.token)
         self.gauges = Gauges()

@@ -1,6 +1,6 @@
 """The durable record of a study, over Optuna's ask and tell.
 
-Names are imported when they are asked for: who reads how far a study is
+A name's module is imported on first use: a reader of a study's progress
 needs no networks and no Optuna storage.
 """
 
@@ -57,7 +57,7 @@ _MODULES = {
     "study_progress": ("SEARCH_SEED", "StudyProgress"),
     "storage": ("UNAVAILABLE_ERRORS", "UnwritableError", "engine_at", "open_storage", "retry_while_locked"),
 }
-_HOMES = {name: module for module, names in _MODULES.items() for name in names}
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [
     "CANCELLED",
@@ -103,7 +103,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """The name's value, from the module that has it."""
-    if name not in _HOMES:
+    """Import a public name from its module on first use."""
+    if name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)

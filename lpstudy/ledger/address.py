@@ -1,4 +1,4 @@
-"""Addresses of databases: made of paths, taken from users, shown in messages."""
+"""Database URLs: built from paths, parsed from user input, displayed in messages."""
 
 import re
 from pathlib import Path
@@ -12,24 +12,24 @@ from lpstudy.redaction import without_credentials
 
 SQLITE = "sqlite:///"
 OPTIONS = {"uri", "timeout", "isolation_level", "detect_types", "check_same_thread", "cached_statements"}
-"""What SQLAlchemy takes after the `?` of an SQLite URL; more where one of them is `uri=true`."""
+"""Options that SQLAlchemy accepts after the `?` of an SQLite URL; with `uri=true` it accepts more."""
 
 
 def sqlite_url(path: Path) -> str:
-    """The URL of an SQLite file, whatever letters its path has: SQLAlchemy 2.1 decodes it."""
+    """The URL of an SQLite file, escaped for SQLAlchemy 2.1, which decodes the path."""
     return SQLITE + re.sub(r"%(?=[0-9A-Fa-f]{2})", "%25", str(path)).replace("?", "%3F")
 
 
 def ledger_file_url(folder: Path) -> str:
-    """URL of the ledger in a study's folder."""
+    """The URL of the SQLite ledger in a study's folder."""
     return sqlite_url(folder / "ledger.db")
 
 
 def database_url(text: str) -> str:
-    """A database's URL as a user writes it, `~` expanded.
+    """A user's database URL with `~` expanded.
 
     Raises:
-        ValueError: It has characters that no name may have, or what follows a `?` is no option of SQLite.
+        ValueError: The URL has forbidden characters, or the text after a `?` is not an SQLite option.
     """
     check_characters(text)
     if not text.startswith(SQLITE):
@@ -42,13 +42,13 @@ def database_url(text: str) -> str:
             pairs = {"": ""}
         if not (pairs.keys() <= OPTIONS or "uri" in pairs) or any("/" in value for value in pairs.values()):
             raise ValueError(
-                f"{text}: a ? in a database's URL begins its options; one in a folder's name is written %3F"
+                f"{text}: a ? in a database URL starts its options; write a ? in a folder's name as %3F"
             )
     return f"{SQLITE}{expand(path)}{mark}{options}"
 
 
 def sqlite_file(url: str) -> Path | None:
-    """The file of an SQLite URL; None where it is another database, or its own kind of URI."""
+    """The file of an SQLite URL; None for another database or an SQLite URI."""
     try:
         parsed = sqlalchemy.make_url(url)
     except (ArgumentError, ValueError):
@@ -59,7 +59,7 @@ def sqlite_file(url: str) -> Path | None:
 
 
 def display_url(url: str) -> str:
-    """A database's address for messages: without user and password; of a file its path."""
+    """A database's address for messages, without user and password; an SQLite file's path."""
     path = sqlite_file(url)
     if path is not None:
         return str(path)

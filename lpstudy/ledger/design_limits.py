@@ -1,4 +1,4 @@
-"""What a study's constraints leave of the designs that its arms search."""
+"""Limits on the designs that a study's arms search: MACs and parameters."""
 
 from collections.abc import Mapping
 from itertools import islice
@@ -7,12 +7,12 @@ from typing import Any
 from lpstudy.cost import cost_of
 from lpstudy.space import Arm, StudySpec
 
-LISTED = 256
-"""Designs of a searched student of which each is held against the constraints before the first trial."""
+MAX_DESIGNS_CHECKED = 256
+"""The most designs of an arm that are checked one by one before the first trial."""
 
 
-class Limits:
-    """Limits of MACs and parameters, held against designs.
+class DesignLimits:
+    """A study's limits on MACs and parameters, with checks of designs.
 
     Args:
         spec: The study.
@@ -24,20 +24,20 @@ class Limits:
         self._limits, self._input_shape, self._classes = spec.constraints, input_shape, classes
 
     def excess(self, arm: Arm, values: Mapping[str, Any]) -> dict[str, float]:
-        """By how much, relative to each limit, a design is above it; empty without limits."""
+        """The relative excess of a design over each limit, value / limit - 1; empty without limits."""
         limits = self._limits
         spec = arm.student_spec(values)
         cost = cost_of(spec, input_shape=self._input_shape, classes=self._classes)
         pairs = {"macs": (cost.macs, limits.max_macs), "parameters": (cost.parameters, limits.max_parameters)}
-        return {key: have / limit - 1 for key, (have, limit) in pairs.items() if limit is not None}
+        return {key: value / limit - 1 for key, (value, limit) in pairs.items() if limit is not None}
 
     def points(self, arm: Arm) -> int | None:
-        """How many different trials an arm has, at most; None where a range is continuous.
+        """The largest number of different trials of an arm; None where a range is continuous.
 
-        Designs beyond the constraints are left out, where there are few enough to look at each.
+        Designs beyond the constraints are not counted where few enough designs exist to check each.
         """
-        sizes = list(islice(arm.student.sizes(), LISTED + 1))
-        if arm.points is None or not self.excess(arm, sizes[0]) or len(sizes) > LISTED:
+        sizes = list(islice(arm.student.sizes(), MAX_DESIGNS_CHECKED + 1))
+        if arm.points is None or not self.excess(arm, sizes[0]) or len(sizes) > MAX_DESIGNS_CHECKED:
             return arm.points
         fits = sum(all(excess <= 0 for excess in self.excess(arm, size).values()) for size in sizes)
         return arm.points // len(sizes) * fits

@@ -1,8 +1,9 @@
-"""Who runs a study and what it was asked: a row of the ledger's database, changed by compare and swap.
+"""The lease of a study: the database row that names its process and the last request.
 
-The holder raises the row's count every few seconds. No clock is compared with another's: who wants the study
-watches the count, and takes the study over when it has stood still for STALE seconds of its own monotonic
-clock, or at once where the holder was a process of this machine that is gone.
+The row is changed by compare-and-swap, and its holder increments the heartbeat every few seconds. Clocks of
+two machines are never compared: another process watches the heartbeat, and takes the study over when it has
+not changed for STALE_SECONDS of its own monotonic clock, or at once where the holder was a process of this
+machine that has ended.
 """
 
 import json
@@ -24,19 +25,19 @@ from lpstudy.ledger.process_id import ProcessId, this_process
 from lpstudy.ledger.storage import LOCK_SECONDS, UnwritableError, retry_while_locked
 
 HEARTBEAT_SECONDS = 2.0
-"""Seconds between two signs of life."""
+"""Seconds between two heartbeats."""
 STALE_SECONDS = 20.0
-"""Seconds without one after which a study is taken over."""
+"""Seconds without a heartbeat after which another process may take the study over."""
 
 # A database of an older lpstudy has these columns; `lease_row.Row` has the names that the package uses.
 LEASES = Table(
     "lpstudy_leases",
     MetaData(),
     Column("study", String(512), primary_key=True),
-    Column("token", String(32)),  # of the holder; null where there is none
+    Column("token", String(32)),  # the holder's; null where nothing holds the lease
     Column("beat", Integer, nullable=False),  # a count of heartbeats
     Column("holder", Text),
-    Column("told", Text, nullable=False),  # JSON: its gauges, also after its end
+    Column("told", Text, nullable=False),  # JSON: the holder's gauges, kept after its end
     Column("wish", String(16), nullable=False),
     Column("wished", Integer, nullable=False),  # the number of requests so far
 )
@@ -47,14 +48,19 @@ class StudyRunningError(Exception):
 
 
 class FencedError(Exception):
-    """Another process has taken the study over: this one may write nothing more."""
+    """Another process has taken the study over; this one may not write any more."""
 
 
 def read_lease(engine: Engine, study: str, seconds: float | None = None) -> Row | None:
     """A study's lease; None where it never had one.
 
+    Args:
+        engine: The ledger's database.
+        study: The study's name.
+        seconds: How long to retry; None: RETRY_SECONDS.
+
     Raises:
-        UnwritableError: The database does not answer for so many seconds, or PATIENCE.
+        UnwritableError: The database does not answer in that time.
     """
     return retry_while_locked(lambda: _read(engine, study), display_url(str(engine.url)), seconds=seconds)
 
@@ -62,118 +68,130 @@ def read_lease(engine: Engine, study: str, seconds: float | None = None) -> Row 
 def _read(engine: Engine, study: str) -> Row | None:
     try:
         with engine.connect() as connection:
-            found = connection.execute(select(LEASES).where(LEASES.c.study == study)).one_or_none()
-    except (OperationalError, ProgrammingError) as error:  # a ledger of before leases has no such table
+            row = connection.execute(select(LEASES).where(LEASES.c.study == study)).one_or_none()
+    except (OperationalError, ProgrammingError) as error:  # a ledger older than leases has no such table
         if sqlalchemy.inspect(engine).has_table(LEASES.name):
             raise
         del error
         return None
-    if found is None:
-        return None
-    return parse_row(study, found)
+    return None if row is None else parse_row(study, row)
 
 
-def send_request(engine: Engine, study: str, wanted: Request) -> Row:
-    """Ask a study's holder for something; the lease as it then is.
+def send_request(engine: Engine, study: str, request: Request) -> Row:
+    """Send a request to a study's holder; the lease with that request.
 
     Raises:
-        ValueError: The study was never begun.
+        ValueError: The study was never started.
         UnwritableError: The database is locked.
     """
-    change = update(LEASES).where(LEASES.c.study == study).values(wish=wanted, wished=LEASES.c.wished + 1)
+    change = update(LEASES).where(LEASES.c.study == study).values(wish=request, wished=LEASES.c.wished + 1)
 
-    def ask() -> int:
+    def write() -> int:
         with engine.begin() as connection:
             return connection.execute(change).rowcount
 
-    found = retry_while_locked(ask, display_url(str(engine.url)))
-    now = read_lease(engine, study)
-    if not found or now is None:
-        raise ValueError(f"study {study!r} was never begun")
-    return now
+    count = retry_while_locked(write, display_url(str(engine.url)))
+    row = read_lease(engine, study)
+    if not count or row is None:
+        raise ValueError(f"study {study!r} was never started")
+    return row
 
 
 def is_study_running(engine: Engine, study: str, seconds: float = 2 * HEARTBEAT_SECONDS) -> bool:
-    """Whether a process runs the study; of one on another machine by its next sign of life, for so long."""
+    """Whether a process runs the study; one on another machine must send a heartbeat within `seconds`."""
     before = read_lease(engine, study)
     if before is None or before.token is None or before.holder is None or before.holder.has_ended():
         return False
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
         if before.holder.is_alive():
             return True
         time.sleep(HEARTBEAT_SECONDS / 4)
-        now = read_lease(engine, study)
-        if now is None or (now.token, now.heartbeat) != (before.token, before.heartbeat):
-            return now is not None and now.token is not None
+        row = read_lease(engine, study)
+        if row is None or (row.token, row.heartbeat) != (before.token, before.heartbeat):
+            return row is not None and row.token is not None
     return False
 
 
 class Lease:
-    """Held by this process until it is released, or taken over because it gave no sign of life."""
+    """This process's lease of a study, until it is released or taken over for lack of heartbeats.
+
+    Args:
+        engine: The ledger's database.
+        study: The study's name.
+    """
 
     def __init__(self, engine: Engine, study: str) -> None:
-        self._engine, self._study, self._where = engine, study, display_url(str(engine.url))
+        self._engine, self._study, self._address = engine, study, display_url(str(engine.url))
         self.token = uuid.uuid4().hex
-        self.after: ProcessId | None = None
-        """Whose study was taken over."""
-        self._mine = (LEASES.c.study == study) & (LEASES.c.token == self.token)
+        self.predecessor: ProcessId | None = None
+        """The process from which the study was taken over."""
+        self._own_row = (LEASES.c.study == study) & (LEASES.c.token == self.token)
 
     def acquire(self) -> Row:
-        """Hold the study from now on; the lease as it was left.
+        """Acquire the lease; its row, with the last request.
 
         Raises:
-            StudyRunningError: Another process runs it, which is named.
+            StudyRunningError: Another process runs the study; the message names it.
             UnwritableError: The database is locked.
         """
-        retry_while_locked(lambda: _make_table(self._engine), self._where)
-        seen, since = read_lease(self._engine, self._study), time.monotonic()
+        retry_while_locked(lambda: _create_table(self._engine), self._address)
+        previous, start = read_lease(self._engine, self._study), time.monotonic()
         while True:
-            free = seen is None or seen.token is None or seen.holder is None or seen.holder.has_ended()
-            if (free or time.monotonic() - since >= STALE_SECONDS) and retry_while_locked(
-                partial(self._swap, seen), self._where, repeatable=False
+            is_free = (
+                previous is None
+                or previous.token is None
+                or previous.holder is None
+                or previous.holder.has_ended()
+            )
+            if (is_free or time.monotonic() - start >= STALE_SECONDS) and retry_while_locked(
+                partial(self._swap, previous), self._address, repeatable=False
             ):
                 event.listen(self._engine, "commit", self._guard)
-                self.after = seen.holder if seen is not None and seen.token is not None else None
+                self.predecessor = (
+                    previous.holder if previous is not None and previous.token is not None else None
+                )
                 row = read_lease(self._engine, self._study)
                 if row is None:
                     raise FencedError(self._fenced())
                 return row
             time.sleep(HEARTBEAT_SECONDS / 8)
-            now = read_lease(self._engine, self._study)
+            current = read_lease(self._engine, self._study)
             if (
-                now is not None
-                and now.token is not None
-                and (seen is None or now.heartbeat != seen.heartbeat)
+                current is not None
+                and current.token is not None
+                and (previous is None or current.heartbeat != previous.heartbeat)
             ):
-                raise StudyRunningError(f"study {self._study!r} is running already: {now.holder}")
-            seen = now
+                raise StudyRunningError(f"study {self._study!r} is running already: {current.holder}")
+            previous = current
 
-    def _swap(self, seen: Row | None) -> bool:
-        """Put this process in the place of what was seen; false where that has changed."""
+    def _swap(self, previous: Row | None) -> bool:
+        """Replace the previous row by this process's; false where the row has changed meanwhile."""
         values = {"token": self.token, "holder": json.dumps(this_process().as_json()), "told": "{}"}
-        fresh: dict[str, Any] = {"study": self._study, "beat": 1, "wish": "run", "wished": 0}
+        new_row: dict[str, Any] = {"study": self._study, "beat": 1, "wish": "run", "wished": 0}
         try:
             with self._engine.begin() as connection:
-                if seen is None:
-                    connection.execute(insert(LEASES).values(**fresh, **values))
+                if previous is None:
+                    connection.execute(insert(LEASES).values(**new_row, **values))
                     return True
-                same = (LEASES.c.study == self._study) & (LEASES.c.beat == seen.heartbeat)
-                same &= LEASES.c.token.is_(None) if seen.token is None else LEASES.c.token == seen.token
-                swap = update(LEASES).where(same).values(beat=seen.heartbeat + 1, **values)
+                same_row = (LEASES.c.study == self._study) & (LEASES.c.beat == previous.heartbeat)
+                same_row &= (
+                    LEASES.c.token.is_(None) if previous.token is None else LEASES.c.token == previous.token
+                )
+                swap = update(LEASES).where(same_row).values(beat=previous.heartbeat + 1, **values)
                 return connection.execute(swap).rowcount == 1
         except IntegrityError:
             return False
 
     def heartbeat(self, gauges: Mapping[str, Any]) -> Row:
-        """A sign of life, and what the holder says of itself; the lease with what is wished now.
+        """Send a heartbeat with the holder's gauges; the lease with the newest request.
 
         Raises:
             FencedError: Another process has taken the study over.
             UnwritableError: The database cannot be written.
         """
         values = {"beat": LEASES.c.beat + 1, "told": json.dumps(gauges)}
-        if not retry_while_locked(partial(self._write, values), self._where, seconds=HEARTBEAT_SECONDS):
+        if not retry_while_locked(partial(self._write, values), self._address, seconds=HEARTBEAT_SECONDS):
             raise FencedError(self._fenced())
         row = read_lease(self._engine, self._study, seconds=HEARTBEAT_SECONDS)
         if row is None:
@@ -181,7 +199,7 @@ class Lease:
         return row
 
     def is_held(self) -> bool:
-        """Whether nobody has taken the study over.
+        """Whether this process still holds the lease.
 
         Raises:
             UnwritableError: The database does not answer.
@@ -190,22 +208,22 @@ class Lease:
         return row is not None and row.token == self.token
 
     def release(self, gauges: Mapping[str, Any]) -> None:
-        """Hold the study no longer; `gauges` stays to be read. Nothing where it is held no longer.
+        """Release the lease and keep its gauges readable; do nothing where another process holds it.
 
-        In a database that cannot be written the lease runs out by itself: whatever made the study end is not
-        to be hidden by that.
+        A database that cannot be written raises nothing, so that the reason of the study's end stays visible:
+        the lease then expires by itself.
         """
         event.remove(self._engine, "commit", self._guard)
         values = {"token": None, "beat": LEASES.c.beat + 1, "told": json.dumps(gauges), "wish": "run"}
         with suppress(UnwritableError):
-            retry_while_locked(partial(self._write, values), self._where, seconds=LOCK_SECONDS)
+            retry_while_locked(partial(self._write, values), self._address, seconds=LOCK_SECONDS)
 
     def _write(self, values: Mapping[str, Any]) -> bool:
         with self._engine.begin() as connection:
-            return connection.execute(update(LEASES).where(self._mine).values(**values)).rowcount == 1
+            return connection.execute(update(LEASES).where(self._own_row).values(**values)).rowcount == 1
 
     def _guard(self, connection: Connection) -> None:
-        """Before each commit of this process: hold the row, so that nobody takes the study over meanwhile."""
+        """Lock the lease's row before each commit of this process, so that no other process takes it over."""
         query = select(LEASES.c.token).where(LEASES.c.study == self._study)
         if connection.dialect.name != "sqlite":  # there one process writes at a time
             query = query.with_for_update(read=True)
@@ -215,12 +233,12 @@ class Lease:
     def _fenced(self) -> str:
         row = read_lease(self._engine, self._study)
         by = f" by {row.holder}" if row is not None and row.token is not None else ""
-        return f"study {self._study!r} was taken over{by} while this process gave no sign of life"
+        return f"study {self._study!r} was taken over{by}, for this process had stopped sending heartbeats"
 
 
-def _make_table(engine: Engine) -> None:
+def _create_table(engine: Engine) -> None:
     try:
         LEASES.metadata.create_all(engine)
-    except (OperationalError, ProgrammingError, IntegrityError):  # another has made it in this moment
+    except (OperationalError, ProgrammingError, IntegrityError):  # another process has just created it
         if not sqlalchemy.inspect(engine).has_table(LEASES.name):
             raise

@@ -1,4 +1,4 @@
-"""A lease's row in the ledger's database, each of its values held against what a holder writes."""
+"""The row of a lease in the ledger's database, with each value validated."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,26 +13,26 @@ from lpstudy.ledger.row_models import json_value
 
 Request = Literal["run", "stop", "pause", "cancel"]
 REQUESTS: tuple[Request, ...] = get_args(Request)
-Words = Annotated[str, Field(max_length=1 << 16)]
+Text = Annotated[str, Field(max_length=1 << 16)]
 Number = Annotated[int, Field(ge=0, le=2**63 - 1)]
 
 
 class HolderRow(TypedDict):
-    """A `ProcessId` as it is stored."""
+    """A `ProcessId` as the database stores it."""
 
-    host: Words
+    host: Text
     pid: Annotated[int, Field(ge=1, lt=2**31)]
-    since: Words
-    machine: Words
-    started: Words
+    since: Text
+    machine: Text
+    started: Text
 
 
 class GaugesRow(TypedDict, total=False):
-    """What a holder says of itself: the keys that are read, and any others."""
+    """The holder's gauges: the keys that lpstudy reads, and any others."""
 
     __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]  # pydantic reads it there
-    state: Words
-    why: Words
+    state: Text
+    why: Text
     request: Request
     heard: Number
     rate: Annotated[float, Field(ge=0, le=1e9)] | None
@@ -40,9 +40,9 @@ class GaugesRow(TypedDict, total=False):
     nodes: Number | None
     workers: Number | None
     behind: Number | None
-    mlflow: Words | None
+    mlflow: Text | None
     free: Number | None
-    waiting: Words
+    waiting: Text
 
 
 _ROW: dict[str, TypeAdapter[Any]] = {
@@ -60,7 +60,7 @@ _FIELDS = {"beat": "heartbeat", "told": "gauges", "wish": "request", "wished": "
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """The lease as it is now."""
+    """A lease as one query returns it."""
 
     token: str | None
     heartbeat: int
@@ -70,7 +70,7 @@ class Row:
     request_number: int
 
 
-def parse_row(study: str, found: Any) -> Row:
+def parse_row(study: str, columns: Any) -> Row:
     """A study's lease from its row.
 
     Raises:
@@ -79,7 +79,7 @@ def parse_row(study: str, found: Any) -> Row:
     values: dict[str, Any] = {}
     for key, model in _ROW.items():
         try:
-            value = getattr(found, key)
+            value = getattr(columns, key)
             if key in _JSON and value is not None:
                 value = json_value(value)
             values[_FIELDS.get(key, key)] = validate_strictly(model, value)

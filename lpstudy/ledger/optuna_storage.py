@@ -1,4 +1,4 @@
-"""Optuna's storage in a database, for the one process that writes a study; readers read its rows."""
+"""Optuna's database storage for the one process that writes a study; readers read its rows directly."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,17 +11,17 @@ from sqlalchemy.orm import Session
 
 
 class Storage(RDBStorage):
-    """Optuna's, in which a trial that a lost answer has let be made is not made again."""
+    """Optuna's storage, which creates no trial twice when the answer to the first write is lost."""
 
     def _get_prepared_new_trial(
         self, study_id: int, template_trial: FrozenTrial | None, session: Session
     ) -> TrialModel:
-        """In a transaction that holds the study, and that Optuna repeats after any fault."""
+        """Return the trial of the template's number if it exists: Optuna repeats this after a fault."""
         if template_trial is not None:
-            mine = {"study_id": study_id, "number": template_trial.number}
-            made = session.query(TrialModel).filter_by(**mine).one_or_none()
-            if made is not None:
-                return made
+            trial_key = {"study_id": study_id, "number": template_trial.number}
+            existing = session.query(TrialModel).filter_by(**trial_key).one_or_none()
+            if existing is not None:
+                return existing
         return super()._get_prepared_new_trial(study_id, template_trial, session)
 
     def set_epochs(
@@ -30,22 +30,22 @@ class Storage(RDBStorage):
         """Set the attribute that holds a trial's newest epochs, and its intermediate values, at once.
 
         Args:
-            trial_id: Of the trial.
-            key: Of the attribute.
-            rows: The epochs; lpstudy reads these alone.
+            trial_id: The trial's id.
+            key: The attribute's name.
+            rows: The epochs; lpstudy reads only these.
             values: Validation accuracy by epoch, for Optuna's own tools.
         """
         with _create_scoped_session(self.scoped_session, True) as session:
             self._set_trial_attr_without_commit(session, TrialUserAttributeModel, trial_id, key, list(rows))
-            of_trial = session.query(TrialIntermediateValueModel).filter_by(trial_id=trial_id)
-            of_trial.filter(TrialIntermediateValueModel.step.in_(list(values))).delete()
+            values_of_trial = session.query(TrialIntermediateValueModel).filter_by(trial_id=trial_id)
+            values_of_trial.filter(TrialIntermediateValueModel.step.in_(list(values))).delete()
             for step, value in values.items():
-                stored, kind = TrialIntermediateValueModel.intermediate_value_to_stored_repr(value)
+                number, kind = TrialIntermediateValueModel.intermediate_value_to_stored_repr(value)
                 session.add(
                     TrialIntermediateValueModel(
                         trial_id=trial_id,
                         step=step,
-                        intermediate_value=stored,
+                        intermediate_value=number,
                         intermediate_value_type=kind,
                     )
                 )

@@ -1,4 +1,4 @@
-"""A process as others may know it: on which machine, which one, since when."""
+"""The identity of a process: its machine, process number and start."""
 
 import os
 import socket
@@ -15,37 +15,37 @@ class ProcessId:
     host: str
     pid: int
     since: str
-    """When it began to hold, by its own clock; to be shown, never compared."""
+    """When it acquired the lease, by its own clock; for display, never compared."""
     machine: str
-    """Names the running system, and the processes that see each other in it."""
+    """The boot and the process namespace: processes with the same value see each other."""
     started: str
-    """What tells the process from a later one with its number."""
+    """The process's start, which distinguishes it from a later process with the same number."""
 
     def __str__(self) -> str:
         return f"host {self.host}, pid {self.pid}, since {self.since}"
 
     def is_alive(self) -> bool:
-        """Whether it is a process of this machine that is there."""
-        return self.machine == _machine() and _started(self.pid) == self.started
+        """Whether the process runs on this machine."""
+        return self.machine == _machine() and _start_of(self.pid) == self.started
 
     def has_ended(self) -> bool:
-        """Whether it was a process of this machine and is not there any more."""
-        return self.machine == _machine() and _started(self.pid) != self.started
+        """Whether the process ran on this machine and has ended."""
+        return self.machine == _machine() and _start_of(self.pid) != self.started
 
     def as_json(self) -> dict[str, object]:
-        """As JSON."""
+        """The process as a JSON object."""
         return asdict(self)
 
 
 def this_process() -> ProcessId:
-    """This process."""
+    """The identity of this process."""
     since = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-    return ProcessId(socket.gethostname(), os.getpid(), since, _machine(), _started(os.getpid()) or "")
+    return ProcessId(socket.gethostname(), os.getpid(), since, _machine(), _start_of(os.getpid()) or "")
 
 
 @cache
 def _machine() -> str:
-    """Of two containers on one host, different ones: they do not see each other's processes."""
+    """The machine; two containers of one host differ, for they do not see each other's processes."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
@@ -53,7 +53,7 @@ def _machine() -> str:
         return socket.gethostname()
 
 
-def _started(pid: int) -> str | None:
+def _start_of(pid: int) -> str | None:
     """Clock ticks from the system's start to the process's; None where there is no such process."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()

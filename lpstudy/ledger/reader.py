@@ -1,4 +1,4 @@
-"""A study's ledger to be read, with all that its study file says."""
+"""Read access to a study's ledger, with the study's spec."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,32 +7,32 @@ from sqlalchemy import Engine
 
 from lpstudy.damage import DamagedError
 from lpstudy.ledger.study_progress import StudyProgress
-from lpstudy.ledger.study_rows import HasEngine, Rows, rows_of
+from lpstudy.ledger.study_rows import HasEngine, StudyRows, read_study_rows
 from lpstudy.space import Arm, Scalar, StudySpec, parse
 
 
 class LedgerReader(StudyProgress):
-    """Where a study stands, and what its runs train.
+    """A study's progress with its spec and arms.
 
     Args:
         spec: The study.
         input_shape: (channels, height, width) of the images.
         classes: Number of classes.
-        rows: What was read, or what is written.
+        rows: The study's Optuna studies, as read or as written.
     """
 
     def __init__(
-        self, spec: StudySpec, rows: Rows, *, input_shape: tuple[int, int, int], classes: int
+        self, spec: StudySpec, rows: StudyRows, *, input_shape: tuple[int, int, int], classes: int
     ) -> None:
         super().__init__(spec.budget, rows.facts, rows.search, rows.finals)
         self.spec, self.input_shape, self.classes = spec, input_shape, classes
         self.arms = {arm.name: arm for arm in spec.arms()}
 
     def check(self) -> None:
-        """Hold the rows against the spec.
+        """Check the rows against the spec.
 
         Raises:
-            DamagedError: There are other arms, or a run has other hyperparameters than its arm searches.
+            DamagedError: The arms differ, or a run's hyperparameters are not those that its arm searches.
         """
         if self.arm_names != tuple(self.arms):
             raise DamagedError("the ledger", self.spec.name, "arms", f"must be {', '.join(self.arms)}")
@@ -54,26 +54,26 @@ class LedgerReader(StudyProgress):
 
 
 def read_ledger(storage: str | Engine | HasEngine, name: str) -> LedgerReader:
-    """The ledger of a study as its storage has it, to be read; under the name that it has there now.
+    """Read a study's ledger from its storage, under its current name there.
 
     Raises:
         ValueError: The storage has no such study.
-        DamagedError: What it has is not as lpstudy writes it.
+        DamagedError: A row is not as lpstudy writes it.
     """
-    rows = rows_of(storage, name)
+    rows = read_study_rows(storage, name)
     facts = rows.facts.user_attrs
     spec = stored_spec(name, facts["spec"]).model_copy(update={"name": name})
     channels, height, width = facts["input_shape"]
-    book = LedgerReader(spec, rows, input_shape=(channels, height, width), classes=facts["classes"])
-    book.check()
-    return book
+    ledger = LedgerReader(spec, rows, input_shape=(channels, height, width), classes=facts["classes"])
+    ledger.check()
+    return ledger
 
 
 def stored_spec(study: str, table: dict[str, Any]) -> StudySpec:
-    """The spec that a ledger has.
+    """The spec in a ledger's rows.
 
     Raises:
-        DamagedError: It is none.
+        DamagedError: The spec is invalid.
     """
     try:
         return parse(table, "the ledger")

@@ -1,4 +1,4 @@
-"""What the ledger hands out and what it knows of a run."""
+"""Records of the ledger: assignments, the state of a run, and the ends of `Ledger.next`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,42 +15,42 @@ State = Literal["running", "finished", "pruned", "failed", "infeasible"]
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """A run to be done: a trial of the search, or a final, that is an arm's winner on one seed."""
+    """A run to train: a trial of the search, or a final, which trains an arm's winner on one seed."""
 
     kind: Kind
     arm: str
     number: int
-    """Of the trial within its arm; for a final the number of the trial that won."""
+    """The trial's number within its arm; for a final the winning trial's number."""
     seed: int
     values: "Mapping[str, Scalar]"
     """The searched hyperparameters."""
     attempt: int
     storage_id: int
-    """Of the trial in the Optuna storage."""
+    """The trial's id in the Optuna storage."""
 
     @property
     def key(self) -> str:
-        """Unique in the study and fit for a folder's name."""
+        """The run's key, unique in the study and valid as a folder name."""
         suffix = f"-seed-{self.seed}" if self.kind == "final" else ""
         return f"{self.arm}/{self.kind}-{self.number}{suffix}"
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """All that the ledger knows of a run."""
+    """A run's assignment, state, epochs and times."""
 
     assignment: Assignment
     state: State
     epochs: tuple[EpochResult, ...]
     cause: str | None
-    """Why it failed."""
+    """The reason for the failure."""
     started: float | None
     ended: float | None
     """Seconds since 1970, for display alone."""
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Each warning once, in the order of its first appearance."""
+        """Each distinct warning, in order of first appearance."""
         return tuple(dict.fromkeys(text for epoch in self.epochs for text in epoch.warnings))
 
     @property
@@ -60,13 +60,13 @@ class Record:
 
     @property
     def last(self) -> Mapping[str, float]:
-        """The metrics of the last epoch; empty before the first."""
+        """The last epoch's metrics; empty before the first epoch."""
         return self.epochs[-1].metrics if self.epochs else {}
 
 
 class Waiting:
-    """Nothing to hand out before a running trial ends."""
+    """No run is available before a running trial ends."""
 
 
 class Done:
-    """Everything the study wants has been done."""
+    """All runs of the study have ended."""

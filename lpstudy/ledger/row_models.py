@@ -1,4 +1,4 @@
-"""What the rows of a ledger's database hold: strict models, and the one place where each value is parsed."""
+"""Strict models of the rows in a ledger's database, and the parsers of their values."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -14,18 +14,18 @@ from lpstudy.correctness import unpack
 from lpstudy.damage import check_figures, validate_strictly
 
 EPOCHS = "epochs:"
-"""Attributes of a trial that hold what its epochs gave begin so; the first of them follows."""
+"""Prefix of the trial attributes that hold epoch results; the first epoch's number follows."""
 FINAL = "final"
-"""Attribute of a final: the number of the trial that won, the seed and the values."""
+"""Attribute of a final: the winning trial's number, the seed and the values."""
 ATTEMPT = "attempt"
-"""Attribute of a run that was begun again."""
-MOST = 1_000_000
-"""Trials, epochs or seeds of a study."""
-LARGEST = 1 << 24
-"""Characters of one value."""
+"""Attribute of a restarted run: the number of the attempt."""
+MAX_COUNT = 1_000_000
+"""The most trials, epochs or seeds of a study."""
+MAX_CHARACTERS = 1 << 24
+"""The most characters of one value."""
 
 Count = Annotated[int, Field(ge=0, le=2**63 - 1)]
-Amount = Annotated[int, Field(ge=1, le=MOST)]
+Amount = Annotated[int, Field(ge=1, le=MAX_COUNT)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Scalar = bool | int | Finite | str
 Text = Annotated[str, Field(max_length=1 << 20)]
@@ -38,11 +38,11 @@ class EpochRow(TypedDict):
     epoch: Amount
     metrics: dict[str, Finite]
     warnings: list[Text]
-    test_correct: NotRequired[Annotated[str, Field(max_length=LARGEST)]]
+    test_correct: NotRequired[Annotated[str, Field(max_length=MAX_CHARACTERS)]]
 
 
 class FinalRow(TypedDict):
-    """Which winner a final repeats, on which seed."""
+    """The winner that a final trains again, and its seed."""
 
     __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]  # pydantic reads it there
     number: Count
@@ -50,22 +50,22 @@ class FinalRow(TypedDict):
     values: dict[str, Scalar]
 
 
-class _Known(BaseModel):
-    """Keys that are read; others, of a later version say, are passed over."""
+class _StoredModel(BaseModel):
+    """A model of the keys that lpstudy reads; it ignores other keys, for example of a later version."""
 
     model_config = ConfigDict(strict=True, frozen=True)
 
 
-class StoredBudget(_Known):
-    """What a study may spend, as far as a look at its progress needs it."""
+class StoredBudget(_StoredModel):
+    """The part of a study's budget that its progress depends on."""
 
     trials: Amount
     epochs: Amount
     seeds: Amount
 
 
-class StoredSpec(_Known):
-    """The shape of a study's spec: what a look at its progress needs, without the networks' code."""
+class StoredSpec(_StoredModel):
+    """The part of a study's spec that its progress depends on, validated without the networks' code."""
 
     name: Text
     data: dict[str, Any]
@@ -77,7 +77,7 @@ class StoredSpec(_Known):
     constraints: dict[str, Any] = Field(default_factory=dict)
 
 
-class _Data(_Known):
+class _Data(_StoredModel):
     name: Text
     classes: Amount
     train: Count
@@ -85,7 +85,7 @@ class _Data(_Known):
     test: Count
 
 
-class _Teacher(_Known):
+class _Teacher(_StoredModel):
     label: Text
     sha256: Text
     test_accuracy: Annotated[float, Field(ge=0, le=100)]
@@ -110,9 +110,9 @@ FACTS: dict[str, TypeAdapter[Any]] = {
     "teacher": TypeAdapter(_Teacher),
     "provenance": TypeAdapter(dict[str, Text]),
 }
-"""Of a whole study."""
-NEEDED = ("spec", "input_shape", "classes", "id")
-"""Facts that a study has from its first moment on."""
+"""The facts of a whole study, each with its model."""
+REQUIRED_FACTS = ("spec", "input_shape", "classes", "id")
+"""Facts that a study has from its start."""
 _ATTRIBUTES: dict[str, TypeAdapter[Any]] = {
     EPOCHS: TypeAdapter(list[EpochRow]),
     FINAL: TypeAdapter(FinalRow),
@@ -124,15 +124,15 @@ _TIME = "%Y-%m-%d %H:%M:%S.%f"
 
 
 def json_value(text: object) -> Any:
-    """What a text holds as JSON.
+    """Parse a text as JSON.
 
     Raises:
-        ValueError: It is no text, too long, or no JSON.
+        ValueError: The value is not text, is too long, or is not JSON.
     """
     if not isinstance(text, str):
         raise ValueError(f"must be JSON but is {type(text).__name__}")
-    if len(text) > LARGEST:
-        raise ValueError(f"has more than {LARGEST} characters")
+    if len(text) > MAX_CHARACTERS:
+        raise ValueError(f"has more than {MAX_CHARACTERS} characters")
     try:
         return json.loads(text)
     except RecursionError:
@@ -141,11 +141,11 @@ def json_value(text: object) -> Any:
         raise ValueError(f"is not JSON ({error})") from None
 
 
-def fact(key: str, text: object) -> Any:
-    """A fact of a study; of one that this version does not know, whatever it is.
+def parse_fact(key: str, text: object) -> Any:
+    """Parse a fact of a study; a fact that this version does not know may be any JSON.
 
     Raises:
-        ValueError: It is not as lpstudy writes it.
+        ValueError: The value is not as lpstudy writes it.
     """
     value = json_value(text)
     if key in FACTS:
@@ -153,11 +153,11 @@ def fact(key: str, text: object) -> Any:
     return value
 
 
-def attribute(key: str, text: object) -> Any:
-    """An attribute of a trial; of one that this version does not know, whatever it is.
+def parse_attribute(key: str, text: object) -> Any:
+    """Parse an attribute of a trial; an attribute that this version does not know may be any JSON.
 
     Raises:
-        ValueError: It is not as lpstudy writes it.
+        ValueError: The value is not as lpstudy writes it.
     """
     value = json_value(text)
     model = _ATTRIBUTES.get(EPOCHS if key.startswith(EPOCHS) else key)
@@ -173,22 +173,22 @@ def attribute(key: str, text: object) -> Any:
     return value
 
 
-def state(text: object) -> TrialState:
-    """The state of a trial.
+def parse_state(text: object) -> TrialState:
+    """Parse the state of a trial.
 
     Raises:
-        ValueError: It is none.
+        ValueError: The text names no state.
     """
     if not isinstance(text, str) or text not in TrialState.__members__:
         raise ValueError(f"must be one of {', '.join(TrialState.__members__)} but is {text!r:.40}")
     return TrialState[text]
 
 
-def moment(value: object) -> datetime | None:
-    """When a trial began or ended, by this machine's clock; SQLite keeps text.
+def parse_time(value: object) -> datetime | None:
+    """Parse the start or end time of a trial, in this machine's time zone; SQLite stores text.
 
     Raises:
-        ValueError: It is no date.
+        ValueError: The value is not a date.
     """
     if isinstance(value, str):
         value = datetime.strptime(value if "." in value else f"{value}.0", _TIME)
@@ -197,32 +197,32 @@ def moment(value: object) -> datetime | None:
     if not isinstance(value, datetime):
         raise ValueError(f"must be a date but is {type(value).__name__}")
     try:
-        moved = value.replace(tzinfo=UTC).astimezone()
-        moved.timestamp()
+        local = value.replace(tzinfo=UTC).astimezone()
+        local.timestamp()
     except OverflowError as error:
         raise ValueError(f"is no date of this calendar ({error})") from None
-    return moved.replace(tzinfo=None)
+    return local.replace(tzinfo=None)
 
 
-def parameter(value: object, distribution: object) -> tuple[Scalar, BaseDistribution]:
-    """A searched hyperparameter and where it was searched.
+def parse_parameter(value: object, distribution: object) -> tuple[Scalar, BaseDistribution]:
+    """Parse a searched hyperparameter and its distribution.
 
     Raises:
-        ValueError: One of them is none, or the value is outside.
+        ValueError: Either is invalid, or the value is outside of the distribution.
     """
     validate_strictly(_DISTRIBUTION, json_value(distribution))
     try:
         space = json_to_distribution(str(distribution))
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"its distribution is none ({error})") from None
+        raise ValueError(f"its distribution is invalid ({error})") from None
     number: float = validate_strictly(_FINITE, value)
     if not space._contains(number):
         raise ValueError(f"{number:g} is outside of its distribution")
-    found: Scalar = validate_strictly(_SCALAR, space.to_external_repr(number))
-    return found, space
+    parsed: Scalar = validate_strictly(_SCALAR, space.to_external_repr(number))
+    return parsed, space
 
 
-class _Distribution(_Known):
+class _Distribution(_StoredModel):
     name: Literal["FloatDistribution", "IntDistribution", "CategoricalDistribution"]
     attributes: Mapping[str, Any]
 
@@ -234,21 +234,21 @@ _COUNT: TypeAdapter[Any] = TypeAdapter(Count)
 Parser = Callable[[object], Any]
 
 
-def count(value: object) -> int:
-    """A number of something, a trial's say.
+def parse_count(value: object) -> int:
+    """Parse a count, for example a trial's number.
 
     Raises:
-        ValueError: It is none.
+        ValueError: The value is not a count.
     """
-    found: int = validate_strictly(_COUNT, value)
-    return found
+    number: int = validate_strictly(_COUNT, value)
+    return number
 
 
-def objective(key: int, value: object, kind: object) -> float:
-    """What a finished trial reached: accuracy in percent, then MACs.
+def parse_objective(key: int, value: object, kind: object) -> float:
+    """Parse an objective of a finished trial: accuracy in percent, then MACs.
 
     Raises:
-        ValueError: It is no such number.
+        ValueError: The value is out of range.
     """
     if kind != "FINITE":
         raise ValueError(f"must be FINITE but is {kind!r:.40}")

@@ -1,4 +1,4 @@
-"""A study read from a ledger's database row by row: what is not as lpstudy writes it is named and refused."""
+"""The rows of a study in a ledger's database, each validated; an invalid row is refused by name."""
 
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
@@ -14,12 +14,12 @@ from lpstudy.damage import DamagedError
 from lpstudy.ledger import row_models as models
 
 DIRECTIONS = ("MAXIMIZE", "MINIMIZE")
-"""Of validation accuracy, and of MACs where the size is searched."""
+"""The directions of validation accuracy, and of MACs where the size is searched."""
 _TABLES = MetaData()
 
 
 def _table(name: str, *columns: str) -> Table:
-    """One of Optuna's tables, its values as they are."""
+    """One of Optuna's tables, with values of any type."""
     return Table(name, _TABLES, *(Column(column, NULLTYPE) for column in columns))
 
 
@@ -34,7 +34,7 @@ _ATTRIBUTES = _table("trial_user_attributes", "trial_id", "key", "value_json")
 
 @dataclass(slots=True)
 class StoredStudy:
-    """One of the Optuna studies of a study, as Optuna shows it: facts, an arm's search, or its finals."""
+    """An Optuna study with the interface of Optuna: the facts, an arm's search, or its finals."""
 
     study_name: str
     objectives: int = 0
@@ -44,42 +44,42 @@ class StoredStudy:
     def get_trials(
         self, deepcopy: bool = True, states: Collection[TrialState] | None = None
     ) -> list[FrozenTrial]:
-        """The trials in order, of some states alone where they are named; never copied."""
+        """The trials in order, filtered by `states` if given; never copied."""
         del deepcopy
         return [trial for trial in self.trials if states is None or trial.state in states]
 
 
 def read_study_names(engine: Engine) -> list[str]:
-    """Every study of a database, in order; none where it is no ledger.
+    """The names of all studies of a database, sorted; none where it is not a ledger.
 
     Raises:
-        DamagedError: A name is none.
+        DamagedError: A name is not text.
     """
     if not inspect(engine).has_table(_STUDIES.name):
         return []
-    with _texts(engine) as connection:
-        found = [name for (name,) in connection.execute(select(_STUDIES.c.study_name))]
-    for name in found:
+    with _lenient_connection(engine) as connection:
+        names = [name for (name,) in connection.execute(select(_STUDIES.c.study_name))]
+    for name in names:
         if not isinstance(name, str):
             raise DamagedError("the ledger", "", "study_name", f"must be text but is {type(name).__name__}")
-    return sorted(name for name in found if "/" not in name)
+    return sorted(name for name in names if "/" not in name)
 
 
 def read_rows(engine: Engine, study: str) -> list[StoredStudy]:
-    """A study's Optuna studies in the order in which they were made: its facts, then the arms'.
+    """A study's Optuna studies in order of creation: its facts, then those of the arms.
 
-    What a running study writes meanwhile is seen or not, but no end is seen without what it rests on.
+    Concurrent writes may or may not be included, but never the end of a run without its results.
 
     Raises:
         KeyError: The database has no such study.
         DamagedError: A row is not as lpstudy writes it.
     """
     name = _STUDIES.c.study_name
-    mine = (name == study) | name.startswith(f"{study}/", autoescape=True)
+    rows = (name == study) | name.startswith(f"{study}/", autoescape=True)
     try:
-        with _texts(engine) as connection:
-            query = select(_STUDIES.c.study_id, name).where(mine).order_by(_STUDIES.c.study_id)
-            studies = {number: StoredStudy(own) for number, own in connection.execute(query)}
+        with _lenient_connection(engine) as connection:
+            query = select(_STUDIES.c.study_id, name).where(rows).order_by(_STUDIES.c.study_id)
+            studies = {number: StoredStudy(text) for number, text in connection.execute(query)}
             if all(one.study_name != study for one in studies.values()):
                 raise KeyError(study)
             _Reader(connection, study, studies).read()
@@ -91,8 +91,8 @@ def read_rows(engine: Engine, study: str) -> list[StoredStudy]:
 
 
 @contextmanager
-def _texts(engine: Engine) -> Iterator[Connection]:
-    """A connection that gives bytes that are no text as surrogates, which no model takes."""
+def _lenient_connection(engine: Engine) -> Iterator[Connection]:
+    """A connection that decodes invalid UTF-8 to surrogates, which every model refuses."""
     with engine.connect() as connection:
         raw: Any = connection.connection.dbapi_connection
         if engine.dialect.name != "sqlite":
@@ -107,12 +107,12 @@ def _texts(engine: Engine) -> Iterator[Connection]:
 
 
 class _Reader:
-    """Fills the studies.
+    """Reads rows into the Optuna studies of a study.
 
     Args:
-        connection: To the database.
-        study: Whose rows they are.
-        studies: By their ids.
+        connection: A connection to the database.
+        study: The study's name.
+        studies: The Optuna studies by their ids.
     """
 
     def __init__(self, connection: Connection, study: str, studies: dict[int, StoredStudy]) -> None:
@@ -122,7 +122,7 @@ class _Reader:
         self._objectives: dict[int, int] = {}
 
     def read(self) -> None:
-        """Each trial before what belongs to it, so that no end is seen without what it rests on."""
+        """Read all rows; trials first, so that no end is read without its results."""
         for number, objective, direction in self._rows(_STUDY_DIRECTIONS):
             study = self._studies[number]
             if objective not in (0, 1) or direction != DIRECTIONS[objective]:
@@ -130,8 +130,8 @@ class _Reader:
             study.objectives += 1
         for number, key, text in self._rows(_STUDY_ATTRIBUTES):
             study = self._studies[number]
-            parse = models.fact if study.study_name == self._study else _any
-            study.user_attrs[key] = self._parsed(str(key), lambda: parse(key, text), self._run_of(study))  # noqa: B023  # called at once
+            parse = models.parse_fact if study.study_name == self._study else _any
+            study.user_attrs[key] = self._parse(str(key), lambda: parse(key, text), self._run_of(study))  # noqa: B023  # called at once
         for row in self._rows(_TRIALS, order="trial_id"):
             self._add(*row)
         for number, objective, value, kind in self._rows_of_trials(_VALUES, order="objective"):
@@ -139,23 +139,23 @@ class _Reader:
         for _, number, key, value, distribution in self._rows_of_trials(_PARAMETERS, order="param_id"):
             trial, name = self._trials[number], self._names[number]
             parse_one = self._parameter(value, distribution)
-            trial.params[key], trial.distributions[key] = self._parsed(f"params.{key}", parse_one, name)
+            trial.params[key], trial.distributions[key] = self._parse(f"params.{key}", parse_one, name)
         for number, key, text in self._rows_of_trials(_ATTRIBUTES):
             trial, name = self._trials[number], self._names[number]
-            trial.user_attrs[key] = self._parsed(str(key), lambda: models.attribute(key, text), name)  # noqa: B023  # called at once
+            trial.user_attrs[key] = self._parse(str(key), lambda: models.parse_attribute(key, text), name)  # noqa: B023  # called at once
         for number, trial in self._trials.items():
             self._check(trial, self._names[number], self._objectives[number])
 
     @staticmethod
     def _parameter(value: object, distribution: object) -> Callable[[], Any]:
-        return lambda: models.parameter(value, distribution)
+        return lambda: models.parse_parameter(value, distribution)
 
     def _rows(self, table: Table, order: str | None = None) -> Iterator[Any]:
         query = select(table).where(table.c.study_id.in_(self._studies))
         return iter(self._connection.execute(query.order_by(table.c[order]) if order else query))
 
     def _rows_of_trials(self, table: Table, order: str | None = None) -> Iterator[Any]:
-        """Those of trials that are known: others were added since."""
+        """The rows of the trials that were read; later trials are ignored."""
         query = select(table).join(_TRIALS, _TRIALS.c.trial_id == table.c.trial_id)
         query = query.where(_TRIALS.c.study_id.in_(self._studies))
         column = list(table.c.keys()).index("trial_id")
@@ -163,15 +163,15 @@ class _Reader:
         return (row for row in rows if row[column] in self._trials)
 
     def _add(self, *row: Any) -> None:
-        trial_id, study_id, number, state, started, ended = row
+        trial_id, study_id, number, state, start, end = row
         study = self._studies[study_id]
         name = f"{self._run_of(study)}/{number!s:.40}"
         self._trials[trial_id] = trial = FrozenTrial(
-            number=self._parsed("number", lambda: models.count(number), name),
-            state=self._parsed("state", lambda: models.state(state), name),
+            number=self._parse("number", lambda: models.parse_count(number), name),
+            state=self._parse("state", lambda: models.parse_state(state), name),
             value=None,
-            datetime_start=self._parsed("datetime_start", lambda: models.moment(started), name),
-            datetime_complete=self._parsed("datetime_complete", lambda: models.moment(ended), name),
+            datetime_start=self._parse("datetime_start", lambda: models.parse_time(start), name),
+            datetime_complete=self._parse("datetime_complete", lambda: models.parse_time(end), name),
             params={},
             distributions={},
             user_attrs={},
@@ -187,31 +187,31 @@ class _Reader:
 
     def _value(self, number: int, objective: object, value: object, kind: object) -> None:
         trial, name = self._trials[number], self._names[number]
-        known = len(trial.values or ())
-        if objective != known or known >= self._objectives[number]:
+        index = len(trial.values or ())
+        if objective != index or index >= self._objectives[number]:
             raise DamagedError("the ledger", self._study, "values", f"objective {objective!r:.20}", run=name)
-        reached = self._parsed("values", lambda: models.objective(known, value, kind), name)
-        trial.values = [*(trial.values or ()), reached]
+        parsed = self._parse("values", lambda: models.parse_objective(index, value, kind), name)
+        trial.values = [*(trial.values or ()), parsed]
 
     def _check(self, trial: FrozenTrial, name: str, objectives: int) -> None:
-        """What must be there of a final, and of a run that has finished."""
-        missing = None
+        """Check that a final and a finished run are complete."""
+        missing_key = None
         if "/finals/" in name and models.FINAL not in trial.user_attrs:
-            missing = models.FINAL
+            missing_key = models.FINAL
         elif trial.state == TrialState.COMPLETE and len(trial.values or ()) != objectives:
-            missing = "values"
+            missing_key = "values"
         elif trial.state == TrialState.COMPLETE and not any(
             rows and key.startswith(models.EPOCHS) for key, rows in trial.user_attrs.items()
         ):
-            missing = "epochs"
-        if missing is not None:
-            raise DamagedError("the ledger", self._study, missing, "is missing", run=name)
+            missing_key = "epochs"
+        if missing_key is not None:
+            raise DamagedError("the ledger", self._study, missing_key, "is missing", run=name)
 
     def _run_of(self, study: StoredStudy) -> str:
-        """An arm, or its finals; empty for the whole study."""
+        """The name of an arm or of its finals; empty for the whole study."""
         return study.study_name[len(self._study) + 1 :]
 
-    def _parsed(self, key: str, parse: Callable[[], Any], run: str) -> Any:
+    def _parse(self, key: str, parse: Callable[[], Any], run: str) -> Any:
         try:
             return parse()
         except ValueError as error:
@@ -222,6 +222,6 @@ class _Reader:
 
 
 def _any(key: str, text: object) -> Any:
-    """An attribute that lpstudy does not read, whatever it is."""
+    """Parse an attribute that lpstudy does not read: any JSON."""
     del key
     return models.json_value(text)

@@ -1,4 +1,4 @@
-"""How Optuna is asked: ranges as suggestions, sampler, pruner, importances."""
+"""Optuna's distributions, samplers, pruners and importances for an arm."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -12,9 +12,9 @@ from lpstudy.ledger.untried import UntriedSampler
 from lpstudy.space import Arm, Budget, Choices, Range, Scalar, Searchable
 
 RUNGS = 8
-"""Parts of a trial after which `median` looks at it, from its middle on: after half, five eighths, ..."""
+"""Equal parts of a trial; `median` decides after each from the middle on: after half, five eighths, ..."""
 HALVING = 4
-"""Of the trials that reach a rung, `halving` lets one in so many go on; Optuna's own default."""
+"""Reduction factor of `halving`: one of so many trials continues past a rung; Optuna's default."""
 
 
 def distribution(arm: Arm, key: str, space: Searchable) -> BaseDistribution:
@@ -34,19 +34,19 @@ def check_searched(arm: Arm, key: str, value: Scalar) -> None:
     """Refuse a value of a searched hyperparameter that is outside of its range.
 
     Raises:
-        ValueError: It is.
+        ValueError: The value is outside.
     """
     space = distribution(arm, key, arm.searched[key])
     try:
-        inside = space._contains(space.to_internal_repr(value))
+        is_inside = space._contains(space.to_internal_repr(value))
     except (ValueError, TypeError):
-        inside = False
-    if not inside:
+        is_inside = False
+    if not is_inside:
         raise ValueError(f"must be one of {arm.searched[key]} but is {value}")
 
 
 def suggest(trial: optuna.Trial, arm: Arm) -> dict[str, Scalar]:
-    """Values for all that the arm searches; what the trial already has stays as it is."""
+    """Suggest values of the arm's searched hyperparameters; values that the trial has do not change."""
     values: dict[str, Any] = {}
     for key, space in arm.searched.items():
         match distribution(arm, key, space):
@@ -60,17 +60,17 @@ def suggest(trial: optuna.Trial, arm: Arm) -> dict[str, Scalar]:
 
 
 def sampler(
-    arm: Arm, budget: Budget, asked: int, tried: Sequence[Mapping[str, Any]]
+    arm: Arm, budget: Budget, n_trials: int, previous: Sequence[Mapping[str, Any]]
 ) -> optuna.samplers.BaseSampler:
-    """TPE, seeded by the arm and by how many trials it has: a restart does not repeat a suggestion.
+    """TPE, seeded by the arm and its number of trials, so that a restart does not repeat a suggestion.
 
     Args:
-        arm: Whose hyperparameters are searched.
-        budget: The study's.
-        asked: How many trials the arm has.
-        tried: Their hyperparameters: where the space is finite, they are not suggested again.
+        arm: The arm.
+        budget: The study's budget.
+        n_trials: The number of the arm's trials.
+        previous: Their hyperparameters; in a finite space they are not suggested again.
     """
-    seed = seed_of(arm, asked)
+    seed = seed_of(arm, n_trials)
     tpe = optuna.samplers.TPESampler(
         seed=seed,
         n_startup_trials=max(4, budget.trials // 3),
@@ -80,28 +80,28 @@ def sampler(
     if arm.points is None:
         return tpe
     spaces = {key: distribution(arm, key, space) for key, space in arm.searched.items()}
-    return UntriedSampler(tpe, spaces, tried, seed)
+    return UntriedSampler(tpe, spaces, previous, seed)
 
 
-def seed_of(arm: Arm, asked: int) -> int:
-    """Of the sampler for the next trial of an arm that has so many."""
-    return int.from_bytes(hashlib.sha256(f"{arm.name}:{asked}".encode()).digest()[:4])
+def seed_of(arm: Arm, n_trials: int) -> int:
+    """The sampler's seed for the next trial of an arm that has `n_trials`."""
+    return int.from_bytes(hashlib.sha256(f"{arm.name}:{n_trials}".encode()).digest()[:4])
 
 
-def spared(budget: Budget) -> int:
-    """How many epochs of every trial the pruner does not look at."""
+def warmup_epochs(budget: Budget) -> int:
+    """The number of a trial's first epochs that the pruner ignores."""
     return max(1, budget.epochs // 2) if budget.pruner == "median" else 0
 
 
 def rungs(budget: Budget) -> tuple[int, ...]:
-    """The epochs after which the pruner looks at a trial, which waits there for the answer.
+    """The epochs after which a trial waits for the pruner's decision.
 
     Each costs a round trip to the driver. `median` has at most eight, from half of the epochs on; `halving`
-    those of its rule. The last epoch is none of them: a trial that has trained to its end is finished.
+    the rungs of its rule. The last epoch is not among them: the trial has then finished.
     """
     match budget.pruner:
         case "median":
-            return tuple(range(spared(budget), budget.epochs, max(1, budget.epochs // RUNGS)))
+            return tuple(range(warmup_epochs(budget), budget.epochs, max(1, budget.epochs // RUNGS)))
         case "halving":
             steps = (_min_resource(budget) * HALVING**rung for rung in count())
             return tuple(takewhile(lambda step: step < budget.epochs, steps))
@@ -110,11 +110,11 @@ def rungs(budget: Budget) -> tuple[int, ...]:
 
 
 def pruner(budget: Budget) -> optuna.pruners.BasePruner:
-    """The rule that stops weak trials; `median` spares the first third, and all for half their epochs."""
+    """The rule that stops weak trials; `median` never stops the first third, nor any before half."""
     match budget.pruner:
         case "median":
             return optuna.pruners.MedianPruner(
-                n_startup_trials=max(4, budget.trials // 3), n_warmup_steps=spared(budget)
+                n_startup_trials=max(4, budget.trials // 3), n_warmup_steps=warmup_epochs(budget)
             )
         case "halving":
             return optuna.pruners.SuccessiveHalvingPruner(
@@ -131,10 +131,12 @@ def _min_resource(budget: Budget) -> int:
 def hyperparameter_importances(
     arm: Arm, trials: Sequence[tuple[Mapping[str, Scalar], float]]
 ) -> dict[str, float]:
-    """How much each searched hyperparameter matters for validation accuracy; sums to 1, empty under 4 trials.
+    """The importance of each searched hyperparameter for validation accuracy.
+
+    Importances sum to 1; the mapping is empty for fewer than 4 trials.
 
     Args:
-        arm: Whose ranges were searched.
+        arm: The arm.
         trials: Values and validation accuracy of each finished trial.
     """
     spaces = {key: distribution(arm, key, space) for key, space in arm.searched.items()}

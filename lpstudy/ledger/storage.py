@@ -1,4 +1,4 @@
-"""The database under a ledger: opened, and written with patience where another process has locked it."""
+"""The database of a ledger: opening it, and retrying writes while another process has locked it."""
 
 import random
 import shutil
@@ -25,36 +25,44 @@ from sqlalchemy.exc import (
 from lpstudy.ledger.address import display_url, sqlite_file
 from lpstudy.redaction import without_credentials
 
-if TYPE_CHECKING:  # readers do without the seconds that its import takes
+if TYPE_CHECKING:  # its import takes seconds, which readers save
     from lpstudy.ledger.optuna_storage import Storage
 
 T = TypeVar("T")
 
-PATIENCE = 30.0
-"""Seconds for which a write is tried again before the study pauses."""
+RETRY_SECONDS = 30.0
+"""Seconds for which a write is retried before the study pauses."""
 LOCK_SECONDS = 5.0
-"""How long the database itself waits for a lock, within one try."""
-LOST_SECONDS = 30
-"""After which a PostgreSQL server that says nothing more is given up: its machine or the network is gone."""
-LONGEST_PAUSE = 2.0
-LOCKED = ("is locked", "deadlock detected", "could not serialize", "lock timeout")
-"""What SQLite and PostgreSQL say of a lock; nothing of the transaction has been written then."""
+"""Seconds for which the database itself waits for a lock within one attempt."""
+NETWORK_TIMEOUT_SECONDS = 30
+"""Seconds after which a silent PostgreSQL server counts as lost, with its machine or the network."""
+MAX_PAUSE_SECONDS = 2.0
+"""The longest pause between two attempts."""
+LOCK_MESSAGES = ("is locked", "deadlock detected", "could not serialize", "lock timeout")
+"""Texts in the lock errors of SQLite and PostgreSQL; nothing of the transaction is then written."""
 LOCK_STATES = ("40P01", "40001", "55P03")
-"""The same as PostgreSQL's codes, for a server that speaks another language."""
-UNCONNECTED = ("connection failed", "connection timeout")
-"""What psycopg says where there was no connection to write through."""
-UNREADY = ("starting up", "shutting down", "not yet accepting", "recovery mode", "too many", "reserved")
-"""Refusals of a server that may let the same user in later; any other `FATAL` is to be mended by the user."""
+"""PostgreSQL's codes of lock errors, for a server with messages in another language."""
+CONNECTION_ERRORS = ("connection failed", "connection timeout")
+"""The starts of psycopg's messages where no connection was made."""
+SERVER_NOT_READY = (
+    "starting up",
+    "shutting down",
+    "not yet accepting",
+    "recovery mode",
+    "too many",
+    "reserved",
+)
+"""Texts of refusals by a server that may accept the user later; any other `FATAL` needs the user."""
 MAX_TABLE_ATTEMPTS = 5
-"""Tries to make the tables, which others may be making in this moment."""
+"""Attempts to create the tables, which other processes may be creating at the same time."""
 
 
 class UnwritableError(Exception):
-    """The ledger, or a trial's files, cannot be written now: the study must pause.
+    """The ledger or a trial's files cannot be written now: the study must pause.
 
     Args:
-        message: Names it, and why.
-        needs_repair: Whether someone has to mend something first; else it is enough to wait.
+        message: What cannot be written, and why.
+        needs_repair: Whether someone must repair something first; otherwise waiting is enough.
     """
 
     def __init__(self, message: str, *, needs_repair: bool = False) -> None:
@@ -63,44 +71,44 @@ class UnwritableError(Exception):
 
 
 UNAVAILABLE_ERRORS = (StorageInternalError, OperationalError)
-"""What a ledger that is locked, or whose server is away, raises where nobody tries again."""
+"""Errors of a locked ledger or an unreachable server, as raised without retries."""
 
 
 def open_storage(url: str) -> "Storage":
-    """Optuna's storage at an SQLAlchemy URL, made where it is new.
+    """Open or create Optuna's storage at an SQLAlchemy URL.
 
     `postgresql://` means the driver psycopg 3.
 
     Raises:
-        ValueError: The URL is none, its driver is not installed, what is there is no ledger, or the server
-            does not let this user in.
+        ValueError: The URL is invalid, its driver is not installed, its database is not a ledger, or the
+            server refuses this user.
         UnwritableError: Another process keeps it locked, or no server answers.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    spelt = _spelt(url)
-    with _naming(url):
-        parsed = sqlalchemy.make_url(spelt)
-        kwargs = _engine_words(parsed)
-        if (path := sqlite_file(spelt)) is not None and not path.parent.is_dir():
+    full_url = _with_driver(url)
+    with _errors_naming(url):
+        parsed = sqlalchemy.make_url(full_url)
+        kwargs = _engine_options(parsed)
+        if (path := sqlite_file(full_url)) is not None and not path.parent.is_dir():
             raise ArgumentError(f"there is no folder {path.parent}")
         # Optuna formats the URL as a template.
-        spelt = parsed.render_as_string(hide_password=False).replace("{", "{{").replace("}", "}}")
-        return retry_while_locked(lambda: _made(spelt, kwargs), display_url(url), awaited=False)
+        full_url = parsed.render_as_string(hide_password=False).replace("{", "{{").replace("}", "}}")
+        return retry_while_locked(lambda: _create_storage(full_url, kwargs), display_url(url), awaited=False)
 
 
 def engine_at(url: str) -> sqlalchemy.Engine:
-    """The database at an SQLAlchemy URL, to be read; nothing is made.
+    """Connect to the database at an SQLAlchemy URL for reading; nothing is created.
 
     Raises:
-        ValueError: The URL is none, its driver is not installed, there is no such file or no database in it,
-            or the server does not let this user in.
+        ValueError: The URL is invalid, its driver is not installed, the file is missing or not a database,
+            or the server refuses this user.
         UnwritableError: Another process keeps it locked, or no server answers.
     """
-    spelt = _spelt(url)
-    with _naming(url):
-        parsed = sqlalchemy.make_url(spelt)
-        kwargs = _engine_words(parsed)
-        if (path := sqlite_file(spelt)) is not None and not path.is_file():
+    full_url = _with_driver(url)
+    with _errors_naming(url):
+        parsed = sqlalchemy.make_url(full_url)
+        kwargs = _engine_options(parsed)
+        if (path := sqlite_file(full_url)) is not None and not path.is_file():
             raise ArgumentError("no such file")
         engine = sqlalchemy.create_engine(parsed, **kwargs)
         retry_while_locked(
@@ -109,13 +117,13 @@ def engine_at(url: str) -> sqlalchemy.Engine:
         return engine
 
 
-def _spelt(url: str) -> str:
+def _with_driver(url: str) -> str:
     return url.replace("postgresql://", "postgresql+psycopg://", 1)
 
 
 @contextmanager
-def _naming(url: str) -> Iterator[None]:
-    """Within it what is wrong with a database is one line that names it."""
+def _errors_naming(url: str) -> Iterator[None]:
+    """Turn a database's errors into one line that names it."""
     try:
         yield
     except (ImportError, NoSuchModuleError, ArgumentError, ValueError) as error:
@@ -125,30 +133,32 @@ def _naming(url: str) -> Iterator[None]:
         raise ValueError(f"the ledger {display_url(url)} cannot be read: {_line(error)}") from None
 
 
-def _engine_words(url: sqlalchemy.URL) -> dict[str, Any]:
-    """What SQLAlchemy is told beside the URL; what the URL says itself holds."""
+def _engine_options(url: sqlalchemy.URL) -> dict[str, Any]:
+    """SQLAlchemy's options for the URL; the URL's own options take precedence."""
     match url.get_backend_name():
         case "sqlite" if url.database in (None, "", ":memory:"):
-            raise ArgumentError("must name a file, sqlite:////folder/ledger.db: in memory nothing is kept")
+            raise ArgumentError(
+                "must name a file, sqlite:////folder/ledger.db: a database in memory is not kept"
+            )
         case "sqlite":
             return {"connect_args": {"timeout": LOCK_SECONDS}}
         case "postgresql":
-            own: dict[str, Any] = {
+            defaults: dict[str, Any] = {
                 "options": f"-c lock_timeout={1000 * LOCK_SECONDS:.0f}",
                 "connect_timeout": 10,
-                "tcp_user_timeout": 1000 * LOST_SECONDS,
-                "keepalives_idle": LOST_SECONDS // 3,
-                "keepalives_interval": LOST_SECONDS // 3,
+                "tcp_user_timeout": 1000 * NETWORK_TIMEOUT_SECONDS,
+                "keepalives_idle": NETWORK_TIMEOUT_SECONDS // 3,
+                "keepalives_interval": NETWORK_TIMEOUT_SECONDS // 3,
                 "keepalives_count": 2,
             }
-            given = {key: value for key, value in own.items() if key not in url.query}
-            return {"pool_pre_ping": True, "connect_args": given}
+            connect_args = {key: value for key, value in defaults.items() if key not in url.query}
+            return {"pool_pre_ping": True, "connect_args": connect_args}
         case other:
             raise ArgumentError(f"must be postgresql://... or sqlite:///... but is {other}://...")
 
 
-def _made(url: str, kwargs: dict[str, Any]) -> "Storage":
-    """The storage; two processes that make the tables in the same moment disturb each other."""
+def _create_storage(url: str, kwargs: dict[str, Any]) -> "Storage":
+    """Open the storage and create its tables; retry where another process creates them too."""
     from lpstudy.ledger.optuna_storage import Storage
 
     for _ in range(MAX_TABLE_ATTEMPTS - 1):
@@ -160,7 +170,7 @@ def _made(url: str, kwargs: dict[str, Any]) -> "Storage":
 
 
 def engine_of(storage: Any) -> sqlalchemy.Engine:
-    """Of an opened storage; Optuna wraps a cache around it when it makes a study."""
+    """The engine of an open storage; Optuna wraps a cache around the storage when it creates a study."""
     inner: Any = getattr(storage, "_backend", storage)
     engine: sqlalchemy.Engine = inner.engine
     return engine
@@ -168,75 +178,76 @@ def engine_of(storage: Any) -> sqlalchemy.Engine:
 
 def retry_while_locked(
     write: Callable[[], T],
-    where: str,
+    address: str,
     *,
     repeatable: bool = True,
     awaited: bool = True,
     seconds: float | None = None,
 ) -> T:
-    """Write, and again with growing pauses of random length while the database is locked or does not answer.
+    """Run a transaction; retry it with growing random pauses while the database is locked or does not answer.
 
     Args:
         write: One transaction.
-        where: The database, as messages name it.
-        repeatable: Whether it may be done twice: a connection that is lost at the commit leaves it unknown
-            whether it was done.
-        awaited: Whether to wait for a server that is not there.
-        seconds: How long; None: PATIENCE.
+        address: The database, as messages name it.
+        repeatable: Whether the transaction may run twice: a connection lost at the commit leaves its result
+            unknown.
+        awaited: Whether to wait for a server that does not answer at all.
+        seconds: How long to retry; None: RETRY_SECONDS.
 
     Raises:
-        UnwritableError: It is locked for longer, cannot be reached, or its disk is full.
+        UnwritableError: The database is locked for longer, cannot be reached, or its disk is full.
     """
-    began, pause, seconds = time.monotonic(), 0.05, PATIENCE if seconds is None else seconds
+    start, pause, seconds = time.monotonic(), 0.05, RETRY_SECONDS if seconds is None else seconds
     while True:
         try:
             return write()
         except (StorageInternalError, DBAPIError) as error:
             cause = error.__cause__ if isinstance(error, StorageInternalError) else error
-            if not isinstance(cause, DBAPIError) or not _unwritable(cause):
+            if not isinstance(cause, DBAPIError) or not _is_database_fault(cause):
                 raise
-            said = _line(cause)
-            if _refused(said) and not awaited:
+            message = _line(cause)
+            if _is_refusal(message) and not awaited:
                 raise cause from None
-            taken = time.monotonic() - began
-            lost = cause.connection_invalidated and (repeatable or cause.statement is not None)
-            there = awaited or "FATAL:" in said  # what it says while it starts
-            away = there and said.startswith(UNCONNECTED) and not _refused(said)
-            passing = _locked(cause, said) or lost or away
-            if not passing or taken >= seconds:
-                after = f" for {taken:.0f} s" if taken > 1 else ""
-                free = _free(where) if "full" in said else ""
-                words = f"the ledger {where} cannot be written{after}: {said}{free}"
-                raise UnwritableError(words, needs_repair=not passing) from error
-        time.sleep(random.uniform(0.5, 1.0) * pause)  # two that wait for each other must not stay in step
-        pause = min(2 * pause, LONGEST_PAUSE)
+            elapsed = time.monotonic() - start
+            is_lost = cause.connection_invalidated and (repeatable or cause.statement is not None)
+            may_start = awaited or "FATAL:" in message  # a server that is starting
+            is_away = may_start and message.startswith(CONNECTION_ERRORS) and not _is_refusal(message)
+            is_transient = _is_locked(cause, message) or is_lost or is_away
+            if not is_transient or elapsed >= seconds:
+                duration = f" for {elapsed:.0f} s" if elapsed > 1 else ""
+                space = _free_space(address) if "full" in message else ""
+                text = f"the ledger {address} cannot be written{duration}: {message}{space}"
+                raise UnwritableError(text, needs_repair=not is_transient) from error
+        time.sleep(random.uniform(0.5, 1.0) * pause)  # so that two waiting processes do not stay in step
+        pause = min(2 * pause, MAX_PAUSE_SECONDS)
 
 
-def _free(where: str) -> str:
-    """What is free on the disk of a ledger's file, in words; nothing where it is none of this machine."""
+def _free_space(address: str) -> str:
+    """The free bytes on the disk of a ledger's file, for a message; empty for another machine's disk."""
     try:
-        return f", {shutil.disk_usage(Path(where).parent).free:,} bytes are free"
+        return f", {shutil.disk_usage(Path(address).parent).free:,} bytes are free"
     except OSError:
         return ""
 
 
-def _unwritable(cause: DBAPIError) -> bool:
-    """Whether it is the database's state, and not what was to be written, that is wrong."""
+def _is_database_fault(cause: DBAPIError) -> bool:
+    """Whether the error comes from the database's state and not from the data."""
     # PostgreSQL's InternalError: a standby takes no writes, or a transaction was ended from outside.
     return isinstance(cause, (OperationalError, InternalError)) or cause.connection_invalidated
 
 
-def _locked(cause: DBAPIError, said: str) -> bool:
+def _is_locked(cause: DBAPIError, message: str) -> bool:
     state = getattr(cause.orig, "sqlstate", None)
-    return state in LOCK_STATES or any(words in said for words in LOCKED)
+    return state in LOCK_STATES or any(text in message for text in LOCK_MESSAGES)
 
 
-def _refused(said: str) -> bool:
-    """Whether the server does not know the user, the password or the database."""
-    return said.startswith(UNCONNECTED) and "FATAL:" in said and not any(words in said for words in UNREADY)
+def _is_refusal(message: str) -> bool:
+    """Whether the server refuses the user, the password or the database."""
+    is_refused = message.startswith(CONNECTION_ERRORS) and "FATAL:" in message
+    return is_refused and not any(text in message for text in SERVER_NOT_READY)
 
 
 def _line(error: BaseException) -> str:
-    """The first line of what the driver said, without credentials."""
+    """The first line of the driver's message, without credentials."""
     inner = getattr(error, "orig", None) or error
     return without_credentials((str(inner).strip() or type(inner).__name__).splitlines()[0])[:300]

@@ -1,4 +1,4 @@
-"""Where a study stands, for any number of readers: its runs, whatever networks they train."""
+"""A study's progress: its runs, winners and remaining work, for any number of readers."""
 
 from collections.abc import Collection, Iterator, Mapping
 from functools import cached_property
@@ -14,30 +14,30 @@ if TYPE_CHECKING:  # the networks of a study take seconds to import
     from lpstudy.space import Budget
 
 SEARCH_SEED = 0
-"""All trials of the search share it; the finals use 1, 2, ...: none repeats a run that was selected."""
+"""The seed of all trials of the search; finals use 1, 2, ..., so that none repeats the winner's trial."""
 POINTS = "points"
-"""Fact of a study: how many different trials each arm has whose search space is finite."""
+"""The fact that holds the number of different trials of each arm with a finite search space."""
 
 
 class Trials(Protocol):
-    """An Optuna study as far as it is read: one with the study's facts, an arm's search, or its finals."""
+    """The read interface of an Optuna study: the study's facts, an arm's search, or its finals."""
 
     @property
     def user_attrs(self) -> dict[str, Any]:
-        """Its facts."""
+        """The attributes of the Optuna study."""
 
     def get_trials(
         self, deepcopy: bool = True, states: Collection[TrialState] | None = None
     ) -> list[FrozenTrial]:
-        """Its trials in order, of some states alone where they are named."""
+        """The trials in order, filtered by `states` if given."""
 
 
 class StudyProgress:
-    """What has been asked and what came of it.
+    """The assigned runs of a study and their results.
 
     Args:
-        budget: What the study may spend.
-        facts: Of the whole study.
+        budget: The study's budget.
+        facts: The Optuna study with the facts of the whole study.
         search: The trials of each arm.
         finals: The finals of each arm.
     """
@@ -59,39 +59,39 @@ class StudyProgress:
 
     @property
     def exhausted_arms(self) -> frozenset[str]:
-        """Arms in which no feasible design was found any more."""
+        """The arms without any further feasible design."""
         return frozenset(self.facts.get("exhausted", ()))
 
     @property
     def expected_runs(self) -> int:
-        """How many trials and finals the study has when it is complete, as far as is known now."""
+        """The number of trials and finals of the complete study, as far as it is known now."""
         return sum(self._expected_runs(name, exhausted=name in self.exhausted_arms) for name in self._search)
 
     def _expected_runs(self, name: str, *, exhausted: bool) -> int:
-        budget, counted, limit = self.budget, self._counted(name), self.trial_limit(name)
-        asked = exhausted or counted >= limit
-        over = asked and not self._running(self._search[name])
-        finals = len(self._begun(name))  # those of an earlier winner too
+        budget, count, limit = self.budget, self._trial_count(name), self.trial_limit(name)
+        is_last_assigned = exhausted or count >= limit
+        is_search_complete = is_last_assigned and not self._running(self._search[name])
+        finals = len(self._finals_of(name))  # those of an earlier winner too
         if self.winner(name) is not None:
-            finals += len(self._unseen(name))
-        elif not over:
+            finals += len(self._missing_seeds(name))
+        elif not is_search_complete:
             finals += budget.seeds
-        return (counted if asked else limit) + finals
+        return (count if is_last_assigned else limit) + finals
 
     def is_complete(self) -> bool:
-        """Whether nothing is left to be done."""
+        """Whether all runs have ended."""
         return not self.has_pending_runs(searching=True)
 
     def has_pending_runs(self, *, searching: bool) -> bool:
-        """Whether a run is to be done; `searching` false: none but those that were begun, and finals."""
-        running = any(self._running(s) for s in (*self._search.values(), *self._finals.values()))
-        short = searching and bool(self._short())
-        return running or short or any(self._unseen(name) for name in self._search)
+        """Whether a run remains; with `searching` false, an unfinished run or a final."""
+        is_running = any(self._running(s) for s in (*self._search.values(), *self._finals.values()))
+        has_new_trials = searching and bool(self._arms_to_search())
+        return is_running or has_new_trials or any(self._missing_seeds(name) for name in self._search)
 
     def trial_limit(self, arm: str) -> int:
-        """How many trials an arm may have: its budget, but none at a point that another one has tried.
+        """The largest number of trials of an arm: the budget, or its number of different points.
 
-        A run that came to no end of its own, as its process died or it was cancelled, has tried nothing.
+        A failed run, for example one whose process died or that was cancelled, does not use up a point.
         """
         return self._limit(arm, self.budget.trials)
 
@@ -99,54 +99,54 @@ class StudyProgress:
         points = self.points.get(arm)
         if points is None:
             return trials
-        lost = self._search[arm].get_trials(deepcopy=False, states=(TrialState.FAIL,))
-        return min(trials, points + len(lost))
+        failures = self._search[arm].get_trials(deepcopy=False, states=(TrialState.FAIL,))
+        return min(trials, points + len(failures))
 
     @property
     def points(self) -> dict[str, int]:
-        """How many different trials each arm has whose search space is finite."""
+        """The number of different trials of each arm with a finite search space."""
         return {arm: int(count) for arm, count in self.facts.get(POINTS, {}).items()}
 
     def remaining_trials(self, arm: str, trials: int) -> int:
-        """How many more trials the arm is to have with such a budget."""
-        return 0 if arm in self.exhausted_arms else max(0, self._limit(arm, trials) - self._counted(arm))
+        """The number of further trials of an arm with a budget of so many trials."""
+        return 0 if arm in self.exhausted_arms else max(0, self._limit(arm, trials) - self._trial_count(arm))
 
     def winners_with_finals(self, arm: str) -> list[int]:
-        """Numbers of the trials that finals were begun for, in their order: of a study as begun one."""
-        return list(dict.fromkeys(trial.user_attrs[FINAL]["number"] for trial in self._begun(arm)))
+        """The numbers of the trials that have finals, in order of their first final."""
+        return list(dict.fromkeys(trial.user_attrs[FINAL]["number"] for trial in self._finals_of(arm)))
 
-    def _short(self) -> list[str]:
-        """Arms that are to have more trials."""
+    def _arms_to_search(self) -> list[str]:
+        """The arms that get more trials."""
         return [arm for arm in self._search if self.remaining_trials(arm, self.budget.trials)]
 
     @property
     def facts(self) -> dict[str, Any]:
-        """The facts of the whole study: spec, id, input_shape, classes and what was kept."""
+        """The facts of the whole study: spec, id, input_shape, classes and those of `Ledger.set_fact`."""
         return self._meta.user_attrs
 
-    def _counted(self, name: str) -> int:
+    def _trial_count(self, name: str) -> int:
         return sum("infeasible" not in t.user_attrs for t in self._search[name].get_trials(deepcopy=False))
 
-    def _unseen(self, name: str) -> list[int]:
-        """Seeds on which the arm's winner has not been trained; none where there is no winner."""
+    def _missing_seeds(self, name: str) -> list[int]:
+        """The seeds on which the arm's winner has no final; empty where there is no winner."""
         winner = self.winner(name)
         if winner is None:
             return []
-        begun = (trial.user_attrs[FINAL] for trial in self._begun(name))
-        seen = {final["seed"] for final in begun if final["number"] == winner.number}
-        return [seed for seed in range(1, self.budget.seeds + 1) if seed not in seen]
+        finals = (trial.user_attrs[FINAL] for trial in self._finals_of(name))
+        seeds = {final["seed"] for final in finals if final["number"] == winner.number}
+        return [seed for seed in range(1, self.budget.seeds + 1) if seed not in seeds]
 
-    def _begun(self, name: str) -> list[FrozenTrial]:
-        """An arm's finals, of an earlier winner too."""
+    def _finals_of(self, name: str) -> list[FrozenTrial]:
+        """An arm's finals, including those of an earlier winner."""
         return self._finals[name].get_trials(deepcopy=False)
 
     def _running(self, study: Trials) -> bool:
         return bool(study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)))
 
     def winner(self, arm: str) -> FrozenTrial | None:
-        """The finished trial with the highest validation accuracy; of equals the first."""
-        done = self._search[arm].get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        return max(done, key=lambda trial: (trial.values[0], -trial.number), default=None)
+        """The finished trial with the highest validation accuracy; the earliest of equal ones."""
+        finished = self._search[arm].get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        return max(finished, key=lambda trial: (trial.values[0], -trial.number), default=None)
 
     def _study(self, assignment: Assignment) -> Trials:
         return (self._search if assignment.kind == "trial" else self._finals)[assignment.arm]
@@ -164,7 +164,7 @@ class StudyProgress:
         )
 
     def record(self, assignment: Assignment) -> Record:
-        """What is known of a run now."""
+        """The current record of a run."""
         return self._record(assignment.arm, self._trial(assignment))
 
     def _trial(self, assignment: Assignment) -> FrozenTrial:
@@ -172,32 +172,32 @@ class StudyProgress:
 
     @cached_property
     def _by_id(self) -> dict[int, FrozenTrial]:
-        """The trials as they were read; who writes them knows newer ones."""
+        """The trials by their ids, as they were read; `Ledger` reads them anew."""
         studies = (*self._search.values(), *self._finals.values())
         return {trial._trial_id: trial for study in studies for trial in study.get_trials(deepcopy=False)}
 
     def records(self) -> list[Record]:
-        """Every run of the study, arm by arm, the finals last."""
+        """The records of all runs by arm, trials before finals."""
         pairs = [(n, t) for n, s in self._search.items() for t in s.get_trials(deepcopy=False)]
-        finals = [(n, t) for n in self._finals for t in self._begun(n)]
+        finals = [(n, t) for n in self._finals for t in self._finals_of(n)]
         return [self._record(n, t) for n, t in pairs + finals]
 
     def _record(self, arm: str, trial: FrozenTrial) -> Record:
-        started, ended = trial.datetime_start, trial.datetime_complete
+        start, end = trial.datetime_start, trial.datetime_complete
         return Record(
             assignment=self._assignment(arm, trial),
             state=_state(trial),
             epochs=tuple(epochs_of(trial)),
             cause=trial.user_attrs.get("cause"),
-            started=started.timestamp() if started else None,
-            ended=ended.timestamp() if ended else None,
+            started=start.timestamp() if start else None,
+            ended=end.timestamp() if end else None,
         )
 
 
 def epochs_of(trial: FrozenTrial) -> Iterator[EpochResult]:
-    """What a trial has reported, in order."""
-    written = sorted((key, rows) for key, rows in trial.user_attrs.items() if key.startswith(EPOCHS))
-    for _, rows in written:
+    """The epoch results of a trial, in order."""
+    attributes = sorted((key, rows) for key, rows in trial.user_attrs.items() if key.startswith(EPOCHS))
+    for _, rows in attributes:
         for row in rows:
             yield EpochResult.from_row(row)
 
@@ -208,7 +208,7 @@ def _state(trial: FrozenTrial) -> State:
     match trial.state:
         case TrialState.COMPLETE:
             return "finished"
-        case TrialState.PRUNED:  # a failed one is told so where the sampler is to learn from it
+        case TrialState.PRUNED:  # also a failed trial that the sampler learns from
             return "failed" if "cause" in trial.user_attrs else "pruned"
         case TrialState.FAIL:
             return "failed"

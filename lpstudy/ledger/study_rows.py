@@ -1,4 +1,4 @@
-"""A study as its ledger's rows show it, without the code of the networks that it trains."""
+"""Studies read from the ledger's rows, without importing the networks that they train."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,39 +9,40 @@ from sqlalchemy import Engine
 
 from lpstudy.damage import DamagedError
 from lpstudy.ledger.address import display_url
-from lpstudy.ledger.row_models import NEEDED, StoredSpec
+from lpstudy.ledger.row_models import REQUIRED_FACTS, StoredSpec
 from lpstudy.ledger.rows import read_rows, read_study_names
 from lpstudy.ledger.storage import engine_at, retry_while_locked
 from lpstudy.ledger.study_progress import StudyProgress, Trials
 
 FORMAT = 2
-"""Of what is written about trials; raised when a ledger of before cannot be read any more."""
+"""Version of the rows that lpstudy writes; incremented when older ledgers become unreadable."""
 
 
 class HasEngine(Protocol):
-    """An opened storage."""
+    """A storage with a database engine."""
 
     @property
     def engine(self) -> Engine:
-        """Its database's."""
+        """The engine of its database."""
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
-    """The Optuna studies of a study."""
+class StudyRows:
+    """The Optuna studies that make up one study."""
 
     facts: Trials
     search: Mapping[str, Trials]
-    """By the arms' names, as the finals."""
+    """The search of each arm, by the arm's name."""
     finals: Mapping[str, Trials]
+    """The finals of each arm, by the arm's name."""
 
 
-def rows_of(storage: "str | Engine | HasEngine", study: str) -> Rows:
-    """The rows of a study, each parsed.
+def read_study_rows(storage: "str | Engine | HasEngine", study: str) -> StudyRows:
+    """Read and validate the rows of a study.
 
     Args:
-        storage: A database's URL, its engine, or what has one.
-        study: Its name there.
+        storage: A database's URL, its engine, or a storage with an engine.
+        study: The study's name there.
 
     Raises:
         ValueError: The storage has no such study, or one of another version's format.
@@ -50,13 +51,15 @@ def rows_of(storage: "str | Engine | HasEngine", study: str) -> Rows:
     engine = engine_at(storage) if isinstance(storage, str) else _engine(storage)
     try:
         facts, *others = retry_while_locked(lambda: read_rows(engine, study), display_url(str(engine.url)))
-    except KeyError:  # never begun
+    except KeyError:  # it was never started
         raise ValueError(f"the ledger has no study {study!r}") from None
-    known = facts.user_attrs
-    check_format(study, known)
-    missing = next((key for key in NEEDED if key not in known), None)
+    attributes = facts.user_attrs
+    check_format(study, attributes)
+    missing = next((key for key in REQUIRED_FACTS if key not in attributes), None)
     if missing is not None:
-        if "id" not in known and not any(one.get_trials() for one in others):  # being begun in this moment
+        if "id" not in attributes and not any(
+            one.get_trials() for one in others
+        ):  # its first writes are under way
             raise ValueError(f"the ledger has no study {study!r}")
         raise DamagedError("the ledger", study, missing, "is missing")
     search: dict[str, Trials] = {}
@@ -66,7 +69,7 @@ def rows_of(storage: "str | Engine | HasEngine", study: str) -> Rows:
         (finals if kind else search)[arm] = one
     if search.keys() != finals.keys() or not search:
         raise DamagedError("the ledger", study, "arms", "one has no search or no finals")
-    return Rows(facts, search, finals)
+    return StudyRows(facts, search, finals)
 
 
 def _engine(storage: "Engine | HasEngine") -> Engine:
@@ -74,17 +77,17 @@ def _engine(storage: "Engine | HasEngine") -> Engine:
 
 
 def read_progress(storage: "str | Engine | HasEngine", study: str) -> StudyProgress:
-    """Where a study stands; raises as `rows_of`."""
-    rows = rows_of(storage, study)
+    """Read a study's progress; raises as `read_study_rows`."""
+    rows = read_study_rows(storage, study)
     budget = StoredSpec.model_validate(rows.facts.user_attrs["spec"]).budget
     return StudyProgress(budget, rows.facts, rows.search, rows.finals)
 
 
 def check_rows(engine: Engine, study: str) -> None:
-    """Refuse a study that is not as this version of lpstudy writes it, before Optuna reads it.
+    """Refuse a study with unreadable rows, before Optuna reads it.
 
     Raises:
-        ValueError: Its format is another version's.
+        ValueError: Another version of lpstudy wrote it.
         DamagedError: A row is not as lpstudy writes it.
     """
     try:
@@ -95,30 +98,30 @@ def check_rows(engine: Engine, study: str) -> None:
 
 
 def check_format(study: str, facts: Mapping[str, Any]) -> None:
-    """Refuse what another version of lpstudy has written.
+    """Refuse a study that another version of lpstudy wrote.
 
     Raises:
-        ValueError: The format is another one.
+        ValueError: The format differs from this version's.
     """
-    written = facts.get("format", 1) if facts else FORMAT
-    if written != FORMAT:
+    version = facts.get("format", 1) if facts else FORMAT
+    if version != FORMAT:
         raise ValueError(
             f"the ledger of study {study!r} was written by another version of lpstudy"
-            f" (format {written}, this one has {FORMAT}): finish it with that version, or give --fresh"
+            f" (format {version}, this one has {FORMAT}): finish it with that version, or give --fresh"
         )
 
 
 def study_names(storage: "Engine | HasEngine") -> list[str]:
-    """Every study of a storage, in order."""
+    """The names of all studies of a storage, sorted."""
     engine = _engine(storage)
     return retry_while_locked(lambda: read_study_names(engine), display_url(str(engine.url)))
 
 
 def rename_study(storage: "HasEngine", old: str, new: str) -> None:
-    """Give a study another name, in one transaction."""
+    """Rename a study in one transaction."""
     table = sqlalchemy.table("studies", sqlalchemy.column("study_name"))
     column = table.c.study_name
-    mine = (column == old) | column.startswith(f"{old}/", autoescape=True)
+    rows = (column == old) | column.startswith(f"{old}/", autoescape=True)
     with storage.engine.begin() as connection:
-        renamed = sqlalchemy.literal(new) + sqlalchemy.func.substr(column, len(old) + 1)
-        connection.execute(sqlalchemy.update(table).where(mine).values(study_name=renamed))
+        name = sqlalchemy.literal(new) + sqlalchemy.func.substr(column, len(old) + 1)
+        connection.execute(sqlalchemy.update(table).where(rows).values(study_name=name))

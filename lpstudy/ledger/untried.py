@@ -1,4 +1,4 @@
-"""A sampler for finite search spaces, in which a point that was tried is not suggested again."""
+"""A sampler for finite search spaces that suggests no point twice."""
 
 import math
 from collections.abc import Collection, Iterable, Mapping
@@ -13,77 +13,79 @@ from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial
 
 Point = tuple[int, ...]
-"""Of each hyperparameter, in order of the names, which of its values."""
+"""The index of each hyperparameter's value, in order of their names."""
 PROPOSALS = 20
-"""Suggestions that may be points of before, after which any other point is taken."""
-LISTED = 4096
-"""Points of a space that is written out to find those that are left; a larger one is drawn from."""
+"""Suggestions of the inner sampler that may repeat a point before any untried point is used."""
+MAX_POINTS_LISTED = 4096
+"""The most points of a space that is enumerated for its untried points; a larger one is sampled."""
 
 
 class UntriedSampler(BaseSampler):
-    """Another sampler's suggestions as long as they are new, then any point that is.
+    """The inner sampler's suggestions while they are new, then any untried point.
 
     Args:
-        inner: Whose suggestions are taken.
-        space: Every searched hyperparameter; none of them continuous.
-        tried: Hyperparameters of the trials before.
-        seed: Of the choice among the points that are left.
+        inner: The sampler that suggests points.
+        space: Every searched hyperparameter; none is continuous.
+        previous: Hyperparameters of the previous trials.
+        seed: Seed of the choice among the untried points.
     """
 
     def __init__(
         self,
         inner: BaseSampler,
         space: Mapping[str, BaseDistribution],
-        tried: Iterable[Mapping[str, Any]],
+        previous: Iterable[Mapping[str, Any]],
         seed: int,
     ) -> None:
         self._inner, self._rng = inner, np.random.default_rng(seed)
         self._space = {name: space[name] for name in sorted(space)}
-        self._tried = frozenset(map(self._point, tried))
+        self._previous_points = frozenset(map(self._point, previous))
 
     @property
-    def left(self) -> int:
-        """How many points were not tried."""
-        return math.prod(map(count_of, self._space.values())) - len(self._tried)
+    def untried_count(self) -> int:
+        """The number of untried points."""
+        return math.prod(map(count_of, self._space.values())) - len(self._previous_points)
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        """All of the space that has a choice."""
+        """The hyperparameters that have more than one value."""
         return {name: one for name, one in self._space.items() if not one.single()}
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """A whole point, new if there is one."""
+        """Suggest a complete point, an untried one if any exists."""
         for _ in range(PROPOSALS):
             values = self._proposal(study, trial, search_space)
-            if self._point(values) not in self._tried:
+            if self._point(values) not in self._previous_points:
                 return values
-        return self._left(values)
+        return self._untried_point(values)
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
-        """The inner sampler's; every hyperparameter with a choice comes from `sample_relative`."""
+        """Suggest by the inner sampler; `sample_relative` covers every hyperparameter with several values."""
         return self._inner.sample_independent(study, trial, param_name, param_distribution)
 
     def _proposal(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        together = self._inner.infer_relative_search_space(study, trial)
-        values = dict(self._inner.sample_relative(study, trial, together))
+        joint = self._inner.infer_relative_search_space(study, trial)
+        values = dict(self._inner.sample_relative(study, trial, joint))
         for name, one in search_space.items():
             if name not in values:
                 values[name] = self._inner.sample_independent(study, trial, name, one)
         return values
 
-    def _left(self, proposal: dict[str, Any]) -> dict[str, Any]:
-        """Any point that was not tried; the proposal where there is none."""
+    def _untried_point(self, proposal: dict[str, Any]) -> dict[str, Any]:
+        """Choose any untried point; the proposal where there is none."""
         counts = [count_of(one) for one in self._space.values()]
-        if math.prod(counts) <= LISTED:
-            points: Collection[Point] = [p for p in product(*map(range, counts)) if p not in self._tried]
-        else:  # of so many, hardly one of a thousand draws was tried
+        if math.prod(counts) <= MAX_POINTS_LISTED:
+            points: Collection[Point] = [
+                p for p in product(*map(range, counts)) if p not in self._previous_points
+            ]
+        else:  # of so many, a thousand draws hardly ever repeat previous points alone
             draws = (tuple(map(int, self._rng.integers(counts))) for _ in range(1000))
-            points = [point for point in draws if point not in self._tried][:1]
+            points = [point for point in draws if point not in self._previous_points][:1]
         if not points:
             return proposal
         point = list(points)[self._rng.integers(len(points))]
@@ -98,7 +100,7 @@ class UntriedSampler(BaseSampler):
 
 
 def count_of(space: BaseDistribution) -> int:
-    """How many values a distribution that is not continuous has."""
+    """The number of values of a distribution that is not continuous."""
     match space:
         case CategoricalDistribution(choices=choices):
             return len(choices)

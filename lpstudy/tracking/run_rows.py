@@ -9,7 +9,7 @@ from typing import Any, get_args
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
-from lpstudy.correctness import MOST_IMAGES, unpack
+from lpstudy.correctness import MAX_IMAGES, unpack
 from lpstudy.damage import DamagedError, check_figure
 from lpstudy.ledger import State, check_searched
 from lpstudy.space import Arm, Scalar, StudySpec
@@ -26,7 +26,7 @@ MOST_INFEASIBLE = 100_000
 """Designs of an arm that were refused before they ran; each is a row."""
 MOST = 1_000_000
 """Number of a trial, a seed, an attempt or an epoch."""
-LARGEST_RECORD = MOST_IMAGES // 6 + 20
+LARGEST_RECORD = MAX_IMAGES // 6 + 20
 """Bytes of a final's record of its test images."""
 TOLERANCE = 1e-6
 """Percentage points between a final's test accuracy and what its record of the test images says."""

@@ -89,7 +89,7 @@ def test_a_command_that_finds_the_ledger_locked_waits_and_gives_up_in_one_line(
     command: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(storage, "LOCK_SECONDS", 0.1)
-    monkeypatch.setattr(storage, "PATIENCE", 1.0)
+    monkeypatch.setattr(storage, "RETRY_SECONDS", 1.0)
     words = ["tiny.toml"] if command == "sweep" else ["tiny"]
     before = (folder / "studies/tiny/ledger.db").read_bytes()
     with locked(folder):

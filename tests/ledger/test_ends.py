@@ -241,7 +241,7 @@ def test_other_images_are_refused_though_the_space_is_the_same(make: Make, reope
     ledger = reopen(make())
     ledger.check_unchanged("images", "of cats")
     for images, what in (("of dogs", "other images"), ("of cats", "other weights")):
-        with pytest.raises(ValueError, match=rf"begun with {what} \(images -> others\)"):
+        with pytest.raises(ValueError, match=rf"started with {what} \(images -> others\)"):
             ledger.check_unchanged("others", images)
 
 
@@ -249,7 +249,7 @@ def test_a_change_of_the_data_is_named_and_not_shown_as_hashes(make: Make, reope
     ledger = reopen(make())
     data = ledger.spec.data.model_copy(update={"flip": True, "validation_fraction": 0.3})
     ledger.spec = ledger.spec.model_copy(update={"data": data})
-    with pytest.raises(ValueError, match="begun with another space") as error:
+    with pytest.raises(ValueError, match="started with another space") as error:
         ledger.check_unchanged("others", "of dogs")
     assert "data.flip: False -> True" in str(error.value)
     assert "data.validation_fraction: 0.2 -> 0.3" in str(error.value)

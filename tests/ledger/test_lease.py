@@ -61,7 +61,7 @@ def test_what_was_released_is_free_at_once(url: str) -> None:
     lease.release({"state": "paused"})
     began = time.monotonic()
     _, later = take(url)
-    assert later.after is None
+    assert later.predecessor is None
     assert time.monotonic() - began < leases.STALE_SECONDS / 4
 
 
@@ -77,8 +77,8 @@ def test_a_holder_that_was_killed_is_replaced_at_once(url: str) -> None:
     began = time.monotonic()
     _, lease = take(url)
     assert time.monotonic() - began < leases.STALE_SECONDS / 4
-    assert lease.after is not None
-    assert lease.after.pid == holder.pid
+    assert lease.predecessor is not None
+    assert lease.predecessor.pid == holder.pid
 
 
 def test_a_holder_that_gives_no_sign_of_life_is_replaced_and_can_write_nothing(

@@ -145,7 +145,7 @@ def test_infeasible_designs_are_told_and_neither_counted_nor_run(
 def test_an_arm_without_a_feasible_design_is_given_up_and_the_others_go_on(
     make: Make, reopen: Open, play: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "TRIES", 4)
+    monkeypatch.setattr(module, "MAX_SUGGESTIONS", 4)
     sizes = [*SIZES, {"family": "maxout", "depth": {"low": 3, "high": 4}, "width": 64}]
     limit = cost_of(
         make(students=SIZES).arms()[0].student_spec({"width": 64}), input_shape=(1, 8, 8), classes=10

@@ -104,7 +104,7 @@ def run_tune(url: str, name: str, trials: int, seconds: float, patience: float) 
 
 
 def begin(
-    url: str, name: str, trials: int = 4, seconds: float = 0.0, patience: float = storage.PATIENCE
+    url: str, name: str, trials: int = 4, seconds: float = 0.0, patience: float = storage.RETRY_SECONDS
 ) -> ForkProcess:
     """A driver, started; psycopg leaves the connections of the process that it is forked from alone."""
     process = FORK.Process(target=run_tune, args=(url, name, trials, seconds, patience), daemon=True)

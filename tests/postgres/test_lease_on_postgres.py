@@ -60,7 +60,7 @@ def test_what_was_released_is_taken_at_once(url: str) -> None:
     lease.release({"state": "paused"})
     began = time.monotonic()
     _, later = take(url)
-    assert later.after is None
+    assert later.predecessor is None
     assert time.monotonic() - began < leases.STALE_SECONDS / 4
 
 
@@ -76,7 +76,7 @@ def test_a_silent_holder_is_replaced_and_then_writes_nothing(
     began = time.monotonic()
     _, new = take(url)
     assert time.monotonic() - began >= 1.0
-    assert new.after is not None
+    assert new.predecessor is not None
     before = contents(server, url)
     for write in (
         lambda: mine.report(run, results()),
