@@ -1,4 +1,4 @@
-"""Where a study keeps its files: a folder of a disk that is mounted, or one reached by an fsspec URL."""
+"""Folders of a study's files: on a mounted disk, or at an fsspec URL."""
 
 import errno
 import re
@@ -19,65 +19,65 @@ URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*(?:://|::)")
 
 
 class Folder(ABC):
-    """Files by their names, and folders within it; a name never leads out of it."""
+    """A folder with files and subfolders; a name never leads out of it."""
 
     @property
     @abstractmethod
     def url(self) -> str:
-        """What `folder_at` finds it by, in another process too."""
+        """The address by which `folder_at` opens it in any process."""
 
     @abstractmethod
     def __truediv__(self, name: str) -> "Folder":
-        """The folder of that name, or of those names with slashes between them; it need not exist."""
+        """The subfolder of a name, or of names separated by slashes; it need not exist."""
 
     @abstractmethod
     def read(self, name: str) -> bytes:
         """A file's content.
 
         Raises:
-            FileNotFoundError: There is none.
-            StorageError: The disk or the store does not give it.
+            FileNotFoundError: There is no such file.
+            StorageError: The disk or the store cannot be read.
         """
 
     @abstractmethod
     def write(self, name: str, content: bytes) -> None:
-        """Make or replace a file; the folder is made where it is new.
+        """Create or replace a file; create the folder where there is none.
 
         Raises:
-            StorageError: There is no room, or it cannot be written; the old file is as it was.
+            StorageError: There is no room, or the file cannot be written; an earlier file stays unchanged.
         """
 
     @abstractmethod
     def names(self) -> list[str]:
-        """The files in it, in order; none where it does not exist."""
+        """Sorted names of the files in it; none where it does not exist."""
 
     @abstractmethod
     def remove(self, name: str) -> None:
-        """Remove a file where there is one."""
+        """Remove a file if it exists."""
 
     @abstractmethod
     def clear(self) -> None:
-        """Remove it with all that is in it; what another process holds may stay."""
+        """Remove it with its content; what another process has open may stay."""
 
     @abstractmethod
     def exists(self) -> bool:
-        """Whether there is anything in it."""
+        """Whether it exists and is not empty."""
 
     @abstractmethod
     def sibling(self, name: str) -> "Folder":
-        """The folder of that name where this one is."""
+        """The folder of a name in the same parent."""
 
     @abstractmethod
     def rename(self, name: str) -> None:
-        """Put all that is in it into the folder of that name beside it."""
+        """Rename it within its parent."""
 
     @abstractmethod
     def resolve(self) -> "Folder":
-        """The same, wherever a process works."""
+        """The same folder by an address that does not depend on the working directory."""
 
     @abstractmethod
     def free_bytes(self) -> int | None:
-        """Bytes that are free; None where that is not known."""
+        """Free bytes; None where the number is unknown."""
 
     def __str__(self) -> str:
         return without_credentials(self.url)
@@ -85,13 +85,13 @@ class Folder(ABC):
 
 @dataclass(frozen=True)
 class LocalFolder(Folder):
-    """On a disk of this machine, or mounted on it."""
+    """A folder on a disk of this machine, or mounted on it."""
 
     path: Path
 
     @property
     def url(self) -> str:
-        """A plain path."""
+        """The path."""
         return str(self.path)
 
     def __truediv__(self, name: str) -> "LocalFolder":
@@ -103,7 +103,7 @@ class LocalFolder(Folder):
             return (self.path / name).read_bytes()
 
     def write(self, name: str, content: bytes) -> None:
-        """Atomically: see `write_atomically`."""
+        """Write a file atomically: see `write_atomically`."""
         write_atomically(self.path / name, content)
 
     def names(self) -> list[str]:
@@ -133,38 +133,38 @@ class LocalFolder(Folder):
         return LocalFolder(self.path.with_name(name))
 
     def rename(self, name: str) -> None:
-        """In one step."""
+        """Rename it in one step."""
         with storage_errors_at(self.path):
             self.path.rename(self.path.with_name(name))
 
     def resolve(self) -> "LocalFolder":
-        """Absolute."""
+        """The same folder by its absolute path."""
         return LocalFolder(self.path.resolve())
 
     def free_bytes(self) -> int | None:
-        """Of its disk."""
+        """Free bytes of its disk."""
         return shutil.disk_usage(self.path).free
 
 
 @dataclass(frozen=True)
 class RemoteFolder(Folder):
-    """In an object store, or whatever else fsspec knows.
+    """A folder in an object store, or in any other file system that fsspec knows.
 
     An object store replaces an object in one step; elsewhere, on an FTP server say, a reader may see half a
-    file: what is read is checked by its SHA-256, or read again.
+    file: readers check the SHA-256, or read again.
     """
 
     address: str
 
     @property
     def url(self) -> str:
-        """As it was given."""
+        """The address, as the user wrote it."""
         return self.address
 
     def file_system(self) -> tuple[Any, str]:
-        """Fsspec's file system, which it keeps for each thread, and the path there.
+        """Fsspec's file system, one for each thread, and the path in it.
 
-        It remembers no lists of files: one that another process has written since would not be found.
+        It caches no lists of files: a file that another process writes later would be missed.
         """
         from fsspec.core import url_to_fs
 
@@ -176,13 +176,13 @@ class RemoteFolder(Folder):
 
     def read(self, name: str) -> bytes:
         """See `Folder`."""
-        with self._reached(name) as (system, path):
+        with self._connect(name) as (system, path):
             content: bytes = system.cat_file(path)
         return content
 
     def write(self, name: str, content: bytes) -> None:
-        """One request; a store that has folders is asked to make them."""
-        with self._reached(name) as (system, path):
+        """Write a file in one request; create folders where the store has them."""
+        with self._connect(name) as (system, path):
             try:
                 system.pipe_file(path, content)
             except FileNotFoundError:
@@ -191,24 +191,24 @@ class RemoteFolder(Folder):
 
     def names(self) -> list[str]:
         """See `Folder`."""
-        with self._reached() as (system, path):
+        with self._connect() as (system, path):
             try:
-                found = system.ls(path, detail=True)
+                entries = system.ls(path, detail=True)
             except FileNotFoundError:
                 return []
-        return sorted(entry["name"].rpartition("/")[2] for entry in found if entry["type"] == "file")
+        return sorted(entry["name"].rpartition("/")[2] for entry in entries if entry["type"] == "file")
 
     def remove(self, name: str) -> None:
         """See `Folder`."""
-        with self._reached(name) as (system, path):
+        with self._connect(name) as (system, path):
             try:
                 system.rm_file(path)
-            except FileNotFoundError:  # many a store does not say so
+            except FileNotFoundError:  # not every store raises it
                 return
 
     def clear(self) -> None:
         """See `Folder`."""
-        with self._reached() as (system, path):
+        with self._connect() as (system, path):
             try:
                 system.rm(path, recursive=True)
             except FileNotFoundError:
@@ -216,7 +216,7 @@ class RemoteFolder(Folder):
 
     def exists(self) -> bool:
         """See `Folder`."""
-        with self._reached() as (system, path):
+        with self._connect() as (system, path):
             return bool(system.find(path))
 
     def sibling(self, name: str) -> "RemoteFolder":
@@ -224,71 +224,73 @@ class RemoteFolder(Folder):
         return RemoteFolder(f"{self.address.rpartition('/')[0]}/{name}")
 
     def rename(self, name: str) -> None:
-        """File by file: a copy, then its removal."""
-        with self._reached() as (system, path):
-            beside = f"{path.rpartition('/')[0]}/{name}"
+        """Rename file by file: copy it, then remove it."""
+        with self._connect() as (system, path):
+            new_path = f"{path.rpartition('/')[0]}/{name}"
             for source in system.find(path):
-                target = beside + source.removeprefix(path)
+                target = new_path + source.removeprefix(path)
                 system.makedirs(target.rpartition("/")[0], exist_ok=True)
                 system.mv(source, target)
         self.clear()
 
     def resolve(self) -> "RemoteFolder":
-        """Itself."""
+        """This folder: a URL does not depend on the working directory."""
         return self
 
     def free_bytes(self) -> int | None:
-        """A store tells nothing of it."""
+        """None: a store does not tell its free space."""
         return None
 
     @contextmanager
-    def _reached(self, name: str = "") -> Iterator[tuple[Any, str]]:
-        """Within it whatever a store's client throws, after it has tried again, is an UnreachableError."""
+    def _connect(self, name: str = "") -> Iterator[tuple[Any, str]]:
+        """The file system and a path; an error of the store's client becomes an UnreachableError."""
         try:
             system, path = self.file_system()
             yield system, f"{path}/{name}" if name else path
         except (FileNotFoundError, UnreachableError):
             raise
-        except Exception as error:  # each store's client has errors of its own; all are told as one kind
+        except Exception as error:  # each store's client has errors of its own
             where = without_credentials(f"{self.address}/{name}" if name else self.address)
-            said = " ".join(str(error).split())[:300] or type(error).__name__
-            barred = errno.EACCES if isinstance(error, PermissionError) else errno.EIO
-            raise UnreachableError(barred, f"{where}: {without_credentials(said)}") from error
+            message = " ".join(str(error).split())[:300] or type(error).__name__
+            code = errno.EACCES if isinstance(error, PermissionError) else errno.EIO
+            raise UnreachableError(code, f"{where}: {without_credentials(message)}") from error
 
 
 def folder_at(place: str | Path) -> Folder:
     """The folder at a path or URL; `file://` is a path.
 
     Raises:
-        ValueError: No such kind of URL is known, its package is not installed, it is a chain, or it has
-            letters that URLs of its kind read otherwise.
+        ValueError: The kind of URL is unknown, its package is not installed, it is a chain, or it has
+            letters that mean something else in URLs of its kind.
     """
     text = str(place)
     if isinstance(place, Path) or not URL.match(text):
         return LocalFolder(Path(text))
     if text.lower().startswith("file://"):
-        return LocalFolder(_path_of(text))
-    made = RemoteFolder(text.rstrip("/"))
+        return LocalFolder(_path_of_url(text))
+    folder = RemoteFolder(text.rstrip("/"))
     if "::" in text:
-        raise ValueError(f"{made}: a chain of file systems is not taken: a cache in it would show old files")
+        raise ValueError(
+            f"{folder}: a chain of file systems is not supported: a cache in it would show old files"
+        )
     if unsafe := sorted({*text} & {*"*?[]#"}):
-        raise ValueError(f"{made}: {' '.join(unsafe)} in a store's URL may mean other folders too")
+        raise ValueError(f"{folder}: {' '.join(unsafe)} in a store's URL may mean other folders too")
     try:
-        made.file_system()
+        folder.file_system()
     except (ImportError, ValueError) as error:
-        raise ValueError(f"{made}: {' '.join(str(error).split())}") from None
+        raise ValueError(f"{folder}: {' '.join(str(error).split())}") from None
     except Exception as error:  # a client may ask its server here, and has errors of its own
-        raise ValueError(f"{made}: cannot be reached: {' '.join(str(error).split())[:300]}") from None
-    return made
+        raise ValueError(f"{folder}: cannot be reached: {' '.join(str(error).split())[:300]}") from None
+    return folder
 
 
-def _path_of(url: str) -> Path:
-    """Of a `file://` URL."""
+def _path_of_url(url: str) -> Path:
+    """The path of a `file://` URL."""
     split = urlsplit(url)
     if split.netloc not in ("", "localhost"):
         raise ValueError(f"{url}: a file:// URL must name a path of this machine, file:///folder")
     if {"?", "#"} & {*url}:
         raise ValueError(
-            f"{url}: in a file:// URL a ? is written %3F and a # %23; a plain path has them as they are"
+            f"{url}: in a file:// URL write ? as %3F and # as %23; a plain path needs no such codes"
         )
     return Path(check_characters(unquote(split.path)))

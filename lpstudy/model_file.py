@@ -1,4 +1,4 @@
-"""A trained network as it is taken home: `weights.safetensors`, and in it and beside it what it expects.
+"""The files of a trained network: `weights.safetensors` and the description of its input.
 
 The same description is the metadata of the weights (key `lpstudy`) and the file `model.json`.
 """
@@ -32,17 +32,17 @@ from lpstudy.terminal import single_line
 WEIGHTS = "weights.safetensors"
 DESCRIPTION = "model.json"
 KEY = "lpstudy"
-"""Of the description among the metadata; the only one, for safetensors writes several in any order."""
-LARGEST = 1 << 22
-"""Bytes of a description that are read: 20,000 classes with names of 200 characters."""
+"""The metadata's key of the description; the only key, for safetensors writes several in any order."""
+LARGEST_DESCRIPTION = 1 << 22
+"""Most bytes of a description: 20,000 classes with names of 200 characters."""
 LARGEST_SIDE = 1 << 14
-"""Pixels."""
+"""Most pixels of a side of an image."""
 
 Percent = Annotated[float, Field(ge=0, le=100)]
 
 
 class ModelDescription(BaseModel):
-    """What a network is, and which images it expects."""
+    """The architecture of a network, and the images that it expects."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
@@ -53,27 +53,27 @@ class ModelDescription(BaseModel):
     input_shape: tuple[int, int, int]
     """Channels, height, width of an image."""
     mean: tuple[Annotated[float, Field(ge=0, le=1)], ...]
-    """Per channel, of pixels in 0..1: subtracted first."""
+    """Mean per channel of pixels in 0..1, subtracted first."""
     std: tuple[Annotated[float, Field(gt=0, le=1)], ...]
-    """Per channel, of pixels in 0..1: what is divided by then."""
+    """Standard deviation per channel of pixels in 0..1, the divisor then."""
     class_names: tuple[str, ...] = Field(min_length=1)
-    """In the order of the logits."""
+    """Names of the classes in the order of the logits."""
     resizing: Literal["centre_square", "none"]
-    """How an image file comes to that size: its centre square is resized (bilinear, antialiased); or it must
+    """How an image file gets that size: its centre square is resized (bilinear, antialiased); or it must
     have that size."""
     method: Annotated[str, Field(max_length=100)] | None = None
-    """By which it was trained; None: elsewhere."""
+    """The method of its training; None: it was trained elsewhere."""
     precision: Literal["fp32", "bf16"] = "fp32"
-    """In which the accuracies were measured."""
+    """The number format in which the accuracies were measured."""
     validation_accuracy: Percent | None = None
     test_accuracy: Percent | None = None
-    """In percent."""
+    """Accuracy in percent."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         channels, *sides = self.input_shape
         if not 1 <= channels <= 4 or not all(1 <= side <= LARGEST_SIDE for side in sides):
-            raise ValueError(f"input_shape {self.input_shape} is none of images")
+            raise ValueError(f"input_shape {self.input_shape} is not that of images")
         if not len(self.mean) == len(self.std) == channels:
             raise ValueError(f"mean and std must have {channels} values, one a channel")
         if self.architecture.weights is not None:
@@ -81,11 +81,11 @@ class ModelDescription(BaseModel):
         return self
 
     def to_json(self) -> str:
-        """As it stands in both files."""
+        """The description as JSON, the same in both files."""
         return self.model_dump_json(indent=1, exclude_none=True)
 
     def metadata(self) -> dict[str, str]:
-        """As it goes into the weights."""
+        """The description as metadata of the weights file."""
         return {KEY: self.to_json()}
 
 
@@ -100,14 +100,14 @@ def describe(architecture: StudentSpec, data: Data, **facts: Any) -> ModelDescri
 
 
 def read_description(place: str | Path) -> ModelDescription | None:
-    """What the metadata of a weights file say of it; None where lpstudy did not write it.
+    """The description in a weights file's metadata; None where lpstudy did not write the file.
 
     Raises:
-        OSError: It is not there or cannot be read.
-        ValueError: It is no safetensors file, or its description is not one.
+        OSError: It does not exist or cannot be read.
+        ValueError: It is no safetensors file, or its description is invalid.
     """
     metadata = read_metadata(place)
-    return _parsed(metadata[KEY], f"{place}: metadata") if KEY in metadata else None
+    return _parse_description(metadata[KEY], f"{place}: metadata") if KEY in metadata else None
 
 
 def check_weights(
@@ -117,25 +117,25 @@ def check_weights(
     input_shape: tuple[int, int, int],
     class_names: tuple[str, ...],
 ) -> tuple[ReplacedHead | None, tuple[str, ...]]:
-    """Hold a weights file against the network that it is for; its last layer if it is new, and what to say.
+    """Check a weights file against its network; return a replaced last layer, and remarks.
 
     Raises:
-        OSError: It is not there or cannot be read.
+        OSError: It does not exist or cannot be read.
         ValueError: It is no safetensors file, or does not fit the network.
     """
-    written = read_description(place)
+    description = read_description(place)
     network = skeleton(architecture, input_shape=input_shape, classes=len(class_names))
     try:
         _, head = fit_weights(network, read_weights(place))
     except ValueError as error:
-        if written is None or written.architecture == architecture:
+        if description is None or description.architecture == architecture:
             raise
-        labels = f"{written.architecture.label()}, not of {architecture.label()}"
+        labels = f"{description.architecture.label()}, not of {architecture.label()}"
         raise ValueError(f"{place} has the weights of {labels}: {error}") from None
     if head is not None:
         return head, (str(head),)
-    if written is not None and written.class_names != class_names:
-        return None, ("the file's classes are as many as the data's but have other names, or another order",)
+    if description is not None and description.class_names != class_names:
+        return None, ("the file has as many classes as the data, but with other names or in another order",)
     return None, ()
 
 
@@ -148,7 +148,7 @@ class TrainedModel(nn.Module):
     def __init__(self, network: Network, description: ModelDescription) -> None:
         super().__init__()
         self.network = network
-        """Takes normalised images and gives `Outputs`: logits, embedding and maps."""
+        """The network, from normalised images to `Outputs`: logits, embedding and maps."""
         self.description = description
         mean, std = torch.tensor(description.mean), torch.tensor(description.std)
         # The very numbers of training: pixels in 0..255 are multiplied, then the offset is subtracted.
@@ -158,18 +158,18 @@ class TrainedModel(nn.Module):
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """In the order of the logits."""
+        """Names of the classes in the order of the logits."""
         return self.description.class_names
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits, shape (m, classes), of images of shape (m, channels, height, width).
 
         Raises:
-            ValueError: Their size is another one, or floating-point pixels do not lie in 0..1.
+            ValueError: The images have another size, or floating-point pixels outside 0..1.
         """
         if tuple(images.shape[1:]) != self.description.input_shape:
-            shape, wanted = tuple(images.shape), self.description.input_shape
-            raise ValueError(f"images must have shape (m, {str(wanted)[1:-1]}) but have {shape}")
+            shape, expected = tuple(images.shape), self.description.input_shape
+            raise ValueError(f"images must have shape (m, {str(expected)[1:-1]}) but have {shape}")
         if images.is_floating_point():
             if not torch.compiler.is_compiling() and bool(((images < 0) | (images > 1)).any()):
                 raise ValueError("floating-point images must lie in 0..1, not normalised; or give uint8")
@@ -178,14 +178,14 @@ class TrainedModel(nn.Module):
         return logits
 
     def preprocess(self, path: str | Path) -> Tensor:
-        """An image file as the network takes it, in 0..1, shape (channels, height, width).
+        """Load an image file as the network expects it, in 0..1, shape (channels, height, width).
 
         Raises:
-            ValueError: It cannot be read, or has another size and the network's training resized none.
+            ValueError: It cannot be read, or has another size although the network's images are not resized.
         """
         channels, *size = self.description.input_shape
-        square = self.description.resizing == "centre_square"
-        pixels = decode_pixels(fsencode(path), size[0] if square else None)
+        is_square = self.description.resizing == "centre_square"
+        pixels = decode_pixels(fsencode(path), size[0] if is_square else None)
         if list(pixels.shape[1:]) != size:
             raise ValueError(
                 f"{path} has {pixels.shape[2]}x{pixels.shape[1]} pixels, not {size[1]}x{size[0]}"
@@ -202,26 +202,26 @@ class TrainedModel(nn.Module):
 
 
 def load_model(path: str | Path) -> TrainedModel:
-    """A network that lpstudy has trained, ready to use: see `TrainedModel`.
+    """Load a network that lpstudy has trained: see `TrainedModel`.
 
     Args:
-        path: `weights.safetensors`, or a folder with it: of a run, of MLflow's artifacts, of a teacher.
+        path: `weights.safetensors`, or the folder of a run, of MLflow's artifacts or of a teacher.
 
     Raises:
         FileNotFoundError: There is no such file.
         OSError: It cannot be read.
-        ValueError: It is no safetensors file, has no description, or one that it does not fit.
+        ValueError: It is no safetensors file, has no description, or does not fit it.
     """
     folder, _ = locate_weights(path)
-    inside, beside = read_description(path), _beside(folder)
-    if inside is not None and beside is not None and inside != beside:
-        raise ValueError(f"{folder}/{DESCRIPTION} says something else than the metadata of the weights")
-    description = inside or beside
+    in_metadata, in_file = read_description(path), _description_file(folder)
+    if in_metadata is not None and in_file is not None and in_metadata != in_file:
+        raise ValueError(f"{folder}/{DESCRIPTION} differs from the metadata of the weights")
+    description = in_metadata or in_file
     if description is None:
         raise ValueError(f"{path}: no description of the network, neither as metadata nor as {DESCRIPTION}")
     file = read_weights(path)
     shape, classes = description.input_shape, len(description.class_names)
-    # Sizes are compared before memory is taken: the description may ask for any.
+    # Sizes are compared before memory is allocated: the description may name any size.
     _, head = fit_weights(skeleton(description.architecture, input_shape=shape, classes=classes), file)
     if head is not None:
         raise ValueError(f"{file.place}: {head.file_classes} classes, but {classes} class names")
@@ -231,15 +231,15 @@ def load_model(path: str | Path) -> TrainedModel:
     return TrainedModel(network, description)
 
 
-def _beside(folder: Folder) -> ModelDescription | None:
+def _description_file(folder: Folder) -> ModelDescription | None:
     if DESCRIPTION not in folder.names():
         return None
-    return _parsed(folder.read(DESCRIPTION), f"{folder}/{DESCRIPTION}")
+    return _parse_description(folder.read(DESCRIPTION), f"{folder}/{DESCRIPTION}")
 
 
-def _parsed(content: str | bytes, where: str) -> ModelDescription:
-    if len(content) > LARGEST:
-        raise ValueError(f"{where}: has more than {LARGEST} bytes")
+def _parse_description(content: str | bytes, where: str) -> ModelDescription:
+    if len(content) > LARGEST_DESCRIPTION:
+        raise ValueError(f"{where}: has more than {LARGEST_DESCRIPTION} bytes")
     try:
         return ModelDescription.model_validate_json(content)
     except ValidationError as error:

@@ -1,17 +1,17 @@
-"""Commands under `python -OO`, or with PYTHONOPTIMIZE=2: without docstrings Ray cannot be imported."""
+"""Restart of commands under `python -OO` or PYTHONOPTIMIZE=2: Ray cannot be imported without docstrings."""
 
 import os
 import re
 import sys
 
 LEVEL_WITH_DOCSTRINGS = "1"
-"""The level that removes assertions and keeps docstrings."""
+"""The level of optimization that removes assertions but not docstrings."""
 
 
 def restart() -> None:
-    """Start this command again with docstrings; returns where this process is no command of lpstudy's.
+    """Restart this command with docstrings; return if this process is no command of lpstudy.
 
-    The process stays the same one, with its number, its files and its environment but for PYTHONOPTIMIZE.
+    The process keeps its number, its files and its environment except PYTHONOPTIMIZE.
 
     Source: `_insert_doc_at_pattern` in ray/data/_internal/util.py, Ray 2.60.
     """
@@ -26,6 +26,6 @@ def restart() -> None:
         flags = [
             re.sub("O+", "", word) if re.fullmatch("-[A-Za-z]+", word) else word for word in words[1:first]
         ]
-        kept = [word for word in flags if word != "-"]
+        flags = [word for word in flags if word != "-"]
         environment = os.environ | {"PYTHONOPTIMIZE": LEVEL_WITH_DOCSTRINGS}
-        os.execve(sys.executable, [sys.executable, *kept, *words[first:]], environment)
+        os.execve(sys.executable, [sys.executable, *flags, *words[first:]], environment)

@@ -112,7 +112,7 @@ def test_either_description_is_enough(folder: Path, tmp_path: Path) -> None:
 def test_a_file_that_says_something_else_than_the_weights_is_refused(folder: Path) -> None:
     told = json.loads((folder / "model.json").read_text())
     (folder / "model.json").write_text(json.dumps(told | {"mean": [0.5]}))
-    with pytest.raises(ValueError, match=r"model\.json says something else than the metadata of the weights"):
+    with pytest.raises(ValueError, match=r"model\.json differs from the metadata of the weights"):
         lpstudy.load_model(folder)
 
 

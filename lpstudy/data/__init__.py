@@ -1,4 +1,4 @@
-"""Data sets: decoded once or streamed, split with a seed, augmented as a pure function."""
+"""Data sets: decoding or streaming, seeded splits, augmentation as a pure function."""
 
 from lpstudy.data.arrays import cache_folder, shared_cache
 from lpstudy.data.loading import Data, configured_root, default_root, load

@@ -1,8 +1,8 @@
-"""Images decoded once: arrays on disk that all processes of a machine map into memory.
+"""The cache of decoded images: arrays on disk that all processes of a machine map into memory.
 
-An entry of the cache is a folder named by the hash of what it holds, so that a damaged one is seen and made
-again. A small file beside it says which entry the data's files gave when they were decoded: to find an entry
-costs a look at the files' sizes and times, and no reading.
+An entry of the cache is a folder named by the hash of its content, so that damage is detected and the data
+are decoded again. A small pointer file says which entry the data's files gave when they were decoded:
+finding an entry reads the files' sizes and times, not their content.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ from lpstudy.folder import Folder, LocalFolder
 from lpstudy.locations import parse_folder, parse_path
 
 FORMAT = 2
-"""Counted up when the decoding of any data set changes: what was decoded before is not used."""
+"""Version of the decoding; an increase makes all earlier entries unused."""
 FILES = ("train_images", "train_labels", "test_images", "test_labels", "moments")
 NAMES = "class_names.json"
 
@@ -42,11 +42,11 @@ class Arrays:
     test_labels: npt.NDArray[np.int64]
     class_names: tuple[str, ...]
     transparent: int = 0
-    """How many of the files had pixels that are not opaque."""
+    """The number of files with pixels that are not opaque."""
 
 
 class Pointer(BaseModel):
-    """Which entry a source gave when it was decoded, and what the entry does not tell of the source."""
+    """The entry that a source gave when it was decoded, and what the entry does not store."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
@@ -66,10 +66,10 @@ class Entry:
 
 
 def shared_cache() -> Folder:
-    """Where teachers and banks are kept: LPSTUDY_CACHE, by default ~/.cache/lpstudy/cache.
+    """The folder of teachers and banks: LPSTUDY_CACHE, by default ~/.cache/lpstudy/cache.
 
     Raises:
-        ValueError: It is a URL that cannot be used.
+        ValueError: LPSTUDY_CACHE is a URL that cannot be used.
     """
     text = environment.location(environment.CACHE)
     try:
@@ -79,9 +79,9 @@ def shared_cache() -> Folder:
 
 
 def cache_folder() -> Path:
-    """What of the cache is mapped into memory: decoded images, and banks.
+    """The folder of the files that are mapped into memory: decoded images, and banks.
 
-    The shared one; where that is an object store, a folder of this machine: LPSTUDY_LOCAL, by default
+    The shared cache; where that is an object store, a folder of this machine: LPSTUDY_LOCAL, by default
     ~/.cache/lpstudy/local.
 
     Raises:
@@ -98,10 +98,10 @@ def cache_folder() -> Path:
 
 
 def load_or_decode(source: object, read: Callable[[], Arrays]) -> Entry:
-    """The cache's entry for a data set, read and written first where there is none or it is damaged.
+    """The cache's entry for a data set; where there is none or it is damaged, decode the data set first.
 
     Args:
-        source: What the images are decoded from and how, as JSON: a change of it means to read again.
+        source: What the images are decoded from and how, as JSON; when it changes, the data are read again.
         read: Reads and decodes the data set.
 
     Raises:
@@ -110,27 +110,27 @@ def load_or_decode(source: object, read: Callable[[], Arrays]) -> Entry:
     signature = hashlib.sha256(json.dumps([FORMAT, source]).encode()).hexdigest()
     folder = cache_folder()
     pointer = folder / "sources" / signature
-    with _usable(folder):
-        entry = _opened(folder, pointer)
+    with _errors_name_cache(folder):
+        entry = _open_entry(folder, pointer)
     if entry is not None:
         return entry
     with cache_lock("arrays.lock"):
-        with _usable(folder):
-            entry = _opened(folder, pointer)
+        with _errors_name_cache(folder):
+            entry = _open_entry(folder, pointer)
         if entry is None:
             arrays = read()
-            with _usable(folder):
-                written = Pointer(content=_written(folder, arrays), transparent=arrays.transparent)
-                write_atomically(pointer, written.model_dump_json().encode())
-            entry = _opened(folder, pointer)
+            with _errors_name_cache(folder):
+                new_pointer = Pointer(content=_write_entry(folder, arrays), transparent=arrays.transparent)
+                write_atomically(pointer, new_pointer.model_dump_json().encode())
+            entry = _open_entry(folder, pointer)
     if entry is None:
-        raise ValueError(f"the cache {str(folder)!r} does not keep what is written to it")
+        raise ValueError(f"the cache {str(folder)!r} loses what is written to it")
     return entry
 
 
 @contextlib.contextmanager
 def cache_lock(name: str) -> Iterator[None]:
-    """Keep other processes that ask for the same lock of the cache waiting.
+    """Hold a lock of the cache; other processes that request it wait.
 
     Raises:
         ValueError, StorageError: The cache cannot be read or written.
@@ -138,7 +138,7 @@ def cache_lock(name: str) -> Iterator[None]:
     from filelock import FileLock
 
     folder = cache_folder()
-    with _usable(folder):
+    with _errors_name_cache(folder):
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / name)
         lock.acquire()
@@ -149,35 +149,35 @@ def cache_lock(name: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _usable(folder: Path) -> Iterator[None]:
+def _errors_name_cache(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        words = (
+        message = (
             f"cannot use the cache {str(folder)!r} ({error.strerror}):"
             " set LPSTUDY_CACHE to a writable folder with room"
         )
         if is_storage_error(error):
-            raise StorageError(error.errno, words) from error
-        raise ValueError(words) from error
+            raise StorageError(error.errno, message) from error
+        raise ValueError(message) from error
 
 
-def _opened(folder: Path, pointer: Path) -> Entry | None:
-    """The entry that the pointer names; None where anything is missing or not what its name says."""
+def _open_entry(folder: Path, pointer: Path) -> Entry | None:
+    """The entry that the pointer names; None where a file is missing or the hash differs."""
     try:
-        named = Pointer.model_validate_json(pointer.read_bytes())
-        entry = folder / "arrays" / named.content
-        return _mapped(entry, named) if _content(entry) == named.content else None
+        target = Pointer.model_validate_json(pointer.read_bytes())
+        entry = folder / "arrays" / target.content
+        return _map_entry(entry, target) if _content_hash(entry) == target.content else None
     except (FileNotFoundError, NotADirectoryError, EOFError, ValueError, RecursionError):
         return None
 
 
-def _mapped(entry: Path, named: Pointer) -> Entry:
-    """An entry whose hash is right; whoever made it may have been another than lpstudy.
+def _map_entry(entry: Path, pointer: Pointer) -> Entry:
+    """The arrays of an entry whose hash is right; another program may have written it.
 
     Raises:
         EOFError: A file is empty.
-        ValueError: A file is not of lpstudy's making: pickled objects say, or another shape.
+        ValueError: A file has another format: pickled objects, or another shape.
         RecursionError: The names are nested without end.
     """
     names = json.loads((entry / NAMES).read_text("utf-8"))
@@ -194,13 +194,13 @@ def _mapped(entry: Path, named: Pointer) -> Entry:
             raise ValueError(f"labels of {labels.dtype}, shape {labels.shape}")
     if moments.dtype != np.int64 or moments.shape != (*train_images.shape[:2], 2):
         raise ValueError(f"sums of {moments.dtype}, shape {moments.shape}")
-    decoded = Arrays(
-        train_images, train_labels, test_images, test_labels, tuple(names), transparent=named.transparent
+    arrays = Arrays(
+        train_images, train_labels, test_images, test_labels, tuple(names), transparent=pointer.transparent
     )
-    return Entry(decoded, moments, named.content)
+    return Entry(arrays, moments, pointer.content)
 
 
-def _content(entry: Path) -> str:
+def _content_hash(entry: Path) -> str:
     """The hash of an entry's files: 0.1 s for CIFAR-10 with a processor's SHA instructions."""
     content = hashlib.sha256()
     for name in (NAMES, *(f"{name}.npy" for name in FILES)):
@@ -209,11 +209,11 @@ def _content(entry: Path) -> str:
     return content.hexdigest()
 
 
-def _written(folder: Path, arrays: Arrays) -> str:
+def _write_entry(folder: Path, arrays: Arrays) -> str:
     """Write an entry under a temporary name, then rename it to its content."""
     (folder / "arrays").mkdir(exist_ok=True)
-    for left in (folder / "arrays").glob(".writing-*"):  # by a process that was killed, as the lock is ours
-        shutil.rmtree(left)
+    for leftover in (folder / "arrays").glob(".writing-*"):  # of a killed process: this one holds the lock
+        shutil.rmtree(leftover)
     temporary = Path(tempfile.mkdtemp(prefix=".writing-", dir=folder / "arrays"))
     try:
         values: tuple[npt.NDArray[np.uint8] | npt.NDArray[np.int64], ...] = (
@@ -228,7 +228,7 @@ def _written(folder: Path, arrays: Arrays) -> str:
             np.save(temporary / f"{name}.npy", value, allow_pickle=False)
         for path in (*temporary.iterdir(), temporary):
             sync(path)
-        content = _content(temporary)
+        content = _content_hash(temporary)
         target = folder / "arrays" / content
         if target.exists():
             shutil.rmtree(target)

@@ -1,8 +1,8 @@
 """Augmentation as a pure function of (sample, view, seed).
 
-A view is one crop of the padded image, flipped or not. Nothing here holds the state of a random generator, so
-that any process can make the same view again: teacher and student, two trials of one epoch and seed, a
-teacher bank that was filled last week.
+A view is one crop of the padded image, flipped or not. No function here has a random generator's state, so
+that any process can compute the same view again: teacher and student, two trials of one epoch and seed, a
+teacher bank of last week.
 """
 
 import functools
@@ -19,7 +19,7 @@ GOLDEN_SECTION = (math.sqrt(5.0) - 1.0) / 2.0
 
 
 def hash64(samples: Tensor, *keys: int) -> Tensor:
-    """A number in [0, 2^63) for every sample, as good as independent of its number and of the keys.
+    """A hash in [0, 2^63) of every sample and the keys; int64.
 
     Args:
         samples: int64, any shape.
@@ -30,40 +30,40 @@ def hash64(samples: Tensor, *keys: int) -> Tensor:
 
     Source: SplitMix64 (Steele, Lea and Flood, OOPSLA 2014), one step for the sample and one for each key.
     """
-    state = _mixed(samples)
+    state = _mix(samples)
     for key in keys:
-        state = _mixed(state ^ key)
+        state = _mix(state ^ key)
     return state & (2**63 - 1)
 
 
-def _mixed(state: Tensor) -> Tensor:
+def _mix(state: Tensor) -> Tensor:
     """SplitMix64's output for 64-bit states held in int64, whose sums and products wrap like theirs."""
     state = state + GOLDEN_GAMMA
-    state = (state ^ _shifted(state, 30)) * MULTIPLIER_1
-    state = (state ^ _shifted(state, 27)) * MULTIPLIER_2
-    return state ^ _shifted(state, 31)
+    state = (state ^ _logical_shift(state, 30)) * MULTIPLIER_1
+    state = (state ^ _logical_shift(state, 27)) * MULTIPLIER_2
+    return state ^ _logical_shift(state, 31)
 
 
-def _shifted(state: Tensor, bits: int) -> Tensor:
-    """The logical right shift: that of int64 would drag the sign bit along."""
+def _logical_shift(state: Tensor, bits: int) -> Tensor:
+    """The logical right shift; the shift of int64 would copy the sign bit."""
     return (state >> bits) & ((1 << (64 - bits)) - 1)
 
 
 def positions(pad: int, flip: bool) -> int:
-    """How many distinct views an image has: (2 pad + 1)^2 crops, twice as many where they may be flipped."""
+    """The number of distinct views of an image: (2 pad + 1)^2 crops, twice as many with flips."""
     return (2 * pad + 1) ** 2 * (2 if flip else 1)
 
 
 def view_of(*, seed: int, epoch: int, count: int) -> int:
-    """Which view all samples show in an epoch: each of [0, count) once, by the seed's order, then again.
+    """The view of all samples in an epoch: each of [0, count) once in the seed's order, then again.
 
-    One number for all samples loses nothing, for `placement` cuts it elsewhere in each of them; and what a
-    teacher bank holds of a view is read as a whole.
+    One number for all samples loses no variety, for `placement` cuts the view elsewhere in each of them;
+    and a teacher bank can be read one whole view at a time.
 
     Args:
         seed: The trial's seed.
         epoch: The epoch, counted from 1.
-        count: How many views are used.
+        count: The number of views in use.
     """
     turn, number = divmod(epoch - 1, count)
     order = hash64(torch.arange(count), seed, turn).argsort()
@@ -73,7 +73,7 @@ def view_of(*, seed: int, epoch: int, count: int) -> int:
 def placement(
     samples: Tensor, view: int | Tensor, *, pad: int, flip: bool, seed: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Where a view is cut: (hash(sample, seed) + view * stride) mod n, n being the number of positions.
+    """The crop and flip of a view: (hash(sample, seed) + view * stride) mod n, n the number of positions.
 
     The stride is coprime with n, so that n views are every crop and flip of a sample once; fewer views are
     a subset of its own without repeats, spread out because the stride lies near the golden section of n.
@@ -86,7 +86,7 @@ def placement(
         seed: The seed of the data, not that of a trial.
 
     Returns:
-        Rows dy and columns dx of the crops within the padded images, int64 in [0, 2 pad], and flipped, bool;
+        Rows dy and columns dx of the crops within the padded images, int64 in [0, 2 pad], and flips, bool;
         each of shape (m,).
     """
     side = 2 * pad + 1
@@ -103,24 +103,24 @@ def _stride(count: int) -> int:
     return min(coprime, key=lambda stride: abs(stride - GOLDEN_SECTION * count))
 
 
-def augment(images: Tensor, dy: Tensor, dx: Tensor, flipped: Tensor, pad: int) -> Tensor:
-    """Crops of the images padded with black, mirrored where flipped; the size stays.
+def augment(images: Tensor, dy: Tensor, dx: Tensor, flips: Tensor, pad: int) -> Tensor:
+    """Crops of the images padded with black, mirrored where `flips` is true; the size stays.
 
     Args:
         images: Any number type, shape (m, channels, height, width).
         dy: First row of each crop within the padded image, int64 in [0, 2 pad], shape (m,).
         dx: First column of each crop, likewise.
-        flipped: Which crops are mirrored left to right, bool, shape (m,).
+        flips: Which crops are mirrored left to right, bool, shape (m,).
         pad: Pixels of black on every side.
 
     Returns:
         The type and shape of `images`.
     """
     samples, channels, height, width = images.shape
-    padded = torch.nn.functional.pad(images, (pad, pad, pad, pad))
+    padded_images = torch.nn.functional.pad(images, (pad, pad, pad, pad))
     y = torch.arange(height, device=images.device)
     x = torch.arange(width, device=images.device)
     rows = dy[:, None] + y
-    columns = dx[:, None] + torch.where(flipped[:, None], width - 1 - x, x)
+    columns = dx[:, None] + torch.where(flips[:, None], width - 1 - x, x)
     pixels = (rows[:, :, None] * (width + 2 * pad) + columns[:, None, :]).view(samples, 1, height * width)
-    return padded.flatten(2).gather(2, pixels.expand(-1, channels, -1)).view_as(images)
+    return padded_images.flatten(2).gather(2, pixels.expand(-1, channels, -1)).view_as(images)

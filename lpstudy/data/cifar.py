@@ -22,7 +22,7 @@ FILES: dict[Literal["cifar10", "cifar100"], tuple[str, ...]] = {
 
 
 def read_cifar(kind: Literal["cifar10", "cifar100"], root: Path, *, progress: bool) -> Arrays:
-    """The images as arrays, downloaded below root if absent. torchvision checks their MD5 sums.
+    """Read the images as arrays; download them below root if absent. torchvision checks their MD5 sums.
 
     Raises:
         FileNotFoundError: Files are missing and could not be downloaded.

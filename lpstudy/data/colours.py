@@ -10,14 +10,14 @@ if TYPE_CHECKING:
     from PIL import Image as Images
 
 STRIP = 2**20
-"""Pixels that are converted at once."""
+"""Pixels of one conversion."""
 PHOTOMETRIC = 262
-"""TIFF's tag; 0 means that 0 is white."""
-DEEP = ("I;16", "I;16B", "I;16L", "I;16N")
+"""TIFF's tag of the photometric interpretation; its value 0 means that 0 is white."""
+GREY_16_BIT_MODES = ("I;16", "I;16B", "I;16L", "I;16N")
 
 
 def to_opaque_rgb(image: "Images.Image") -> tuple["Images.Image", bool]:
-    """The image in RGB, and whether any of its pixels was not opaque.
+    """Convert an image to RGB; also return whether any of its pixels was not opaque.
 
     - Transparency (an alpha channel, a transparent colour, a palette with alpha) is composed on white.
     - Grey of more than 8 bits is scaled to 8 and rounded; of colours with 16 bits the upper 8 are taken, as
@@ -35,10 +35,10 @@ def to_opaque_rgb(image: "Images.Image") -> tuple["Images.Image", bool]:
         raise ValueError("its pixels are signed or 32-bit integers of unknown range")
     image.load()
     key = image.info.get("transparency")
-    if image.mode in DEEP or image.mode == "I":
-        return _from_deep(image, raw, key)
+    if image.mode in GREY_16_BIT_MODES or image.mode == "I":
+        return _shrink_to_8_bits(image, raw, key)
     if image.mode in ("1", "L", "RGB") and key is not None:
-        return _without_key(image, raw, key)
+        return _replace_key_colour(image, raw, key)
     palette = image.palette
     if image.mode == "P" and (key is not None or (palette is not None and palette.mode == "RGBA")):
         return _on_white(image.convert("RGBA"))
@@ -48,14 +48,14 @@ def to_opaque_rgb(image: "Images.Image") -> tuple["Images.Image", bool]:
 
 
 def _raw_mode(image: "Images.Image") -> str:
-    """How the pixels lie in the file, as Pillow calls it: before they are loaded."""
+    """Pillow's name for the layout of the pixels in the file; known before they are loaded."""
     tile = getattr(image, "tile", None)
     args = tile[0].args if tile else ""
     return str(args[0] if isinstance(args, tuple) and args else args)
 
 
 def _on_white(image: "Images.Image") -> tuple["Images.Image", bool]:
-    """An RGBA image on a white ground, each value rounded to the nearest."""
+    """Compose an RGBA image on white, each value rounded to the nearest."""
     lowest, _ = image.getchannel("A").getextrema()
     if lowest == 255:
         return image.convert("RGB"), False
@@ -67,60 +67,60 @@ def _on_white(image: "Images.Image") -> tuple["Images.Image", bool]:
     return _by_strips(image, compose), True
 
 
-def _without_key(image: "Images.Image", raw: str, key: object) -> tuple["Images.Image", bool]:
-    """White in the place of one colour, which the file states in its own number of bits."""
+def _replace_key_colour(image: "Images.Image", raw: str, key: object) -> tuple["Images.Image", bool]:
+    """Replace one colour, which the file states in its own number of bits, by white."""
     colour = np.array(key if isinstance(key, tuple) else [key], dtype=np.int64)
     match raw:
         case "L;2" | "L;4":
             colour = colour * (255 // (2 ** int(raw[2:]) - 1))
         case "RGB;16B":
             colour = colour >> 8
-    seen = False
+    has_transparency = False
 
     def whiten(strip: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-        nonlocal seen
+        nonlocal has_transparency
         strip = strip if strip.ndim == 3 else strip[..., None]
         hit = (strip == colour).all(axis=-1, keepdims=True)
-        seen = seen or bool(hit.any())
+        has_transparency = has_transparency or bool(hit.any())
         values = np.where(hit, np.uint8(255), strip)
         return np.broadcast_to(values, (*values.shape[:2], 3))
 
     grey = image.convert("L") if image.mode == "1" else image
-    return _by_strips(grey, whiten), seen
+    return _by_strips(grey, whiten), has_transparency
 
 
-def _from_deep(image: "Images.Image", raw: str, key: object) -> tuple["Images.Image", bool]:
-    """Grey of 16 bits, or of 12, to 8; a transparent value becomes white."""
-    most = 4095 if raw == "I;12" else 65535
+def _shrink_to_8_bits(image: "Images.Image", raw: str, key: object) -> tuple["Images.Image", bool]:
+    """Convert grey of 16 bits, or of 12, to 8; a transparent value becomes white."""
+    maximum = 4095 if raw == "I;12" else 65535
     inverted = getattr(image, "tag_v2", {}).get(PHOTOMETRIC) == 0
-    seen = False
+    has_transparency = False
 
     def shrink(strip: npt.NDArray[np.integer]) -> npt.NDArray[np.uint8]:
-        nonlocal seen
-        values = strip.astype(np.int64).clip(0, most)
-        values = most - values if inverted else values
-        grey = (values * 255 + most // 2) // most
+        nonlocal has_transparency
+        values = strip.astype(np.int64).clip(0, maximum)
+        values = maximum - values if inverted else values
+        grey = (values * 255 + maximum // 2) // maximum
         if isinstance(key, int):
             hit = strip == key
-            seen = seen or bool(hit.any())
+            has_transparency = has_transparency or bool(hit.any())
             grey = np.where(hit, 255, grey)
         return np.broadcast_to(grey.astype(np.uint8)[..., None], (*grey.shape, 3))
 
-    return _by_strips(image, shrink), seen
+    return _by_strips(image, shrink), has_transparency
 
 
 def _by_strips(
     image: "Images.Image", convert: Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.uint8]]
 ) -> "Images.Image":
-    """An RGB image made piece by piece: arrays of a whole large image would fill the memory."""
+    """Convert an image piece by piece: arrays of a whole large image would fill the memory."""
     from PIL import Image
 
-    made = Image.new("RGB", image.size)
-    wide = min(image.width, STRIP)
-    high = max(1, STRIP // wide)
-    for top in range(0, image.height, high):
-        for left in range(0, image.width, wide):
-            box = (left, top, min(left + wide, image.width), min(top + high, image.height))
+    result = Image.new("RGB", image.size)
+    width = min(image.width, STRIP)
+    height = max(1, STRIP // width)
+    for top in range(0, image.height, height):
+        for left in range(0, image.width, width):
+            box = (left, top, min(left + width, image.width), min(top + height, image.height))
             piece = np.ascontiguousarray(convert(np.asarray(image.crop(box))))
-            made.paste(Image.fromarray(piece), box[:2])
-    return made
+            result.paste(Image.fromarray(piece), box[:2])
+    return result

@@ -12,38 +12,38 @@ from typing import TypeVar
 
 from lpstudy.data.arrays import cache_lock
 
-Opened = TypeVar("Opened")
+Dataset = TypeVar("Dataset")
 
 SECONDS = 30.0
-"""How long a download may stand still; torchvision sets no limit."""
+"""Longest pause of a download; torchvision sets no limit."""
 
 
 def open_dataset(
-    kind: str, root: Path, files: tuple[str, ...], open_: Callable[[], Opened], progress: bool
-) -> Opened:
-    """What `open_` gives; a failure becomes one line that names the folder and the files expected there.
+    kind: str, root: Path, files: tuple[str, ...], open_: Callable[[], Dataset], progress: bool
+) -> Dataset:
+    """Open a data set; a failure becomes one line that names the folder and the files expected there.
 
     Args:
         kind: The data set's name.
-        root: Where it is looked for.
-        files: The files that it consists of, relative to root.
-        open_: Opens it through torchvision with download=True.
+        root: The folder that is searched.
+        files: The files of the data set, relative to root.
+        open_: Opens the data set through torchvision with download=True.
         progress: Let torchvision show its progress line.
 
     Raises:
         FileNotFoundError: Files are missing and could not be downloaded.
-        ValueError: The files are there but damaged, and could not be downloaded again; or the cache, where
+        ValueError: The files exist but are damaged, and could not be downloaded again; or the cache, where
             the lock lies, cannot be written.
     """
     with cache_lock("download.lock"):
-        return _opened(kind, root, files, open_, progress)
+        return _open_or_explain(kind, root, files, open_, progress)
 
 
-def _opened(
-    kind: str, root: Path, files: tuple[str, ...], open_: Callable[[], Opened], progress: bool
-) -> Opened:
+def _open_or_explain(
+    kind: str, root: Path, files: tuple[str, ...], open_: Callable[[], Dataset], progress: bool
+) -> Dataset:
     try:
-        with _quiet(progress), _patient_for(SECONDS):
+        with _silenced(progress), _socket_timeout(SECONDS):
             return open_()
     except (OSError, RuntimeError, http.client.HTTPException) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
@@ -56,7 +56,11 @@ def _opened(
         raise ValueError(
             f"the files of {kind} in {str(root)!r} are damaged ({reason}): {', '.join(files)}"
         ) from error
-    except (EOFError, tarfile.TarError, zlib.error) as error:  # an archive cut off, or that leads elsewhere
+    except (
+        EOFError,
+        tarfile.TarError,
+        zlib.error,
+    ) as error:  # a truncated archive, or one with paths outside
         reason = " ".join(str(error).split())
         raise ValueError(f"the archive of {kind} in {str(root)!r} cannot be unpacked: {reason}") from error
     except (AssertionError, IndexError, TypeError, ValueError) as error:  # torchvision on a malformed file
@@ -64,23 +68,24 @@ def _opened(
 
 
 def source_of(root: Path, files: tuple[str, ...]) -> list[list[str | int]]:
-    """What tells whether the files are still the same, without reading them."""
+    """Names, sizes and times of the files, which change when the files do."""
     status = [(name, (root / name).stat()) for name in files]
-    return [[name, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns] for name, seen in status]
+    return [[name, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns] for name, stat in status]
 
 
 @contextlib.contextmanager
-def _patient_for(seconds: float) -> Iterator[None]:
-    before = socket.getdefaulttimeout()
+def _socket_timeout(seconds: float) -> Iterator[None]:
+    """Limit how long a socket may wait."""
+    previous = socket.getdefaulttimeout()
     socket.setdefaulttimeout(seconds)
     try:
         yield
     finally:
-        socket.setdefaulttimeout(before)
+        socket.setdefaulttimeout(previous)
 
 
 @contextlib.contextmanager
-def _quiet(progress: bool) -> Iterator[None]:
+def _silenced(progress: bool) -> Iterator[None]:
     """Keep torchvision's prints off standard output, and its progress line off standard error."""
     sink = io.StringIO()
     with contextlib.redirect_stdout(sink):

@@ -12,7 +12,7 @@ from lpstudy.data.progress import with_progress
 
 
 def list_image_folder(root: Path, *, progress: bool) -> Listing:
-    """The folder's files. With a test folder, val is left alone: validation is cut from train in any case.
+    """List the folder's files; a test folder replaces val, for validation is always cut from train.
 
     Raises:
         FileNotFoundError: The folder, its training set or its test set is missing.
@@ -31,7 +31,7 @@ def first_size(listing: Listing) -> tuple[int, int]:
 
 
 def check_sizes(listing: Listing, size: tuple[int, int], *, progress: bool) -> None:
-    """Look into the head of every file.
+    """Check the size in the header of every file.
 
     Raises:
         ValueError: An image cannot be read or has another height and width.
@@ -42,19 +42,19 @@ def check_sizes(listing: Listing, size: tuple[int, int], *, progress: bool) -> N
 
 
 def decode_all(listing: Listing, side: int | None, size: tuple[int, int], *, progress: bool) -> Arrays:
-    """All images as arrays.
+    """Decode all images to arrays.
 
     Args:
         listing: The files.
-        side: Pixels of a side to which images are resized and cut, or None: all must have the size then.
-        size: Height and width of what comes out.
+        side: Pixels of a side to which images are resized and cut; None: all images must have the size.
+        size: Height and width of the result.
         progress: Show a progress line.
 
     Raises:
-        ValueError: A file is no readable image, or has another size and none was asked for.
+        ValueError: A file is no readable image, or has another size where `side` is None.
     """
-    train, train_transparent = _decoded_files(listing, listing.train, side, size, progress)
-    test, test_transparent = _decoded_files(listing, listing.test, side, size, progress)
+    train, train_transparent = _decode_files(listing, listing.train, side, size, progress)
+    test, test_transparent = _decode_files(listing, listing.test, side, size, progress)
     return Arrays(
         train,
         listing.train.labels,
@@ -65,24 +65,24 @@ def decode_all(listing: Listing, side: int | None, size: tuple[int, int], *, pro
     )
 
 
-def _decoded_files(
+def _decode_files(
     listing: Listing, files: Files, side: int | None, size: tuple[int, int], progress: bool
 ) -> tuple[npt.NDArray[np.uint8], int]:
-    """The images, and how many of them were transparent."""
+    """Decode the images; also return how many of them have transparent pixels."""
     transparent = 0
     images = np.empty((len(files.paths), 3, *size), dtype=np.uint8)
     paths = with_progress(files.paths, "decoding", total=len(images), progress=progress)
-    for place, path in zip(images, paths, strict=True):
-        found = decode_image(listing.path(path), side)
-        _check_size(listing.path(path), found.pixels.shape[1:], size)
-        place[...] = found.pixels
-        transparent += found.transparent
+    for target, path in zip(images, paths, strict=True):
+        image = decode_image(listing.path(path), side)
+        _check_size(listing.path(path), image.pixels.shape[1:], size)
+        target[...] = image.pixels
+        transparent += image.transparent
     return images, transparent
 
 
-def _check_size(path: bytes, found: tuple[int, ...], size: tuple[int, int]) -> None:
-    if found != size:
+def _check_size(path: bytes, shape: tuple[int, ...], size: tuple[int, int]) -> None:
+    if shape != size:
         raise ValueError(
-            f"{display_path(path)} has {found[1]}x{found[0]} pixels, the first image {size[1]}x{size[0]}:"
+            f"{display_path(path)} has {shape[1]}x{shape[0]} pixels, the first image {size[1]}x{size[0]}:"
             " set image_size, to which all are resized"
         )

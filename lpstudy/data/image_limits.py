@@ -1,7 +1,7 @@
-"""How much an image may cost: what takes minutes or gigabytes is refused before it is decoded.
+"""Limits on the cost of an image: a file that takes minutes or gigabytes is refused before it is decoded.
 
-The structure of a file is looked at, which gives the same answer on every machine and in every process. What
-still takes long is stopped by `LimitedFile`.
+The limits are on the structure of a file, so that every machine and process gives one answer. `LimitedFile`
+stops a file that passes them and still takes long.
 """
 
 import os
@@ -13,48 +13,48 @@ from lpstudy.data.limited_file import CostError
 from lpstudy.data.orientation import directory_bytes
 
 MEMORY = 2**30
-"""Bytes that an image may take while it is decoded, as estimated from its pixels."""
+"""Most bytes of an image while it is decoded, estimated from its pixels."""
 BYTES_PER_PIXEL = {"WEBP": 16, "AVIF": 16}
 DEFAULT_BYTES_PER_PIXEL = 12
-"""Four as decoded, four as RGB, and what the decoder holds beside them."""
+"""Four as decoded, four as RGB, and four for the decoder."""
 LARGEST_FILE = 2**30
 LARGEST_READ_WHOLE = 2**28
-"""Bytes of a file that Pillow reads into memory as a whole."""
+"""Most bytes of a file that Pillow reads into memory as a whole."""
 READ_WHOLE = ("WEBP", "AVIF")
 SCANS = 100
-"""Of a JPEG, each of which passes over all pixels; a progressive one has about 10."""
+"""Most scans of a JPEG, each of which passes over all pixels; a progressive one has about 10."""
 MARKERS = 2_000
-"""Of a JPEG, and bytes between them that belong to none."""
+"""Most markers of a JPEG, counting bytes between them that belong to none."""
 HEADER = 2**25
-"""Bytes of all that stands before and beside the pixels: profiles, thumbnails, notes."""
+"""Most bytes of everything but the pixels: profiles, thumbnails, notes."""
 CHUNKS = 200_000
-"""Of a PNG."""
+"""Most chunks of a PNG."""
 SUB_BLOCKS = 4_096
-"""Of the extensions that stand before a GIF's first frame; Pillow copies all earlier ones for each."""
+"""Most blocks of the extensions before a GIF's first frame; Pillow copies all earlier ones for each."""
 STRIPS = 2**20
-"""Of a TIFF, or tiles."""
+"""Most strips or tiles of a TIFF."""
 ENTRIES = 4_096
-"""Of a TIFF's directory."""
+"""Most entries of a TIFF's directory."""
 DIRECTORY = 2**26
-"""Bytes of the values in EXIF's and TIFF's directories."""
+"""Most bytes of the values in EXIF's and TIFF's directories."""
 SLOW_SAMPLES = 2**22
-"""Values that are decoded in Python: of a text PPM, or one with another maximum than 255 or 65,535."""
+"""Most values that are decoded in Python: a text PPM, or one with another maximum than 255 or 65,535."""
 RUN_LENGTH_BYTES = 2**23
-"""Of a compressed BMP, which is decoded in Python."""
+"""Most bytes of a compressed BMP, which is decoded in Python."""
 RUN_LENGTH_WIDTH = 2**16
 
 _MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
-"""Where a JPEG's pixels are interrupted; 0xff before 0 is a value and before 0xd0 to 0xd7 a restart."""
+"""A marker within a JPEG's pixels; 0xff before 0 is a value and before 0xd0 to 0xd7 a restart."""
 SOS, EOI, APP1, APP2 = 0xDA, 0xD9, 0xE1, 0xE2
-BARE = (0x01, 0xD8, *range(0xD0, 0xD8))
-"""Markers without a length."""
+MARKERS_WITHOUT_LENGTH = (0x01, 0xD8, *range(0xD0, 0xD8))
+"""JPEG markers that no length follows."""
 
 
 def check_pixels(form: str | None, width: int, height: int) -> None:
-    """Refuse an image that is larger than memory has room for.
+    """Refuse an image that needs too much memory.
 
     Raises:
-        CostError: It is.
+        CostError: The image has too many pixels.
     """
     each = BYTES_PER_PIXEL.get(form or "", DEFAULT_BYTES_PER_PIXEL)
     if width * height > MEMORY // each:
@@ -68,14 +68,14 @@ def check_structure(file: BinaryIO, *, head_only: bool) -> bytes:
     """Refuse a file whose structure says that decoding it takes long or much memory.
 
     Args:
-        file: At its begin; afterwards it is there again.
-        head_only: The pixels are not to be decoded.
+        file: Positioned at its start, before and after the call.
+        head_only: Whether the pixels will not be decoded.
 
     Returns:
-        The EXIF of a JPEG or PNG, wherever it stands; empty where there is none.
+        The EXIF of a JPEG or PNG, wherever it is; empty where there is none.
 
     Raises:
-        CostError: The file, naming what there is too much of.
+        CostError: The file has too much of something, which the message names.
     """
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
@@ -102,13 +102,13 @@ def check_structure(file: BinaryIO, *, head_only: bool) -> bytes:
             if head[4:8] == b"ftyp":
                 _check_avif(file)
     except struct.error:
-        pass  # cut off: Pillow says so
+        pass  # a truncated file: Pillow reports it
     file.seek(0)
     return exif
 
 
 def _check_jpeg(file: BinaryIO, *, head_only: bool) -> bytes:
-    """Markers up to the first scan one by one, and the number of scans."""
+    """Check the markers up to the first scan and the number of scans; return the EXIF."""
     file.seek(2)
     steps = total = 0
     exif = b""
@@ -117,7 +117,7 @@ def _check_jpeg(file: BinaryIO, *, head_only: bool) -> bytes:
         byte = file.read(1)
         if not byte:
             return exif
-        if byte != b"\xff":  # Pillow passes over such bytes one by one
+        if byte != b"\xff":  # Pillow skips such bytes one by one
             _at_most(steps, MARKERS, "markers and stray bytes")
             continue
         (marker,) = file.read(1) or b"\xd9"
@@ -125,7 +125,7 @@ def _check_jpeg(file: BinaryIO, *, head_only: bool) -> bytes:
             file.seek(-1, os.SEEK_CUR)
         elif marker in (SOS, EOI):
             break
-        elif marker != 0 and marker not in BARE:
+        elif marker != 0 and marker not in MARKERS_WITHOUT_LENGTH:
             (length,) = struct.unpack(">H", file.read(2))
             total += length
             content = file.read(max(0, length - 2))
@@ -141,22 +141,22 @@ def _check_jpeg(file: BinaryIO, *, head_only: bool) -> bytes:
     return exif
 
 
-def _count_scans(rest: bytes) -> None:
-    scans, steps, at = 1, 0, 0
-    while found := _MARKER.search(rest, at):
-        marker, at = rest[found.start() + 1], found.end()
+def _count_scans(pixels: bytes) -> None:
+    scans, steps, position = 1, 0, 0
+    while match := _MARKER.search(pixels, position):
+        marker, position = pixels[match.start() + 1], match.end()
         if marker == EOI:
             return
         steps += 1
         scans += marker == SOS
         _at_most(scans, SCANS, "scans")
         _at_most(steps, MARKERS, "markers between its scans")
-        if marker not in BARE:
-            at += int.from_bytes(rest[at : at + 2])
+        if marker not in MARKERS_WITHOUT_LENGTH:
+            position += int.from_bytes(pixels[position : position + 2])
 
 
 def _check_png(file: BinaryIO) -> bytes:
-    """Chunks one by one, their pixels unread."""
+    """Check the chunks without reading the pixels; return the EXIF."""
     file.seek(8)
     count = total = 0
     exif = b""
@@ -178,7 +178,7 @@ def _check_png(file: BinaryIO) -> bytes:
 
 
 def _check_gif(file: BinaryIO) -> None:
-    """Extensions before the first frame."""
+    """Check the extensions before the first frame."""
     file.seek(10)
     flags = file.read(3)
     if flags and flags[0] & 0x80:
@@ -196,16 +196,16 @@ def _check_gif(file: BinaryIO) -> None:
 
 
 def _check_tiff(file: BinaryIO, head: bytes) -> None:
-    """The first directory, and those of EXIF that it names."""
+    """Check the first directory, and those of EXIF that it names."""
     order = "<" if head[:2] == b"II" else ">"
     big = head[2:4] in (b"+\0", b"\0+")
     offset_format, count_format, entry_format = ("Q", "Q", "HHQQ") if big else ("I", "H", "HHII")
     (first,) = struct.unpack_from(order + offset_format, head, 8 if big else 4)
-    left, size = [first], 0
+    queue, size = [first], 0
     directories = 0
-    while left and directories < 8:
+    while queue and directories < 8:
         directories += 1
-        file.seek(left.pop(0))
+        file.seek(queue.pop(0))
         (count,) = struct.unpack(order + count_format, file.read(struct.calcsize(count_format)))
         _at_most(count, ENTRIES, "entries in a directory")
         for _ in range(count):
@@ -216,14 +216,14 @@ def _check_tiff(file: BinaryIO, head: bytes) -> None:
             if tag in (273, 279, 324, 325):
                 _at_most(values, STRIPS, "strips or tiles")
             if tag in (34665, 34853, 40965):
-                left.append(value)
+                queue.append(value)
 
 
 _SIZES = {3: 2, 4: 4, 5: 8, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 
 
 def _check_bmp(head: bytes, size: int) -> None:
-    """Run lengths, which are decoded in Python, and may leave out rows."""
+    """Check run lengths, which are decoded in Python, and may skip rows."""
     (header,) = struct.unpack_from("<I", head, 14)
     if header < 40:
         return
@@ -235,7 +235,7 @@ def _check_bmp(head: bytes, size: int) -> None:
 
 
 def _check_ppm(head: bytes, size: int) -> None:
-    """Text, and numbers that have to be scaled one by one."""
+    """Check text, and numbers that have to be scaled one by one."""
     kind = head[1:2]
     if kind in b"123":
         _at_most(size, SLOW_SAMPLES * 4, "bytes of text")
@@ -245,18 +245,18 @@ def _check_ppm(head: bytes, size: int) -> None:
     words = re.sub(rb"#[^\r\n]*", b"", head[2:]).split(maxsplit=3)
     if len(words) < 3 or not all(word.isdigit() and len(word) < 10 for word in words[:3]):
         return
-    width, height, most = (int(word) for word in words[:3])
-    if most != 255 and not (most == 65535 and kind == b"5"):
+    width, height, maximum = (int(word) for word in words[:3])
+    if maximum != 255 and not (maximum == 65535 and kind == b"5"):
         samples = width * height * (3 if kind == b"6" else 1)
-        _at_most(samples, SLOW_SAMPLES, f"values, of which {most} is the largest,")
+        _at_most(samples, SLOW_SAMPLES, f"values, of which {maximum} is the largest,")
 
 
 def _check_avif(file: BinaryIO) -> None:
-    """EXIF, wherever it lies: Pillow loads it while it opens the file."""
+    """Check the EXIF, wherever it is: Pillow loads it when it opens the file."""
     file.seek(0)
     content = file.read()
-    for found in re.finditer(rb"II\*\0|MM\0\*", content):
-        _at_most(directory_bytes(content[found.start() :][:HEADER]), DIRECTORY, "bytes in its EXIF")
+    for match in re.finditer(rb"II\*\0|MM\0\*", content):
+        _at_most(directory_bytes(content[match.start() :][:HEADER]), DIRECTORY, "bytes in its EXIF")
 
 
 def _at_most(value: int, limit: int, what: str) -> None:

@@ -1,4 +1,4 @@
-"""ImageNet, and what is laid out like it: train/<wnid>/* and val/<wnid>/*; val is the test set.
+"""ImageNet, and data sets with its folders: train/<wnid>/* and val/<wnid>/*; val is the test set.
 
 Source: Russakovsky et al., "ImageNet large scale visual recognition challenge", 2015.
 """
@@ -10,11 +10,11 @@ from lpstudy.data.listing import Listing, list_files
 SIDE = 224
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
-"""Per channel, what torchvision's weights were trained with: a teacher from outside sees what it knows."""
+"""Per channel, as in the training of torchvision's weights, so that they suit a teacher from there."""
 
 
 def list_imagenet(root: Path, *, progress: bool) -> Listing:
-    """The files below root.
+    """List the files below root.
 
     Raises:
         FileNotFoundError: The folder, its training set or its test set is missing.

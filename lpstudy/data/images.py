@@ -1,4 +1,4 @@
-"""One image file: opened without trust, turned upright and to RGB, cut to size."""
+"""Decoding of one untrusted image file: upright, in RGB, cut to size."""
 
 import contextlib
 import os
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from PIL import Image as Images
 
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "PPM", "TIFF", "WEBP", "AVIF")
-"""What Pillow may open: it knows others, some of which start programs."""
+"""The formats that Pillow may open; some of the others start programs."""
 SUFFIXES = (
     ".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".pjpeg", ".pjp", ".gif", ".bmp", ".ppm", ".pgm",
     ".pbm", ".pnm", ".tif", ".tiff", ".webp", ".avif", ".apng",
 )  # fmt: skip
 RAW_PROFILE = "Raw profile type exif"
-"""Where ImageMagick puts the EXIF of a PNG: in text, as hexadecimal digits after three lines."""
+"""The text in which ImageMagick puts the EXIF of a PNG, as hexadecimal digits after three lines."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -54,16 +54,16 @@ def decode_image(path: bytes, side: int | None) -> DecodedImage:
         ValueError: The file cannot be read, is not an image, is truncated, is a decompression bomb, or takes
             too long or too much memory.
     """
-    with _opened(path, head_only=False) as (image, exif):
+    with _open_image(path, head_only=False) as (image, exif):
         colours, transparent = to_opaque_rgb(image)
         colours = upright(colours, _orientation(image, exif))
         if side is not None and colours.size != (side, side):
-            colours = _square(colours, side)
+            colours = _resize_centre_square(colours, side)
         return DecodedImage(np.asarray(colours).transpose(2, 0, 1), transparent)
 
 
 def decode_pixels(path: bytes, side: int | None) -> npt.NDArray[np.uint8]:
-    """The pixels of `decode_image`.
+    """Decode the pixels of an image: see `decode_image`.
 
     Raises:
         ValueError: See `decode_image`.
@@ -77,19 +77,19 @@ def size_of(path: bytes) -> tuple[int, int]:
     Raises:
         ValueError: The file cannot be read, is not an image, or is a decompression bomb.
     """
-    with _opened(path, head_only=True) as (image, exif):
+    with _open_image(path, head_only=True) as (image, exif):
         sideways = _orientation(image, exif) in SIDEWAYS
         return (image.width, image.height) if sideways else (image.height, image.width)
 
 
 def display_path(path: bytes) -> str:
-    """A path for a message: quoted, on one line whatever its characters are."""
+    """A path for a message: quoted and on one line."""
     return repr(os.fsdecode(path))
 
 
 @contextlib.contextmanager
-def _opened(path: bytes, *, head_only: bool) -> "Iterator[tuple[Images.Image, bytes]]":
-    """The image and its EXIF; whatever is wrong, here or while it is decoded, becomes one ValueError."""
+def _open_image(path: bytes, *, head_only: bool) -> "Iterator[tuple[Images.Image, bytes]]":
+    """Open an image and its EXIF; every error, also while it is decoded, becomes one ValueError."""
     from PIL import Image, UnidentifiedImageError, features
 
     try:
@@ -101,8 +101,8 @@ def _opened(path: bytes, *, head_only: bool) -> "Iterator[tuple[Images.Image, by
                 check_pixels(image.format, image.width, image.height)
                 yield image, exif
     except UnidentifiedImageError as error:
-        lacking = "" if features.check("avif") else "; this Pillow reads no AVIF"
-        raise ValueError(f"{display_path(path)} is not an image, or a damaged one{lacking}") from error
+        hint = "" if features.check("avif") else "; this Pillow reads no AVIF"
+        raise ValueError(f"{display_path(path)} is not an image, or a damaged one{hint}") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ValueError(
             f"{display_path(path)} may be a decompression bomb:"
@@ -117,19 +117,19 @@ def _opened(path: bytes, *, head_only: bool) -> "Iterator[tuple[Images.Image, by
 
 
 def _orientation(image: "Images.Image", exif: bytes) -> int:
-    """How the image is to be turned; of a TIFF Pillow itself has turned size and pixels."""
+    """The orientation of the image's pixels; Pillow itself has turned those of a TIFF."""
     if image.format == "TIFF":
         return 1
-    if not exif and isinstance(found := image.info.get("exif"), bytes):
-        exif = found.removeprefix(b"Exif\0\0")
+    if not exif and isinstance(content := image.info.get("exif"), bytes):
+        exif = content.removeprefix(b"Exif\0\0")
     if not exif and isinstance(text := image.info.get(RAW_PROFILE), str):
         with contextlib.suppress(ValueError):
             exif = bytes.fromhex("".join(text.split("\n")[3:])).removeprefix(b"Exif\0\0")
     return orientation_of(exif)
 
 
-def _square(image: "Images.Image", side: int) -> "Images.Image":
-    """The centre square, resized in one step: a long thin image never grows into a huge one in between."""
+def _resize_centre_square(image: "Images.Image", side: int) -> "Images.Image":
+    """Resize the centre square in one step, so that a long thin image never becomes a huge one."""
     from PIL import Image
 
     shorter = min(image.size)

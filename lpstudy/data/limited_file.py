@@ -1,6 +1,6 @@
-"""A file that gives nothing more once its reader has used up its processor time.
+"""A file that refuses to be read once its reader has used up its processor time.
 
-Pillow reads on again and again while it decodes, so that no signal, thread or process is needed to stop it.
+Pillow reads from its file all through the decoding: no signal, thread or process is needed to stop it.
 """
 
 import os
@@ -8,7 +8,7 @@ import time
 from typing import BinaryIO
 
 SECONDS = 20.0
-"""Processor time that an image may take; `image_limits` keeps what is good well under it."""
+"""Most processor time of an image; `image_limits` keeps good images well under it."""
 
 
 class CostError(ValueError):
@@ -16,20 +16,20 @@ class CostError(ValueError):
 
 
 class LimitedFile:
-    """A file that Pillow reads from, as long as the thread has processor time left for it."""
+    """A binary file whose `read` fails after `SECONDS` of the thread's processor time."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
-        self._began = time.thread_time()
+        self._start_time = time.thread_time()
         self.closed = False
 
     def read(self, size: int = -1) -> bytes:
         """See `io.RawIOBase`.
 
         Raises:
-            CostError: The time is up.
+            CostError: The time is used up.
         """
-        if time.thread_time() - self._began > SECONDS:
+        if time.thread_time() - self._start_time > SECONDS:
             raise CostError(f"takes more than {SECONDS:g} s to decode")
         return self._file.read(size)
 

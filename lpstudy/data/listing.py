@@ -1,7 +1,7 @@
-"""The files of a data set that is kept as train/<class>/* and test/<class>/*, listed without opening any.
+"""Lists of the files below train/<class>/* and test/<class>/*, made without opening any file.
 
-Names of folders and files may be hostile. They are compared, hashed and shown, and never become part of a
-path that is written.
+Names of folders and files may be hostile. They are compared, hashed and displayed, and never become part of a
+path that is written to.
 """
 
 import hashlib
@@ -23,14 +23,14 @@ SYSTEM_FILES = (
     b"icon\r", b"@eadir", b"#recycle", b"#snapshot", b"@recycle", b"@recently-snapshot", b"lost+found",
     b"__pycache__",
 )  # fmt: skip
-"""Names in lower case that Windows, macOS, file servers and file systems leave in folders."""
-ZONE = b":zone.identifier"
-"""What the name of a note ends in that Windows keeps beside a file from the network."""
+"""Names, in lower case, of files and folders that Windows, macOS and file servers create by themselves."""
+ZONE_SUFFIX = b":zone.identifier"
+"""The end of the name of a note that Windows stores next to a file from the network."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Files:
-    """The n image files of a part. Arrays, not lists: workers that are forked then share their memory."""
+    """The n image files of one part. Arrays, not lists, so that forked workers share their memory."""
 
     paths: npt.NDArray[np.bytes_]
     """Relative to the root, as the file system names them; shape (n,)."""
@@ -41,11 +41,11 @@ class Files:
 
     @property
     def sizes(self) -> npt.NDArray[np.int64]:
-        """Bytes, shape (n,)."""
+        """Sizes in bytes, shape (n,)."""
         return np.ascontiguousarray(self.status[:, 0])
 
-    def rows(self, rows: npt.NDArray[np.int64]) -> "Files":
-        """Some of the files."""
+    def select(self, rows: npt.NDArray[np.int64]) -> "Files":
+        """The files at the given rows."""
         return Files(self.paths[rows], self.labels[rows], self.status[rows])
 
 
@@ -62,14 +62,14 @@ class Listing:
     train: Files
     test: Files
     remarks: tuple[str, ...] = ()
-    """What was passed over, one line each."""
+    """One line for each part of the folder that is ignored."""
 
     def path(self, relative: bytes) -> bytes:
-        """Where a file lies."""
+        """The full path of a file."""
         return os.path.join(self.root, bytes(relative))
 
     def source(self) -> str:
-        """SHA-256 of names, sizes and times: whether the files are still the same on this machine."""
+        """SHA-256 of names, sizes and times; equal while the files on this machine are unchanged."""
         return self._hash(columns=3)
 
     def content(self) -> str:
@@ -88,65 +88,69 @@ class Listing:
 
 
 def list_files(kind: str, root: Path, *, test_folders: tuple[str, ...], progress: bool) -> Listing:
-    """The files below root.
+    """List the files below root.
 
     Args:
         kind: The data set's name, for messages.
         root: The folder.
-        test_folders: Names of the test set's folder; the first that exists is taken.
+        test_folders: Possible names of the test set's folder; the first that exists is used.
         progress: Show a progress line.
 
     Raises:
         FileNotFoundError: The folder, its training set or its test set is missing.
         ValueError: A class is empty or in one set only, a file is no image, a link leads out of the folder.
     """
-    wanted = f"train/<class>/* and {' or '.join(f'{name}/<class>/*' for name in test_folders)}"
+    expected = f"train/<class>/* and {' or '.join(f'{name}/<class>/*' for name in test_folders)}"
     tests = [name for name in test_folders if (root / name).is_dir()]
     if not (root / "train").is_dir() or not tests:
-        raise FileNotFoundError(f"{kind} is not in {str(root)!r}: expected there {wanted}")
+        raise FileNotFoundError(f"{kind} is not in {str(root)!r}: expected there {expected}")
     walk = _Walk(os.fsencode(root.resolve()), progress)
-    train_folders = walk.classes(b"train")
-    chosen, remarks = _labelled(walk, tests, train_folders)
-    sets = ("train", chosen)
-    test_folders_found = walk.classes(os.fsencode(chosen))
-    for name in sorted({*train_folders} ^ {*test_folders_found}):
-        there, absent = sets if name in train_folders else sets[::-1]
-        raise ValueError(f"class {display_path(name)} of {str(root)!r} is in {there} but not in {absent}")
-    if len(train_folders) < 2:
-        found = len(train_folders)
-        raise ValueError(f"{str(root / 'train')!r} has {found} class folder, a data set needs two")
-    names = tuple(printable_name(name) for name in train_folders)
-    train = walk.files(b"train", train_folders)
-    test = walk.files(os.fsencode(chosen), test_folders_found)
+    train_class_folders = walk.classes(b"train")
+    test_folder, remarks = _first_labelled_folder(walk, tests, train_class_folders)
+    sets = ("train", test_folder)
+    test_class_folders = walk.classes(os.fsencode(test_folder))
+    for name in sorted({*train_class_folders} ^ {*test_class_folders}):
+        present, absent = sets if name in train_class_folders else sets[::-1]
+        raise ValueError(f"class {display_path(name)} of {str(root)!r} is in {present} but not in {absent}")
+    if len(train_class_folders) < 2:
+        count = len(train_class_folders)
+        raise ValueError(f"{str(root / 'train')!r} has {count} class folder, a data set needs two")
+    names = tuple(printable_name(name) for name in train_class_folders)
+    train = walk.files(b"train", train_class_folders)
+    test = walk.files(os.fsencode(test_folder), test_class_folders)
     return Listing(
         printable_name(os.path.basename(walk.root)) or kind, walk.root, names, train, test, remarks
     )
 
 
-def _labelled(walk: "_Walk", names: list[str], classes: dict[bytes, bytes]) -> tuple[str, tuple[str, ...]]:
-    """The first folder that has images in a folder of one of the classes, and what is said of those before.
+def _first_labelled_folder(
+    walk: "_Walk", names: list[str], classes: dict[bytes, bytes]
+) -> tuple[str, tuple[str, ...]]:
+    """The first folder with images of one of the classes, and a remark on those before it.
 
-    Where there is none it is the first folder, of which it is then said what is wrong.
+    Where there is none, the first folder: a later check reports its problem.
     """
-    passed: list[str] = []
+    empty: list[str] = []
     for name in names:
         if walk.has_images(os.fsencode(name), classes):
-            remark = f"{' and '.join(passed)} has no images in class folders: the test set is {name}"
-            return name, (remark,) if passed else ()
-        passed.append(name)
+            remark = f"{' and '.join(empty)} has no images in class folders: the test set is {name}"
+            return name, (remark,) if empty else ()
+        empty.append(name)
     return names[0], ()
 
 
 @dataclass(frozen=True, slots=True)
 class _Walk:
+    """Reads the folders below the root."""
+
     root: bytes
     progress: bool
 
     def classes(self, folder: bytes) -> dict[bytes, bytes]:
-        """Names of the class folders as they lie on disk, by their normal form, in the order of that.
+        """Names of the class folders on disk by their normal form, sorted by it.
 
         Raises:
-            ValueError: An image lies beside the folders, or two of them have one name in Unicode.
+            ValueError: An image is outside the class folders, or two of them have one name in Unicode.
         """
         folders: dict[bytes, bytes] = {}
         for entry in self._entries(folder):
@@ -163,7 +167,7 @@ class _Walk:
         return dict(sorted(folders.items()))
 
     def has_images(self, folder: bytes, classes: Mapping[bytes, bytes]) -> bool:
-        """Whether a folder of one of the classes holds anything."""
+        """Whether a folder of one of the classes is not empty."""
         return any(
             entry.is_dir()
             and normal_form(entry.name) in classes
@@ -179,31 +183,31 @@ class _Walk:
         what = f"listing {os.fsdecode(folder)}"
         names = with_progress([*classes.values()], what, total=len(classes), progress=self.progress)
         for label, name in enumerate(names):
-            inside = os.path.join(folder, name)
-            entries = sorted(self._entries(inside), key=lambda entry: normal_form(entry.name))
+            class_folder = os.path.join(folder, name)
+            entries = sorted(self._entries(class_folder), key=lambda entry: normal_form(entry.name))
             if not entries:
                 raise ValueError(
-                    f"the class folder {display_path(os.path.join(self.root, inside))} has no images"
+                    f"the class folder {display_path(os.path.join(self.root, class_folder))} has no images"
                 )
             for entry in entries:
-                seen = self._image(entry)
-                paths.append(os.path.join(inside, entry.name))
+                info = self._image_info(entry)
+                paths.append(os.path.join(class_folder, entry.name))
                 labels.append(label)
-                status.append((seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns))
+                status.append((info.st_size, info.st_mtime_ns, info.st_ctime_ns))
         return Files(np.array(paths), np.array(labels, dtype=np.int64), np.array(status, dtype=np.int64))
 
     def _entries(self, folder: bytes) -> list[os.DirEntry[bytes]]:
-        """What a folder holds, without hidden names and what systems leave behind."""
-        where = os.path.join(self.root, folder)
-        self._stay_inside(where, os.path.islink(where))
-        with os.scandir(where) as entries:
-            kept = [entry for entry in entries if not _is_system_file(entry.name)]
-        for entry in kept:
+        """The entries of a folder without hidden and system files."""
+        path = os.path.join(self.root, folder)
+        self._stay_inside(path, os.path.islink(path))
+        with os.scandir(path) as scan:
+            entries = [entry for entry in scan if not _is_system_file(entry.name)]
+        for entry in entries:
             self._stay_inside(entry.path, entry.is_symlink())
-        return kept
+        return entries
 
-    def _stay_inside(self, path: bytes, linked: bool) -> None:
-        if not linked:
+    def _stay_inside(self, path: bytes, is_link: bool) -> None:
+        if not is_link:
             return
         target = os.path.realpath(path)
         if os.path.commonpath([target, self.root]) != self.root:
@@ -213,22 +217,22 @@ class _Walk:
         if not os.path.exists(target):
             raise ValueError(f"the link {display_path(path)} leads nowhere")
 
-    def _image(self, entry: os.DirEntry[bytes]) -> os.stat_result:
-        seen = entry.stat()
-        if not stat.S_ISREG(seen.st_mode) or not _is_image(entry.name):
+    def _image_info(self, entry: os.DirEntry[bytes]) -> os.stat_result:
+        info = entry.stat()
+        if not stat.S_ISREG(info.st_mode) or not _is_image(entry.name):
             raise ValueError(
                 f"{display_path(entry.path)} is not an image file: class folders hold {' '.join(SUFFIXES)}"
             )
-        return seen
+        return info
 
 
 def printable_name(name: bytes) -> str:
-    """A name as text that any file or server takes: bytes that are not UTF-8 are written out."""
+    """A name as text for any file or server: bytes that are not UTF-8 are escaped."""
     return name.decode("utf-8", "backslashreplace")
 
 
 def normal_form(name: bytes) -> bytes:
-    """A name in Unicode's normal form C: macOS and others store one name in different bytes."""
+    """A name in Unicode's normal form C: systems store one name in different bytes."""
     try:
         return name if name.isascii() else unicodedata.normalize("NFC", name.decode()).encode()
     except UnicodeDecodeError:
@@ -236,8 +240,8 @@ def normal_form(name: bytes) -> bytes:
 
 
 def _is_system_file(name: bytes) -> bool:
-    """Whether a name is hidden, or of a file or folder that systems and servers put beside images."""
-    return name.startswith(b".") or name.lower() in SYSTEM_FILES or name.lower().endswith(ZONE)
+    """Whether a name is hidden, or that of a file or folder that systems and servers create by themselves."""
+    return name.startswith(b".") or name.lower() in SYSTEM_FILES or name.lower().endswith(ZONE_SUFFIX)
 
 
 def _is_image(name: bytes) -> bool:

@@ -1,4 +1,4 @@
-"""From a spec to splits that give batches."""
+"""Loading of a data set: from its spec to splits that give batches."""
 
 import hashlib
 import json
@@ -30,7 +30,7 @@ from lpstudy.locations import parse_path
 from lpstudy.redaction import without_credentials
 
 LARGEST_ARRAY = 4 * 2**30
-"""Bytes of decoded images; what takes as many or more is streamed unless the spec says otherwise."""
+"""Bytes of decoded images from which a data set is streamed unless the spec says otherwise."""
 Resizing = Literal["centre_square", "none"]
 
 
@@ -45,47 +45,47 @@ class Data:
     """Channels, height, width."""
     train: Split
     validation: Split
-    """Cut from the training set; chooses hyperparameters."""
+    """A part of the training set that hyperparameters are chosen by."""
     test: Split
-    """Read once, in the finals."""
+    """The test set, read once by the finals."""
     mean: tuple[float, ...]
-    """Per channel, of the training part's pixels in [0, 1] (imagenet: its usual figures)."""
+    """Mean per channel of the training part's pixels in [0, 1] (imagenet: its usual figures)."""
     std: tuple[float, ...]
-    """Likewise."""
+    """Standard deviation, likewise."""
     fingerprint: str
-    """SHA-256, in hexadecimal, of the images and of what the spec says of pixels, labels and the split."""
+    """SHA-256, in hexadecimal, of the images and of the spec's settings of pixels, labels and split."""
     pad: int
     flip: bool
     remarks: tuple[str, ...] = ()
-    """What was done with the files that may surprise their owner, one line each."""
+    """Treatment of the files that may surprise their owner, one line each."""
     resizing: Resizing = "none"
-    """How files come to the input's size: resized and cut (see `lpstudy.data.images`), or not at all."""
+    """How files get the input's size: resized and cut (see `lpstudy.data.images`), or not at all."""
 
     @property
     def classes(self) -> int:
-        """How many classes there are."""
+        """The number of classes."""
         return len(self.class_names)
 
     @property
     def augmentations(self) -> int:
-        """How many distinct views a training image has."""
+        """The number of distinct views of a training image."""
         return positions(self.pad, self.flip)
 
     @property
     def views(self) -> int:
-        """How many of them are shown, one in each epoch."""
+        """The number of views in use, one in each epoch."""
         return self.train.views
 
     def with_views(self, views: int) -> "Data":
-        """The same data with only so many views of each training image.
+        """The same data with this number of views of each training image.
 
         Raises:
-            ValueError: There are not so many, or not even one is asked for.
+            ValueError: The number is below 1 or above that of the distinct views.
         """
         return replace(self, train=self.train.with_views(views))
 
     def to(self, device: torch.device) -> "Data":
-        """The same data with what can be held on a device there."""
+        """The same data, on a device where the split's kind allows it."""
         return replace(
             self,
             train=self.train.to(device),
@@ -95,10 +95,10 @@ class Data:
 
 
 def default_root() -> Path:
-    """Where data sets are kept: LPSTUDY_DATA, by default ~/.cache/lpstudy.
+    """The folder of data sets: LPSTUDY_DATA, by default ~/.cache/lpstudy.
 
     Raises:
-        ValueError: It is no folder of this machine.
+        ValueError: LPSTUDY_DATA is no folder of this machine.
     """
     text = environment.location(environment.DATA)
     try:
@@ -111,7 +111,7 @@ def configured_root(spec: DataSpec) -> Path | None:
     """The folder of the data that the study file names; None where it names none.
 
     Raises:
-        ValueError: It is no folder of this machine.
+        ValueError: The root is no folder of this machine.
     """
     try:
         return None if spec.root is None else parse_path(str(spec.root))
@@ -124,43 +124,45 @@ def load(spec: DataSpec, *, root: Path | None = None, progress: bool = False) ->
 
     Args:
         spec: The data set.
-        root: The folder that holds the data; goes before the spec's, which goes before `default_root()`.
+        root: The folder of the data; overrides the spec's, which overrides `default_root()`.
         progress: Show a progress line on standard error while files are fetched, listed, decoded or measured.
 
     Raises:
         FileNotFoundError: Files are missing and cannot be downloaded.
-        ValueError: Files are not what they should be, the spec does not fit them, the cache is not writable.
+        ValueError: Files are damaged, the spec does not fit them, or the cache is not writable.
     """
     folder = root or configured_root(spec) or default_root()
-    if (told := without_credentials(str(folder))) != str(folder):
-        raise ValueError(f"data are read from a folder, not from {told!r}")
+    if (safe_url := without_credentials(str(folder))) != str(folder):
+        raise ValueError(f"data are read from a folder, not from {safe_url!r}")
     try:
-        return _loaded(spec, folder.absolute(), progress)
+        return _load_kind(spec, folder.absolute(), progress)
     except FileNotFoundError as error:
         if folder.is_absolute():
             raise
         raise FileNotFoundError(f"{error}; {str(folder)!r} is relative to the working directory") from error
 
 
-def _loaded(spec: DataSpec, folder: Path, progress: bool) -> Data:
+def _load_kind(spec: DataSpec, folder: Path, progress: bool) -> Data:
     match spec.kind:
         case "digits":
             return _from_arrays(spec, spec.kind, load_or_decode(["digits", digits_version()], read_digits))
         case "mnist":
             read = partial(mnist.read_mnist, folder, progress=progress)
-            return _from_arrays(spec, spec.kind, _named(spec.kind, folder, mnist.FILES, read))
+            return _from_arrays(spec, spec.kind, _from_torchvision(spec.kind, folder, mnist.FILES, read))
         case "cifar10" | "cifar100":
             read = partial(cifar.read_cifar, spec.kind, folder, progress=progress)
-            return _from_arrays(spec, spec.kind, _named(spec.kind, folder, cifar.FILES[spec.kind], read))
+            return _from_arrays(
+                spec, spec.kind, _from_torchvision(spec.kind, folder, cifar.FILES[spec.kind], read)
+            )
         case "image_folder":
             return _from_files(spec, list_image_folder(folder, progress=progress), None, None, progress)
         case "imagenet":
-            usual = Statistics(mean=imagenet.MEAN, std=imagenet.STD)
+            statistics = Statistics(mean=imagenet.MEAN, std=imagenet.STD)
             listing = list_imagenet(folder, progress=progress)
-            return _from_files(spec, listing, imagenet.SIDE, usual, progress)
+            return _from_files(spec, listing, imagenet.SIDE, statistics, progress)
 
 
-def _named(
+def _from_torchvision(
     kind: Literal["mnist", "cifar10", "cifar100"],
     folder: Path,
     files: tuple[str, ...],
@@ -235,31 +237,36 @@ def _from_stream(
     train, validation = _parts(spec, labels, listing.class_names)
 
     def part(files: Files, rows: Tensor, preprocessing: Preprocessing) -> StreamSplit:
-        chosen = files.rows(rows.numpy())
+        selection = files.select(rows.numpy())
         return StreamSplit(
-            listing.root, chosen.paths, chosen.sizes, torch.from_numpy(chosen.labels), side, preprocessing
+            listing.root,
+            selection.paths,
+            selection.sizes,
+            torch.from_numpy(selection.labels),
+            side,
+            preprocessing,
         )
 
-    unmeasured = part(listing.train, train, Preprocessing((0.0,) * 3, (1.0,) * 3))
-    chosen = [spec.validation_fraction, spec.split_seed, spec.labels_per_class]
-    seen = measure(unmeasured, json.dumps([listing.source(), size, *chosen]), progress=progress)
-    statistics = statistics or Statistics(mean=seen.mean, std=seen.std)
+    raw_train = part(listing.train, train, Preprocessing((0.0,) * 3, (1.0,) * 3))
+    settings = [spec.validation_fraction, spec.split_seed, spec.labels_per_class]
+    sample = measure(raw_train, json.dumps([listing.source(), size, *settings]), progress=progress)
+    statistics = statistics or Statistics(mean=sample.mean, std=sample.std)
     plain, views = _preprocessing(spec, statistics)
-    everything = torch.arange(len(listing.test.labels))
+    test_rows = torch.arange(len(listing.test.labels))
     return Data(
         name=listing.name,
         class_names=listing.class_names,
         input_shape=(3, *size),
         train=part(listing.train, train, views),
         validation=part(listing.train, validation, plain),
-        test=part(listing.test, everything, plain),
+        test=part(listing.test, test_rows, plain),
         mean=statistics.mean,
         std=statistics.std,
         fingerprint=_fingerprint(spec, statistics, f"{listing.content()} {size} {FORMAT}"),
         pad=spec.pad,
         flip=spec.flip,
         resizing="none" if side is None else "centre_square",
-        remarks=(*listing.remarks, *transparency_remark(seen.transparent, seen.images)),
+        remarks=(*listing.remarks, *transparency_remark(sample.transparent, sample.images)),
     )
 
 
@@ -269,18 +276,18 @@ def _parts(spec: DataSpec, labels: Tensor, names: tuple[str, ...]) -> tuple[Tens
         labels, spec.validation_fraction, seed=spec.split_seed, purpose="validation", names=names
     )
     if spec.labels_per_class is not None:
-        few = subset_per_class(labels[train], spec.labels_per_class, seed=spec.split_seed, names=names)
-        train = train[few]
+        subset = subset_per_class(labels[train], spec.labels_per_class, seed=spec.split_seed, names=names)
+        train = train[subset]
     return train, validation
 
 
 def _preprocessing(spec: DataSpec, statistics: Statistics) -> tuple[Preprocessing, Preprocessing]:
-    """Without augmentation and with it."""
+    """The preprocessing without augmentation, and with it."""
     mean, std = statistics.mean, statistics.std
     return Preprocessing(mean, std), Preprocessing(mean, std, spec.pad, spec.flip, spec.split_seed)
 
 
 def _fingerprint(spec: DataSpec, statistics: Statistics, content: str) -> str:
-    chosen = [spec.validation_fraction, spec.split_seed, spec.labels_per_class, spec.pad, spec.flip]
-    everything = [content, statistics.mean, statistics.std, *chosen]
-    return hashlib.sha256(json.dumps(everything).encode()).hexdigest()
+    settings = [spec.validation_fraction, spec.split_seed, spec.labels_per_class, spec.pad, spec.flip]
+    table = [content, statistics.mean, statistics.std, *settings]
+    return hashlib.sha256(json.dumps(table).encode()).hexdigest()

@@ -17,7 +17,7 @@ FILES = tuple(
 
 
 def read_mnist(root: Path, *, progress: bool) -> Arrays:
-    """The images as arrays, downloaded below root if absent.
+    """Read the images as arrays; download them below root if absent.
 
     Raises:
         FileNotFoundError: Files are missing and could not be downloaded.

@@ -1,4 +1,4 @@
-"""Which samples a batch has: the shuffled order of an epoch, and the parts of batches in order."""
+"""The samples of a batch: the shuffled order of an epoch, and batches in order."""
 
 import torch
 from torch import Tensor
@@ -19,10 +19,10 @@ def shuffled_shares(
     workers: int,
     device: torch.device = CPU,
 ) -> list[Tensor]:
-    """A worker's share of every batch of an epoch, as positions within the split, int64, on the device.
+    """A worker's share of every batch of a shuffled epoch: positions within the split, int64, on the device.
 
     Raises:
-        ValueError: batch_size is not positive, rank is not a worker's, or a batch cannot be shared equally.
+        ValueError: batch_size is not positive, rank is out of range, or a batch cannot be shared equally.
     """
     _check_sharing(batch_size, rank, workers)
     key = hash64(torch.tensor([epoch]), seed)
@@ -43,12 +43,12 @@ def shuffled_shares(
 
 
 def split_batches(samples: Tensor, batch_size: int, chunk_size: int | None = None) -> list[Tensor]:
-    """Samples cut into batches, and each batch into the fewest even parts of at most `chunk_size` samples."""
-    most = min(chunk_size or batch_size, batch_size)
+    """Split samples into batches, and batches into the fewest even parts of at most `chunk_size` samples."""
+    limit = min(chunk_size or batch_size, batch_size)
     return [
         part
         for batch in torch.split(samples, batch_size)
-        for part in torch.tensor_split(batch, max(1, -(-len(batch) // most)))
+        for part in torch.tensor_split(batch, max(1, -(-len(batch) // limit)))
     ]
 
 

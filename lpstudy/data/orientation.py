@@ -1,7 +1,7 @@
-"""EXIF: how an image is to be turned, and how much memory its directory would take.
+"""EXIF: the orientation of an image, and the memory that its directory would take.
 
-Read here and not by Pillow, which loads every entry of a directory: entries that all name the same bytes make
-gigabytes of a small file.
+Pillow's reader is not used, for it loads every entry of a directory: entries that all name the same bytes
+would turn a small file into gigabytes.
 """
 
 import struct
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 ORIENTATION = 0x0112
 SHORT = 3
 ENTRY = 12
-"""Bytes of a directory's entry."""
+"""Bytes of an entry of a directory."""
 SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8}
-"""Bytes of a value by its type."""
+"""Bytes of a value by the number of its type."""
 SIDEWAYS = (5, 6, 7, 8)
 """Orientations that exchange width and height."""
 
@@ -34,7 +34,7 @@ def orientation_of(exif: bytes) -> int:
 
 
 def directory_bytes(exif: bytes) -> int:
-    """How many bytes the values of all entries of the first directory have together."""
+    """The total bytes of the values of the first directory."""
     try:
         _, entries = _directory(exif)
     except struct.error:
@@ -43,28 +43,28 @@ def directory_bytes(exif: bytes) -> int:
 
 
 def upright(image: "Images.Image", orientation: int) -> "Images.Image":
-    """The image turned and mirrored as the orientation says."""
+    """Turn and mirror an image as the orientation says."""
     from PIL import Image
 
-    turn = Image.Transpose
+    transpose = Image.Transpose
     methods = {
-        2: turn.FLIP_LEFT_RIGHT,
-        3: turn.ROTATE_180,
-        4: turn.FLIP_TOP_BOTTOM,
-        5: turn.TRANSPOSE,
-        6: turn.ROTATE_270,
-        7: turn.TRANSVERSE,
-        8: turn.ROTATE_90,
+        2: transpose.FLIP_LEFT_RIGHT,
+        3: transpose.ROTATE_180,
+        4: transpose.FLIP_TOP_BOTTOM,
+        5: transpose.TRANSPOSE,
+        6: transpose.ROTATE_270,
+        7: transpose.TRANSVERSE,
+        8: transpose.ROTATE_90,
     }
     method = methods.get(orientation)
     return image if method is None else image.transpose(method)
 
 
 def _directory(exif: bytes) -> tuple[str, list[tuple[int, int, int, int]]]:
-    """Byte order, and of each entry of the first directory tag, type, count and where its value's field is.
+    """The byte order, and the first directory's entries: tag, type, count, position of the value's field.
 
     Raises:
-        struct.error: It is no EXIF, or cut off before its first entry.
+        struct.error: It is no EXIF, or ends before its first entry.
     """
     order = {b"II": "<", b"MM": ">"}.get(exif[:2])
     if order is None:

@@ -1,4 +1,4 @@
-"""Choosing samples class by class in the order of their hashes: no library's generator can change a split."""
+"""Choice of samples class by class in the order of their hashes, which no library's generator can change."""
 
 from typing import Literal
 
@@ -8,11 +8,11 @@ from torch import Tensor
 from lpstudy.data.augment import hash64
 
 PURPOSES = {"test": 0, "validation": 1, "labels": 2}
-"""Sets apart the choices that are made with one seed."""
+"""Hash keys that make the choices of one seed independent."""
 
 
 def share_of_each(count: int, fraction: float) -> int:
-    """How many of a class's samples a fraction takes: at least one, but not all of two or more."""
+    """The number of a class's samples in a fraction of it: at least one, but not all of two or more."""
     return min(max(1, round(count * fraction)), count - 1)
 
 
@@ -24,50 +24,50 @@ def stratified_split(
     purpose: Literal["test", "validation"],
     names: tuple[str, ...],
 ) -> tuple[Tensor, Tensor]:
-    """Positions of the rest and of the chosen: the fraction of every class, to the nearest whole sample.
+    """Positions of two parts; the second has the fraction of every class, to the nearest whole sample.
 
     Args:
         labels: int64, shape (n,).
-        fraction: In (0, 1); a larger one chooses the same samples and more.
-        seed: Which samples are chosen.
-        purpose: What for.
-        names: Of the classes, for messages.
+        fraction: In (0, 1); a larger one adds samples to the second part.
+        seed: Determines the choice.
+        purpose: What the second part is for.
+        names: Names of the classes, for messages.
 
     Returns:
         Two ascending int64 tensors that together hold every position in [0, n) once.
 
     Raises:
-        ValueError: A class has one sample only.
+        ValueError: A class has only one sample.
     """
-    chosen = torch.zeros(len(labels), dtype=torch.bool)
+    in_second = torch.zeros(len(labels), dtype=torch.bool)
     for label, members in _by_class(labels, seed=seed, purpose=purpose):
         if len(members) < 2:
             raise ValueError(
                 f"class {names[label]!r} has one training sample, a {purpose} part needs a second"
             )
-        chosen[members[: share_of_each(len(members), fraction)]] = True
-    return torch.nonzero(~chosen).squeeze(1), torch.nonzero(chosen).squeeze(1)
+        in_second[members[: share_of_each(len(members), fraction)]] = True
+    return torch.nonzero(~in_second).squeeze(1), torch.nonzero(in_second).squeeze(1)
 
 
 def subset_per_class(labels: Tensor, count: int, *, seed: int, names: tuple[str, ...]) -> Tensor:
-    """Ascending positions of `count` samples of every class, int64; a larger count chooses the same and more.
+    """Ascending positions of `count` samples of every class, int64; a larger count adds samples.
 
     Raises:
-        ValueError: A class has fewer samples than that.
+        ValueError: A class has fewer samples.
     """
-    chosen = []
+    parts = []
     for label, members in _by_class(labels, seed=seed, purpose="labels"):
         if len(members) < count:
             raise ValueError(
                 f"labels_per_class is {count}, but class {names[label]!r} has {len(members)} training samples"
-                " left beside its validation part"
+                " besides its validation part"
             )
-        chosen.append(members[:count])
-    return torch.cat(chosen).sort().values
+        parts.append(members[:count])
+    return torch.cat(parts).sort().values
 
 
 def _by_class(labels: Tensor, *, seed: int, purpose: str) -> list[tuple[int, Tensor]]:
-    """Every class that occurs, with the positions of its samples in the order of their hashes."""
+    """Every class with samples, and their positions in the order of their hashes."""
     order = hash64(torch.arange(len(labels)), seed, PURPOSES[purpose]).argsort()
-    ordered = labels[order]
-    return [(label, order[ordered == label]) for label in torch.unique(labels).tolist()]
+    labels_in_order = labels[order]
+    return [(label, order[labels_in_order == label]) for label in torch.unique(labels).tolist()]

@@ -1,4 +1,4 @@
-"""Mean and standard deviation of a training part's pixels, by which batches are normalised."""
+"""Mean and standard deviation of the training pixels, by which batches are normalised."""
 
 import hashlib
 import math
@@ -17,11 +17,11 @@ MEASURED_IMAGES = 1024
 """Training images of a stream that are measured. Means of single images spread by 0.15 or so: that of 1,024
 is right to 0.005."""
 SMALLEST_STD = 1 / 255
-"""So that a channel that never changes is not divided by zero."""
+"""The lower limit of a standard deviation, for a channel that never changes."""
 
 
 class Statistics(BaseModel):
-    """Per channel, of pixels in [0, 1]."""
+    """Mean and standard deviation per channel of pixels in [0, 1]."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -30,36 +30,36 @@ class Statistics(BaseModel):
 
 
 class MeasuredStatistics(Statistics):
-    """Statistics of some of a stream's images, and what else was seen of them."""
+    """Statistics of a sample of a stream's images, and how many of them are transparent."""
 
     images: int
-    """How many were looked at."""
+    """The number of images in the sample."""
     transparent: int
-    """How many of them had pixels that are not opaque."""
+    """The number of them with pixels that are not opaque."""
 
 
 def statistics_of(sums: Tensor, pixels: int) -> Statistics:
-    """Mean and standard deviation from sums.
+    """Compute mean and standard deviation from sums.
 
     Args:
-        sums: Of the values of pixels in [0, 255] and of their squares, int64, shape (channels, 2).
-        pixels: How many there are of each channel.
+        sums: Sums of the pixels' values in [0, 255] and of their squares, int64, shape (channels, 2).
+        pixels: The number of pixels of each channel.
     """
     mean, std = [], []
     for total, squares in sums.tolist():
         mean.append(total / pixels / 255)
-        # In whole numbers, of which Python's have room for all: no digits cancel.
+        # In Python's integers, which are exact: no digits cancel.
         variance = (squares * pixels - total * total) / (pixels * pixels)
         std.append(max(math.sqrt(variance) / 255, SMALLEST_STD))
     return Statistics(mean=tuple(mean), std=tuple(std))
 
 
 def measure(split: StreamSplit, source: str, *, progress: bool) -> MeasuredStatistics:
-    """Statistics of some of a stream's images, kept in the cache.
+    """Measure the statistics of a sample of a stream's images, or load them from the cache.
 
     Args:
         split: The training part.
-        source: Stands for the files and how they are split and cut; a change of it means to measure again.
+        source: Identifies the files, their split and their cut; when it changes, they are measured again.
         progress: Show a progress line.
 
     Raises:
@@ -67,21 +67,21 @@ def measure(split: StreamSplit, source: str, *, progress: bool) -> MeasuredStati
     """
     key = hashlib.sha256(f"{FORMAT} {MEASURED_IMAGES} {source}".encode()).hexdigest()
     path = cache_folder() / "measured" / f"{key}.json"
-    if (found := _kept(path)) is not None:  # before the lock: such a cache may be one that only can be read
-        return found
+    if (statistics := _load_cached(path)) is not None:  # before the lock: the cache may be read-only
+        return statistics
     with cache_lock("measured.lock"):
-        if (found := _kept(path)) is not None:
-            return found
+        if (statistics := _load_cached(path)) is not None:
+            return statistics
         samples = hash64(torch.arange(len(split)), 0).argsort()[:MEASURED_IMAGES]
         sums = split.sums(samples, progress=progress)
-        statistics = statistics_of(sums.total, sums.pixels).model_dump()
-        found = MeasuredStatistics(**statistics, images=len(samples), transparent=sums.transparent)
-        write_atomically(path, found.model_dump_json().encode())
-        return found
+        values = statistics_of(sums.total, sums.pixels).model_dump()
+        statistics = MeasuredStatistics(**values, images=len(samples), transparent=sums.transparent)
+        write_atomically(path, statistics.model_dump_json().encode())
+        return statistics
 
 
-def _kept(path: Path) -> MeasuredStatistics | None:
-    """What was measured before; None where there is nothing, or it is damaged."""
+def _load_cached(path: Path) -> MeasuredStatistics | None:
+    """The cached statistics; None where there are none or they are damaged."""
     try:
         return MeasuredStatistics.model_validate_json(path.read_text("utf-8"))
     except (FileNotFoundError, UnicodeDecodeError, ValidationError):

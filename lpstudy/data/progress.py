@@ -1,4 +1,4 @@
-"""A progress line on standard error, where one is wanted."""
+"""A progress line on standard error."""
 
 import sys
 from collections.abc import Iterable
@@ -10,11 +10,11 @@ Item = TypeVar("Item")
 
 
 def with_progress(items: Iterable[Item], what: str, *, total: int, progress: bool) -> Iterable[Item]:
-    """The items, with a line that says how many of them are done if progress is wanted."""
+    """The items; where `progress` is true, a line shows how many of them are done."""
     if not progress:
         return items
     from tqdm import tqdm
 
-    pause = 1.0 if sys.stderr.isatty() else 60.0  # a log gets a line now and then
-    line: Iterable[Item] = tqdm(items, desc=for_stream(what, sys.stderr), total=total, mininterval=pause)
+    interval = 1.0 if sys.stderr.isatty() else 60.0  # a log gets few lines
+    line: Iterable[Item] = tqdm(items, desc=for_stream(what, sys.stderr), total=total, mininterval=interval)
     return line

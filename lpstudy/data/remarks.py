@@ -1,4 +1,4 @@
-"""What the owner of a data set should know: images in two parts, transparency, few labels."""
+"""Remarks for the owner of a data set: images in two parts, transparency, few labels."""
 
 import hashlib
 import os
@@ -13,23 +13,23 @@ from lpstudy.data.augment import hash64
 from lpstudy.data.split import ArraySplit, Split
 from lpstudy.data.stream import StreamSplit
 
-LOOKED_AT = 1024
-"""Images of a part that are looked for among the files of another, where they are streamed."""
+SAMPLE = 1024
+"""Images of a streamed part that are searched for among the files of the others."""
 CHUNK = 1024
-"""Images whose pixels are hashed at once."""
+"""Images whose pixels are read at once."""
 DIGEST = 8
 """Bytes of a hash: two of ten million images share one by chance in 3 of a million data sets."""
 
 
 def transparency_remark(transparent: int, images: int) -> tuple[str, ...]:
-    """One line where images had pixels that are not opaque."""
+    """One line if images have pixels that are not opaque."""
     if not transparent:
         return ()
     return (f"{transparent:,} of {images:,} images have transparent pixels: they are shown on white",)
 
 
 def part_remarks(train: Split, validation: Split, test: Split) -> Iterator[str]:
-    """A line for each part that holds images of another, and one where validation is the larger part."""
+    """One line for each part with images of another, and one if validation is larger than training."""
     if len(validation) > len(train):
         yield (
             f"validation has more labels ({len(validation):,}) than training ({len(train):,}):"
@@ -39,24 +39,24 @@ def part_remarks(train: Split, validation: Split, test: Split) -> Iterator[str]:
         ("test", test, {"training": train, "validation": validation}),
         ("validation", validation, {"training": train}),
     ):
-        repeated, looked_at = _repeated(part, [*others.values()])
-        if repeated:
+        repeats, examined = _count_repeated(part, [*others.values()])
+        if repeats > 0:
             yield (
-                f"{repeated:,} of {looked_at:,} {name} images are also among the"
+                f"{repeats:,} of {examined:,} {name} images are also among the"
                 f" {' or '.join(others)} images: accuracy on them says nothing of new images"
             )
 
 
-def _repeated(part: Split, others: list[Split]) -> tuple[int, int]:
-    """How many images of a part are in the others too, and how many were looked at.
+def _count_repeated(part: Split, others: list[Split]) -> tuple[int, int]:
+    """The number of a part's images that are also in the others, and of those that were examined.
 
     Images in memory are compared by their pixels, files by their bytes.
     """
     if isinstance(part, ArraySplit):
-        known = np.concatenate([_pixel_hashes(one) for one in others if isinstance(one, ArraySplit)])
-        return int(np.isin(_pixel_hashes(part), known).sum()), len(part)
+        hashes = np.concatenate([_pixel_hashes(other) for other in others if isinstance(other, ArraySplit)])
+        return int(np.isin(_pixel_hashes(part), hashes).sum()), len(part)
     if isinstance(part, StreamSplit):
-        return _repeated_files(part, [one for one in others if isinstance(one, StreamSplit)])
+        return _count_repeated_files(part, [other for other in others if isinstance(other, StreamSplit)])
     return 0, 0
 
 
@@ -69,15 +69,15 @@ def _pixel_hashes(split: ArraySplit) -> npt.NDArray[np.uint64]:
     return hashes
 
 
-def _repeated_files(part: StreamSplit, others: list[StreamSplit]) -> tuple[int, int]:
-    chosen = hash64(torch.arange(len(part)), 0).argsort()[:LOOKED_AT].numpy()
-    sizes = part.sizes[chosen]
-    known = {
+def _count_repeated_files(part: StreamSplit, others: list[StreamSplit]) -> tuple[int, int]:
+    rows = hash64(torch.arange(len(part)), 0).argsort()[:SAMPLE].numpy()
+    sizes = part.sizes[rows]
+    hashes = {
         (size, digest)
         for other in others
         for size, digest in _file_hashes(other, np.flatnonzero(np.isin(other.sizes, sizes)))
     }
-    return sum(one in known for one in _file_hashes(part, chosen)), len(chosen)
+    return sum(other in hashes for other in _file_hashes(part, rows)), len(rows)
 
 
 def _file_hashes(split: StreamSplit, rows: npt.NDArray[np.integer]) -> Iterator[tuple[int, int]]:

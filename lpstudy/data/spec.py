@@ -1,4 +1,4 @@
-"""What a study writes under [data]."""
+"""The [data] table of a study file."""
 
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 Kind = Literal["digits", "mnist", "cifar10", "cifar100", "imagenet", "image_folder"]
 
 NATIVE_SIDES: dict[Kind, int] = {"digits": 8, "mnist": 28, "cifar10": 32, "cifar100": 32}
-"""Height and width in pixels of the sets that come as arrays."""
+"""Side in pixels of the images of the data sets that have one size."""
 
 
 class DataSpec(BaseModel):

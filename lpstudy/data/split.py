@@ -1,4 +1,4 @@
-"""The parts of a data set, and the batches that they give."""
+"""The splits of a data set, and the batches that they give."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -18,16 +18,16 @@ class Split(Protocol):
 
     @property
     def labels(self) -> Tensor:
-        """int64, shape (n,)."""
+        """The labels, int64, shape (n,)."""
         ...
 
     @property
     def views(self) -> int:
-        """How many views of each sample are shown, one in each epoch."""
+        """The number of views of each sample in use, one in each epoch."""
         ...
 
     def __len__(self) -> int:
-        """How many samples there are."""
+        """The number of samples."""
         ...
 
     def epoch(
@@ -49,11 +49,11 @@ class Split(Protocol):
             seed: The trial's seed.
             epoch: The epoch, counted from 1.
             device: Where the batches are made.
-            drop_last: Leave out a last batch that is short; but a split smaller than one batch gives it.
-            rank: Which worker asks. It gets its own part of every batch; put together in order of the ranks,
-                the parts are the batch that a single worker gets.
+            drop_last: Drop a short last batch, unless it is the only one.
+            rank: The worker. It gets its own part of every batch; concatenated in order of the ranks, the
+                parts are the batch of a single worker.
             workers: How many workers share a batch, equally.
-            begin: So many batches are left out at the begin, unread.
+            begin: The number of batches to skip at the start without reading them.
 
         Raises:
             ValueError: The workers cannot share a batch equally.
@@ -68,7 +68,7 @@ class Split(Protocol):
         Args:
             batch_size: Samples of a batch.
             device: Where the batches are made.
-            chunk_size: Give each batch in the fewest even parts of at most so many samples.
+            chunk_size: Split each batch into the fewest even parts of at most this many samples.
         """
         ...
 
@@ -81,87 +81,87 @@ class Split(Protocol):
         device: torch.device,
         chunk_size: int | None = None,
     ) -> Iterator[Batch]:
-        """One view of some samples, int64 of shape (any,), in their order; otherwise as `batches`."""
+        """One view of some samples, int64, one-dimensional, in their order; otherwise as `batches`."""
         ...
 
     def with_views(self, views: int) -> Self:
-        """The same split with only so many views of each sample.
+        """The same split with this number of views of each sample.
 
         Raises:
-            ValueError: There are not so many, or not even one is asked for.
+            ValueError: The number is below 1 or above that of the distinct views.
         """
         ...
 
     def to(self, device: torch.device) -> Self:
-        """The same split with its images on a device, where they can be held there."""
+        """The same split, with its images on a device where its kind allows it."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Preprocessing:
-    """From uint8 images to the batch that a network sees."""
+    """The conversion of uint8 images to the batches of a network."""
 
     mean: tuple[float, ...]
-    """Per channel, of pixels in [0, 1]."""
+    """Mean per channel of pixels in [0, 1]."""
     std: tuple[float, ...]
-    """Per channel, of pixels in [0, 1]."""
+    """Standard deviation per channel of pixels in [0, 1]."""
     pad: int = 0
     flip: bool = False
     seed: int = 0
-    """The seed of the data: which crop and flip a sample's view is."""
+    """The data's seed, which determines the crop and flip of a sample's view."""
     view_limit: int | None = None
-    """How many of the views are shown; None: all."""
+    """The number of views in use; None: all."""
 
     @property
     def views(self) -> int:
-        """How many views of each sample are shown."""
+        """The number of views of each sample in use."""
         return positions(self.pad, self.flip) if self.view_limit is None else self.view_limit
 
     def with_views(self, views: int) -> "Preprocessing":
-        """The same with only so many views.
+        """The same preprocessing with this number of views.
 
         Raises:
-            ValueError: There are not so many, or not even one is asked for.
+            ValueError: The number is below 1 or above that of the distinct views.
         """
-        most = positions(self.pad, self.flip)
-        if not 1 <= views <= most:
-            raise ValueError(f"views must lie in [1, {most}] but is {views}")
+        limit = positions(self.pad, self.flip)
+        if not 1 <= views <= limit:
+            raise ValueError(f"views must lie in [1, {limit}] but is {views}")
         return replace(self, view_limit=views)
 
     def view(self, *, seed: int, epoch: int) -> int:
-        """Which view an epoch shows."""
+        """The view of an epoch."""
         return view_of(seed=seed, epoch=epoch, count=self.views)
 
     def augmented_batch(
         self, images: Tensor, labels: Tensor, samples: Tensor, view: int, device: torch.device
     ) -> Batch:
         """The batch of this view of uint8 images of shape (m, channels, height, width)."""
-        images = _moved(images, device)
+        images = _to_device(images, device)
         if positions(self.pad, self.flip) > 1:
-            placed = placement(samples, view, pad=self.pad, flip=self.flip, seed=self.seed)
-            dy, dx, flipped = (value.to(device, non_blocking=True) for value in placed)
-            images = augment(images, dy, dx, flipped, self.pad)
+            crops_and_flips = placement(samples, view, pad=self.pad, flip=self.flip, seed=self.seed)
+            dy, dx, flips = (value.to(device, non_blocking=True) for value in crops_and_flips)
+            images = augment(images, dy, dx, flips, self.pad)
         return self._batch(images, labels, samples, view, device)
 
     def plain_batch(self, images: Tensor, labels: Tensor, samples: Tensor, device: torch.device) -> Batch:
-        """The batch of uint8 images as they are, view 0."""
-        return self._batch(_moved(images, device), labels, samples, 0, device)
+        """The batch of uint8 images without augmentation, view 0."""
+        return self._batch(_to_device(images, device), labels, samples, 0, device)
 
     def _batch(
         self, images: Tensor, labels: Tensor, samples: Tensor, view: int, device: torch.device
     ) -> Batch:
         scale, offset = _normalisation(self.mean, self.std, device)
-        normalised = images.to(torch.float32).mul_(scale).sub_(offset)
+        pixels = images.to(torch.float32).mul_(scale).sub_(offset)
         return Batch(
-            normalised,
+            pixels,
             labels.to(device, non_blocking=True),
             samples.to(device, non_blocking=True),
             view,
         )
 
 
-def _moved(images: Tensor, device: torch.device) -> Tensor:
-    """On the device; from pinned memory where a GPU can then fetch them while it computes."""
+def _to_device(images: Tensor, device: torch.device) -> Tensor:
+    """Copy images to the device; from pinned memory to a GPU, which copies while it computes."""
     if device.type == "cuda" and images.device.type == "cpu":
         images = images.pin_memory()
     return images.to(device, non_blocking=True)
@@ -171,31 +171,31 @@ def _moved(images: Tensor, device: torch.device) -> Tensor:
 def _normalisation(
     mean: tuple[float, ...], std: tuple[float, ...], device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """What pixels are multiplied by, and what is then subtracted; both of shape (channels, 1, 1)."""
-    of_mean = torch.tensor(mean, device=device).view(-1, 1, 1)
-    of_std = torch.tensor(std, device=device).view(-1, 1, 1)
-    return 1.0 / (255.0 * of_std), of_mean / of_std
+    """The factor of the pixels and the offset subtracted then; both of shape (channels, 1, 1)."""
+    means = torch.tensor(mean, device=device).view(-1, 1, 1)
+    stds = torch.tensor(std, device=device).view(-1, 1, 1)
+    return 1.0 / (255.0 * stds), means / stds
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class ArraySplit:
-    """A split whose decoded images lie in one array, on disk and mapped into memory, or in memory."""
+    """A split with its decoded images in one array, in memory or mapped into it from disk."""
 
     images: Tensor
     """uint8, shape (all, channels, height, width)."""
     rows: Tensor
-    """Which images are this split's, int64, shape (n,)."""
+    """Positions of this split's images, int64, shape (n,)."""
     labels: Tensor
     """int64, shape (n,)."""
     preprocessing: Preprocessing
 
     def __len__(self) -> int:
-        """How many samples there are."""
+        """The number of samples."""
         return len(self.rows)
 
     @property
     def views(self) -> int:
-        """How many views of each sample are shown."""
+        """The number of views of each sample in use."""
         return self.preprocessing.views
 
     def epoch(
@@ -227,10 +227,10 @@ class ArraySplit:
         self, *, batch_size: int, device: torch.device, chunk_size: int | None = None
     ) -> Iterator[Batch]:
         """All samples in order, not augmented: see `Split.batches`."""
-        everything = torch.arange(len(self), device=self.images.device)
+        all_samples = torch.arange(len(self), device=self.images.device)
         return (
             self.preprocessing.plain_batch(self._pixels(samples), self.labels[samples], samples, device)
-            for samples in split_batches(everything, batch_size, chunk_size)
+            for samples in split_batches(all_samples, batch_size, chunk_size)
         )
 
     def one_view(
@@ -248,11 +248,11 @@ class ArraySplit:
         )
 
     def with_views(self, views: int) -> "ArraySplit":
-        """The same split with only so many views of each sample: see `Split.using`."""
+        """The same split with this number of views of each sample: see `Split.with_views`."""
         return replace(self, preprocessing=self.preprocessing.with_views(views))
 
     def to(self, device: torch.device) -> "ArraySplit":
-        """The same split with its own images on a device; on the CPU they stay where they are."""
+        """The same split with its images on a device; on the CPU, this split."""
         if device.type in ("cpu", self.images.device.type):
             return self
         images = self.images.index_select(0, self.rows).to(device)

@@ -18,7 +18,7 @@ from lpstudy.data.split import Preprocessing
 from lpstudy.outputs import Batch
 
 MEASURE_CHUNK = 4
-"""Images whose pixels are summed at once; they may be large."""
+"""Images whose pixels are summed in one step; they may be large."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -37,12 +37,12 @@ class StreamSplit:
     preprocessing: Preprocessing
 
     def __len__(self) -> int:
-        """How many samples there are."""
+        """The number of samples."""
         return len(self.paths)
 
     @property
     def views(self) -> int:
-        """How many views of each sample are shown."""
+        """The number of views of each sample in use."""
         return self.preprocessing.views
 
     def epoch(
@@ -105,11 +105,11 @@ class StreamSplit:
         return self._one_view(view, split_batches(samples, batch_size, chunk_size), device)
 
     def with_views(self, views: int) -> "StreamSplit":
-        """The same split with only so many views of each sample: see `Split.using`."""
+        """The same split with this number of views of each sample: see `Split.with_views`."""
         return replace(self, preprocessing=self.preprocessing.with_views(views))
 
     def to(self, device: torch.device) -> "StreamSplit":
-        """The split itself: its images lie in files."""
+        """This split: its images are in files."""
         del device
         return self
 
@@ -120,77 +120,77 @@ class StreamSplit:
         )
 
     def sums(self, samples: Tensor, *, progress: bool) -> "PixelSums":
-        """What some samples' pixels add up to.
+        """Sums over the pixels of some samples.
 
         Raises:
             ValueError: A file is no readable image.
         """
         total, pixels, transparent = torch.zeros(3, 2, dtype=torch.int64), 0, 0
         shares = torch.split(samples, MEASURE_CHUNK)
-        decoded = with_progress(self._decoded(shares), "measuring", total=len(shares), progress=progress)
-        for found in decoded:
-            total += torch.from_numpy(pixel_sums(found.images)).sum(dim=0)
-            pixels += found.images.size // 3
-            transparent += found.transparent
+        batches = with_progress(self._decode(shares), "measuring", total=len(shares), progress=progress)
+        for batch in batches:
+            total += torch.from_numpy(pixel_sums(batch.images)).sum(dim=0)
+            pixels += batch.images.size // 3
+            transparent += batch.transparent
         return PixelSums(total, pixels, transparent)
 
     def _pixels(self, shares: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
-        """The samples asked for and their uint8 images."""
-        for samples, found in zip(shares, self._decoded(shares), strict=True):
-            yield samples, torch.from_numpy(found.images)
+        """The requested samples and their uint8 images."""
+        for samples, batch in zip(shares, self._decode(shares), strict=True):
+            yield samples, torch.from_numpy(batch.images)
 
-    def _decoded(self, shares: Sequence[Tensor]) -> "Iterator[DecodedBatch]":
-        """The images of the samples asked for."""
+    def _decode(self, shares: Sequence[Tensor]) -> "Iterator[DecodedBatch]":
+        """Decode the images of the requested samples."""
         threads = torch.get_num_threads()
         loader = DataLoader(
-            _Decoding(self.root, self.paths, self.side),
+            _ImageDataset(self.root, self.paths, self.side),
             batch_size=None,
             sampler=shares,
-            # With one thread there is no core beside this one to decode on.
+            # With one thread there is no second core to decode on.
             num_workers=threads if threads > 1 else 0,
-            collate_fn=_unchanged,
-            # DataLoader draws a seed that nobody uses here; from the global generator unless given one.
+            collate_fn=_identity,
+            # DataLoader draws a seed, unused here, from the global generator unless it has its own.
             generator=torch.Generator(),
         )
-        for found in loader:
-            if isinstance(found, UnreadableFile):
-                raise ValueError(found.message)
-            yield found
+        for batch in loader:
+            if isinstance(batch, UnreadableFile):
+                raise ValueError(batch.message)
+            yield batch
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class PixelSums:
-    """Of some images of a stream."""
+    """Sums over the pixels of some images of a stream."""
 
     total: Tensor
-    """Of the pixels and of their squares, int64, shape (channels, 2)."""
+    """Sums of the pixels and of their squares, int64, shape (channels, 2)."""
     pixels: int
-    """How many there are of each channel."""
+    """The number of pixels of each channel."""
     transparent: int
-    """How many images had pixels that are not opaque."""
+    """The number of images with pixels that are not opaque."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class DecodedBatch:
-    """Some images as they travel from a decoding process.
+    """Images on their way from a decoding process.
 
-    Through a pipe: tensors would go through shared memory, of which a container has 64 MiB.
+    They go through a pipe: tensors would go through shared memory, of which a container has 64 MiB.
     """
 
     images: npt.NDArray[np.uint8]
     """Shape (m, channels, height, width)."""
     transparent: int
-    """How many of them had pixels that are not opaque."""
+    """The number of them with pixels that are not opaque."""
 
 
 @dataclass(frozen=True, slots=True)
 class UnreadableFile:
-    """A bad file, as it travels from a decoding process: DataLoader would make pages of an exception."""
+    """The error of an unreadable file, as a value: DataLoader would make pages of an exception."""
 
     message: str
 
 
-class _Decoding(Dataset[DecodedBatch | UnreadableFile]):
+class _ImageDataset(Dataset[DecodedBatch | UnreadableFile]):
     """Batches of images by the positions of their samples."""
 
     def __init__(self, root: bytes, paths: npt.NDArray[np.bytes_], side: int | None) -> None:
@@ -201,12 +201,12 @@ class _Decoding(Dataset[DecodedBatch | UnreadableFile]):
     def __getitem__(self, samples: Tensor) -> DecodedBatch | UnreadableFile:
         paths = [os.path.join(self._root, bytes(path)) for path in self._paths[samples.numpy()]]
         try:
-            found = [decode_image(path, self._side) for path in paths]
-            images = np.stack([one.pixels for one in found])
+            decoded_images = [decode_image(path, self._side) for path in paths]
+            images = np.stack([image.pixels for image in decoded_images])
         except ValueError as error:
             return UnreadableFile(str(error))
-        return DecodedBatch(images, sum(one.transparent for one in found))
+        return DecodedBatch(images, sum(image.transparent for image in decoded_images))
 
 
-def _unchanged(batch: object) -> object:
+def _identity(batch: object) -> object:
     return batch
