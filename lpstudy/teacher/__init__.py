@@ -1,4 +1,4 @@
-"""The teacher: trained once, its outputs computed once, both kept by content hash and reused."""
+"""The teacher: trained once, its outputs computed once, both cached by content hash."""
 
 from lpstudy.teacher.bank import Bank
 from lpstudy.teacher.bank_plan import BankPlan, learns_from_logits, plan_bank

@@ -14,31 +14,31 @@ from lpstudy.teacher.online import OnlineTeacher
 
 
 class Bank:
-    """Looks up what is kept and runs the teacher for the rest; see `lpstudy.training.TeacherOutputs`.
+    """Looks up banked outputs and runs the teacher for the others; see `lpstudy.training.TeacherOutputs`.
 
     Args:
-        kept: By name, of shape (views, n, ...); in files mapped into memory, so that all processes of a
-            machine share the pages.
-        network: The teacher, or its shapes alone where nothing has to be run.
+        banked_outputs: By name, of shape (views, n, ...); in files mapped into memory, so that all processes
+            of a machine share the pages.
+        network: The teacher, or its shapes alone where it does not run.
         macs: Multiply-accumulates of one image's forward pass.
-        online: Runs the teacher; may be None where everything is kept.
-        device: Where outputs are wanted. A GPU gets a whole view at a time, and has it for all runs of the
-            process where the whole bank takes little of its memory: see `DeviceViews`.
+        online: Runs the teacher; may be None where all outputs are banked.
+        device: The device of the outputs. A GPU gets a whole view at a time, and keeps all views for all runs
+            of the process where the bank takes little of its memory: see `DeviceViews`.
     """
 
     def __init__(
         self,
-        kept: Mapping[str, Tensor],
+        banked_outputs: Mapping[str, Tensor],
         network: Network,
         macs: int,
         online: OnlineTeacher | None,
         device: torch.device,
     ) -> None:
-        self._kept, self._network, self._macs = kept, network, macs
+        self._banked_outputs, self._network, self._macs = banked_outputs, network, macs
         self._online = online
-        self._views = next(iter(kept.values())).shape[0]
-        on_gpu = device.type == "cuda"
-        self._on_device = DeviceViews(kept, device, room_on(device)) if on_gpu else None
+        self._views = next(iter(banked_outputs.values())).shape[0]
+        is_gpu = device.type == "cuda"
+        self._device_views = DeviceViews(banked_outputs, device, room_on(device)) if is_gpu else None
 
     @property
     def network(self) -> Network:
@@ -46,51 +46,59 @@ class Bank:
         return self._network if self._online is None else self._online.network
 
     def macs(self, needs: Needs, epoch: int) -> int:
-        """Multiply-accumulates that one image's outputs cost in an epoch: of a view seen before, none."""
-        if self._left(needs) != Needs():
+        """Multiply-accumulates of one image's outputs in an epoch; none for a view of an earlier epoch."""
+        if self._not_banked(needs) != Needs():
             return self._macs
         return self._macs if needs != Needs() and epoch <= self._views else 0
 
     @torch.no_grad()
     def outputs(self, batch: Batch, needs: Needs) -> Outputs:
-        """What is needed, in float32; what is not needed has no columns.
+        """The needed outputs, in float32; others have no columns.
 
         Raises:
-            ValueError: An output is needed that is neither kept nor computed.
+            ValueError: A needed output is neither banked nor computed.
         """
-        left = self._left(needs)
-        ran: Outputs | None = None
-        if left != Needs():
+        missing = self._not_banked(needs)
+        computed: Outputs | None = None
+        if missing != Needs():
             if self._online is None:
-                raise ValueError(f"the teacher bank holds {', '.join(self._kept)} only")
-            ran = self._online.outputs(batch, left)
-        found = {name: self._rows(name, batch) for name in _names(needs) if name in self._kept}
-        nothing = batch.images.new_empty(len(batch.samples), 0)
+                raise ValueError(f"the teacher bank holds {', '.join(self._banked_outputs)} only")
+            computed = self._online.outputs(batch, missing)
+        banked = {name: self._rows(name, batch) for name in _names(needs) if name in self._banked_outputs}
+        empty = batch.images.new_empty(len(batch.samples), 0)
         return Outputs(
-            logits=found.get(LOGITS, ran.logits if ran and left.logits else nothing),
-            embedding=found.get(EMBEDDING, ran.embedding if ran and left.embedding else nothing),
+            logits=banked.get(LOGITS, computed.logits if computed and missing.logits else empty),
+            embedding=banked.get(EMBEDDING, computed.embedding if computed and missing.embedding else empty),
             maps={
-                name: found[MAP + name] if MAP + name in found else ran.maps[name] if ran else nothing
+                name: banked[MAP + name]
+                if MAP + name in banked
+                else computed.maps[name]
+                if computed
+                else empty
                 for name in needs.maps
             },
         )
 
     def fetch(self, view: int) -> None:
-        """Begin to read the view that the next epoch shows, where a GPU would have to wait for it."""
-        if self._on_device is not None:
-            self._on_device.fetch(view)
+        """Start to read the view of the next epoch, where a GPU would have to wait for it."""
+        if self._device_views is not None:
+            self._device_views.fetch(view)
 
-    def _left(self, needs: Needs) -> Needs:
-        """What of it is not kept."""
+    def _not_banked(self, needs: Needs) -> Needs:
+        """The needed outputs that are not banked."""
         return Needs(
-            logits=needs.logits and LOGITS not in self._kept,
-            embedding=needs.embedding and EMBEDDING not in self._kept,
-            maps=frozenset(name for name in needs.maps if MAP + name not in self._kept),
+            logits=needs.logits and LOGITS not in self._banked_outputs,
+            embedding=needs.embedding and EMBEDDING not in self._banked_outputs,
+            maps=frozenset(name for name in needs.maps if MAP + name not in self._banked_outputs),
         )
 
     def _rows(self, name: str, batch: Batch) -> Tensor:
-        held = self._on_device
-        view = self._kept[name][batch.view] if held is None else held.view(name, batch.view)
+        device_views = self._device_views
+        view = (
+            self._banked_outputs[name][batch.view]
+            if device_views is None
+            else device_views.view(name, batch.view)
+        )
         return view.index_select(0, batch.samples).float()
 
 

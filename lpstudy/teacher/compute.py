@@ -1,4 +1,4 @@
-"""Filling the bank: each block once, by whichever worker it is dealt to."""
+"""Computation of the bank's blocks, and access to a bank for training."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ from lpstudy.training.precision import uses_bf16
 
 @dataclass(frozen=True, slots=True)
 class ComputedBlock:
-    """A block that is on disk, to be entered."""
+    """A block on disk that the bank does not list yet."""
 
     block: Block
     digests: dict[str, str]
@@ -36,22 +36,22 @@ class ComputedBlock:
 def bank_store(
     plan: BankPlan, file: TrainedTeacher, spec: TeacherSpec, data: Data, device: torch.device
 ) -> Store:
-    """The files of a bank whose outputs are computed on a device of this kind."""
-    kind = Store if isinstance(shared_cache(), LocalFolder) else RemoteStore
-    return kind(plan, file, data, bf16=uses_bf16(spec.precision, device))
+    """The files of a study's bank, with outputs in the number format of a device of this kind."""
+    store_class = Store if isinstance(shared_cache(), LocalFolder) else RemoteStore
+    return store_class(plan, file, data, bf16=uses_bf16(spec.precision, device))
 
 
 def compute_blocks(
     store: Store, data: Data, teacher: OnlineTeacher, blocks: Iterable[Block], *, chunk_size: int = BATCH
 ) -> Iterator[ComputedBlock]:
-    """Compute and write blocks one by one, at most `chunk_size` images in one forward pass.
+    """Compute and write blocks one by one, with at most `chunk_size` images in one forward pass.
 
     Raises:
         ValueError: An output is beyond the bank's number format.
         OSError: The disk is full.
     """
     plan = store.plan
-    names = [kept.name for kept in plan.banked_outputs]
+    names = [output.name for output in plan.banked_outputs]
     needs = Needs(
         logits=LOGITS in names,
         embedding=EMBEDDING in names,
@@ -75,16 +75,16 @@ def compute_blocks(
 def open_teacher_outputs(
     plan: BankPlan, file: TrainedTeacher, spec: TeacherSpec, data: Data, *, device: torch.device
 ) -> TeacherOutputs:
-    """Where a study's runs have the teacher's outputs from: its filled bank, its teacher, or both.
+    """Open the source of a study's teacher outputs: its bank, its teacher, or both.
 
     Raises:
-        ValueError: The bank is not filled, or the weights are not those that were recorded.
+        ValueError: The bank is incomplete, or the weights differ from the recorded ones.
     """
     if not plan.banked_outputs:
         return open_teacher(file, spec, data, device=device)
     online = open_teacher(file, spec, data, device=device) if plan.online else None
-    kept = bank_store(plan, file, spec, data, device).open_outputs()
-    return Bank(kept, teacher_skeleton(spec, file.input, data), file.macs, online, device)
+    banked_outputs = bank_store(plan, file, spec, data, device).open_outputs()
+    return Bank(banked_outputs, teacher_skeleton(spec, file.input, data), file.macs, online, device)
 
 
 def _output(outputs: Outputs, name: str) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""The teacher: trained once per (data, spec, seed), kept as safetensors and JSON by content hash, reused."""
+"""Training of the teacher: once per (data, spec, seed), cached as safetensors and JSON by content hash."""
 
 import hashlib
 import json
@@ -29,9 +29,9 @@ from lpstudy.teacher.online import OnlineTeacher
 from lpstudy.teacher.teacher_input import (
     TeacherInput,
     adapt_network,
-    bare_network,
     input_of,
     input_shape_of,
+    own_network,
     teacher_skeleton,
 )
 from lpstudy.training import checkpoint, evaluate, train
@@ -42,39 +42,39 @@ from lpstudy.training.memory_format import set_memory_format
 from lpstudy.training.precision import uses_bf16
 
 FORMAT = 2
-"""Raised when the training loop changes what a teacher of the same spec becomes."""
-LONGEST = 300
-"""Characters of why a teacher that was kept is refused."""
+"""Version of the training; an increase makes all earlier teachers unused."""
+LONGEST_REASON = 300
+"""Characters of the reason why a cached teacher is refused."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrainedTeacher:
-    """What is known of a trained teacher; `folder` holds `weights.safetensors` and `teacher.json`."""
+    """A trained teacher; `folder` holds `weights.safetensors` and `teacher.json`."""
 
     folder: str
     key: str
-    """Hash of data, spec and seed, or of one's own weights."""
+    """Hash of data, spec and seed, or of the user's weights."""
     sha256: str
-    """Of the weights file."""
+    """SHA-256 of the weights file."""
     label: str
     validation_accuracy: float
     test_accuracy: float
-    """In percent; read once, when the teacher was ready, and used for no choice."""
+    """In percent; measured once after training, and used for no choice."""
     parameters: int
     macs: int
     training_macs: float
     seed: int
     input: TeacherInput | None = None
-    """What it wants of its images; None: as the students see them."""
+    """Normalisation and size of its images; None: those of the students."""
     file_classes: int | None = None
-    """Of one's own weights, where that is not the data's number of classes: the last layer is untrained."""
+    """Class count of the user's weights where it differs from the data's: the last layer is untrained."""
 
 
-_FILE = TypeAdapter(TrainedTeacher)
+_TEACHER_FILE = TypeAdapter(TrainedTeacher)
 
 
 def teacher_key(spec: TeacherSpec, data: Data) -> str:
-    """Sixteen hex digits that name a teacher: its data, its spec with the seed, or its own weights."""
+    """The hash of a teacher in 16 hex digits: data and spec with the seed, or the user's weights."""
     table: dict[str, object] = {
         "data": data.fingerprint,
         "pad": data.pad,
@@ -84,33 +84,34 @@ def teacher_key(spec: TeacherSpec, data: Data) -> str:
     table |= spec.model_dump(mode="json", exclude={"weights", "checkpoint_seconds", *BANK_KEYS, *INPUT_KEYS})
     if spec.weights is not None:
         table["weights"] = read_weights(spec.weights).sha256
-    if (wanted := input_of(spec, data)) is not None:
-        table["input"] = asdict(wanted)
+    if (teacher_input := input_of(spec, data)) is not None:
+        table["input"] = asdict(teacher_input)
     return hashlib.sha256(json.dumps(table, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def teacher_folder(spec: TeacherSpec, data: Data) -> Folder:
-    """Where a teacher and its checkpoints are kept."""
+    """The folder of a teacher and its checkpoints."""
     return shared_cache() / f"teachers/{teacher_key(spec, data)}"
 
 
 def check_teacher(spec: TeacherSpec, data: Data) -> tuple[ReplacedHead | None, tuple[str, ...]]:
-    """Refuse a teacher that cannot be had, before anything is started.
+    """Refuse an impossible teacher before training starts.
 
-    Returns its last layer where that is new, and so untrained, and what there is to say of its weights.
+    Returns:
+        The last layer where it is new, and so untrained, and remarks on the weights.
 
     Raises:
-        ValueError: One's own weights do not fit the network, or the images do not.
+        ValueError: The user's weights or the images do not fit the network.
     """
     if spec.weights is None:
         teacher_skeleton(spec, None, data)
         return None, ()
     try:
-        wanted = input_of(spec, data)
+        teacher_input = input_of(spec, data)
     except (ValueError, OSError) as error:
         raise ValueError(f"[teacher] weights: {error}") from None
-    teacher_skeleton(spec, wanted, data)
-    shape = input_shape_of(wanted, data)
+    teacher_skeleton(spec, teacher_input, data)
+    shape = input_shape_of(teacher_input, data)
     try:
         return check_weights(spec.weights, spec.network, input_shape=shape, class_names=data.class_names)
     except (ValueError, OSError) as error:
@@ -120,32 +121,32 @@ def check_teacher(spec: TeacherSpec, data: Data) -> tuple[ReplacedHead | None, t
 def load_or_train(
     spec: TeacherSpec, data: Data, *, device: torch.device, poll: Poll = always_continue
 ) -> Iterator[EpochResult | TrainedTeacher]:
-    """The teacher of a study: each epoch as it ends, and at last the file; at once where it is cached.
+    """Load the teacher of a study from the cache, or train it: yield each epoch's result, then the teacher.
 
-    Another process that wants the same teacher waits for it, unless the cache is in an object store: there it
-    makes the same one. A kill loses at most one checkpoint interval. A
-    file that is damaged is made again from the last checkpoint, which is kept; its first epoch warns of it.
+    Another process that needs the same teacher waits for it, unless the cache is in an object store: there it
+    trains the same one. A kill loses at most one checkpoint interval. A damaged file is written again from
+    the last checkpoint; the result of its first epoch has a warning.
 
     Args:
-        spec: What it is.
-        data: What it learns.
-        device: Where.
-        poll: See `train`; where it ended the training there is no file at the end.
+        spec: The teacher's network and training.
+        data: The data set.
+        device: Where the teacher is trained.
+        poll: See `train`; where it ends the training early, no teacher follows.
     """
     folder = teacher_folder(spec, data)
-    found, _ = _cached(folder)  # before the lock: a cache that has it may be one that only can be read
-    if found is None:
+    teacher, _ = _load_cached(folder)  # before the lock: the cache may be read-only
+    if teacher is None:
         with _locked(folder):
-            found, refused = _cached(folder)
-            if found is None:
-                found = yield from _make(spec, data, folder, device, refused, poll)
-    if found is not None:
-        yield found
+            teacher, warnings = _load_cached(folder)
+            if teacher is None:
+                teacher = yield from _train(spec, data, folder, device, warnings, poll)
+    if teacher is not None:
+        yield teacher
 
 
 @contextmanager
 def _locked(folder: Folder) -> Iterator[None]:
-    """One process at a time, where the folder is on a disk."""
+    """Hold the folder's lock, where it is on a disk."""
     from filelock import FileLock
 
     if not isinstance(folder, LocalFolder):
@@ -164,12 +165,12 @@ def _locked(folder: Folder) -> Iterator[None]:
 def open_teacher(
     file: TrainedTeacher, spec: TeacherSpec, data: Data, *, device: torch.device
 ) -> OnlineTeacher:
-    """A cached teacher, ready to run.
+    """Load a cached teacher, ready to run.
 
     Raises:
-        ValueError: The weights file is not the one that was recorded.
+        ValueError: The weights file differs from the recorded one.
     """
-    network = bare_network(spec, file.input, data)
+    network = own_network(spec, file.input, data)
     load_state(
         network,
         fit_weights(network, read_weights_file(folder_at(file.folder), WEIGHTS, sha256=file.sha256))[0],
@@ -179,42 +180,42 @@ def open_teacher(
 
 
 def teacher_chunk_size(spec: TeacherSpec, data: Data, device: torch.device) -> int:
-    """How many images the teacher runs at once in no more memory than its training step takes."""
+    """The number of images of a forward pass that needs no more memory than a training step."""
     shape = input_shape_of(input_of(spec, data), data)
-    found = activations_of(spec.network, input_shape=shape, classes=data.classes)
-    return found.rows(min(spec.batch_size, len(data.train)), device)
+    activations = activations_of(spec.network, input_shape=shape, classes=data.classes)
+    return activations.rows(min(spec.batch_size, len(data.train)), device)
 
 
-def _cached(folder: Folder) -> tuple[TrainedTeacher | None, tuple[str, ...]]:
-    """The teacher that is kept, or why one that is there is refused."""
+def _load_cached(folder: Folder) -> tuple[TrainedTeacher | None, tuple[str, ...]]:
+    """The cached teacher, or a warning where it is refused."""
     try:
         try:
-            told = folder.read("teacher.json")
+            content = folder.read("teacher.json")
         except FileNotFoundError:
             return None, ()
-        file = _FILE.validate_json(told, strict=True)
+        file = _TEACHER_FILE.validate_json(content, strict=True)
         read_weights_file(folder, WEIGHTS, sha256=file.sha256)
     except StorageError:
         raise
     except (OSError, ValueError) as error:
-        said = " ".join(str(error).split())[:LONGEST]
-        return None, (f"the teacher that was kept is refused and made again: {said}",)
+        reason = " ".join(str(error).split())[:LONGEST_REASON]
+        return None, (f"the cached teacher is refused and trained again: {reason}",)
     return replace(file, folder=folder.url), ()
 
 
-def _make(
+def _train(
     spec: TeacherSpec,
     data: Data,
     folder: Folder,
     device: torch.device,
-    refused: tuple[str, ...],
+    warnings: tuple[str, ...],
     poll: Poll,
 ) -> Generator[EpochResult, None, TrainedTeacher | None]:
-    wanted = input_of(spec, data)
-    bare = bare_network(spec, wanted, data)
+    teacher_input = input_of(spec, data)
+    network_without_adapter = own_network(spec, teacher_input, data)
     training_macs, head = 0.0, None
     if spec.weights is not None:
-        head = load_weights(bare, spec.weights)
+        head = load_weights(network_without_adapter, spec.weights)
     else:
         run = RunSpec(
             student=spec.network,
@@ -225,13 +226,16 @@ def _make(
         )
         result = None
         for result in train(run, data, None, device=device, folder=folder, poll=poll):
-            yield replace(result, warnings=refused + result.warnings)
-            refused = ()
+            yield replace(result, warnings=warnings + result.warnings)
+            warnings = ()
         if result is None or result.epoch < spec.epochs:
             return None
         training_macs = result.metrics["training_macs"]
-        load_state(bare, fit_weights(bare, read_weights_file(folder, WEIGHTS))[0])
-    network = adapt_network(bare, wanted, data)
+        load_state(
+            network_without_adapter,
+            fit_weights(network_without_adapter, read_weights_file(folder, WEIGHTS))[0],
+        )
+    network = adapt_network(network_without_adapter, teacher_input, data)
     set_memory_format(network.to(device))
     bf16 = uses_bf16(spec.precision, device)
     chunk_size = teacher_chunk_size(spec, data, device)
@@ -239,17 +243,17 @@ def _make(
         f"{name}_accuracy": evaluate(network, split, device=device, bf16=bf16, chunk_size=chunk_size)[0]
         for name, split in (("validation", data.validation), ("test", data.test))
     }
-    seen = {} if wanted is None else {"mean": wanted.mean, "std": wanted.std}
+    statistics = {} if teacher_input is None else {"mean": teacher_input.mean, "std": teacher_input.std}
     description = describe(
         spec.network,
         data,
-        input_shape=input_shape_of(wanted, data),
+        input_shape=input_shape_of(teacher_input, data),
         method=None if spec.weights else "bp",
         precision="bf16" if bf16 else "fp32",
         **accuracies,
-        **seen,
+        **statistics,
     )
-    weights = to_safetensors(bare.state_dict(), description.metadata())
+    weights = to_safetensors(network_without_adapter.state_dict(), description.metadata())
     size = cost(network, data.input_shape)
     file = TrainedTeacher(
         folder=folder.url,
@@ -260,7 +264,7 @@ def _make(
         macs=size.macs,
         training_macs=training_macs,
         seed=spec.seed,
-        input=wanted,
+        input=teacher_input,
         file_classes=None if head is None else head.file_classes,
         **accuracies,
     )

@@ -1,4 +1,4 @@
-"""The teacher run at each step."""
+"""The teacher's outputs by a forward pass at each step."""
 
 import copy
 
@@ -20,7 +20,7 @@ class OnlineTeacher:
         self._device = device or torch.device("cpu")
         self._network: Network = network.to(self._device).eval().requires_grad_(False)
         self._layout = set_memory_format(self._network)
-        self._running = _cast(self._network) if bf16 else self._network
+        self._running_network = _bf16_copy(self._network) if bf16 else self._network
         self._macs = macs
         self._bf16 = bf16
 
@@ -30,7 +30,7 @@ class OnlineTeacher:
         return self._network
 
     def macs(self, needs: Needs, epoch: int) -> int:
-        """Multiply-accumulates of one image's forward pass, where anything is needed of it."""
+        """Multiply-accumulates of one image's forward pass; none where no output is needed."""
         del epoch
         return 0 if needs == Needs() else self._macs
 
@@ -39,14 +39,14 @@ class OnlineTeacher:
         """The teacher's outputs for the batch's images."""
         images = batch.images.contiguous(memory_format=self._layout)
         with autocast(self._device, bf16=self._bf16):
-            outputs: Outputs = self._running(images, needs.maps)
+            outputs: Outputs = self._running_network(images, needs.maps)
         return outputs
 
 
-def _cast(network: Network) -> Network:
-    """A copy whose convolutions and linear layers have the weights that autocast makes of them each time."""
-    cast = copy.deepcopy(network)
-    for module in cast.modules():
+def _bf16_copy(network: Network) -> Network:
+    """A copy with weights in bfloat16 where autocast would cast them at each step."""
+    network_copy = copy.deepcopy(network)
+    for module in network_copy.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             module.to(torch.bfloat16)
-    return cast
+    return network_copy

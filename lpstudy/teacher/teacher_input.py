@@ -1,4 +1,4 @@
-"""The images as a teacher from elsewhere wants them: the student's very crop, normalised and resized anew."""
+"""The input of a teacher from elsewhere: the student's crop with another normalisation and size."""
 
 from dataclasses import dataclass
 
@@ -15,42 +15,42 @@ from lpstudy.students import build, skeleton
 
 @dataclass(frozen=True, slots=True)
 class TeacherInput:
-    """What a teacher was trained on, where that is not what the data's batches hold."""
+    """Normalisation and size of a teacher's images, where they differ from the data's batches."""
 
     mean: tuple[float, ...]
-    """Per channel, of pixels in 0..1."""
+    """Mean per channel of pixels in 0..1."""
     std: tuple[float, ...]
-    """Per channel, of pixels in 0..1."""
+    """Standard deviation per channel of pixels in 0..1."""
     height: int
     width: int
-    """In pixels."""
+    """Height and width are in pixels."""
 
 
 class AdaptedNetwork(Network):
-    """A network behind a change of normalisation and size; it takes batches of the data as its students do.
+    """A network behind a change of normalisation and size, so that it takes the data's batches.
 
-    Both are linear in the pixels, so that it makes no difference that the batch is normalised already.
+    Both are linear in the pixels, so that they apply to a normalised batch as well.
 
     Args:
-        network: Takes images as `wanted` says.
-        wanted: By the network.
-        data: Whose batches come in.
+        network: Takes images as `teacher_input` says.
+        teacher_input: Normalisation and size of the network's images.
+        data: The data of the batches.
     """
 
     _scale: Tensor
     _offset: Tensor
 
-    def __init__(self, network: Network, wanted: TeacherInput, data: Data) -> None:
+    def __init__(self, network: Network, teacher_input: TeacherInput, data: Data) -> None:
         super().__init__()
         self.network = network
         self.map_names, self.middle = network.map_names, network.middle
-        self._size = (wanted.height, wanted.width)
-        mean, std, from_mean, from_std = (
+        self._size = (teacher_input.height, teacher_input.width)
+        mean, std, data_mean, data_std = (
             torch.tensor(values, dtype=torch.float64).view(-1, 1, 1)
-            for values in (wanted.mean, wanted.std, data.mean, data.std)
+            for values in (teacher_input.mean, teacher_input.std, data.mean, data.std)
         )
-        self.register_buffer("_scale", (from_std / std).float(), persistent=False)
-        self.register_buffer("_offset", ((from_mean - mean) / std).float(), persistent=False)
+        self.register_buffer("_scale", (data_std / std).float(), persistent=False)
+        self.register_buffer("_offset", ((data_mean - mean) / std).float(), persistent=False)
 
     def forward(self, images: Tensor, maps: frozenset[str] = frozenset()) -> Outputs:
         """Outputs for images of shape (m, channels, height, width), normalised by the data's statistics."""
@@ -64,67 +64,71 @@ class AdaptedNetwork(Network):
 
 
 def input_of(spec: TeacherSpec, data: Data) -> TeacherInput | None:
-    """What the study file, or else its weights file, says of the teacher's images; None: as the data's.
+    """The teacher's input by the study file, or else by its weights file; None: the same as the data's.
 
     Raises:
-        ValueError: It does not suit the data's images.
+        ValueError: The input does not suit the data's images.
         OSError: The weights file cannot be read.
     """
     if spec.weights is None:
         return None
-    written = read_description(spec.weights)
+    description = read_description(spec.weights)
     channels, rows, columns = data.input_shape
     mean, std = spec.mean or data.mean, spec.std or data.std
-    if written is not None:
-        mean, std = spec.mean or written.mean, spec.std or written.std
-        rows, columns = written.input_shape[1:]
+    if description is not None:
+        mean, std = spec.mean or description.mean, spec.std or description.std
+        rows, columns = description.input_shape[1:]
     if spec.image_size is not None:
         rows = columns = spec.image_size
     if len(mean) != channels:
         raise ValueError(f"mean has {len(mean)} values but the images have {channels} channels")
-    wanted = TeacherInput(mean, std, rows, columns)
-    as_it_is = TeacherInput(data.mean, data.std, *data.input_shape[1:])
-    return None if wanted == as_it_is else wanted
+    teacher_input = TeacherInput(mean, std, rows, columns)
+    data_input = TeacherInput(data.mean, data.std, *data.input_shape[1:])
+    return None if teacher_input == data_input else teacher_input
 
 
-def input_shape_of(wanted: TeacherInput | None, data: Data) -> tuple[int, int, int]:
-    """Channels, height and width of the images that the teacher's own network takes."""
-    return data.input_shape if wanted is None else (data.input_shape[0], wanted.height, wanted.width)
+def input_shape_of(teacher_input: TeacherInput | None, data: Data) -> tuple[int, int, int]:
+    """Channels, height and width of the images of the teacher's network."""
+    return (
+        data.input_shape
+        if teacher_input is None
+        else (data.input_shape[0], teacher_input.height, teacher_input.width)
+    )
 
 
-def bare_network(spec: TeacherSpec, wanted: TeacherInput | None, data: Data) -> Network:
-    """The teacher's own network, initialised by its seed.
+def own_network(spec: TeacherSpec, teacher_input: TeacherInput | None, data: Data) -> Network:
+    """The teacher's network, initialised by its seed.
 
     Raises:
         ValueError: The images do not suit the design.
     """
-    shape = input_shape_of(wanted, data)
+    shape = input_shape_of(teacher_input, data)
     return build(spec.network, input_shape=shape, classes=data.classes, seed=spec.seed)
 
 
-def adapt_network(network: Network, wanted: TeacherInput | None, data: Data) -> Network:
-    """The teacher's own network, made to take the data's batches."""
-    return network if wanted is None else AdaptedNetwork(network, wanted, data)
+def adapt_network(network: Network, teacher_input: TeacherInput | None, data: Data) -> Network:
+    """The teacher's network behind an `AdaptedNetwork` where its input differs from the data's."""
+    return network if teacher_input is None else AdaptedNetwork(network, teacher_input, data)
 
 
-def teacher_skeleton(spec: TeacherSpec, wanted: TeacherInput | None, data: Data) -> Network:
-    """The teacher without weights, on the meta device, as it takes the data's batches.
+def teacher_skeleton(spec: TeacherSpec, teacher_input: TeacherInput | None, data: Data) -> Network:
+    """The teacher without weights, on the meta device, for the data's batches.
 
     Raises:
         ValueError: The images do not suit the design.
     """
-    shape = input_shape_of(wanted, data)
+    shape = input_shape_of(teacher_input, data)
     network = skeleton(spec.network, input_shape=shape, classes=data.classes)
     with torch.device("meta"):
-        return adapt_network(network, wanted, data).eval()
+        return adapt_network(network, teacher_input, data).eval()
 
 
 def untrained_teacher(spec: TeacherSpec, data: Data) -> Network:
-    """The teacher as initialised, as it takes the data's batches: a step takes as long as the trained one's.
+    """The untrained teacher for the data's batches: its steps take as long as those of the trained one.
 
     Raises:
         ValueError: The images do not suit the design.
         OSError: The weights file cannot be read.
     """
-    wanted = input_of(spec, data)
-    return adapt_network(bare_network(spec, wanted, data), wanted, data)
+    teacher_input = input_of(spec, data)
+    return adapt_network(own_network(spec, teacher_input, data), teacher_input, data)

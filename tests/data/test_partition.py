@@ -71,5 +71,7 @@ def test_a_class_of_one_is_an_error():
 
 
 def test_too_few_samples_are_an_error():
-    with pytest.raises(ValueError, match="labels_per_class is 3, but class 'b' has 2 training samples left"):
+    with pytest.raises(
+        ValueError, match="labels_per_class is 3, but class 'b' has 2 training samples besides"
+    ):
         subset_per_class(torch.tensor([0, 0, 0, 1, 1]), 3, seed=0, names=NAMES)

@@ -69,7 +69,7 @@ def test_recorded_steps_drop_what_plain_ones_drop(device: torch.device) -> None:
 def test_a_bank_gives_its_rows_on_the_gpu(room: int, device: torch.device) -> None:
     kept = {name: torch.randn(5, 40, width).half() for name, width in (("logits", 10), ("embedding", 16))}
     bank = Bank(kept, Dropping(), 1, None, device)
-    bank._on_device = DeviceViews(kept, device, room)
+    bank._device_views = DeviceViews(kept, device, room)
     for view in (0, 3, 4, 1, 1, 2, 0):
         samples = torch.randperm(40)[:8]
         images = torch.zeros(8, 3, 2, 2, device=device)

@@ -146,7 +146,7 @@ def test_a_block_that_was_written_but_not_entered_is_never_read_and_filled_again
     bank.fill(4)
     nothing = {name: np.zeros((40, *shape), np.float16) for name, shape in shapes(bank).items()}
     bank.store.write(Block(1, 40, 80), [nothing])  # and then killed
-    with pytest.raises(ValueError, match=r"logits\.fp16: view 1 was not filled|embedding.*view 1 was not"):
+    with pytest.raises(ValueError, match=r"logits\.fp16: view 1 is incomplete|embedding.*view 1 is"):
         bank.store.open_outputs()
     assert bank.store.missing() == ([Block(1, 40, 80), Block(1, 80, 100)], [])
     assert bank.fill() == []
@@ -194,7 +194,7 @@ def test_nothing_of_another_bank_is_used(change: str, make_bank: MakeBank, data:
     }[change]()
     assert other.store.folder != bank.store.folder
     assert len(other.store.missing()[0]) == 3
-    with pytest.raises(ValueError, match="view 0 was not filled"):
+    with pytest.raises(ValueError, match="view 0 is incomplete"):
         other.store.open_outputs()
 
 
@@ -205,7 +205,7 @@ def load_digits(**values: object) -> Data:
 
 def test_a_study_does_not_begin_with_an_unfilled_bank(make_bank: MakeBank) -> None:
     bank = make_bank(views=2)
-    with pytest.raises(ValueError, match="view 0 was not filled"):
+    with pytest.raises(ValueError, match="view 0 is incomplete"):
         open_teacher_outputs(bank.plan, bank.file, bank.spec.teacher, bank.data, device=CPU)
     assert bank_store(bank.plan, bank.file, bank.spec.teacher, bank.data, CPU).folder == bank.store.folder
 

@@ -67,7 +67,7 @@ def test_more_views_than_fit_are_refused_with_the_number_that_would(
 
 
 def test_more_views_than_there_are_are_refused(make_study: MakeStudy, data: Data) -> None:
-    assert plan_bank(make_study(views=18), data).reason == "18 of 18 views, as [teacher] views asks"
+    assert plan_bank(make_study(views=18), data).reason == "18 of 18 views, as [teacher] views says"
     with pytest.raises(ValueError, match="views is 19, but pad and flip give 18 views"):
         plan_bank(make_study(views=19), data)
 

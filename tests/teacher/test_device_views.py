@@ -65,7 +65,7 @@ def test_what_was_fetched_is_not_read_again(room: int, kept: dict[str, Tensor]) 
     assert torch.equal(views.view("embedding", 4), kept["embedding"][4])  # which nobody had read yet
     views.fetch(5)
     views.fetch(2)
-    assert {number for number, _ in views._fetched} == {2}
+    assert {number for number, _ in views._fetches} == {2}
 
 
 def test_threads_that_read_other_views_read_their_own(kept: dict[str, Tensor]) -> None:
@@ -120,7 +120,7 @@ def test_a_trial_learns_the_same_from_them_and_has_the_next_view_fetched(
         targets = open_teacher_outputs(bank.plan, bank.file, bank.spec.teacher, bank.data, device=CPU)
         assert isinstance(targets, Bank)
         if on_device:
-            targets._on_device = Noted(targets._kept, CPU, room)
+            targets._device_views = Noted(targets._banked_outputs, CPU, room)
         results = train(trial, data, targets, device=CPU)
         losses.append([(r.metrics["train_loss"], r.metrics["validation_loss"]) for r in results])
     assert losses[0] == losses[1]

@@ -15,7 +15,7 @@ from lpstudy.outputs import EpochResult
 from lpstudy.space import TeacherSpec
 from lpstudy.students import build
 from lpstudy.teacher import TrainedTeacher, check_teacher, load_or_train, open_teacher, teacher_key
-from lpstudy.teacher.fit import LONGEST
+from lpstudy.teacher.fit import LONGEST_REASON
 from lpstudy.training import Directive
 
 CPU = torch.device("cpu")
@@ -238,7 +238,7 @@ def test_wrong_weights_are_refused_in_one_short_line_before_anything_is_started(
     assert line.startswith("[teacher] weights: ")
     assert str(path) in line
     assert line.isprintable()
-    assert len(line) < len(str(path)) * 2 + LONGEST + 100
+    assert len(line) < len(str(path)) * 2 + LONGEST_REASON + 100
 
 
 def test_a_network_too_large_for_the_images_is_refused(data: Data) -> None:

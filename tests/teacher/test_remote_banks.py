@@ -106,7 +106,7 @@ def test_a_copy_that_is_damaged_is_fetched_again(
 
 
 def test_what_was_never_filled_is_told(bank: Banked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ValueError, match="view 0 was not filled"):
+    with pytest.raises(ValueError, match="view 0 is incomplete"):
         Machine(bank, tmp_path / "machine", monkeypatch).open_outputs()
 
 
