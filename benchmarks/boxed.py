@@ -81,9 +81,9 @@ def _config(*, ready: bool) -> dict[str, object]:
         "student_module_io": "output",
         "teacher_module_path": ".",
         "teacher_module_io": "output",
-        "temperature": METHOD.temperature,
+        "temperature": METHOD.kd_temperature,
         "alpha": 1.0,  # of CE, which this loss contains
-        "beta": METHOD.weight,  # of T^2 * KL
+        "beta": METHOD.kd_weight,  # of T^2 * KL
     }
     loading = {"batch_size": None} if ready else {"batch_size": BATCH, "drop_last": True}
     sampler = {"class_or_func": SequentialSampler if ready else RandomSampler}

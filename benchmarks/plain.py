@@ -87,7 +87,7 @@ class PlainLoop:
             teacher_logits, teacher_embedding = self.teacher.both(images)
         logits, embedding = self.student.both(images)
         loss = functional.cross_entropy(logits, labels)
-        loss = loss + METHOD.weight * kd_term(logits, teacher_logits, METHOD.temperature)
+        loss = loss + METHOD.kd_weight * kd_term(logits, teacher_logits, METHOD.kd_temperature)
         loss = loss + METHOD.gamma * lp_term(embedding, teacher_embedding, METHOD.n_neighbors)
         self.optimizer.zero_grad()
         backward(loss)

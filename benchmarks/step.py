@@ -38,8 +38,8 @@ from workload import (
 from lpstudy.data import Data
 from lpstudy.distill.fitnet import Regressor, hint_loss
 from lpstudy.distill.graph import affinities, laplacian
-from lpstudy.distill.kd import kd_loss
 from lpstudy.distill.lp import laplacian_loss
+from lpstudy.distill.soft_targets import kd_loss
 from lpstudy.space import Precision
 from lpstudy.teacher import Bank
 from lpstudy.training import evaluate
@@ -100,8 +100,8 @@ def shared(given: Images, split: Data, bank: Bank, precisions: Sequence[Precisio
         "fp32 teacher": lambda: bank.outputs(batch, NEEDS),
         "naive lp": lambda: backward(lp_term(of_lp, embedding, METHOD.n_neighbors)),
         "fp32 lp": lp,
-        "naive kd": lambda: backward(kd_term(of_kd, logits, METHOD.temperature)),
-        "fp32 kd": lambda: backward(kd_loss(of_kd, logits, temperature=METHOD.temperature)),
+        "naive kd": lambda: backward(kd_term(of_kd, logits, METHOD.kd_temperature)),
+        "fp32 kd": lambda: backward(kd_loss(of_kd, logits, temperature=METHOD.kd_temperature)),
     }
 
 

@@ -81,11 +81,12 @@ def spec_of(trials: int, *, epochs: int = EPOCHS, pruner: str = "median") -> Stu
             "students": [{"family": "convnet", "depth": 3, "width": 6}],
             "methods": {
                 "lp_kd": {
+                    "method": "lp",
                     "gamma": {"low": 1e-4, "high": 1e-1, "log": True},
                     "n_neighbors": {"choices": [1, 3, 5]},
                     "bandwidth": {"low": 0.25, "high": 2.0, "log": True},
-                    "weight": {"low": 0.05, "high": 2.0, "log": True},
-                    "temperature": {"low": 1.0, "high": 6.0},
+                    "kd_weight": {"low": 0.05, "high": 2.0, "log": True},
+                    "kd_temperature": {"low": 1.0, "high": 6.0},
                 }
             },
             "training": {"batch_size": 50, "learning_rate": {"low": 5e-3, "high": 5e-2, "log": True}},

@@ -18,7 +18,7 @@ from torch import Tensor
 from lpstudy.cost import cost_of
 from lpstudy.data import Data
 from lpstudy.data.split import ArraySplit, Preprocessing
-from lpstudy.distill.lp_kd import LPKD
+from lpstudy.distill.lp import LP
 from lpstudy.space import Precision, RunSpec, Training
 from lpstudy.students import StudentSpec, build
 from lpstudy.students.maxout import MaxoutNet
@@ -37,7 +37,7 @@ MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
 STUDENTS = ("fitnet1", "fitnet2", "fitnet3", "fitnet4")
 LEARNING_RATE = 1e-3
 """Of SGD with Nesterov momentum 0.9."""
-METHOD = LPKD(gamma=0.01, n_neighbors=5, bandwidth=1.0, ramp=0.0, weight=1.0, temperature=4.0)
+METHOD = LP(gamma=0.01, n_neighbors=5, bandwidth=1.0, ramp=0.0, kd_weight=1.0, kd_temperature=4.0)
 """CE + KD + LP, the LP term at its full weight from the first step."""
 TEACHER_SEED = 9
 CPU = torch.device("cpu")

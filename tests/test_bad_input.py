@@ -35,7 +35,7 @@ SPACES = {
         [("[methods.bp]", "[methods.kd]\ntau = 4")],
         ["methods", "tau", "temperature"],
     ),
-    "unknown method": ([("[methods.bp]", "[methods.magic]")], ["magic: unknown method", "lp_kd"]),
+    "unknown method": ([("[methods.bp]", "[methods.magic]")], ["magic: unknown method", "fitnet"]),
     "value out of range": ([("high = 1e-1", "high = 11.0")], ["learning_rate", "11", "10"]),
     "wrong type": ([(BUDGET, 'trials = "many"')], ["budget.trials", "many"]),
     "low above high": ([("low = 1e-3", "low = 0.5")], ["learning_rate", "low = 0.5", "high = 0.1"]),

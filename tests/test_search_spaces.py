@@ -70,7 +70,7 @@ def test_every_arm_resolves_at_both_ends(spec: StudySpec) -> None:
     for arm in spec.arms():
         for values in ends(arm):
             trial = arm.resolve(values, epochs=spec.budget.epochs, seed=0)
-            assert trial.method.method == arm.method
+            assert trial.method.method == arm.loss
 
 
 def test_networks_and_regressors_fit_the_images(spec: StudySpec) -> None:

@@ -140,7 +140,7 @@ LOGITS = {
     "kd": ("[methods.kd]", True),
     "kd, a range from 0": ("[methods.kd]\nweight = { low = 0.0, high = 1.0 }", True),
     "kd of no weight": ("[methods.kd]\nweight = 0.0", False),
-    "lp_kd": ("[methods.lp_kd]\nn_neighbors = 3", True),
+    "lp with kd": ("[methods.lp_kd]\nmethod = 'lp'\nn_neighbors = 3\nkd_weight = 1.0", True),
     "fitnet": ("[methods.fitnet]", True),
     "fitnet, kd at its begin alone": ("[methods.fitnet]\nkd_end_fraction = 0.0", True),
     "fitnet, the hint alone": ("[methods.fitnet]\nkd_weight = 0.0", False),

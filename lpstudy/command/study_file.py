@@ -31,6 +31,10 @@ A key that says *searched* takes a plain value, which is fixed, or one of
 | `{{ low = 16, high = 64, step = 16 }}` | low, low + step, ..., high; not together with log |
 | `{{ choices = [1, 3, 5] }}` | one of a few values |
 
+A table of `[methods]` has the name of a method below. A table of any other name, a letter and at most 31 more
+letters, digits and `_`, says with `method = "..."` which method it is: so one method makes several arms.
+Reports call an arm's method by the name of its table.
+
 An arm is a method on a student. It has `trials` trials, or as many as its search space has different points
 where those are fewer.
 
@@ -61,6 +65,10 @@ width = { choices = [4, 6, 8] }                         # a searched size: accur
 
 [methods.kd]
 weight = { low = 0.05, high = 2.0, log = true }
+
+[methods.lp_kd]                                         # a name of its own
+method = "lp"
+kd_weight = 1.0
 
 [training]                                              # of every arm
 batch_size = 50

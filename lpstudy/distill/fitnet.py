@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 from typing_extensions import override
 
-from lpstudy.distill.kd import Temperature, Weight, kd_loss
 from lpstudy.distill.method import (
     EMBEDDING,
     Distillation,
@@ -21,6 +20,7 @@ from lpstudy.distill.method import (
     full_precision,
     layer_of,
 )
+from lpstudy.distill.soft_targets import Temperature, Weight, kd_loss
 from lpstudy.outputs import Network, Outputs
 
 MapName = Annotated[str, Field(min_length=1)]

@@ -1,52 +1,12 @@
-"""Knowledge distillation by soft targets (Hinton, Vinyals and Dean, arXiv 1503.02531)."""
+"""Knowledge distillation by soft targets alone (Hinton, Vinyals and Dean, arXiv 1503.02531)."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field
-from torch import Tensor
-from torch.nn import functional
 from typing_extensions import override
 
-from lpstudy.distill.method import (
-    Distillation,
-    Loss,
-    Needs,
-    Step,
-    cross_entropy,
-    full_precision,
-)
+from lpstudy.distill.method import Distillation, Loss, Needs, Step, cross_entropy
+from lpstudy.distill.soft_targets import Temperature, Weight, kd_loss
 from lpstudy.outputs import Network
-
-Weight = Annotated[float, Field(ge=0, le=1000)]
-"""Factor of the soft-target term; 0 leaves it out."""
-Temperature = Annotated[float, Field(gt=0, le=100)]
-"""Divides the logits of both networks; 1 leaves the probabilities as they are."""
-
-
-def kd_loss(student: Tensor, teacher: Tensor, *, temperature: float) -> Tensor:
-    """T^2 * KL(softmax(teacher / T) || softmax(student / T)), the mean over the batch, in nats.
-
-    The factor T^2 keeps the gradient's size while the temperature changes.
-
-    Args:
-        student: Logits, shape (m, classes). The only input that receives a gradient.
-        teacher: Logits, shape (m, classes).
-        temperature: T, above 0.
-
-    Raises:
-        ValueError: The shapes differ.
-
-    Source: Hinton et al., arXiv 1503.02531, section 2.
-    """
-    if student.shape != teacher.shape:
-        raise ValueError(
-            f"student and teacher logits must have one shape "
-            f"but have {tuple(student.shape)} and {tuple(teacher.shape)}"
-        )
-    log_student = functional.log_softmax(full_precision(student) / temperature, dim=1)
-    log_teacher = functional.log_softmax(full_precision(teacher.detach()) / temperature, dim=1)
-    divergence = functional.kl_div(log_student, log_teacher, reduction="batchmean", log_target=True)
-    return temperature**2 * divergence
 
 
 class KD(Distillation):

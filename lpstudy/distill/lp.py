@@ -1,6 +1,5 @@
 """Locality preserving distillation: the student keeps the teacher's neighbourhoods (arXiv 1812.06597)."""
 
-from abc import ABC
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -14,7 +13,6 @@ from lpstudy.distill import lp_diagnostics
 from lpstudy.distill.graph import Graph, affinities, knn_graph, laplacian, relative_bandwidth
 from lpstudy.distill.method import (
     EMBEDDING,
-    Distillation,
     Loss,
     Needs,
     Step,
@@ -23,6 +21,7 @@ from lpstudy.distill.method import (
     full_precision,
     layer_of,
 )
+from lpstudy.distill.soft_targets import FeatureMethod
 from lpstudy.outputs import Network
 
 
@@ -103,12 +102,13 @@ def unit_rows(features: Tensor) -> Tensor:
     return values * torch.rsqrt(squared + floor)
 
 
-class LocalityPreserving(Distillation, ABC):
-    """The hyperparameters and the term that `lp` and `lp_kd` share; CE is always part of the loss.
+class LP(FeatureMethod):
+    """CE + gamma * LP, and soft targets where kd_weight is above 0.
 
     The term alone is least when all features coincide, so there is no way to switch CE off.
     """
 
+    method: Literal["lp"] = "lp"
     gamma: Annotated[float, Field(ge=0, le=1000)] = 0.01
     """Weight of the LP term once the ramp is over."""
     n_neighbors: Annotated[int, Field(ge=1, le=4096)] = 5
@@ -137,7 +137,7 @@ class LocalityPreserving(Distillation, ABC):
             )
 
     @override
-    def teacher_needs(self, teacher: Network) -> Needs:
+    def feature_needs(self, teacher: Network) -> Needs:
         layer = check_layer(teacher, self.teacher_layer, "teacher")
         return Needs(embedding=True) if layer == EMBEDDING else Needs(maps=frozenset({layer}))
 
@@ -146,7 +146,7 @@ class LocalityPreserving(Distillation, ABC):
         return frozenset({check_layer(student, self.layer, "student")} - {EMBEDDING})
 
     @override
-    def weights(self, progress: float) -> dict[str, float]:
+    def feature_weights(self, progress: float) -> dict[str, float]:
         return {"lp": self.gamma if progress >= self.ramp else self.gamma * progress / self.ramp}
 
     def graph(self, features: Tensor) -> tuple[Graph, Tensor]:
@@ -168,7 +168,7 @@ class LocalityPreserving(Distillation, ABC):
         return lp_term(self.compared(student_rows), graph, bandwidth)
 
     @override
-    def loss(self, step: Step) -> Loss:
+    def feature_loss(self, step: Step) -> Loss:
         return cross_entropy(step).plus("lp", self.term(step), weight=step.weights["lp"])
 
     @override
@@ -212,9 +212,3 @@ class LocalityPreserving(Distillation, ABC):
                 f"batch size / classes = {batch_size} / {classes}, or edges join different classes"
             )
         return tuple(found)
-
-
-class LP(LocalityPreserving):
-    """CE + gamma * LP."""
-
-    method: Literal["lp"] = "lp"

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from lpstudy.data import DataSpec
 from lpstudy.distill import METHODS
 from lpstudy.space.student_space import STUDENT_KEYS, StudentSpace
-from lpstudy.space.study_spec import NAME, UNSEARCHED, Budget, Constraints, StudySpec
+from lpstudy.space.study_spec import METHOD, NAME, UNSEARCHED, Budget, Constraints, StudySpec
 from lpstudy.space.teacher_spec import TeacherSpec
 from lpstudy.space.training import Training
 from lpstudy.students import StudentSpec
@@ -24,6 +24,7 @@ DIALECT = "http://json-schema.org/draft-07/schema#"
 def study_schema() -> Schema:
     """All of a study file."""
     methods = {name: _searched_table(_own(model)) for name, model in METHODS.items()}
+    renamed = [_of_method(name, table) for name, table in methods.items()]
     sections: Schema = {
         "name": {
             "type": "string",
@@ -33,7 +34,7 @@ def study_schema() -> Schema:
         "data": _table(DataSpec, _own(DataSpec)),
         "teacher": _table(TeacherSpec, _own(TeacherSpec) | _network(TeacherSpec)),
         "students": {"type": "array", "minItems": 1, "items": _students()},
-        "methods": _object(methods, []) | {"minProperties": 1},
+        "methods": _object(methods, []) | {"minProperties": 1, "additionalProperties": {"anyOf": renamed}},
         "training": _searched_table(_own(Training)),
         "budget": _table(Budget, _own(Budget)),
         "constraints": _table(Constraints, _own(Constraints)),
@@ -42,6 +43,11 @@ def study_schema() -> Schema:
         name for name, field in StudySpec.model_fields.items() if field.is_required() and name != "name"
     ]
     return {"$schema": DIALECT, "title": "lpstudy study file"} | _object(sections, needed)
+
+
+def _of_method(name: str, table: Schema) -> Schema:
+    """A method's table under a name of its own, which names the method."""
+    return table | {"properties": {METHOD: {"const": name}} | table["properties"], "required": [METHOD]}
 
 
 def descriptions(model: type[BaseModel]) -> dict[str, str]:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from lpstudy.data import DataSpec
 from lpstudy.distill import METHODS, Method
+from lpstudy.distill.soft_targets import FeatureMethod
 from lpstudy.space.ranges import (
     Choices,
     Range,
@@ -27,8 +28,12 @@ from lpstudy.students import StudentSpec
 PRUNERS = Literal["median", "halving", "none"]
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 """What a study may be called: it becomes a folder and an experiment."""
+ARM_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,31}")
+"""What a table of [methods] may be called: it is part of the names of folders and runs."""
 
 
+METHOD = "method"
+"""Key of a table of [methods] with a name of its own: which method it is."""
 UNSEARCHED = {"checkpoint_seconds": "it changes no result", "precision": "it is one for all runs"}
 """Keys of [training] that take a plain value alone, and why."""
 
@@ -81,6 +86,9 @@ class Arm(BaseModel):
 
     name: str
     method: str
+    """The name of its table in [methods]: what reports call it."""
+    loss: str
+    """Which of METHODS it is; the same as `method` but for a table with a name of its own."""
     student: StudentSpace
     hyperparameters: dict[str, Any]
     """Of the method and of the training, by name, as the study file gives them."""
@@ -115,7 +123,7 @@ class Arm(BaseModel):
         """Whether a searched hyperparameter is an integer."""
         if key in STUDENT_KEYS:
             return True
-        return is_integer(Training if key in Training.model_fields else METHODS[self.method], key)
+        return is_integer(Training if key in Training.model_fields else METHODS[self.loss], key)
 
     def student_spec(self, values: Mapping[str, Scalar]) -> StudentSpec:
         """The student for some searched values."""
@@ -130,7 +138,7 @@ class Arm(BaseModel):
         return RunSpec.model_validate(
             {
                 "student": self.student_spec(values),
-                "method": METHODS[self.method].model_validate(method),
+                "method": METHODS[self.loss].model_validate(method),
                 "training": training,
                 "epochs": epochs,
                 "seed": seed,
@@ -181,13 +189,12 @@ class StudySpec(BaseModel):
     def _methods(cls, tables: object) -> dict[str, dict[str, Searchable]]:
         if not isinstance(tables, Mapping):
             raise ValueError("must be a table of methods")
-        for name in tables:
-            if name not in METHODS:
-                raise ValueError(f"{name}: unknown method; known are {', '.join(METHODS)}")
-        read = {}
+        loss_of = {name: _loss_of(str(name), table) for name, table in tables.items()}
+        read: dict[str, dict[str, Searchable]] = {}
         for name, table in tables.items():
+            loss = loss_of[name]
             try:
-                read[name] = _read_table(METHODS[name], table)
+                read[name] = _read_method(loss, table) | ({METHOD: loss} if loss != name else {})
             except ValueError as error:
                 joint = "." if isinstance(table, Mapping) else ": "
                 raise ValueError(f"{name}{joint}{error}") from None
@@ -198,9 +205,10 @@ class StudySpec(BaseModel):
         default = Training().batch_size
         smallest = min(int(values.get("batch_size", default)) for values in corners(self.training))
         for name, table in self.methods.items():
-            for values in corners(METHODS[name]().model_dump() | table):
+            model = METHODS[table.get(METHOD, name)]
+            for values in corners(model().model_dump() | table):
                 try:
-                    METHODS[name].model_validate(values).check(batch_size=smallest)
+                    model.model_validate(values).check(batch_size=smallest)
                 except ValueError as error:
                     raise ValueError(f"methods.{name}.{error}") from None
         return self
@@ -221,13 +229,49 @@ class StudySpec(BaseModel):
         training = Training().model_dump() | self.training
         for student in self.students:
             for method, table in self.methods.items():
-                defaults = METHODS[method]().model_dump(exclude={"method"}, exclude_none=True)
+                loss = str(table.get(METHOD, method))
+                keys = {key: value for key, value in table.items() if key != METHOD}
                 yield Arm(
                     name=f"{method}-{student.label}",
                     method=method,
+                    loss=loss,
                     student=student,
-                    hyperparameters=training | defaults | table,
+                    hyperparameters=training | _defaults(loss, keys) | keys,
                 )
+
+
+def _loss_of(name: str, table: object) -> str:
+    """Which of METHODS a table of [methods] is."""
+    loss = table.get(METHOD, name) if isinstance(table, Mapping) else name
+    if not isinstance(loss, str) or loss not in METHODS:
+        own = f"{name}: unknown method" if loss == name else f"{name}.{METHOD}: unknown method {loss!r}"
+        raise ValueError(f"{own}; known are {', '.join(METHODS)}; a table of another name needs method = ...")
+    if name in METHODS and isinstance(table, Mapping) and METHOD in table:
+        raise ValueError(
+            f"{name}.{METHOD}: is the name of the table; leave it out, or give the table another one"
+        )
+    if not ARM_NAME.fullmatch(name):
+        raise ValueError(f"{name!r:.40}: must be a letter and at most 31 more letters, digits and _")
+    return loss
+
+
+def _defaults(loss: str, table: Mapping[str, Searchable]) -> dict[str, Scalar]:
+    """The hyperparameters of a method by default; without those of soft targets where it has none of them."""
+    model = METHODS[loss]
+    defaults = model().model_dump(exclude={METHOD}, exclude_none=True)
+    if not issubclass(model, FeatureMethod):
+        return defaults
+    soft_targets = {key: defaults.pop(key) for key in FeatureMethod.model_fields}
+    return defaults | (soft_targets if table.get("kd_weight") else {})
+
+
+def _read_method(loss: str, table: object) -> dict[str, Searchable]:
+    if isinstance(table, Mapping):
+        table = {key: value for key, value in table.items() if key != METHOD}
+    read = _read_table(METHODS[loss], table)
+    if "kd_temperature" in read and not read.get("kd_weight"):
+        raise ValueError("kd_temperature: has no effect without kd_weight")
+    return read
 
 
 def _read_table(model: type[BaseModel], table: object) -> dict[str, Searchable]:
@@ -239,7 +283,5 @@ def _read_table(model: type[BaseModel], table: object) -> dict[str, Searchable]:
             read[key] = read_searchable(value)
         except ValueError as error:
             raise ValueError(f"{key}: {error}") from None
-    if "method" in read:
-        raise ValueError("method: is the name of the table; leave it out")
     check_corners(model, read)
     return read

@@ -74,8 +74,8 @@ def test_what_is_no_number_is_refused(name: str, key: str, value: object) -> Non
         ("lp", "bandwidth", 0),
         ("lp", "ramp", 1.1),
         ("lp", "layer", ""),
-        ("lp_kd", "gamma", -1),
-        ("lp_kd", "temperature", -4),
+        ("lp", "kd_weight", -1),
+        ("lp", "kd_temperature", -4),
     ],
 )
 def test_these_values_are_refused(name: str, key: str, value: object) -> None:

@@ -4,7 +4,8 @@ import torch
 from method_steps import step_on
 
 from lpstudy.distill import StepContext
-from lpstudy.distill.kd import KD, kd_loss
+from lpstudy.distill.kd import KD
+from lpstudy.distill.soft_targets import kd_loss
 from lpstudy.outputs import Outputs
 
 GENERATOR = np.random.default_rng(0)

@@ -8,7 +8,6 @@ from torch import Tensor
 from lpstudy.distill import StepContext
 from lpstudy.distill.graph import knn_graph, relative_bandwidth
 from lpstudy.distill.lp import LP, unit_rows
-from lpstudy.distill.lp_kd import LPKD
 from lpstudy.outputs import Network, Outputs
 
 
@@ -49,7 +48,7 @@ def test_ramp_raises_the_weight_linearly(ramp: float, progress: float, weight: f
 
 def test_lp_kd_is_the_sum_of_both() -> None:
     student, teacher, labels = outputs(normal(9, 4)), outputs(normal(9, 4, seed=1)), torch.arange(9) % 3
-    method = LPKD(gamma=0.2, weight=0.7, temperature=2.0)
+    method = LP(gamma=0.2, kd_weight=0.7, kd_temperature=2.0)
     loss = method.loss(step_on(step_of(method), student, teacher, labels))
     ce, lp, kd = (float(loss.parts[name]) for name in ("ce", "lp", "kd"))
     assert float(loss.total) == pytest.approx(ce + 0.2 * lp + 0.7 * kd, rel=1e-12)
@@ -81,7 +80,7 @@ def test_layers_are_asked_for_and_checked(student: Network, teacher: Network) ->
     assert LP().student_maps(student) == frozenset()
     assert LP().teacher_needs(teacher).embedding
     assert not LP().teacher_needs(teacher).logits
-    assert LPKD().teacher_needs(teacher).logits
+    assert LP(kd_weight=1.0).teacher_needs(teacher).logits
     assert LP(layer="conv3").student_maps(student) == {"conv3"}
     needs = LP(teacher_layer="conv1").teacher_needs(teacher)
     assert (needs.embedding, needs.maps) == (False, {"conv1"})
@@ -98,9 +97,9 @@ def test_layers_are_asked_for_and_checked(student: Network, teacher: Network) ->
 
 
 @pytest.mark.parametrize(
-    "method", [LP(n_neighbors=3), LP(n_neighbors=3, normalize=True), LPKD(n_neighbors=3)]
+    "method", [LP(n_neighbors=3), LP(n_neighbors=3, normalize=True), LP(n_neighbors=3, kd_weight=1.0)]
 )
-def test_workers_share_one_graph_over_the_whole_batch(method: LP | LPKD) -> None:
+def test_workers_share_one_graph_over_the_whole_batch(method: LP) -> None:
     student, teacher, labels = normal(12, 4, seed=1), normal(12, 6, seed=2), torch.arange(12) % 3
     whole = method.loss(step_on(step_of(method), outputs(student), outputs(teacher), labels)).parts["lp"]
 

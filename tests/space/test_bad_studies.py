@@ -89,7 +89,7 @@ BAD: dict[str, tuple[str, str, list[str]]] = {
     "unknown method": (
         "[methods.kd]",
         "[methods.rkd]",
-        ["methods: rkd: unknown method", "bp, kd, fitnet, lp, lp_kd"],
+        ["methods: rkd: unknown method", "bp, kd, fitnet, lp", "needs method = "],
     ),
     "no data": ('[data]\nkind = "digits"\npad = 1', "", ["data: is missing"]),
     "no kind of data": ('kind = "digits"', "", ["data.kind: is missing"]),
@@ -115,7 +115,27 @@ BAD: dict[str, tuple[str, str, list[str]]] = {
         "[methods]\nbp = 3",
         ["methods: bp: must be a table", "got 3"],
     ),
-    "name of the method within it": ("gamma = 0.02", 'method = "lp"', ["lp.method", "leave it out"]),
+    "a method's name for another": ("gamma = 0.02", 'method = "kd"', ["lp.method", "another one"]),
+    "a table of its own name without a method": (
+        "[methods.kd]",
+        "[methods.lp_kd]",
+        ["lp_kd: unknown method"],
+    ),
+    "a table of its own name with an unknown method": (
+        "[methods.kd]",
+        '[methods.mine]\nmethod = "rkd"',
+        ["mine.method: unknown method 'rkd'", "bp, kd, fitnet, lp"],
+    ),
+    "a table whose name is no name": (
+        "[methods.kd]",
+        '[methods."../mine"]\nmethod = "kd"',
+        ["'../mine': must be a letter"],
+    ),
+    "a temperature of no soft targets": (
+        "gamma = 0.02",
+        "kd_temperature = 2.0",
+        ["no effect without kd_weight"],
+    ),
     "no trials": ("trials = 8", "trials = 0", ["budget.trials", "greater than or equal to 1", "got 0"]),
     "no epochs": ("epochs = 30", "epochs = 0", ["budget.epochs", "greater than or equal to 1", "got 0"]),
     "no hours": ("trials = 8", "hours = 0", ["budget.hours", "greater than 0", "got 0"]),

@@ -126,7 +126,7 @@ def test_more_trials_seeds_and_hours_are_no_difference(
         ("batch_size = 50", "batch_size = 64", ["training.batch_size: 50 -> 64"]),
         ("max_macs = 1000000", "", ["constraints.max_macs: 1000000 -> None"]),
         ("[methods.bp]", "", ["methods.bp: with its defaults -> nothing"]),
-        ("[methods.bp]", "[methods.bp]\n[methods.lp_kd]", ["methods.lp_kd: nothing -> with its defaults"]),
+        ("[methods.bp]", "[methods.bp]\n[methods.fitnet]", ["methods.fitnet: nothing -> with its defaults"]),
     ],
 )
 def test_every_other_change_is_named(

@@ -57,7 +57,7 @@ def test_every_shipped_study_is_valid(study: str, validator: Draft7Validator) ->
 
 def test_the_example_is_a_study(validator: Draft7Validator) -> None:
     validator.validate(example())
-    assert len(parse({"name": "example"} | example(), "here").arms()) == 2
+    assert len(parse({"name": "example"} | example(), "here").arms()) == 3
 
 
 def put(section: str, key: str, value: object) -> Callable[[Table], None]:
@@ -81,6 +81,7 @@ RIGHT = [
     put("students", "depth", {"low": 2, "high": 4}),
     put("data", "labels_per_class", 20),
     put("data", "root", "somewhere"),
+    put("methods", "mine", {"method": "lp", "gamma": 0.5, "kd_weight": {"low": 0.5, "high": 1.0}}),
 ]
 WRONG = [
     put("methods.kd", "wieght", 1),
@@ -93,6 +94,9 @@ WRONG = [
     put("methods.kd", "weight", {"choices": []}),
     put("methods.kd", "weight", {"choices": [1.0, 1.0]}),
     put("methods.kd", "method", "kd"),
+    put("methods", "mine", {"method": "rkd"}),
+    put("methods", "mine", {"method": "kd", "gamma": 0.5}),
+    put("methods", "mine", {"gamma": 0.5}),
     put("training", "batch_size", {"low": 16, "high": 64, "step": 0.5}),
     put("training", "checkpoint_seconds", {"low": 1.0, "high": 2.0}),
     put("training", "precision", {"choices": ["fp32", "bf16"]}),

@@ -124,7 +124,7 @@ def test_of_two_maps_the_smaller_is_kept_first(make_study: MakeStudy, data: Data
     [
         ({"kd": {}}, {"logits"}),
         ({"lp": {}}, {"embedding"}),
-        ({"lp_kd": {}}, {"logits", "embedding"}),
+        ({"lp_kd": {"method": "lp", "kd_weight": 1.0}}, {"logits", "embedding"}),
         ({"fitnet": {}}, {"logits", "map.conv1"}),
         ({"fitnet": {"hint": "conv2"}}, {"logits", "map.conv2"}),
         ({"lp": {"teacher_layer": "conv2"}}, {"map.conv2"}),

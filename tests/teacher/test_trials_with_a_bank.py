@@ -18,11 +18,12 @@ MakeBank = Callable[..., Banked]
 CPU = torch.device("cpu")
 CASES: dict[str, dict[str, object]] = {method: {} for method in METHODS} | {
     "joint": {"method": "fitnet", "mode": "joint"},
+    "lp_kd": {"method": "lp", "kd_weight": 1.0},
     "lp_map": {"method": "lp", "layer": "conv2", "teacher_layer": "conv2"},
 }
 STEPS = 5
 VIEWS = 3
-LP_AND_HINT: dict[str, dict[str, object]] = {"lp_kd": {}, "fitnet": {}}
+LP_AND_HINT: dict[str, dict[str, object]] = {"lp": {}, "fitnet": {}}
 
 
 def case(name: str) -> tuple[str, dict[str, object]]:

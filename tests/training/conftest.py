@@ -38,6 +38,8 @@ def make_trial() -> MakeTrial:
     def make(method: str = "bp", *, epochs: int = 3, seed: int = 0, **values: object) -> RunSpec:
         """A small run in float32; values are those of the method and of the training, or `student`."""
         student = values.pop("student", {"family": "convnet", "depth": 2, "width": 4})
+        if method == "lp_kd":
+            method, values = "lp", {"kd_weight": 1.0} | values
         own = {key: values.pop(key) for key in list(values) if key in METHODS[method].model_fields}
         return RunSpec.model_validate(
             {

@@ -16,7 +16,7 @@ from lpstudy.data import Data
 from lpstudy.distill import StepContext
 from lpstudy.distill.bp import BP
 from lpstudy.distill.kd import KD
-from lpstudy.distill.lp_kd import LPKD
+from lpstudy.distill.lp import LP
 from lpstudy.distill.method import Distillation
 from lpstudy.outputs import Batch, Outputs
 from lpstudy.space import RunSpec
@@ -32,8 +32,8 @@ OUTSIDE = 64
 """Beside the replayed graph, for CE + KD + LP: batch, bank, what the graph reads, rate, sums."""
 
 
-INSIDE = {"bp": 115, "kd": 137, "lp_kd": 174}
-"""Within the graph, for FitNet 1 in bfloat16."""
+INSIDE = {"bp": 115, "kd": 137, "lp": 174}
+"""Within the graph, for FitNet 1 in bfloat16; `lp` with soft targets."""
 AT_THE_END = 14
 """Waits in an epoch's beginning and end, with LP's diagnostics but without the evaluation. Six of them, of
 the order's seed, the next view and the effective rank, are for tensors on the CPU, wherever the step runs."""
@@ -45,7 +45,7 @@ def counted(work: Callable[[], object]) -> Launches:
     return seen
 
 
-@pytest.mark.parametrize("method", [BP(), KD(), LPKD(ramp=0.5)], ids=["bp", "kd", "lp_kd"])
+@pytest.mark.parametrize("method", [BP(), KD(), LP(ramp=0.5, kd_weight=1.0)], ids=["bp", "kd", "lp with kd"])
 def test_a_recorded_step_has_no_more_operators_than_it_had(method: Distillation) -> None:
     network = build(StudentSpec(family="maxout", design="fitnet1"), input_shape=(3, 32, 32), classes=10)
     network.to(memory_format=torch.channels_last)

@@ -41,7 +41,7 @@ def test_learns_digits(method: str, teacher: OnlineTeacher, make_trial: MakeTria
     values = {
         "kd": {"weight": 0.01},
         "fitnet": {"kd_weight": 0.01, "hint_fraction": 0.1},
-        "lp_kd": {"weight": 0.01},
+        "lp_kd": {"kd_weight": 0.01},
     }
     trial = make_trial(
         method,

@@ -1,0 +1,82 @@
+"""Soft targets, alone or beside a loss of features (Hinton, Vinyals and Dean, arXiv 1503.02531)."""
+
+from abc import ABC, abstractmethod
+from dataclasses import replace
+from typing import Annotated
+
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional
+from typing_extensions import override
+
+from lpstudy.distill.method import Distillation, Loss, Needs, Step, full_precision
+from lpstudy.outputs import Network
+
+Weight = Annotated[float, Field(ge=0, le=1000)]
+"""Factor of the soft-target term; 0 leaves it out."""
+Temperature = Annotated[float, Field(gt=0, le=100)]
+"""Divides the logits of both networks; 1 leaves the probabilities as they are."""
+
+
+def kd_loss(student: Tensor, teacher: Tensor, *, temperature: float) -> Tensor:
+    """T^2 * KL(softmax(teacher / T) || softmax(student / T)), the mean over the batch, in nats.
+
+    The factor T^2 keeps the gradient's size while the temperature changes.
+
+    Args:
+        student: Logits, shape (m, classes). The only input that receives a gradient.
+        teacher: Logits, shape (m, classes).
+        temperature: T, above 0.
+
+    Raises:
+        ValueError: The shapes differ.
+
+    Source: Hinton et al., arXiv 1503.02531, section 2.
+    """
+    if student.shape != teacher.shape:
+        raise ValueError(
+            f"student and teacher logits must have one shape "
+            f"but have {tuple(student.shape)} and {tuple(teacher.shape)}"
+        )
+    log_student = functional.log_softmax(full_precision(student) / temperature, dim=1)
+    log_teacher = functional.log_softmax(full_precision(teacher.detach()) / temperature, dim=1)
+    divergence = functional.kl_div(log_student, log_teacher, reduction="batchmean", log_target=True)
+    return temperature**2 * divergence
+
+
+class FeatureMethod(Distillation, ABC):
+    """A method that compares features, to which soft targets may be added: + kd_weight * T^2 * KL."""
+
+    kd_weight: Weight = 0.0
+    """Factor of a soft-target term beside the method's own; 0 leaves it out."""
+    kd_temperature: Temperature = 4.0
+    """Divides the logits of both networks in that term."""
+
+    @abstractmethod
+    def feature_needs(self, teacher: Network) -> Needs:
+        """`teacher_needs` of the method's own terms."""
+
+    @abstractmethod
+    def feature_weights(self, progress: float) -> dict[str, float]:
+        """`weights` of the method's own terms."""
+
+    @abstractmethod
+    def feature_loss(self, step: Step) -> Loss:
+        """CE and the method's own terms."""
+
+    @override
+    def teacher_needs(self, teacher: Network) -> Needs:
+        needs = self.feature_needs(teacher)
+        return replace(needs, logits=True) if self.kd_weight else needs
+
+    @override
+    def weights(self, progress: float) -> dict[str, float]:
+        return self.feature_weights(progress) | ({"kd": self.kd_weight} if self.kd_weight else {})
+
+    @override
+    def loss(self, step: Step) -> Loss:
+        loss = self.feature_loss(step)
+        if "kd" not in step.weights:
+            return loss
+        soft = kd_loss(step.student.logits, step.teacher.logits, temperature=self.kd_temperature)
+        return loss.plus("kd", soft, weight=step.weights["kd"])
