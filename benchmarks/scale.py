@@ -21,7 +21,7 @@ from virtual import ledger_and_scheduler, projection, side_by_side, warm_up
 
 from lpstudy import study
 from lpstudy.study.trial import REPORT_SECONDS
-from lpstudy.tracking.projection import PACE as WRITTEN_EVERY
+from lpstudy.tracking.projection import BATCH_SECONDS as WRITTEN_EVERY
 
 BARE_RUNS = 3
 EPOCHS = 30

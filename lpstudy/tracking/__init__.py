@@ -1,4 +1,4 @@
-"""MLflow: what the ledger knows is written there, what the report says is read from there."""
+"""The MLflow projection of the ledger: it is written from the ledger and read for the report."""
 
 from lpstudy.tracking.client import (
     DEFAULT_URI,

@@ -1,4 +1,4 @@
-"""Files of MLflow's runs: where a tracking server says that they are, if that is a place to write to."""
+"""Upload and download of MLflow's run files, limited to the store of the tracking URI."""
 
 import os
 from pathlib import Path
@@ -14,32 +14,33 @@ from lpstudy.damage import UnusableError
 from lpstudy.ledger import sqlite_file
 from lpstudy.redaction import without_credentials
 
-REMOTE = ("s3", "r2", "b2", "gs", "wasbs", "abfss", "hdfs", "viewfs", "dbfs", "ftp", "sftp")
-"""Stores that a machine reaches with its own credentials."""
-OF_SERVER = ("mlflow-artifacts", "http", "https")
-"""Where files go through a tracking server, which is the one of the tracking URI."""
-LOCAL = ("", "file")
+REMOTE_SCHEMES = ("s3", "r2", "b2", "gs", "wasbs", "abfss", "hdfs", "viewfs", "dbfs", "ftp", "sftp")
+"""URL schemes of stores that a machine reaches with its own credentials."""
+SERVER_SCHEMES = ("mlflow-artifacts", "http", "https")
+"""URL schemes of files behind a tracking server, which must be that of the tracking URI."""
+LOCAL_SCHEMES = ("", "file")
+"""URL schemes of folders on this machine."""
 
 
 class ForeignLocationError(UnusableError):
-    """A tracking server keeps a run's files where its store is not: nothing is written or read there."""
+    """A run's location is outside of the tracking server's store; nothing is written or read there."""
 
 
 def check_location(location: str, tracking_uri: str) -> None:
-    """Refuse a place of this machine outside of the store that the tracking URI names, and another server.
+    """Refuse a location on this machine outside of the tracking URI's store, or on another server.
 
     Raises:
-        ForeignLocationError: One line with the place, without credentials.
+        ForeignLocationError: One line with the location, without credentials.
     """
     try:
         parts = urlsplit(location)
         scheme, host = parts.scheme, parts.netloc.rpartition("@")[2]
     except ValueError:
         scheme, host = "?", ""
-    if scheme in REMOTE or (scheme in OF_SERVER and host in ("", _host(tracking_uri))):
+    if scheme in REMOTE_SCHEMES or (scheme in SERVER_SCHEMES and host in ("", _host(tracking_uri))):
         return
     store = _store(tracking_uri)
-    if scheme in LOCAL and store is not None:
+    if scheme in LOCAL_SCHEMES and store is not None:
         path = Path(os.path.realpath(_local_path(location)))
         if path.is_relative_to(os.path.realpath(store)):
             return
@@ -50,7 +51,7 @@ def check_location(location: str, tracking_uri: str) -> None:
 
 
 def is_foreign(location: str, tracking_uri: str) -> bool:
-    """Whether `check_location` refuses a place."""
+    """Whether `check_location` refuses a location."""
     try:
         check_location(location, tracking_uri)
     except ForeignLocationError:
@@ -59,34 +60,34 @@ def is_foreign(location: str, tracking_uri: str) -> bool:
 
 
 def _store(tracking_uri: str) -> Path | None:
-    """The folder of this machine that a tracking URI names: of a file the one it lies in."""
+    """The tracking URI's folder on this machine; for a database file its parent."""
     file = sqlite_file(tracking_uri)
     if file is not None:
         return file.absolute().parent
     scheme = urlsplit(tracking_uri).scheme
-    if scheme in LOCAL:
+    if scheme in LOCAL_SCHEMES:
         return Path(_local_path(tracking_uri))
-    return None if scheme in OF_SERVER else Path("mlruns")  # MLflow's own choice beside another database
+    return None if scheme in SERVER_SCHEMES else Path("mlruns")  # MLflow's default for another database
 
 
 def _local_path(uri: str) -> str:
-    """The path of a local store, as MLflow itself reads it."""
+    """A local store's path, decoded as MLflow does."""
     return str(_untyped_path(uri))  # type: ignore[no-untyped-call]  # untyped in MLflow
 
 
 def _host(tracking_uri: str) -> str:
     parts = urlsplit(tracking_uri)
-    return parts.netloc.rpartition("@")[2] if parts.scheme in OF_SERVER else ""
+    return parts.netloc.rpartition("@")[2] if parts.scheme in SERVER_SCHEMES else ""
 
 
-def put(client: MlflowClient, location: str, path: Path, folder: str | None = None) -> None:
-    """Put a file among a run's.
+def upload_file(client: MlflowClient, location: str, path: Path, folder: str | None = None) -> None:
+    """Upload a file to a run.
 
     Args:
-        client: Connected.
-        location: Of the run's files, as MLflow has it.
-        path: Of the file on this machine.
-        folder: Among the run's files.
+        client: A connected client.
+        location: The run's artifact URI in MLflow.
+        path: The file on this machine.
+        folder: The destination folder within the run's files.
 
     Raises:
         ForeignLocationError: The location is not in the store.
@@ -94,16 +95,16 @@ def put(client: MlflowClient, location: str, path: Path, folder: str | None = No
     _repository(client, location).log_artifact(str(path), folder)
 
 
-def put_text(client: MlflowClient, location: str, text: str, name: str) -> None:
-    """Put a text among a run's files; raises as `put`."""
+def upload_text(client: MlflowClient, location: str, text: str, name: str) -> None:
+    """Upload a text to a run as a file; raises as `upload_file`."""
     with TemporaryDirectory() as folder:
         path = Path(folder) / name
         path.write_text(text, encoding="utf-8")
-        put(client, location, path)
+        upload_file(client, location, path)
 
 
-def fetch(client: MlflowClient, location: str, name: str, folder: str) -> Path:
-    """A file of a run, in a folder of this machine; raises as `put`."""
+def download(client: MlflowClient, location: str, name: str, folder: str) -> Path:
+    """Download a run's file to a folder of this machine; raises as `upload_file`."""
     return Path(_repository(client, location).download_artifacts(name, folder))
 
 

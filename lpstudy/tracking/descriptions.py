@@ -1,4 +1,4 @@
-"""What MLflow's pages say of a study and its runs: names, descriptions, parameters."""
+"""Names, descriptions and parameters of a study's runs for MLflow's pages."""
 
 from collections.abc import Mapping
 from urllib.parse import quote
@@ -9,38 +9,38 @@ from lpstudy.ledger import Assignment
 from lpstudy.space import Arm, Scalar, StudySpec
 from lpstudy.students import StudentSpec
 from lpstudy.tracking.client import tag
-from lpstudy.tracking.study_facts import UNLOGGED
+from lpstudy.tracking.study_facts import OMITTED_PARAMETERS
 
 NOTE = "mlflow.note.content"
 """The tag that MLflow's page shows as the description."""
 
 
 def run_name(arm: Arm, assignment: Assignment) -> str:
-    """Of a trial or final: "kd convnet-d3-w6 trial 3", "kd convnet-d3-w6 seed 2"."""
+    """The name of a trial's or final's run: "kd convnet-d3-w6 trial 3", "kd convnet-d3-w6 seed 2"."""
     which = f"trial {assignment.number}" if assignment.kind == "trial" else f"seed {assignment.seed}"
     return f"{arm.method} {arm.student_spec(assignment.values).label()} {which}"
 
 
 def experiment_note(spec: StudySpec, experiment: str) -> str:
-    """What the experiment is, and how its runs are compared."""
+    """The description of the study's experiment."""
     return (
         f"Study `{spec.name}` of lpstudy: knowledge distillation from one teacher"
-        f" ({spec.teacher.network.label()}) into small students.\n\n{_comparing(experiment)}"
+        f" ({spec.teacher.network.label()}) into small students.\n\n{_comparison_help(experiment)}"
     )
 
 
 def arm_note(arm: Arm, experiment: str) -> str:
-    """What an arm's run is."""
+    """The description of an arm's run."""
     return (
         f"Arm `{arm.name}`: method {arm.method} on student {arm.student.label}. Its trials and finals lie"
         " below it. `test_accuracy_mean` is the mean over the finals' seeds with its 95 % interval"
         " (`test_accuracy_low`, `test_accuracy_high`); `difference_to_bp` is the mean difference to `bp` with"
-        f" the same student, paired by seed, with its interval.\n\n{_comparing(experiment)}"
+        f" the same student, paired by seed, with its interval.\n\n{_comparison_help(experiment)}"
     )
 
 
 def run_note(arm: Arm, assignment: Assignment) -> str:
-    """What a trial's or final's run is."""
+    """The description of a trial's or final's run."""
     if assignment.kind == "trial":
         return f"Trial {assignment.number} of the search of arm `{arm.name}`: `validation_accuracy` decides."
     return (
@@ -50,18 +50,18 @@ def run_note(arm: Arm, assignment: Assignment) -> str:
 
 
 def teacher_note(spec: StudySpec) -> str:
-    """What the teacher's run is."""
-    own = spec.teacher.weights is not None
-    how = "with weights of the user's own" if own else "trained once for the study"
+    """The description of the teacher's run."""
+    has_user_weights = spec.teacher.weights is not None
+    how = "with weights of the user's own" if has_user_weights else "trained once for the study"
     return f"The teacher of all arms, {how}. The tag `{tag('weights')}` says where its weights are."
 
 
 def report_note() -> str:
-    """What the report's run is."""
+    """The description of the report's run."""
     return "The study as a whole: `study.json`, and the report once it is written (folder `report`)."
 
 
-def _comparing(experiment: str) -> str:
+def _comparison_help(experiment: str) -> str:
     filters = {"the arms": "arm", "the finals": "final"}
     links = [
         f"[{what}](#/experiments/{experiment}/runs?searchFilter={quote(_filter(kind))})"
@@ -78,13 +78,13 @@ def _filter(kind: str) -> str:
 
 
 def design_params(arm: Arm, spec: StudentSpec | None) -> dict[str, object]:
-    """Method and student as parameters; None: an arm whose student's size is searched."""
-    known = dict(arm.student.fixed) if spec is None else spec.model_dump(exclude_none=True)
+    """Method and student as parameters; `spec` is None for an arm whose student's size is searched."""
+    values = dict(arm.student.fixed) if spec is None else spec.model_dump(exclude_none=True)
     label = arm.student.label if spec is None else spec.label()
-    sizes = {key: known[key] for key in ("family", "design", "depth", "width") if key in known}
+    sizes = {key: values[key] for key in ("family", "design", "depth", "width") if key in values}
     return {"method": arm.method, "student": label, **sizes}
 
 
 def params(values: Mapping[str, object] | Mapping[str, Scalar]) -> list[Param]:
-    """Hyperparameters, each as text."""
-    return [Param(name, str(value)) for name, value in values.items() if name not in UNLOGGED]
+    """Hyperparameters as MLflow's parameters."""
+    return [Param(name, str(value)) for name, value in values.items() if name not in OMITTED_PARAMETERS]

@@ -1,4 +1,4 @@
-"""The frame of a study's runs, as the tables take it: from the ledger, or typed as from MLflow."""
+"""The data frame of a study's runs: from the ledger, and the column types of one from MLflow."""
 
 import pandas as pd
 
@@ -8,7 +8,7 @@ from lpstudy.space import Arm
 from lpstudy.students import StudentSpec
 from lpstudy.tables import RUN_COLUMNS
 
-NUMBERS = (
+NUMBER_COLUMNS = (
     "validation_accuracy",
     "test_accuracy",
     "parameters",
@@ -18,23 +18,23 @@ NUMBERS = (
     "teacher_macs",
     "seconds",
 )
-WHOLE = ("trial", "seed", "attempt", "epochs", "depth", "width")
+INTEGER_COLUMNS = ("trial", "seed", "attempt", "epochs", "depth", "width")
 
 
-def ledger_frame(book: LedgerReader) -> pd.DataFrame:
-    """A row for each trial and final of the ledger; a run's id is its key."""
-    rows = [_row(book, record) for record in book.records()]
-    return typed(pd.DataFrame(rows, columns=list(RUN_COLUMNS)))
+def ledger_frame(ledger: LedgerReader) -> pd.DataFrame:
+    """A frame with one row per trial and final of the ledger; a run's id is its key."""
+    rows = [_row(ledger, record) for record in ledger.records()]
+    return with_column_types(pd.DataFrame(rows, columns=list(RUN_COLUMNS)))
 
 
-def typed(frame: pd.DataFrame) -> pd.DataFrame:
-    """The frame with numbers in the columns of numbers, missing ones too."""
-    frame = frame.astype(dict.fromkeys(NUMBERS, "float64"))
-    return frame.astype(dict.fromkeys(WHOLE, "Int64"))
+def with_column_types(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with numeric column types, also for missing values."""
+    frame = frame.astype(dict.fromkeys(NUMBER_COLUMNS, "float64"))
+    return frame.astype(dict.fromkeys(INTEGER_COLUMNS, "Int64"))
 
 
 def design_columns(arm: Arm, student: StudentSpec) -> dict[str, object]:
-    """What a run trains: its arm, its method and its network."""
+    """The columns of a run's arm, method and network."""
     return {
         "arm": arm.name,
         "method": arm.method,
@@ -46,11 +46,11 @@ def design_columns(arm: Arm, student: StudentSpec) -> dict[str, object]:
     }
 
 
-def _row(book: LedgerReader, record: Record) -> dict[str, object]:
+def _row(ledger: LedgerReader, record: Record) -> dict[str, object]:
     run = record.assignment
-    arm = book.arms[run.arm]
+    arm = ledger.arms[run.arm]
     spec = arm.student_spec(run.values)
-    cost = cost_of(spec, input_shape=book.input_shape, classes=book.classes)
+    cost = cost_of(spec, input_shape=ledger.input_shape, classes=ledger.classes)
     numbers = dict(record.last) | {"parameters": cost.parameters, "macs": cost.macs}
     return {
         "run_id": run.key,
@@ -61,7 +61,7 @@ def _row(book: LedgerReader, record: Record) -> dict[str, object]:
         "attempt": run.attempt,
         "state": record.state,
         "epochs": len(record.epochs),
-        **{name: numbers.get(name) for name in NUMBERS},
+        **{name: numbers.get(name) for name in NUMBER_COLUMNS},
         "hyperparameters": arm.fixed | dict(run.values),
         "searched": dict(run.values),
         "warnings": list(record.warnings),

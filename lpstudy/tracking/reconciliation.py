@@ -1,4 +1,4 @@
-"""Whether MLflow has what the ledger has, and how it comes to that."""
+"""Comparison of MLflow with the ledger, and repair of the differences."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,8 +9,8 @@ from mlflow.tracking import MlflowClient
 
 from lpstudy.folder import Folder
 from lpstudy.ledger import LedgerReader, Record
-from lpstudy.tracking.artifact_files import fetch, put_text
-from lpstudy.tracking.artifact_location import files_of, missing_files, upload
+from lpstudy.tracking.artifact_files import download, upload_text
+from lpstudy.tracking.artifact_location import files_of, missing_files, upload_files
 from lpstudy.tracking.client import (
     KEY,
     StudyMetadata,
@@ -25,61 +25,63 @@ from lpstudy.tracking.run_writer import STATUS, TEST_CORRECT, digest
 
 FINAL_METRICS = ("validation_accuracy", "test_accuracy")
 STUDY_FILE = "study.json"
-OPEN = ("running", "paused")
+OPEN_STATES = ("running", "paused")
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A run of which ledger and MLflow do not say the same."""
+    """A run that differs between ledger and MLflow."""
 
     key: str
     what: str
 
 
-def compare(book: LedgerReader, client: MlflowClient, runs: Folder) -> list[Difference]:
-    """All differences: of runs, their trials, seeds, states, final metrics and files.
+def compare(ledger: LedgerReader, client: MlflowClient, runs: Folder) -> list[Difference]:
+    """All differences in runs, their trials, seeds, states, final metrics and files.
 
     Args:
-        book: The truth.
-        client: Connected.
-        runs: Folder of the runs' weights; what it does not have is not missed in MLflow.
+        ledger: The study's ledger.
+        client: A connected client.
+        runs: The folder of the runs' weights; MLflow need not have files that this folder names.
     """
-    found = [difference for _, difference in _compare(book, client)]
-    return found + [Difference(one.key, one.what) for one in _lacking(book, client, runs)]
+    differences = [difference for _, difference in _compare(ledger, client)]
+    return differences + [Difference(one.key, one.what) for one in _missing_files(ledger, client, runs)]
 
 
 def repair(
-    book: LedgerReader, client: MlflowClient, facts: StudyMetadata, runs: Folder, *, seconds: float
+    ledger: LedgerReader, client: MlflowClient, facts: StudyMetadata, runs: Folder, *, seconds: float
 ) -> str | None:
-    """Write anew what differs; runs that the ledger does not have are deleted.
+    """Write the differing runs again and delete runs that the ledger does not have.
 
-    Nobody else may be writing the study. Returns why MLflow did not take it, or None.
+    No other process may be writing the study. Returns why MLflow did not accept the writes, or None.
 
     Args:
-        book: The truth.
-        client: Connected.
-        facts: Of the study.
-        runs: Folder of the runs' weights.
-        seconds: How long it may take.
+        ledger: The study's ledger.
+        client: A connected client.
+        facts: The study's metadata.
+        runs: The folder of the runs' weights.
+        seconds: The longest duration of the writes.
     """
-    open_experiment(client, book.spec.name, book.facts["id"])
-    for run, _ in _compare(book, client):
+    open_experiment(client, ledger.spec.name, ledger.facts["id"])
+    for run, _ in _compare(ledger, client):
         if run is not None:
             client.delete_run(run.info.run_id)
-    for lacking in _lacking(book, client, runs):
-        texts = {STUDY_FILE: facts.as_text(), TEST_CORRECT: lacking.test_correct}
-        for name in texts.keys() & {*lacking.names}:
-            put_text(client, lacking.location, texts[name], name)
-        upload(client, lacking.location, runs / lacking.key, [n for n in lacking.names if n not in texts])
-    projection = Projection(client, book, facts, runs)
+    for missing in _missing_files(ledger, client, runs):
+        texts = {STUDY_FILE: facts.as_text(), TEST_CORRECT: missing.test_correct}
+        for name in texts.keys() & {*missing.names}:
+            upload_text(client, missing.location, texts[name], name)
+        upload_files(
+            client, missing.location, runs / missing.key, [n for n in missing.names if n not in texts]
+        )
+    projection = Projection(client, ledger, facts, runs)
     projection.start()
     projection.close(seconds=seconds)
     return projection.error
 
 
 @dataclass(frozen=True, slots=True)
-class _Lacking:
-    """Files that a run has in the storage and not in MLflow."""
+class _MissingFiles:
+    """Files of a run that MLflow names or that differ there."""
 
     key: str
     location: str
@@ -88,69 +90,69 @@ class _Lacking:
 
     @property
     def what(self) -> str:
-        """For a `Difference`."""
+        """The text of a `Difference`."""
         return f"has no {', '.join(self.names)} in MLflow, or another one"
 
 
-def _lacking(book: LedgerReader, client: MlflowClient, runs: Folder) -> Iterator[_Lacking]:
-    """Of each final that both have, and of the study's own run."""
-    experiment = client.get_experiment_by_name(experiment_name(book.spec.name))
+def _missing_files(ledger: LedgerReader, client: MlflowClient, runs: Folder) -> Iterator[_MissingFiles]:
+    """The missing files of each final that both have, and of the report's run."""
+    experiment = client.get_experiment_by_name(experiment_name(ledger.spec.name))
     if experiment is None:
         return
-    known = find_runs(client, experiment)
-    if "report" in known and (lacks := missing_files(client, known["report"].run_id, [STUDY_FILE])):
-        yield _Lacking("report", known["report"].location, lacks)
-    for record in book.records():
+    tracked = find_runs(client, experiment)
+    if "report" in tracked and (names := missing_files(client, tracked["report"].run_id, [STUDY_FILE])):
+        yield _MissingFiles("report", tracked["report"].location, names)
+    for record in ledger.records():
         key, correct = record.assignment.key, record.test_correct
-        if record.assignment.kind != "final" or record.state != "finished" or key not in known:
+        if record.assignment.kind != "final" or record.state != "finished" or key not in tracked:
             continue
-        wanted = files_of(runs / key) + ([TEST_CORRECT] if correct else [])
-        lacks = missing_files(client, known[key].run_id, wanted)
-        if correct and TEST_CORRECT not in lacks and not _has_record(client, known[key].location, correct):
-            lacks = [*lacks, TEST_CORRECT]
-        if lacks:
-            yield _Lacking(key, known[key].location, lacks, correct or "")
+        expected = files_of(runs / key) + ([TEST_CORRECT] if correct else [])
+        names = missing_files(client, tracked[key].run_id, expected)
+        if correct and TEST_CORRECT not in names and not _has_record(client, tracked[key].location, correct):
+            names = [*names, TEST_CORRECT]
+        if names:
+            yield _MissingFiles(key, tracked[key].location, names, correct or "")
 
 
 def _has_record(client: MlflowClient, location: str, correct: str) -> bool:
-    """Whether MLflow's file says of each test image what the ledger says."""
+    """Whether MLflow's record of a final's test images equals the ledger's."""
     with TemporaryDirectory() as folder:
-        return fetch(client, location, TEST_CORRECT, folder).read_bytes() == correct.encode()
+        return download(client, location, TEST_CORRECT, folder).read_bytes() == correct.encode()
 
 
-def _compare(book: LedgerReader, client: MlflowClient) -> Iterator[tuple[Run | None, Difference]]:
-    """Each difference with the run that is to go, where there is one."""
-    experiment = client.get_experiment_by_name(experiment_name(book.spec.name))
-    found: dict[str, Run] = {}
+def _compare(ledger: LedgerReader, client: MlflowClient) -> Iterator[tuple[Run | None, Difference]]:
+    """Each difference, with the run to delete if there is one."""
+    experiment = client.get_experiment_by_name(experiment_name(ledger.spec.name))
+    runs: dict[str, Run] = {}
     for run in all_runs(client, experiment) if experiment is not None else []:
         key = run.data.tags.get(KEY)
         if key is None or run.data.tags.get(tag("kind")) not in ("trial", "final"):
             continue
-        if key in found:
+        if key in runs:
             yield run, Difference(key, "is there twice")
         else:
-            found[key] = run
-    records = {r.assignment.key: r for r in book.records() if r.state != "infeasible"}
+            runs[key] = run
+    records = {r.assignment.key: r for r in ledger.records() if r.state != "infeasible"}
     for key, record in records.items():
-        if key not in found:
+        if key not in runs:
             yield None, Difference(key, "is missing in MLflow")
-        elif differs := _differs(record, found[key]):
-            yield found[key], Difference(key, differs)
-    for key in found.keys() - records.keys():
-        yield found[key], Difference(key, "is not in the ledger")
+        elif text := _difference_text(record, runs[key]):
+            yield runs[key], Difference(key, text)
+    for key in runs.keys() - records.keys():
+        yield runs[key], Difference(key, "is not in the ledger")
 
 
-def _differs(record: Record, run: Run) -> str:
-    """What MLflow has otherwise; empty where nothing."""
+def _difference_text(record: Record, run: Run) -> str:
+    """The first difference between a record and its run in MLflow; empty where they agree."""
     tags, metrics = run.data.tags, run.data.metrics
     state = tags.get(tag("state"))
-    if state != record.state and not (record.state == "running" and state in OPEN):
+    if state != record.state and not (record.state == "running" and state in OPEN_STATES):
         return f"is {record.state} but {state} in MLflow"
     status = STATUS.get(record.state)
     if status is not None and run.info.status != status:
         return f"is {record.state} but its run is {run.info.status} in MLflow"
-    wanted = {"trial": str(record.assignment.number), "seed": str(record.assignment.seed)}
-    for name, value in wanted.items():
+    expected_tags = {"trial": str(record.assignment.number), "seed": str(record.assignment.seed)}
+    for name, value in expected_tags.items():
         if tags.get(tag(name)) != value:
             return f"has {name} {value} but {tags.get(tag(name))} in MLflow"
     expected = digest(record.test_correct) if record.test_correct and record.state == "finished" else None

@@ -1,4 +1,4 @@
-"""MLflow's runs as rows of the report's frames: what is not as lpstudy writes it is named and refused."""
+"""MLflow's runs as rows of the report's frames, each value validated; invalid ones are refused by name."""
 
 import json
 import math
@@ -14,31 +14,31 @@ from lpstudy.damage import DamagedError, check_figure
 from lpstudy.ledger import State, check_searched
 from lpstudy.space import Arm, Scalar, StudySpec
 from lpstudy.tables.diagnostics_table import DIAGNOSTICS
-from lpstudy.tracking.artifact_files import fetch
+from lpstudy.tracking.artifact_files import download
 from lpstudy.tracking.client import KEY, tag
-from lpstudy.tracking.frames import NUMBERS, design_columns
+from lpstudy.tracking.frames import NUMBER_COLUMNS, design_columns
 from lpstudy.tracking.run_writer import TEST_CORRECT, digest
 
-CURVES = ("validation_accuracy", "train_loss", *DIAGNOSTICS)
-"""Metrics of the finals whose every epoch is read."""
+CURVE_METRICS = ("validation_accuracy", "train_loss", *DIAGNOSTICS)
+"""Metrics of the finals that are read for every epoch."""
 STATES = (*get_args(State), "paused")
-MOST_INFEASIBLE = 100_000
-"""Designs of an arm that were refused before they ran; each is a row."""
-MOST = 1_000_000
-"""Number of a trial, a seed, an attempt or an epoch."""
-LARGEST_RECORD = MAX_IMAGES // 6 + 20
-"""Bytes of a final's record of its test images."""
+MAX_INFEASIBLE = 100_000
+"""The most infeasible designs of an arm; each is a row."""
+MAX_NUMBER = 1_000_000
+"""The largest number of a trial, seed, attempt or epoch."""
+MAX_RECORD_BYTES = MAX_IMAGES // 6 + 20
+"""The most bytes of a final's record of test images."""
 TOLERANCE = 1e-6
-"""Percentage points between a final's test accuracy and what its record of the test images says."""
+"""Percentage points by which a final's test accuracy may differ from that of its record."""
 
 
 class RunReader:
-    """Reads a study's runs.
+    """Reads a study's runs as rows.
 
     Args:
-        client: Connected.
-        study: Its name.
-        spec: Says which arms there are and what they search.
+        client: A connected client.
+        study: The study's name.
+        spec: The study's spec.
     """
 
     def __init__(self, client: MlflowClient, study: str, spec: StudySpec) -> None:
@@ -46,7 +46,7 @@ class RunReader:
         self._arms = {arm.name: arm for arm in spec.arms()}
 
     def arm(self, run: Run) -> Arm:
-        """Whose run it is; raises as `row`."""
+        """The arm of a run; raises as `row`."""
         name = self._tag(run, "arm")
         if name not in self._arms:
             raise self._damaged(run, tag("arm"), f"must be one of {', '.join(self._arms)} but is {name}")
@@ -67,7 +67,7 @@ class RunReader:
         state = self._tag(run, "state")
         if state not in STATES:
             raise self._damaged(run, tag("state"), f"must be one of {', '.join(STATES)} but is {state}")
-        numbers = {name: self._figure(run, name) for name in NUMBERS}
+        numbers = {name: self._figure(run, name) for name in NUMBER_COLUMNS}
         if state == "finished" and numbers["validation_accuracy"] is None:
             raise self._damaged(run, "validation_accuracy", "is missing")
         return {
@@ -87,11 +87,11 @@ class RunReader:
         }
 
     def infeasible(self, run: Run) -> list[dict[str, object]]:
-        """A row for each design of an arm that was refused before it ran, for the counts alone."""
+        """A row for each infeasible design of an arm, used only for counting."""
         arm, key = self.arm(run), "trials_infeasible"
         count = run.data.metrics.get(key, 0)
-        if not 0 <= count <= MOST_INFEASIBLE or count != int(count):
-            raise self._damaged(run, key, f"must be a count up to {MOST_INFEASIBLE} but is {count:g}")
+        if not 0 <= count <= MAX_INFEASIBLE or count != int(count):
+            raise self._damaged(run, key, f"must be a count up to {MAX_INFEASIBLE} but is {count:g}")
         row: dict[str, object] = {"run_id": "", "kind": "trial", "arm": arm.name, "method": arm.method}
         row |= {"state": "infeasible", "student": arm.student.label, "family": arm.student.family}
         row |= {"hyperparameters": {}, "searched": {}, "warnings": []}
@@ -99,22 +99,22 @@ class RunReader:
 
     def curves(self, run: Run) -> Iterator[dict[str, object]]:
         """The points of a final's curves; raises as `row`."""
-        own = {"run_id": run.info.run_id, "arm": self.arm(run).name, "kind": "final"}
-        own |= {"trial": self._number(run, "trial"), "seed": self._number(run, "seed")}
-        for name in CURVES:
+        columns = {"run_id": run.info.run_id, "arm": self.arm(run).name, "kind": "final"}
+        columns |= {"trial": self._number(run, "trial"), "seed": self._number(run, "seed")}
+        for name in CURVE_METRICS:
             if name not in run.data.metrics:
                 continue
             for point in self._client.get_metric_history(run.info.run_id, name):
-                if not isinstance(point.step, int) or not 0 <= point.step <= MOST:
+                if not isinstance(point.step, int) or not 0 <= point.step <= MAX_NUMBER:
                     raise self._damaged(run, name, f"has a step {point.step!r:.40}")
                 try:
                     value = check_figure(name, point.value)
                 except ValueError as error:
                     raise self._damaged(run, name, error) from None
-                yield {**own, "epoch": point.step, "metric": name, "value": value}
+                yield {**columns, "epoch": point.step, "metric": name, "value": value}
 
     def _values(self, run: Run, arm: Arm) -> dict[str, Scalar]:
-        """The hyperparameters, typed as the study file has them; others may have been added by hand."""
+        """The hyperparameters with the types of the study file; parameters added by hand are ignored."""
         values: dict[str, Scalar] = {}
         for name in (*arm.searched, *arm.fixed):
             text = run.data.params.get(name)
@@ -140,8 +140,8 @@ class RunReader:
 
     def _number(self, run: Run, name: str, missing: str | None = None) -> int:
         text = self._tag(run, name, missing)
-        if not text.isascii() or not text.isdigit() or len(text) > 7 or int(text) > MOST:
-            raise self._damaged(run, tag(name), f"must be a number up to {MOST} but is {text}")
+        if not text.isascii() or not text.isdigit() or len(text) > 7 or int(text) > MAX_NUMBER:
+            raise self._damaged(run, tag(name), f"must be a number up to {MAX_NUMBER} but is {text}")
         return int(text)
 
     def _tag(self, run: Run, name: str, missing: str | None = None) -> str:
@@ -151,24 +151,24 @@ class RunReader:
         return str(text)
 
     def _test_correct(self, run: Run) -> str:
-        """The record of a final's test images; empty where it has none, as finals of older versions."""
+        """A final's record of test images; empty without one, as in finals of older versions."""
         expected = run.data.tags.get(tag("test_correct"))
         if expected is None:
             return ""
         with TemporaryDirectory() as folder:
-            path = fetch(self._client, run.info.artifact_uri, TEST_CORRECT, folder)
-            if path.stat().st_size > LARGEST_RECORD:
-                raise self._damaged(run, TEST_CORRECT, f"has more than {LARGEST_RECORD} bytes")
+            path = download(self._client, run.info.artifact_uri, TEST_CORRECT, folder)
+            if path.stat().st_size > MAX_RECORD_BYTES:
+                raise self._damaged(run, TEST_CORRECT, f"has more than {MAX_RECORD_BYTES} bytes")
             record = path.read_bytes().decode("ascii", "replace")
         if digest(record) != expected:
-            raise self._damaged(run, TEST_CORRECT, "has another SHA-256: lpstudy reconcile writes it anew")
+            raise self._damaged(run, TEST_CORRECT, "has another SHA-256: lpstudy reconcile writes it again")
         try:
-            reached = 100 * float(unpack(record).mean())
+            record_accuracy = 100 * float(unpack(record).mean())
         except ValueError as error:
             raise self._damaged(run, TEST_CORRECT, error) from None
         accuracy = run.data.metrics.get("test_accuracy", math.nan)
-        if not abs(reached - accuracy) <= TOLERANCE:
-            problem = f"says {reached:.4f} %, test_accuracy {accuracy:.4f} %"
+        if not abs(record_accuracy - accuracy) <= TOLERANCE:
+            problem = f"says {record_accuracy:.4f} %, test_accuracy {accuracy:.4f} %"
             raise self._damaged(run, TEST_CORRECT, problem)
         return record
 
@@ -178,19 +178,19 @@ class RunReader:
 
 
 def _warnings(text: str) -> list[str]:
-    """A run's warnings; one text where they were so many that the tag was cut."""
+    """A run's warnings; a single text where the tag was truncated."""
     try:
-        told = json.loads(text)
+        texts = json.loads(text)
     except (ValueError, RecursionError):
         return [text]
-    return [str(one) for one in told] if isinstance(told, list) else [text]
+    return [str(one) for one in texts] if isinstance(texts, list) else [text]
 
 
 def _scalar(text: str, arm: Arm, name: str) -> Scalar:
-    """A parameter as the study file has it; MLflow keeps text alone.
+    """Parse a parameter to its type in the study file; MLflow stores text only.
 
     Raises:
-        ValueError: It is none.
+        ValueError: The text is not such a value.
     """
     space: Any = arm.searched.get(name, arm.fixed.get(name))
     for choice in getattr(space, "choices", ()):

@@ -1,4 +1,4 @@
-"""A study's runs in MLflow as its ledger has them: made, written and ended, each found again by its key."""
+"""A writer of the ledger's runs to MLflow: it creates, updates and ends runs, identified by key."""
 
 import hashlib
 import json
@@ -14,8 +14,8 @@ from lpstudy.folder import Folder
 from lpstudy.ledger import Assignment, LedgerReader, Record, State
 from lpstudy.model_file import WEIGHTS
 from lpstudy.space import Arm
-from lpstudy.tracking.artifact_files import put_text
-from lpstudy.tracking.artifact_location import files_of, upload
+from lpstudy.tracking.artifact_files import upload_text
+from lpstudy.tracking.artifact_location import files_of, upload_files
 from lpstudy.tracking.client import KEY, PARENT, StudyMetadata, TrackedRun, find_runs, open_experiment, tag
 from lpstudy.tracking.descriptions import (
     NOTE,
@@ -33,20 +33,20 @@ from lpstudy.tracking.summaries import arm_figures
 STATUS = {"finished": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
 TRIAL_STATES: tuple[State, ...] = ("finished", "pruned", "failed", "infeasible")
 TEST_CORRECT = "test_correct.txt"
-"""Artifact of a final: which test images it classifies correctly, as `correctness.pack` writes it."""
+"""A final's artifact: its record of correctly classified test images (`correctness.pack`)."""
 TEACHER_FIGURES = ("validation_accuracy", "test_accuracy", "parameters", "macs", "training_macs")
-LONGEST = 4000
-"""Characters of a tag."""
+MAX_TAG_LENGTH = 4000
+"""The most characters of a tag."""
 
 
 class RunWriter:
-    """Writes a study's runs; whatever it writes may be written twice.
+    """Writes a study's runs to MLflow; every write may be repeated.
 
     Args:
-        client: Connected.
-        ledger: The truth.
-        facts: Of the study.
-        runs_folder: Holds each run's weights in a folder named by its key.
+        client: A connected client.
+        ledger: The ledger to write.
+        facts: The study's metadata.
+        runs_folder: The folder with each run's weights in a folder named by its key.
     """
 
     def __init__(
@@ -55,54 +55,56 @@ class RunWriter:
         self._client, self._ledger, self._facts, self._folder = client, ledger, facts, runs_folder
         self._experiment: Experiment | None = None
         self._runs: dict[str, TrackedRun] = {}
-        self._described: set[str] = set()
+        self._described_keys: set[str] = set()
         self._epochs: dict[str, int] = {}
         self._notes: dict[str, dict[str, str]] = {}
 
     @property
-    def _place(self) -> str:
-        """The experiment's id."""
+    def _experiment_id(self) -> str:
+        """The id of the open experiment."""
         if self._experiment is None:
             raise RuntimeError("the experiment is not open")
         return str(self._experiment.experiment_id)
 
     @property
-    def open(self) -> bool:
+    def is_open(self) -> bool:
         """Whether the experiment and its runs are known."""
         return self._experiment is not None
 
     def forget(self) -> None:
-        """Ask again which runs there are: an answer may have been lost."""
+        """Drop the known runs, so that they are read again: a response may have been lost."""
         self._experiment = None
 
-    def begin(self) -> None:
-        """Find or make the experiment; write the study's facts and its arms."""
+    def start(self) -> None:
+        """Open or create the experiment; write the study's metadata and its arms."""
         spec = self._ledger.spec
         experiment = open_experiment(self._client, spec.name, self._ledger.facts["id"])
         self._runs = find_runs(self._client, experiment)
-        self._described.clear()
+        self._described_keys.clear()
         self._epochs.clear()
         self._notes.clear()
         self._experiment = experiment
         self._report_run()
-        put_text(self._client, self._runs["report"].location, self._facts.as_text(), "study.json")
-        self._client.set_experiment_tag(experiment.experiment_id, NOTE, experiment_note(spec, self._place))
+        upload_text(self._client, self._runs["report"].location, self._facts.as_text(), "study.json")
+        self._client.set_experiment_tag(
+            experiment.experiment_id, NOTE, experiment_note(spec, self._experiment_id)
+        )
         self._teacher_run()
         for arm in self._ledger.arms.values():
             self._arm_run(arm)
 
-    def unwritten(self) -> list[Assignment]:
-        """Runs that MLflow lacks, or whose end it lacks."""
-        missing = []
+    def unwritten_runs(self) -> list[Assignment]:
+        """The runs that are missing or not ended in MLflow."""
+        assignments = []
         for record in self._ledger.records():
-            known = self._runs.get(record.assignment.key)
-            written = known is not None and known.state == record.state != "running"
-            if record.state != "infeasible" and not written:
-                missing.append(record.assignment)
-        return missing
+            run = self._runs.get(record.assignment.key)
+            is_written = run is not None and run.state == record.state != "running"
+            if record.state != "infeasible" and not is_written:
+                assignments.append(record.assignment)
+        return assignments
 
     def end_study(self) -> None:
-        """Bring the arms' runs up to date and end them; the report's run is paused."""
+        """Update and end the arms' runs; pause the report's run."""
         figures = arm_figures(self._ledger, self._facts)
         for arm in self._ledger.arms.values():
             self._end_arm(arm, figures[arm.name])
@@ -111,59 +113,61 @@ class RunWriter:
             self._end("report", "paused", None)
 
     def write(self, record: Record, *, paused: bool) -> None:
-        """One request with all that is new of a run, and another where it has ended or goes on."""
+        """Write a run's changes in one request, and its end or resumption in another."""
         assignment = record.assignment
         run = self._run(record)
-        done = self._epochs.get(assignment.key, 0)
-        began = int(1000 * (record.started or 0))
+        epochs_written = self._epochs.get(assignment.key, 0)
+        start_time = int(1000 * (record.started or 0))
         metrics = [
-            Metric(name, value, began + epoch.epoch, epoch.epoch)
+            Metric(name, value, start_time + epoch.epoch, epoch.epoch)
             for epoch in record.epochs
-            if epoch.epoch > done
+            if epoch.epoch > epochs_written
             for name, value in epoch.metrics.items()
         ]
         state = "paused" if record.state == "running" and paused else record.state
-        notes = {"attempt": str(assignment.attempt), "warnings": json.dumps(record.warnings)[:LONGEST]}
-        notes |= {"state": state} | ({"cause": record.cause[:LONGEST]} if record.cause is not None else {})
+        notes = {"attempt": str(assignment.attempt), "warnings": json.dumps(record.warnings)[:MAX_TAG_LENGTH]}
+        notes |= {"state": state} | (
+            {"cause": record.cause[:MAX_TAG_LENGTH]} if record.cause is not None else {}
+        )
         if record.test_correct and state == "finished":
             notes["test_correct"] = digest(record.test_correct)
         if state in TRIAL_STATES:
             notes["epochs"] = str(len(record.epochs))
-        known = self._notes.get(assignment.key, {})
-        tags = [RunTag(tag(name), value) for name, value in notes.items() if known.get(name) != value]
-        if self._undescribed(assignment.key):
+        previous = self._notes.get(assignment.key, {})
+        tags = [RunTag(tag(name), value) for name, value in notes.items() if previous.get(name) != value]
+        if self._needs_description(assignment.key):
             arm = self._ledger.arms[assignment.arm]
-            metrics += self._cost(arm, assignment, began)
+            metrics += self._cost(arm, assignment, start_time)
             design = design_params(arm, arm.student_spec(assignment.values))
             values = design | arm.fixed | dict(assignment.values)
             self._client.log_batch(run, metrics, params(values), tags)
             if assignment.kind == "final":
                 self._log_data(run, "testing")
-            self._described.add(assignment.key)
+            self._described_keys.add(assignment.key)
         else:
             self._client.log_batch(run, metrics, tags=tags)
         self._epochs[assignment.key], self._notes[assignment.key] = len(record.epochs), notes
         if state == "finished" and assignment.kind == "final":
             location = self._runs[assignment.key].location
             folder = self._folder / assignment.key
-            upload(self._client, location, folder, files_of(folder))
+            upload_files(self._client, location, folder, files_of(folder))
             if record.test_correct:
-                put_text(self._client, location, record.test_correct, TEST_CORRECT)
+                upload_text(self._client, location, record.test_correct, TEST_CORRECT)
         if state != "running":
             self._end(assignment.key, state, record.ended)
         elif self._runs[assignment.key].state != "running":
             self._client.update_run(run, status="RUNNING")
             self._runs[assignment.key] = replace(self._runs[assignment.key], state=state)
 
-    def _cost(self, arm: Arm, assignment: Assignment, began: int) -> list[Metric]:
-        """What the student costs, which stays the same."""
+    def _cost(self, arm: Arm, assignment: Assignment, start_time: int) -> list[Metric]:
+        """The student's cost, which is constant."""
         spec = arm.student_spec(assignment.values)
         cost = cost_of(spec, input_shape=self._ledger.input_shape, classes=self._ledger.classes)
         figures = {"parameters": cost.parameters, "macs": cost.macs, "flops": cost.flops}
-        return [Metric(name, value, began, 0) for name, value in figures.items()]
+        return [Metric(name, value, start_time, 0) for name, value in figures.items()]
 
     def _run(self, record: Record) -> str:
-        """The run of a trial or final; made, with its tags, where there is none."""
+        """The id of a trial's or final's run, created with its tags if missing."""
         assignment = record.assignment
         if assignment.key in self._runs:
             return self._runs[assignment.key].run_id
@@ -178,29 +182,29 @@ class RunWriter:
             PARENT: self._arm_run(arm),
             NOTE: run_note(arm, assignment),
         }
-        began = int(1000 * (record.started or 0))
-        return self._found(assignment.key, run_name(arm, assignment), tags, began)
+        start_time = int(1000 * (record.started or 0))
+        return self._find_or_create(assignment.key, run_name(arm, assignment), tags, start_time)
 
     def _arm_run(self, arm: Arm) -> str:
         key = f"arm/{arm.name}"
         tags = {tag("arm"): arm.name, tag("method"): arm.method, tag("kind"): "arm"}
-        tags |= {tag("student"): arm.student.label, NOTE: arm_note(arm, self._place)}
-        run = self._found(key, arm.name, tags, None)
-        if self._undescribed(key):
+        tags |= {tag("student"): arm.student.label, NOTE: arm_note(arm, self._experiment_id)}
+        run = self._find_or_create(key, arm.name, tags, None)
+        if self._needs_description(key):
             values = {**design_params(arm, None), **arm.fixed, **arm.searched}
             self._client.log_batch(run, params=params(values))
             self._log_data(run, "training")
-            self._described.add(key)
+            self._described_keys.add(key)
         return run
 
     def _teacher_run(self) -> None:
-        """The teacher's run, with its figures and where its weights are; nothing is written twice."""
+        """Write the teacher's run once, with its figures and the location of its weights."""
         facts, spec = self._facts.teacher, self._ledger.spec.teacher
         weights = spec.weights or f"teachers/{facts['key']}/{WEIGHTS} in LPSTUDY_CACHE"
         tags = {tag("kind"): "teacher", tag("weights"): weights, tag("sha256"): str(facts["sha256"])}
         note = {NOTE: teacher_note(self._ledger.spec)}
-        run = self._found("teacher", f"teacher {facts['label']}", tags | note, None)
-        if not self._undescribed("teacher"):
+        run = self._find_or_create("teacher", f"teacher {facts['label']}", tags | note, None)
+        if not self._needs_description("teacher"):
             return
         figures = {name: facts[name] for name in TEACHER_FIGURES if facts.get(name) is not None}
         figures["flops"] = 2 * facts["macs"]
@@ -213,7 +217,7 @@ class RunWriter:
         self._end("teacher", "finished", None)
 
     def _log_data(self, run: str, context: str) -> None:
-        """The data set that a run reads: its name, digest and numbers of samples."""
+        """Log a run's data set: its name, digest and sample counts."""
         data = self._facts.data
         dataset = Dataset(
             name=str(data["name"]),
@@ -225,12 +229,12 @@ class RunWriter:
         tags = [InputTag("mlflow.data.context", context)]
         self._client.log_inputs(run, [DatasetInput(dataset, tags)])
 
-    def _undescribed(self, key: str) -> bool:
-        """Whether to write what stays the same: in a later process again, for a write may have been lost."""
-        return key not in self._described and self._runs[key].state == "running"
+    def _needs_description(self, key: str) -> bool:
+        """Whether to write the constant values; a later process repeats them: a write may be lost."""
+        return key not in self._described_keys and self._runs[key].state == "running"
 
     def _end_arm(self, arm: Arm, table: dict[str, float]) -> None:
-        """Bring an arm's counts up to date and end its run; nothing is written where nothing has changed."""
+        """Update an arm's counts and end its run."""
         records = [r for r in self._ledger.records() if r.assignment.arm == arm.name]
         trials = [r for r in records if r.assignment.kind == "trial"]
         counts = Counter(record.state for record in trials)
@@ -245,31 +249,31 @@ class RunWriter:
         self._end(f"arm/{arm.name}", "finished", None)
 
     def _report_run(self) -> str:
-        return self._found("report", "report", {tag("kind"): "report", NOTE: report_note()}, None)
+        return self._find_or_create("report", "report", {tag("kind"): "report", NOTE: report_note()}, None)
 
-    def _found(self, key: str, name: str, tags: Mapping[str, str], began: int | None) -> str:
-        """The run of that key; made, with its tags, where there is none."""
-        known = self._runs.get(key)
-        if known is not None:
-            return known.run_id
+    def _find_or_create(self, key: str, name: str, tags: Mapping[str, str], start_time: int | None) -> str:
+        """The id of the run with that key, created with its tags if missing."""
+        existing = self._runs.get(key)
+        if existing is not None:
+            return existing.run_id
         common = {KEY: key, tag("study"): self._ledger.spec.name, tag("state"): "running"}
         run = self._client.create_run(
-            self._place,
-            start_time=began,
+            self._experiment_id,
+            start_time=start_time,
             run_name=name,
             tags={**common, **self._facts.tags(), **tags},
         )
         self._runs[key] = TrackedRun(str(run.info.run_id), "running", str(run.info.artifact_uri))
         return str(run.info.run_id)
 
-    def _end(self, key: str, state: str, ended: float | None) -> None:
-        """End a run whose state is written: one that a kill keeps from its end is written again."""
+    def _end(self, key: str, state: str, end: float | None) -> None:
+        """End a run after its state is written; a process killed in between leaves it to be written again."""
         self._client.set_terminated(
-            self._runs[key].run_id, STATUS.get(state, "KILLED"), end_time=int(1000 * ended) if ended else None
+            self._runs[key].run_id, STATUS.get(state, "KILLED"), end_time=int(1000 * end) if end else None
         )
         self._runs[key] = replace(self._runs[key], state=state)
 
 
 def digest(record: str) -> str:
-    """SHA-256 of the text that says which test images a final classifies correctly; a tag of its run."""
+    """SHA-256 of a final's record of test images; a tag of its run."""
     return hashlib.sha256(record.encode()).hexdigest()

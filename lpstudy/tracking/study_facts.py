@@ -1,4 +1,4 @@
-"""What a report knows of a study, from what its ledger says of it or MLflow's `study.json`."""
+"""The facts of a study in its report, from its `study.json`."""
 
 from collections.abc import Mapping
 
@@ -7,23 +7,23 @@ from lpstudy.tables import ArmFacts, StudyFacts, TeacherFacts
 from lpstudy.tables.facts import TRIALS
 from lpstudy.tracking.study_json import StudyJson
 
-UNLOGGED = {"checkpoint_seconds", "precision"}
-"""Left out of a run's parameters: one changes no result, the other is a tag."""
+OMITTED_PARAMETERS = {"checkpoint_seconds", "precision"}
+"""Keys omitted from a run's parameters: one changes no result, the other is a tag."""
 
 
 def study_facts(
-    told: StudyJson, spec: StudySpec, arms: Mapping[str, str], *, experiment: str, teacher: str
+    study_json: StudyJson, spec: StudySpec, arms: Mapping[str, str], *, experiment: str, teacher: str
 ) -> StudyFacts:
-    """What a report knows of a study.
+    """The facts of a study for its report.
 
     Args:
-        told: What its ledger and `study.json` say.
-        spec: The study.
-        arms: Ids of the arms' runs in MLflow.
-        experiment: Id of the experiment.
-        teacher: Id of the teacher's run.
+        study_json: The content of `study.json`.
+        spec: The study's spec.
+        arms: The ids of the arms' runs in MLflow.
+        experiment: The experiment's id.
+        teacher: The id of the teacher's run.
     """
-    data = told.data
+    data = study_json.data
     budget = spec.budget
     words = {
         TRIALS: str(budget.trials),
@@ -38,7 +38,7 @@ def study_facts(
         train_samples=data.train,
         validation_samples=data.validation,
         test_samples=data.test,
-        teacher=_teacher(told, spec.teacher, teacher),
+        teacher=_teacher(study_json, spec.teacher, teacher),
         arms=tuple(
             ArmFacts(
                 name=arm.name,
@@ -46,41 +46,43 @@ def study_facts(
                 student=arm.student.label,
                 objectives=arm.objectives,
                 ranges={name: str(space) for name, space in arm.searched.items()},
-                fixed={name: str(value) for name, value in arm.fixed.items() if name not in UNLOGGED},
+                fixed={
+                    name: str(value) for name, value in arm.fixed.items() if name not in OMITTED_PARAMETERS
+                },
                 run_id=arms.get(arm.name, ""),
                 points=arm.points,
             )
             for arm in spec.arms()
         ),
         budget=words,
-        provenance=told.provenance,
+        provenance=study_json.provenance,
         experiment_id=experiment,
     )
 
 
 def pruner_words(spec: StudySpec) -> str:
-    """The pruner in words: it stops no trial of an arm that searches depth or width too."""
-    searched = [arm.objectives > 1 for arm in spec.arms()]
-    if spec.budget.pruner == "none" or not any(searched):
+    """The pruner as text; it stops no trial of an arm that searches depth or width."""
+    has_two_objectives = [arm.objectives > 1 for arm in spec.arms()]
+    if spec.budget.pruner == "none" or not any(has_two_objectives):
         return spec.budget.pruner
-    if all(searched):
+    if all(has_two_objectives):
         return "none, for depth or width are searched"
     return f"{spec.budget.pruner}, none where depth or width are searched"
 
 
 def _teacher(study: StudyJson, spec: TeacherSpec, run: str) -> TeacherFacts:
-    told = study.teacher
+    facts = study.teacher
     return TeacherFacts(
-        label=told.label,
-        test_accuracy=None if told.file_classes is not None else told.test_accuracy,
-        validation_accuracy=told.validation_accuracy,
+        label=facts.label,
+        test_accuracy=None if facts.file_classes is not None else facts.test_accuracy,
+        validation_accuracy=facts.validation_accuracy,
         chance=study.data.chance,
-        file_classes=told.file_classes,
-        parameters=told.parameters,
-        macs=told.macs,
-        training_macs=None if spec.weights else told.training_macs,
-        seed=None if spec.weights else told.seed,
-        weights_hash=told.sha256,
+        file_classes=facts.file_classes,
+        parameters=facts.parameters,
+        macs=facts.macs,
+        training_macs=None if spec.weights else facts.training_macs,
+        seed=None if spec.weights else facts.seed,
+        weights_hash=facts.sha256,
         run_id=run,
         family=spec.network.family,
         depth=spec.depth,

@@ -1,4 +1,4 @@
-"""`study.json`, the artifact that says what a study is: read as JSON of known keys, whoever wrote it."""
+"""The artifact `study.json`, which describes a study: strict models and the reader."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -7,16 +7,16 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, 
 
 from lpstudy.damage import LARGEST_FIGURE, problem_of
 
-LARGEST = 1 << 22
-"""Bytes that are read; a study file has at most 2^20 of them."""
+MAX_BYTES = 1 << 22
+"""The most bytes of the artifact; a study file has at most 2^20."""
 
 
-class _Told(BaseModel):
+class _StrictModel(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True)
 
 
-class DataJson(_Told):
-    """The data set; train, validation and test are numbers of samples."""
+class DataJson(_StrictModel):
+    """The data set; train, validation and test are sample counts."""
 
     name: str
     classes: NonNegativeInt
@@ -24,11 +24,11 @@ class DataJson(_Told):
     validation: NonNegativeInt
     test: NonNegativeInt
     chance: float | None = None
-    """Accuracy of always naming the validation part's largest class, in percent."""
+    """The accuracy in percent of always predicting the validation set's largest class."""
 
 
-class TeacherJson(_Told):
-    """What a report says of the teacher; see `lpstudy.teacher.TrainedTeacher`."""
+class TeacherJson(_StrictModel):
+    """The teacher's figures for the report; see `lpstudy.teacher.TrainedTeacher`."""
 
     label: str
     sha256: str
@@ -41,8 +41,8 @@ class TeacherJson(_Told):
     file_classes: NonNegativeInt | None = None
 
 
-class StudyJson(_Told):
-    """The whole file; the spec is validated as a study file is."""
+class StudyJson(_StrictModel):
+    """The whole artifact; its spec is validated like a study file."""
 
     spec: dict[str, Any]
     data: DataJson
@@ -51,15 +51,15 @@ class StudyJson(_Told):
 
 
 def read_study_json(path: Path) -> StudyJson:
-    """The file's content.
+    """Read and validate the artifact.
 
     Raises:
-        ValueError: In one line: it is too large, no JSON, or says other things than lpstudy writes.
+        ValueError: One line: the file is too large, is not JSON, or is not as lpstudy writes it.
     """
     with path.open("rb") as file:
-        content = file.read(LARGEST + 1)
-    if len(content) > LARGEST:
-        raise ValueError(f"has more than {LARGEST} bytes")
+        content = file.read(MAX_BYTES + 1)
+    if len(content) > MAX_BYTES:
+        raise ValueError(f"has more than {MAX_BYTES} bytes")
     try:
         return StudyJson.model_validate_json(content)
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""A study read back from MLflow alone: the facts and frames that its report is made of."""
+"""A study read from MLflow alone, as the facts and frames of its report."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,9 +14,9 @@ from requests.exceptions import RequestException
 from lpstudy.damage import DamagedError
 from lpstudy.space import Arm, Scalar, StudySpec, parse
 from lpstudy.tables import CURVE_COLUMNS, RUN_COLUMNS, StudyFacts
-from lpstudy.tracking.artifact_files import fetch, put
+from lpstudy.tracking.artifact_files import download, upload_file
 from lpstudy.tracking.client import all_runs, experiment_name, find_runs, reason, tag
-from lpstudy.tracking.frames import typed
+from lpstudy.tracking.frames import with_column_types
 from lpstudy.tracking.run_rows import RunReader
 from lpstudy.tracking.study_facts import study_facts
 from lpstudy.tracking.study_json import StudyJson, read_study_json
@@ -24,7 +24,7 @@ from lpstudy.tracking.study_json import StudyJson, read_study_json
 
 @dataclass(frozen=True, slots=True)
 class StudyFromMlflow:
-    """All that MLflow has of a study."""
+    """A study's spec, facts, runs and curves from MLflow."""
 
     spec: StudySpec
     facts: StudyFacts
@@ -35,10 +35,10 @@ class StudyFromMlflow:
 
 
 def read_study(client: MlflowClient, study: str) -> StudyFromMlflow:
-    """A study from MLflow.
+    """Read a study from MLflow.
 
     Raises:
-        ValueError: MLflow has no such study; those it has are named. Or it has another than lpstudy wrote.
+        ValueError: MLflow has no such study; the message names the others. Or lpstudy did not write it.
         DamagedError: A run is not as lpstudy writes it.
     """
     experiment = find_experiment(client, study)
@@ -49,14 +49,14 @@ def read_study(client: MlflowClient, study: str) -> StudyFromMlflow:
     if "report" not in by_kind:
         raise ValueError(f"MLflow's experiment {experiment_name(study)!r} was not written by lpstudy")
     try:
-        told = _study_json(client, by_kind["report"][0])
-        spec = parse(told.spec, "spec")
+        study_json = _study_json(client, by_kind["report"][0])
+        spec = parse(study_json.spec, "spec")
     except (MlflowException, OSError) as error:
         if isinstance(error, RequestException):
             raise
         raise ValueError(
             f"MLflow has the runs of study {study!r} but not their file study.json ({reason(error)}):"
-            f" lpstudy reconcile {study} writes it anew"
+            f" lpstudy reconcile {study} writes it again"
         ) from None
     except ValueError as error:
         raise DamagedError("MLflow", study, "study.json", error) from None
@@ -69,62 +69,61 @@ def read_study(client: MlflowClient, study: str) -> StudyFromMlflow:
     return StudyFromMlflow(
         spec=spec,
         facts=study_facts(
-            told,
+            study_json,
             spec,
             {name: run.info.run_id for name, run in parents.items()},
             experiment=experiment.experiment_id,
             teacher=by_kind.get("teacher", by_kind["report"])[0].info.run_id,
         ),
-        runs=typed(pd.DataFrame(table, columns=list(RUN_COLUMNS))),
+        runs=with_column_types(pd.DataFrame(table, columns=list(RUN_COLUMNS))),
         curves=pd.DataFrame(curves, columns=list(CURVE_COLUMNS)),
     )
 
 
 def log_report(client: MlflowClient, study: str, files: Mapping[str, Path]) -> None:
-    """Put the report's files on the run named `report`, each by its place in the report's folder.
+    """Upload the report's files to the run named `report`, each under its path in the report's folder.
 
     Raises:
-        MlflowException: Or another of UNANSWERED: MLflow does not take them.
+        MlflowException: Or another of MLFLOW_ERRORS: MLflow does not accept the files.
     """
-    known = find_runs(client, find_experiment(client, study))["report"]
-    run = known.run_id
+    run = find_runs(client, find_experiment(client, study))["report"]
     try:
-        for place, path in files.items():
-            put(client, known.location, path, str(Path("report") / Path(place).parent))
-    except OSError as error:  # of this machine's disk, where MLflow's files lie
+        for name, path in files.items():
+            upload_file(client, run.location, path, str(Path("report") / Path(name).parent))
+    except OSError as error:  # from this machine's disk, where MLflow stores files
         if isinstance(error, RequestException):
             raise
         raise MlflowException(f"files of runs: {error}") from error
-    client.set_tag(run, tag("state"), "finished")
-    client.set_terminated(run, "FINISHED")
+    client.set_tag(run.run_id, tag("state"), "finished")
+    client.set_terminated(run.run_id, "FINISHED")
 
 
 def find_experiment(client: MlflowClient, study: str) -> Experiment:
-    """The experiment of a study.
+    """Find a study's experiment.
 
     Raises:
-        ValueError: MLflow has no such study; those it has are named.
+        ValueError: MLflow has no such study; the message names the others.
     """
     experiment = client.get_experiment_by_name(experiment_name(study))
     if experiment is None or experiment.lifecycle_stage == "deleted":
-        have = ", ".join(list_studies(client)) or "none"
-        raise ValueError(f"MLflow has no study {study!r}; it has {have}")
+        names = ", ".join(list_studies(client)) or "none"
+        raise ValueError(f"MLflow has no study {study!r}; it has {names}")
     return experiment
 
 
 def list_studies(client: MlflowClient) -> list[str]:
-    """Names of the studies that MLflow has."""
+    """The names of the studies in MLflow."""
     prefix = experiment_name("")
-    found = client.search_experiments(filter_string=f"name LIKE '{prefix}%'")
-    return sorted(e.name.removeprefix(prefix) for e in found if " " not in e.name)
+    experiments = client.search_experiments(filter_string=f"name LIKE '{prefix}%'")
+    return sorted(e.name.removeprefix(prefix) for e in experiments if " " not in e.name)
 
 
 def searched_trials(arm: Arm, runs: pd.DataFrame) -> list[tuple[dict[str, Scalar], float]]:
-    """Searched values and validation accuracy of an arm's finished trials, typed as they were suggested."""
-    mine = runs[(runs["arm"] == arm.name) & (runs["kind"] == "trial") & (runs["state"] == "finished")]
-    return list(zip(mine["searched"], mine["validation_accuracy"], strict=True))
+    """The searched values and validation accuracies of an arm's finished trials."""
+    trials = runs[(runs["arm"] == arm.name) & (runs["kind"] == "trial") & (runs["state"] == "finished")]
+    return list(zip(trials["searched"], trials["validation_accuracy"], strict=True))
 
 
 def _study_json(client: MlflowClient, run: Run) -> StudyJson:
     with TemporaryDirectory() as folder:
-        return read_study_json(fetch(client, run.info.artifact_uri, "study.json", folder))
+        return read_study_json(download(client, run.info.artifact_uri, "study.json", folder))

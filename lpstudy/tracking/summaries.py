@@ -1,4 +1,4 @@
-"""What a study's arms have come to, in figures: the report's table, from the ledger."""
+"""The figures of a study's arms, from the report's comparison of the ledger's runs."""
 
 import math
 
@@ -9,7 +9,7 @@ from lpstudy.tracking.frames import ledger_frame
 from lpstudy.tracking.study_facts import study_facts
 from lpstudy.tracking.study_json import StudyJson
 
-FIGURES = {
+METRIC_NAMES = {
     "accuracy_mean": "test_accuracy_mean",
     "accuracy_low": "test_accuracy_low",
     "accuracy_high": "test_accuracy_high",
@@ -22,20 +22,22 @@ FIGURES = {
     "flops": "flops",
     "training_macs": "training_macs",
 }
-"""Columns of the comparison, and what they are called as metrics of an arm's run."""
+"""Columns of the comparison with their names as metrics of an arm's run."""
 
 
-def arm_figures(book: LedgerReader, facts: StudyMetadata) -> dict[str, dict[str, float]]:
-    """The figures of each arm's winner by the arm's name; those that are not known are left out."""
-    told = StudyJson.model_validate_json(facts.as_text())
-    study = study_facts(told, book.spec, {}, experiment="", teacher="")
-    table = comparison(study, ledger_frame(book))
+def arm_figures(ledger: LedgerReader, facts: StudyMetadata) -> dict[str, dict[str, float]]:
+    """The known figures of each arm's winner, by the arm's name."""
+    study_json = StudyJson.model_validate_json(facts.as_text())
+    study = study_facts(study_json, ledger.spec, {}, experiment="", teacher="")
+    table = comparison(study, ledger_frame(ledger))
     rows = table.astype("object").to_dict("records")[1:]  # the first is the teacher
     return {
-        arm.name: {name: float(row[column]) for column, name in FIGURES.items() if _known(row[column])}
+        arm.name: {
+            name: float(row[column]) for column, name in METRIC_NAMES.items() if _is_known(row[column])
+        }
         for arm, row in zip(study.arms, rows, strict=True)
     }
 
 
-def _known(value: object) -> bool:
+def _is_known(value: object) -> bool:
     return isinstance(value, int | float) and math.isfinite(value)

@@ -53,7 +53,7 @@ def test_files_that_are_gone_are_counted_and_given_again(
     assert len(before) == 4
     shutil.rmtree(tmp_path / "mlruns")
     with pytest.raises(
-        ValueError, match=r"not their file study\.json .*: lpstudy reconcile held writes it anew"
+        ValueError, match=r"not their file study\.json .*: lpstudy reconcile held writes it again"
     ):
         tracking.read_study(client, "held")
     lacks = {one.key: one.what for one in tracking.compare(ledger, client, held)}
@@ -106,7 +106,7 @@ def test_a_server_whose_store_takes_no_files_is_named_before_the_study(
         tracking.check_files(client, "held")
         shutil.rmtree(tmp_path / "server/artifacts", ignore_errors=True)
         (tmp_path / "server/artifacts").write_text("a file where a folder should be")
-        with pytest.raises(tracking.MlflowUnavailableError, match="takes no files of runs"):
+        with pytest.raises(tracking.MlflowUnavailableError, match="accepts no files of runs"):
             tracking.check_files(client, "held")
 
 

@@ -44,6 +44,6 @@ def test_a_database_that_mlflow_would_look_for_elsewhere_is_refused(
 ) -> None:
     (tmp_path / "a?b").mkdir()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/a%3Fb/m.db")
-    with pytest.raises(ValueError, match=r"MLFLOW_TRACKING_URI=.*%3Fb/m.db: MLflow takes the %"):
+    with pytest.raises(ValueError, match=r"MLFLOW_TRACKING_URI=.*%3Fb/m.db: MLflow does not decode the %"):
         tracking.connect()
     assert os.listdir(tmp_path) == ["a?b"]
