@@ -42,6 +42,7 @@ def test_the_report_is_whole(smoke: Smoke) -> None:
     assert shown
     assert set(shown) <= set(made)
     assert "python -m lpstudy.sweep smoke" in text
+    assert text.count("`method` lp") == 1  # [methods.lp_kd] is a table of another name
 
 
 def test_no_file_of_the_report_holds_an_absolute_path(smoke: Smoke) -> None:
