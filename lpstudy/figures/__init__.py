@@ -1,17 +1,17 @@
-"""Data frames in, matplotlib figures out; nothing here keeps state or writes a file.
+"""Matplotlib figures from data frames, without state or files.
 
-Each function gives None where there is nothing to show.
+Each function returns None where there is nothing to show.
 """
 
 from lpstudy.figures.accuracy import accuracy_over_cost
 from lpstudy.figures.curves import learning_curves
 from lpstudy.figures.differences import difference_to_back_prop
-from lpstudy.figures.search_figures import importances, pareto_fronts, search_history
+from lpstudy.figures.search_figures import importance_figure, pareto_fronts, search_history
 
 __all__ = [
     "accuracy_over_cost",
     "difference_to_back_prop",
-    "importances",
+    "importance_figure",
     "learning_curves",
     "pareto_fronts",
     "search_history",

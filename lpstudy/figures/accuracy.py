@@ -1,4 +1,4 @@
-"""Test accuracy of the winners over what they cost."""
+"""The figure of the winners' test accuracy over their cost."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from lpstudy.tables.intervals import Interval
 Cost = Literal["macs", "parameters"]
 _COST_WORDS: dict[Cost, str] = {"macs": "MACs of one image's forward pass", "parameters": "parameters"}
 _PITCH = 7.5
-"""Points between the middles of symbols that stand side by side."""
+"""Points between the centres of neighbouring symbols."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +39,11 @@ class _Point:
 
     @property
     def sides(self) -> tuple[float, float]:
-        """How far the interval reaches below and above the mean; nowhere for one seed."""
-        reached = self.accuracy
-        return (reached.mean - reached.low, reached.high - reached.mean) if reached.n > 1 else (0.0, 0.0)
+        """The lengths of the interval below and above the mean; 0 for one seed."""
+        interval = self.accuracy
+        if interval.n < 2:
+            return 0.0, 0.0
+        return interval.mean - interval.low, interval.high - interval.mean
 
 
 def accuracy_over_cost(study: StudyFacts, runs: pd.DataFrame, cost: Cost) -> Figure | None:
@@ -54,9 +56,9 @@ def accuracy_over_cost(study: StudyFacts, runs: pd.DataFrame, cost: Cost) -> Fig
     if not points:
         return None
     methods = list(dict.fromkeys(point.arm.method for point in points))
-    crowded = len({point.cost for point in points}) < len(points)
+    is_crowded = len({point.cost for point in points}) < len(points)
     title = f"Test accuracy over {'MACs' if cost == 'macs' else 'parameters'}"
-    figure, [[axes]] = new_figure(4.6, title, _reading(points, crowded))
+    figure, [[axes]] = new_figure(4.6, title, _subtitle(points, is_crowded))
     log_counts(axes, [point.cost for point in points])
     name_axes(axes, x=f"{_COST_WORDS[cost]} (log scale)", y="test accuracy (%)")
     _limit_heights(axes, study, points)
@@ -64,13 +66,15 @@ def accuracy_over_cost(study: StudyFacts, runs: pd.DataFrame, cost: Cost) -> Fig
     fixed = {point.cost: plain(point.student) for point in points if point.arm.objectives == 1}
     if fixed:
         tick_names(axes, {place: f"{name}\n{count_words(place)}" for place, name in fixed.items()})
-    pitch = _pitch(axes, points, len(methods)) if crowded else 0.0
+    pitch = _pitch(axes, points, len(methods)) if is_crowded else 0.0
     labels = []
     for rank, method in enumerate(methods):
-        own = sorted((point for point in points if point.arm.method == method), key=lambda point: point.cost)
+        method_points = sorted(
+            (point for point in points if point.arm.method == method), key=lambda point: point.cost
+        )
         nudge = (rank - (len(methods) - 1) / 2) * pitch
-        _draw_method(axes, own, nudge)
-        last = own[-1]
+        _draw_method(axes, method_points, nudge)
+        last = method_points[-1]
         words = plain(method) + (f"  {plain(last.student)}" if last.arm.objectives > 1 else "")
         labels.append(Label(words, last.cost, last.mean, look(method).colour, nudge))
     label_lines(axes, labels, offset=14 + pitch * (len(methods) - 1) / 2)
@@ -84,20 +88,20 @@ def _points(study: StudyFacts, runs: pd.DataFrame, cost: Cost) -> list[_Point]:
         groups = result.finals_by_trial if arm.objectives > 1 else [result.finals]
         for finals in groups:
             accuracy = scores_of(finals, study.test_samples).mean
-            done = finals[finals["state"].eq("finished")].dropna(subset=[cost])
-            if accuracy.n == 0 or done.empty or not float(done[cost].iloc[0]) > 0:
+            finished = finals[finals["state"].eq("finished")].dropna(subset=[cost])
+            if accuracy.n == 0 or finished.empty or not float(finished[cost].iloc[0]) > 0:
                 continue
-            label = done["student"].iloc[0]
+            label = finished["student"].iloc[0]
             student = label if isinstance(label, str) else arm.student
-            points.append(_Point(arm, float(done[cost].iloc[0]), accuracy, student))
+            points.append(_Point(arm, float(finished[cost].iloc[0]), accuracy, student))
     return points
 
 
-def _reading(points: Sequence[_Point], crowded: bool) -> str:
+def _subtitle(points: Sequence[_Point], is_crowded: bool) -> str:
     few, many = min(point.n for point in points), max(point.n for point in points)
     seeds = f"{few}" if few == many else f"{few} to {many}"
     mean = f"Mean of {seeds} seeds with its 95 % interval" if many > 1 else "One seed: no interval"
-    side = "; the methods of one student stand side by side" if crowded else ""
+    side = "; the methods of one student stand side by side" if is_crowded else ""
     return f"{mean}{side}."
 
 
@@ -114,11 +118,11 @@ def _pitch(axes: Axes, points: Sequence[_Point], methods: int) -> float:
 
 def _draw_method(axes: Axes, points: Sequence[_Point], nudge: float) -> None:
     style = look(points[0].arm.method)
-    shifted = offset_copy(axes.transData, axes.get_figure(root=True), x=nudge, units="points")
+    transform = offset_copy(axes.transData, axes.get_figure(root=True), x=nudge, units="points")
     families = {point.student.split("-")[0].rstrip("0123456789") for point in points}
     if len(families) == 1:
         costs, means = [point.cost for point in points], [point.mean for point in points]
-        axes.plot(costs, means, color=style.colour, linewidth=1.1, alpha=0.4, transform=shifted, zorder=2)
+        axes.plot(costs, means, color=style.colour, linewidth=1.1, alpha=0.4, transform=transform, zorder=2)
     for point in points:
         axes.errorbar(
             point.cost,
@@ -130,7 +134,7 @@ def _draw_method(axes: Axes, points: Sequence[_Point], nudge: float) -> None:
             markeredgecolor="white",
             markeredgewidth=0.6,
             elinewidth=1.6,
-            transform=shifted,
+            transform=transform,
             zorder=3,
         )
 

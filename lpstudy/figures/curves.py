@@ -1,4 +1,4 @@
-"""Learning curves of the winners."""
+"""The figure of the winners' learning curves."""
 
 from collections.abc import Sequence
 
@@ -16,7 +16,7 @@ from lpstudy.tables.facts import StudyFacts
 _METRIC = "validation_accuracy"
 _MOST_COLUMNS = 2
 _WARM_UP = 0.3
-"""Share of the epochs left out of the visible range: accuracy rises too steeply there to compare anything."""
+"""The share of first epochs outside of the visible range, where accuracy rises too steeply to compare."""
 
 
 def learning_curves(study: StudyFacts, runs: pd.DataFrame, curves: pd.DataFrame) -> Figure | None:
@@ -27,25 +27,25 @@ def learning_curves(study: StudyFacts, runs: pd.DataFrame, curves: pd.DataFrame)
     panels: dict[str, dict[str, pd.DataFrame]] = {}
     seeds: set[int] = set()
     for result in arm_results(study, runs):
-        names = set(result.finished["run_id"])
-        own = curves[curves["run_id"].isin(names) & curves["metric"].eq(_METRIC)].dropna(subset=["value"])
-        if own.empty:
+        names = set(result.finished_finals["run_id"])
+        points = curves[curves["run_id"].isin(names) & curves["metric"].eq(_METRIC)].dropna(subset=["value"])
+        if points.empty:
             continue
-        seeds.add(int(own["run_id"].nunique()))
-        over_seeds = own.groupby("epoch")["value"].agg(["mean", "min", "max"])
+        seeds.add(int(points["run_id"].nunique()))
+        over_seeds = points.groupby("epoch")["value"].agg(["mean", "min", "max"])
         panels.setdefault(result.arm.student, {})[result.arm.method] = over_seeds
     if not panels:
         return None
     columns = min(_MOST_COLUMNS, len(panels))
     rows = -(-len(panels) // columns)
     spans = f"{min(seeds)}" if len(seeds) == 1 else f"{min(seeds)} to {max(seeds)}"
-    reading = (
+    subtitle = (
         f"Mean of {spans} seeds; the band reaches from the lowest to the highest seed."
         if max(seeds) > 1
         else "One seed."
     )
     figure, grid = new_figure(
-        1.1 + 2.9 * rows, "Learning curves of the winners", reading, heights=[1.0] * rows, columns=columns
+        1.1 + 2.9 * rows, "Learning curves of the winners", subtitle, heights=[1.0] * rows, columns=columns
     )
     flat = [axes for row in grid for axes in row]
     for axes in flat[len(panels) :]:

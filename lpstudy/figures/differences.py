@@ -1,4 +1,4 @@
-"""Paired differences of the winners to back-prop."""
+"""The figure of the winners' paired differences to back-prop."""
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -15,9 +15,9 @@ def difference_to_back_prop(study: StudyFacts, runs: pd.DataFrame) -> Figure | N
     None where no arm shares a finished seed with such a `bp`.
     """
     rows = [
-        (verdict.of.arm, verdict.of.scores.seed_differences(verdict.against.scores), verdict)
+        (verdict.result.arm, verdict.result.scores.seed_differences(verdict.rival.scores), verdict)
         for verdict in verdicts(arm_results(study, runs))
-        if verdict.against is not None and verdict.delta.n
+        if verdict.rival is not None and verdict.delta.n
     ]
     if not rows:
         return None
@@ -57,12 +57,12 @@ def difference_to_back_prop(study: StudyFacts, runs: pd.DataFrame) -> Figure | N
                 markersize=style.size,
                 markeredgecolor="white",
             )
-            shown = signed(delta.mean) + (f" ± {delta.half_width:.2f}" if delta.n > 1 else " (1 seed)")
+            text = signed(delta.mean) + (f" ± {delta.half_width:.2f}" if delta.n > 1 else " (1 seed)")
             axes.annotate(
-                shown, (1, place), xycoords=("axes fraction", "data"), xytext=(8, 0),
+                text, (1, place), xycoords=("axes fraction", "data"), xytext=(8, 0),
                 textcoords="offset points", fontsize=SMALL, va="center", annotation_clip=False,
-                color=INK if verdict.beyond_noise else QUIET,
-                fontweight="bold" if verdict.beyond_noise else "normal",
+                color=INK if verdict.is_beyond_noise else QUIET,
+                fontweight="bold" if verdict.is_beyond_noise else "normal",
             )  # fmt: skip
             axes.annotate(
                 plain(arm.method), (0, place), xycoords=("axes fraction", "data"), xytext=(-8, 0),

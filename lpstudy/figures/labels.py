@@ -1,4 +1,4 @@
-"""Labels beside what they name, moved apart where they would overlap."""
+"""Labels at the ends of lines, moved apart where they would overlap."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,20 +11,20 @@ from matplotlib.transforms import ScaledTranslation
 
 from lpstudy.figures.style import NORMAL, SMALL
 
-_NEAR = 110.0
-"""Points: labels of lines that end nearer to each other than a label is long share one column."""
+_COLUMN_DISTANCE = 110.0
+"""Points: labels of lines whose ends are nearer than a label's length share one column."""
 
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """What to write and the point, in data units, where the line that it names ends."""
+    """A label's text and the end of its line, in data units."""
 
     text: str
     x: float
     y: float
     colour: str
     nudge: float = 0.0
-    """By how much the end is drawn right of x, in points."""
+    """The offset in points by which the end is drawn right of x."""
 
 
 def points_per_pixel(axes: Axes) -> float:
@@ -45,18 +45,18 @@ def spread(heights: Sequence[float], gap: float, low: float, high: float) -> lis
     if len(heights) > 1:
         gap = min(gap, (high - low) / (len(heights) - 1))
     ranks = np.arange(len(heights)) * gap
-    wanted = np.asarray(heights, dtype=np.float64)[order] - ranks
+    targets = np.asarray(heights, dtype=np.float64)[order] - ranks
     blocks: list[tuple[float, int]] = []
-    for value in wanted:
+    for value in targets:
         mean, size = float(value), 1
         while blocks and blocks[-1][0] > mean:
-            before, count = blocks.pop()
-            mean, size = (before * count + mean * size) / (count + size), count + size
+            previous, count = blocks.pop()
+            mean, size = (previous * count + mean * size) / (count + size), count + size
         blocks.append((mean, size))
     pooled = np.concatenate([np.full(size, mean) for mean, size in blocks])
-    placed = np.clip(pooled, low, high - ranks[-1]) + ranks
+    positions = np.clip(pooled, low, high - ranks[-1]) + ranks
     result = np.empty(len(heights))
-    result[order] = placed
+    result[order] = positions
     return [float(value) for value in result]
 
 
@@ -80,7 +80,7 @@ def label_lines(axes: Axes, labels: Sequence[Label], *, offset: float = 14) -> N
     order = sorted(range(len(labels)), key=lambda index: float(ends[index][0]))
     columns: list[list[int]] = []
     for index in order:
-        if columns and ends[index][0] - ends[columns[-1][-1]][0] < _NEAR:
+        if columns and ends[index][0] - ends[columns[-1][-1]][0] < _COLUMN_DISTANCE:
             columns[-1].append(index)
         else:
             columns.append([index])
@@ -104,7 +104,7 @@ def label_lines(axes: Axes, labels: Sequence[Label], *, offset: float = 14) -> N
 
 
 def _leader(axes: Axes, label: Label, path: Sequence[tuple[float, float]]) -> None:
-    """A thin line through points given in points from the label's end."""
+    """Draw a thin line through offsets in points from the label's end."""
     figure = axes.get_figure(root=True)
     if figure is None:
         return
@@ -118,7 +118,7 @@ def _leader(axes: Axes, label: Label, path: Sequence[tuple[float, float]]) -> No
 
 
 def tick_names(axes: Axes, names: Mapping[float, str]) -> None:
-    """Ticks of the x axis at the given places with the given words, lowered where neighbours would touch."""
+    """Set ticks of the x axis with the given texts, lowered where neighbours would touch."""
     figure = axes.get_figure(root=True)
     if figure is None:
         return

@@ -1,4 +1,4 @@
-"""What the search did: its history, its Pareto fronts, and which hyperparameters mattered."""
+"""Figures of the search: its history, its Pareto fronts, and hyperparameter importances."""
 
 from collections.abc import Mapping, Sequence
 
@@ -24,7 +24,7 @@ from lpstudy.figures.style import (
 from lpstudy.tables.facts import ArmFacts, StudyFacts
 from lpstudy.tables.intervals import pareto_front
 
-_MOST_COLUMNS = 5
+_MAX_COLUMNS = 5
 _ACCURACY = "validation_accuracy"
 
 
@@ -39,7 +39,7 @@ def search_history(study: StudyFacts, runs: pd.DataFrame) -> Figure | None:
     if not arms:
         return None
     methods = list(dict.fromkeys(arm.method for arm in arms))
-    columns = min(_MOST_COLUMNS, len(methods))
+    columns = min(_MAX_COLUMNS, len(methods))
     rows = -(-len(arms) // columns)
     figure, grid = new_figure(
         1.2 + 1.75 * rows,
@@ -76,7 +76,7 @@ def search_history(study: StudyFacts, runs: pd.DataFrame) -> Figure | None:
 
 
 def _range(values: np.ndarray) -> tuple[float, float]:
-    """Limits that leave out what lies far below the middle of the values."""
+    """Axis limits without outliers far below the middle of the values."""
     first, third = np.percentile(values, [25, 75])
     floor = first - 3 * max(third - first, 0.5)
     low, high = float(values[values >= floor].min()), float(values.max())
@@ -89,21 +89,27 @@ def _draw_history(axes: Axes, arm: ArmFacts, trials: pd.DataFrame, low: float) -
     colour = look(arm.method).colour
     numbers = trials["trial"].to_numpy(dtype=np.float64)
     values = trials[_ACCURACY].to_numpy(dtype=np.float64)
-    done = trials["state"].eq("finished").to_numpy(dtype=bool)
+    is_finished = trials["state"].eq("finished").to_numpy(dtype=bool)
     below = values < low
-    for shown, face in ((done, colour), (~done, "white")):
-        seen = shown & ~below
+    for selected, face in ((is_finished, colour), (~is_finished, "white")):
+        visible = selected & ~below
         axes.scatter(
-            numbers[seen], values[seen], s=18, facecolors=face, edgecolors=colour, linewidths=1, zorder=3
+            numbers[visible],
+            values[visible],
+            s=18,
+            facecolors=face,
+            edgecolors=colour,
+            linewidths=1,
+            zorder=3,
         )
-        gone = shown & below
+        hidden = selected & below
         axes.scatter(
-            numbers[gone], np.full(gone.sum(), low), s=30, marker="v", facecolors=face, edgecolors=colour,
+            numbers[hidden], np.full(hidden.sum(), low), s=30, marker="v", facecolors=face, edgecolors=colour,
             linewidths=1, zorder=3, clip_on=False,
         )  # fmt: skip
-    if done.any():
-        best = np.maximum.accumulate(np.append(values[done], values[done][-1]))
-        steps = np.append(numbers[done], numbers[-1])
+    if is_finished.any():
+        best = np.maximum.accumulate(np.append(values[is_finished], values[is_finished][-1]))
+        steps = np.append(numbers[is_finished], numbers[-1])
         axes.step(steps, best, where="post", color=colour, linewidth=1.4, alpha=0.7)
 
 
@@ -130,12 +136,12 @@ def pareto_fronts(study: StudyFacts, runs: pd.DataFrame) -> Figure | None:
     several = len({arm.student for arm in arms}) > 1
     labels = []
     for arm in arms:
-        own = done[done["arm"].eq(arm.name)]
-        if own.empty:
+        trials = done[done["arm"].eq(arm.name)]
+        if trials.empty:
             continue
         style = look(arm.method)
-        axes.scatter(own["macs"], own[_ACCURACY], s=11, color=style.colour, alpha=0.3, linewidths=0)
-        front = pareto_front(own)
+        axes.scatter(trials["macs"], trials[_ACCURACY], s=11, color=style.colour, alpha=0.3, linewidths=0)
+        front = pareto_front(trials)
         x = np.append(front["macs"].to_numpy(dtype=np.float64), macs.max())
         y = front[_ACCURACY].to_numpy(dtype=np.float64)
         y = np.append(y, y[-1])
@@ -150,8 +156,8 @@ def pareto_fronts(study: StudyFacts, runs: pd.DataFrame) -> Figure | None:
     return figure
 
 
-def importances(study: StudyFacts, shares: Mapping[str, Mapping[str, float]]) -> Figure | None:
-    """How much of the validation accuracy's spread each searched hyperparameter explains, one panel per arm.
+def importance_figure(study: StudyFacts, shares: Mapping[str, Mapping[str, float]]) -> Figure | None:
+    """The share of the validation accuracy's spread that each hyperparameter explains, one panel per arm.
 
     Args:
         study: The study's facts.
@@ -160,9 +166,9 @@ def importances(study: StudyFacts, shares: Mapping[str, Mapping[str, float]]) ->
     Returns:
         None where no arm has importances.
     """
-    found = [(arm, _finite(shares.get(arm.name, {}))) for arm in study.arms]
+    pairs = [(arm, _finite(shares.get(arm.name, {}))) for arm in study.arms]
     methods = list(dict.fromkeys(arm.method for arm in study.arms))
-    known = sorted((pair for pair in found if pair[1]), key=lambda pair: methods.index(pair[0].method))
+    known = sorted((pair for pair in pairs if pair[1]), key=lambda pair: methods.index(pair[0].method))
     if not known:
         return None
     columns = min(2, len(known))

@@ -1,4 +1,4 @@
-"""One look for all figures: size, type, and one colour and marker per method."""
+"""The style of all figures: size, fonts, and one colour and marker per method."""
 
 import hashlib
 from collections.abc import Sequence
@@ -23,12 +23,12 @@ SMALL, NORMAL, LARGE = 8.5, 9.5, 11.5
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """How a method is drawn, in every figure."""
+    """The colour and marker of a method in every figure."""
 
     colour: str
     marker: str
     size: float = 7.0
-    """Of the marker, in points, so that all look equally large."""
+    """The marker's size in points, chosen so that all look equally large."""
 
 
 # After Okabe and Ito: at least 14 apart in CIELAB as the three forms of colour blindness see them, and with a
@@ -51,7 +51,7 @@ _OTHER_LOOKS = (
 
 
 def look(method: str) -> Look:
-    """The colour and the marker of a method; of one that has none yet, the same ones in every report."""
+    """The look of a method; one without its own gets the same in every report."""
     if method in _LOOKS:
         return _LOOKS[method]
     digest = hashlib.sha256(method.encode("utf-8", "replace")).digest()
@@ -73,9 +73,9 @@ def new_figure(
     All panels share the x axis, and those of one row the y axis.
     """
     lines = subtitle.count("\n") + 1
-    reserved = 0.45 + 0.17 * lines
+    header_height = 0.45 + 0.17 * lines
     layout = ConstrainedLayoutEngine(
-        w_pad=0.1, h_pad=0.08, wspace=0.02, hspace=0.04, rect=(0, 0, 1, 1 - reserved / height)
+        w_pad=0.1, h_pad=0.08, wspace=0.02, hspace=0.04, rect=(0, 0, 1, 1 - header_height / height)
     )
     figure = Figure(figsize=(WIDTH, height), dpi=DOTS_PER_INCH, layout=layout, facecolor="white")
     FigureCanvasAgg(figure)
@@ -89,12 +89,12 @@ def new_figure(
     panels = [list(row) for row in grid]
     for row in panels:
         for axes in row:
-            dress(axes)
+            style_axes(axes)
     return figure, panels
 
 
-def dress(axes: Axes) -> None:
-    """Quiet frame and grid."""
+def style_axes(axes: Axes) -> None:
+    """Style the frame and grid of a panel."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(QUIET)
     axes.tick_params(colors=QUIET, labelsize=SMALL, length=3)
@@ -103,7 +103,7 @@ def dress(axes: Axes) -> None:
 
 
 def name_axes(axes: Axes, *, x: str = "", y: str = "") -> None:
-    """Axis labels with their units."""
+    """Set the axis labels."""
     axes.set_xlabel(x, fontsize=NORMAL, color=INK)
     axes.set_ylabel(y, fontsize=NORMAL, color=INK)
 
@@ -115,7 +115,7 @@ def signed(value: float, digits: int = 2) -> str:
 
 
 def count_words(value: float) -> str:
-    """A count for people: 249.6 K, 30.1 M, 2.5 G, 64 T."""
+    """A count as text: 249.6 K, 30.1 M, 2.5 G, 64 T."""
     for limit, unit in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "K")):
         if abs(value) >= 0.9995 * limit:
             return (

@@ -17,14 +17,14 @@ from lpstudy.tables.facts import TeacherFacts
 from lpstudy.tables.verdicts import Verdict, is_best, verdicts
 
 
-def answer(teacher: TeacherFacts, results: list[ArmResult]) -> list[Markdown]:
+def answer_paragraphs(teacher: TeacherFacts, results: list[ArmResult]) -> list[Markdown]:
     """One paragraph, and where a study has several students a further one for each, the first being the sum.
 
     A difference is claimed only where its test over paired seeds finds it after Holm's correction.
     """
     groups: dict[str, list[Verdict]] = {result.arm.student: [] for result in results}
     for verdict in verdicts(results):
-        groups[verdict.of.arm.student].append(verdict)
+        groups[verdict.result.arm.student].append(verdict)
     if not any(result.accuracy.n for result in results):
         return [_nothing_yet(results)]
     each = [_about(teacher, student, group) for student, group in groups.items()]
@@ -34,7 +34,7 @@ def answer(teacher: TeacherFacts, results: list[ArmResult]) -> list[Markdown]:
 def _nothing_yet(results: Sequence[ArmResult]) -> Markdown:
     done = sum(result.states.get("finished", 0) for result in results)
     trials = "1 trial has finished" if done == 1 else f"{done} trials have finished"
-    lost = sum(result.lost for result in results)
+    lost = sum(result.failed_finals for result in results)
     failed = f", {lost} final{'s' * (lost != 1)} failed" if lost else ""
     return Markdown(
         f"No final has finished yet, so nothing can be said about test accuracy; {trials}{failed}."
@@ -44,12 +44,12 @@ def _nothing_yet(results: Sequence[ArmResult]) -> Markdown:
 def _sum(groups: dict[str, list[Verdict]]) -> Markdown:
     compared = [group for group in groups.values() if any(one.tests for one in group)]
     if not compared:
-        if any(one.other_size for group in groups.values() for one in group):
+        if any(one.differs_in_size for group in groups.values() for one in group):
             return Markdown("No method is compared with plain back-prop: the winners are of different sizes.")
         return Markdown("No method can be compared with plain back-prop over two or more seeds yet.")
     wins: dict[str, int] = {}
     for one in (one for group in compared for one in group if one.delta.n > 1):
-        wins[one.of.arm.method] = wins.get(one.of.arm.method, 0) + one.better
+        wins[one.result.arm.method] = wins.get(one.result.arm.method, 0) + one.is_better
     students = f"{len(compared)} student{'s' * (len(compared) > 1)}"
     if not any(wins.values()):
         return Markdown(f"**No method is better than plain back-prop beyond noise** on any of {students}.")
@@ -62,39 +62,41 @@ def _sum(groups: dict[str, list[Verdict]]) -> Markdown:
 
 def _about(teacher: TeacherFacts, student: str, group: Sequence[Verdict]) -> Markdown:
     on = f"On {code(student)},"
-    reached = sorted((one for one in group if one.of.accuracy.n), key=lambda one: -one.of.accuracy.mean)
-    if not reached:
-        return _joined(f"{on} no final has finished yet.", failures(group))
-    if len({one.of.design for one in reached}) > 1:
-        sizes = winners_of_several_sizes(on, reached)
-        return _joined(sizes, other_methods(reached), two_seeds(reached), failures(group))
-    best, results = reached[0], [one.of for one in group]
-    of_all = is_best(best.of, results)
-    return _joined(
-        _first(on, best, reached, of_all),
-        "" if best.of.arm.method == BASELINE else lead_over_rivals(best.of, results, of_all),
-        other_methods(reached[1:], best=best),
-        two_seeds(reached),
+    ranked = sorted(
+        (one for one in group if one.result.accuracy.n), key=lambda one: -one.result.accuracy.mean
+    )
+    if not ranked:
+        return _paragraph(f"{on} no final has finished yet.", failures(group))
+    if len({one.result.design for one in ranked}) > 1:
+        sizes = winners_of_several_sizes(on, ranked)
+        return _paragraph(sizes, other_methods(ranked), two_seeds(ranked), failures(group))
+    best, results = ranked[0], [one.result for one in group]
+    is_best_of_all = is_best(best.result, results)
+    return _paragraph(
+        _first(on, best, ranked, is_best_of_all),
+        "" if best.result.arm.method == BASELINE else lead_over_rivals(best.result, results, is_best_of_all),
+        other_methods(ranked[1:], best=best),
+        two_seeds(ranked),
         failures(group),
-        compared_with_teacher(teacher, best.of),
+        compared_with_teacher(teacher, best.result),
     )
 
 
-def _first(on: str, best: Verdict, reached: Sequence[Verdict], of_all: bool) -> str:
-    """What the method of the highest mean reaches, and what that is worth."""
-    accuracy = f"{formatting.accuracy(best.of.accuracy)} %"
-    name, n = code(best.of.arm.method), formatting.seeds(best.of.accuracy.n)
-    if not any(one.of.arm.method == BASELINE for one in reached):
-        verb = f"**{name} is best**:" if of_all else f"{name} has the highest test accuracy,"
+def _first(on: str, best: Verdict, ranked: Sequence[Verdict], is_best_of_all: bool) -> str:
+    """The sentence on the method of the highest mean and its significance."""
+    accuracy = f"{formatting.accuracy(best.result.accuracy)} %"
+    name, n = code(best.result.arm.method), formatting.seeds(best.result.accuracy.n)
+    if not any(one.result.arm.method == BASELINE for one in ranked):
+        verb = f"**{name} is best**:" if is_best_of_all else f"{name} has the highest test accuracy,"
         return f"{on} {verb} {accuracy} ({n}); there is no `{BASELINE}` to compare it with."
-    if len(reached) == 1:
+    if len(ranked) == 1:
         return f"{on} only plain back-prop (`{BASELINE}`) has finished: {accuracy} test accuracy ({n})."
-    if best.of.arm.method == BASELINE:
+    if best.result.arm.method == BASELINE:
         return f"{on} **no method beats plain back-prop**: {accuracy} test accuracy ({n})."
-    return _over_baseline(f"{on} {name}", f"{accuracy} test accuracy", best, of_all)
+    return _over_baseline(f"{on} {name}", f"{accuracy} test accuracy", best, is_best_of_all)
 
 
-def _over_baseline(who: str, reached: str, best: Verdict, of_all: bool) -> str:
+def _over_baseline(who: str, reached: str, best: Verdict, is_best_of_all: bool) -> str:
     delta, over = best.delta, "over plain back-prop"
     gain = f"{formatting.difference(delta)} points"
     paired = f"(95 % interval, paired over {formatting.seeds(delta.n)})"
@@ -104,13 +106,13 @@ def _over_baseline(who: str, reached: str, best: Verdict, of_all: bool) -> str:
         return (
             f"{who} has {reached}, {gain} {over}; with one seed there is no interval, so this ranks nothing."
         )
-    if best.better:
+    if best.is_better:
         before, name = who.rsplit(" ", 1)
-        verb = "is best" if of_all else "leads"
+        verb = "is best" if is_best_of_all else "leads"
         return f"{before} **{name} {verb}**: {reached}, **{gain} {over}** {paired}."
     highest = f"{who} has the highest mean, {reached}, but its **{gain}** {over} {paired}"
     return f"{highest} are **within noise** ({formatting.doubt(best)})."
 
 
-def _joined(*sentences: str) -> Markdown:
+def _paragraph(*sentences: str) -> Markdown:
     return join(Markdown(sentence) for sentence in sentences if sentence)

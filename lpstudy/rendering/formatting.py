@@ -1,4 +1,4 @@
-"""Numbers as a reader wants them; `NOTHING` where there is none."""
+"""Numbers and lists as text; `NOTHING` where there is no number."""
 
 import math
 
@@ -16,7 +16,7 @@ def count(value: object) -> str:
 
 
 def ratio(value: object) -> str:
-    """36.2×."""
+    """A ratio: 36.2×."""
     number = real(value)
     if number is None:
         return NOTHING
@@ -40,11 +40,11 @@ def difference(value: Interval) -> str:
 def doubt(verdict: Verdict) -> str:
     """Why a difference is not told from noise, or how large one would be: detectable from 1.70."""
     delta = verdict.delta
-    if delta.tied and delta.n == 2:
+    if delta.is_tied and delta.n == 2:
         return "two seeds agree to the image: how far seeds spread, and so this difference, cannot be told"
     if delta.excludes_zero:
         return f"beyond noise alone, not as one of {verdict.tests}"
-    same = f", all {delta.n} seeds agree to the image" if delta.tied else ""
+    same = f", all {delta.n} seeds agree to the image" if delta.is_tied else ""
     return f"detectable from {delta.detectable:.2f}{same}"
 
 
@@ -56,12 +56,12 @@ def value(cell: object) -> str:
 
 
 def seeds(n: int) -> str:
-    """5 seeds."""
+    """A number of seeds: 5 seeds."""
     return "1 seed" if n == 1 else f"{n} seeds"
 
 
 def listing(pieces: list[str]) -> str:
-    """a, b and c."""
+    """A list as text: a, b and c."""
     return " and ".join([", ".join(pieces[:-1]), pieces[-1]]) if len(pieces) > 1 else "".join(pieces)
 
 

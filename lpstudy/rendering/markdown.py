@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 from jinja2 import Environment, StrictUndefined
 
-from lpstudy.tables.text import public
+from lpstudy.tables.text import public_text
 
 _ACTIVE = re.compile(r"([\\`*_\[\]|~$#])")
 _STARTS_A_BLOCK = re.compile(r"^(?:([-+](?=[\s-]|$)|=)|(\d+)([.)])(?=\s|$))")
@@ -26,22 +26,22 @@ def escape(text: object) -> Markdown:
     """The text as it is, whatever it holds: on one line, no markup, HTML, link, folder or credentials."""
     if isinstance(text, Markdown):
         return text
-    plain = public(str(text))
+    plain = public_text(str(text))
     plain = plain.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     plain = _ACTIVE.sub(r"\\\1", plain)
-    plain = _STARTS_A_BLOCK.sub(lambda found: f"{found[2] or ''}\\{found[1] or found[3]}", plain)
+    plain = _STARTS_A_BLOCK.sub(lambda match: f"{match[2] or ''}\\{match[1] or match[3]}", plain)
     return Markdown(_WEB_NAME.sub(r"\1&#46;", plain.replace("://", "&#58;//")))
 
 
 def code(text: object) -> Markdown:
     """The text in code type; merely escaped where it holds what could end it or break a table."""
-    plain = public(str(text))
+    plain = public_text(str(text))
     return Markdown(f"`{plain}`") if _FIT_FOR_CODE.fullmatch(plain) else escape(plain)
 
 
 def block(text: str) -> Markdown:
     """The text on one line in a fenced block whose fence it cannot end."""
-    plain = public(text)
+    plain = public_text(text)
     longest = max((len(run) for run in _BACKTICKS.findall(plain)), default=0)
     fence = "`" * max(3, longest + 1)
     return Markdown(f"{fence}\n{plain}\n{fence}")

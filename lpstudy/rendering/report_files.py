@@ -1,4 +1,4 @@
-"""Writes a study's report: Markdown, tables and figures, each file whole or not at all."""
+"""Writing of a study's report: Markdown, tables and figures, each file atomically."""
 
 import io
 from collections.abc import Callable, Collection, Mapping
@@ -10,10 +10,10 @@ from matplotlib.figure import Figure
 
 from lpstudy import figures
 from lpstudy.disk import write_atomically
-from lpstudy.rendering.answer import answer
+from lpstudy.rendering.answer import answer_paragraphs
 from lpstudy.rendering.best_model import best_model_section
 from lpstudy.rendering.markdown import block, escape, render
-from lpstudy.rendering.search_notes import budget_notes
+from lpstudy.rendering.search_notes import search_notes
 from lpstudy.rendering.sections import (
     TARGETS,
     budget_section,
@@ -105,12 +105,12 @@ def report_text(
     return render(
         "report.md.j2",
         study=study,
-        answer=answer(study.teacher, results),
+        answer=answer_paragraphs(study.teacher, results),
         weak_teacher=teacher_warnings(study.teacher, runs, study.validation_samples),
         home=best_model_section(study, results),
         comparison=comparison_section(study, results, table),
         effort=effort_section(results, table, links),
-        notes=notes(results) + budget_notes(study, results),
+        notes=notes(results) + search_notes(study, results),
         figures=set(drawn),
         searched_sizes=any(arm.objectives > 1 for arm in study.arms),
         budget=budget_section(study),
@@ -136,7 +136,7 @@ def _draw(
         "pareto_fronts": figures.pareto_fronts(study, runs),
         "learning_curves": figures.learning_curves(study, runs, curves),
         "search_history": figures.search_history(study, runs),
-        "importance": figures.importances(study, importances),
+        "importance": figures.importance_figure(study, importances),
     }
 
 

@@ -1,4 +1,4 @@
-"""What the report says of a budget that differs: few points to search, trials added later."""
+"""The report's notes on the search: pruned epochs, finite search spaces, trials added later."""
 
 import pandas as pd
 
@@ -8,8 +8,8 @@ from lpstudy.tables.arms import ArmResult
 from lpstudy.tables.facts import EPOCHS, TRIALS, StudyFacts
 
 
-def budget_notes(study: StudyFacts, results: list[ArmResult]) -> list[Markdown]:
-    """Arms with fewer different trials than the budget, and arms whose test set was read more than once."""
+def search_notes(study: StudyFacts, results: list[ArmResult]) -> list[Markdown]:
+    """Notes on pruned epochs, arms with few different points, and arms with several winners."""
     trials, epochs = (int(study.budget.get(name, "0")) for name in (TRIALS, EPOCHS))
     few = [
         f"{arm_words(result.arm)} ({result.arm.points} of {trials})"
@@ -21,30 +21,31 @@ def budget_notes(study: StudyFacts, results: list[ArmResult]) -> list[Markdown]:
         for result in results
         if len(result.finals_by_trial) > 1
     ]
-    found = []
+    paragraphs = []
     pruned = pd.concat([result.trials[result.trials["state"].eq("pruned")] for result in results])
-    known = pruned["epochs"].dropna()
-    ran = sum(len(result.trials) - result.states.get("infeasible", 0) for result in results)
-    saved = int(epochs * len(known) - known.sum())
+    epochs_run = pruned["epochs"].dropna()
+    n_trials = sum(len(result.trials) - result.states.get("infeasible", 0) for result in results)
+    total = n_trials * epochs
+    saved = int(epochs * len(epochs_run) - epochs_run.sum())
     if saved > 0:
-        found.append(
+        paragraphs.append(
             Markdown(
-                f"The pruner ended {len(pruned)} of {ran} trials early: {saved:,} of {ran * epochs:,} epochs"
-                f" of the search ({100 * saved / (ran * epochs):.0f} %) were not trained."
+                f"The pruner ended {len(pruned)} of {n_trials} trials early: {saved:,} of {total:,} epochs"
+                f" of the search ({100 * saved / total:.0f} %) were not trained."
             )
         )
     if few:
-        found.append(
+        paragraphs.append(
             Markdown(
                 "Arms whose search spaces have fewer different points than the budget has trials, each of"
                 f" which was tried once: {', '.join(few)}."
             )
         )
     if again:
-        found.append(
+        paragraphs.append(
             Markdown(
                 "The test set was read for more than one winner, as trials were added after the finals; the"
                 f" winner of all trials is in the table: {', '.join(again)}."
             )
         )
-    return found
+    return paragraphs

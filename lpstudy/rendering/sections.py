@@ -9,18 +9,18 @@ import pandas as pd
 from lpstudy.rendering import formatting
 from lpstudy.rendering.markdown import Markdown, bold, code, escape, join, link, table
 from lpstudy.tables.arms import ArmResult, mapping
-from lpstudy.tables.diagnostics_table import diagnostics
+from lpstudy.tables.diagnostics_table import diagnostics_table
 from lpstudy.tables.facts import ArmFacts, StudyFacts
 from lpstudy.tables.intervals import interval
 from lpstudy.tables.trials import warning_counts
 from lpstudy.tables.verdicts import Verdict, is_best, verdicts
 
-_MOST_WARNINGS = 25
+_MAX_WARNINGS = 25
 _SHORT_ID = 8
 
 
 def comparison_section(study: StudyFacts, results: list[ArmResult], comparison: pd.DataFrame) -> Markdown:
-    """What was reached, and the size it was reached with; bold is what may be claimed.
+    """The table of accuracies and sizes; bold marks significant results.
 
     That is a difference to back-prop beyond noise, and the accuracy of a method that beats every other one.
     """
@@ -28,7 +28,7 @@ def comparison_section(study: StudyFacts, results: list[ArmResult], comparison: 
         "method", "student", "test accuracy % (n)", "Δ `bp`", "params", "compression", "MACs",
         "FLOPs", "speed-up",
     )  # fmt: skip
-    found = {verdict.of.arm.name: verdict for verdict in verdicts(results)}
+    by_arm = {verdict.result.arm.name: verdict for verdict in verdicts(results)}
     rows = []
     for result, row in _results_and_rows(results, comparison):
         if result is None:
@@ -37,7 +37,7 @@ def comparison_section(study: StudyFacts, results: list[ArmResult], comparison: 
             best, difference = False, Markdown(formatting.NOTHING)
         else:
             own, best = result.accuracy, is_best(result, results)
-            difference = _difference(found[result.arm.name])
+            difference = _difference(by_arm[result.arm.name])
         shown = f"{formatting.accuracy(own)} ({own.n})" if own.n else formatting.NOTHING
         rows.append(
             (
@@ -56,16 +56,16 @@ def comparison_section(study: StudyFacts, results: list[ArmResult], comparison: 
 
 def _difference(verdict: Verdict) -> Markdown:
     """A difference to back-prop, or the size of a back-prop that it cannot be compared with."""
-    if verdict.other_size and verdict.against is not None:
-        return Markdown(f"not compared: `bp` is {code(verdict.against.winner_label)}")
+    if verdict.differs_in_size and verdict.rival is not None:
+        return Markdown(f"not compared: `bp` is {code(verdict.rival.winner_label)}")
     shown = formatting.difference(verdict.delta)
-    return bold(shown) if verdict.beyond_noise else escape(shown)
+    return bold(shown) if verdict.is_beyond_noise else escape(shown)
 
 
 def effort_section(
     results: list[ArmResult], comparison: pd.DataFrame, links: Callable[[str], str]
 ) -> Markdown:
-    """What it took: parameters used in training alone, training cost, trials, and where the runs are."""
+    """The table of auxiliary parameters, training cost, trials and run links."""
     heads = (
         "method", "student", "auxiliary", "training MACs", "teacher's share", "finished", "pruned", "failed",
         "MLflow",
@@ -90,7 +90,7 @@ def effort_section(
 def _results_and_rows(
     results: list[ArmResult], comparison: pd.DataFrame
 ) -> Iterator[tuple[ArmResult | None, "pd.Series[Any]"]]:
-    """The comparison's rows with what they show; the teacher's has none."""
+    """The comparison's rows, each with its arm's result; None for the teacher."""
     for result, (_, row) in zip((None, *results), comparison.iterrows(), strict=True):
         yield result, row
 
@@ -100,26 +100,28 @@ def _names(result: ArmResult | None, row: "pd.Series[Any]") -> tuple[Markdown, M
 
 
 def notes(results: list[ArmResult]) -> list[Markdown]:
-    """What a reader must know beside the table: what is missing from it and what it does not say."""
-    lost: dict[str, list[str]] = {}
+    """Notes on the table: missing finals, missing records of test images, and infeasible designs."""
+    by_state: dict[str, list[str]] = {}
     for result in results:
         finals = result.finals
         for state, count in finals[~finals["state"].eq("finished")]["state"].value_counts().items():
-            lost.setdefault(str(state), []).append(f"{count} of {arm_words(result.arm)}")
+            by_state.setdefault(str(state), []).append(f"{count} of {arm_words(result.arm)}")
     counts = [result.states.get("infeasible", 0) for result in results]
     pairs = zip(counts, results, strict=True)
     refused = [f"{count} of {arm_words(result.arm)}" for count, result in pairs if count]
     if len(refused) > 1 and len(set(counts)) == 1:
         refused = [f"{counts[0]} in each arm"]
-    found = [
+    paragraphs = [
         Markdown(f"Finals left out because they are {escape(state)}: {', '.join(named)}.")
-        for state, named in lost.items()
+        for state, named in by_state.items()
     ]
     unknown = [
-        arm_words(one.of.arm) for one in verdicts(results) if one.delta.n > 1 and not one.delta.recorded
+        arm_words(one.result.arm)
+        for one in verdicts(results)
+        if one.delta.n > 1 and not one.delta.has_records
     ]
     if unknown:
-        found.append(
+        paragraphs.append(
             Markdown(
                 "No record says which test images these finals classify correctly: the intervals of their "
                 "Δ `bp` take the fewest images that can differ, and may be too narrow: "
@@ -127,21 +129,20 @@ def notes(results: list[ArmResult]) -> list[Markdown]:
             )
         )
     if refused:
-        found.append(
+        paragraphs.append(
             Markdown(
                 f"Designs beyond the study's constraints, not trained and not counted: {', '.join(refused)}."
             )
         )
-    return found
+    return paragraphs
 
 
 TARGETS = "teacher's outputs"
-"""What the provenance calls the words on the teacher bank; the report has them beside the budget."""
+"""The provenance key of the note on the teacher's outputs, shown with the budget."""
 
 
 REMARKS = "data remarks"
-"""What the provenance calls what is to be known of the data, a line each; the report has it among the
-warnings."""
+"""The provenance key of the remarks on the data, one per line, shown with the warnings."""
 
 
 def budget_section(study: StudyFacts) -> Markdown:
@@ -150,7 +151,7 @@ def budget_section(study: StudyFacts) -> Markdown:
 
 
 def tuned_section(results: list[ArmResult]) -> list[tuple[Markdown, Markdown, Markdown]]:
-    """For each method its heading, the table of ranges and best values, and what was fixed."""
+    """For each method its heading, the table of ranges and best values, and the fixed values."""
     parts = []
     for method in dict.fromkeys(result.arm.method for result in results):
         own = [result for result in results if result.arm.method == method]
@@ -183,7 +184,7 @@ def _best_values(result: ArmResult) -> dict[str, object]:
 
 def diagnostics_section(results: list[ArmResult], curves: pd.DataFrame) -> Markdown | None:
     """The table of the neighbourhood graph's diagnostics; None where none were logged."""
-    frame = diagnostics(results, curves)
+    frame = diagnostics_table(results, curves)
     if frame.empty:
         return None
     arms = {result.arm.name: result.arm for result in results}
@@ -196,7 +197,7 @@ def diagnostics_section(results: list[ArmResult], curves: pd.DataFrame) -> Markd
 
 
 def warnings_section(study: StudyFacts, runs: pd.DataFrame) -> Markdown:
-    """What is to be known of the data, the distinct warnings of each arm and how many runs gave them."""
+    """The remarks on the data, and the distinct warnings of each arm with their run counts."""
     counts = warning_counts(runs)
     remarks = study.provenance.get(REMARKS, "").splitlines()
     of_data = Markdown("\n".join(f"* Data: {escape(remark)}." for remark in remarks))
@@ -205,16 +206,16 @@ def warnings_section(study: StudyFacts, runs: pd.DataFrame) -> Markdown:
     arms = {arm.name: arm for arm in study.arms}
     rows = [
         (arm_words(arms[name]) if name in arms else code(name), text, number)
-        for name, text, number in counts.head(_MOST_WARNINGS).itertuples(index=False)
+        for name, text, number in counts.head(_MAX_WARNINGS).itertuples(index=False)
     ]
     heads = ["arm", "warning", "runs"]
     shown = Markdown(f"{of_data}\n\n{table(heads, rows, left=2)}" if of_data else table(heads, rows, left=2))
-    more = len(counts) - _MOST_WARNINGS
+    more = len(counts) - _MAX_WARNINGS
     return Markdown(f"{shown}\n\n{more} more in [trials.csv](trials.csv).") if more > 0 else shown
 
 
 def provenance_section(study: StudyFacts) -> Markdown:
-    """Where the numbers come from; the command stands apart."""
+    """The table of provenance without the command, which has its own block."""
     teacher = study.teacher
     seed = "" if teacher.seed is None else f", seed {teacher.seed}"
     rows: list[tuple[object, object]] = [

@@ -9,24 +9,26 @@ from lpstudy.rendering.markdown import code
 from lpstudy.tables.arms import BASELINE, ArmResult, number
 from lpstudy.tables.facts import TeacherFacts
 from lpstudy.tables.intervals import pareto_front
-from lpstudy.tables.verdicts import Verdict, leads
+from lpstudy.tables.verdicts import Verdict, verdicts_against
 
-_MOST_NAMED = 3
+_MAX_NAMES = 3
 """Rivals that a sentence names; it counts the others."""
 
 
 def lead_over_rivals(best: ArmResult, results: Sequence[ArmResult], of_all: bool) -> str:
     """Which methods other than back-prop the one of the highest mean does not beat; `of_all`: none such."""
-    found = leads(best, [one for one in results if one.arm.name != best.arm.name and not one.failed])
-    rivals = [one for one in found if one.against is not None and one.against.arm.method != BASELINE]
-    unclear = [one for one in rivals if one.within_noise]
+    leads = verdicts_against(
+        best, [one for one in results if one.arm.name != best.arm.name and not one.has_failed]
+    )
+    rivals = [one for one in leads if one.rival is not None and one.rival.arm.method != BASELINE]
+    unclear = [one for one in rivals if one.is_within_noise]
     unclear.sort(key=lambda one: one.delta.mean)
     if of_all and rivals:
         nearest = min(rivals, key=lambda one: one.delta.mean)
         return f"Its lead over the next, {_named(nearest)}, is beyond noise."
     if not unclear:
         return ""
-    named = [_named(one) for one in unclear[:_MOST_NAMED]]
+    named = [_named(one) for one in unclear[:_MAX_NAMES]]
     more = len(unclear) - len(named)
     if more:
         named.append(f"{more} other{'s' * (more > 1)}")
@@ -35,26 +37,26 @@ def lead_over_rivals(best: ArmResult, results: Sequence[ArmResult], of_all: bool
 
 def _named(lead: Verdict) -> str:
     """The rival with the lead over it."""
-    name = code(lead.against.arm.method) if lead.against is not None else ""
+    name = code(lead.rival.arm.method) if lead.rival is not None else ""
     return f"{name} ({formatting.difference(lead.delta)})"
 
 
 def other_methods(others: Sequence[Verdict], *, best: Verdict | None = None) -> str:
-    """What is known of methods against back-prop, which comes after `best` where that is given."""
+    """The comparison of methods with back-prop, after a sentence on `best` where that is given."""
     groups = {
         "Also better than back-prop"
-        if best is not None and best.better
-        else "Better than back-prop beyond noise": [one for one in others if one.better],
+        if best is not None and best.is_better
+        else "Better than back-prop beyond noise": [one for one in others if one.is_better],
         "Within noise of it"
-        if best is not None and best.of.arm.method == BASELINE
-        else "Within noise of back-prop": [one for one in others if one.within_noise],
-        "Worse": [one for one in others if one.worse],
+        if best is not None and best.result.arm.method == BASELINE
+        else "Within noise of back-prop": [one for one in others if one.is_within_noise],
+        "Worse": [one for one in others if one.is_worse],
     }
     sentences = []
     for title, found in groups.items():
         named = [
-            f"{code(one.of.arm.method)} ({formatting.difference(one.delta)}"
-            + (f", {formatting.doubt(one)})" if one.within_noise else ")")
+            f"{code(one.result.arm.method)} ({formatting.difference(one.delta)}"
+            + (f", {formatting.doubt(one)})" if one.is_within_noise else ")")
             for one in found
         ]
         if named:
@@ -63,7 +65,7 @@ def other_methods(others: Sequence[Verdict], *, best: Verdict | None = None) -> 
 
 
 def two_seeds(group: Sequence[Verdict]) -> str:
-    """What two seeds cannot tell."""
+    """A note on the limits of two seeds."""
     if not any(one.delta.n == 2 for one in group):
         return ""
     return (
@@ -73,16 +75,16 @@ def two_seeds(group: Sequence[Verdict]) -> str:
 
 
 def failures(group: Sequence[Verdict]) -> str:
-    """Which methods have lost finals, and how many; which have no result."""
+    """The failed finals of each method, and the methods without a result."""
     sentences = []
-    for result in (one.of for one in group):
+    for result in (one.result for one in group):
         name, finals = code(result.arm.method), len(result.finals)
-        if result.accuracy.n and result.lost:
+        if result.accuracy.n and result.failed_finals:
             sentences.append(
-                f"{result.lost} of the {finals} finals of {name} failed: its mean is that of the others, "
-                "which flatters it."
+                f"{result.failed_finals} of the {finals} finals of {name} failed:"
+                " its mean is that of the others, which flatters it."
             )
-        elif result.failed:
+        elif result.has_failed:
             runs = f"all {finals} finals" if finals > 1 else "its final" if finals else "all of its trials"
             sentences.append(f"**{name} has no result**: {runs} failed.")
         elif not result.accuracy.n:
@@ -93,19 +95,19 @@ def failures(group: Sequence[Verdict]) -> str:
 def winners_of_several_sizes(on: str, reached: Sequence[Verdict]) -> str:
     """What the winners of a student of searched sizes are, where they differ in size: none is ranked."""
     winners = [
-        f"{code(one.of.arm.method)} {formatting.accuracy(one.of.accuracy)} %"
-        f" ({formatting.seeds(one.of.accuracy.n)}) with {_design(one.of)}"
+        f"{code(one.result.arm.method)} {formatting.accuracy(one.result.accuracy)} %"
+        f" ({formatting.seeds(one.result.accuracy.n)}) with {_design(one.result)}"
         for one in reached
     ]
-    apart = [one for one in reached if one.other_size]
+    apart = [one for one in reached if one.differs_in_size]
     sentences = [
         f"{on} depth and width were searched and the winners are of different sizes, so that no method is "
         f"ranked above another: {formatting.listing(winners)}.",
         _front(reached),
     ]
-    if apart and apart[0].against is not None:
-        names = formatting.listing([str(code(one.of.arm.method)) for one in apart])
-        base = code(apart[0].against.winner_label)
+    if apart and apart[0].rival is not None:
+        names = formatting.listing([str(code(one.result.arm.method)) for one in apart])
+        base = code(apart[0].rival.winner_label)
         sentences.append(
             f"Not compared with back-prop, whose winner is {base}: {names}, of different designs."
         )
@@ -126,9 +128,12 @@ def _front(reached: Sequence[Verdict]) -> str:
     """Which winners no other beats in both the mean accuracy and the MACs."""
     frame = pd.DataFrame(
         {
-            "method": [one.of.arm.method for one in reached],
-            "accuracy": [one.of.accuracy.mean for one in reached],
-            "macs": [number(one.of.winner["macs"]) if one.of.winner is not None else None for one in reached],
+            "method": [one.result.arm.method for one in reached],
+            "accuracy": [one.result.accuracy.mean for one in reached],
+            "macs": [
+                number(one.result.winner["macs"]) if one.result.winner is not None else None
+                for one in reached
+            ],
         }
     )
     front = pareto_front(frame, accuracy="accuracy")

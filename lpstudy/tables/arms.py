@@ -1,4 +1,4 @@
-"""What each arm of a study has come to: its trials, its winner, and the winner's finals."""
+"""The result of each arm of a study: its trials, its winner, and the winner's finals."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,11 +24,11 @@ class ArmResult:
     trials: pd.DataFrame
     all_finals: pd.DataFrame
     test_images: int = 0
-    """Of the test set; 0 where their number is not known."""
+    """The number of test images; 0 where it is not known."""
 
     @cached_property
     def states(self) -> dict[str, int]:
-        """How many trials are in each state."""
+        """The number of trials in each state."""
         return {str(state): int(count) for state, count in self.trials["state"].value_counts().items()}
 
     @cached_property
@@ -47,33 +47,33 @@ class ArmResult:
         """
         if not self.finals_by_trial:
             return self.all_finals
-        reached = self.trials.set_index("trial")[_SELECTED_BY].to_dict()
+        accuracies = self.trials.set_index("trial")[_SELECTED_BY].to_dict()
         # Finals without their trial's accuracy come last; among equals the earlier trial stays.
         return max(
             self.finals_by_trial,
-            key=lambda group: number(reached.get(group["trial"].iloc[0]), missing=-np.inf),
+            key=lambda group: number(accuracies.get(group["trial"].iloc[0]), missing=-np.inf),
         )
 
     @cached_property
-    def finished(self) -> pd.DataFrame:
-        """Those of the winner's finals that have finished."""
+    def finished_finals(self) -> pd.DataFrame:
+        """The finished finals of the winner."""
         return self.finals[self.finals["state"].eq("finished")]
 
     @cached_property
-    def lost(self) -> int:
-        """How many of the winner's finals have failed."""
+    def failed_finals(self) -> int:
+        """The number of the winner's failed finals."""
         return int(self.finals["state"].eq("failed").sum())
 
     @cached_property
-    def failed(self) -> bool:
-        """Whether the arm will have no result: its finals, or else its trials, have all failed."""
+    def has_failed(self) -> bool:
+        """Whether the arm has no result because all its finals, or all its trials, have failed."""
         runs = self.finals if len(self.finals) else self.trials
-        over = runs["state"].isin(("failed", "pruned", "infeasible"))
-        return bool(len(runs) and over.all() and runs["state"].eq("failed").any())
+        has_ended = runs["state"].isin(("failed", "pruned", "infeasible"))
+        return bool(len(runs) and has_ended.all() and runs["state"].eq("failed").any())
 
     @cached_property
     def scores(self) -> Scores:
-        """What the winner's finals reach on the test set."""
+        """The test scores of the winner's finals."""
         return scores_of(self.finals, self.test_images)
 
     @cached_property
@@ -83,16 +83,16 @@ class ArmResult:
 
     @cached_property
     def winner(self) -> "pd.Series | None":
-        """The run that describes the winner: one of its finals, else the best trial; None before those."""
+        """The winner's representative run: one of its finals, else the best trial; None before both."""
         trials = self.trials[self.trials["state"].eq("finished") & self.trials[_SELECTED_BY].notna()]
         best = trials.sort_values(_SELECTED_BY, ascending=False, kind="stable")
-        return next((rows.iloc[0] for rows in (self.finished, best) if len(rows)), None)
+        return next((rows.iloc[0] for rows in (self.finished_finals, best) if len(rows)), None)
 
     @cached_property
     def design(self) -> tuple[object, ...]:
-        """What is equal in arms whose winners are networks of one size.
+        """The key of the winner's network, equal for arms whose winners have one size.
 
-        Where depth and width are searched that is the winner's own size, else the study's student.
+        Where depth and width are searched it is the winner's size, else the student.
         """
         if self.arm.objectives == 1 or self.winner is None:
             return (self.arm.student,)
@@ -100,15 +100,18 @@ class ArmResult:
 
     @cached_property
     def winner_label(self) -> str:
-        """The winner's student by its label."""
+        """The label of the winner's student."""
         label = None if self.winner is None else self.winner["student"]
         return label if isinstance(label, str) else self.arm.student
 
     @cached_property
     def teacher_share(self) -> float:
-        """The teacher's part of the winner's training cost, in [0, 1]; NaN where it is not known."""
-        spent, teacher = mean(self.finished["training_macs"]), mean(self.finished["teacher_macs"])
-        return teacher / spent if spent > 0 else np.nan
+        """The teacher's share of the winner's training cost, in [0, 1]; NaN where it is not known."""
+        total, teacher = (
+            mean(self.finished_finals["training_macs"]),
+            mean(self.finished_finals["teacher_macs"]),
+        )
+        return teacher / total if total > 0 else np.nan
 
     def difference(self, other: "ArmResult | None") -> Interval:
         """Test accuracy less that of another arm in percentage points, paired by seed.
@@ -131,8 +134,8 @@ def arm_results(study: StudyFacts, runs: pd.DataFrame) -> list[ArmResult]:
         raise ValueError(f"the frame of runs lacks the columns {', '.join(missing)}")
     results = []
     for arm in study.arms:
-        own = runs[runs["arm"].eq(arm.name)]
-        trials, finals = own[own["kind"].eq("trial")], own[own["kind"].eq("final")]
+        arm_runs = runs[runs["arm"].eq(arm.name)]
+        trials, finals = (arm_runs[arm_runs["kind"].eq(kind)] for kind in ("trial", "final"))
         results.append(ArmResult(arm, trials, finals, study.test_samples))
     return results
 
@@ -146,9 +149,9 @@ def baseline_of(result: ArmResult, results: list[ArmResult]) -> ArmResult | None
 
 
 def scores_of(finals: pd.DataFrame, test_images: int) -> Scores:
-    """Test accuracy in percent, and the images behind it, of each seed whose final has finished."""
-    done = finals[finals["state"].eq("finished") & finals["test_accuracy"].notna()]
-    rows = list(zip(done["seed"], done["test_accuracy"], done["test_correct"], strict=True))
+    """The test accuracy in percent and the record of images for each seed with a finished final."""
+    finished = finals[finals["state"].eq("finished") & finals["test_accuracy"].notna()]
+    rows = list(zip(finished["seed"], finished["test_accuracy"], finished["test_correct"], strict=True))
     accuracy = {int(seed): float(value) for seed, value, _ in rows if np.isfinite(value)}
     records = {int(seed): record for seed, _, record in rows if isinstance(record, str) and record}
     return Scores(accuracy, test_images, {seed: unpack(record) for seed, record in records.items()})

@@ -66,8 +66,8 @@ def comparison(study: StudyFacts, runs: pd.DataFrame) -> pd.DataFrame:
     Raises:
         ValueError: The frame lacks a column.
     """
-    found = verdicts(arm_results(study, runs))
-    rows = [_teacher_row(study), *(_arm_row(study, verdict) for verdict in found)]
+    all_verdicts = verdicts(arm_results(study, runs))
+    rows = [_teacher_row(study), *(_arm_row(study, verdict) for verdict in all_verdicts)]
     table = pd.DataFrame(rows, columns=list(COMPARISON_COLUMNS))
     return table.astype(dict.fromkeys(_WHOLE_NUMBERS, "Int64"))
 
@@ -95,15 +95,15 @@ def _teacher_row(study: StudyFacts) -> dict[str, object]:
 
 
 def _arm_row(study: StudyFacts, verdict: Verdict) -> dict[str, object]:
-    result, delta = verdict.of, verdict.delta
-    arm, reached, states = result.arm, result.accuracy, result.states
+    result, delta = verdict.result, verdict.delta
+    arm, accuracy, states = result.arm, result.accuracy, result.states
     row: dict[str, object] = {
         "method": arm.method,
         "student": arm.student,
-        "accuracy_mean": reached.mean,
-        "accuracy_low": reached.low,
-        "accuracy_high": reached.high,
-        "seeds": reached.n,
+        "accuracy_mean": accuracy.mean,
+        "accuracy_low": accuracy.low,
+        "accuracy_high": accuracy.high,
+        "seeds": accuracy.n,
         "delta_bp_mean": delta.mean,
         "delta_bp_low": delta.low,
         "delta_bp_high": delta.high,
@@ -130,7 +130,7 @@ def _arm_row(study: StudyFacts, verdict: Verdict) -> dict[str, object]:
         "flops": _whole(2 * macs),
         "speedup": study.teacher.macs / macs if macs > 0 else np.nan,
         "auxiliary_parameters": _whole(number(best["auxiliary_parameters"])),
-        "training_macs": mean(result.finished["training_macs"]),
+        "training_macs": mean(result.finished_finals["training_macs"]),
         "best_hyperparameters": hyperparameters_json(mapping(best["hyperparameters"])),
     }
 

@@ -16,19 +16,19 @@ DIAGNOSTICS = (
 )
 
 
-def diagnostics(results: list[ArmResult], curves: pd.DataFrame) -> pd.DataFrame:
-    """Each arm's diagnostics as last logged, mean over the winner's finals; arms without any are left out.
+def diagnostics_table(results: list[ArmResult], curves: pd.DataFrame) -> pd.DataFrame:
+    """The last logged diagnostics of each arm that has any, averaged over the winner's finals.
 
     Returns:
         Columns "arm" and those of `DIAGNOSTICS` that were logged, in their order.
     """
-    known = curves[curves["metric"].isin(DIAGNOSTICS)].dropna(subset=["value"])
+    points = curves[curves["metric"].isin(DIAGNOSTICS)].dropna(subset=["value"])
     rows = []
     for result in results:
-        own = known[known["run_id"].isin(set(result.finals["run_id"]))]
-        if own.empty:
+        arm_points = points[points["run_id"].isin(set(result.finals["run_id"]))]
+        if arm_points.empty:
             continue
-        last = own.sort_values("epoch", kind="stable").groupby(["run_id", "metric"])["value"].last()
+        last = arm_points.sort_values("epoch", kind="stable").groupby(["run_id", "metric"])["value"].last()
         rows.append({"arm": result.arm.name} | last.groupby("metric").mean().to_dict())
     frame = pd.DataFrame(rows, columns=["arm", *DIAGNOSTICS])
     return frame.dropna(axis="columns", how="all") if len(frame) else frame

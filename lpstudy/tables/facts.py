@@ -1,4 +1,4 @@
-"""What a report knows about a study beside the frames of its runs and curves."""
+"""The facts of a study in a report, and the columns of its frames of runs and curves."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -34,14 +34,14 @@ RUN_COLUMNS = (
 """Columns of the frame of runs: one row per trial (kind "trial") and per final seed (kind "final")."""
 
 TRIALS, EPOCHS = "trials per arm", "epochs"
-"""Names of those budgets."""
+"""Names of budgets in `StudyFacts.budget`."""
 CURVE_COLUMNS = ("run_id", "arm", "kind", "trial", "seed", "epoch", "metric", "value")
 """Columns of the long frame of per-epoch metrics."""
 
 
 @dataclass(frozen=True, slots=True)
 class TeacherFacts:
-    """The teacher as it was used. Accuracy is in percent; None where a number is not known."""
+    """The teacher's figures. Accuracy is in percent; None where a number is not known."""
 
     label: str
     test_accuracy: float | None
@@ -49,7 +49,7 @@ class TeacherFacts:
     macs: int
     """Multiply-accumulates of one image's forward pass."""
     training_macs: float | None
-    """Multiply-accumulates spent to train it; None where its weights were given."""
+    """Multiply-accumulates spent to train it; None for a user's weights."""
     seed: int | None
     weights_hash: str
     run_id: str
@@ -58,9 +58,9 @@ class TeacherFacts:
     width: int | None = None
     validation_accuracy: float | None = None
     chance: float | None = None
-    """Accuracy on the validation part of always naming its largest class."""
+    """The accuracy of always predicting the validation set's largest class."""
     file_classes: int | None = None
-    """Of its own weights, where that is not the data's number of classes: its last layer is untrained."""
+    """The class count of a user's weights file if it differs from the data's: the last layer is untrained."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +74,12 @@ class ArmFacts:
     objectives: int
     """1: validation accuracy; 2: also MACs, where depth or width are searched."""
     ranges: Mapping[str, str]
-    """Searched hyperparameters, each with its range in words."""
+    """Searched hyperparameters, each with its range as text."""
     fixed: Mapping[str, str]
-    """The other hyperparameters with their values in words."""
+    """The other hyperparameters with their values as text."""
     run_id: str
     points: int | None = None
-    """How many different trials its search space has, at most; None where a range is continuous."""
+    """The number of different points of its search space; None where a range is continuous."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ class StudyFacts:
     arms: tuple[ArmFacts, ...]
     """In the study's order, which tables and figures keep."""
     budget: Mapping[str, str] = field(default_factory=dict)
-    """Every arm's budget in words: trials, epochs, seeds of the finals, hours."""
+    """Every arm's budget as text: trials, epochs, seeds of the finals, hours."""
     provenance: Mapping[str, str] = field(default_factory=dict)
     """Data hash, versions, commit, machine, and under "command" the command that ran the study."""
     experiment_id: str = ""

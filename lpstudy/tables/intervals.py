@@ -34,11 +34,11 @@ class Interval:
     high: float
     n: int
     seed_variance: float = nan
-    """Of the mean, as the seeds have it: s²/n."""
+    """The variance of the mean over seeds: s²/n."""
     test_variance: float = 0.0
-    """Of the mean, by which a test set of other images would add to it."""
-    recorded: bool = True
-    """Whether it is known which images differ; else the test set's part is the least that it can be."""
+    """The additional variance of the mean over test sets of other images."""
+    has_records: bool = True
+    """Whether records say which images differ; otherwise the test set's part is its smallest value."""
 
     @property
     def half_width(self) -> float:
@@ -51,8 +51,8 @@ class Interval:
         return self.low > 0 or self.high < 0
 
     @property
-    def tied(self) -> bool:
-        """Whether two or more seeds gave the very same value, so that their spread is not known."""
+    def is_tied(self) -> bool:
+        """Whether two or more seeds have the same value, so that their spread is not known."""
         return self.n > 1 and self.seed_variance <= _EQUAL**2
 
     @property
@@ -63,7 +63,7 @@ class Interval:
         """
         if self.n < 2:
             return nan
-        if self.mean == 0 or (self.tied and self.n == 2):
+        if self.mean == 0 or (self.is_tied and self.n == 2):
             return 1.0
 
         def reach(log_p: float) -> float:
@@ -86,20 +86,20 @@ class Interval:
         return sqrt(seeds**2 * self.seed_variance + test**2 * self.test_variance)
 
 
-def interval(values: Sequence[float], test_variance: float = 0.0, *, recorded: bool = True) -> Interval:
+def interval(values: Sequence[float], test_variance: float = 0.0, *, has_records: bool = True) -> Interval:
     """The mean of the finite values, their spread and the test set's part of it.
 
     One value has a mean but no interval (NaN bounds), none has neither.
     """
-    given = np.asarray(values, dtype=np.float64)
-    given = given[np.isfinite(given)]
-    n = len(given)
+    finite = np.asarray(values, dtype=np.float64)
+    finite = finite[np.isfinite(finite)]
+    n = len(finite)
     if n < 2:
-        return Interval(float(given[0]) if n else nan, nan, nan, n)
-    mean = float(given.mean())
-    spread = 0.0 if np.ptp(given) <= _EQUAL else float(given.var(ddof=1))
+        return Interval(float(finite[0]) if n else nan, nan, nan, n)
+    mean = float(finite.mean())
+    spread = 0.0 if np.ptp(finite) <= _EQUAL else float(finite.var(ddof=1))
     half = Interval(mean, nan, nan, n, spread / n, test_variance)._half((1 + CONFIDENCE) / 2)
-    return Interval(mean, mean - half, mean + half, n, spread / n, test_variance, recorded)
+    return Interval(mean, mean - half, mean + half, n, spread / n, test_variance, has_records)
 
 
 def accuracy_interval(values: Sequence[float], images: int) -> Interval:
@@ -110,7 +110,7 @@ def accuracy_interval(values: Sequence[float], images: int) -> Interval:
 
     Args:
         values: One accuracy for each seed; those that are not finite are left out.
-        images: Of the test set; 0 where their number is not known.
+        images: The number of test images; 0 where it is not known.
     """
     seeds = interval(values)
     if seeds.n < 2 or images < 1:
@@ -126,7 +126,7 @@ def accuracy_interval(values: Sequence[float], images: int) -> Interval:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Each p-value as Holm corrects it for being one of them all; NaN ones are no tests and stay NaN.
+    """The p-values with Holm's correction; NaN values are no tests and stay NaN.
 
     Source: Holm (1979), Scand. J. Statist. 6.
     """
@@ -141,7 +141,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def pareto_front(
     frame: pd.DataFrame, *, accuracy: str = "validation_accuracy", cost: str = "macs"
 ) -> pd.DataFrame:
-    """The rows that no other row beats: as accurate at a lower cost, or more accurate at no higher cost.
+    """The rows that no other row beats: as accurate at a lower cost, or more accurate at no higher one.
 
     Args:
         frame: One row per design; rows without both numbers are left out.
@@ -151,8 +151,9 @@ def pareto_front(
     Returns:
         The rows of the front by rising cost. Rows equal in both numbers do not beat each other.
     """
-    known = frame.dropna(subset=[accuracy, cost]).sort_values(cost, kind="stable")
-    best_at = known.groupby(cost)[accuracy].max().astype("float64")
+    complete = frame.dropna(subset=[accuracy, cost]).sort_values(cost, kind="stable")
+    best_at = complete.groupby(cost)[accuracy].max().astype("float64")
     best_cheaper = best_at.cummax().shift(1, fill_value=-np.inf)
     front = best_at[best_at > best_cheaper]
-    return known[known[accuracy].astype("float64").eq(known[cost].map(front))]
+    is_best = complete[accuracy].astype("float64").eq(complete[cost].map(front))
+    return complete[is_best]

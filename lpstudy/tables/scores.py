@@ -28,14 +28,14 @@ from lpstudy.tables.intervals import Interval, accuracy_interval, interval
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """What the finals of one winner reach on the test set."""
+    """The test scores of one winner's finals."""
 
     accuracy: Mapping[int, float]
-    """In percent, for each seed."""
+    """The test accuracy in percent of each seed."""
     images: int = 0
-    """Of the test set; 0 where their number is not known."""
+    """The number of test images; 0 where it is not known."""
     correct: Mapping[int, NDArray[np.bool_]] = field(default_factory=dict)
-    """For each seed whose final has a record: which images are classified correctly, shape (images,)."""
+    """The correctly classified images of each seed whose final has a record, shape (images,)."""
 
     @property
     def mean(self) -> Interval:
@@ -51,12 +51,12 @@ class Scores:
         """The mean of accuracy less the other's in percentage points, over the seeds that both have."""
         shared = sorted(self.accuracy.keys() & other.accuracy.keys())
         differences = self.seed_differences(other)
-        known = [seed for seed in shared if self._pairs_with(other, seed)]
-        if known == shared:
+        paired = [seed for seed in shared if self._pairs_with(other, seed)]
+        if paired == shared:
             by_image = [self.correct[seed].astype(np.int8) - other.correct[seed] for seed in shared]
             return interval(differences, 1e4 * _test_variance(np.array(by_image)) if len(shared) > 1 else 0.0)
         least = 1e4 * _least_test_variance(np.array(differences) / 100, self.images)
-        return interval(differences, least, recorded=False)
+        return interval(differences, least, has_records=False)
 
     def _pairs_with(self, other: "Scores", seed: int) -> bool:
         """Whether both finals of a seed have a record, of the same number of images."""
@@ -65,17 +65,17 @@ class Scores:
 
 
 def _test_variance(by_image: NDArray[np.int8]) -> float:
-    """What the images add to the seed part s²/n of the variance of the mean of x, shape (n, N), n > 1."""
+    """The images' addition to the seed part s²/n of the variance of the mean of x, shape (n, N), n > 1."""
     n, images = by_image.shape
     seeds, means = by_image.mean(axis=1), by_image.mean(axis=0)
-    left = by_image - means - seeds[:, None] + by_image.mean()
-    both = float((left**2).sum()) / ((n - 1) * max(1, images - 1)) / (n * images)
+    residual = by_image - means - seeds[:, None] + by_image.mean()
+    both = float((residual**2).sum()) / ((n - 1) * max(1, images - 1)) / (n * images)
     image_part = (images * float(means.var()) + 1) / images**2
     return max(0.0, float(image_part - min(both, float(seeds.var(ddof=1)) / n)))
 
 
 def _least_test_variance(differences: NDArray[np.float64], images: int) -> float:
-    """The same where no record says which images differ: as few as the mean difference needs."""
+    """The same without records of images: the fewest differing images that the mean difference needs."""
     n = len(differences)
     if n < 2 or images < 1:
         return 0.0

@@ -1,4 +1,4 @@
-"""Strings that come from outside, made fit for the place they are shown in."""
+"""Sanitising of foreign text for Markdown, JSON and spreadsheets."""
 
 import json
 import math
@@ -17,7 +17,7 @@ _ABSOLUTE_PATH = re.compile(
 )
 _DATABASE_FILE = re.compile(r"\b(\w+):/{3,}(?:[^\s/'\"]+/)*([^\s/'\"]+)")
 _FORMULA_STARTS = frozenset("=+-@＝＋－＠")
-"""The wide ones too: a spreadsheet that reads Japanese takes them for the others."""
+"""First characters of formulas, also the full-width ones, which Japanese spreadsheets accept."""
 _QUOTES = frozenset("'\"`‘’“”«»")
 
 
@@ -66,6 +66,6 @@ def spreadsheet_cell(value: object) -> object:
     return f"'{value}" if begin in _FORMULA_STARTS or value.startswith(("\t", "\r", "\n")) else value
 
 
-def public(text: str) -> str:
+def public_text(text: str) -> str:
     """The text on one line, without absolute paths and without credentials in URLs."""
     return without_folders(without_credentials(one_line(text)))

@@ -3,7 +3,7 @@
 import pandas as pd
 
 from lpstudy.tables.arms import mapping
-from lpstudy.tables.text import hyperparameters_json, public, spreadsheet_safe
+from lpstudy.tables.text import hyperparameters_json, public_text, spreadsheet_safe
 
 _ORDER = ["arm", "kind", "trial", "seed", "attempt", "run_id"]
 
@@ -26,10 +26,10 @@ def trials_table(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def warning_texts(cell: object) -> list[str]:
-    """The warnings in a cell, each fit to be `public`; none where the cell is missing."""
+    """The warnings in a cell, each passed through `public_text`; none where the cell is missing."""
     if not isinstance(cell, list | tuple):
         return []
-    return [public(str(text)) for text in cell]
+    return [public_text(str(text)) for text in cell]
 
 
 def warning_counts(runs: pd.DataFrame) -> pd.DataFrame:

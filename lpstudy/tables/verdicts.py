@@ -1,4 +1,4 @@
-"""What may be said of the differences between methods: Holm's correction over the methods of a student."""
+"""Tests of the differences between methods, with Holm's correction over the methods of a student."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -10,62 +10,62 @@ from lpstudy.tables.intervals import LEVEL, Interval, holm, interval
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """An arm's winner against another's of the same student."""
+    """The comparison of an arm's winner with another arm's of the same student."""
 
-    of: ArmResult
-    against: ArmResult | None
-    """None where there is none: the arm is the baseline itself, or the study has none."""
+    result: ArmResult
+    rival: ArmResult | None
+    """The other arm; None for the baseline itself and in a study without one."""
     delta: Interval
-    """In percentage points, not corrected; n is 0 where nothing is compared."""
+    """The difference in percentage points, not corrected; n is 0 where nothing is compared."""
     p_value: float
-    """As Holm corrects it; NaN where there is no test."""
+    """The p-value with Holm's correction; NaN where there is no test."""
     tests: int
-    """How many methods the correction is made for."""
+    """The number of tests in the correction."""
 
     @property
-    def beyond_noise(self) -> bool:
+    def is_beyond_noise(self) -> bool:
         """Whether a difference may be claimed."""
         return isfinite(self.p_value) and self.p_value < LEVEL
 
     @property
-    def better(self) -> bool:
+    def is_better(self) -> bool:
         """Whether it may be said that the arm is the better one."""
-        return self.beyond_noise and self.delta.mean > 0
+        return self.is_beyond_noise and self.delta.mean > 0
 
     @property
-    def worse(self) -> bool:
+    def is_worse(self) -> bool:
         """Whether it may be said that the arm is the worse one."""
-        return self.beyond_noise and self.delta.mean < 0
+        return self.is_beyond_noise and self.delta.mean < 0
 
     @property
-    def within_noise(self) -> bool:
-        """Whether a test was made and found nothing."""
-        return isfinite(self.p_value) and not self.beyond_noise
+    def is_within_noise(self) -> bool:
+        """Whether a test found no difference."""
+        return isfinite(self.p_value) and not self.is_beyond_noise
 
     @property
-    def other_size(self) -> bool:
-        """Whether there are results of both, but of networks of different sizes."""
-        other = self.against
+    def differs_in_size(self) -> bool:
+        """Whether both arms have results, but of networks of different sizes."""
+        other = self.rival
         return (
             other is not None
-            and bool(self.of.accuracy.n and other.accuracy.n)
-            and self.of.design != other.design
+            and bool(self.result.accuracy.n and other.accuracy.n)
+            and self.result.design != other.design
         )
 
 
 def verdicts(results: Sequence[ArmResult]) -> list[Verdict]:
     """Each arm against back-prop with the same student, in their order."""
-    found: dict[str, Verdict] = {}
+    by_arm: dict[str, Verdict] = {}
     for student in dict.fromkeys(result.arm.student for result in results):
         own = [result for result in results if result.arm.student == student]
         pairs = [(result, baseline_of(result, own)) for result in own]
-        found |= {verdict.of.arm.name: verdict for verdict in _judged(pairs)}
-    return [found[result.arm.name] for result in results]
+        by_arm |= {verdict.result.arm.name: verdict for verdict in _corrected_verdicts(pairs)}
+    return [by_arm[result.arm.name] for result in results]
 
 
-def leads(best: ArmResult, rivals: Iterable[ArmResult]) -> list[Verdict]:
-    """An arm against each of the others."""
-    return _judged([(best, rival) for rival in rivals])
+def verdicts_against(best: ArmResult, rivals: Iterable[ArmResult]) -> list[Verdict]:
+    """An arm's comparison with each of its rivals."""
+    return _corrected_verdicts([(best, rival) for rival in rivals])
 
 
 def is_best(result: ArmResult, results: Iterable[ArmResult]) -> bool:
@@ -74,16 +74,16 @@ def is_best(result: ArmResult, results: Iterable[ArmResult]) -> bool:
     One that is of another size, is not done yet or shares fewer than two seeds is not beaten. One without a
     result, for all of its runs have failed, is no rival.
     """
-    own = [one for one in results if one.arm.student == result.arm.student and not one.failed]
+    own = [one for one in results if one.arm.student == result.arm.student and not one.has_failed]
     if not all(one.accuracy.mean <= result.accuracy.mean for one in own if one.accuracy.n):
         return False
     rivals = [one for one in own if one.arm.name != result.arm.name]
-    found = leads(result, rivals)
-    over_baseline = [one for one in verdicts(own) if one.of.arm.name == result.arm.name and one.tests]
-    return bool(found) and all(verdict.better for verdict in (*found, *over_baseline) if verdict.against)
+    leads = verdicts_against(result, rivals)
+    over_baseline = [one for one in verdicts(own) if one.result.arm.name == result.arm.name and one.tests]
+    return bool(leads) and all(verdict.is_better for verdict in (*leads, *over_baseline) if verdict.rival)
 
 
-def _judged(pairs: Sequence[tuple[ArmResult, ArmResult | None]]) -> list[Verdict]:
+def _corrected_verdicts(pairs: Sequence[tuple[ArmResult, ArmResult | None]]) -> list[Verdict]:
     deltas = [interval([]) if other is None else one.difference(other) for one, other in pairs]
     adjusted = holm([delta.p_value for delta in deltas])
     tests = sum(map(isfinite, adjusted))

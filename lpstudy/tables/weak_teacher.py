@@ -1,4 +1,4 @@
-"""Whether a teacher is fit to teach: it beats guessing, and the students that it is to teach."""
+"""Warnings about a weak teacher: near chance, or worse than half of a student's accuracy."""
 
 import math
 
@@ -6,29 +6,29 @@ import pandas as pd
 
 from lpstudy.tables.facts import TeacherFacts
 
-SHARE = 0.1
-"""Of the way from guessing to no error at all, below which a teacher is near chance."""
-TIMES = 3.0
-"""As many times as well as by guessing is far from chance, however many the classes are."""
-ERRORS = 3.0
-"""Standard errors within which an accuracy cannot be told from chance."""
+CHANCE_SHARE = 0.1
+"""The share of the distance from chance to 100 % below which a teacher is near chance."""
+CHANCE_RATIO = 3.0
+"""The multiple of chance from which an accuracy is far from chance, for any number of classes."""
+STANDARD_ERRORS = 3.0
+"""The standard errors within which an accuracy is indistinguishable from chance."""
 
 
 def is_near_chance(accuracy: float, chance: float, samples: int) -> bool:
     """Whether an accuracy is hardly better than always naming the largest class.
 
     Args:
-        accuracy: In percent.
+        accuracy: The accuracy in percent.
         chance: The share of the largest class among the samples, in percent.
-        samples: How many there are.
+        samples: The number of samples.
     """
     error = math.sqrt(chance * (100 - chance) / samples) if samples else 0.0
-    far = min(chance + SHARE * (100 - chance), TIMES * chance)
-    return accuracy < max(far, chance + ERRORS * error)
+    far = min(chance + CHANCE_SHARE * (100 - chance), CHANCE_RATIO * chance)
+    return accuracy < max(far, chance + STANDARD_ERRORS * error)
 
 
 def chance_warning(accuracy: float, chance: float, *, own_weights: bool) -> str:
-    """What is said of a teacher near chance."""
+    """The warning about a teacher near chance."""
     advice = (
         "its images may have been normalised or sized otherwise ([teacher] mean, std, image_size), or its"
         " classes be in another order"
@@ -39,7 +39,7 @@ def chance_warning(accuracy: float, chance: float, *, own_weights: bool) -> str:
 
 
 def half_warning(accuracy: float, student: float) -> str | None:
-    """What is said of a teacher worse than half of what a student reaches; None of a better one."""
+    """The warning about a teacher below half of a student's accuracy; None for a better teacher."""
     if 2 * accuracy >= student:
         return None
     return (
@@ -48,7 +48,7 @@ def half_warning(accuracy: float, student: float) -> str | None:
 
 
 def teacher_warnings(teacher: TeacherFacts, runs: pd.DataFrame, validation_samples: int) -> list[str]:
-    """All that a report has to warn of about the teacher.
+    """The report's warnings about the teacher.
 
     Args:
         teacher: Its facts.

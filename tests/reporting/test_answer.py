@@ -1,9 +1,9 @@
-from lpstudy.rendering.answer import answer
+from lpstudy.rendering.answer import answer_paragraphs
 from lpstudy.tables.arms import arm_results
 
 
 def answered(frames) -> list[str]:
-    return answer(frames.study.teacher, arm_results(frames.study, frames.runs))
+    return answer_paragraphs(frames.study.teacher, arm_results(frames.study, frames.runs))
 
 
 def set_differences(frames, name: str, differences: list[float]) -> None:

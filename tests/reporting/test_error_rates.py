@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from lpstudy.correctness import pack
-from lpstudy.rendering.answer import answer
+from lpstudy.rendering.answer import answer_paragraphs
 from lpstudy.rendering.sections import comparison_section
 from lpstudy.tables import RUN_COLUMNS, ArmFacts, StudyFacts, TeacherFacts, comparison
 from lpstudy.tables.arms import ArmResult, arm_results
@@ -92,7 +92,7 @@ def test_where_no_method_differs_at_most_one_report_in_twenty_claims_a_differenc
         results = study(World().scores(rng, 1 + methods, seeds))
         found = verdicts(results)
         best = max(results, key=lambda one: one.accuracy.mean)
-        claims += any(one.beyond_noise for one in found) or is_best(best, results)
+        claims += any(one.is_beyond_noise for one in found) or is_best(best, results)
         alone += any(one.delta.excludes_zero for one in found)
     noise = 2 * np.sqrt(0.05 * 0.95 / studies)
     assert claims / studies <= 0.05 + noise
@@ -128,9 +128,9 @@ def test_seeds_alone_do_not_cover_what_other_images_would_give():
 def test_a_clear_difference_is_found():
     rng, gains = np.random.default_rng(3), np.array([0.0, 1.2, 0.0, 0.0, -0.8])
     found = [verdicts(study(World(seed=0.1, image=0.3).scores(rng, 5, 5, gains))) for _ in range(40)]
-    assert np.mean([one[1].better for one in found]) > 0.9
-    assert np.mean([one[4].worse for one in found]) > 0.9
-    assert np.mean([one[2].beyond_noise or one[3].beyond_noise for one in found]) <= 0.1
+    assert np.mean([one[1].is_better for one in found]) > 0.9
+    assert np.mean([one[4].is_worse for one in found]) > 0.9
+    assert np.mean([one[2].is_beyond_noise or one[3].is_beyond_noise for one in found]) <= 0.1
 
 
 # Through the frames, the tables and the words. All simulated studies of a test are students of one study.
@@ -170,7 +170,7 @@ def framed(scores: dict[str, list[Scores]], sizes: dict[tuple[str, int], tuple[s
 def reports(study_facts: StudyFacts, runs: pd.DataFrame) -> tuple[list[str], list[str]]:
     """The answer's paragraph and the table's bold cells of each simulated study."""
     results = arm_results(study_facts, runs)
-    _, *paragraphs = answer(TEACHER, results)
+    _, *paragraphs = answer_paragraphs(TEACHER, results)
     table = comparison_section(study_facts, results, comparison(study_facts, runs))
     bold = [line for line in table.splitlines() if "**" in line]
     return [str(paragraph) for paragraph in paragraphs], bold

@@ -32,7 +32,7 @@ def draw(kind: str, frames) -> Figure | None:
             return figures.learning_curves(study, runs, frames.curves)
         case "history":
             return figures.search_history(study, runs)
-    return figures.importances(study, frames.importances)
+    return figures.importance_figure(study, frames.importances)
 
 
 def texts(figure: Figure) -> list[Text]:
@@ -158,7 +158,7 @@ def test_bold_difference_is_one_beyond_noise(one):
     figure = draw("differences", one)
     shown = {text.get_text(): text.get_fontweight() for text in texts(figure) if "±" in text.get_text()}
     verdict = {
-        f"{signed(found.delta.mean)} ± {found.delta.half_width:.2f}": found.beyond_noise
+        f"{signed(found.delta.mean)} ± {found.delta.half_width:.2f}": found.is_beyond_noise
         for found in verdicts(arm_results(one.study, one.runs))
         if found.delta.n
     }

@@ -98,7 +98,7 @@ def test_two_equal_differences_of_one_image_are_no_certainty():
     assert found.mean == pytest.approx(-0.2)
     # McNemar: one discordant image and the one that is added, of 500.
     assert found.half_width == pytest.approx(1.96 * 100 * np.sqrt(1 - 1 / 500 + 1) / 500, rel=1e-3)
-    assert found.tied
+    assert found.is_tied
     assert found.p_value == 1.0
 
 
@@ -129,14 +129,14 @@ def test_without_a_record_as_few_images_differ_as_can():
     ours, theirs = Scores({1: 90.0, 2: 90.0}, 500), Scores({1: 90.2, 2: 90.2}, 500)
     found = ours.less(theirs)
     assert found.half_width == pytest.approx(1.96 * 100 * np.sqrt(1 - 1 / 500 + 1) / 500, rel=1e-3)
-    assert not found.recorded
+    assert not found.has_records
     full = scores(bits("10", "11")).less(scores(bits("11", "10")))
-    assert full.recorded
+    assert full.has_records
 
 
 def test_records_of_another_number_of_images_are_not_used():
     ours, theirs = scores(bits("1100", "1100")), scores(bits("110", "110"))
-    assert not ours.less(theirs).recorded
+    assert not ours.less(theirs).has_records
 
 
 @pytest.mark.parametrize(("share", "images"), [(100.0, 500), (0.0, 500), (92.0, 599), (50.0, 10_000)])

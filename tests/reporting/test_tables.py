@@ -15,7 +15,7 @@ from lpstudy.tables import (
     trials_table,
 )
 from lpstudy.tables.arms import ArmResult, arm_results
-from lpstudy.tables.diagnostics_table import diagnostics
+from lpstudy.tables.diagnostics_table import diagnostics_table
 from lpstudy.tables.text import hyperparameters_json, without_folders
 from lpstudy.tables.trials import warning_counts
 
@@ -234,7 +234,7 @@ def test_diagnostics_are_the_last_values_averaged_over_the_finals(make_frames):
     curves.loc[rows, "value"] = curves.loc[rows, "epoch"].astype(float) + curves.loc[rows, "seed"].astype(
         float
     )
-    table = diagnostics(arm_results(frames.study, frames.runs), curves).set_index("arm")
+    table = diagnostics_table(arm_results(frames.study, frames.runs), curves).set_index("arm")
     assert table.loc[name, "effective_rank"] == pytest.approx(20 + 2)
     assert "bp-convnet-d4-w16" not in table.index
     assert list(table.columns) == ["mean_affinity", "effective_rank"]

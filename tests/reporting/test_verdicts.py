@@ -9,7 +9,7 @@ import pytest
 
 from lpstudy import figures
 from lpstudy.correctness import pack
-from lpstudy.rendering.answer import answer
+from lpstudy.rendering.answer import answer_paragraphs
 from lpstudy.rendering.sections import comparison_section, notes
 from lpstudy.tables import comparison
 from lpstudy.tables.arms import arm_results
@@ -36,7 +36,7 @@ def results_of(frames):
 
 
 def text_of_answer(frames) -> str:
-    return "\n".join(answer(frames.study.teacher, results_of(frames)))
+    return "\n".join(answer_paragraphs(frames.study.teacher, results_of(frames)))
 
 
 def rows_of_table(frames) -> dict[str, str]:
@@ -62,7 +62,7 @@ CLEAR = [2.0, 2.2, 1.8, 2.1, 1.9]
 
 def test_difference_beyond_noise_alone_is_none_among_five_methods(many):
     set_differences(many, "lp", BORDER)
-    (verdict,) = [one for one in verdicts(results_of(many)) if one.of.arm.method == "lp"]
+    (verdict,) = [one for one in verdicts(results_of(many)) if one.result.arm.method == "lp"]
     assert verdict.delta.excludes_zero
     assert verdict.tests == 5
     assert verdict.p_value == pytest.approx(5 * verdict.delta.p_value)
@@ -237,10 +237,10 @@ def resize(frames, method: str, like: str) -> None:
 def test_winners_of_one_size_are_compared(searched_frames):
     frames = searched_frames
     resize(frames, "kd", "bp")
-    found = {one.of.arm.method: one for one in verdicts(results_of(frames))}
+    found = {one.result.arm.method: one for one in verdicts(results_of(frames))}
     assert (found["kd"].delta.n, found["lp"].delta.n) == (3, 0)
-    assert found["lp"].other_size
-    assert not found["kd"].other_size
+    assert found["lp"].differs_in_size
+    assert not found["kd"].differs_in_size
     text = text_of_answer(frames)
     assert "no method is ranked above another" in text
     assert "Not compared with back-prop" in text
@@ -277,6 +277,6 @@ def test_several_searched_students_say_that_sizes_differ(searched_frames):
         study=replace(searched_frames.study, arms=(*searched_frames.study.arms, *other)),
         runs=pd.concat([searched_frames.runs, runs], ignore_index=True),
     )
-    first, *each = answer(frames.study.teacher, results_of(frames))
+    first, *each = answer_paragraphs(frames.study.teacher, results_of(frames))
     assert "the winners are of different sizes" in first
     assert len(each) == 2

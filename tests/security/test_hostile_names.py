@@ -13,7 +13,7 @@ from lpstudy.figures.style import plain
 from lpstudy.rendering.markdown import block, code, escape
 from lpstudy.space import find_study_file
 from lpstudy.tables import spreadsheet_cell, spreadsheet_safe
-from lpstudy.tables.text import public
+from lpstudy.tables.text import public_text
 from lpstudy.teacher.store import Store
 
 FORMULAS = [
@@ -66,15 +66,15 @@ def test_a_figure_shows_dollars_and_typesets_nothing(text: str, monkeypatch: pyt
 
 @pytest.mark.parametrize("text", ["\x1b[2J", "a\u202eb", "a\u2028b", "a\rb", "a\0b", "\ud800"])
 def test_nothing_shown_acts_on_a_terminal_or_turns_text_around(text: str) -> None:
-    for shown in (escape(text), code(text), plain(text), public(text)):
+    for shown in (escape(text), code(text), plain(text), public_text(text)):
         assert shown.isprintable()
 
 
 def test_no_credentials_get_into_a_report() -> None:
     text = "sweep --ledger postgresql://me:CANARY@host/db --storage s3://CANARY@bucket"
-    for shown in (escape(text), code(text), block(text), public(text)):
+    for shown in (escape(text), code(text), block(text), public_text(text)):
         assert "CANARY" not in shown
-        assert "me" not in public(text).split()
+        assert "me" not in public_text(text).split()
 
 
 @pytest.mark.parametrize("name", ["../../up", "/up", "a/../../up", "map\0x", "..", "con", "a" * 40 + "/" * 9])
