@@ -31,23 +31,23 @@ USAGE = f"usage: lpstudy {{{','.join(COMMANDS)}}} ...   (each has --help)"
 
 def main() -> int:
     """Pass the remaining arguments to one command; returns its exit code."""
-    words = sys.argv[1:]
-    if words and words[0] in ("-h", "--help"):
-        show(USAGE, *(f"  {name:<10} {does}" for name, does in COMMANDS.items()))
+    args = sys.argv[1:]
+    if args and args[0] in ("-h", "--help"):
+        show(USAGE, *(f"  {name:<10} {description}" for name, description in COMMANDS.items()))
         return 0
-    if not words or words[0] not in COMMANDS:
-        args = f": unknown command {words[0]!r}" if words else ""
-        say(f"lpstudy{args}; {USAGE}")
+    if not args or args[0] not in COMMANDS:
+        problem = f": unknown command {args[0]!r}" if args else ""
+        say(f"lpstudy{problem}; {USAGE}")
         return 2
-    command = words[0]
-    with _announced(command):
+    command = args[0]
+    with _shown_while_importing(command):
         run = import_module(f"lpstudy.{MODULES.get(command, command)}").main
-    code: int = (partial(run, command=command) if command in MODULES else run)(words[1:])
+    code: int = (partial(run, command=command) if command in MODULES else run)(args[1:])
     return code
 
 
 @contextmanager
-def _announced(command: str) -> Iterator[None]:
+def _shown_while_importing(command: str) -> Iterator[None]:
     """Show on a terminal that a slow command is starting."""
     if command not in SLOW or not sys.stderr.isatty():
         yield

@@ -1,14 +1,14 @@
-"""Stored values that are not as lpstudy writes them: refused in one line that names study, run and key."""
+"""Errors for damaged values in ledger or MLflow, in one line that names study, run and key."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-LONGEST = 160
-"""Characters of a name or a reason in the line."""
+MAX_CHARACTERS = 160
+"""Maximum number of characters of a name or reason in the message."""
 LARGEST_FIGURE = 1e100
-"""Of any metric; the square of one is still a number."""
+"""Largest value of a metric, whose square is still a finite number."""
 FIGURES: dict[str, tuple[float, float]] = {
     "validation_accuracy": (0, 100),
     "test_accuracy": (0, 100),
@@ -21,22 +21,22 @@ FIGURES: dict[str, tuple[float, float]] = {
     "teacher_macs": (0, LARGEST_FIGURE),
     "seconds": (0, LARGEST_FIGURE),
 }
-"""Lowest and highest value of metrics that cannot be any number."""
+"""The lowest and highest value of metrics with a limited range."""
 
 
 class UnusableError(Exception):
-    """What a store says is not to be used; the message is one line."""
+    """The content of a store cannot be used; the message is one line."""
 
 
 class DamagedError(UnusableError):
     """A stored value is not as lpstudy writes it.
 
     Args:
-        store: Ledger or MLflow.
-        study: Its name there.
-        key: Of the value.
-        problem: What is wrong.
-        run: Whose value it is; empty for one of the whole study.
+        store: The store, ledger or MLflow.
+        study: The study's name in the store.
+        key: The key of the value.
+        problem: The problem with the value.
+        run: The run that the value belongs to; empty for a value of the whole study.
     """
 
     def __init__(self, store: str, study: str, key: str, problem: object, *, run: str = "") -> None:
@@ -45,10 +45,10 @@ class DamagedError(UnusableError):
 
 
 def validate_strictly(model: TypeAdapter[Any], value: object) -> Any:
-    """The value as a strict model gives it back.
+    """The value, validated by a strict pydantic model.
 
     Raises:
-        ValueError: One line: where within the value, what is wrong.
+        ValueError: In one line, the place within the value and the problem.
     """
     try:
         return model.validate_python(value, strict=True)
@@ -57,7 +57,7 @@ def validate_strictly(model: TypeAdapter[Any], value: object) -> Any:
 
 
 def problem_of(error: ValidationError) -> str:
-    """The first problem, after the place within the value."""
+    """The first validation error as text: its place within the value and the problem."""
     first = error.errors(include_url=False, include_input=False)[0]
     where = "".join(f"{str(part)[:40]}: " for part in first["loc"])
     return f"{where}{first['msg']}"
@@ -67,7 +67,7 @@ def check_figure(name: str, value: object) -> float:
     """A metric as a number within its limits.
 
     Raises:
-        ValueError: It is none, or beyond them.
+        ValueError: It is not a number, or beyond its limits.
     """
     if not isinstance(value, int | float) or isinstance(value, bool):
         raise ValueError(f"must be a number but is {type(value).__name__}")
@@ -78,10 +78,10 @@ def check_figure(name: str, value: object) -> float:
 
 
 def check_figures(figures: Mapping[str, object]) -> None:
-    """Hold each metric against its limits.
+    """Check each metric against its limits.
 
     Raises:
-        ValueError: One line: the metric and what is wrong with it.
+        ValueError: In one line, the metric and the problem.
     """
     for name, value in figures.items():
         try:
@@ -92,4 +92,4 @@ def check_figures(figures: Mapping[str, object]) -> None:
 
 def _short(text: object) -> str:
     line = " ".join(str(text).split())
-    return line if len(line) <= LONGEST else f"{line[:LONGEST]}..."
+    return line if len(line) <= MAX_CHARACTERS else f"{line[:MAX_CHARACTERS]}..."

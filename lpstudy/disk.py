@@ -1,4 +1,4 @@
-"""Files written whole or not at all; storage that fails is named, apart from all other faults."""
+"""Atomic writes, and errors that name the file or folder of a failing storage."""
 
 import errno
 import os
@@ -9,9 +9,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 FULL_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""What a full disk, a quota and a limit of a file's size answer."""
+"""Error numbers of a full disk, an exceeded quota and a file size limit."""
 DENIED_ERRNOS = (errno.EROFS, errno.EACCES, errno.EPERM)
-"""What a file system that was mounted to be read, and a folder of another user, answer."""
+"""Error numbers of a read-only file system and of another user's folder."""
 UNREACHABLE_ERRNOS = (
     errno.EIO,
     errno.ESTALE,
@@ -24,37 +24,37 @@ UNREACHABLE_ERRNOS = (
     errno.EREMOTEIO,
     errno.ESHUTDOWN,
 )
-"""What a disk that fails, and a network file system or its server that has gone, answer."""
+"""Error numbers of a failing disk and of an unreachable network file system."""
 STORAGE_ERRNOS = (*FULL_ERRNOS, *DENIED_ERRNOS, *UNREACHABLE_ERRNOS)
-"""Errors that are the storage's, and no fault of what uses it: someone mends them, then all goes on."""
+"""Error numbers that are the storage's fault; once it is repaired, the study can resume."""
 
 
 class StorageError(OSError):
-    """Files cannot be written or read now, for no fault of who wants to; `strerror` names them."""
+    """Files cannot be written or read, by the storage's fault; `strerror` names them."""
 
     def __str__(self) -> str:
         return str(self.strerror)
 
 
 class DiskFullError(StorageError):
-    """There is no room for what was to be written; `strerror` says where and how much."""
+    """The disk has no room for a write; `strerror` says where and how much."""
 
 
 class UnreachableError(StorageError):
-    """A store, or a disk, does not take or give a file; `errno` is one of STORAGE."""
+    """A store or disk cannot be reached; `errno` is one of STORAGE_ERRNOS."""
 
 
 def is_storage_error(error: BaseException) -> bool:
-    """Whether an error is the storage's, whoever has raised it."""
+    """Whether an error is the storage's fault."""
     return isinstance(error, StorageError) or (isinstance(error, OSError) and error.errno in STORAGE_ERRNOS)
 
 
 def storage_error(error: OSError, path: Path | str = "") -> StorageError:
-    """The same error with the path of what it met in its message.
+    """The error as a StorageError with the path in its message.
 
     Args:
-        error: One of which `is_storage_error` is true.
-        path: Named; where it is empty, the file that the error names.
+        error: An error for which `is_storage_error` is true.
+        path: The path for the message; empty: the file that the error names.
     """
     if isinstance(error, StorageError):
         return error
@@ -72,7 +72,7 @@ def storage_error(error: OSError, path: Path | str = "") -> StorageError:
 
 @contextmanager
 def storage_errors_at(path: Path, size: int | None = None) -> Iterator[None]:
-    """Within it a storage's error at `path` is a StorageError that names it, and `size` where it is full."""
+    """A context that turns the storage's errors into StorageErrors that name `path`."""
     try:
         yield
     except OSError as error:
@@ -80,20 +80,21 @@ def storage_errors_at(path: Path, size: int | None = None) -> Iterator[None]:
             raise
         if error.errno not in FULL_ERRNOS or size is None:
             raise storage_error(error, path) from error
-        free = "?"
+        free_bytes = "?"
         with suppress(OSError):
-            free = f"{shutil.disk_usage(path.parent).free:,}"
+            free_bytes = f"{shutil.disk_usage(path.parent).free:,}"
         raise DiskFullError(
             error.errno,
-            f"{path}: no room for {size:,} bytes, {free} are free on the disk ({os.strerror(error.errno)})",
+            f"{path}: no room for {size:,} bytes, {free_bytes} are free on the disk"
+            f" ({os.strerror(error.errno)})",
         ) from error
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Temporary file, fsync, rename: a reader sees the old file or the whole new one.
+    """Write a file by temporary file, fsync and rename: a reader sees the old or the new content.
 
     Raises:
-        StorageError: The disk is full, or cannot be written; the old file is as it was.
+        StorageError: The disk is full or cannot be written; the old file is unchanged.
     """
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
     try:
@@ -112,7 +113,7 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def is_writable(folder: Path) -> bool:
-    """Whether files can be made in a folder, which may be made for that."""
+    """Whether files can be created in a folder, which is created if it is missing."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / f".writable-{uuid.uuid4().hex[:8]}"
@@ -124,7 +125,7 @@ def is_writable(folder: Path) -> bool:
 
 
 def sync(path: Path) -> None:
-    """Bring a file, or a folder's list of names, to disk."""
+    """Flush a file, or a folder's directory entries, to disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

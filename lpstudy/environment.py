@@ -1,4 +1,4 @@
-"""Environment variables, and names of folders as a user writes them: read, expanded, checked here alone."""
+"""Environment variables and folder names from the user: the only place that reads and checks them."""
 
 import os
 import re
@@ -9,25 +9,25 @@ CACHE, LOCAL, DATA = "LPSTUDY_CACHE", "LPSTUDY_LOCAL", "LPSTUDY_DATA"
 DEFAULTS = {CACHE: "~/.cache/lpstudy/cache", LOCAL: "~/.cache/lpstudy/local", DATA: "~/.cache/lpstudy"}
 TRACKING, THREADS = "MLFLOW_TRACKING_URI", "OMP_NUM_THREADS"
 NUMBERS = ("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "MLFLOW_HTTP_REQUEST_TIMEOUT")
-"""Variables of MLflow's client that it reads as whole numbers, and fails on with a traceback."""
+"""Variables that MLflow's client reads as whole numbers; it fails on others with a traceback."""
 RAY_PATHS = ("RAY_AUTH_TOKEN_PATH", "RAY_TMPDIR")
-"""Paths that Ray takes as they are written."""
+"""Variables whose paths Ray uses unexpanded."""
 _NAME = re.compile(r"\$(?:(\w+)|\{(\w+)\})", re.ASCII)
 _THREADS = re.compile(r"\s*\+?0*[1-9]\d{0,5}\s*(,\s*\+?0*[1-9]\d{0,5}\s*)*", re.ASCII)
 _LONGEST = 200
-"""Characters of a value that a refusal quotes."""
+"""Maximum number of characters of a value that an error message quotes."""
 
 
 def variable(name: str) -> str | None:
-    """The value of a variable; None where it is not set, empty or blank."""
+    """The value of a variable; None if it is unset, empty or blank."""
     return os.environ.get(name, "").strip() or None
 
 
 def expand(text: str) -> str:
-    """A path or URL with a `~`, `~user`, `$NAME` or `${NAME}` that it begins with replaced.
+    """Expand a leading `~`, `~user`, `$NAME` or `${NAME}` in a path or URL.
 
     Raises:
-        ValueError: There is no such user or variable.
+        ValueError: The user or variable does not exist.
     """
     if text.startswith("~"):
         home = os.path.expanduser(text)
@@ -39,12 +39,12 @@ def expand(text: str) -> str:
 
 
 def location(name: str) -> str:
-    """The path or URL that a variable holds, each `$NAME` in it expanded; its default where it is not set.
+    """The path or URL in a variable, with each `$NAME` in it expanded; its default if it is unset.
 
-    A shell has done that already; a file of variables, of systemd or a container say, has not.
+    A shell expands names itself; a file of variables, for systemd or a container, does not.
 
     Raises:
-        ValueError: It names a user or variable that there is not, or has characters that no name may have.
+        ValueError: A user or variable in it does not exist, or it contains characters that no name may have.
     """
     text = variable(name)
     if text is None:
@@ -57,25 +57,25 @@ def location(name: str) -> str:
 
 
 def check_characters(text: str) -> str:
-    """The text, where it may name a folder, a file or a database.
+    """The text, if it may name a folder, file or database.
 
     Raises:
-        ValueError: It is empty, has control characters or ends of lines, or is not valid text.
+        ValueError: It is empty, contains control characters or line ends, or is not valid text.
     """
     if not text.strip():
         raise ValueError("must name a folder but is empty")
-    shown = text.encode("unicode_escape").decode()[:_LONGEST]
+    escaped = text.encode("unicode_escape").decode()[:_LONGEST]
     if any(unicodedata.category(letter) in ("Cc", "Zl", "Zp") for letter in text):
-        raise ValueError(f"{shown}: a name cannot contain line ends or other control characters")
+        raise ValueError(f"{escaped}: a name cannot contain line ends or other control characters")
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise ValueError(f"{shown}: the name is not valid UTF-8, or this locale cannot encode it") from None
+        raise ValueError(f"{escaped}: the name is not valid UTF-8, or this locale cannot encode it") from None
     return text
 
 
 def tracking_uri_variable() -> str | None:
-    """`MLFLOW_TRACKING_URI`; a file that it names with a `~` is expanded. None where it is not set.
+    """`MLFLOW_TRACKING_URI` with a leading `~` of a file expanded; None if it is unset.
 
     Raises:
         ValueError: See `expand`.
@@ -93,10 +93,10 @@ def tracking_uri_variable() -> str | None:
 
 
 def threads() -> int | None:
-    """Threads of the outermost level that `OMP_NUM_THREADS` asks for; None where it is not set.
+    """The number of threads of the outermost level in `OMP_NUM_THREADS`; None if it is unset.
 
     Raises:
-        ValueError: It is neither a whole number from 1 on nor a list of them.
+        ValueError: It is neither a whole number of at least 1 nor a list of such numbers.
 
     Source: OpenMP 5.2, section 21.1.2: a list has one number for each level of nested regions.
     """
@@ -112,10 +112,10 @@ def threads() -> int | None:
 
 
 def check_variables() -> None:
-    """Refuse variables that cannot be used, before anything is started.
+    """Check all variables before anything starts.
 
     Raises:
-        ValueError: The first of them, in one line.
+        ValueError: The first variable that cannot be used, in one line.
     """
     threads()
     tracking_uri_variable()
@@ -128,10 +128,10 @@ def check_variables() -> None:
 
 
 def normalize_variables() -> None:
-    """Let this process, what it starts and the libraries in it see the variables as they are read here.
+    """Normalize the variables, so that libraries and child processes read the same values.
 
-    What is empty is removed: libraries take an empty value for one. Paths become absolute, for other
-    processes have other working directories.
+    Empty variables are removed, because libraries take an empty value for a setting. Paths become absolute,
+    because other processes have other working directories.
 
     Raises:
         ValueError: See `check_variables`.

@@ -1,4 +1,4 @@
-"""`lpstudy export NAME`: a study's ledger as files: one of runs, one of epochs."""
+"""`lpstudy export NAME`: write a study's ledger as two tables, one of runs and one of epochs."""
 
 import sys
 from argparse import ArgumentParser, Namespace
@@ -19,13 +19,13 @@ from lpstudy.terminal import show, show_json
 
 def parser() -> ArgumentParser:
     """The command's flags."""
-    made = flags.parser("export", "Write a study's runs and their epochs as Parquet or CSV.")
-    made.add_argument("study", help="name of the study")
-    flags.add_storage(made)
-    made.add_argument("--to", type=flags.path, help="folder (default: ./exports/NAME)")
-    made.add_argument("--format", choices=("parquet", "csv"), default="parquet")
-    flags.add_json(made)
-    return made
+    parser = flags.parser("export", "Write a study's runs and their epochs as Parquet or CSV.")
+    parser.add_argument("study", help="name of the study")
+    flags.add_storage(parser)
+    parser.add_argument("--to", type=flags.path, help="folder (default: ./exports/NAME)")
+    parser.add_argument("--format", choices=("parquet", "csv"), default="parquet")
+    flags.add_json(parser)
+    return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -38,9 +38,9 @@ def _export(args: Namespace) -> int:
     folder = args.to or Path("exports") / args.study
     with errors_as_bad_input():
         name = existing_study(args.storage, args.ledger, args.study)
-        book = read_ledger(engine_of(args.storage / name, args.ledger), ledger_name(name, args.ledger))
+        reader = read_ledger(engine_of(args.storage / name, args.ledger), ledger_name(name, args.ledger))
         check_writable(folder)
-        frames = {"runs": runs(book), "epochs": epochs(book)}
+        frames = {"runs": runs(reader), "epochs": epochs(reader)}
         paths = {kind: folder / f"{kind}.{args.format}" for kind in frames}
         for kind, frame in frames.items():
             if args.format == "parquet":
@@ -48,21 +48,21 @@ def _export(args: Namespace) -> int:
             else:
                 spreadsheet_safe(frame).to_csv(paths[kind], index=False)
     if args.json:
-        told = {kind: {"file": str(paths[kind]), "rows": len(frames[kind])} for kind in frames}
-        show_json({"study": name, **told})
+        tables = {kind: {"file": str(paths[kind]), "rows": len(frames[kind])} for kind in frames}
+        show_json({"study": name, **tables})
     else:
         for kind, frame in frames.items():
             show(f"{paths[kind]}: {len(frame)} rows")
     return DONE
 
 
-def runs(book: LedgerReader) -> pd.DataFrame:
-    """A row for each run: what it trained, how it ended, the metrics of its last epoch."""
+def runs(reader: LedgerReader) -> pd.DataFrame:
+    """A table with a row for each run: its settings, its end and the metrics of its last epoch."""
     rows = [
         {
-            "study": book.spec.name,
+            "study": reader.spec.name,
             "arm": record.assignment.arm,
-            **_trained(book, record.assignment),
+            **_settings(reader, record.assignment),
             "kind": record.assignment.kind,
             "trial": record.assignment.number,
             "seed": record.assignment.seed,
@@ -75,16 +75,16 @@ def runs(book: LedgerReader) -> pd.DataFrame:
             "ended": pd.Timestamp(record.ended, unit="s", tz="UTC") if record.ended else None,
             **record.last,
         }
-        for record in book.records()
+        for record in reader.records()
     ]
     return pd.DataFrame(rows)
 
 
-def _trained(book: LedgerReader, assignment: Assignment) -> dict[str, object]:
-    """Method, network and its cost, and what the study's file fixes: of runs that broke at once too."""
-    arm = book.arms[assignment.arm]
+def _settings(reader: LedgerReader, assignment: Assignment) -> dict[str, object]:
+    """A run's method, network, cost and fixed hyperparameters, known even if it failed at once."""
+    arm = reader.arms[assignment.arm]
     student = arm.student_spec(assignment.values)
-    size = cost_of(student, input_shape=book.input_shape, classes=book.classes)
+    size = cost_of(student, input_shape=reader.input_shape, classes=reader.classes)
     return {
         "method": arm.method,
         "student": student.label(),
@@ -96,8 +96,8 @@ def _trained(book: LedgerReader, assignment: Assignment) -> dict[str, object]:
     }
 
 
-def epochs(book: LedgerReader) -> pd.DataFrame:
-    """A row for each epoch of each run with all its metrics."""
+def epochs(reader: LedgerReader) -> pd.DataFrame:
+    """A table with a row for each epoch of each run, with all its metrics."""
     rows = [
         {
             "run": record.assignment.key,
@@ -105,7 +105,7 @@ def epochs(book: LedgerReader) -> pd.DataFrame:
             "warnings": "; ".join(epoch.warnings),
             **epoch.metrics,
         }
-        for record in book.records()
+        for record in reader.records()
         for epoch in record.epochs
     ]
     return pd.DataFrame(rows, columns=None if rows else ["run", "epoch", "warnings"])

@@ -1,4 +1,4 @@
-"""Folders as users name them, in flags, variables and study files."""
+"""Parsers for folders and paths that users give in flags, variables and study files."""
 
 import re
 from pathlib import Path
@@ -9,28 +9,28 @@ from lpstudy.redaction import without_credentials
 
 
 def parse_folder(text: str) -> Folder:
-    """The folder that a user names by a path, `~` expanded, or a URL.
+    """Parse a folder that a user names by a path or URL.
 
     Raises:
-        ValueError: See `folder_at`; or no folder may have this name.
+        ValueError: See `folder_at`; or the name is not valid.
     """
     if re.match("file:(?!//)", text, re.IGNORECASE):
         raise ValueError(f"{text}: write file:///folder, or ./{text} for a folder of this name")
-    found = folder_at(expand(check_characters(text)))
-    if isinstance(found, LocalFolder):
-        check_characters(str(found.path.absolute()))
-    return found
+    folder = folder_at(expand(check_characters(text)))
+    if isinstance(folder, LocalFolder):
+        check_characters(str(folder.path.absolute()))
+    return folder
 
 
 def parse_path(text: str) -> Path:
-    """The file or folder of this machine that a user names.
+    """Parse a path of this machine that a user names.
 
     Raises:
-        ValueError: See `parse_folder`; or it is the URL of another place.
+        ValueError: See `parse_folder`; or it is a URL of another machine or store.
     """
     if URL.match(text) and not text.lower().startswith("file://"):
         raise ValueError(f"{without_credentials(text)}: must be a folder of this machine, not a URL")
-    found = parse_folder(text)
-    if not isinstance(found, LocalFolder):
-        raise ValueError(f"{found}: must be a folder of this machine, not a URL")
-    return found.path
+    folder = parse_folder(text)
+    if not isinstance(folder, LocalFolder):
+        raise ValueError(f"{folder}: must be a folder of this machine, not a URL")
+    return folder.path

@@ -17,23 +17,23 @@ from lpstudy.terminal import show, show_json
 
 Command = Literal["pause", "resume", "stop", "cancel"]
 REQUESTS: dict[Command, Request] = {"pause": "pause", "resume": "run", "stop": "stop", "cancel": "cancel"}
-DOES: dict[Command, str] = {
+DESCRIPTIONS: dict[Command, str] = {
     "pause": "Write checkpoints, end the running trials and wait for `lpstudy resume`.",
     "resume": "Resume a paused study.",
     "stop": "Finish the running trials, start no new ones, and write the report.",
     "cancel": "End the running trials at once, as failed, and write the report.",
 }
-HEARD_SECONDS = 5 * HEARTBEAT_SECONDS
+RECEIPT_SECONDS = 5 * HEARTBEAT_SECONDS
 """How long the study's process may take to receive a request."""
 
 
 def parser(command: Command) -> ArgumentParser:
     """The command's flags."""
-    made = flags.parser(command, DOES[command])
-    made.add_argument("study", help="name of the study")
-    flags.add_storage(made)
-    flags.add_json(made)
-    return made
+    parser = flags.parser(command, DESCRIPTIONS[command])
+    parser.add_argument("study", help="name of the study")
+    flags.add_storage(parser)
+    flags.add_json(parser)
+    return parser
 
 
 def main(argv: Sequence[str] | None = None, command: Command = "pause") -> int:
@@ -47,37 +47,40 @@ def _operate(args: Namespace, command: Command) -> int:
         name = existing_study(args.storage, args.ledger, args.study)
         folder = args.storage / name
         engine = engine_of(folder, args.ledger)
-        own = ledger_name(name, args.ledger)
-        facts = ledger.read_progress(engine, own).facts
-    if ledger.is_study_running(engine, own):
-        said = _ask(engine, own, command)
+        stored_name = ledger_name(name, args.ledger)
+        facts = ledger.read_progress(engine, stored_name).facts
+    if ledger.is_study_running(engine, stored_name):
+        result = _send_and_wait(engine, stored_name, command)
     elif command == "cancel":
-        said = {"runs": _cancel(folder, args.ledger, own), "text": f"no process runs study {name!r}: "}
-        said["text"] += (
-            f"{said['runs']} unfinished runs are now failed; `lpstudy reconcile {name}` updates MLflow"
+        result = {
+            "runs": _cancel(folder, args.ledger, stored_name),
+            "text": f"no process runs study {name!r}: ",
+        }
+        result["text"] += (
+            f"{result['runs']} unfinished runs are now failed; `lpstudy reconcile {name}` updates MLflow"
         )
     else:
         command_line = facts.get("provenance", {}).get("command")
         hint = f"; start it with: {command_line}" if command_line else ""
         raise FaultError(f"no process runs study {name!r}{hint}")
-    text = said.pop("text")
-    show_json({"study": name, "command": command, **said}) if args.json else show(text)
+    text = result.pop("text")
+    show_json({"study": name, "command": command, **result}) if args.json else show(text)
     return DONE
 
 
-def _ask(engine: Engine, name: str, command: Command) -> dict[str, Any]:
+def _send_and_wait(engine: Engine, name: str, command: Command) -> dict[str, Any]:
     """Send a request and wait until the study's process has received it."""
     with errors_as_bad_input():
         row = ledger.send_request(engine, name, REQUESTS[command])
-    until = time.monotonic() + HEARD_SECONDS
-    heard = False
-    while not heard and time.monotonic() < until:
+    deadline = time.monotonic() + RECEIPT_SECONDS
+    is_received = False
+    while not is_received and time.monotonic() < deadline:
         time.sleep(HEARTBEAT_SECONDS / 4)
         now = ledger.read_lease(engine, name)
-        heard = now is None or now.token is None or now.gauges.get("heard", 0) >= row.request_number
+        is_received = now is None or now.token is None or now.gauges.get("heard", 0) >= row.request_number
     who = f"host {row.holder.host}, pid {row.holder.pid}" if row.holder is not None else "its process"
-    text = f"study {name!r}: {who} " + ("has received" if heard else "has not yet received") + f": {command}"
-    return {"heard": heard, "text": text}
+    text = f"study {name!r}: {who} has {'received' if is_received else 'not yet received'}: {command}"
+    return {"heard": is_received, "text": text}
 
 
 def _cancel(folder: Folder, url: str | None, name: str) -> int:
@@ -86,8 +89,8 @@ def _cancel(folder: Folder, url: str | None, name: str) -> int:
         storage = ledger.open_storage(ledger_url(folder, url))
         lease = ledger.Lease(storage.engine, name)
         lease.acquire()
-        book = ledger.read_ledger(storage, name)
-        mine = ledger.Ledger(storage, book.spec, input_shape=book.input_shape, classes=book.classes)
+        reader = ledger.read_ledger(storage, name)
+        mine = ledger.Ledger(storage, reader.spec, input_shape=reader.input_shape, classes=reader.classes)
         cancelled = mine.cancel()
         lease.release({"state": "cancelled"})
     return len(cancelled)

@@ -1,4 +1,4 @@
-"""`python -m lpstudy.plan NAME`: what a study would do and about how long it would take; nothing is run."""
+"""`python -m lpstudy.plan NAME`: show what a study would do and about how long it takes."""
 
 import sys
 import time
@@ -30,35 +30,37 @@ from lpstudy.terminal import show
 from lpstudy.training import RunSeconds, TeacherOutputs, time_run
 from lpstudy.training.precision import uses_bf16
 
-TIMED = 64
-"""Images that the teacher is timed by, at most."""
+TIMED_IMAGES = 64
+"""Maximum number of images for timing the teacher."""
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """An arm in figures."""
+class ArmPlan:
+    """The planned cost and number of runs of an arm."""
 
     arm: str
     student: str
     parameters: int
     macs: int
     infeasible: float
-    """Share of the designs in reach that are above the limits."""
+    """Share of the arm's designs that exceed the limits."""
     trials: int
-    """Of its budget, but at most as many as it has different points."""
+    """Number of trials: the budget's, but at most one for each different point."""
     trial: float
-    """Seconds of one, all epochs."""
+    """Seconds of one trial with all its epochs."""
     final: float
-    """The same with the test."""
+    """Seconds of one final: a trial and its test."""
 
 
 def parser() -> ArgumentParser:
     """The command's flags."""
-    made = flags.parser("plan", "Show what a study would do and about how long it would take; runs nothing.")
-    flags.add_study(made)
-    flags.add_resources(made)
-    flags.add_storage(made)
-    return made
+    parser = flags.parser(
+        "plan", "Show what a study would do and about how long it would take; runs nothing."
+    )
+    flags.add_study(parser)
+    flags.add_resources(parser)
+    flags.add_storage(parser)
+    return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -75,11 +77,11 @@ def _plan(args: Namespace) -> int:
     torch.set_num_threads(1)
     spec, data = prepared.spec, prepared.data
     device = torch.device("cuda" if resources.gpus_per_trial else "cpu")
-    running = _teacher(prepared, device)
-    teacher = _targets(prepared, running, device)
+    teacher_network = _teacher(prepared, device)
+    teacher = _teacher_outputs(prepared, teacher_network, device)
     size = cost_of(spec.teacher.network, input_shape=data.input_shape, classes=data.classes)
-    parts = f"{len(data.train)} train, {len(data.validation)} validation, {len(data.test)} test"
-    show(f"{spec.name}: {data.name}, {parts}")
+    sizes = f"{len(data.train)} train, {len(data.validation)} validation, {len(data.test)} test"
+    show(f"{spec.name}: {data.name}, {sizes}")
     show(f"teacher {spec.teacher.network.label()}: {size.parameters:,} parameters, {size.macs:,} MACs")
     show(f"teacher's outputs: {bank_words(prepared.plan)}", *prepared.weights.notes)
     for remark in prepared.remarks:
@@ -104,71 +106,71 @@ def _plan(args: Namespace) -> int:
     seconds = estimate(
         Machine(at_once, cpus, slowness()),
         teacher=None if spec.teacher.weights else _teacher_seconds(prepared, device),
-        outputs=_filling_seconds(prepared, running, device) / fillers
+        outputs=_bank_seconds(prepared, teacher_network, device) / fillers
         if prepared.plan.banked_outputs
         else None,
         arms=[ArmSeconds(line.trial, line.final, line.trials, budget.seeds) for line in lines],
     )
-    named = ", ".join(f"{name} {duration(part)}" for name, part in seconds.items())
-    show(f"about {duration(sum(seconds.values()))} without pruning and with a new teacher: {named}")
-    for lacking in missing_claims(spec):
-        show(lacking)
+    parts = ", ".join(f"{name} {duration(part)}" for name, part in seconds.items())
+    show(f"about {duration(sum(seconds.values()))} without pruning and with a new teacher: {parts}")
+    for text in missing_claims(spec):
+        show(text)
     return DONE
 
 
-def _notes(args: Namespace, prepared: PreparedStudy, lines: Sequence[Line]) -> Iterator[str]:
-    """What the budget cannot be used for, and what the study has done already where it was begun."""
+def _notes(args: Namespace, prepared: PreparedStudy, lines: Sequence[ArmPlan]) -> Iterator[str]:
+    """Notes on unusable parts of the budget, and on the progress of a study that has started."""
     budget = prepared.spec.budget
     name = prepared.spec.name
     try:
         with errors_as_bad_input():
-            book = read_ledger(engine_of(args.storage / name, args.ledger), name)
-    except BadInputError:  # it was not begun
+            reader = read_ledger(engine_of(args.storage / name, args.ledger), name)
+    except BadInputError:  # it has not started
         yield from (unused_trials_note(line.arm, line.trials, budget) for line in lines)
         return
-    done = sum(record.state not in ("running", "infeasible") for record in book.records())
-    yield f"the study has begun: {done} runs are done"
-    yield from budget_notes(book, budget)
+    done = sum(record.state not in ("running", "infeasible") for record in reader.records())
+    yield f"the study has started: {done} runs are done"
+    yield from budget_notes(reader, budget)
 
 
 def _teacher(prepared: PreparedStudy, device: torch.device) -> OnlineTeacher:
-    """The network with weights of no worth: a step takes as long."""
+    """The teacher's network with untrained weights: a step takes the same time."""
     data, spec = prepared.data, prepared.spec.teacher
     network = untrained_teacher(spec, data)
     macs = cost(network, data.input_shape).macs
     return OnlineTeacher(network, macs, device=device, bf16=uses_bf16(spec.precision, device))
 
 
-def _targets(prepared: PreparedStudy, teacher: OnlineTeacher, device: torch.device) -> TeacherOutputs:
-    """A bank as the study's will be, but of zeros that take no room; or the teacher itself."""
+def _teacher_outputs(prepared: PreparedStudy, teacher: OnlineTeacher, device: torch.device) -> TeacherOutputs:
+    """A bank like the study's, but of zeros that take no memory; or the teacher itself."""
     plan = prepared.plan
     if not plan.banked_outputs:
         return teacher
     dtype = torch.float16 if plan.dtype == "fp16" else torch.float32
     zero = torch.zeros((), dtype=dtype)
-    kept = {
+    outputs = {
         output.name: zero.expand(plan.views, plan.samples, *output.shape) for output in plan.banked_outputs
     }
-    return Bank(kept, teacher.network, teacher.macs(Needs(logits=True), 1), teacher, device)
+    return Bank(outputs, teacher.network, teacher.macs(Needs(logits=True), 1), teacher, device)
 
 
-def _filling_seconds(prepared: PreparedStudy, teacher: OnlineTeacher, device: torch.device) -> float:
-    """Of all views on one core or GPU, from one timed batch; 0 where nothing is kept."""
+def _bank_seconds(prepared: PreparedStudy, teacher: OnlineTeacher, device: torch.device) -> float:
+    """Seconds for all views of the bank on one core or GPU, from one timed batch; 0 without a bank."""
     plan, data = prepared.plan, prepared.data.to(device)
     if not plan.banked_outputs:
         return 0.0
-    most = teacher_chunk_size(prepared.spec.teacher, data, device)
-    rows = torch.arange(min(TIMED, plan.samples, most))
+    chunk_size = teacher_chunk_size(prepared.spec.teacher, data, device)
+    rows = torch.arange(min(TIMED_IMAGES, plan.samples, chunk_size))
     seconds = []
     for _ in range(2):  # the first one is a warm-up
-        began = time.monotonic()
-        for batch in data.train.one_view(0, rows, batch_size=TIMED, device=device):
+        started_at = time.monotonic()
+        for batch in data.train.one_view(0, rows, batch_size=TIMED_IMAGES, device=device):
             teacher.outputs(batch, Needs(logits=True)).logits.sum().item()
-        seconds.append(time.monotonic() - began)
+        seconds.append(time.monotonic() - started_at)
     return seconds[-1] * plan.views * plan.samples / len(rows)
 
 
-def _line(arm: Arm, prepared: PreparedStudy, teacher: TeacherOutputs, device: torch.device) -> Line:
+def _line(arm: Arm, prepared: PreparedStudy, teacher: TeacherOutputs, device: torch.device) -> ArmPlan:
     spec, data = prepared.spec, prepared.data
     fits, all_sizes = feasible_sizes(arm, spec, data), student_sizes(arm)
     middle = fits[len(fits) // 2]
@@ -177,29 +179,29 @@ def _line(arm: Arm, prepared: PreparedStudy, teacher: TeacherOutputs, device: to
     size = cost_of(trial.student, input_shape=data.input_shape, classes=data.classes)
     timed = time_run(trial, data.with_views(prepared.plan.views), teacher, device=device)
     points = spec.budget.trials if arm.points is None else arm.points * len(fits) // len(all_sizes)
-    return Line(
+    return ArmPlan(
         arm=arm.name,
         student=trial.student.label(),
         parameters=size.parameters,
         macs=size.macs,
         infeasible=1 - len(fits) / len(all_sizes),
         trials=min(spec.budget.trials, points),
-        trial=_whole(timed, trial, data),
-        final=_whole(timed, trial, data, test=len(data.test)),
+        trial=_run_seconds(timed, trial, data),
+        final=_run_seconds(timed, trial, data, test=len(data.test)),
     )
 
 
 def _teacher_seconds(prepared: PreparedStudy, device: torch.device) -> float:
-    """Of its training, and of its validation and test at the end."""
+    """Seconds of the teacher's training, with its validation and test at the end."""
     spec, data = prepared.spec.teacher, prepared.data
     trial = RunSpec(
         student=spec.network, method=BP(), training=spec.training, epochs=spec.epochs, seed=spec.seed
     )
     timed = time_run(trial, data.with_views(prepared.plan.views), None, device=device)
-    return _whole(timed, trial, data, test=len(data.validation) + len(data.test))
+    return _run_seconds(timed, trial, data, test=len(data.validation) + len(data.test))
 
 
-def _whole(timed: RunSeconds, trial: RunSpec, data: Data, test: int = 0) -> float:
+def _run_seconds(timed: RunSeconds, trial: RunSpec, data: Data, test: int = 0) -> float:
     steps = max(1, len(data.train) // trial.training.batch_size)
     return timed.total(epochs=trial.epochs, steps=steps, validation=len(data.validation), test=test)
 

@@ -13,22 +13,22 @@ from lpstudy.ledger import Lease, LedgerReader, read_ledger
 from lpstudy.terminal import show, show_json
 from lpstudy.tracking import Difference, StudyMetadata
 
-SECONDS = 600.0
+WRITE_SECONDS = 600.0
 """How long writing to MLflow may take."""
-SHOWN = 10
+MAX_SHOWN = 10
 
 
 def parser() -> ArgumentParser:
     """The command's flags."""
-    made = flags.parser(
+    parser = flags.parser(
         "reconcile",
         "Compare MLflow's runs, seeds, states, final metrics and files with the ledger; repair MLflow.",
     )
-    made.add_argument("study", help="name of the study")
-    flags.add_storage(made)
-    made.add_argument("--check", action="store_true", help="compare only; exit code 74 where they differ")
-    flags.add_json(made)
-    return made
+    parser.add_argument("study", help="name of the study")
+    flags.add_storage(parser)
+    parser.add_argument("--check", action="store_true", help="compare only; exit code 74 where they differ")
+    flags.add_json(parser)
+    return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -42,57 +42,59 @@ def _reconcile(args: Namespace) -> int:
         name = existing_study(args.storage, args.ledger, args.study)
         folder = args.storage.resolve() / name
         engine = engine_of(folder, args.ledger)
-        own = ledger_name(name, args.ledger)
-        book = read_ledger(engine, own)
+        stored_name = ledger_name(name, args.ledger)
+        reader = read_ledger(engine, stored_name)
         runs = folder / "runs"
         client = tracking.connect()
         if args.check:
-            return _tell(args, book, tracking.compare(book, client, runs), mended=False)
-        tracking.check_files(client, own)
-        if ledger.is_study_running(engine, own):
+            return _print_differences(args, reader, tracking.compare(reader, client, runs), mended=False)
+        tracking.check_files(client, stored_name)
+        if ledger.is_study_running(engine, stored_name):
             raise ValueError(f"study {name!r} is running: its process keeps MLflow up to date (see --check)")
-        facts = _facts(book)
-        lease = Lease(engine, own)
+        facts = _facts(reader)
+        lease = Lease(engine, stored_name)
         lease.acquire()
     try:
-        book = read_ledger(engine, own)
-        before = tracking.compare(book, client, runs)
-        error = tracking.repair(book, client, facts, runs, seconds=SECONDS)
-        left = tracking.compare(book, client, runs)
+        reader = read_ledger(engine, stored_name)
+        before = tracking.compare(reader, client, runs)
+        error = tracking.repair(reader, client, facts, runs, seconds=WRITE_SECONDS)
+        remaining = tracking.compare(reader, client, runs)
     except (*tracking.MLFLOW_ERRORS, OSError) as failure:
         if isinstance(failure, StorageError):
             raise
         raise FaultError(f"MLflow could not be updated: {tracking.reason(failure)}", MLFLOW_BEHIND) from None
     finally:
-        lease.release({"state": "finished" if book.is_complete() else "unfinished"})
-    if error is not None or left:
+        lease.release({"state": "finished" if reader.is_complete() else "unfinished"})
+    if error is not None or remaining:
         raise FaultError(
-            f"MLflow could not be updated: {error or f'{len(left)} runs still differ'}", MLFLOW_BEHIND
+            f"MLflow could not be updated: {error or f'{len(remaining)} runs still differ'}", MLFLOW_BEHIND
         )
-    return _tell(args, book, before, mended=True)
+    return _print_differences(args, reader, before, mended=True)
 
 
-def _facts(book: LedgerReader) -> StudyMetadata:
-    kept = book.facts
-    missing = [name for name in ("data", "teacher", "provenance") if name not in kept]
+def _facts(reader: LedgerReader) -> StudyMetadata:
+    facts = reader.facts
+    missing = [name for name in ("data", "teacher", "provenance") if name not in facts]
     if missing:
-        raise ValueError(f"study {book.spec.name!r} has no {missing[0]} yet: run its sweep first")
-    return StudyMetadata(ledger.dump(book.spec), kept["data"], kept["teacher"], kept["provenance"])
+        raise ValueError(f"study {reader.spec.name!r} has no {missing[0]} yet: run its sweep first")
+    return StudyMetadata(ledger.dump(reader.spec), facts["data"], facts["teacher"], facts["provenance"])
 
 
-def _tell(args: Namespace, book: LedgerReader, found: list[Difference], *, mended: bool) -> int:
-    runs = sum(record.state != "infeasible" for record in book.records())
+def _print_differences(
+    args: Namespace, reader: LedgerReader, differences: list[Difference], *, mended: bool
+) -> int:
+    runs = sum(record.state != "infeasible" for record in reader.records())
     if args.json:
-        differences = [{"run": one.key, "what": one.what} for one in found]
-        show_json({"study": args.study, "runs": runs, "mended": mended, "differences": differences})
+        items = [{"run": one.key, "what": one.what} for one in differences]
+        show_json({"study": args.study, "runs": runs, "mended": mended, "differences": items})
     else:
-        for one in found[:SHOWN]:
+        for one in differences[:MAX_SHOWN]:
             show(f"{one.key} {one.what}")
-        if len(found) > SHOWN:
-            show(f"... and {len(found) - SHOWN} more")
-        after = ", all rewritten" if mended and found else ""
-        show(f"{runs} runs in the ledger, {len(found)} differ in MLflow{after}")
-    return DONE if mended or not found else MLFLOW_BEHIND
+        if len(differences) > MAX_SHOWN:
+            show(f"... and {len(differences) - MAX_SHOWN} more")
+        after = ", all rewritten" if mended and differences else ""
+        show(f"{runs} runs in the ledger, {len(differences)} differ in MLflow{after}")
+    return DONE if mended or not differences else MLFLOW_BEHIND
 
 
 if __name__ == "__main__":

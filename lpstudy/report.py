@@ -14,10 +14,10 @@ from lpstudy.command.publish import print_report, publish
 
 def parser() -> ArgumentParser:
     """The command's flags."""
-    made = flags.parser("report", "Rewrite a study's report from MLflow alone.")
-    made.add_argument("study", help="name of a study in MLflow")
-    flags.add_reports(made)
-    return made
+    parser = flags.parser("report", "Rewrite a study's report from MLflow alone.")
+    parser.add_argument("study", help="name of a study in MLflow")
+    flags.add_reports(parser)
+    return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:

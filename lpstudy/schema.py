@@ -13,9 +13,9 @@ from lpstudy.terminal import show, show_json
 
 def parser() -> ArgumentParser:
     """The command's flags."""
-    made = flags.parser("schema", "Print the JSON schema of a study file, for TOML editors.")
-    made.add_argument("--markdown", action="store_true", help="print docs/study-file.md instead")
-    return made
+    parser = flags.parser("schema", "Print the JSON schema of a study file, for TOML editors.")
+    parser.add_argument("--markdown", action="store_true", help="print docs/study-file.md instead")
+    return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,28 +1,28 @@
-"""Handlers of signals that end a command."""
+"""Signal handlers that ignore duplicate signals."""
 
 import math
 import time
 from collections.abc import Callable
 from types import FrameType
 
-ECHO = 1.0
-"""Seconds in which a signal that comes again is still the same one."""
+DUPLICATE_SECONDS = 1.0
+"""Seconds within which a repeated signal counts as a duplicate."""
 Handler = Callable[[int, FrameType | None], object]
 
 
 def debounced(handler: Handler) -> Handler:
-    """A handler that hears a signal once where it comes twice at the same time.
+    """A handler that ignores a second signal at the same time.
 
     timeout(1) signals a command and then its group; a terminal signals the group, and its first process may
-    pass the signal on.
+    forward the signal.
     """
-    heard = -math.inf
+    handled_at = -math.inf
 
-    def heed(number: int, frame: FrameType | None) -> None:
-        nonlocal heard
+    def handle(number: int, frame: FrameType | None) -> None:
+        nonlocal handled_at
         now = time.monotonic()
-        if now - heard >= ECHO:
-            heard = now
+        if now - handled_at >= DUPLICATE_SECONDS:
+            handled_at = now
             handler(number, frame)
 
-    return heed
+    return handle

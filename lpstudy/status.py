@@ -19,16 +19,16 @@ WIDTHS = (8, 6, 6, 7)
 def parser(command: str = "status") -> ArgumentParser:
     """The command's flags."""
     if command == "list":
-        made = flags.parser("list", "List the studies in a storage folder, one line each.")
-        made.set_defaults(study=None)
+        parser = flags.parser("list", "List the studies in a storage folder, one line each.")
+        parser.set_defaults(study=None)
     else:
-        made = flags.parser(
+        parser = flags.parser(
             "status", "Show the studies in a storage folder: each arm's progress and best accuracy."
         )
-        made.add_argument("study", nargs="?", help="one study (default: all)")
-    flags.add_storage(made)
-    flags.add_json(made)
-    return made
+        parser.add_argument("study", nargs="?", help="one study (default: all)")
+    flags.add_storage(parser)
+    flags.add_json(parser)
+    return parser
 
 
 def main(argv: Sequence[str] | None = None, command: str = "status") -> int:
@@ -43,14 +43,14 @@ def _show(args: Namespace, command: str) -> int:
             names = [existing_study(args.storage, args.ledger, args.study)]
         else:
             names = studies(args.storage, args.ledger)
-    found = [read_overview(args.storage, args.ledger, name) for name in names]
-    code = FAULT if any(one["state"] == UNREADABLE for one in found) else DONE
+    overviews = [read_overview(args.storage, args.ledger, name) for name in names]
+    code = FAULT if any(one["state"] == UNREADABLE for one in overviews) else DONE
     if args.json:
-        show_json(found if args.study is None else found[0], indent=1)
+        show_json(overviews if args.study is None else overviews[0], indent=1)
         return code
-    if not found:
+    if not overviews:
         show(f"no studies in {'the ledger' if args.ledger else args.storage}")
-    for one in found:
+    for one in overviews:
         show(f"{one['study']}: {summary_line(one)}")
         if command == "status" and one["arms"]:
             show(HEAD)

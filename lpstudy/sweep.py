@@ -52,42 +52,42 @@ from lpstudy.teacher import BankPlan, TrainedTeacher
 from lpstudy.tracking import Client, Projection
 
 PROJECTION_SECONDS = 60.0
-"""How long the end of a study waits for MLflow."""
+"""How long a finished study waits for MLflow."""
 INTERRUPTED_SECONDS = 10.0
-"""How long one that breaks off waits for it."""
-ENDED = {"stop": "stopped", "cancel": "cancelled"}
+"""How long a study that is paused or fails waits for MLflow."""
+END_STATES = {"stop": "stopped", "cancel": "cancelled"}
 
 
 def parser() -> ArgumentParser:
     """The command's flags."""
-    made = flags.parser("sweep", "Run a study, or resume it where it stopped.")
-    flags.add_study(made)
-    flags.add_storage(made)
-    flags.add_reports(made)
-    flags.add_resources(made)
-    made.add_argument(
+    parser = flags.parser("sweep", "Run a study, or resume it where it stopped.")
+    flags.add_study(parser)
+    flags.add_storage(parser)
+    flags.add_reports(parser)
+    flags.add_resources(parser)
+    parser.add_argument(
         "--grace",
         type=flags.seconds,
         default=GRACE,
         metavar="SECONDS",
         help="time for trials to write a checkpoint after SIGTERM or Ctrl-C (default: 30)",
     )
-    made.add_argument(
+    parser.add_argument(
         "--fresh", action="store_true", help="start a new study; the old one is archived under another name"
     )
-    return made
+    return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
-    words = sys.argv[1:] if argv is None else list(argv)
-    args = parser().parse_args(words)
-    command = without_credentials(shlex.join(["python", "-m", "lpstudy.sweep", *words]))
+    argv = sys.argv[1:] if argv is None else list(argv)
+    args = parser().parse_args(argv)
+    command = without_credentials(shlex.join(["python", "-m", "lpstudy.sweep", *argv]))
     return exit_code_of("sweep", lambda: _sweep(args, command))
 
 
 def _sweep(args: Namespace, command: str) -> int:
-    began = time.monotonic()
+    started_at = time.monotonic()
     with ExitStack() as stack:
         stack.enter_context(leaving_at_signals())
         with errors_as_bad_input(lambda: will_resume(args)):
@@ -104,26 +104,26 @@ def _sweep(args: Namespace, command: str) -> int:
             else:
                 enter_session(stack, resources)
             session = StudySession(args.storage.resolve() / name, args.ledger, name, fresh=args.fresh)
-            session.before_exit = lambda: exit_code_of("sweep", lambda: _leave(session))
+            session.before_exit = lambda: exit_code_of("sweep", lambda: _abandon(session))
             stack.enter_context(session.running())
         if session.previous_process is not None:
             terminal.say(f"resuming after {session.previous_process}, which stopped sending heartbeats")
         _mention_job_folder(args)
         try:
-            return _held(args, command, prepared, resources, client, session, stack, began)
+            return _run_study(args, command, prepared, resources, client, session, stack, started_at)
         except (PausedError, UnwritableError, KeyboardInterrupt, SystemExit) as error:
-            raise _paused(session, error) from error
+            raise _fault_of_pause(session, error) from error
         except FencedError as error:
             raise FaultError(str(error)) from error
         except Exception as error:  # of any kind: it may be how a lost Ray shows
             if isinstance(error, OSError) and is_storage_error(error):
-                raise _paused(session, storage_error(error)) from error
+                raise _fault_of_pause(session, storage_error(error)) from error
             if not session.ray_lost():
                 raise
-            raise _paused(session, error) from error
+            raise _fault_of_pause(session, error) from error
 
 
-def _held(
+def _run_study(
     args: Namespace,
     command: str,
     prepared: PreparedStudy,
@@ -131,11 +131,11 @@ def _held(
     client: Client,
     session: StudySession,
     stack: ExitStack,
-    began: float,
+    started_at: float,
 ) -> int:
-    """All that is done while the study is this process's."""
-    joined = study.cluster_address() is not None
-    if joined:
+    """Run the study from its teacher to its report, while this process holds the lease."""
+    is_cluster = study.cluster_address() is not None
+    if is_cluster:
         watch_ray(stack, session)
     with errors_as_bad_input():
         ledger = _ledger(session, prepared)
@@ -147,7 +147,7 @@ def _held(
     if ledger.is_complete():
         terminal.say(f"study {ledger.spec.name!r} is finished; rewriting its report")
     else:
-        if not joined:
+        if not is_cluster:
             enter_session(stack, resources)
             watch_ray(stack, session)
         with errors_as_bad_input():
@@ -176,31 +176,31 @@ def _held(
     try:
         if teacher is not None and capacity is not None:
             session.state = {"state": "running"}
-            _run(ledger, teacher, prepared.plan, projection, paths, capacity, session)
+            _run_trials(ledger, teacher, prepared.plan, projection, paths, capacity, session)
         patience = PROJECTION_SECONDS
     finally:
         session.deadline.is_disarmed = True
         projection.close(seconds=patience)
-    return _publish(ledger, client, args, took, began, projection.error, session)
+    return _publish(ledger, client, args, took, started_at, projection.error, session)
 
 
-def _leave(session: StudySession) -> NoReturn:
-    """The end of a sweep whose main thread hangs, from another one."""
+def _abandon(session: StudySession) -> NoReturn:
+    """Kill Ray and raise the error of a paused study; called from another thread if the main thread hangs."""
     study.kill_own_processes()
-    raise _paused(session, PausedError())
+    raise _fault_of_pause(session, PausedError())
 
 
-def _paused(session: StudySession, error: BaseException) -> FaultError:
-    """What to say of a study that stops before its end, and the exit code."""
+def _fault_of_pause(session: StudySession, error: BaseException) -> FaultError:
+    """The message and exit code of a study that ends before its last run."""
     if isinstance(session.control.fault, FencedError):
         return FaultError(str(session.control.fault))
     current = session.control.current
-    early = TERMINATED if isinstance(error, SystemExit) else ""  # before Ray was there
-    said = "" if isinstance(error, KeyboardInterrupt | SystemExit) else error
-    why = str(session.control.fault or said or current.why or early)
+    early_reason = TERMINATED if isinstance(error, SystemExit) else ""  # before Ray was there
+    message = "" if isinstance(error, KeyboardInterrupt | SystemExit) else error
+    why = str(session.control.fault or message or current.why or early_reason)
     if current.request in ("stop", "cancel"):
-        session.state = {"state": ENDED[current.request]}
-        return FaultError(f"{ENDED[current.request]} before its first trial", DONE)
+        session.state = {"state": END_STATES[current.request]}
+        return FaultError(f"{END_STATES[current.request]} before its first trial", DONE)
     session.state = {"state": "paused", "why": why}
     if (isinstance(error, KeyboardInterrupt) and not current.is_exit) or current.signal == signal.SIGINT:
         return FaultError("interrupted; run the same command to resume", INTERRUPTED)
@@ -208,10 +208,10 @@ def _paused(session: StudySession, error: BaseException) -> FaultError:
 
 
 def _mention_job_folder(args: Namespace) -> None:
-    """A Ray job works in a copy of the submitted folder, which goes with the job."""
-    own = tracking.tracking_uri() == tracking.DEFAULT_URI
-    stays = args.reports.is_absolute() and args.storage == args.storage.resolve()
-    if study.JOB in os.environ and (own or not stays):
+    """Print a note in a Ray job, whose working directory is deleted with the job."""
+    is_default_uri = tracking.tracking_uri() == tracking.DEFAULT_URI
+    is_absolute = args.reports.is_absolute() and args.storage == args.storage.resolve()
+    if study.JOB in os.environ and (is_default_uri or not is_absolute):
         terminal.say(
             "note: a Ray job runs in a temporary copy of the folder; to keep its results, give absolute"
             " --storage and --reports and set MLFLOW_TRACKING_URI"
@@ -225,7 +225,7 @@ def _ledger(session: StudySession, prepared: PreparedStudy) -> Ledger:
     return ledger
 
 
-def _run(
+def _run_trials(
     ledger: Ledger,
     teacher: TrainedTeacher,
     plan: BankPlan,
@@ -234,18 +234,18 @@ def _run(
     capacity: Capacity,
     session: StudySession,
 ) -> None:
-    """Search and finals; MLflow follows, or lags behind."""
+    """Run trials and finals, while the projection follows in MLflow."""
     console = Console(ledger, live=sys.stderr.isatty(), teacher=teacher)
     control = session.control
-    said = None
+    reported_error = None
 
     def changed(assignment: Assignment) -> None:
-        nonlocal said
+        nonlocal reported_error
         projection.note_change(assignment)
         console.changed(assignment)
-        if projection.error is not None and said is None:
-            said = projection.error
-            console.say(f"{LAGS}{said}")
+        if projection.error is not None and reported_error is None:
+            reported_error = projection.error
+            console.say(f"{LAGS}{reported_error}")
 
     capacity.say = console.say
     console.say(f"starting trials, {capacity()} at once")
@@ -277,30 +277,30 @@ def _publish(
     client: Client,
     args: Namespace,
     took: str,
-    began: float,
-    behind: str | None,
+    started_at: float,
+    mlflow_error: str | None,
     session: StudySession,
 ) -> int:
     name = ledger.spec.name
     request = session.control.request
-    session.state = {"state": "finished" if ledger.is_complete() else ENDED.get(request, "unfinished")}
-    if behind is None:
+    session.state = {"state": "finished" if ledger.is_complete() else END_STATES.get(request, "unfinished")}
+    if mlflow_error is None:
         try:
             with on_terminal("writing the report"):
                 published = publish(client, name, args.reports)
             print_report(published, name)
         except tracking.MLFLOW_ERRORS as error:
-            behind = tracking.reason(error)
+            mlflow_error = tracking.reason(error)
     states = count_states(ledger.records())
-    said = ", ".join(f"{n} {state}" for state, n in states.items())
-    terminal.show(f"{said}{took} {duration(time.monotonic() - began)}")
-    if behind is not None:
+    summary = ", ".join(f"{n} {state}" for state, n in states.items())
+    terminal.show(f"{summary}{took} {duration(time.monotonic() - started_at)}")
+    if mlflow_error is not None:
         raise FaultError(
-            f"MLflow lags behind ({behind}): `lpstudy reconcile {name}` updates it once it answers,"
+            f"MLflow lags behind ({mlflow_error}): `lpstudy reconcile {name}` updates it once it answers,"
             f" then `lpstudy report {name}` writes the report",
             MLFLOW_BEHIND,
         )
-    return DONE if states["finished"] or request in ENDED else FAULT
+    return DONE if states["finished"] or request in END_STATES else FAULT
 
 
 if __name__ == "__main__":

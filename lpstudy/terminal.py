@@ -1,4 +1,4 @@
-"""What the commands print: text from outside acts on no terminal, and no stream's encoding stops it."""
+"""Printing for the commands: escapes control characters, and never fails on a stream's encoding."""
 
 import json
 import re
@@ -17,12 +17,12 @@ _PLAIN: dict[str, str | int | None] = {
     "”": '"',
     "’": "'",
 }
-"""Of the signs that tables and messages use, one letter each: columns keep their widths."""
+"""A plain letter for each sign in tables and messages; one letter each keeps columns aligned."""
 _BREAKS = re.compile(r"\s*[\t\n\r]\s*")
 
 
 def printable(text: str) -> str:
-    r"""The text with escapes in place of what a terminal acts on or hides, `\x1b` for one.
+    r"""Escape the characters that a terminal interprets or hides, such as `\x1b`.
 
     These are control characters (C0, DEL, C1), overrides of the direction of writing, separators of lines and
     paragraphs, invisible characters and blanks other than the space.
@@ -33,22 +33,24 @@ def printable(text: str) -> str:
 
 
 def single_line(text: str) -> str:
-    """The text `printable`, with a space where a line ends: for messages that a library broke into lines."""
+    """The text escaped, in one line: for messages of libraries that have several lines."""
     return printable(_BREAKS.sub(" ", text.strip()))
 
 
 def for_stream(text: str, stream: TextIO) -> str:
-    """The text `printable`, in letters of the stream's encoding: signs by plain ones, all else by escapes."""
+    """The text escaped, and limited to the stream's encoding: signs become plain letters, others escapes."""
     encoding = getattr(stream, "encoding", None) or "utf-8"
-    shown = printable(text)
+    escaped = printable(text)
     try:
-        shown.encode(encoding)
+        escaped.encode(encoding)
     except UnicodeEncodeError:
         plain: dict[str, str | int | None] = {
             sign: letter for sign, letter in _PLAIN.items() if not _has(encoding, sign)
         }
-        shown = shown.translate(str.maketrans(plain)).encode(encoding, "backslashreplace").decode(encoding)
-    return shown
+        escaped = (
+            escaped.translate(str.maketrans(plain)).encode(encoding, "backslashreplace").decode(encoding)
+        )
+    return escaped
 
 
 def _has(encoding: str, letter: str) -> bool:
@@ -60,12 +62,12 @@ def _has(encoding: str, letter: str) -> bool:
 
 
 def show(*lines: str) -> None:
-    """Print lines, each `printable`, to standard output."""
+    """Print lines to standard output, with control characters escaped."""
     _print(lines, sys.stdout)
 
 
 def say(*lines: str, before: str = "", end: str = "\n") -> None:
-    """Print lines, each `printable`, to standard error; `before` and `end` may act on the terminal."""
+    """Print lines to standard error, escaped; only `before` and `end` may control the terminal."""
     _print(lines, sys.stderr, before=before, end=end)
 
 
@@ -73,7 +75,7 @@ def show_json(value: object, *, indent: int | None = None) -> None:
     """Print a value as JSON in ASCII to standard output.
 
     Raises:
-        ValueError: It holds a number that JSON does not know.
+        ValueError: It contains a number that JSON cannot represent.
     """
     text = json.dumps(value, indent=indent, allow_nan=False)
     print(text.replace("\x7f", "\\u007f"))

@@ -1,4 +1,4 @@
-"""Threads whose errors are always reported."""
+"""Threads that always report their errors."""
 
 import threading
 from collections.abc import Callable
@@ -6,19 +6,19 @@ from collections.abc import Callable
 from lpstudy.terminal import say
 
 RESTART_SECONDS = 1.0
-"""Between an error and the restart of its thread."""
+"""Time between an error and the restart of its thread."""
 
 
 class GuardedThread:
-    """A daemon thread that reports what ends its body, and starts the body again.
+    """A daemon thread that reports every exception of its body and restarts the body.
 
-    `threading` prints a traceback for an error in a thread, is silent about `SystemExit`, and the program
-    continues without the thread. Every thread that lpstudy starts itself is one of these instead.
+    `threading` prints a traceback for an error in a thread, ignores `SystemExit`, and the program continues
+    without the thread. Every thread that lpstudy starts itself is a GuardedThread instead.
 
     Args:
-        name: Of the thread.
-        body: Its work. It returns once the event is set; a return ends the thread.
-        on_error: Receives every exception of the body, in the thread.
+        name: The thread's name.
+        body: The thread's work. It returns once the event is set; a return ends the thread.
+        on_error: Called in the thread with every exception of the body.
     """
 
     def __init__(
@@ -32,11 +32,11 @@ class GuardedThread:
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
-        """Start the body."""
+        """Start the thread."""
         self._thread.start()
 
     def is_alive(self) -> bool:
-        """Whether it has started and not ended."""
+        """Whether the thread has started and not ended."""
         return self._thread.is_alive()
 
     def join(self, seconds: float) -> None:

@@ -5,10 +5,12 @@ import time
 
 import pytest
 
-from lpstudy.signals import ECHO, debounced
+from lpstudy.signals import DUPLICATE_SECONDS, debounced
 
 
-@pytest.mark.parametrize(("later", "heard"), [(0.0, 1), (0.9 * ECHO, 1), (1.1 * ECHO, 2)])
+@pytest.mark.parametrize(
+    ("later", "heard"), [(0.0, 1), (0.9 * DUPLICATE_SECONDS, 1), (1.1 * DUPLICATE_SECONDS, 2)]
+)
 def test_a_signal_that_comes_again(later: float, heard: int, monkeypatch: pytest.MonkeyPatch) -> None:
     numbers: list[int] = []
     handler = debounced(lambda number, frame: numbers.append(number))
@@ -22,7 +24,7 @@ def test_whoever_signals_again_and_again_is_heard(monkeypatch: pytest.MonkeyPatc
     numbers: list[int] = []
     handler = debounced(lambda number, frame: numbers.append(number))
     for now in range(10):
-        monkeypatch.setattr(time, "monotonic", lambda now=now: 100.0 + 0.5 * ECHO * now)
+        monkeypatch.setattr(time, "monotonic", lambda now=now: 100.0 + 0.5 * DUPLICATE_SECONDS * now)
         handler(signal.SIGINT, None)
     assert len(numbers) == 5
 

@@ -13,21 +13,21 @@ from lpstudy.terminal import say, single_line
 
 
 class Parser(argparse.ArgumentParser):
-    """Refuses in one line, without the usage."""
+    """An argument parser that refuses bad input in one line, without the usage."""
 
     def error(self, message: str) -> NoReturn:
-        """Print what is wrong and leave with the exit code of bad input."""
+        """Print the problem and exit with the code for bad input."""
         say(f"{self.prog}: {single_line(message)}; see {self.prog} --help")
         self.exit(BAD_INPUT)
 
 
 def parser(command: str, description: str) -> argparse.ArgumentParser:
-    """A parser that names the command as the user gave it."""
+    """A parser for one command of `lpstudy`."""
     return Parser(prog=f"lpstudy {command}", description=description, epilog=EXITS, allow_abbrev=False)
 
 
 def whole(lowest: int) -> Callable[[str], int]:
-    """The type of a flag that takes a whole number."""
+    """The type of a flag whose value is a whole number of at least `lowest`."""
 
     def read(text: str) -> int:
         try:
@@ -42,7 +42,7 @@ def whole(lowest: int) -> Callable[[str], int]:
 
 
 def seconds(text: str) -> float:
-    """The type of `--grace`: a number from 0 on."""
+    """The type of `--grace`: a number of seconds from 0 to one day."""
     try:
         value = float(text)
     except ValueError:
@@ -53,7 +53,7 @@ def seconds(text: str) -> float:
 
 
 def share(text: str) -> float:
-    """The type of `--gpus-per-trial`: a number from 0 on."""
+    """The type of `--gpus-per-trial`: a number from 0 to 1024."""
     try:
         value = float(text)
     except ValueError:
@@ -88,7 +88,7 @@ def ledger(text: str) -> str:
 
 
 def add_study(to: argparse.ArgumentParser) -> None:
-    """The study and what may be overridden of it."""
+    """Add the study's name and the flags that override its settings."""
     to.add_argument("study", help="name of a file in search_spaces/, or a path that ends in .toml")
     to.add_argument("--trials", type=whole(1), help="trials per arm")
     to.add_argument("--epochs", type=whole(1), help="epochs of every trial and final")
@@ -99,7 +99,7 @@ def add_study(to: argparse.ArgumentParser) -> None:
 
 
 def add_resources(to: argparse.ArgumentParser) -> None:
-    """What a trial may use."""
+    """Add the flags for the resources of a trial."""
     to.add_argument(
         "--gpus-per-trial",
         type=share,
@@ -120,7 +120,7 @@ def add_resources(to: argparse.ArgumentParser) -> None:
 
 
 def add_storage(to: argparse.ArgumentParser) -> None:
-    """Where studies are kept."""
+    """Add the flags for the folder and database of studies."""
     to.add_argument(
         "--storage",
         type=folder,
@@ -138,10 +138,10 @@ def add_storage(to: argparse.ArgumentParser) -> None:
 
 
 def add_reports(to: argparse.ArgumentParser) -> None:
-    """Where reports are written."""
+    """Add the flag for the folder of reports."""
     to.add_argument("--reports", type=path, default="reports", metavar="FOLDER", help="folder of the reports")
 
 
 def add_json(to: argparse.ArgumentParser) -> None:
-    """For programs that read what a command prints."""
+    """Add the flag for JSON output."""
     to.add_argument("--json", action="store_true", help="print JSON")

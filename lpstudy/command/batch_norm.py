@@ -1,4 +1,4 @@
-"""Batch norm, which cannot train on a single value: seen before anything is trained."""
+"""A check for batch norm layers that would have to train on a single value per channel."""
 
 import torch
 
@@ -8,17 +8,16 @@ from lpstudy.outputs import Network
 def check_batch_norm(network: Network, input_shape: tuple[int, int, int], label: str, setting: str) -> None:
     """Refuse a network that cannot train on one image at a time.
 
-    Where the maps that a batch norm normalises are larger than 1x1, one image has several values of each
-    channel, and it can.
+    A network whose batch norms normalise maps larger than 1x1 can: one image has several values per channel.
 
     Args:
-        network: Without weights, on the meta device.
-        input_shape: Of an image.
-        label: Of the network.
-        setting: Because of which a worker has one image.
+        network: The network without weights, on the meta device.
+        input_shape: The shape of an image.
+        label: The network's name in the message.
+        setting: The setting because of which a worker has one image.
 
     Raises:
-        ValueError: Names the network and the setting.
+        ValueError: It cannot; the message names the network and the setting.
     """
     try:
         network.train()(torch.empty(1, *input_shape, device="meta"), frozenset())

@@ -1,4 +1,4 @@
-"""What to know about a study's budget: trials that an arm cannot use, and finals of earlier winners."""
+"""Notes on a study's budget: trials that an arm cannot use, and finals of earlier winners."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -11,35 +11,35 @@ if TYPE_CHECKING:  # the networks of a study take seconds to import
 
 
 def unused_trials_note(arm: str, points: int, budget: "StoredBudget | Budget") -> str:
-    """That an arm's search space has fewer points than the budget has trials; empty where it has not.
+    """A note that an arm's search space has fewer points than the budget has trials; empty if it has not.
 
     Args:
-        arm: Its name.
-        points: How many different trials it has.
-        budget: Of every arm.
+        arm: The arm's name.
+        points: The number of different points in its search space.
+        budget: The budget of every arm.
     """
-    rest = budget.trials - points
-    if rest <= 0:
+    unused = budget.trials - points
+    if unused <= 0:
         return ""
     has = "one point, tried once" if points == 1 else f"{points} points, each tried once"
     return (
-        f"{arm}: its search space has {has}; of {budget.trials} trials {rest} would repeat another and"
-        f" {'is' if rest == 1 else 'are'} not run. More seeds use such time better:"
-        f" --seeds {budget.seeds + rest}"
+        f"{arm}: its search space has {has}; of {budget.trials} trials {unused} would repeat another and"
+        f" {'is' if unused == 1 else 'are'} not run. More seeds use such time better:"
+        f" --seeds {budget.seeds + unused}"
     )
 
 
-def budget_notes(standing: StudyProgress, budget: "StoredBudget | Budget") -> Iterator[str]:
-    """One line for each thing.
+def budget_notes(progress: StudyProgress, budget: "StoredBudget | Budget") -> Iterator[str]:
+    """Notes on a study's budget, one line each.
 
     Args:
-        standing: The study as its ledger has it.
-        budget: Of the sweep that is to come, or that the ledger knows.
+        progress: The study's progress, from its ledger.
+        budget: The budget of the next sweep, or the one in the ledger.
     """
-    yield from filter(None, (unused_trials_note(arm, n, budget) for arm, n in standing.points.items()))
-    arms = standing.arm_names
-    winners = {arm: standing.winners_with_finals(arm) for arm in arms}
-    if any(winners.values()) and any(standing.remaining_trials(arm, budget.trials) for arm in arms):
+    yield from filter(None, (unused_trials_note(arm, n, budget) for arm, n in progress.points.items()))
+    arms = progress.arm_names
+    winners = {arm: progress.winners_with_finals(arm) for arm in arms}
+    if any(winners.values()) and any(progress.remaining_trials(arm, budget.trials) for arm in arms):
         yield (
             "the finals have read the test set already: an arm whose new trials bring another winner has new"
             " finals, which read it once more"

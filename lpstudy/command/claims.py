@@ -1,4 +1,4 @@
-"""What the report of a study cannot say, whatever its runs give."""
+"""Warnings about claims that a study's design cannot support."""
 
 from collections.abc import Iterator
 
@@ -9,10 +9,10 @@ ENOUGH_SEEDS = 5
 
 
 def missing_claims(spec: StudySpec) -> Iterator[str]:
-    """One line for each thing that the study lacks for a claim.
+    """Warnings about what the study lacks for a claim, one line each.
 
     Args:
-        spec: The study as it would run.
+        spec: The study with its overrides.
     """
     seeds = spec.budget.seeds
     if len(spec.methods) == 1:

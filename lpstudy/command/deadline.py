@@ -1,4 +1,4 @@
-"""The end of a sweep that does not end by itself."""
+"""A watchdog that ends a sweep which does not end by itself in time."""
 
 import os
 import signal
@@ -11,32 +11,32 @@ from lpstudy.threads import GuardedThread
 
 POLL_SECONDS = 0.5
 HARD_SECONDS = 5.0
-"""After the trials' time, until the main thread is interrupted: Ray may hang."""
+"""Time after the trials' deadline until the main thread is interrupted, because Ray may hang."""
 EXIT_SECONDS = 20.0
-"""After that interrupt, until the process is ended from this thread: a call into Ray hears no signal."""
+"""Time after the interrupt until the process is ended: a call into Ray may not react to signals."""
 
 
 class Deadline:
-    """Interrupts the main thread of a sweep that is to leave and does not; at last ends the process.
+    """A watchdog thread that interrupts a sweep's overdue main thread, and finally ends the process.
 
     Args:
-        control: Says whether the process is to leave, and until when its trials have time.
-        exit_process: Ends the process at once; called where the interrupt has not helped.
+        control: The study's current request, with the trials' deadline.
+        exit_process: Ends the process at once; called if the interrupt has no effect.
     """
 
     def __init__(self, control: StudyControl, exit_process: Callable[[], None]) -> None:
         self._control, self._exit = control, exit_process
         self.is_disarmed = False
-        """Whether all that remains is to write the results: no interrupt any more."""
+        """Whether only the results remain to be written, so that the main thread is not interrupted."""
         self._interrupted_at: float | None = None
         self._thread = GuardedThread("deadline", self._watch, control.fail_thread("deadline"))
 
     def start(self) -> None:
-        """Watch from now on."""
+        """Start watching."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Watch no more."""
+        """Stop watching."""
         self._thread.stop(2 * POLL_SECONDS)
 
     def _watch(self, stop: threading.Event) -> None:

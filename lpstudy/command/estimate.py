@@ -1,35 +1,35 @@
-"""About how long a sweep takes: its runs, by timed steps, and all that it does beside them."""
+"""An estimate of a sweep's duration, from timed steps and measured constants."""
 
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 IMPORT_SECONDS = 7.0
-"""Until a sweep has imported what it needs and read its data.
+"""Time for a sweep to import its modules and read its data.
 
-This and what follows are seconds of the digits study on 2 cores, a trial on each (Intel Xeon with AMX,
-November 2026); `slowness` scales them."""
+This and the following constants are seconds of the digits study on 2 cores, one trial on each (Intel Xeon
+with AMX, November 2026); `slowness` scales them."""
 RAY_SECONDS = 6.5
-"""To start Ray."""
+"""Time to start Ray."""
 PROCESS_SECONDS = 5.0
-"""Until a process of Ray's, for the teacher or its outputs, has imported what it needs."""
+"""Time for a Ray process, for the teacher or its outputs, to import its modules."""
 TRIALS_SECONDS = 8.0
-"""The same for the processes of the trials, one a core, which start side by side."""
+"""The same for the trials' processes, one per core, which start at once."""
 RUN_SECONDS = 0.15
-"""Of a run beside its setup, its epochs and its test: handed out, reported, written."""
+"""Overhead of a run besides its setup, epochs and test: scheduling, reports, the ledger."""
 DRIVER_SECONDS = 0.3
-"""CPU time of the sweep and of Ray's own processes for a run: trials on all cores have to share them."""
+"""CPU time of the sweep and of Ray's own processes per run, which trials on all cores have to share."""
 REPORT_SECONDS = 8.5
-"""For figures and report, and to end Ray."""
+"""Time for figures and report, and for ending Ray."""
 REFERENCE_SECONDS = 0.03
-"""Of `_work` on that machine."""
+"""Time of `_work` on that machine."""
 REPEATS = 10
-"""Of `_work`, so that other processes show."""
+"""Repetitions of `_work`, so that the load of other processes counts."""
 
 
 @dataclass(frozen=True, slots=True)
 class ArmSeconds:
-    """What an arm takes: seconds of a trial and of a final, and how many of each."""
+    """The seconds of an arm's trial and final, and the number of each."""
 
     trial: float
     final: float
@@ -39,19 +39,19 @@ class ArmSeconds:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """Where the runs are."""
+    """The capacity and speed of the machine on which the runs train."""
 
     at_once: int
-    """Runs."""
+    """The number of concurrent runs."""
     cores: float
     slowness: float = 1.0
-    """How many times as long it takes as the machine on which the constants were measured."""
+    """The factor by which it is slower than the machine on which the constants were measured."""
 
     def side_by_side(self, seconds: float, runs: int) -> float:
-        """Wall seconds of so many runs that take so many seconds together."""
-        alone = seconds + runs * RUN_SECONDS * self.slowness
-        shared = (alone + runs * DRIVER_SECONDS * self.slowness) / self.cores
-        return max(alone / self.at_once, shared)
+        """Wall seconds of concurrent runs that take so many seconds in total."""
+        total = seconds + runs * RUN_SECONDS * self.slowness
+        cpu_bound = (total + runs * DRIVER_SECONDS * self.slowness) / self.cores
+        return max(total / self.at_once, cpu_bound)
 
 
 def estimate(
@@ -60,10 +60,10 @@ def estimate(
     """Wall seconds of each part of a sweep.
 
     Args:
-        machine: Where it runs.
-        teacher: Of its training; None where its weights are given.
-        outputs: To compute them on all cores; None where none are kept.
-        arms: What each takes.
+        machine: The machine on which it runs.
+        teacher: Seconds of the teacher's training; None if the user gives its weights.
+        outputs: Seconds to compute the teacher's outputs on all cores; None if none are stored.
+        arms: The seconds and runs of each arm.
     """
     process = PROCESS_SECONDS * machine.slowness
     trials = sum(arm.trial * arm.trials for arm in arms), sum(arm.trials for arm in arms)
@@ -79,15 +79,15 @@ def estimate(
 
 
 def slowness() -> float:
-    """How many times as long this machine takes for some Python as the one of the constants."""
-    began = time.perf_counter()
+    """The factor by which this machine runs Python slower than the one of the constants."""
+    started_at = time.perf_counter()
     for _ in range(REPEATS):
         _work()
-    return (time.perf_counter() - began) / REPEATS / REFERENCE_SECONDS
+    return (time.perf_counter() - started_at) / REPEATS / REFERENCE_SECONDS
 
 
 def _work() -> int:
-    """Some Python of the kind that imports consist of: dictionaries, strings, small functions."""
+    """Run Python code like that of imports: dictionaries, strings, small functions."""
     names: dict[str, int] = {}
     for number in range(100_000):
         name = f"name {number % 1000}"

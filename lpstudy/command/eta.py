@@ -1,4 +1,4 @@
-"""When a study will be done, from the epochs that its runs have trained."""
+"""The remaining time of a study, estimated from the epochs that its runs have trained."""
 
 import time
 from collections.abc import Callable, Collection
@@ -8,50 +8,50 @@ from lpstudy.ledger import Record
 
 
 @dataclass(frozen=True, slots=True)
-class Epochs:
-    """Of all runs of a study."""
+class EpochCounts:
+    """The epochs of all runs of a study."""
 
     trained: int
-    left: int
-    """Of runs that train now and of those to come; a pruned one may leave out some of them."""
+    remaining: int
+    """Epochs of running and future runs; a run that is pruned later skips some of them."""
 
 
-def count_epochs(records: Collection[Record], *, wanted: int, epochs: int) -> Epochs:
-    """Epochs of the runs that have begun and of those that are to come.
+def count_epochs(records: Collection[Record], *, wanted: int, epochs: int) -> EpochCounts:
+    """Count the epochs of the started runs and of the runs to come.
 
     Args:
-        records: Runs that have begun.
-        wanted: How many there are to be.
-        epochs: Of each.
+        records: The started runs.
+        wanted: The total number of runs.
+        epochs: The number of epochs of each run.
     """
     running = sum(epochs - len(record.epochs) for record in records if record.state == "running")
     trained = sum(len(record.epochs) for record in records)
-    return Epochs(trained, running + epochs * (wanted - len(records)))
+    return EpochCounts(trained, running + epochs * (wanted - len(records)))
 
 
 class Eta:
-    """Seconds that are left, by the rate since the first report: before it, processes were started.
+    """The remaining seconds, by the rate since the first report: before it, processes were starting.
 
     Args:
-        clock: In seconds.
+        clock: Returns the time in seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._first: tuple[float, int] | None = None
         self._seconds: tuple[float, float] | None = None
-        """At which moment how many were left."""
+        """The time of the newest estimate and the seconds that remained then."""
 
-    def update(self, epochs: Epochs) -> None:
-        """Take in how far the study is."""
+    def update(self, epochs: EpochCounts) -> None:
+        """Update the estimate with the current counts."""
         now = self._clock()
         if self._first is None:
             self._first = now, epochs.trained
-        began, before = self._first
-        if epochs.trained > before and now > began:
-            self._seconds = now, epochs.left * (now - began) / (epochs.trained - before)
+        first_time, first_epochs = self._first
+        if epochs.trained > first_epochs and now > first_time:
+            self._seconds = now, epochs.remaining * (now - first_time) / (epochs.trained - first_epochs)
 
     def seconds(self) -> float | None:
-        """What is left now; None before a rate is known. For any thread."""
-        found = self._seconds
-        return None if found is None else max(0.0, found[1] - (self._clock() - found[0]))
+        """The remaining seconds; None before a rate is known. Thread-safe."""
+        estimate = self._seconds
+        return None if estimate is None else max(0.0, estimate[1] - (self._clock() - estimate[0]))

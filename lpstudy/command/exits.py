@@ -1,4 +1,4 @@
-"""How a command ends, and the exit code that says so."""
+"""The exit codes of the commands, and the handlers that turn errors and signals into them."""
 
 import os
 import signal
@@ -17,9 +17,9 @@ from lpstudy.command.faults import (
     BadInputError,
     FaultError,
     Remedy,
-    at_start,
     fault,
     message_of,
+    remedy_at_start,
 )
 from lpstudy.damage import UnusableError
 from lpstudy.disk import StorageError
@@ -53,27 +53,27 @@ TERMINATED = "terminated (SIGTERM)"
 
 
 @contextmanager
-def errors_as_bad_input(begun: Callable[[], bool] = lambda: False) -> Iterator[None]:
-    """Within it an error is the user's to mend, a BadInputError, or a FaultError where it may pass by itself.
+def errors_as_bad_input(is_resumed: Callable[[], bool] = lambda: False) -> Iterator[None]:
+    """A context that turns errors into BadInputError, or into FaultError if they may pass by themselves.
 
     Args:
-        begun: Whether the study has begun already: then a folder that cannot be written was right before, and
-            the study pauses.
+        is_resumed: Whether the study has already started: then a folder that cannot be written was valid
+            before, and the study pauses.
     """
     try:
         yield
     except (ValueError, OSError, StudyRunningError, UnwritableError) as error:
-        barred = isinstance(error, StorageError) and begun()
-        if not barred and at_start(error) is Remedy.INPUT:
+        pauses = isinstance(error, StorageError) and is_resumed()
+        if not pauses and remedy_at_start(error) is Remedy.INPUT:
             raise BadInputError(message_of(error)) from error
-        raise fault(error, study=barred) from error
+        raise fault(error, study=pauses) from error
 
 
 @contextmanager
 def leaving_at_signals() -> Iterator[None]:
-    """Within it SIGTERM raises `SystemExit`, as a handler does that Ray sets when it starts.
+    """A context in which SIGTERM raises `SystemExit`, as Ray's own handler does.
 
-    What raises at SIGINT still does. Either is heard once where it comes twice at the same time.
+    The handler of SIGINT stays. A signal that arrives twice at the same time is handled once.
     """
     before = {
         signal.SIGTERM: signal.signal(signal.SIGTERM, debounced(lambda number, frame: sys.exit(number)))
@@ -88,7 +88,7 @@ def leaving_at_signals() -> Iterator[None]:
 
 
 def exit_code_of(command: str, body: Callable[[], int]) -> int:
-    """Run a command's body, with variables that can be used, and turn what ends it into an exit code."""
+    """Run a command's body with checked environment variables, and turn its end into an exit code."""
     try:
         with errors_as_bad_input():
             environment.normalize_variables()
@@ -106,11 +106,11 @@ def exit_code_of(command: str, body: Callable[[], int]) -> int:
         if isinstance(error, BrokenPipeError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return DONE
-        left = fault(error, study=command == "sweep")
-        if left.status == FAULT:
+        failure = fault(error, study=command == "sweep")
+        if failure.status == FAULT:
             raise
-        _say(command, left)
-        return left.status
+        _say(command, failure)
+        return failure.status
     except UNAVAILABLE_ERRORS as error:
         first = (str(getattr(error, "orig", None) or error).strip() or type(error).__name__).splitlines()[0]
         locked = UnwritableError(f"the ledger cannot be used now: {first}")
@@ -119,13 +119,13 @@ def exit_code_of(command: str, body: Callable[[], int]) -> int:
     except KeyboardInterrupt:
         say(f"lpstudy {command}: interrupted; run the same command to resume")
         return INTERRUPTED
-    except SystemExit as left:
-        if left.args != (signal.SIGTERM,):
+    except SystemExit as error:
+        if error.args != (signal.SIGTERM,):
             raise
         say(f"lpstudy {command}: {TERMINATED}; run the same command to resume")
         return PAUSED
 
 
 def _say(command: str, error: Exception) -> None:
-    """One line without credentials that came with a name or an address."""
+    """Print an error in one line, without credentials from names or addresses."""
     say(f"lpstudy {command}: {single_line(without_credentials(str(error)))}")

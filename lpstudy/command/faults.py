@@ -1,6 +1,6 @@
-"""What ends a command early: whether the same command can mend it, its exit code and words.
+"""Errors that end a command early: their remedy, exit code and message.
 
-| remedy | what | code | what is said of it |
+| remedy | error | code | advice |
 |---|---|---|---|
 | REPEAT | a signal, a pause, a lock, a server or store that does not answer | 75 | run the same command |
 | MEND | a full or read-only disk, a folder of another user or one that is gone | 75 | fix this, then run it |
@@ -15,30 +15,30 @@ from lpstudy.ledger import UNAVAILABLE_ERRORS, StudyRunningError, UnwritableErro
 
 DONE, FAULT, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 MLFLOW_BEHIND = 74
-"""All is done but MLflow lacks some of it: EX_IOERR of sysexits.h."""
+"""The study is done but MLflow lags behind: EX_IOERR of sysexits.h."""
 PAUSED = 75
-"""To be started again: EX_TEMPFAIL of sysexits.h."""
+"""The study is paused and can be resumed: EX_TEMPFAIL of sysexits.h."""
 
 
 class Remedy(Enum):
-    """What helps against a fault."""
+    """The remedy for an error."""
 
     REPEAT = "the same command"
-    MEND = "mending the machine, then the same command"
+    MEND = "repairing the machine, then the same command"
     CHANGE = "changing the study, its data or the machine"
-    INPUT = "giving something else"
+    INPUT = "changing the input"
 
 
 class BadInputError(Exception):
-    """What the user gave cannot be done; the message is one line."""
+    """The user's input cannot be used; the message is one line."""
 
 
 class FaultError(Exception):
-    """What was asked went wrong at run time for a reason that one line can say.
+    """A command failed at run time; the message is one line.
 
     Args:
-        message: The line.
-        code: With which to leave.
+        message: The message.
+        code: The exit code.
     """
 
     def __init__(self, message: str, code: int = FAULT) -> None:
@@ -61,11 +61,11 @@ WORDS = {
 
 
 def remedy_of(error: BaseException) -> Remedy:
-    """What helps against an error that ends a study which has begun.
+    """The remedy for an error that ends a study which has started.
 
-    Before that, what the storage does not allow is bad input: see `at_start`.
+    Before the start, an error of the storage's permissions is bad input: see `remedy_at_start`.
     """
-    from lpstudy.study import PausedError  # with Ray, which commands that only look do without
+    from lpstudy.study import PausedError  # imports Ray, which read-only commands do not need
 
     match error:
         case UnwritableError() if error.needs_repair:
@@ -81,8 +81,8 @@ def remedy_of(error: BaseException) -> Remedy:
     return Remedy.CHANGE
 
 
-def at_start(error: BaseException) -> Remedy:
-    """What helps against an error before a study has begun: here the names that were given may be wrong."""
+def remedy_at_start(error: BaseException) -> Remedy:
+    """The remedy for an error before a study starts, when the given names may be wrong."""
     match error:
         case OSError() if is_storage_error(error) and error.errno in DENIED_ERRNOS:
             return Remedy.INPUT
@@ -94,19 +94,19 @@ def at_start(error: BaseException) -> Remedy:
 
 
 def message_of(error: BaseException) -> str:
-    """One line of what went wrong, with the path of a storage's error."""
+    """An error's message in one line; the storage's errors include the path."""
     if isinstance(error, OSError) and is_storage_error(error):
         error = storage_error(error)
     return " ".join(str(error).split())
 
 
 def fault(error: BaseException, where: str = "", *, study: bool = True) -> FaultError:
-    """The line and the exit code for an error that ends a command.
+    """The message and exit code of an error that ends a command.
 
     Args:
-        error: It.
-        where: Begins the line: "the teacher".
-        study: Whether a study pauses by it; a command that only looks does not.
+        error: The error.
+        where: The start of the message, such as "the teacher".
+        study: Whether the command runs a study, which pauses; a read-only command has nothing to resume.
     """
     remedy = remedy_of(error)
     line = f"{where}: {message_of(error)}" if where else message_of(error)

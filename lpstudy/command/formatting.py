@@ -1,4 +1,4 @@
-"""Figures as the commands print them."""
+"""Numbers formatted for the commands' output."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -7,12 +7,12 @@ from lpstudy.ledger import Record
 
 
 def count_states(records: Iterable[Record]) -> Counter[str]:
-    """How many runs are in each state."""
+    """The number of runs in each state."""
     return Counter(record.state for record in records)
 
 
 def duration(seconds: float) -> str:
-    """About how long, in words: 45 s, 12 min, 3.5 h, 2.0 days."""
+    """A duration in words: 45 s, 12 min, 3.5 h, 2.0 days."""
     for limit, unit, name in ((90, 1, "s"), (5400, 60, "min")):
         if seconds < limit:
             return f"{seconds / unit:.0f} {name}"
@@ -21,7 +21,7 @@ def duration(seconds: float) -> str:
 
 
 def size_words(size: int) -> str:
-    """Bytes in kB, MB or GB."""
+    """A number of bytes in kB, MB or GB."""
     for unit, name in ((1e9, "GB"), (1e6, "MB")):
         if size >= unit:
             return f"{three_digits(size / unit)} {name}"
@@ -29,5 +29,5 @@ def size_words(size: int) -> str:
 
 
 def three_digits(value: float) -> str:
-    """0.52, 71.3, 4,790: at least three digits where there are so many, no exponent."""
+    """A number with about three significant digits and no exponent: 0.52, 71.3, 4,790."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

@@ -1,4 +1,4 @@
-"""What a sweep reports of itself to other shells: gauges, each read by a thread of its own."""
+"""Gauges: the values that a sweep reports to other shells, each read by a thread of its own."""
 
 import json
 import math
@@ -12,31 +12,31 @@ from lpstudy.terminal import say
 from lpstudy.threads import GuardedThread, describe_error
 
 READ_SECONDS = 2.0
-"""Between two readings of a gauge."""
-OLD_SECONDS = 20.0
-"""After which a reading is no longer reported: its gauge hangs."""
+"""Seconds between two readings of a gauge."""
+MAX_AGE_SECONDS = 20.0
+"""Age after which a reading is no longer reported, because its gauge hangs."""
 STOP_SECONDS = 1.0
-"""For a reading to end when its gauge is removed."""
+"""Time for a reading to end when its gauge is removed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A gauge's newest value."""
+    """The newest value of a gauge."""
 
     value: Any = None
     read_at: float = -math.inf
-    """On the monotonic clock."""
+    """Time of the reading on the monotonic clock."""
 
 
 class Gauge:
-    """One value, read again and again by a thread: whatever it takes or raises, nobody waits for it.
+    """One value that a thread reads regularly, so that a slow or failing reading delays nothing else.
 
-    An error leaves the value out until a later reading succeeds, and is printed once.
+    After an error the value is omitted until a later reading succeeds; the error is printed once.
 
     Args:
-        name: Under which the value is reported.
+        name: The name under which the value is reported.
         read: Returns the value, fit for JSON.
-        seconds: Between two readings.
+        seconds: The interval between two readings.
     """
 
     def __init__(self, name: str, read: Callable[[], Any], seconds: float = READ_SECONDS) -> None:
@@ -47,11 +47,11 @@ class Gauge:
         self._thread.start()
 
     def reading(self) -> Reading:
-        """The newest."""
+        """The newest reading."""
         return self._reading
 
     def stop(self) -> None:
-        """Read no more; waits for a reading that is under way."""
+        """Stop reading; waits for the current reading to end."""
         self._thread.stop(STOP_SECONDS)
 
     def _follow(self, stop: threading.Event) -> None:
@@ -69,19 +69,19 @@ class Gauge:
 
 
 class Gauges:
-    """The gauges of a sweep. All threads may call it: the dictionary is replaced as a whole."""
+    """The gauges of a sweep; thread-safe, because the dictionary is replaced as a whole."""
 
     def __init__(self) -> None:
         self._gauges: dict[str, Gauge] = {}
 
     def add(self, **reads: Callable[[], Any]) -> None:
-        """Start gauges; one of the same name is replaced."""
+        """Start gauges; a gauge of the same name is replaced."""
         for name in reads:
             self.remove(name)
         self._gauges = self._gauges | {name: Gauge(name, read) for name, read in reads.items()}
 
     def remove(self, *names: str) -> None:
-        """Stop gauges, those that exist."""
+        """Stop the gauges of these names, if they exist."""
         before = self._gauges
         self._gauges = {name: gauge for name, gauge in before.items() if name not in names}
         for name in names:
@@ -93,7 +93,7 @@ class Gauges:
         self.remove(*self._gauges)
 
     def values(self) -> dict[str, Any]:
-        """The readings that are fresh, by name; never waits."""
+        """The recent readings by name; does not wait."""
         now = time.monotonic()
         readings = {name: gauge.reading() for name, gauge in self._gauges.items()}
-        return {name: one.value for name, one in readings.items() if now - one.read_at < OLD_SECONDS}
+        return {name: one.value for name, one in readings.items() if now - one.read_at < MAX_AGE_SECONDS}

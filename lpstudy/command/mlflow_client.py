@@ -1,4 +1,4 @@
-"""MLflow as a sweep has it: connected, or away while a study that was begun goes on."""
+"""The MLflow client of a sweep: connected, or unconnected while a resumed study continues without it."""
 
 from argparse import Namespace
 
@@ -14,10 +14,10 @@ LAGS = "warning: MLflow lags behind, training continues:  "
 
 
 def connect_client(args: Namespace, name: str) -> Client:
-    """The client of a sweep; where no server answers, a study that has begun goes on without one for now.
+    """The MLflow client of a sweep; a resumed study continues without one while no server answers.
 
     Raises:
-        ValueError: No server answers and the study would be new, or the server or database is no use.
+        ValueError: No server answers and the study is new, or the server or database cannot be used.
     """
     try:
         client = tracking.connect()
@@ -33,12 +33,12 @@ def connect_client(args: Namespace, name: str) -> Client:
 def make_projection(
     ledger: Ledger, prepared: PreparedStudy, client: Client, session: StudySession
 ) -> Projection:
-    """What writes the ledger to MLflow."""
-    kept = ledger.facts
+    """The projection that writes the ledger to MLflow."""
+    stored = ledger.facts
     facts = tracking.StudyMetadata(
         spec=dump(prepared.spec),
         data=data_facts(prepared),
-        teacher=kept["teacher"],
-        provenance=kept["provenance"],
+        teacher=stored["teacher"],
+        provenance=stored["provenance"],
     )
     return Projection(client, ledger, facts, session.control.folder / "runs", session.is_held)

@@ -1,4 +1,4 @@
-"""Where a study stands, from its ledger alone: for `list`, `status` and whoever reads their JSON."""
+"""The progress of studies, read from their ledgers alone: for `list`, `status` and their JSON."""
 
 from argparse import Namespace
 from collections.abc import Mapping
@@ -31,15 +31,15 @@ STATES = ("finished", "pruned", "failed", "running")
 
 
 def studies(storage: Folder, url: str | None) -> list[str]:
-    """Every study of a storage; one that --fresh has put aside is called NAME.old1."""
+    """The names of all studies in a storage folder; one that --fresh archived is called NAME.old1."""
     if isinstance(storage, LocalFolder) and url is None:
         return sorted(path.parent.name for path in storage.path.glob("*/ledger.db"))
     return study_names(engine_at(ledger_url(storage, url)))
 
 
 def will_resume(args: Namespace) -> bool:
-    """Whether a sweep's study is there and is to go on, as far as that can be known."""
-    from lpstudy import space  # the networks of a study take seconds to import
+    """Whether a sweep will resume an existing study, as far as can be told."""
+    from lpstudy import space  # slow: it imports the networks
 
     try:
         name = space.read_study_file(space.find_study_file(args.study)).name
@@ -49,26 +49,26 @@ def will_resume(args: Namespace) -> bool:
 
 
 def ledger_url(folder: Folder, url: str | None) -> str:
-    """The database of a study's ledger: the one that is given, else a file in the study's folder.
+    """The address of a study's ledger: `url`, else a database file in the study's folder.
 
     Raises:
-        ValueError: The folder is in an object store, where no database can be.
+        ValueError: The folder is in an object store, which cannot hold a database.
     """
     if url is not None:
         return url
     if not isinstance(folder, LocalFolder):
         raise ValueError(
-            f"--storage {folder}: no database can be kept there: give --ledger postgresql://... or, with one"
+            f"--storage {folder}: it cannot hold a database: give --ledger postgresql://... or, with one"
             " driver, --ledger sqlite:////local/folder/ledger.db"
         )
     return ledger_file_url(folder.path)
 
 
 def engine_of(folder: Folder, url: str | None) -> Engine:
-    """The database of the ledger of a study that is to be read.
+    """The database engine of an existing study's ledger.
 
     Raises:
-        ValueError: There is none.
+        ValueError: There is no such study.
     """
     if url is None and isinstance(folder, LocalFolder) and not (folder.path / "ledger.db").is_file():
         raise ValueError(f"{folder}: no such study")
@@ -76,127 +76,129 @@ def engine_of(folder: Folder, url: str | None) -> Engine:
 
 
 def existing_study(storage: Folder, url: str | None, name: str) -> str:
-    """The name of a study that is there.
+    """The name, if a study of this name exists.
 
     Raises:
-        ValueError: It is not; those that are, are named.
+        ValueError: There is none; the message lists the studies that exist.
     """
-    have = studies(storage, url)
-    if name not in have:
+    existing_names = studies(storage, url)
+    if name not in existing_names:
         where = "the ledger" if url is not None else str(storage)
-        raise ValueError(f"{where} has no study {name!r}; it has {', '.join(have) or 'none'}")
+        raise ValueError(f"{where} has no study {name!r}; it has {', '.join(existing_names) or 'none'}")
     return name
 
 
-def overview(standing: StudyProgress, engine: Engine, name: str) -> dict[str, Any]:
-    """All of it, fit for JSON.
+def overview(progress: StudyProgress, engine: Engine, name: str) -> dict[str, Any]:
+    """The overview of a study, fit for JSON.
 
     Args:
-        standing: The study's.
-        engine: Of the database that it was read from.
-        name: Of the study there.
+        progress: The study's progress, from its ledger.
+        engine: The engine of the ledger's database.
+        name: The study's name in the ledger.
     """
     row = read_lease(engine, name)
     gauges: Mapping[str, Any] = row.gauges if row is not None else {}
-    lives = is_study_running(engine, name)
-    records = [record for record in standing.records() if record.state != "infeasible"]
-    done, wanted = sum(record.state != "running" for record in records), standing.expected_runs
-    rate = gauges.get("rate") if lives else None
+    is_alive = is_study_running(engine, name)
+    records = [record for record in progress.records() if record.state != "infeasible"]
+    done, wanted = sum(record.state != "running" for record in records), progress.expected_runs
+    rate = gauges.get("rate") if is_alive else None
     return {
         "study": name,
-        "state": _state(standing, gauges, lives, taken=row is not None and row.token is not None),
+        "state": _state(progress, gauges, is_alive, has_holder=row is not None and row.token is not None),
         "why": gauges.get("why", ""),
-        "alive": lives,
-        "holder": None if row is None or row.holder is None or not lives else row.holder.as_json(),
+        "alive": is_alive,
+        "holder": None if row is None or row.holder is None or not is_alive else row.holder.as_json(),
         "done": done,
         "wanted": wanted,
         "runs_per_hour": rate,
-        "eta_seconds": gauges.get("eta") if lives else None,
+        "eta_seconds": gauges.get("eta") if is_alive else None,
         "nodes": gauges.get("nodes"),
         "workers": gauges.get("workers"),
         "mlflow_behind": gauges.get("behind"),
         "mlflow_error": gauges.get("mlflow"),
         "free_bytes": gauges.get("free"),
         "waiting": gauges.get("waiting", ""),
-        "notes": list(budget_notes(standing, standing.budget)),
-        "arms": [line for arm in standing.arm_names for line in _arm(standing, arm, records)],
+        "notes": list(budget_notes(progress, progress.budget)),
+        "arms": [line for arm in progress.arm_names for line in _arm(progress, arm, records)],
     }
 
 
-def _state(standing: StudyProgress, gauges: Mapping[str, Any], lives: bool, *, taken: bool) -> str:
-    if lives:
+def _state(progress: StudyProgress, gauges: Mapping[str, Any], is_alive: bool, *, has_holder: bool) -> str:
+    if is_alive:
         request = gauges.get("request", "")
         return REQUEST_STATES[request] if request in REQUEST_STATES else str(gauges.get("state", "starting"))
-    if standing.is_complete():
+    if progress.is_complete():
         return "finished"
-    return "died" if taken else str(gauges.get("state", "unfinished"))
+    return "died" if has_holder else str(gauges.get("state", "unfinished"))
 
 
-def _arm(standing: StudyProgress, arm: str, records: list[Record]) -> list[dict[str, Any]]:
+def _arm(progress: StudyProgress, arm: str, records: list[Record]) -> list[dict[str, Any]]:
     lines = []
     for kind in KINDS:
         mine = [r for r in records if r.assignment.arm == arm and r.assignment.kind == kind]
         states = count_states(mine)
-        reached = [r.last["validation_accuracy"] for r in mine if r.state == "finished"]
+        accuracies = [r.last["validation_accuracy"] for r in mine if r.state == "finished"]
         line: dict[str, Any] = {"arm": arm, "kind": kind} | {state: states[state] for state in STATES}
-        line |= {"left": _left(standing, arm, kind, mine), "best": max(reached) if reached else None}
+        line |= {"left": _left(progress, arm, kind, mine), "best": max(accuracies) if accuracies else None}
         lines.append(line)
     return lines
 
 
-def _left(standing: StudyProgress, arm: str, kind: Kind, mine: list[Record]) -> int:
-    """How many runs are to come; finals of a trial that has been outdone since do not count."""
+def _left(progress: StudyProgress, arm: str, kind: Kind, mine: list[Record]) -> int:
+    """The number of remaining runs; finals of an earlier winner do not count."""
     if kind == "trial":
-        return standing.remaining_trials(arm, standing.budget.trials)
-    winner = standing.winner(arm)
+        return progress.remaining_trials(arm, progress.budget.trials)
+    winner = progress.winner(arm)
     if winner is None:
-        return standing.budget.seeds
+        return progress.budget.seeds
     of_winner = sum(record.assignment.number == winner.number for record in mine)
-    return max(0, standing.budget.seeds - of_winner)
+    return max(0, progress.budget.seeds - of_winner)
 
 
 def read_overview(storage: Folder, url: str | None, name: str) -> dict[str, Any]:
-    """Of a study by its name; where its ledger cannot be read, the reason alone.
+    """The overview of a study by its name; if its ledger is damaged, the reason alone.
 
     Raises:
-        UnwritableError: It is locked, or no server answers: later it may be read.
+        UnwritableError: The ledger is locked or its server does not answer.
     """
     try:
         engine = engine_of(storage.resolve() / name, url)
-        own = ledger_name(name, url)
-        return overview(read_progress(engine, own), engine, own) | {"study": name}
+        stored_name = ledger_name(name, url)
+        return overview(read_progress(engine, stored_name), engine, stored_name) | {"study": name}
     except (ValueError, DamagedError) as error:
         return {"study": name, "state": UNREADABLE, "why": str(error), "alive": False, "arms": []}
 
 
 def ledger_name(name: str, url: str | None) -> str:
-    """What a study is called in its ledger: one that was put aside keeps its name in a file of its own."""
+    """A study's name in its ledger: an archived study keeps its original name in its own database file."""
     return name if url is not None else name.partition(".")[0]
 
 
-def summary_line(found: Mapping[str, Any]) -> str:
-    """State, progress and what the study's process says of itself, in one line."""
-    words = [found["state"] + (f" ({found['why']})" if found["why"] else "")]
-    if "wanted" in found:
-        words.append(f"{found['done']} of {found['wanted']} runs")
-    if found.get("holder"):
-        holder = found["holder"]
+def summary_line(overview: Mapping[str, Any]) -> str:
+    """A study's state, progress and process in one line."""
+    words = [overview["state"] + (f" ({overview['why']})" if overview["why"] else "")]
+    if "wanted" in overview:
+        words.append(f"{overview['done']} of {overview['wanted']} runs")
+    if overview.get("holder"):
+        holder = overview["holder"]
         words.append(f"host {holder['host']}, pid {holder['pid']}, since {holder['since']}")
-    if found.get("nodes"):
-        workers = found.get("workers") or 0
+    if overview.get("nodes"):
+        workers = overview.get("workers") or 0
         on = f"{workers} worker{'s' * (workers != 1)} on " if workers else ""
-        words.append(f"{on}{found['nodes']} node" + "s" * (found["nodes"] != 1))
-    if found.get("eta_seconds") is not None:
-        rate = found.get("runs_per_hour")
+        words.append(f"{on}{overview['nodes']} node" + "s" * (overview["nodes"] != 1))
+    if overview.get("eta_seconds") is not None:
+        rate = overview.get("runs_per_hour")
         pace = f"{three_digits(rate)} runs an hour, " if rate else ""
-        words.append(f"{pace}ETA {duration(found['eta_seconds'])}")
-    if found["alive"] and found.get("mlflow_behind") is not None:
+        words.append(f"{pace}ETA {duration(overview['eta_seconds'])}")
+    if overview["alive"] and overview.get("mlflow_behind") is not None:
         lag = (
-            f"MLflow {found['mlflow_behind']} runs behind" if found["mlflow_behind"] else "MLflow up to date"
+            f"MLflow {overview['mlflow_behind']} runs behind"
+            if overview["mlflow_behind"]
+            else "MLflow up to date"
         )
-        words.append(lag + (f" ({found['mlflow_error']})" if found["mlflow_error"] else ""))
-    if found["alive"] and found.get("free_bytes") is not None:
-        words.append(f"{size_words(found['free_bytes'])} free")
-    if found.get("waiting"):
-        words.append(f"waiting: {found['waiting']}")
+        words.append(lag + (f" ({overview['mlflow_error']})" if overview["mlflow_error"] else ""))
+    if overview["alive"] and overview.get("free_bytes") is not None:
+        words.append(f"{size_words(overview['free_bytes'])} free")
+    if overview.get("waiting"):
+        words.append(f"waiting: {overview['waiting']}")
     return "; ".join(words)

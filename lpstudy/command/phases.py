@@ -10,7 +10,7 @@ from lpstudy import study, terminal
 from lpstudy.command.faults import FaultError, fault
 from lpstudy.command.formatting import duration, size_words
 from lpstudy.command.prepare import PreparedStudy
-from lpstudy.command.progress import EVERY, teacher_line
+from lpstudy.command.progress import LOG_SECONDS, teacher_line
 from lpstudy.data import Data
 from lpstudy.disk import StorageError
 from lpstudy.study import PausedError, StudyControl, StudyPaths, TaskError, TrialResources
@@ -51,7 +51,7 @@ class Progress:
 
     def __init__(self) -> None:
         self._live = sys.stderr.isatty()
-        self._printed_at = time.monotonic() - EVERY
+        self._printed_at = time.monotonic() - LOG_SECONDS
 
     def begin(self, text: str) -> None:
         """Announce the start of a phase."""
@@ -59,7 +59,7 @@ class Progress:
 
     def show(self, text: str) -> None:
         """Show the progress, unless it was shown a moment ago."""
-        if time.monotonic() - self._printed_at >= (1 if self._live else EVERY):
+        if time.monotonic() - self._printed_at >= (1 if self._live else LOG_SECONDS):
             self._printed_at = time.monotonic()
             self._print(text, end="" if self._live else "\n")
 

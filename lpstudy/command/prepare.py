@@ -1,4 +1,4 @@
-"""Everything that can be refused before anything is started."""
+"""The preparation of a study: its file, data and networks, checked before anything starts."""
 
 import tempfile
 import uuid
@@ -23,35 +23,35 @@ from lpstudy.students import skeleton
 from lpstudy.study import TrialResources
 from lpstudy.teacher import BankPlan, input_of, plan_bank, teacher_folder, teacher_skeleton
 
-MOST_SIZES = 256
-"""Designs of a searched student that are looked at for the infeasible share."""
+MAX_SIZES = 256
+"""Maximum number of a searched student's designs that are examined for the infeasible share."""
 
 
 @dataclass(frozen=True, slots=True)
 class PreparedStudy:
-    """A study whose file, data, networks and methods fit together."""
+    """A study whose file, data, networks and methods have been checked against each other."""
 
     spec: StudySpec
     data: Data
     plan: BankPlan
-    """Which of the teacher's outputs are computed once."""
+    """The plan of the teacher's outputs that are computed once."""
     weights: StartingWeights
-    """What teacher and students start from."""
+    """The weights from which teacher and students start."""
     remarks: tuple[str, ...] = ()
-    """What the owner of the data should know of them, one line each."""
+    """Remarks on the data, one line each."""
 
 
 def prepare(arguments: Namespace) -> PreparedStudy:
     """Read and check a study with its overrides and data.
 
     Raises:
-        ValueError: The first thing that is wrong, in one line.
+        ValueError: The first problem, in one line.
         OSError: A file or folder cannot be read.
     """
     path = find_study_file(arguments.study)
     spec = read_study_file(path, trials=arguments.trials, epochs=arguments.epochs, seeds=arguments.seeds)
     data = load(spec.data, root=arguments.data_root, progress=True)
-    cache = shared_cache()  # refused here where it is none; one that has the teacher may be one to be read
+    cache = shared_cache()  # refused here if invalid; with the teacher in it, it may be read-only
     if isinstance(cache, RemoteFolder) and not _has_teacher(spec, data):
         check_writable(cache)
     weights = starting_weights(spec, data)
@@ -64,7 +64,7 @@ def prepare(arguments: Namespace) -> PreparedStudy:
 
 
 def _has_teacher(spec: StudySpec, data: Data) -> bool:
-    """Whether the cache has something of the study's teacher; false where it does not answer."""
+    """Whether the cache has a folder of the study's teacher; False if it does not answer."""
     try:
         return teacher_folder(spec.teacher, data).exists()
     except StorageError:
@@ -72,10 +72,10 @@ def _has_teacher(spec: StudySpec, data: Data) -> bool:
 
 
 def resources_of(args: Namespace, prepared: PreparedStudy) -> TrialResources:
-    """What a trial may use, as the flags say it.
+    """The resources of a trial, from the flags.
 
     Raises:
-        ValueError: A GPU or a batch cannot be shared so; or this machine, where none is joined, has less.
+        ValueError: A GPU or batch cannot be divided so, or this machine is too small.
     """
     resources = TrialResources(args.gpus_per_trial, args.workers_per_trial, args.concurrent)
     resources.check()
@@ -117,10 +117,10 @@ def _batch_sizes(spec: StudySpec) -> Iterable[int]:
 
 
 def check_writable(folder: Folder | Path) -> None:
-    """Make a folder and see that files can be written in it.
+    """Create a folder and check that files can be written in it.
 
     Raises:
-        ValueError, StorageError: They cannot.
+        ValueError, StorageError: Files cannot be written in it.
     """
     if isinstance(folder, RemoteFolder):
         return _check_remote_writable(folder)
@@ -141,33 +141,33 @@ def _check_remote_writable(folder: RemoteFolder) -> None:
     name = f".writable-{uuid.uuid4().hex}"
     try:
         folder.write(name, name.encode())
-        kept = folder.read(name)
+        content = folder.read(name)
         folder.remove(name)
     except OSError as error:
         raise ValueError(f"cannot write there: {error.strerror or error}") from None
-    if kept != name.encode():
+    if content != name.encode():
         raise ValueError(f"{folder}: does not return what is written to it")
 
 
 def student_sizes(arm: Arm) -> list[dict[str, Scalar]]:
-    """Depths and widths that an arm may ask for, thinned out where many; a design has one, empty."""
-    found = list(arm.student.sizes())
-    step = max(1, len(found) // MOST_SIZES)
-    return found[::step]
+    """The depths and widths of an arm's search space, thinned out if many; a fixed design has one, empty."""
+    all_sizes = list(arm.student.sizes())
+    step = max(1, len(all_sizes) // MAX_SIZES)
+    return all_sizes[::step]
 
 
 def feasible_sizes(arm: Arm, spec: StudySpec, data: Data) -> list[dict[str, Scalar]]:
-    """The sizes within the limits."""
+    """The sizes within the study's limits."""
     limits = spec.constraints
-    fit = []
+    within_limits = []
     for values in student_sizes(arm):
         cost = cost_of(arm.student_spec(values), input_shape=data.input_shape, classes=data.classes)
-        over = (limits.max_macs is not None and cost.macs > limits.max_macs) or (
+        exceeds = (limits.max_macs is not None and cost.macs > limits.max_macs) or (
             limits.max_parameters is not None and cost.parameters > limits.max_parameters
         )
-        if not over:
-            fit.append(values)
-    return fit
+        if not exceeds:
+            within_limits.append(values)
+    return within_limits
 
 
 def _check_arm(arm: Arm, spec: StudySpec, data: Data, teacher: Network) -> None:
@@ -195,6 +195,6 @@ def _check_arm(arm: Arm, spec: StudySpec, data: Data, teacher: Network) -> None:
 
 @torch.no_grad()
 def _shapes(network: Network, data: Data, maps: frozenset[str]) -> Outputs:
-    """Outputs without values, of two images."""
+    """The shapes of a network's outputs for two images, as tensors without values."""
     outputs: Outputs = network.eval()(torch.empty(2, *data.input_shape, device="meta"), maps)
     return outputs

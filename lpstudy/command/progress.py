@@ -1,4 +1,4 @@
-"""Progress of a study: one live line on a terminal, a line at each finished run in a log."""
+"""The progress of a study's trials: one live line on a terminal, a line per finished run in a log."""
 
 import math
 import sys
@@ -14,19 +14,19 @@ from lpstudy.outputs import EpochResult
 from lpstudy.tables.weak_teacher import half_warning
 from lpstudy.teacher import TrainedTeacher
 
-REFRESH = 1.0
-"""Seconds between two pictures of the live line while nothing finishes."""
-EVERY = 60.0
-"""Seconds between two lines of a log while nothing finishes."""
+REFRESH_SECONDS = 1.0
+"""Seconds between two updates of the live line while no run finishes."""
+LOG_SECONDS = 60.0
+"""Seconds between two lines of a log while no run finishes."""
 
 
 class Console:
-    """Hears of changes and shows where the study stands.
+    """The display of a study's progress, updated at every change of a run.
 
     Args:
-        ledger: Asked for counts and the best so far.
+        ledger: The source of the counts and of the best accuracy.
         live: Whether standard error is a terminal.
-        teacher: The study's, against which students are held; None: they are not.
+        teacher: The study's teacher, with which students are compared; None skips the comparison.
     """
 
     def __init__(self, ledger: Ledger, *, live: bool, teacher: TrainedTeacher | None = None) -> None:
@@ -35,52 +35,53 @@ class Console:
         if teacher is not None and teacher.file_classes is None:
             self._teacher = teacher.validation_accuracy
         self._states = {r.assignment.key: r for r in ledger.records() if r.state != "infeasible"}
-        self._began, self._said = time.monotonic(), -math.inf
-        self._before = self._ended = self._done()
+        self._started_at, self._printed_at = time.monotonic(), -math.inf
+        self._ended_at_start = self._ended = self._count_ended()
         self._warned: set[tuple[str, str]] = set()
         self._eta = Eta()
         self._bar = tqdm(total=1, file=sys.stderr, bar_format=_FORMAT, dynamic_ncols=True) if live else None
         self._update()
 
     def changed(self, assignment: Assignment) -> None:
-        """Show a run's change."""
-        recent = time.monotonic() - self._said < (REFRESH if self._bar is not None else EVERY)
-        if recent and self._ledger.is_running(assignment):
+        """Show the change of a run."""
+        interval = REFRESH_SECONDS if self._bar is not None else LOG_SECONDS
+        is_recent = time.monotonic() - self._printed_at < interval
+        if is_recent and self._ledger.is_running(assignment):
             return
         record = self._ledger.record(assignment)
         self._states[assignment.key] = record
         for key, other in self._states.items():
-            if other.state == "running":  # others have trained meanwhile
+            if other.state == "running":  # other runs have trained meanwhile
                 self._states[key] = self._ledger.record(other.assignment)
-        self._ended = self._done()
+        self._ended = self._count_ended()
         self._warn(record)
-        self._said = time.monotonic()
+        self._printed_at = time.monotonic()
         self._update(record)
         if self._bar is None:
             self._line(record)
 
     def say(self, text: str) -> None:
-        """A line of its own."""
+        """Print a line of its own."""
         if self._bar is not None:
             self._bar.write(terminal.for_stream(text, sys.stderr), file=sys.stderr)
         else:
             terminal.say(text)
 
     def rate(self) -> float | None:
-        """Runs an hour since this console was made; None before the first has ended. For any thread."""
-        fresh = self._ended - self._before
-        return 3600 * fresh / (time.monotonic() - self._began) if fresh else None
+        """Runs per hour since this display was created; None before the first has ended. Thread-safe."""
+        count = self._ended - self._ended_at_start
+        return 3600 * count / (time.monotonic() - self._started_at) if count else None
 
     def eta(self) -> float | None:
-        """Seconds that are left, from the epochs trained; None before a rate is known. For any thread."""
+        """Remaining seconds, from the rate of epochs; None before a rate is known. Thread-safe."""
         return self._eta.seconds()
 
     def close(self) -> None:
-        """Leave the terminal as it was."""
+        """Remove the live line from the terminal."""
         if self._bar is not None:
             self._bar.close()
 
-    def _done(self) -> int:
+    def _count_ended(self) -> int:
         return sum(record.state != "running" for record in self._states.values())
 
     def _update(self, record: Record | None = None) -> None:
@@ -90,19 +91,21 @@ class Console:
         if record is not None:
             self._eta.update(epochs)
         if self._bar is not None:
-            self._bar.total, self._bar.n = wanted * length, wanted * length - epochs.left
-            words = "starting processes" if record is None else f"{self._where(record)}, {self._best()}"
-            self._bar.set_postfix_str(
-                terminal.for_stream(f"{self._left()}{words}", sys.stderr), refresh=False
+            self._bar.total, self._bar.n = wanted * length, wanted * length - epochs.remaining
+            words = (
+                "starting processes" if record is None else f"{self._running_text(record)}, {self._best()}"
             )
-            self._bar.set_description_str(f"{self._done()}/{wanted} runs")
+            self._bar.set_postfix_str(
+                terminal.for_stream(f"{self._eta_text()}{words}", sys.stderr), refresh=False
+            )
+            self._bar.set_description_str(f"{self._count_ended()}/{wanted} runs")
 
-    def _left(self) -> str:
+    def _eta_text(self) -> str:
         seconds = self._eta.seconds()
         return f"ETA {duration(seconds)}, " if seconds is not None else ""
 
-    def _where(self, record: Record) -> str:
-        """A run that trains, and how far it is."""
+    def _running_text(self, record: Record) -> str:
+        """A running run and its progress."""
         length = self._ledger.spec.budget.epochs
         return f"{record.assignment.key} epoch {len(record.epochs)}/{length}"
 
@@ -116,14 +119,16 @@ class Console:
 
     def _line(self, record: Record) -> None:
         accuracy = record.last.get("validation_accuracy")
-        shown = f" {accuracy:.2f} %" if accuracy is not None else ""
+        percent = f" {accuracy:.2f} %" if accuracy is not None else ""
         cause = f" ({record.cause})" if record.cause else ""
         run = f"{record.assignment.key} {record.state}"
         if record.state == "running":
-            run = f"{self._where(record)}, running,"
-        left = self._left().removesuffix(", ")
-        eta = f", {left}" if left else ""
-        self.say(f"{self._done()}/{self._ledger.expected_runs} {run}{shown}{cause}; {self._best()}{eta}")
+            run = f"{self._running_text(record)}, running,"
+        eta_text = self._eta_text().removesuffix(", ")
+        eta = f", {eta_text}" if eta_text else ""
+        self.say(
+            f"{self._count_ended()}/{self._ledger.expected_runs} {run}{percent}{cause}; {self._best()}{eta}"
+        )
 
     def _warn(self, record: Record) -> None:
         for text in record.warnings:
@@ -138,9 +143,9 @@ class Console:
 
 
 def teacher_line(result: EpochResult, epochs: int) -> str:
-    """Where the teacher's training stands."""
+    """A line on the progress of the teacher's training."""
     return f"teacher: epoch {result.epoch}/{epochs}, validation {result.metrics['validation_accuracy']:.2f} %"
 
 
 _FORMAT = "{desc} |{bar:20}| {elapsed}{postfix}"
-"""What a narrow terminal cuts off comes last."""
+"""Format of the live line; a narrow terminal cuts off its end."""

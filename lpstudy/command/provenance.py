@@ -1,4 +1,4 @@
-"""Where a study's numbers come from: versions, commit, machine, command."""
+"""The provenance of a study's results: versions, commit, machine, command."""
 
 import platform
 import subprocess
@@ -19,7 +19,7 @@ PACKAGES = ("lpstudy", "torch", "torchvision", "ray", "optuna", "mlflow", "numpy
 
 
 def data_facts(prepared: PreparedStudy) -> dict[str, object]:
-    """What the report says of a study's data."""
+    """The facts of a study's data for its report."""
     data = prepared.data
     return {
         "name": data.name,
@@ -35,15 +35,15 @@ def data_facts(prepared: PreparedStudy) -> dict[str, object]:
 def provenance(
     prepared: PreparedStudy, teacher: TrainedTeacher, resources: TrialResources, command: str
 ) -> dict[str, str]:
-    """All of it in words; no path, no host name, no credentials.
+    """The provenance of a study in words, without paths, host names or credentials.
 
     Args:
         prepared: The study.
-        teacher: Its teacher.
-        resources: What each trial asks for.
-        command: That started it.
+        teacher: The study's teacher.
+        resources: The resources of each trial.
+        command: The command that started the sweep.
     """
-    asked = prepared.spec.training.get("precision", Training().precision)
+    requested = prepared.spec.training.get("precision", Training().precision)
     return {
         "data hash": prepared.data.fingerprint[:16],
         "teacher hash": teacher.key,
@@ -52,7 +52,7 @@ def provenance(
         TARGETS: bank_words(prepared.plan),
         "views": f"{prepared.plan.views} of {prepared.plan.augmentations}",
         "precision": with_resolved_precision(
-            Training.model_validate({"precision": asked}), resources
+            Training.model_validate({"precision": requested}), resources
         ).precision,
         "versions": ", ".join(f"{name} {_version(name)}" for name in PACKAGES),
         "commit": commit(),
@@ -65,20 +65,20 @@ def _version(package: str) -> str:
     try:
         return version(package)
     except PackageNotFoundError:
-        return "not installed"  # lpstudy itself, where a job brings its source along
+        return "not installed"  # lpstudy itself, in a job that ships its source
 
 
 def machine(gpu: str) -> str:
-    """System, CPUs and GPUs of this machine; `gpu` is the model that trials run on, empty for the CPU."""
+    """This machine's system, CPUs and GPUs; `gpu` is the model on which trials run, empty for the CPU."""
     words = f"{platform.system()} {platform.machine()}, {own_cpus()} CPUs"
     count = torch.cuda.device_count()  # which starts no CUDA in this process
-    own = f"{count} GPU{'s' * (count > 1)}" if count else "no GPU"
+    gpus = f"{count} GPU{'s' * (count > 1)}" if count else "no GPU"
     trials = f", trials on {gpu}" if gpu else ""
-    return f"{words}, {own}{trials}; Python {platform.python_version()}"
+    return f"{words}, {gpus}{trials}; Python {platform.python_version()}"
 
 
 def commit() -> str:
-    """The commit of lpstudy's own checkout, `+` where it was changed; unknown outside of one."""
+    """The commit of lpstudy's checkout, with `+` if it has changes; `unknown` outside a checkout."""
     here = Path(__file__).resolve().parents[2]
     if not (here / ".git").exists():
         return "unknown"
@@ -91,5 +91,7 @@ def commit() -> str:
 
 
 def _git(folder: Path, *words: str) -> str:
-    done = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, check=True, timeout=20)
-    return done.stdout.strip()
+    result = subprocess.run(
+        ["git", *words], cwd=folder, capture_output=True, text=True, check=True, timeout=20
+    )
+    return result.stdout.strip()

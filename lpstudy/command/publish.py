@@ -1,4 +1,4 @@
-"""The report of a study: made from MLflow alone, put back there, shown."""
+"""A study's report: written from MLflow alone, logged to MLflow, and shown."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,19 +13,19 @@ from lpstudy.tables import comparison
 from lpstudy.tracking import Client, StudyFromMlflow
 
 PAGE = "http://127.0.0.1:5000"
-"""Where `mlflow ui` shows a database of one's own."""
+"""Address at which `mlflow ui` shows a local database."""
 
 
 @dataclass(frozen=True, slots=True)
 class PublishedReport:
-    """A report and its table."""
+    """A written report and its comparison table."""
 
     report: Report
     table: pd.DataFrame
 
 
 def publish(client: Client, study: str, reports: Path) -> PublishedReport:
-    """Write `reports/<study>/` from what MLflow has.
+    """Write `reports/<study>/` from the study in MLflow.
 
     Raises:
         BadInputError: MLflow has no such study, or something else under its name.
@@ -59,7 +59,7 @@ def _read(client: Client, study: str) -> StudyFromMlflow:
 
 
 def print_report(published: PublishedReport, study: str) -> None:
-    """Print the comparison table and where everything is."""
+    """Print the comparison table and the paths of report and MLflow."""
     terminal.show(*console_table(published.table).split("\n"), "")
     terminal.show(f"report  {published.report.markdown}")
     server = tracking.display_uri(tracking.tracking_uri())

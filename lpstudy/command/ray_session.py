@@ -1,4 +1,4 @@
-"""Ray as a sweep has it: joined before the study is held, or started by the sweep."""
+"""The Ray session of a sweep: a cluster joined before the lease is acquired, or a Ray that it starts."""
 
 from contextlib import ExitStack
 
@@ -11,10 +11,10 @@ from lpstudy.study import TrialResources
 
 
 def enter_session(stack: ExitStack, resources: TrialResources) -> None:
-    """Join the cluster that RAY_ADDRESS names, or start Ray; ends with the stack.
+    """Join the cluster at RAY_ADDRESS or start Ray; the session ends with the stack.
 
     Raises:
-        BadInputError: It cannot be reached or started, or not even one trial fits.
+        BadInputError: Ray cannot be reached or started, or not even one trial fits.
     """
     phase = (
         with_announcement("starting Ray") if study.cluster_address() is None else on_terminal("joining Ray")
@@ -30,10 +30,10 @@ def _refuse(error: BaseException) -> int:
 
 
 def watch_ray(stack: ExitStack, session: StudySession) -> None:
-    """Watch Ray from now on, and see that its nodes share the study's folders.
+    """Start watching Ray, and check that its nodes share the study's folders.
 
     Raises:
-        BadInputError: They do not.
+        BadInputError: The nodes do not share the folders.
     """
     watch = stack.enter_context(study.watching(session.control))
     session.ray_lost = watch.is_lost

@@ -1,4 +1,4 @@
-"""The weights files that a study starts from: checked, hashed, and put where all nodes find them."""
+"""The weights files from which a study starts: checked, hashed and copied to the shared cache."""
 
 import hashlib
 import json
@@ -14,30 +14,30 @@ from lpstudy.students import ReplacedHead, StudentSpec, read_weights, read_weigh
 from lpstudy.teacher import check_teacher, learns_from_logits, teacher_key
 
 FOLDER = "weights"
-"""In the cache."""
+"""Subfolder of the cache."""
 
 
 @dataclass(frozen=True, slots=True)
 class StartingWeights:
-    """What a study's weights files are, and what there is to say of them."""
+    """The hashes of a study's weights files, and notes on them."""
 
     files: Mapping[str, str] = field(default_factory=dict)
-    """SHA-256 by the path that the study file gives."""
+    """SHA-256 of each file, by the path in the study file."""
     notes: tuple[str, ...] = ()
-    """Lines for console and report."""
+    """Notes for console and report, one line each."""
     teacher_head: ReplacedHead | None = None
-    """The teacher's last layer, where it is untrained."""
+    """The teacher's last layer, if it is untrained."""
 
 
 def starting_weights(spec: StudySpec, data: Data) -> StartingWeights:
-    """Hold the files against the networks that they are for.
+    """Check the weights files against their networks.
 
     Raises:
-        ValueError: One is not there, cannot be read or does not fit; in one line.
+        ValueError: A file is missing, cannot be read or does not fit; in one line.
     """
-    head, said = check_teacher(spec.teacher, data)
+    head, lines = check_teacher(spec.teacher, data)
     untrained = "" if head is None else ", so its logits are untrained"
-    notes = [f"[teacher] weights: {line}{untrained}" for line in said]
+    notes = [f"[teacher] weights: {line}{untrained}" for line in lines]
     files = (
         {}
         if spec.teacher.weights is None
@@ -50,56 +50,56 @@ def starting_weights(spec: StudySpec, data: Data) -> StartingWeights:
         where = f"students: {student.label}: weights"
         try:
             files[student.weights] = read_weights(student.weights).sha256
-            _, said = check_weights(
+            _, lines = check_weights(
                 student.weights, network, input_shape=data.input_shape, class_names=data.class_names
             )
         except (ValueError, OSError) as error:
             raise ValueError(f"{where}: {error}") from None
         notes.append(f"{where}: trials and finals start from {files[student.weights][:16]}")
-        notes += [f"{where}: {line}" for line in said]
+        notes += [f"{where}: {line}" for line in lines]
     return StartingWeights(files, tuple(notes), head)
 
 
 def check_logits(arm: Arm, teacher: Network, weights: StartingWeights) -> None:
-    """Refuse an arm that would learn from logits which nobody has trained.
+    """Refuse an arm that would learn from untrained logits.
 
     Raises:
-        ValueError: It would.
+        ValueError: The arm learns from logits, and the teacher's last layer is untrained.
     """
     if weights.teacher_head is not None and learns_from_logits(arm, teacher):
         raise ValueError(
-            f"methods.{arm.method}: learns from the teacher's logits, which are untrained, for in [teacher]"
+            f"methods.{arm.method}: learns from the teacher's logits, which are untrained: in [teacher]"
             f" weights {weights.teacher_head}; leave {arm.method} out, or train the teacher on these classes"
         )
 
 
 def content_hash(spec: StudySpec, data: Data, weights: StartingWeights) -> str:
-    """Hash of the images, the teacher and what students start from, which paths do not tell."""
+    """A hash of the content of images, teacher and students' weights files, independent of their paths."""
     teacher = teacher_key(spec.teacher, data)
-    started = [weights.files[one.weights] for one in spec.students if one.weights is not None]
-    if not started:
+    student_hashes = [weights.files[one.weights] for one in spec.students if one.weights is not None]
+    if not student_hashes:
         return teacher
-    return hashlib.sha256(json.dumps([teacher, *started]).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps([teacher, *student_hashes]).encode()).hexdigest()[:16]
 
 
 def share_weights(weights: StartingWeights) -> dict[str, str]:
-    """Copy the files into the cache, by their SHA-256; where each lies then, by the path that was given.
+    """Copy the files into the cache, named by their SHA-256; returns the copies by the original path.
 
     Raises:
         ValueError: A file has changed since it was checked.
-        OSError: It cannot be read, or the cache not written.
+        OSError: A file cannot be read, or the cache cannot be written.
     """
     folder = shared_cache().resolve() / FOLDER
-    return {place: _shared(folder, place, digest) for place, digest in weights.files.items()}
+    return {path: _copy_to_cache(folder, path, digest) for path, digest in weights.files.items()}
 
 
-def _shared(folder: Folder, place: str, digest: str) -> str:
+def _copy_to_cache(folder: Folder, path: str, digest: str) -> str:
     name = f"{digest}.safetensors"
     try:
         read_weights_file(folder, name, sha256=digest)
     except (FileNotFoundError, ValueError):  # new, or damaged
-        file = read_weights(place)
+        file = read_weights(path)
         if file.sha256 != digest:
-            raise ValueError(f"{place} has changed while the study started") from None
+            raise ValueError(f"{path} has changed while the study started") from None
         folder.write(name, file.content)
     return f"{folder.url}/{name}"

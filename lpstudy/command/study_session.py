@@ -1,4 +1,4 @@
-"""A study held by this process: its lease, signs of life, wishes from other shells, signals."""
+"""The session of a process that runs a study: its lease, heartbeats, requests and signals."""
 
 import os
 import signal
@@ -28,18 +28,18 @@ from lpstudy.study import StudyControl
 from lpstudy.threads import GuardedThread
 
 GRACE = 30.0
-"""Seconds that trials have, after a signal, to come to a checkpoint."""
+"""Seconds that trials have, after a signal, to write a checkpoint."""
 SIGNALS = {signal.SIGINT: "interrupted", signal.SIGTERM: TERMINATED}
 
 
 class StudySession:
-    """From the lease on to its release.
+    """The session of the process that runs a study, from acquiring the lease to releasing it.
 
     Args:
-        folder: Of the study; made where it is new.
-        url: Of the ledger; None: a file in the folder.
-        name: Of the study.
-        fresh: Begin anew; the old study is kept under another name.
+        folder: The study's folder, created if it is new.
+        url: The ledger's database; None: a file in the folder.
+        name: The study's name.
+        fresh: Start a new study; the old one is archived under another name.
 
     Raises:
         StudyRunningError: Another process runs the study.
@@ -48,46 +48,46 @@ class StudySession:
     """
 
     def __init__(self, folder: Folder, url: str | None, name: str, *, fresh: bool) -> None:
-        _make(folder)
+        _create(folder)
         self.storage = open_storage(ledger_url(folder, url))
         self._lease = Lease(self.storage.engine, name)
         row = self._lease.acquire()
         if fresh and name in study_names(self.storage):
-            old = _free(folder, name, study_names(self.storage))
+            archive = _archive_name(folder, name, study_names(self.storage))
             if url is None:
                 self._lease.release({"state": "archived"})
                 self.storage.engine.dispose()
-                folder.rename(old)
-                _make(folder)
+                folder.rename(archive)
+                _create(folder)
                 self.storage = open_storage(ledger_url(folder, url))
                 self._lease = Lease(self.storage.engine, name)
                 row = self._lease.acquire()
             else:
-                rename_study(self.storage, name, old)
+                rename_study(self.storage, name, archive)
                 if folder.exists():
-                    folder.rename(old)
-                    _make(folder)
+                    folder.rename(archive)
+                    _create(folder)
         self.previous_process = self._lease.predecessor
-        """Whose study was taken over: a process that gave no sign of life any more."""
+        """The process whose study was taken over because it stopped sending heartbeats; else None."""
         self.control = StudyControl(folder, self._lease.token)
         self.gauges = Gauges()
-        """What other shells are told with each sign of life, beside the state."""
+        """Values that each heartbeat reports to other shells besides the state."""
         self.state: dict[str, Any] = {"state": "starting"}
         self.is_held = self._lease.is_held
-        """Asks the ledger whether the study is still this process's."""
+        """Returns whether this process still holds the lease, from the ledger."""
         self.before_exit: Callable[[], int] = lambda: PAUSED
-        """Called where the process is ended from a thread, for its main thread hangs: prints why, returns the
-        exit code."""
+        """Called before a thread ends the process because its main thread hangs: prints why, returns the exit
+        code."""
         self.ray_lost: Callable[[], bool] = lambda: False
-        """Asked for an error that may be none of its own: whether Ray itself has ended."""
+        """Returns whether Ray itself has failed, which may be the cause of an error."""
         self.deadline = Deadline(self.control, self._exit)
         self._folder = folder
         self._request_number = row.request_number
-        self._heartbeat = GuardedThread("lease", self._beat, self.control.fail_thread("lease"))
+        self._heartbeat = GuardedThread("lease", self._send_heartbeats, self.control.fail_thread("lease"))
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Give signs of life and hear wishes for as long as the context lasts; then release the study."""
+        """A context that sends heartbeats and receives requests; at its end the lease is released."""
         self.gauges.add(free=self._folder.free_bytes)
         self._heartbeat.start()
         self.deadline.start()
@@ -98,15 +98,15 @@ class StudySession:
             self.gauges.stop()
             self._heartbeat.stop(2 * HEARTBEAT_SECONDS)
             if self.state["state"] == "finished":
-                self.control.remove_file()  # else what is left of its trials must still hear
-            with suppress(UnwritableError):  # then the lease ends with this process
+                self.control.remove_file()  # else remaining trials still read it
+            with suppress(UnwritableError):  # then the lease expires with this process
                 self._lease.release(self.state)
 
     @contextmanager
     def pause_on_signals(self, grace: float) -> Iterator[None]:
-        """Within it SIGTERM and SIGINT pause the study; a later one ends it without waiting.
+        """A context in which SIGTERM and SIGINT pause the study; a second signal ends it at once.
 
-        To be entered after Ray was started, which has a handler of its own.
+        Enter it after Ray has started, which installs its own handler.
         """
 
         def pause_or_end(number: int, frame: FrameType | None) -> None:
@@ -114,21 +114,21 @@ class StudySession:
                 raise KeyboardInterrupt
             self.control.pause_and_exit(SIGNALS[signal.Signals(number)], seconds=grace, signal=number)
 
-        before = {number: signal.signal(number, debounced(pause_or_end)) for number in SIGNALS}
+        previous = {number: signal.signal(number, debounced(pause_or_end)) for number in SIGNALS}
         try:
             yield
         finally:
-            for number, handler in before.items():
+            for number, handler in previous.items():
                 signal.signal(number, handler)
 
-    def _beat(self, stop: threading.Event) -> None:
+    def _send_heartbeats(self, stop: threading.Event) -> None:
         while not stop.wait(HEARTBEAT_SECONDS):
             try:
                 row = self._lease.heartbeat(self._report())
             except FencedError as error:
                 self.control.fail(error, seconds=0.0)
                 return
-            except UnwritableError:  # the thread that writes results has the same trouble, and tells it
+            except UnwritableError:  # the thread that writes results meets and reports it
                 continue
             if row.request_number > self._request_number:
                 self._request_number = row.request_number
@@ -149,13 +149,15 @@ class StudySession:
             os._exit(code)
 
 
-def _make(folder: Folder) -> None:
-    """An object store has none to make."""
+def _create(folder: Folder) -> None:
+    """Create a local folder; an object store has no folders."""
     if isinstance(folder, LocalFolder):
         folder.path.mkdir(parents=True, exist_ok=True)
 
 
-def _free(folder: Folder, name: str, taken: list[str]) -> str:
-    """A name for an old study that neither a folder nor a ledger has."""
-    made = (f"{name}.old{n}" for n in count(1))
-    return next(name for name in made if not folder.sibling(name).exists() and name not in taken)
+def _archive_name(folder: Folder, name: str, existing_names: list[str]) -> str:
+    """A name for the archived study that no folder and no ledger uses."""
+    candidates = (f"{name}.old{n}" for n in count(1))
+    return next(
+        name for name in candidates if not folder.sibling(name).exists() and name not in existing_names
+    )

@@ -134,7 +134,7 @@ def test_an_old_reading_is_not_reported(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(gauges.Gauge.__init__, "__defaults__", (0.01,))
     collection.add(slow=read_value)
     wait_for(lambda: collection.values() == {"slow": 1}, seconds=10)
-    monkeypatch.setattr(gauges, "OLD_SECONDS", 0.05)
+    monkeypatch.setattr(gauges, "MAX_AGE_SECONDS", 0.05)
     wait_for(lambda: collection.values() == {}, seconds=10)
     forever.set()
     collection.stop()

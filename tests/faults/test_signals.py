@@ -25,7 +25,7 @@ from running import (
 )
 from staging import FIXED, LONG, OFTEN, begun, checkpoints, last_line, reached, still, whole
 
-from lpstudy.signals import ECHO
+from lpstudy.signals import DUPLICATE_SECONDS
 
 RARELY = ("checkpoint_seconds = 0.0", "checkpoint_seconds = 1.0")
 
@@ -145,7 +145,7 @@ def test_a_second_interrupt_does_not_wait(tmp_path: Path) -> None:
     with begun(tmp_path, "--grace", "1000") as process, still(process):  # no checkpoint will come
         process.send_signal(signal.SIGINT)
         wait_for(lambda: (tmp_path / "studies/tiny/control.json").read_text().count("pause"))
-        time.sleep(1.5 * ECHO)
+        time.sleep(1.5 * DUPLICATE_SECONDS)
         process.send_signal(signal.SIGINT)
         left = ended(process)
     assert left.code == 130

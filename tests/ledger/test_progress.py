@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from lpstudy.command.eta import Epochs, Eta, count_epochs
+from lpstudy.command.eta import EpochCounts, Eta, count_epochs
 from lpstudy.command.progress import Console
 from lpstudy.ledger import Assignment, Ledger
 from lpstudy.outputs import EpochResult
@@ -34,10 +34,10 @@ def test_epochs_are_counted_over_all_runs(make: Make, reopen: Open) -> None:
     ledger.finish(first, "finished")
     trained(ledger, second, 1, 4)
     found = count_epochs(ledger.records(), wanted=ledger.expected_runs, epochs=10)
-    assert found == Epochs(trained=14, left=6 + 2 * 10)  # of the second trial, and two finals
+    assert found == EpochCounts(trained=14, remaining=6 + 2 * 10)  # of the second trial, and two finals
     ledger.finish(second, "pruned")
-    assert count_epochs(ledger.records(), wanted=ledger.expected_runs, epochs=10) == Epochs(
-        trained=14, left=20
+    assert count_epochs(ledger.records(), wanted=ledger.expected_runs, epochs=10) == EpochCounts(
+        trained=14, remaining=20
     )
 
 
@@ -45,10 +45,10 @@ def test_what_is_left_follows_from_the_rate_since_the_first_report() -> None:
     now = [100.0]
     eta = Eta(lambda: now[0])
     assert eta.seconds() is None
-    eta.update(Epochs(trained=5, left=95))  # the processes had been started by then
+    eta.update(EpochCounts(trained=5, remaining=95))  # the processes had been started by then
     assert eta.seconds() is None
     now[0] = 102.0
-    eta.update(Epochs(trained=15, left=85))
+    eta.update(EpochCounts(trained=15, remaining=85))
     assert eta.seconds() == pytest.approx(85 / 5)
     now[0] = 105.0
     assert eta.seconds() == pytest.approx(85 / 5 - 3)
