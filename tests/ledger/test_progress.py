@@ -59,7 +59,7 @@ def test_what_is_left_follows_from_the_rate_since_the_first_report() -> None:
 def test_a_log_shows_the_epochs_of_a_run_and_an_eta_before_it_has_ended(
     make: Make, reopen: Open, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lpstudy.command.progress.EVERY", 0.0)
+    monkeypatch.setattr("lpstudy.command.progress.LOG_SECONDS", 0.0)
     ledger = reopen(make(methods={"bp": {}}, budget=BUDGET))
     console = Console(ledger, live=False)
     run = taken(ledger)
@@ -78,7 +78,7 @@ def test_a_log_shows_the_epochs_of_a_run_and_an_eta_before_it_has_ended(
 def test_a_terminal_shows_epochs_in_its_line(
     make: Make, reopen: Open, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lpstudy.command.progress.REFRESH", 0.0)
+    monkeypatch.setattr("lpstudy.command.progress.REFRESH_SECONDS", 0.0)
     ledger = reopen(make(methods={"bp": {}}, budget=BUDGET))
     console = Console(ledger, live=True)
     run = taken(ledger)
