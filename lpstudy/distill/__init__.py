@@ -1,4 +1,4 @@
-"""Distillation methods, one per file: hyperparameters, what is read of the teacher, loss."""
+"""Distillation methods, one per file: hyperparameters, the teacher's outputs that are read, loss."""
 
 from typing import Annotated
 
@@ -11,9 +11,9 @@ from lpstudy.distill.lp import LP
 from lpstudy.distill.method import Distillation, Loss, Needs, Step, StepContext
 
 Method = Annotated[BP | KD | FitNet | LP, Field(discriminator="method")]
-"""Any method, told apart by its `method`."""
+"""Any method; the field `method` discriminates between them."""
 
 METHODS: dict[str, type[Distillation]] = {"bp": BP, "kd": KD, "fitnet": FitNet, "lp": LP}
-"""Name of a method to its model, in the order of the reports."""
+"""The class of each method by name, in the order of the reports."""
 
 __all__ = ["METHODS", "Loss", "Method", "Needs", "Step", "StepContext"]

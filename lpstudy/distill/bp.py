@@ -9,7 +9,7 @@ from lpstudy.outputs import Network
 
 
 class BP(Distillation):
-    """CE; reads nothing of the teacher."""
+    """CE; reads no output of the teacher."""
 
     method: Literal["bp"] = "bp"
     reads_teacher: ClassVar[bool] = False

@@ -35,8 +35,8 @@ class Regressor(nn.Module):
 
     Args:
         guided: Shape (channels, height, width) of the student's map.
-        hint: The same of the teacher's.
-        device: Where the weights are made.
+        hint: Shape (channels, height, width) of the teacher's map.
+        device: The device of the weights.
 
     Source: Romero et al., arXiv 1412.6550, section 2.2.
     """
@@ -45,7 +45,7 @@ class Regressor(nn.Module):
         self, guided: tuple[int, int, int], hint: tuple[int, int, int], *, device: torch.device | None = None
     ) -> None:
         super().__init__()
-        # The paper knows no hint larger than the guided map: `hint_loss` brings such a hint down to its size.
+        # The paper has no hint larger than the guided map: `hint_loss` brings such a hint down to its size.
         kernel = (max(guided[1] - hint[1], 0) + 1, max(guided[2] - hint[2], 0) + 1)
         self.convolution = nn.Conv2d(guided[0], hint[0], kernel, bias=False, device=device)
 
@@ -74,7 +74,7 @@ def hint_loss(predicted: Tensor, hint: Tensor) -> Tensor:
 
 
 class FitNet(Distillation):
-    """First the hint, then CE + KD (`two_stage`), or CE + KD + hint_weight * hint from the start (`joint`).
+    """The hint first, then CE + KD (`two_stage`), or CE + KD + hint_weight * hint from the start (`joint`).
 
     In the first of two stages only the regressor and the student's layers up to the guided one get a
     gradient; that of the others is None.
@@ -88,9 +88,9 @@ class FitNet(Distillation):
     hint_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.25
     """Share of the training spent in stage 1; of no effect in `joint`."""
     kd_weight: Weight = 4 / 9
-    """Factor of the soft-target term when it sets in. The paper's 4 at T = 3 leaves out T^2, which is 9."""
+    """Factor of the soft-target term at its start. The paper's 4 at T = 3 leaves out T^2, which is 9."""
     kd_end_fraction: Annotated[float, Field(ge=0, le=1)] = 1 / 4
-    """What is left of kd_weight at the end, reached linearly: a quarter in the paper, from 4 to 1."""
+    """Share of kd_weight at the end of the linear decay: a quarter in the paper, from 4 to 1."""
     temperature: Temperature = 3.0
     """Divides the logits of both networks in the soft-target term."""
     hint: MapName | None = None
@@ -100,11 +100,11 @@ class FitNet(Distillation):
 
     @override
     def teacher_needs(self, teacher: Network) -> Needs:
-        return Needs(logits=True, maps=frozenset({_checked_map(teacher, self.hint, "teacher")}))
+        return Needs(logits=True, maps=frozenset({_check_map(teacher, self.hint, "teacher")}))
 
     @override
     def student_maps(self, student: Network) -> frozenset[str]:
-        return frozenset({_checked_map(student, self.guided, "student")})
+        return frozenset({_check_map(student, self.guided, "student")})
 
     @override
     def auxiliary(self, student: Outputs, teacher: Outputs) -> nn.Module:
@@ -117,8 +117,8 @@ class FitNet(Distillation):
 
     def kd_weight_at(self, progress: float) -> float:
         """The soft-target term's weight at this share of the training, linear between its two ends."""
-        begin = self.hint_fraction if self.mode == "two_stage" else 0.0
-        share = max(progress - begin, 0.0) / (1 - begin)
+        start = self.hint_fraction if self.mode == "two_stage" else 0.0
+        share = max(progress - start, 0.0) / (1 - start)
         return self.kd_weight * (1 - share * (1 - self.kd_end_fraction))
 
     @override
@@ -150,7 +150,7 @@ class FitNet(Distillation):
         return hint_loss(predicted, _map(step.teacher, self.hint))
 
 
-def _checked_map(network: Network, name: str | None, role: str) -> str:
+def _check_map(network: Network, name: str | None, role: str) -> str:
     layer = network.middle if name is None else check_layer(network, name, role)
     if layer == EMBEDDING:
         raise ValueError(
@@ -160,7 +160,7 @@ def _checked_map(network: Network, name: str | None, role: str) -> str:
 
 
 def _map(outputs: Outputs, name: str | None) -> Tensor:
-    """The map of that name, or the only one there is."""
+    """The map of a name; without a name, the only map."""
     if name is not None:
         return layer_of(outputs, name)
     if len(outputs.maps) != 1:

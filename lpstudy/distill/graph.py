@@ -1,6 +1,6 @@
 """The teacher's k-nearest-neighbour graph of one batch: edges, heat-kernel affinities, Laplacian.
 
-Nothing here waits for the device or branches on a value, so it costs one Gram matrix and one top-k.
+No function waits for the device or branches on a value; the cost is one Gram matrix and one top-k.
 """
 
 from dataclasses import dataclass
@@ -52,9 +52,9 @@ def knn_graph(features: Tensor, n_neighbors: int) -> Graph:
         centred = values - values.mean(dim=0)
         gram = centred @ centred.T
         norms = gram.diagonal()
-        beyond_own_norm = torch.add(norms, gram, alpha=-2).fill_diagonal_(torch.inf)
-        nearest, neighbors = beyond_own_norm.topk(n_neighbors, dim=1, largest=False)
-        return Graph(neighbors, nearest.add_(norms[:, None]).clamp_(min=0), norms.mean())
+        relative_distances = torch.add(norms, gram, alpha=-2).fill_diagonal_(torch.inf)
+        smallest, neighbors = relative_distances.topk(n_neighbors, dim=1, largest=False)
+        return Graph(neighbors, smallest.add_(norms[:, None]).clamp_(min=0), norms.mean())
 
 
 def relative_bandwidth(graph: Graph, relative: float) -> Tensor:

@@ -36,7 +36,7 @@ def laplacian_loss(student: Tensor, lap: Tensor) -> Tensor:
 
 
 class _LaplacianLoss(torch.autograd.Function):
-    """Multiplies L and S once, where autograd would do so again for the gradient."""
+    """Multiplies L and S once for value and gradient, where autograd would multiply twice."""
 
     @staticmethod
     def forward(ctx: Any, student: Tensor, lap: Tensor) -> Tensor:
@@ -105,7 +105,7 @@ def unit_rows(features: Tensor) -> Tensor:
 class LP(FeatureMethod):
     """CE + gamma * LP, and soft targets where kd_weight is above 0.
 
-    The term alone is least when all features coincide, so there is no way to switch CE off.
+    The term alone is smallest when all features coincide, so CE cannot be switched off.
     """
 
     method: Literal["lp"] = "lp"
@@ -118,7 +118,7 @@ class LP(FeatureMethod):
     ramp: Annotated[float, Field(ge=0, le=1)] = 0.5
     """Share of the training over which the weight rises linearly from 0 to gamma; saves too large a gamma."""
     normalize: bool = False
-    """Whether the LP term sees the student's features scaled to length 1; widens the safe range of gamma."""
+    """Whether the LP term gets the student's features scaled to length 1; widens the safe range of gamma."""
     layer: Annotated[str, Field(min_length=1)] = EMBEDDING
     """The student's layer: `embedding` or a map's name; flattened maps need a gamma 100 times smaller."""
     teacher_layer: Annotated[str, Field(min_length=1)] = EMBEDDING
@@ -126,7 +126,7 @@ class LP(FeatureMethod):
 
     @property
     def dose(self) -> float:
-        """The dose gamma * k * exp(-1 / bandwidth): collapse was never seen below .03, mostly above .34."""
+        """The dose gamma * k * exp(-1 / bandwidth): no collapse was measured below .03, most above .34."""
         return lp_diagnostics.dose(self.gamma, self.n_neighbors, self.bandwidth)
 
     @override
@@ -154,8 +154,8 @@ class LP(FeatureMethod):
         graph = knn_graph(features, min(self.n_neighbors, features.shape[0] - 1))
         return graph, relative_bandwidth(graph, self.bandwidth)
 
-    def compared(self, features: Tensor) -> Tensor:
-        """The student's features as the LP term sees them, shape (m, p)."""
+    def lp_features(self, features: Tensor) -> Tensor:
+        """The student's features as inputs of the LP term, shape (m, p)."""
         return unit_rows(features) if self.normalize else features
 
     def term(self, step: Step) -> Tensor:
@@ -165,7 +165,7 @@ class LP(FeatureMethod):
         if student_rows.shape[0] == 1:
             return full_precision(student_rows).sum() * 0
         graph, bandwidth = self.graph(teacher_rows)
-        return lp_term(self.compared(student_rows), graph, bandwidth)
+        return lp_term(self.lp_features(student_rows), graph, bandwidth)
 
     @override
     def feature_loss(self, step: Step) -> Loss:
@@ -186,29 +186,29 @@ class LP(FeatureMethod):
             return {}
         graph, bandwidth = self.graph(layer_of(step.teacher, self.teacher_layer).flatten(1))
         edges = affinities(graph, bandwidth)
-        compared = self.compared(features)
-        own = knn_graph(features, graph.neighbors.shape[1])
+        lp_features = self.lp_features(features)
+        student_graph = knn_graph(features, graph.neighbors.shape[1])
         return lp_diagnostics.finite_metrics(
             {
                 "mean_affinity": lp_diagnostics.mean_affinity(edges),
                 "sigma2": float(bandwidth),
-                "locality": lp_diagnostics.locality(lp_term(compared, graph, bandwidth), compared),
+                "locality": lp_diagnostics.locality(lp_term(lp_features, graph, bandwidth), lp_features),
                 "feature_rms": lp_diagnostics.feature_rms(features),
                 "effective_rank": lp_diagnostics.effective_rank(features),
                 "dead_units": lp_diagnostics.dead_units(features),
                 "knn_purity": lp_diagnostics.knn_purity(graph.neighbors, step.labels),
-                "knn_overlap": lp_diagnostics.knn_overlap(graph.neighbors, own.neighbors),
+                "knn_overlap": lp_diagnostics.knn_overlap(graph.neighbors, student_graph.neighbors),
             }
         )
 
     @override
     def warnings(self, metrics: Mapping[str, float], *, batch_size: int, classes: int) -> tuple[str, ...]:
-        found = [*lp_diagnostics.collapse_warnings(metrics, batch_size=batch_size, classes=classes)]
-        found += lp_diagnostics.vanished_graph_warnings(metrics)
-        found += lp_diagnostics.strong_gradient_warnings(metrics)
+        warnings = [*lp_diagnostics.collapse_warnings(metrics, batch_size=batch_size, classes=classes)]
+        warnings += lp_diagnostics.vanished_graph_warnings(metrics)
+        warnings += lp_diagnostics.strong_gradient_warnings(metrics)
         if self.n_neighbors * classes > batch_size:
-            found.append(
+            warnings.append(
                 f"many neighbours: n_neighbors is {self.n_neighbors} but should not be above "
                 f"batch size / classes = {batch_size} / {classes}, or edges join different classes"
             )
-        return tuple(found)
+        return tuple(warnings)

@@ -1,4 +1,4 @@
-"""What LP did to the features: measured once an epoch on one batch, and the warnings that follow.
+"""Diagnostics of LP's effect on the features, once an epoch on one batch, and the warnings from them.
 
 Features have shape (m, p) with m of at least 2; a result that is not finite is dropped by `finite_metrics`.
 """
@@ -32,9 +32,9 @@ def feature_rms(features: Tensor) -> float:
 def effective_rank(features: Tensor) -> float:
     """exp(H) with H the entropy of the features' normalised singular values, from 1 to min(m, p).
 
-    Not centred: when the samples shrink towards a common point, their offset alone is left and the rank falls
+    Not centred: when the samples shrink towards a common point, only their offset remains and the rank falls
     towards 1, while that of the centred features rises to that of noise. 0 where all features are 0, not a
-    number where one is not finite.
+    number where a feature is not finite.
 
     The singular values are the roots of the smaller Gram matrix's eigenvalues, in float64 and on the CPU: a
     fourth of the time of a singular value decomposition there, and a GPU is slow on matrices this small. The
@@ -65,12 +65,12 @@ def knn_purity(neighbors: Tensor, labels: Tensor) -> float:
 
 
 def knn_overlap(one: Tensor, other: Tensor) -> float:
-    """Share of the neighbours of shape (m, k) in one graph that are neighbours in the other as well."""
+    """Share of the neighbours, shape (m, k), of one graph that are neighbours in the other as well."""
     return float((one[:, :, None] == other[:, None, :]).any(dim=2).float().mean())
 
 
 def dose(gamma: float, n_neighbors: int, bandwidth: float) -> float:
-    """The dose gamma * k * exp(-1 / bandwidth), bandwidth relative: how hard LP pulls at the median edge."""
+    """The dose gamma * k * exp(-1 / bandwidth), with the relative bandwidth: LP's pull at the median edge."""
     return gamma * n_neighbors * math.exp(-1 / bandwidth)
 
 
@@ -84,7 +84,7 @@ def gradient_ratio(term: Tensor, reference: Tensor, features: Tensor) -> float:
 
 
 def finite_metrics(metrics: Mapping[str, float]) -> dict[str, float]:
-    """The metrics that are finite numbers."""
+    """The finite metrics."""
     return {name: value for name, value in metrics.items() if math.isfinite(value)}
 
 

@@ -1,4 +1,4 @@
-"""What every distillation method is: its hyperparameters, what it reads of the teacher, its loss."""
+"""The interface of a distillation method: its hyperparameters, its inputs from the teacher, its loss."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -13,12 +13,12 @@ from torch.nn import functional
 from lpstudy.outputs import Network, Outputs
 
 EMBEDDING = "embedding"
-"""The name of the penultimate features where a layer is asked for; every other name is a map's."""
+"""The name of the penultimate features as a layer; every other name is a map's."""
 
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What a method reads of the teacher; `Needs()` is nothing at all, so no teacher has to run."""
+    """The teacher's outputs that a method reads; with `Needs()`, none, the teacher does not run."""
 
     logits: bool = False
     embedding: bool = False
@@ -36,7 +36,7 @@ class Step:
     samples: Tensor
     """int64, shape (m,): each sample's position in the training part."""
     weights: Mapping[str, float | Tensor]
-    """The method's `weights` of the epoch. Tensors, 0-dimensional, where a step is recorded once and repeated
+    """The method's `weights` of the epoch; 0-dimensional tensors where a step is recorded once and replayed
     with other values."""
     gather: Callable[[Tensor], Tensor]
     """The concatenation over workers along dimension 0, with gradient; the identity for one worker."""
@@ -91,22 +91,22 @@ class StepContext:
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """A sum of weighted terms."""
+    """The loss, a sum of weighted terms."""
 
     total: Tensor
-    """0-dimensional, with gradient."""
+    """The sum, 0-dimensional, with gradient."""
     parts: Mapping[str, Tensor]
-    """The terms as they are before weighting, detached, 0-dimensional: `ce`, `kd`, `hint`, `lp`."""
+    """The terms before weighting, detached, 0-dimensional: `ce`, `kd`, `hint`, `lp`."""
 
     def plus(self, name: str, term: Tensor, *, weight: float | Tensor) -> "Loss":
-        """The loss with weight * term added and the term listed under its name."""
+        """The loss plus weight * term, with the term in `parts` under its name."""
         return Loss(self.total + weight * term, {**self.parts, name: term.detach()})
 
 
 class Distillation(BaseModel, ABC):
-    """A method and its hyperparameters: what `bp`, `kd`, `fitnet`, `lp` and `lp_kd` have in common.
+    """The base class of a method and its hyperparameters: `bp`, `kd`, `fitnet`, `lp` and `lp_kd`.
 
-    Outputs that come in hold the maps that `student_maps` and `teacher_needs` named, no others. `teacher` may
+    The outputs hold exactly the maps that `student_maps` and `teacher_needs` name. `teacher` may
     be None where `teacher_needs` is `Needs()`. Losses are in nats, or squared units of the features.
     """
 
@@ -126,23 +126,23 @@ class Distillation(BaseModel, ABC):
 
     @abstractmethod
     def teacher_needs(self, teacher: Network) -> Needs:
-        """What is read of this teacher.
+        """The outputs of this teacher that the method reads.
 
         Raises:
-            ValueError: The teacher has no layer of the name that the hyperparameters give.
+            ValueError: The teacher has no layer of the name in the hyperparameters.
         """
 
     def student_maps(self, student: Network) -> frozenset[str]:
         """The maps that the student must give at each training step.
 
         Raises:
-            ValueError: The student has no layer of the name that the hyperparameters give.
+            ValueError: The student has no layer of the name in the hyperparameters.
         """
         del student
         return frozenset()
 
     def auxiliary(self, student: Outputs, teacher: Outputs) -> nn.Module | None:
-        """The module trained beside the student and thrown away, on the device of the outputs, or None.
+        """A module that is trained with the student and then dropped, on the device of the outputs, or None.
 
         Its weights come from the global random generator, which the caller forks and seeds.
         """
@@ -150,10 +150,10 @@ class Distillation(BaseModel, ABC):
         return None
 
     def weights(self, progress: float) -> dict[str, float]:
-        """Factors of the terms besides CE: `kd`, `hint`, `lp`; a term that is left out is not computed.
+        """Factors of the terms besides CE: `kd`, `hint`, `lp`; a term without a factor is not computed.
 
         Args:
-            progress: Share of the whole training that was done when the epoch started, in [0, 1).
+            progress: Share of the training before the epoch, in [0, 1).
         """
         del progress
         return {}
@@ -182,7 +182,7 @@ class Distillation(BaseModel, ABC):
         return {}
 
     def warnings(self, metrics: Mapping[str, float], *, batch_size: int, classes: int) -> tuple[str, ...]:
-        """One line for each thing that went wrong; the same thing gives the same text in every epoch."""
+        """One line per problem; a problem has the same text in every epoch."""
         del metrics, batch_size, classes
         return ()
 
@@ -199,22 +199,22 @@ def cross_entropy(step: Step) -> Loss:
 
 
 def check_layer(network: Network, layer: str, role: str) -> str:
-    """The layer's name.
+    """Check a layer's name and return it.
 
     Raises:
-        ValueError: It is neither `embedding` nor a map of the network; the message lists what there is.
+        ValueError: It is neither `embedding` nor a map of the network; the message lists the layers.
     """
-    known = (EMBEDDING, *network.map_names)
-    if layer not in known:
-        raise ValueError(f"the {role} has no layer {layer!r}; it has {', '.join(known)}")
+    layers = (EMBEDDING, *network.map_names)
+    if layer not in layers:
+        raise ValueError(f"the {role} has no layer {layer!r}; it has {', '.join(layers)}")
     return layer
 
 
 def layer_of(outputs: Outputs, layer: str) -> Tensor:
-    """The embedding, shape (m, features), or the map of that name, shape (m, channels, height, width).
+    """The embedding, shape (m, features), or the map of a name, shape (m, channels, height, width).
 
     Raises:
-        ValueError: The map was not asked for when the outputs were made.
+        ValueError: The outputs have no map of that name.
     """
     if layer == EMBEDDING:
         return outputs.embedding

@@ -43,15 +43,15 @@ def skeleton(spec: StudentSpec, *, input_shape: tuple[int, int, int], classes: i
 
 
 def build(spec: StudentSpec, *, input_shape: tuple[int, int, int], classes: int, seed: int = 0) -> Network:
-    """The network of a spec, in training mode on the CPU; below `torch.device("meta")`, its shapes alone.
+    """The network of a spec, in training mode on the CPU; under `torch.device("meta")`, without weights.
 
-    The seed alone determines the weights. Global random states are left as they were.
+    The seed alone determines the weights. Global random states do not change.
 
     Args:
         spec: The family and its size.
         input_shape: (channels, height, width) of an image.
         classes: Number of logits.
-        seed: Of the initial weights; with `spec.weights`, of a replaced head.
+        seed: Seed of the initial weights; with `spec.weights`, of a replaced head.
 
     Raises:
         ValueError: The images do not suit the design, or the weights do not fit.
@@ -61,11 +61,11 @@ def build(spec: StudentSpec, *, input_shape: tuple[int, int, int], classes: int,
         raise ValueError(
             f"images of shape {input_shape} in {classes} classes: every number must be at least 1"
         )
-    meta = torch.get_default_device().type == "meta"
-    with torch.random.fork_rng(devices=[]), torch.device("meta" if meta else "cpu"):
+    is_meta = torch.get_default_device().type == "meta"
+    with torch.random.fork_rng(devices=[]), torch.device("meta" if is_meta else "cpu"):
         torch.default_generator.manual_seed(seed)
         network = _construct(spec, input_shape, classes)
-        if spec.weights is not None and not meta:
+        if spec.weights is not None and not is_meta:
             load_weights(network, spec.weights)
     return network
 

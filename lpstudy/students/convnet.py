@@ -8,7 +8,7 @@ from lpstudy.outputs import Network, Outputs
 from lpstudy.students.layers import check_maps, run_layers
 
 STAGES = 3
-"""Resolutions that a net of three or more layers works at, as in the CIFAR nets of the literature."""
+"""Resolutions of a net of three or more layers, as in the CIFAR nets of the literature."""
 
 
 class ConvNet(Network):
@@ -31,10 +31,10 @@ class ConvNet(Network):
         super().__init__()
         stages = min(STAGES, depth)
         channels, rows, columns = input_shape
-        smallest = 2 ** (stages - 1)
-        if min(rows, columns) < smallest:
+        smallest_side = 2 ** (stages - 1)
+        if min(rows, columns) < smallest_side:
             raise ValueError(
-                f"a convnet of depth {depth} needs images of at least {smallest}x{smallest} pixels"
+                f"a convnet of depth {depth} needs images of at least {smallest_side}x{smallest_side} pixels"
                 f" but got {rows}x{columns}"
             )
         stage_of = [layer * stages // depth for layer in range(depth)]
@@ -60,6 +60,6 @@ class ConvNet(Network):
     def forward(self, images: Tensor, maps: frozenset[str] = frozenset()) -> Outputs:
         """Outputs; a map is a layer's activations after its ReLU."""
         check_maps(maps, self.map_names)
-        features, found = run_layers(self.layers, images, maps)
+        features, selected_maps = run_layers(self.layers, images, maps)
         embedding = features.mean(dim=(2, 3))
-        return Outputs(self.classifier(embedding), embedding, found)
+        return Outputs(self.classifier(embedding), embedding, selected_maps)

@@ -1,31 +1,31 @@
-"""What the families share: named layers whose outputs can be asked for."""
+"""Named layers with selectable outputs, for all families of networks."""
 
 from torch import Tensor, nn
 
 
 def run_layers(
-    layers: nn.Sequential, images: Tensor, wanted: frozenset[str]
+    layers: nn.Sequential, images: Tensor, selected: frozenset[str]
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Run named layers in turn: the last output, and the outputs of the layers that are wanted."""
+    """Run named layers in turn; return the last output and the outputs of the selected layers."""
     maps = {}
     for name, layer in layers.named_children():
         images = layer(images)
-        if name in wanted:
+        if name in selected:
             maps[name] = images
     return images, maps
 
 
-def check_maps(wanted: frozenset[str], known: tuple[str, ...]) -> None:
+def check_maps(maps: frozenset[str], map_names: tuple[str, ...]) -> None:
     """Refuse maps that a network does not have.
 
     Raises:
-        ValueError: A wanted name is not among the known ones.
+        ValueError: A name is not among `map_names`.
     """
-    if unknown := sorted(wanted.difference(known)):
-        raise ValueError(f"unknown map {', '.join(unknown)}: this network has {', '.join(known)}")
+    if unknown := sorted(maps.difference(map_names)):
+        raise ValueError(f"unknown map {', '.join(unknown)}: this network has {', '.join(map_names)}")
 
 
 def last_linear(network: nn.Module) -> tuple[str, nn.Linear] | None:
-    """The classifier by its place: the last linear layer, with its name; None if there is none."""
+    """The classifier by its position: the last linear layer with its name; None if there is none."""
     linears = [(name, module) for name, module in network.named_modules() if isinstance(module, nn.Linear)]
     return linears[-1] if linears else None

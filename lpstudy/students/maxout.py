@@ -24,7 +24,7 @@ FITNETS: dict[str, tuple[tuple[int, ...], ...]] = {
 """Output channels of the 3x3 convolutions, by group; a pool ends each group."""
 
 DESIGNS = (*FITNETS, "teacher")
-"""What `StudentSpec.design` may be."""
+"""The values of `StudentSpec.design`."""
 
 GROUPS = 3
 PIECES = 2
@@ -48,12 +48,12 @@ def maxout(x: Tensor) -> Tensor:
     """
     if x.shape[1] % PIECES:
         raise ValueError(f"maxout of {PIECES} pieces needs an even number of channels but got {x.shape[1]}")
-    larger: Tensor = _Maxout.apply(x)
-    return larger
+    result: Tensor = _Maxout.apply(x)
+    return result
 
 
 class _Maxout(torch.autograd.Function):
-    """Keeps which piece was larger; `torch.maximum` keeps both of them and looks for ties again."""
+    """Saves which piece is larger; `torch.maximum` saves both pieces and compares them again."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -64,8 +64,8 @@ class _Maxout(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
         (first_is_larger,) = ctx.saved_tensors
-        of_first = grads[0] * first_is_larger
-        return torch.cat((of_first, grads[0] - of_first), dim=1)
+        first_gradient = grads[0] * first_is_larger
+        return torch.cat((first_gradient, grads[0] - first_gradient), dim=1)
 
 
 class MaxoutConv(nn.Module):
@@ -117,20 +117,20 @@ class MaxoutNet(Network):
                 # E[max(a, b)^2] = E[a^2] for independent centred a, b of one variance, so weights of variance
                 # 1 / fan_in keep the second moment through any number of maxout layers.
                 nn.init.normal_(module.weight, std=1 / math.sqrt(module.weight[0].numel()))
-        # The pools raise it, so the classifier starts small: a loss near that of chance.
+        # The pools raise the second moment, so the classifier starts small: a loss near that of chance.
         nn.init.normal_(self.classifier.weight, std=0.01)
         nn.init.zeros_(self.classifier.bias)
 
     def forward(self, images: Tensor, maps: frozenset[str] = frozenset()) -> Outputs:
         """Outputs for images of shape (m, channels, height, width)."""
         check_maps(maps, self.map_names)
-        features, found = run_layers(self.layers, images, maps)
+        features, selected_maps = run_layers(self.layers, images, maps)
         embedding = self.hidden(features.flatten(1))
-        return Outputs(self.classifier(embedding), embedding, found)
+        return Outputs(self.classifier(embedding), embedding, selected_maps)
 
 
 def named_design(name: str, *, input_shape: tuple[int, int, int], classes: int) -> MaxoutNet:
-    """FitNet 1 to 4 or their teacher, by name.
+    """Build FitNet 1 to 4 or their teacher by name.
 
     Raises:
         ValueError: The images are too small.
@@ -141,9 +141,9 @@ def named_design(name: str, *, input_shape: tuple[int, int, int], classes: int) 
 
 
 def scaled_net(*, depth: int, width: int, input_shape: tuple[int, int, int], classes: int) -> MaxoutNet:
-    """The FitNet family by size: `depth` convolutions in groups of width, 2 x width and 3 x width channels.
+    """Build a FitNet by size: `depth` convolutions in groups of width, 2 x width and 3 x width channels.
 
-    The three groups have as many layers each; what three does not divide goes to the first groups.
+    The three groups have equally many layers; a remainder goes to the first groups.
 
     Raises:
         ValueError: The images are too small.
@@ -157,7 +157,7 @@ def scaled_net(*, depth: int, width: int, input_shape: tuple[int, int, int], cla
 def _fitnet(
     groups: Sequence[tuple[int, ...]], *, input_shape: tuple[int, int, int], classes: int
 ) -> MaxoutNet:
-    """Groups of 3x3 convolutions; pools of 2, 2 and, at last, all that is left (8 of a 32-pixel image)."""
+    """Build groups of 3x3 convolutions with pools of 2, 2 and the remaining side (8 of a 32-pixel image)."""
     channels, rows, columns = input_shape
     if min(rows, columns) < 4:
         raise ValueError(f"a maxout net needs images of at least 4x4 pixels but got {rows}x{columns}")

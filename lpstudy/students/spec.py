@@ -1,4 +1,4 @@
-"""Which network: the family and its size, as a study's file states it."""
+"""The spec of a network in a study file: its family and its size."""
 
 from difflib import get_close_matches
 from pathlib import Path
@@ -9,7 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from lpstudy.students import maxout
 
 DEEPEST, WIDEST = 1024, 2**16
-"""Beyond all that anyone trains; a network is built, without weights, before anything else is refused."""
+"""Limits of depth and width, beyond any real network: a check of a spec builds it without weights."""
 
 
 def _text(path: object) -> object:
@@ -38,8 +38,8 @@ class StudentSpec(BaseModel):
     @model_validator(mode="after")
     def _check_size(self) -> Self:
         """Each family has its own way to state a size."""
-        sized = self.depth is not None or self.width is not None
-        if self.design is not None and sized:
+        has_size = self.depth is not None or self.width is not None
+        if self.design is not None and has_size:
             raise ValueError(f"design = {self.design!r} has its own size: give a design, or depth and width")
         match self.family:
             case "torchvision":
@@ -48,8 +48,8 @@ class StudentSpec(BaseModel):
                 _check_torchvision(self.design)
             case "maxout" if self.design is not None:
                 if self.design not in maxout.DESIGNS:
-                    known = ", ".join(maxout.DESIGNS)
-                    raise ValueError(f"unknown maxout design {self.design!r}: the known ones are {known}")
+                    names = ", ".join(maxout.DESIGNS)
+                    raise ValueError(f"unknown maxout design {self.design!r}: the known ones are {names}")
             case family:
                 if self.design is not None:
                     raise ValueError(
@@ -85,8 +85,8 @@ def _check_torchvision(design: str) -> None:
         raise ValueError(
             "family torchvision needs the package torchvision, which is not installed"
         ) from error
-    known = models.list_models(module=models)
-    if design not in known:
-        near = get_close_matches(design, known, n=5)
-        some = f"did you mean {', '.join(near)}" if near else f"the known ones are {', '.join(known)}"
-        raise ValueError(f"unknown torchvision design {design!r}: {some}")
+    designs = models.list_models(module=models)
+    if design not in designs:
+        matches = get_close_matches(design, designs, n=5)
+        hint = f"did you mean {', '.join(matches)}" if matches else f"the known ones are {', '.join(designs)}"
+        raise ValueError(f"unknown torchvision design {design!r}: {hint}")

@@ -14,10 +14,10 @@ class TorchvisionNet(Network):
     """A torchvision model without its pretrained weights and without auxiliary heads.
 
     The embedding is the input of the last linear layer. The maps are those outputs of the model's children
-    that have the shape (m, channels, height, width), before anything works on them in place.
+    that have the shape (m, channels, height, width), before an in-place operation on them.
 
     Args:
-        name: As `torchvision.models.list_models(module=torchvision.models)` has it.
+        name: A name of `torchvision.models.list_models(module=torchvision.models)`.
         input_shape: (3, height, width) of an image.
         classes: Number of logits.
 
@@ -42,32 +42,32 @@ class TorchvisionNet(Network):
         """Outputs for images of shape (m, 3, height, width)."""
         check_maps(maps, self.map_names)
         embeddings: list[Tensor] = []
-        found: dict[str, Tensor] = {}
+        selected_maps: dict[str, Tensor] = {}
 
-        def keep_input(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        def store_input(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
             embeddings.append(inputs[0])
 
         with ExitStack() as hooks:
-            hooks.enter_context(self.network.get_submodule(self._head).register_forward_pre_hook(keep_input))
+            hooks.enter_context(self.network.get_submodule(self._head).register_forward_pre_hook(store_input))
             for name in maps:
                 hooks.enter_context(
-                    self.network.get_submodule(name).register_forward_hook(_keeper(found, name))
+                    self.network.get_submodule(name).register_forward_hook(_storing_hook(selected_maps, name))
                 )
             logits = self.network(images)
-        return Outputs(logits, embeddings[-1], found)
+        return Outputs(logits, embeddings[-1], selected_maps)
 
 
-def _keeper(found: dict[str, Tensor], name: str) -> Callable[[nn.Module, object, Tensor], None]:
-    """A forward hook that keeps a copy of the output, for the next layer may overwrite it."""
+def _storing_hook(selected_maps: dict[str, Tensor], name: str) -> Callable[[nn.Module, object, Tensor], None]:
+    """A forward hook that stores a copy of the output, for the next layer may overwrite it."""
 
-    def keep(_: nn.Module, __: object, output: Tensor) -> None:
-        found[name] = output.clone()
+    def store(_: nn.Module, __: object, output: Tensor) -> None:
+        selected_maps[name] = output.clone()
 
-    return keep
+    return store
 
 
 def _model(name: str, input_shape: tuple[int, int, int], classes: int) -> nn.Module:
-    """The model as torchvision initialises it, made for the image size where its weights depend on it."""
+    """The model as torchvision initialises it, for the image size where its weights depend on it."""
     _, rows, columns = input_shape
     options: dict[str, object] = {}
     if name in ("googlenet", "inception_v3"):
@@ -92,21 +92,21 @@ def _get_model(name: str, classes: int, options: dict[str, object]) -> nn.Module
 
 
 def _child_shapes(name: str, input_shape: tuple[int, int, int], classes: int) -> dict[str, torch.Size]:
-    """Shapes of the maps that the model's children give of one image, in the order in which they run."""
+    """Shapes of the maps of the model's children for one image, in the order in which they run."""
     shapes: dict[str, torch.Size] = {}
 
-    def keeper(child: str) -> Callable[[nn.Module, object, object], None]:
-        def keep(_: nn.Module, __: object, output: object) -> None:
+    def shape_hook(child: str) -> Callable[[nn.Module, object, object], None]:
+        def store(_: nn.Module, __: object, output: object) -> None:
             if isinstance(output, Tensor) and output.dim() == 4:
                 shapes[child] = output.shape
 
-        return keep
+        return store
 
     try:
         with torch.device("meta"):
             model = _model(name, input_shape, classes).eval()
             for child, module in model.named_children():
-                module.register_forward_hook(keeper(child))
+                module.register_forward_hook(shape_hook(child))
             model(torch.empty(1, *input_shape))
     except (AssertionError, RuntimeError, ValueError) as error:
         size = f"{input_shape[1]}x{input_shape[2]}"
@@ -120,9 +120,9 @@ def _child_shapes(name: str, input_shape: tuple[int, int, int], classes: int) ->
 
 
 def _middle(model: nn.Module, shapes: dict[str, torch.Size]) -> str:
-    """The middle one of the maps whose child is more than a normalisation or a pool; else the first map."""
-    weighted = [
+    """The middle map among the children with matrix weights; without any, the first map."""
+    names_with_weights = [
         name for name in shapes if any(weight.dim() > 1 for weight in model.get_submodule(name).parameters())
     ]
-    names = weighted or list(shapes)[:1]
+    names = names_with_weights or list(shapes)[:1]
     return names[len(names) // 2]

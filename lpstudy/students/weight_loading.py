@@ -1,4 +1,4 @@
-"""Weights from a file into a network, whatever prefix their names have."""
+"""Loading of weights from a file into a network, whatever prefix their names have."""
 
 import re
 from collections import OrderedDict
@@ -14,14 +14,14 @@ from lpstudy.students.weights_file import WeightsFile, read_weights
 from lpstudy.terminal import printable
 
 PREFIX = "network."
-"""What stands before torchvision's own names in a network that wraps one of its models."""
+"""The prefix of torchvision's names in a network that wraps one of its models."""
 AUXILIARY_HEADS = ("aux1.", "aux2.", "AuxLogits.")
-"""Of GoogLeNet and Inception v3: they only helped to train the published weights."""
+"""Heads of GoogLeNet and Inception v3 that only helped to train the published weights."""
 WRAPPERS = ("module", "_orig_mod")
 """Parts of names that DataParallel, AveragedModel and torch.compile add."""
 COUNTER = "n_averaged"
-"""Of AveragedModel: how many steps it has averaged."""
-_FORMER = (
+"""AveragedModel's count of averaged steps."""
+_EARLIER_NAMES = (
     (re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12])\."), r"\1\2."),
     (re.compile(r"(encoder_layer_\d+\.mlp)\.linear_1\."), r"\1.0."),
     (re.compile(r"(encoder_layer_\d+\.mlp)\.linear_2\."), r"\1.3."),
@@ -31,19 +31,19 @@ _FORMER = (
 
 @dataclass(frozen=True, slots=True)
 class ReplacedHead:
-    """A last linear layer that did not come from the file, for it has another number of classes there."""
+    """A last linear layer that is not from the file, where it has another number of classes."""
 
     name: str
     file_classes: int
     classes: int
 
     def __str__(self) -> str:
-        differs = f"the file has {self.file_classes} classes, the data {self.classes}"
-        return f"{differs}: the last layer ({self.name}) is new"
+        difference = f"the file has {self.file_classes} classes, the data {self.classes}"
+        return f"{difference}: the last layer ({self.name}) is new"
 
 
 def load_weights(network: Network, place: str | Path) -> ReplacedHead | None:
-    """Fill a network from a safetensors file; see `fit_weights`. Returns the head that stays as initialised.
+    """Load a safetensors file into a network: see `fit_weights`; return the head that stays as initialised.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -56,36 +56,38 @@ def load_weights(network: Network, place: str | Path) -> ReplacedHead | None:
 
 
 def load_state(network: nn.Module, state: Mapping[str, Tensor]) -> None:
-    """Put tensors into a network of the very same names and shapes.
+    """Load tensors into a network with the same names and shapes.
 
-    Some models of torchvision (MNASNet, ViT) ask for the version of what they load, which no file has.
+    Some models of torchvision (MNASNet, ViT) need the version of their state, which no file has.
     """
-    versioned = OrderedDict(state)
-    versioned._metadata = network.state_dict()._metadata  # type: ignore[attr-defined]  # torch's own way
-    network.load_state_dict(versioned)
+    state_with_version = OrderedDict(state)
+    state_with_version._metadata = network.state_dict()._metadata  # type: ignore[attr-defined]  # torch's own way
+    network.load_state_dict(state_with_version)
 
 
 def fit_weights(network: Network, file: WeightsFile) -> tuple[dict[str, Tensor], ReplacedHead | None]:
-    """A file's tensors by the network's names, all of them and no other.
+    """Match a file's tensors to the network's names, all of them and no others.
 
     Names may be the network's own, those of the torchvision model that it wraps, or either below `module.`,
     `_orig_mod.` or any other prefix that all share. A head (the last linear layer) of another class count
     gives way to the network's own.
 
     Args:
-        network: May be on the meta device: nothing is put into it.
+        network: The network, not changed; may be on the meta device.
         file: The weights.
 
     Raises:
         ValueError: Names or shapes differ, in which case the first difference in the network's order is
             named; or a value is not finite.
     """
-    own = network.state_dict()
-    state = _by_own_names(file.tensors, own)
-    head = _other_head(network, state)
+    network_state = network.state_dict()
+    state = _rename(file.tensors, network_state)
+    head = _find_replaced_head(network, state)
     if head is not None:
-        state |= {name: value for name, value in own.items() if name.rpartition(".")[0] == head.name}
-    _check_names(file.place, state, own)
+        state |= {
+            name: value for name, value in network_state.items() if name.rpartition(".")[0] == head.name
+        }
+    _check_names(file.place, state, network_state)
     for name, value in state.items():
         if value.is_floating_point() and not value.is_meta and not value.float().isfinite().all():
             raise ValueError(f"{file.place}: {_short(name)} is not finite")
@@ -94,27 +96,31 @@ def fit_weights(network: Network, file: WeightsFile) -> tuple[dict[str, Tensor],
     return state, ReplacedHead(_short(head.name), head.file_classes, head.classes)
 
 
-def _by_own_names(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors by the network's names as far as these are found, less auxiliary heads and counters."""
-    prefix = PREFIX if all(name.startswith(PREFIX) for name in own) else ""
-    state = max(_unwrapped(tensors), key=lambda names: sum(prefix + name in own for name in names))
-    found: dict[str, Tensor] = {}
+def _rename(tensors: Mapping[str, Tensor], network_state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Rename tensors to the network's names where possible; drop auxiliary heads and counters."""
+    prefix = PREFIX if all(name.startswith(PREFIX) for name in network_state) else ""
+    state = max(
+        _candidate_names(tensors), key=lambda names: sum(prefix + name in network_state for name in names)
+    )
+    renamed: dict[str, Tensor] = {}
     for name, value in state.items():
-        for pattern, now in _FORMER:
-            name = pattern.sub(now, name) if prefix + name not in own else name
+        for pattern, replacement in _EARLIER_NAMES:
+            name = pattern.sub(replacement, name) if prefix + name not in network_state else name
         is_extra = name.startswith(AUXILIARY_HEADS) or name == COUNTER
-        if prefix + name in own or not is_extra:
-            found[prefix + name] = value
-    for name, value in own.items():
+        if prefix + name in network_state or not is_extra:
+            renamed[prefix + name] = value
+    for name, value in network_state.items():
         if name.endswith("num_batches_tracked"):
-            found.setdefault(name, value)  # files older than these counters are complete without them
-    return found
+            renamed.setdefault(name, value)  # files older than these counters are complete without them
+    return renamed
 
 
-def _unwrapped(tensors: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
-    """The tensors by their names: as they are, without wrappers, then without each prefix that all share."""
-    bare = {".".join(part for part in name.split(".") if part not in WRAPPERS): name for name in tensors}
-    forms = [dict(tensors), {short: tensors[name] for short, name in bare.items()}]
+def _candidate_names(tensors: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
+    """The tensors under several names: unchanged, without wrappers, then without each common prefix."""
+    original_names = {
+        ".".join(part for part in name.split(".") if part not in WRAPPERS): name for name in tensors
+    }
+    forms = [dict(tensors), {short: tensors[name] for short, name in original_names.items()}]
     while len(prefixes := {name.partition(".")[0] for name in forms[-1] if name != COUNTER}) == 1:
         (first,) = prefixes
         shorter = {name.removeprefix(f"{first}."): value for name, value in forms[-1].items()}
@@ -124,45 +130,45 @@ def _unwrapped(tensors: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
     return forms
 
 
-def _other_head(network: Network, state: Mapping[str, Tensor]) -> ReplacedHead | None:
-    """The head, if the file's differs from the network's in nothing but the class count."""
+def _find_replaced_head(network: Network, state: Mapping[str, Tensor]) -> ReplacedHead | None:
+    """The head, if the file's and the network's differ only in the class count."""
     head = last_linear(network)
     if head is None or f"{head[0]}.weight" not in state:
         return None
     name, linear = head
-    has, needed = state[f"{name}.weight"].shape, linear.weight.shape
-    if len(has) != 2 or has[0] == needed[0] or has[1:] != needed[1:]:
+    file_shape, shape = state[f"{name}.weight"].shape, linear.weight.shape
+    if len(file_shape) != 2 or file_shape[0] == shape[0] or file_shape[1:] != shape[1:]:
         return None
-    return ReplacedHead(name, has[0], needed[0])
+    return ReplacedHead(name, file_shape[0], shape[0])
 
 
-def _check_names(place: str, state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> None:
-    missing = [name for name in own if name not in state]
-    unexpected = sorted(name for name in state if name not in own)
-    if not any(name in state for name in own if not name.endswith("num_batches_tracked")):
+def _check_names(place: str, state: Mapping[str, Tensor], network_state: Mapping[str, Tensor]) -> None:
+    missing = [name for name in network_state if name not in state]
+    unexpected = sorted(name for name in state if name not in network_state)
+    if not any(name in state for name in network_state if not name.endswith("num_batches_tracked")):
         raise ValueError(
-            f"{place} holds {_some(unexpected) or 'nothing'} and none of this network's tensors,"
-            f" which are {_some(missing)}"
+            f"{place} holds {_join_some(unexpected) or 'nothing'} and none of this network's tensors,"
+            f" which are {_join_some(missing)}"
         )
-    for name, value in own.items():
+    for name, value in network_state.items():
         if name in missing:
-            raise ValueError(f"{place} lacks {_some(missing)}")
+            raise ValueError(f"{place} lacks {_join_some(missing)}")
         if value.shape != state[name].shape:
             raise ValueError(
                 f"{place}: {_short(name)} has shape {list(state[name].shape)}"
                 f" where this network needs {list(value.shape)}"
             )
     if unexpected:
-        raise ValueError(f"{place} holds {_some(unexpected)}, which this network does not have")
+        raise ValueError(f"{place} holds {_join_some(unexpected)}, which this network does not have")
 
 
 def _short(name: str) -> str:
-    """A tensor's name without what lpstudy adds, fit for a line."""
-    bare = name.removeprefix(PREFIX)
-    return printable(bare if len(bare) <= 80 else f"{bare[:80]}...")
+    """A tensor's name without lpstudy's prefix, short enough for a line."""
+    short = name.removeprefix(PREFIX)
+    return printable(short if len(short) <= 80 else f"{short[:80]}...")
 
 
-def _some(names: list[str]) -> str:
+def _join_some(names: list[str]) -> str:
     """A few names of a list that may be long."""
-    shown = ", ".join(_short(name) for name in names[:5])
-    return shown if len(names) <= 5 else f"{shown} and {len(names) - 5} more"
+    few = ", ".join(_short(name) for name in names[:5])
+    return few if len(names) <= 5 else f"{few} and {len(names) - 5} more"

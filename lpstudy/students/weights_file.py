@@ -1,4 +1,4 @@
-"""Files of weights: safetensors, found by a path, a folder or a URL; whatever may run code is refused."""
+"""Weights files in safetensors at a path, in a folder or at a URL; formats that may run code are refused."""
 
 import hashlib
 import json
@@ -13,15 +13,15 @@ from lpstudy.folder import Folder, LocalFolder
 from lpstudy.locations import parse_folder
 
 NAMES = ("weights.safetensors", "model.safetensors")
-"""What a folder is searched for: lpstudy's own name, then the one of the Hugging Face hub and of timm."""
+"""File names in a folder: lpstudy's, then that of the Hugging Face hub and of timm."""
 PICKLES = (".pth", ".pt", ".bin", ".ckpt", ".pkl", ".pickle", ".th", ".tar")
 """Suffixes of files that torch writes with pickle."""
 _MAGIC = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
-"""What a zip archive, as torch writes it, and a bare pickle begin with."""
+"""First bytes of a zip archive, as torch writes it, and of a plain pickle."""
 _HEADER = 8
 """Bytes that hold the length of a safetensors header, little-endian."""
 _LARGEST_HEADER = 100_000_000
-"""Bytes; safetensors itself reads no longer one."""
+"""Most bytes of a header; safetensors itself reads no longer one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class WeightsFile:
     """The content of a safetensors file."""
 
     place: str
-    """Where it lies, for messages."""
+    """Its path or URL, for messages."""
     content: bytes
     sha256: str
     tensors: Mapping[str, Tensor]
@@ -39,8 +39,8 @@ def read_weights(place: str | Path) -> WeightsFile:
     """Read a safetensors file.
 
     Args:
-        place: A file, a folder with `weights.safetensors` or `model.safetensors`, or a file's fsspec URL. A
-            relative path begins at the working directory.
+        place: The path of a file, a folder with `weights.safetensors` or `model.safetensors`, or a file's
+            fsspec URL. A relative path starts at the working directory.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -61,22 +61,24 @@ def read_weights_file(folder: Folder, name: str, *, sha256: str | None = None) -
     from safetensors import SafetensorError
     from safetensors.torch import load
 
-    shown = _shown(folder, name)
+    display_path = _display_path(folder, name)
     content = folder.read(name)
     digest = hashlib.sha256(content).hexdigest()
     if sha256 is not None and digest != sha256:
-        raise ValueError(f"{shown}: its sha-256 differs from the one recorded")
+        raise ValueError(f"{display_path}: its sha-256 differs from the one recorded")
     try:
         tensors = load(content)
     except SafetensorError as error:
         if content.startswith(_MAGIC):
-            raise ValueError(conversion(shown)) from None
-        raise ValueError(f"{shown} is not a safetensors file: {' '.join(str(error).split())}") from None
-    return WeightsFile(shown, content, digest, tensors)
+            raise ValueError(conversion_message(display_path)) from None
+        raise ValueError(
+            f"{display_path} is not a safetensors file: {' '.join(str(error).split())}"
+        ) from None
+    return WeightsFile(display_path, content, digest, tensors)
 
 
 def read_metadata(place: str | Path) -> dict[str, str]:
-    """The texts in the header of a safetensors file; of a file on disk no more than the header is read.
+    """Read the metadata in the header of a safetensors file; only the header of a file on disk is read.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -84,7 +86,7 @@ def read_metadata(place: str | Path) -> dict[str, str]:
         ValueError: It is no safetensors file.
     """
     folder, name = locate_weights(place)
-    shown = _shown(folder, name)
+    display_path = _display_path(folder, name)
     if isinstance(folder, LocalFolder):
         with (folder.path / name).open("rb") as file:
             start = file.read(_HEADER)
@@ -95,22 +97,22 @@ def read_metadata(place: str | Path) -> dict[str, str]:
         length = int.from_bytes(content[:_HEADER], "little")
         start, header = content[:_HEADER], content[_HEADER : _HEADER + length]
     if start.startswith(_MAGIC):
-        raise ValueError(conversion(shown))
+        raise ValueError(conversion_message(display_path))
     try:
         metadata = json.loads(header).get("__metadata__", {})
     except (ValueError, AttributeError, RecursionError):
-        raise ValueError(f"{shown} is not a safetensors file: its header cannot be read") from None
+        raise ValueError(f"{display_path} is not a safetensors file: its header cannot be read") from None
     if not isinstance(metadata, dict) or not all(isinstance(text, str) for text in metadata.values()):
-        raise ValueError(f"{shown} is not a safetensors file: its metadata are no texts")
+        raise ValueError(f"{display_path} is not a safetensors file: its metadata are not texts")
     return metadata
 
 
 def locate_weights(place: str | Path) -> tuple[Folder, str]:
-    """The folder and the name of the file that a path, a folder or a URL stands for.
+    """The folder and the name of the weights file at a path, in a folder or at a URL.
 
     Raises:
         FileNotFoundError: There is no such file on this machine.
-        ValueError: It is of a kind that may run code; says how to convert it. Or no such URL is known.
+        ValueError: Its format may run code (the message says how to convert it), or the URL is unknown.
     """
     text = str(place)
     if not isinstance(folder := parse_folder(text), LocalFolder):
@@ -132,8 +134,8 @@ def locate_weights(place: str | Path) -> tuple[Folder, str]:
     return LocalFolder(path.parent), path.name
 
 
-def conversion(path: str) -> str:
-    """What is said of a file that torch wrote with pickle, with a command that converts it."""
+def conversion_message(path: str) -> str:
+    """The message for a file that torch wrote with pickle, with a command that converts it."""
     target = str(PurePosixPath(path).with_suffix(".safetensors"))
     target = target if target != path else f"{path}.safetensors"
     code = (
@@ -149,10 +151,10 @@ def conversion(path: str) -> str:
     )
 
 
-def _shown(folder: Folder, name: str) -> str:
+def _display_path(folder: Folder, name: str) -> str:
     return str(folder.path / name) if isinstance(folder, LocalFolder) else f"{folder}/{name}"
 
 
 def _refuse_pickles(path: str) -> None:
     if path.lower().endswith(PICKLES):
-        raise ValueError(conversion(path))
+        raise ValueError(conversion_message(path))

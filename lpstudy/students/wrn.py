@@ -9,7 +9,7 @@ from lpstudy.outputs import Network, Outputs
 from lpstudy.students.layers import check_maps, run_layers
 
 SMALLEST_SIDE = 4
-"""Pixels: two of the three groups halve the side."""
+"""Smallest side in pixels: two of the three groups halve it."""
 
 
 class ResidualBlock(nn.Module):
@@ -21,14 +21,14 @@ class ResidualBlock(nn.Module):
         self.conv1 = nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False)
         self.norm2 = nn.BatchNorm2d(outputs)
         self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
-        changes = inputs != outputs or stride != 1
-        self.shortcut = nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False) if changes else None
+        changes_shape = inputs != outputs or stride != 1
+        self.shortcut = nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False) if changes_shape else None
 
     def forward(self, x: Tensor) -> Tensor:
         """Shape (m, inputs, h, w) to (m, outputs, h / stride, w / stride)."""
-        active = torch.relu(self.norm1(x))
-        residual: Tensor = self.conv2(torch.relu(self.norm2(self.conv1(active))))
-        return residual + (x if self.shortcut is None else self.shortcut(active))
+        activations = torch.relu(self.norm1(x))
+        residual: Tensor = self.conv2(torch.relu(self.norm2(self.conv1(activations))))
+        return residual + (x if self.shortcut is None else self.shortcut(activations))
 
 
 class WideResNet(Network):
@@ -76,6 +76,6 @@ class WideResNet(Network):
     def forward(self, images: Tensor, maps: frozenset[str] = frozenset()) -> Outputs:
         """Outputs for images of shape (m, channels, height, width)."""
         check_maps(maps, self.map_names)
-        features, found = run_layers(self.layers, images, maps)
+        features, selected_maps = run_layers(self.layers, images, maps)
         embedding = torch.relu(self.norm(features)).mean(dim=(2, 3))
-        return Outputs(self.classifier(embedding), embedding, found)
+        return Outputs(self.classifier(embedding), embedding, selected_maps)

@@ -1,4 +1,4 @@
-"""How much memory a network's activations take, and how many images fit without a gradient."""
+"""Memory of a network's activations, and the number of images of a forward pass that fit in it."""
 
 import weakref
 from collections.abc import Callable
@@ -16,9 +16,9 @@ from lpstudy.students import StudentSpec, build
 from lpstudy.training import parallel
 
 SMALLEST = 32 * 2**20
-"""Bytes that an evaluation may take however small the training batch is: too few to matter to a machine."""
+"""Bytes that an evaluation may always take, for they are few on any machine."""
 LARGEST = 2**30
-"""Bytes that an evaluation takes at most: more images at once are no quicker."""
+"""Most bytes of an evaluation: more images at once are no faster."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,20 +26,20 @@ class Activations:
     """Bytes of one image's float32 activations."""
 
     forward_peak: int
-    """The most that a forward pass without a gradient holds at once, the image itself included."""
+    """The peak of a forward pass without a gradient, including the image."""
     saved_for_backward: int
-    """What a forward pass keeps for its backward pass, the image itself included."""
+    """Bytes saved by a forward pass for its backward pass, including the image."""
 
     def rows(self, batch_size: int, device: torch.device) -> int:
-        """How many images to run at once without a gradient: at least one, in no more memory than a step.
+        """The number of images (at least one) of a forward pass without a gradient in the memory of a step.
 
-        A step takes as much again for its gradients as it keeps, and so half of what it keeps leaves room for
-        what the libraries take. On a CPU tensors are also no larger than those of a step, for the allocator
-        puts larger ones beside the gaps that a step has left.
+        The gradients of a step take as much memory as its saved tensors, and so half of these leaves room for
+        the libraries. On a CPU tensors are also no larger than those of a step, for the allocator cannot put
+        larger ones into the gaps of earlier steps.
 
         Args:
             batch_size: Images of a training step on this worker.
-            device: Where they are run.
+            device: The device of the forward pass.
         """
         room = min(max(batch_size * self.saved_for_backward // 2, SMALLEST), LARGEST)
         rows = max(1, room // self.forward_peak)
@@ -48,53 +48,53 @@ class Activations:
 
 @cache
 def activations_of(spec: StudentSpec, *, input_shape: tuple[int, int, int], classes: int) -> Activations:
-    """The activations of a spec's network, measured on the meta device, where nothing is computed."""
+    """Measure the activations of a spec's network on the meta device, where nothing is computed."""
     with torch.device("meta"):
         network = build(spec, input_shape=input_shape, classes=classes).eval()
         image = torch.empty(1, *input_shape)
-    there = [*network.parameters(), *network.buffers(), image]
-    known = {tensor.untyped_storage()._cdata for tensor in there}
-    # A batch is there as bytes, as numbers and, where a network wants it so, with its channels side by side.
+    inputs = [*network.parameters(), *network.buffers(), image]
+    excluded = {tensor.untyped_storage()._cdata for tensor in inputs}
+    # A batch exists as bytes, as floats and, where a network needs it, with the channels last.
     pixels = image.numel() * (1 + 4 + 4)
-    with torch.no_grad(), _Live(known) as live:
+    with torch.no_grad(), _LiveBytes(excluded) as live:
         network(image)
-    kept: dict[int, int] = {}
+    saved_bytes: dict[int, int] = {}
 
-    def note(tensor: Tensor) -> Tensor:
+    def record(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
-        if storage._cdata not in known:
-            kept[storage._cdata] = storage.nbytes()
+        if storage._cdata not in excluded:
+            saved_bytes[storage._cdata] = storage.nbytes()
         return tensor
 
-    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+    with torch.autograd.graph.saved_tensors_hooks(record, lambda tensor: tensor):
         network(image)
-    return Activations(live.peak + pixels, sum(kept.values()) + pixels)
+    return Activations(live.peak + pixels, sum(saved_bytes.values()) + pixels)
 
 
 def evaluation_chunk_size(spec: StudentSpec, data: Data, batch_size: int, device: torch.device) -> int:
-    """How many images a worker evaluates at once, in no more memory than its training step takes.
+    """The number of images of an evaluation's forward pass, in no more memory than a training step.
 
     Args:
         spec: The network that is trained.
         data: Its data.
         batch_size: Images of a training step over all workers.
-        device: Where it is run.
+        device: The device of the evaluation.
     """
-    found = activations_of(spec, input_shape=data.input_shape, classes=data.classes)
-    return found.rows(max(1, min(batch_size, len(data.train)) // parallel.world_size()), device)
+    activations = activations_of(spec, input_shape=data.input_shape, classes=data.classes)
+    return activations.rows(max(1, min(batch_size, len(data.train)) // parallel.world_size()), device)
 
 
-class _Live(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it untyped
-    """Counts the bytes of all tensors that operators make and that still exist.
+class _LiveBytes(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    """Counts the bytes of all live tensors that operators create.
 
     Args:
-        known: Addresses of the storages that are not counted.
+        excluded: Addresses of storages that are not counted.
     """
 
-    def __init__(self, known: set[int]) -> None:
+    def __init__(self, excluded: set[int]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.peak = self._now = 0
-        self._known = set(known)
+        self.peak = self._current = 0
+        self._storages = set(excluded)
 
     def __torch_dispatch__(
         self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
@@ -107,13 +107,13 @@ class _Live(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch leaves
 
     def _count(self, storage: torch.UntypedStorage) -> None:
         address, size = storage._cdata, storage.nbytes()
-        if address in self._known:
+        if address in self._storages:
             return
-        self._known.add(address)
-        self._now += size
-        self.peak = max(self.peak, self._now)
+        self._storages.add(address)
+        self._current += size
+        self.peak = max(self.peak, self._current)
         weakref.finalize(storage, self._free, address, size)
 
     def _free(self, address: int, size: int) -> None:
-        self._known.discard(address)
-        self._now -= size
+        self._storages.discard(address)
+        self._current -= size

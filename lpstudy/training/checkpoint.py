@@ -1,4 +1,4 @@
-"""Checkpoints: safetensors and JSON, written atomically, the last two kept, a differing sha-256 refused."""
+"""Checkpoints: safetensors and JSON, written atomically; the last two are kept, damaged ones are refused."""
 
 import hashlib
 import json
@@ -18,25 +18,25 @@ from lpstudy.training.partial_epoch import PartialEpoch
 
 CHECKPOINTS_TO_KEEP = 2
 _NAME = re.compile(r"checkpoint-\d{6}(_\d{8})?\.json")
-"""Epochs that are done, and steps of the next one; in their order."""
+"""Names hold the completed epochs and the steps of the next one, so that they sort by progress."""
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """The state after an epoch, or in one; `history` is all that the epochs so far reported."""
+    """The state after an epoch, or within one; `history` has the results of all completed epochs."""
 
     run: str
-    """Names the run that it belongs to: no other may go on from it."""
+    """Identity of its run: no other run may resume from it."""
     epoch: int
-    """How many are done."""
+    """The number of completed epochs."""
     tensors: Mapping[str, Tensor]
     history: list[dict[str, Any]]
-    part: PartialEpoch | None = None
-    """Of the next epoch, where it was begun."""
+    partial_epoch: PartialEpoch | None = None
+    """The state of the next epoch, where it has started."""
 
 
-class _Row(BaseModel):
-    """What an epoch reported, as `EpochResult` has it."""
+class _EpochRow(BaseModel):
+    """The result of an epoch: see `EpochResult`."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -46,8 +46,8 @@ class _Row(BaseModel):
     test_correct: str = ""
 
 
-class _Part(BaseModel):
-    """Of a `PartialEpoch`, what is no tensor."""
+class _PartialEpochFields(BaseModel):
+    """The fields of a `PartialEpoch` that are no tensors."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -57,20 +57,20 @@ class _Part(BaseModel):
     metrics: dict[str, float]
 
 
-class _Body(BaseModel):
-    """A checkpoint's JSON file; whoever wrote it may have been another than lpstudy."""
+class _CheckpointFile(BaseModel):
+    """A checkpoint's JSON file; another program may have written it."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
     run: str
     epoch: int
-    history: list[_Row]
-    part: _Part | None = None
+    history: list[_EpochRow]
+    part: _PartialEpochFields | None = None
     sha256: str
 
 
 def to_safetensors(tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> bytes:
-    """The tensors as safetensors bytes; shared or strided storage is copied."""
+    """Convert tensors to safetensors bytes; shared or strided storage is copied."""
     from safetensors.torch import save
 
     copies = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
@@ -78,14 +78,17 @@ def to_safetensors(tensors: Mapping[str, Tensor], metadata: dict[str, str] | Non
 
 
 def save(folder: Folder, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint and drop all but the newest two."""
+    """Write a checkpoint and remove all but the newest two."""
     all_tensors, name = dict(checkpoint.tensors), f"checkpoint-{checkpoint.epoch:06d}"
     body: dict[str, Any] = {"run": checkpoint.run, "epoch": checkpoint.epoch, "history": checkpoint.history}
-    if (part := checkpoint.part) is not None:
-        all_tensors |= {f"sum.{key}": value for key, value in part.sums.items()}
-        all_tensors |= {f"random.{key}": value for key, value in part.random.items()}
-        name += f"_{part.step:08d}"
-        body["part"] = {field.alias or key: getattr(part, key) for key, field in _Part.model_fields.items()}
+    if (partial := checkpoint.partial_epoch) is not None:
+        all_tensors |= {f"sum.{key}": value for key, value in partial.sums.items()}
+        all_tensors |= {f"random.{key}": value for key, value in partial.random.items()}
+        name += f"_{partial.step:08d}"
+        body["part"] = {
+            field.alias or key: getattr(partial, key)
+            for key, field in _PartialEpochFields.model_fields.items()
+        }
     tensors = to_safetensors(all_tensors)
     folder.write(f"{name}.safetensors", tensors)
     folder.write(f"{name}.json", json.dumps(body | {"sha256": _digest(tensors, body)}).encode())
@@ -93,9 +96,9 @@ def save(folder: Folder, checkpoint: Checkpoint) -> None:
 
 
 def newest_name(folder: Folder) -> str:
-    """Name of the newest checkpoint, whether it is valid or not; empty where there is none.
+    """The name of the newest checkpoint, valid or not; empty where there is none.
 
-    What a run has done since is in a greater name.
+    A later checkpoint of the run has a greater name.
 
     Raises:
         StorageError: The store does not answer.
@@ -104,59 +107,59 @@ def newest_name(folder: Folder) -> str:
 
 
 def drop(folder: Folder, *, keep: int = 0) -> None:
-    """Remove all but the newest so many checkpoints of a folder, and those that were never wholly written."""
-    there = folder.names()
-    whole = [name for name in there if _NAME.fullmatch(name)]
-    kept = {file for name in whole[len(whole) - keep :] for file in (name, _tensors_of(name))}
-    for name in there:  # in their order, a JSON file comes before its tensors
-        if name.removeprefix(".").startswith("checkpoint-") and name not in kept:
+    """Remove all checkpoints of a folder but the newest `keep`, and incomplete ones."""
+    names = folder.names()
+    complete = [name for name in names if _NAME.fullmatch(name)]
+    kept_files = {file for name in complete[len(complete) - keep :] for file in (name, _tensors_name(name))}
+    for name in names:  # in sorted order, a JSON file comes before its tensors
+        if name.removeprefix(".").startswith("checkpoint-") and name not in kept_files:
             folder.remove(name)
 
 
-def _tensors_of(name: str) -> str:
-    """The file of tensors beside a checkpoint's JSON."""
+def _tensors_name(name: str) -> str:
+    """The name of the tensors' file of a checkpoint's JSON file."""
     return f"{name.removesuffix('.json')}.safetensors"
 
 
 def _digest(tensors: bytes, body: Mapping[str, Any]) -> str:
-    told = {key: value for key, value in body.items() if key != "sha256"}
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode() + tensors).hexdigest()
+    hashed_fields = {key: value for key, value in body.items() if key != "sha256"}
+    return hashlib.sha256(json.dumps(hashed_fields, sort_keys=True).encode() + tensors).hexdigest()
 
 
 def load_newest(folder: Folder, run: str) -> tuple[Checkpoint | None, list[str]]:
-    """The newest valid checkpoint of a run in a folder, and one line for each that was refused.
+    """The newest valid checkpoint of a run in a folder, and one line for each refused one.
 
     Raises:
-        StorageError: The store does not answer: there may be one.
+        StorageError: The store does not answer, so that a checkpoint may exist.
     """
-    refused: list[str] = []
+    problems: list[str] = []
     for name in reversed(folder.names()):
         if not _NAME.fullmatch(name):
             continue
         try:
-            return _opened(folder, name, run), refused
+            return _read(folder, name, run), problems
         except StorageError:
             raise
         except ValidationError as error:
-            refused.append(f"{name} refused: {error.errors()[0]['msg']}")
+            problems.append(f"{name} refused: {error.errors()[0]['msg']}")
         except (OSError, ValueError) as error:
-            refused.append(f"{name} refused: {error}")
-    return None, refused
+            problems.append(f"{name} refused: {error}")
+    return None, problems
 
 
-def _opened(folder: Folder, name: str, run: str) -> Checkpoint:
-    """A checkpoint by its JSON file.
+def _read(folder: Folder, name: str, run: str) -> Checkpoint:
+    """Read a checkpoint by the name of its JSON file.
 
     Raises:
         OSError: A file of it is missing.
-        ValueError: It is damaged, or another run's, or no file of the kind at all.
+        ValueError: It is damaged, of another run, or no checkpoint.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load as from_bytes
 
     content = folder.read(name)
-    body = _Body.model_validate_json(content)
-    tensors = folder.read(_tensors_of(name))
+    body = _CheckpointFile.model_validate_json(content)
+    tensors = folder.read(_tensors_name(name))
     if _digest(tensors, json.loads(content)) != body.sha256:
         raise ValueError("its sha-256 differs")
     if body.run != run:
@@ -164,21 +167,23 @@ def _opened(folder: Folder, name: str, run: str) -> Checkpoint:
     if not (body.history or body.part) or [r.epoch for r in body.history] != list(range(1, body.epoch + 1)):
         raise ValueError(f"its epochs are not 1 to {body.epoch}")
     try:
-        found = from_bytes(tensors)
+        all_tensors = from_bytes(tensors)
     except SafetensorError as error:
         raise ValueError(f"not a safetensors file: {error}") from None
-    part = None
+    partial = None
     if body.part is not None:
-        part = PartialEpoch(
-            **body.part.model_dump(), sums=_below(found, "sum."), random=_below(found, "random.")
+        partial = PartialEpoch(
+            **body.part.model_dump(),
+            sums=_strip_prefix(all_tensors, "sum."),
+            random=_strip_prefix(all_tensors, "random."),
         )
-    return Checkpoint(run, body.epoch, found, [row.model_dump() for row in body.history], part)
+    return Checkpoint(run, body.epoch, all_tensors, [row.model_dump() for row in body.history], partial)
 
 
 def pack_state(
     student: nn.Module, auxiliary: nn.Module | None, optimizer: optim.Optimizer
 ) -> dict[str, Tensor]:
-    """All tensors of a run by name."""
+    """Collect all tensors of a run by name."""
     tensors = {f"student.{key}": value for key, value in student.state_dict().items()}
     if auxiliary is not None:
         tensors |= {f"auxiliary.{key}": value for key, value in auxiliary.state_dict().items()}
@@ -188,28 +193,28 @@ def pack_state(
 
 
 def student_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The student's part of what `pack_state` gave."""
-    return _below(tensors, "student.")
+    """The student's tensors in a result of `pack_state`."""
+    return _strip_prefix(tensors, "student.")
 
 
 def unpack_state(
     tensors: Mapping[str, Tensor], student: nn.Module, auxiliary: nn.Module | None, optimizer: optim.Optimizer
 ) -> None:
-    """Put the tensors of a run back where `pack_state` found them."""
+    """Load the tensors of `pack_state` into a run."""
     load_state(student, student_tensors(tensors))
     if auxiliary is not None:
-        auxiliary.load_state_dict(_below(tensors, "auxiliary."))
+        auxiliary.load_state_dict(_strip_prefix(tensors, "auxiliary."))
     state: dict[int, dict[str, Tensor]] = {}
-    for key, value in _below(tensors, "optimizer.").items():
+    for key, value in _strip_prefix(tensors, "optimizer.").items():
         number, _, name = key.partition(".")
         state.setdefault(int(number), {})[name] = value
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
     for parameter, values in optimizer.state.items():
         for name, value in values.items():
-            # Fused optimisers go through memory in its order: averages must lie as their weights do.
+            # Fused optimisers read memory in order: averages need the memory format of their weights.
             if value.shape == parameter.shape:
                 values[name] = torch.empty_like(parameter).copy_(value)
 
 
-def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def _strip_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}

@@ -1,4 +1,4 @@
-"""A step recorded once as a CUDA graph and repeated: one launch in the place of some two hundred.
+"""A training step as a CUDA graph: recorded once and replayed, one launch instead of some two hundred.
 
 Source: PyTorch, "CUDA graphs", section "Whole-network capture".
 """
@@ -19,16 +19,16 @@ from lpstudy.training.partial_epoch import generators, restore_generators
 from lpstudy.training.step import Learner
 
 WARM_UP = 3
-"""Steps before the recording, in which libraries choose their kernels; they leave no trace, nor do the random
-numbers that they draw."""
+"""Steps before the recording, in which libraries choose their kernels; their effects and random numbers are
+undone."""
 
 
 class RecordedStep:
-    """Does what `Learner.step` does, from its second call with the same shapes and terms on by replaying.
+    """`Learner.step` as a CUDA graph, recorded when the shapes or the terms change and replayed at each call.
 
-    What changes from step to step lies in tensors that keep their place: the batch, the teacher's outputs,
-    the weights of the loss's terms and the learning rate. Where a step cannot be recorded, as one that waits
-    for the device cannot, it is run as it is.
+    Everything that changes from step to step is in tensors with a fixed address: the batch, the teacher's
+    outputs, the weights of the loss's terms and the learning rate. A step that cannot be recorded, such as
+    one that waits for the device, runs without a graph.
     """
 
     def __init__(self, learner: Learner) -> None:
@@ -40,12 +40,12 @@ class RecordedStep:
         self._weights: dict[str, Tensor] = {}
         self._result: tuple[Mapping[str, Tensor], Outputs] | None = None
         self.refusal: str | None = None
-        """Why steps are not recorded, where they are not."""
+        """The reason why steps are not recorded; None where they are."""
 
     def __call__(
         self, batch: Batch, target: Outputs | None, context: StepContext
     ) -> tuple[Mapping[str, Tensor], Outputs]:
-        """See `Learner.step`; what is returned is overwritten by the next call."""
+        """See `Learner.step`; the next call overwrites the result."""
         if self.refusal is not None:
             return self._learner.step(batch, target, context)
         key = (batch.images.shape, None if target is None else _shapes(target), tuple(context.weights))
@@ -61,7 +61,7 @@ class RecordedStep:
         self._fill(batch, target, context)
         self._graph.replay()
         if self._result is None:
-            raise RuntimeError("a step was replayed that was not recorded")
+            raise RuntimeError("a step was replayed before it was recorded")
         return self._result
 
     def _fill(self, batch: Batch, target: Outputs | None, context: StepContext) -> None:
@@ -71,95 +71,94 @@ class RecordedStep:
             if self._learner.method.reads_samples:
                 self._batch.samples.copy_(batch.samples)
         if self._target is not None and target is not None:
-            for kept, given in zip(_tensors(self._target), _tensors(target), strict=True):
-                kept.copy_(given)
+            for static_step, current in zip(_tensors(self._target), _tensors(target), strict=True):
+                static_step.copy_(current)
         for name, value in context.weights.items():
             self._weights[name].fill_(value)
 
     def _record(self, batch: Batch, target: Outputs | None, context: StepContext) -> None:
         device = self._learner.device
-        self._graph = self._result = None  # gives back the memory of the graph before
+        self._graph = self._result = None  # frees the memory of the earlier graph
         self._batch = Batch(batch.images.clone(), batch.labels.clone(), batch.samples.clone(), batch.view)
-        self._target = None if target is None else _copied(target)
+        self._target = None if target is None else _copy(target)
         self._weights = {
             name: torch.tensor(float(value), device=device) for name, value in context.weights.items()
         }
-        static = replace(context, weights=self._weights)
-        # A stream of its own: what libraries keep for a stream is then no other graph's.
-        aside: Any = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]  # torch leaves it untyped
-        drawn = generators(device)
+        static_step = replace(context, weights=self._weights)
+        # A separate stream: what libraries keep for a stream is then not shared with another graph.
+        stream: Any = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        generator_states = generators(device)
         try:
-            self._warm_up(aside, self._batch, static)
+            self._warm_up(stream, self._batch, static_step)
             self._learner.optimizer.zero_grad(set_to_none=True)
             graph = torch.cuda.CUDAGraph()
-            # The outer context leaves the stream even where a refused capture does not.
-            with _no_collection(), torch.cuda.stream(aside), torch.cuda.graph(graph, stream=aside):
-                self._result = self._learner.step(self._batch, self._target, static)
+            # The outer context leaves the stream even where a failed capture does not.
+            with _no_collection(), torch.cuda.stream(stream), torch.cuda.graph(graph, stream=stream):
+                self._result = self._learner.step(self._batch, self._target, static_step)
             self._graph = graph
         finally:
-            restore_generators(drawn, device)
+            restore_generators(generator_states, device)
 
-    def _warm_up(self, aside: Any, batch: Batch, static: StepContext) -> None:
-        """Some steps on a stream, of which neither weights nor averages keep anything."""
+    def _warm_up(self, stream: Any, batch: Batch, static_step: StepContext) -> None:
+        """Run some steps on a stream, then restore weights and averages."""
         current = torch.cuda.current_stream(self._learner.device)
-        before = self._state()
-        aside.wait_stream(current)
+        state = self._state()
+        stream.wait_stream(current)
         try:
-            with torch.cuda.stream(aside):
+            with torch.cuda.stream(stream):
                 for _ in range(WARM_UP - 1):
-                    self._learner.step(batch, self._target, static)
+                    self._learner.step(batch, self._target, static_step)
                 with _no_waits():
-                    self._learner.step(batch, self._target, static)
+                    self._learner.step(batch, self._target, static_step)
         finally:
-            current.wait_stream(aside)
-            self._put_back(before)
+            current.wait_stream(stream)
+            self._restore_state(state)
 
     def _state(self) -> dict[int, Tensor]:
-        """Copies of all that a step changes, by the place of the tensor."""
-        return {id(tensor): tensor.detach().clone() for tensor in self._changing()}
+        """Copies of all tensors that a step changes, by their identity."""
+        return {id(tensor): tensor.detach().clone() for tensor in self._changing_tensors()}
 
-    def _changing(self) -> list[Tensor]:
+    def _changing_tensors(self) -> list[Tensor]:
         learner = self._learner
         modules = [learner.student] if learner.auxiliary is None else [learner.student, learner.auxiliary]
         tensors = [*learner.parameters, *(buffer for module in modules for buffer in module.buffers())]
-        of_optimizer = (value for state in learner.optimizer.state.values() for value in state.values())
-        return tensors + [value for value in of_optimizer if isinstance(value, Tensor)]
+        optimizer_values = (value for state in learner.optimizer.state.values() for value in state.values())
+        return tensors + [value for value in optimizer_values if isinstance(value, Tensor)]
 
     @torch.no_grad()
-    def _put_back(self, before: Mapping[int, Tensor]) -> None:
-        """What the warm-up changed as it was; what it made, the optimiser's averages, begins at 0."""
-        for tensor in self._changing():
-            if id(tensor) in before:
-                tensor.copy_(before[id(tensor)])
+    def _restore_state(self, state: Mapping[int, Tensor]) -> None:
+        """Restore what the warm-up changed; set tensors that it created, the optimiser's averages, to 0."""
+        for tensor in self._changing_tensors():
+            if id(tensor) in state:
+                tensor.copy_(state[id(tensor)])
             else:
                 tensor.zero_()
 
 
 @contextmanager
 def _no_waits() -> Iterator[None]:
-    """Let what waits for the device raise a RuntimeError instead.
+    """Raise a RuntimeError from any call that waits for the device.
 
-    A capture refuses it as well, but a refused capture is an error of the device, which torch before 2.13
-    does not recover from.
+    A capture refuses such calls as well, but torch before 2.13 does not recover from a failed capture.
     """
-    before = torch.cuda.get_sync_debug_mode()
+    previous = torch.cuda.get_sync_debug_mode()
     torch.cuda.set_sync_debug_mode("error")
     try:
         yield
     finally:
-        torch.cuda.set_sync_debug_mode(before)
+        torch.cuda.set_sync_debug_mode(previous)
 
 
 @contextmanager
 def _no_collection() -> Iterator[None]:
-    """Keep the garbage collector from destroying another graph meanwhile, which would spoil the capture."""
+    """Stop the garbage collector, which would spoil the capture by destroying another graph."""
     gc.collect()
-    enabled = gc.isenabled()
+    was_enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        if enabled:
+        if was_enabled:
             gc.enable()
 
 
@@ -171,6 +170,6 @@ def _shapes(outputs: Outputs) -> tuple[object, ...]:
     return (*(tensor.shape for tensor in _tensors(outputs)), *outputs.maps)
 
 
-def _copied(outputs: Outputs) -> Outputs:
+def _copy(outputs: Outputs) -> Outputs:
     maps = {name: value.clone() for name, value in outputs.maps.items()}
     return Outputs(outputs.logits.clone(), outputs.embedding.clone(), maps)

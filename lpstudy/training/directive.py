@@ -1,24 +1,24 @@
-"""What a run is asked to do, between two epochs and now and then within one."""
+"""Directives to a run: continue, checkpoint, pause, abandon."""
 
 from collections.abc import Callable
 from enum import IntEnum
 
 
 class Directive(IntEnum):
-    """A number, so that workers can tell each other."""
+    """The answer to a poll, a number so that workers can broadcast it."""
 
     CONTINUE = 0
     PAUSE = 1
-    """Write a checkpoint and end."""
+    """Write a checkpoint and stop."""
     ABANDON = 2
-    """End and write nothing: what is on disk belongs to another process now."""
+    """Stop and write nothing: another process owns the files now."""
     CHECKPOINT = 3
-    """Write a checkpoint and go on; the loop asks itself for it."""
+    """Write a checkpoint and continue; only the training loop itself requests it."""
 
 
 Poll = Callable[[], Directive]
 
 
 def always_continue() -> Directive:
-    """Nobody asks for anything."""
+    """The poll of a run that nobody stops."""
     return Directive.CONTINUE

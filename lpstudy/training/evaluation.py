@@ -16,7 +16,7 @@ from lpstudy.training.memory_format import layout_of
 from lpstudy.training.precision import autocast
 
 BATCH = 500
-"""Images whose results are summed at once, and at most run at once."""
+"""Images whose results are summed at once, and most images of a forward pass."""
 FEWEST_ROWS = 32
 """A matrix product of fewer rows may round in another way than one of many."""
 
@@ -34,13 +34,13 @@ def evaluate(
     """Accuracy in percent and mean cross-entropy in nats; workers share the batches and agree.
 
     Args:
-        network: Its mode is the same afterwards.
+        network: Its mode is restored afterwards.
         split: All of it is read.
-        device: Where the network is.
+        device: The network's device.
         bf16: Whether it computes in bfloat16.
         chunk_size: Images in one forward pass. On a CPU float32 results are the same to the last digit for
             any number from 16 on; for smaller ones pointwise convolutions differ in their last digits.
-        correct: uint8, shape (len(split),), of zeros: becomes 1 where an image's class is found.
+        correct: uint8, shape (len(split),), of zeros: set to 1 where the prediction is correct.
     """
     was_training = network.training
     network.eval()
@@ -59,22 +59,22 @@ def evaluate(
         begin += len(part.labels)
         if batch_logits and (begin % BATCH == 0 or begin == len(split)):
             logits, labels = torch.cat(batch_logits), torch.cat(batch_labels)
-            found = logits.argmax(1) == labels
-            sums[0] += found.sum()
+            hits = logits.argmax(1) == labels
+            sums[0] += hits.sum()
             if correct is not None:
-                correct[begin - len(labels) : begin] = found.to(correct.dtype)
+                correct[begin - len(labels) : begin] = hits.to(correct.dtype)
             sums[1] += functional.cross_entropy(logits, labels, reduction="sum")
             batch_logits, batch_labels = [], []
     network.train(was_training)
     if correct is not None:
-        parallel.all_reduce_sum(correct)  # each worker has ones in its own batches alone
+        parallel.all_reduce_sum(correct)  # each worker has ones only in its own batches
     share, loss = (parallel.all_reduce_sum(sums) / len(split)).tolist()
     return 100 * share, loss
 
 
 @contextmanager
 def large_batch_rounding(rows: int) -> Iterator[None]:
-    """Have linear layers round as they do in a large batch, where a batch has few rows."""
+    """Make linear layers round the same in a batch of few rows as in a large one."""
     if rows >= FEWEST_ROWS:
         yield
     else:
@@ -83,16 +83,16 @@ def large_batch_rounding(rows: int) -> Iterator[None]:
 
 
 class _PaddedRows(TorchFunctionMode):
-    """Gives the matrix products of linear layers at least `FEWEST_ROWS` rows and drops what it added."""
+    """Pads the matrix products of linear layers to `FEWEST_ROWS` rows and drops the padding."""
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
         if func is functional.linear and args[0].dim() > 1:
-            images, *others = args
+            images, *parameters = args
             rows = images.reshape(-1, images.shape[-1])
-            missing = FEWEST_ROWS - len(rows)
-            if missing > 0:
-                padded = func(functional.pad(rows, (0, 0, 0, missing)), *others, **(kwargs or {}))
-                return padded[: len(rows)].reshape(*images.shape[:-1], -1)
+            padding = FEWEST_ROWS - len(rows)
+            if padding > 0:
+                output = func(functional.pad(rows, (0, 0, 0, padding)), *parameters, **(kwargs or {}))
+                return output[: len(rows)].reshape(*images.shape[:-1], -1)
         return func(*args, **(kwargs or {}))

@@ -1,4 +1,4 @@
-"""train(): one run from its first step to its last, an `EpochResult` after each epoch."""
+"""The training loop `train`: one run from its first step to its last, with a result after each epoch."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -28,18 +28,18 @@ def train(
     read_test: bool = False,
     poll: Poll = always_continue,
 ) -> Iterator[EpochResult]:
-    """Run a trial and give its result epoch by epoch.
+    """Train a run and yield its result epoch by epoch.
 
     Args:
-        trial: What to train and how.
-        data: Its training and validation splits are used; the test split only at the very end of a final.
-        teacher: Source of the teacher's outputs; may be None for methods that need none.
-        device: Where the step runs.
-        folder: Checkpoints; where it holds one, the epochs so far are given again as they were, and training
-            goes on after them. At the end it holds the student as `weights.safetensors`.
-        read_test: Whether this is a final: the last epoch then has `test_accuracy`.
-        poll: Called before each epoch, after it and now and then within it, on the first worker; may end
-            the run early. What it raises ends the run with nothing of the epoch told.
+        trial: The networks, the method and the training settings.
+        data: Training and validation splits; the test split is read only at the end of a final.
+        teacher: Source of the teacher's outputs; None for methods that need none.
+        device: The device of the training step.
+        folder: The folder of checkpoints; if it has one, its epochs are yielded again and training resumes
+            after them. At the end it holds the student as `weights.safetensors`.
+        read_test: Whether this is a final, whose last epoch has `test_accuracy`.
+        poll: Called on the first worker before and after each epoch and about once a second within it; may
+            stop the run. An exception from it ends the run without a result of the epoch.
 
     Raises:
         DivergedError: The loss is not finite.
@@ -49,42 +49,44 @@ def train(
     run = Trainer(trial, data.to(device), teacher, device)
     folder = LocalFolder(folder) if isinstance(folder, Path) else folder
     history, warnings = run.restore(folder)
-    kept = len(history)
-    if folder is not None and kept == trial.epochs and parallel.rank() == 0:
-        run.prepare_save(folder, history, last=True)()  # the weights may be what was lost
+    saved_epochs = len(history)
+    if folder is not None and saved_epochs == trial.epochs and parallel.rank() == 0:
+        run.prepare_save(folder, history, is_last=True)()  # the weights may be missing
     yield from history
     poller = CheckpointPoller(poll, trial.training.checkpoint_seconds)
     with BackgroundWriter() as writer:
 
-        def between(part: Callable[[], PartialEpoch]) -> None:
-            ask = poller()
-            if ask in (Directive.CHECKPOINT, Directive.PAUSE):
+        def after_step(make_partial_epoch: Callable[[], PartialEpoch]) -> None:
+            directive = poller()
+            if directive in (Directive.CHECKPOINT, Directive.PAUSE):
                 with parallel.averaged_buffers(run.learner.student):
-                    made = part()
+                    partial_epoch = make_partial_epoch()
                     if folder is not None and parallel.rank() == 0:
-                        writer.start(run.prepare_save(folder, history, part=made))
+                        writer.start(run.prepare_save(folder, history, partial_epoch=partial_epoch))
                 poller.last_saved = time.monotonic()
-            if ask in (Directive.PAUSE, Directive.ABANDON):
+            if directive in (Directive.PAUSE, Directive.ABANDON):
                 raise EpochAbandonedError
 
         for epoch in range(len(history) + 1, trial.epochs + 1):
-            ask = parallel.agree(poll)
-            if ask is not Directive.CONTINUE:
-                unkept = kept < len(history) and ask is Directive.PAUSE and parallel.rank() == 0
-                if folder is not None and unkept:
+            directive = parallel.agree(poll)
+            if directive is not Directive.CONTINUE:
+                is_unsaved = (
+                    saved_epochs < len(history) and directive is Directive.PAUSE and parallel.rank() == 0
+                )
+                if folder is not None and is_unsaved:
                     writer.start(run.prepare_save(folder, history))
                 break
             try:
-                result = run.epoch(epoch, tuple(warnings), read_test=read_test, between=between)
+                result = run.epoch(epoch, tuple(warnings), read_test=read_test, after_step=after_step)
             except EpochAbandonedError:
                 break
             warnings = []
             history.append(result)
-            last = epoch == trial.epochs
-            stays = parallel.rank() == 0 and poll() is not Directive.ABANDON
-            if folder is not None and (last or poller.is_due) and stays:
-                writer.start(run.prepare_save(folder, history, last=last))
-                poller.last_saved, kept = time.monotonic(), epoch
-            if last:
+            is_last = epoch == trial.epochs
+            may_save = parallel.rank() == 0 and poll() is not Directive.ABANDON
+            if folder is not None and (is_last or poller.is_due) and may_save:
+                writer.start(run.prepare_save(folder, history, is_last=is_last))
+                poller.last_saved, saved_epochs = time.monotonic(), epoch
+            if is_last:
                 writer.wait()
             yield result

@@ -1,4 +1,4 @@
-"""Errors that say that memory is full: the machine's, or a GPU's."""
+"""Recognition of errors that mean that memory is full, a machine's or a GPU's."""
 
 import re
 from collections.abc import Iterator
@@ -8,30 +8,30 @@ _FULL = re.compile(
     r"|cudaErrorMemoryAllocation|\b(CUBLAS|CUDNN|CUSOLVER|CUSPARSE|CUFFT|NVRTC|NCCL)_\w*ALLOC\w*FAILED",
     re.IGNORECASE,
 )
-"""The words of torch, CUDA and its libraries, which torch passes on where they find the card full."""
+"""The messages of torch, CUDA and its libraries for full memory."""
 
 
-def says_memory_is_full(words: str) -> bool:
-    """Whether the words of an error are those of memory that is full."""
-    return _FULL.search(words) is not None
+def says_memory_is_full(message: str) -> bool:
+    """Whether an error's message means that memory is full."""
+    return _FULL.search(message) is not None
 
 
 def memory_error(error: BaseException) -> BaseException | None:
-    """The error, or the one while handling which it was raised, that says that memory is full.
+    """The error, or the one in its chain of causes, that means that memory is full.
 
-    A CUDA graph whose recording runs out of memory ends in another error than that.
+    A recording of a CUDA graph that runs out of memory ends in another error.
     """
-    return next((one for one in causes(error) if _is_full(one)), None)
+    return next((cause for cause in causes(error) if _is_full(cause)), None)
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
-    """The error, the one that it came of, and so on; each once."""
+    """The error, its cause, the cause of that, and so on; each once."""
     seen: list[BaseException] = []
-    found: BaseException | None = error
-    while found is not None and found not in seen:
-        seen.append(found)
-        yield found
-        found = found.__cause__ or found.__context__
+    current: BaseException | None = error
+    while current is not None and current not in seen:
+        seen.append(current)
+        yield current
+        current = current.__cause__ or current.__context__
 
 
 def _is_full(error: BaseException) -> bool:

@@ -9,13 +9,13 @@ from torch import nn, optim
 from lpstudy.space import Training
 
 STEPS = (0.625, 0.75, 0.875)
-"""Where `step` lowers the rate, as shares of the training: epochs 150, 180 and 210 of the usual 240."""
+"""Shares of the training after which `step` lowers the rate: epochs 150, 180 and 210 of the usual 240."""
 
 
 def make_optimizer(
     parameters: Iterable[nn.Parameter], training: Training, device: torch.device
 ) -> optim.Optimizer:
-    """The optimiser of a run. On a GPU its rate is a tensor there, so that a recorded step sees it change."""
+    """The optimiser of a run; on a GPU its rate is a tensor there, so that a recorded step sees it change."""
     on_gpu = device.type == "cuda"
     rate = torch.tensor(training.learning_rate, device=device) if on_gpu else training.learning_rate
     decay = training.weight_decay

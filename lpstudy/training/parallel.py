@@ -1,6 +1,6 @@
-"""A trial on several workers: shares of the batch, features gathered with their gradient, gradients averaged.
+"""Collective operations of a trial's workers: gathering with gradient, averaging, broadcasting.
 
-One worker is the case without a process group; every function is then the identity.
+Without a process group there is one worker, and every function is the identity.
 """
 
 from collections.abc import Iterable, Iterator
@@ -20,12 +20,12 @@ def rank() -> int:
 
 
 def world_size() -> int:
-    """How many workers share the trial."""
+    """The number of workers of the trial."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 def gather(local: Tensor) -> Tensor:
-    """The rows of all workers, shape (workers * m, ...), in the order of their ranks.
+    """Gather the rows of all workers, shape (workers * m, ...), in the order of their ranks.
 
     The gradient of this worker's rows is scaled by the number of workers: every worker computes the same loss
     of the gathered rows, and `average_gradients` divides by that number again.
@@ -46,8 +46,8 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
-        own = grads[0].narrow(0, rank() * ctx.rows, ctx.rows)
-        return own * world_size()
+        local = grads[0].narrow(0, rank() * ctx.rows, ctx.rows)
+        return local * world_size()
 
 
 def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
@@ -65,7 +65,7 @@ def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
 
 
 def average_buffers(module: nn.Module) -> None:
-    """Make running statistics the mean of the workers' own, so that all evaluate the same network."""
+    """Replace running statistics by their mean over the workers, so that all evaluate the same network."""
     if world_size() == 1:
         return
     for buffer in module.buffers():
@@ -76,13 +76,13 @@ def average_buffers(module: nn.Module) -> None:
 
 @contextmanager
 def averaged_buffers(module: nn.Module) -> Iterator[None]:
-    """Running statistics as `average_buffers` makes them, and afterwards each worker's own again."""
-    own = [(buffer, buffer.clone()) for buffer in module.buffers()] if world_size() > 1 else []
+    """Average running statistics within the context; restore each worker's own afterwards."""
+    local = [(buffer, buffer.clone()) for buffer in module.buffers()] if world_size() > 1 else []
     average_buffers(module)
     try:
         yield
     finally:
-        for buffer, before in own:
+        for buffer, before in local:
             buffer.copy_(before)
 
 
@@ -90,20 +90,20 @@ def broadcast(value: int) -> int:
     """The first worker's value, on all of them."""
     if world_size() == 1:
         return value
-    answer = torch.tensor(value)
+    result = torch.tensor(value)
     if dist.get_backend() == "nccl":
-        answer = answer.cuda()
-    dist.broadcast(answer, src=0)
-    return int(answer)
+        result = result.cuda()
+    dist.broadcast(result, src=0)
+    return int(result)
 
 
 def agree(poll: Poll) -> Directive:
-    """What the first worker is asked, on all of them."""
+    """The directive of the first worker's poll, on all workers."""
     return Directive(broadcast(poll() if rank() == 0 else Directive.CONTINUE))
 
 
 def all_reduce_sum(values: Tensor) -> Tensor:
-    """The sum over the workers."""
+    """Sum values over the workers, in place."""
     if world_size() > 1:
         dist.all_reduce(values)
     return values

@@ -1,4 +1,4 @@
-"""An epoch that takes long: its state between two steps, and who looks whether it is to be kept or left."""
+"""Checkpoints within a long epoch: its state between two steps, and polling for checkpoints and stops."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -11,49 +11,49 @@ from torch import Tensor
 from lpstudy.training import parallel
 from lpstudy.training.directive import Directive, Poll
 
-PACE = 1.0
-"""Seconds between two looks within an epoch."""
-MOST = 100
-"""Steps between two looks of several workers, at most."""
+POLL_SECONDS = 1.0
+"""Seconds between two polls within an epoch."""
+MAX_STEPS = 100
+"""Most steps between two polls of several workers."""
 
 
 class EpochAbandonedError(Exception):
-    """The run was told to end in the middle of an epoch."""
+    """A directive stopped the run in the middle of an epoch."""
 
 
 @dataclass(frozen=True, slots=True)
 class PartialEpoch:
-    """How far an epoch is, and what of it no network and no optimiser holds."""
+    """The state of an epoch in progress, except networks and optimiser."""
 
     step: int
-    """How many of its steps are done."""
+    """The number of completed steps."""
     images_seen: int
-    """Images, of all workers."""
+    """The number of images in these steps, over all workers."""
     seconds: float
     metrics: Mapping[str, float]
-    """Of its first step."""
+    """Metrics of its first step."""
     sums: Mapping[str, Tensor]
-    """Of the loss's terms, over the steps; means of the workers'."""
+    """Sums of the loss's terms over the steps; means over the workers."""
     random: Mapping[str, Tensor]
-    """States of the generators that dropout draws from."""
+    """States of the random generators of dropout."""
 
 
 AfterStep = Callable[[Callable[[], PartialEpoch]], None]
-"""Called after a step with what makes a part of the epoch so far; may raise a LeftError."""
+"""A function called after a step with a maker of the `PartialEpoch`; may raise an `EpochAbandonedError`."""
 
 
-def do_nothing(part: Callable[[], PartialEpoch]) -> None:
-    """Between two steps of an epoch that is not to be kept or left."""
+def do_nothing(make_partial_epoch: Callable[[], PartialEpoch]) -> None:
+    """The `AfterStep` of an epoch without checkpoints."""
 
 
 def generators(device: torch.device) -> dict[str, Tensor]:
-    """The states of the global generators."""
+    """The states of the global random generators."""
     states = {"cpu": torch.get_rng_state()}
     return states | ({"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else {})
 
 
 def restore_generators(states: Mapping[str, Tensor], device: torch.device) -> None:
-    """Put them back."""
+    """Restore the states of the global random generators."""
     torch.set_rng_state(states["cpu"])
     if device.type == "cuda" and "cuda" in states:
         torch.cuda.set_rng_state(states["cuda"], device)
@@ -61,7 +61,7 @@ def restore_generators(states: Mapping[str, Tensor], device: torch.device) -> No
 
 @contextmanager
 def temporary_seed(seed: int, device: torch.device) -> Iterator[None]:
-    """A seed for what draws from the global generators, which are left as they were."""
+    """Seed the global random generators within the context; restore them afterwards."""
     devices = [device.index or 0] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
@@ -69,45 +69,45 @@ def temporary_seed(seed: int, device: torch.device) -> Iterator[None]:
 
 
 class CheckpointPoller:
-    """Asks, now and then within an epoch, whether to end, and whether a checkpoint is due.
+    """Polls within an epoch for directives, and adds checkpoints that are due.
 
     Args:
         poll: See `train`.
-        seconds: Between two checkpoints.
+        seconds: Seconds between two checkpoints.
     """
 
     def __init__(self, poll: Poll, seconds: float) -> None:
         self._asking, self._seconds = poll, seconds
-        self.last_saved = self._looked = self._counted = time.monotonic()
-        """When the last checkpoint was begun."""
-        self._steps = self._left = 1
+        self.last_saved = self._poll_time = self._pace_time = time.monotonic()
+        """Start time of the last checkpoint."""
+        self._steps = self._remaining = 1
 
     @property
     def is_due(self) -> bool:
-        """Whether a checkpoint is."""
+        """Whether a checkpoint is due."""
         return time.monotonic() - self.last_saved >= self._seconds
 
     def __call__(self) -> Directive:
-        """After each step; the same for all workers, who agree now and then."""
+        """The directive after a step, the same on all workers."""
         if parallel.world_size() == 1:
-            return self._look()
-        self._left -= 1
-        if self._left:
+            return self._poll_at_intervals()
+        self._remaining -= 1
+        if self._remaining:
             return Directive.CONTINUE
-        ask = parallel.agree(self._look)
-        self._steps = self._left = parallel.broadcast(self._pace())
-        return ask
+        directive = parallel.agree(self._poll_at_intervals)
+        self._steps = self._remaining = parallel.broadcast(self._steps_between_polls())
+        return directive
 
-    def _look(self) -> Directive:
+    def _poll_at_intervals(self) -> Directive:
         now = time.monotonic()
-        if now - self._looked < PACE:
+        if now - self._poll_time < POLL_SECONDS:
             return Directive.CONTINUE
-        self._looked = now
+        self._poll_time = now
         ask = self._asking()
         return Directive.CHECKPOINT if ask is Directive.CONTINUE and self.is_due else ask
 
-    def _pace(self) -> int:
-        """How many steps are done in the time between two looks, as the last ones went."""
+    def _steps_between_polls(self) -> int:
+        """The number of steps between two polls at the speed of the last steps."""
         now = time.monotonic()
-        taken, self._counted = now - self._counted, now
-        return max(1, min(MOST, round(self._steps * PACE / max(taken, 1e-9))))
+        seconds, self._pace_time = now - self._pace_time, now
+        return max(1, min(MAX_STEPS, round(self._steps * POLL_SECONDS / max(seconds, 1e-9))))

@@ -1,4 +1,4 @@
-"""Checkpoints and weights written by a thread, while the next epoch runs; what is said of the weights."""
+"""Writing of checkpoints and weights in a thread during the next epoch; the description of the weights."""
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,22 +12,22 @@ from lpstudy.space import RunSpec
 
 
 class BackgroundWriter:
-    """Does one write at a time beside the training; at the end of its context all is on disk."""
+    """Runs one write at a time in a thread; all writes are on disk at the end of the context."""
 
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
-        self._running: Future[None] | None = None
+        self._write: Future[None] | None = None
 
     def start(self, write: Callable[[], None]) -> None:
-        """Begin a write once the one before has ended; raises what that one raised."""
+        """Start a write once the earlier one has ended; raise the earlier one's error."""
         self.wait()
-        self._running = self._thread.submit(write)
+        self._write = self._thread.submit(write)
 
     def wait(self) -> None:
-        """Until what was begun is on disk; raises what it raised."""
-        running, self._running = self._running, None
-        if running is not None:
-            running.result()
+        """Wait until the current write is on disk; raise its error."""
+        write, self._write = self._write, None
+        if write is not None:
+            write.result()
 
     def __enter__(self) -> Self:
         return self
@@ -43,7 +43,7 @@ class BackgroundWriter:
 
 
 def describe_student(trial: RunSpec, data: Data, last: EpochResult, *, bf16: bool) -> ModelDescription:
-    """What is said of a student beside its weights, as it is after its last epoch."""
+    """The description of a student after its last epoch."""
     return describe(
         trial.student,
         data,

@@ -14,7 +14,7 @@ from lpstudy.training.precision import autocast
 
 @dataclass(frozen=True, slots=True)
 class Learner:
-    """What learns in a run, and how."""
+    """The networks, method and optimiser of a run."""
 
     student: Network
     auxiliary: nn.Module | None
@@ -25,12 +25,12 @@ class Learner:
     optimizer: optim.Optimizer
     device: torch.device
     layout: torch.memory_format
-    """Of the images."""
+    """The memory format of the images."""
     bf16: bool
 
     @property
     def parameters(self) -> list[nn.Parameter]:
-        """All that learns."""
+        """All trained parameters."""
         return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
 
     def forward(self, batch: Batch) -> Outputs:
@@ -45,18 +45,18 @@ class Learner:
         return context.step(student, target, batch.labels, batch.samples, self.auxiliary)
 
     def start(self, batch: Batch, target: Outputs | None, context: StepContext) -> dict[str, float]:
-        """The method's metrics of the first batch; the student is left as it was."""
-        kept = [(buffer, buffer.clone()) for buffer in self.student.buffers()]
+        """The method's metrics of the first batch; the student does not change."""
+        buffers = [(buffer, buffer.clone()) for buffer in self.student.buffers()]
         metrics = self.method.start(self.step_of(self.forward(batch), batch, target, context))
         with torch.no_grad():
-            for buffer, before in kept:
+            for buffer, before in buffers:
                 buffer.copy_(before)
         return metrics
 
     def step(
         self, batch: Batch, target: Outputs | None, context: StepContext
     ) -> tuple[Mapping[str, Tensor], Outputs]:
-        """Learn from a batch.
+        """Train on a batch.
 
         Returns:
             The loss and its terms, 0-dimensional and detached, and the student's outputs before the update,

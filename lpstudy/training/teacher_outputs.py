@@ -1,4 +1,4 @@
-"""Where a run has its teacher's outputs from: the network at each step, or a bank that was filled before."""
+"""The source of a run's teacher outputs: the network at each step, or a bank."""
 
 from typing import Protocol, runtime_checkable
 
@@ -9,34 +9,34 @@ from lpstudy.outputs import Batch, Network, Outputs
 
 
 class TeacherOutputs(Protocol):
-    """The teacher as a run sees it."""
+    """The teacher of a run."""
 
     @property
     def network(self) -> Network:
-        """The teacher; on the meta device, without weights, where it does not have to run."""
+        """The teacher's network; on the meta device, without weights, where it does not run."""
         ...
 
     def macs(self, needs: Needs, epoch: int) -> int:
-        """Multiply-accumulates that one image's outputs cost in an epoch, counted from 1."""
+        """Multiply-accumulates of one image's outputs in an epoch, counted from 1."""
         ...
 
     def outputs(self, batch: Batch, needs: Needs) -> Outputs:
-        """What is needed for a batch, without a gradient; what is not needed may have no columns."""
+        """The needed outputs of a batch, without a gradient; others may have no columns."""
         ...
 
 
 @runtime_checkable
-class Fetching(Protocol):
-    """Targets that can read an epoch's view before it begins."""
+class PrefetchingOutputs(Protocol):
+    """Teacher outputs that can read a view before its epoch starts."""
 
     def fetch(self, view: int) -> None:
-        """Begin to read a view; returns at once."""
+        """Start to read a view; return without waiting."""
         ...
 
 
 @torch.no_grad()
-def example(teacher_outputs: TeacherOutputs, images: torch.Tensor, needs: Needs) -> Outputs:
-    """Outputs of the teacher's shapes for some images; zeros where it has no weights."""
+def example_outputs(teacher_outputs: TeacherOutputs, images: torch.Tensor, needs: Needs) -> Outputs:
+    """Example outputs with the teacher's shapes for some images; zeros where it has no weights."""
     network = teacher_outputs.network
     device = next(network.parameters()).device
     outputs: Outputs = network(images.to(device), needs.maps)

@@ -1,4 +1,4 @@
-"""How long a run takes on this machine, from a few of its steps."""
+"""Measurement of a run's duration on this machine by a few of its steps."""
 
 import time
 from dataclasses import dataclass
@@ -13,26 +13,26 @@ from lpstudy.training.teacher_outputs import TeacherOutputs
 from lpstudy.training.trainer import Trainer
 
 STEPS = 12
-"""Of training that are timed, after a warm-up."""
+"""Timed training steps, after a warm-up."""
 IMAGES = 64
-"""Of the batch that evaluation is timed by."""
+"""Images of the timed evaluation batch."""
 
 
 @dataclass(frozen=True, slots=True)
 class RunSeconds:
-    """Wall seconds of the parts of a run."""
+    """Wall-clock seconds of the parts of a run."""
 
     setup: float
-    """Of its networks, and of counting their work."""
+    """Seconds to build the networks and to count their MACs."""
     step: float
-    """Of training."""
+    """Seconds of a training step."""
     end: float
-    """Of what an epoch does once, but for its evaluation."""
+    """Seconds of an epoch's fixed work, without evaluation."""
     image: float
-    """Of evaluation."""
+    """Seconds to evaluate an image."""
 
     def total(self, *, epochs: int, steps: int, validation: int, test: int = 0) -> float:
-        """Of a run with so many steps an epoch, so many validation images, and so many for its test."""
+        """Seconds of a run with these numbers of epochs, steps per epoch, validation and test images."""
         epoch = steps * self.step + self.end + validation * self.image
         return self.setup + epochs * epoch + test * self.image
 
@@ -40,23 +40,23 @@ class RunSeconds:
 def time_run(
     trial: RunSpec, data: Data, teacher: TeacherOutputs | None, *, device: torch.device
 ) -> RunSeconds:
-    """Time the parts of a run; leaves no trace."""
+    """Time the parts of a run without side effects."""
     data = data.to(device)
-    Trainer(trial, data, teacher, device)  # what a process does once
-    began = time.monotonic()
+    Trainer(trial, data, teacher, device)  # the first one also warms up the process
+    start_time = time.monotonic()
     run = Trainer(trial, data, teacher, device)
-    setup = time.monotonic() - began
+    setup = time.monotonic() - start_time
     run.steps(1, 2)  # a warm-up, and on a GPU the recording
-    most = min(STEPS, max(1, len(data.train) // trial.training.batch_size))
-    few = most // 2
-    taken = {}
-    for count in (most, few) if few else (most,):
-        began = time.monotonic()
+    many = min(STEPS, max(1, len(data.train) // trial.training.batch_size))
+    few = many // 2
+    seconds = {}
+    for count in (many, few) if few else (many,):
+        start_time = time.monotonic()
         run.steps(2, count)
-        taken[count] = time.monotonic() - began
-    step = (taken[most] - taken[few]) / (most - few) if few else taken[most] / most
-    step = min(max(step, 0.0), taken[most] / most)
-    return RunSeconds(setup, step, taken[most] - most * step, _image_seconds(run))
+        seconds[count] = time.monotonic() - start_time
+    step = (seconds[many] - seconds[few]) / (many - few) if few else seconds[many] / many
+    step = min(max(step, 0.0), seconds[many] / many)
+    return RunSeconds(setup, step, seconds[many] - many * step, _image_seconds(run))
 
 
 @torch.no_grad()
@@ -66,9 +66,9 @@ def _image_seconds(run: Trainer) -> float:
     split = run.data.validation
     rows = min(IMAGES, len(split))
     for _ in range(2):  # the first is a warm-up
-        began = time.monotonic()
+        start_time = time.monotonic()
         for batch in islice(split.batches(batch_size=rows, device=run.device), 1):
             images = batch.images.contiguous(memory_format=learner.layout)
             with autocast(run.device, bf16=learner.bf16):
                 learner.student(images).logits.float().sum().item()
-    return (time.monotonic() - began) / rows
+    return (time.monotonic() - start_time) / rows

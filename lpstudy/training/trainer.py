@@ -1,4 +1,4 @@
-"""A run: its networks, its epochs, its state on disk."""
+"""The trainer of one run: its networks, its epochs, its state on disk."""
 
 import hashlib
 import json
@@ -24,6 +24,7 @@ from lpstudy.students import build, read_weights
 from lpstudy.training import checkpoint, optimizers, parallel, precision
 from lpstudy.training.activations import evaluation_chunk_size
 from lpstudy.training.cuda_graph import RecordedStep
+from lpstudy.training.divergence import DivergedError, check_finite, mean_terms
 from lpstudy.training.evaluation import evaluate
 from lpstudy.training.memory_format import set_memory_format
 from lpstudy.training.partial_epoch import (
@@ -36,25 +37,21 @@ from lpstudy.training.partial_epoch import (
 )
 from lpstudy.training.saving import describe_student
 from lpstudy.training.step import Learner
-from lpstudy.training.teacher_outputs import Fetching, TeacherOutputs, example
+from lpstudy.training.teacher_outputs import PrefetchingOutputs, TeacherOutputs, example_outputs
 from lpstudy.training.training_macs import TrainingMacs, loss_macs, teacher_macs, training_macs
 
 LOOK_STEPS = 500
-"""Steps between two looks at whether the loss is finite; each lets the host wait for the device."""
-
-
-class DivergedError(ArithmeticError):
-    """The loss became infinite or not a number."""
+"""Steps between two checks that the loss is finite, at which the host waits for the device."""
 
 
 class Trainer:
-    """One trial in training.
+    """The training of one run.
 
     Args:
-        trial: What to train and how.
-        data: On the device, where it can be held there.
+        trial: The networks, the method and the training settings.
+        data: The data set, on the device where its kind allows it.
         teacher: See `train`.
-        device: Where the step runs.
+        device: The device of the training step.
 
     Raises:
         ValueError: The method needs a teacher and there is none.
@@ -69,13 +66,13 @@ class Trainer:
         weights = trial.student.weights
         self._weights_hash = None if weights is None else read_weights(weights).sha256
         self.learner, self.macs = self._learner()
-        alone_on_gpu = device.type == "cuda" and parallel.world_size() == 1
-        self.step = RecordedStep(self.learner) if alone_on_gpu else self.learner.step
+        is_alone_on_gpu = device.type == "cuda" and parallel.world_size() == 1
+        self.step = RecordedStep(self.learner) if is_alone_on_gpu else self.learner.step
         self.images_seen = 0
-        self.part: PartialEpoch | None = None
-        """Of the epoch to come, as a checkpoint had it."""
+        self.partial_epoch: PartialEpoch | None = None
+        """The state of the next epoch from a checkpoint."""
         self.seconds = 0.0
-        """Of all epochs so far, by the monotonic clock, whatever process ran them."""
+        """Seconds of all completed epochs by the monotonic clock, over all processes of the run."""
 
     def _needs(self, teacher: TeacherOutputs | None) -> tuple[Needs, TeacherOutputs | None]:
         if teacher is None:
@@ -87,7 +84,7 @@ class Trainer:
 
     @torch.no_grad()
     def _learner(self) -> tuple[Learner, TrainingMacs]:
-        """Student, FitNet's regressor and the like, and what one image's training costs."""
+        """The student with its auxiliary module and optimiser, and the MACs of one image's training."""
         trial, data = self.trial, self.data
         network = build(trial.student, input_shape=data.input_shape, classes=data.classes, seed=trial.seed)
         layout = set_memory_format(network.to(self.device))
@@ -96,7 +93,7 @@ class Trainer:
         network.eval()
         student = network(images, maps)
         network.train()
-        target = example(self.teacher, images, self.needs) if self.teacher else None
+        target = example_outputs(self.teacher, images, self.needs) if self.teacher else None
         auxiliary = None
         if target is not None:
             with temporary_seed(trial.seed, self.device):
@@ -118,114 +115,117 @@ class Trainer:
         batch = torch.arange(min(self.training.batch_size, len(data.train)), device=self.device) % 2
         student, target = student.rows(batch), target.rows(batch) if target else None
 
-        def of_loss(epoch: int) -> float:
+        def epoch_loss_macs(epoch: int) -> float:
             context = StepContext(self._weights(epoch), _identity, data.classes)
             return loss_macs(self.method, context.step(student, target, batch, batch, auxiliary))
 
         macs = cost_of(trial.student, input_shape=data.input_shape, classes=data.classes).macs
-        of_teacher = teacher_macs(self.method, self.teacher, self.needs, trial.epochs)
-        return learner, training_macs(macs, of_teacher, of_loss, epochs=trial.epochs)
+        teacher_macs_of_epoch = teacher_macs(self.method, self.teacher, self.needs, trial.epochs)
+        return learner, training_macs(macs, teacher_macs_of_epoch, epoch_loss_macs, epochs=trial.epochs)
 
     def _weights(self, epoch: int) -> dict[str, float]:
         return self.method.weights((epoch - 1) / self.trial.epochs)
 
     @property
     def identity(self) -> str:
-        """What a checkpoint must have been made by: the trial, on this data."""
+        """The run's identity in its checkpoints: the hash of the spec and the data."""
         data = self.data
-        told = self.trial.model_dump(mode="json", exclude={"training": {"checkpoint_seconds"}})
-        told["student"]["weights"] = self._weights_hash  # wherever the file lies
-        table = json.dumps([told, data.fingerprint, data.pad, data.flip, data.views], sort_keys=True)
+        spec = self.trial.model_dump(mode="json", exclude={"training": {"checkpoint_seconds"}})
+        spec["student"]["weights"] = self._weights_hash  # independent of the path
+        table = json.dumps([spec, data.fingerprint, data.pad, data.flip, data.views], sort_keys=True)
         return hashlib.sha256(table.encode()).hexdigest()
 
     def restore(self, folder: Folder | None) -> tuple[list[EpochResult], list[str]]:
-        """The epochs that a folder's checkpoint holds, whose state is taken over; a line for each refused."""
-        found, refused = checkpoint.load_newest(folder, self.identity) if folder is not None else (None, [])
-        if found is None:
-            return [], refused
+        """Resume from a folder's checkpoint; return its epochs, and one line for each refused checkpoint."""
+        newest, warnings = checkpoint.load_newest(folder, self.identity) if folder is not None else (None, [])
+        if newest is None:
+            return [], warnings
         learner = self.learner
-        checkpoint.unpack_state(found.tensors, learner.student, learner.auxiliary, learner.optimizer)
-        history = [EpochResult.from_row(row) for row in found.history]
+        checkpoint.unpack_state(newest.tensors, learner.student, learner.auxiliary, learner.optimizer)
+        history = [EpochResult.from_row(row) for row in newest.history]
         self.seconds = history[-1].metrics["seconds"] if history else 0.0
-        self.part = found.part
-        return history, refused
+        self.partial_epoch = newest.partial_epoch
+        return history, warnings
 
     def prepare_save(
         self,
         folder: Folder,
         history: list[EpochResult],
         *,
-        last: bool = False,
-        part: PartialEpoch | None = None,
+        is_last: bool = False,
+        partial_epoch: PartialEpoch | None = None,
     ) -> Callable[[], None]:
-        """Writes the state as it is now, after those epochs: the run may go on before that is done."""
+        """Copy the current state; return a function that writes it while the training continues."""
         learner = self.learner
         tensors = checkpoint.pack_state(learner.student, learner.auxiliary, learner.optimizer)
         tensors = {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
         rows = [result.as_row() for result in history]
-        kept = checkpoint.Checkpoint(self.identity, len(rows), tensors, rows, part)
-        about = describe_student(self.trial, self.data, history[-1], bf16=learner.bf16) if last else None
+        state = checkpoint.Checkpoint(self.identity, len(rows), tensors, rows, partial_epoch)
+        description = (
+            describe_student(self.trial, self.data, history[-1], bf16=learner.bf16) if is_last else None
+        )
 
         def write() -> None:
-            if about is not None:
-                weights = checkpoint.to_safetensors(checkpoint.student_tensors(tensors), about.metadata())
+            if description is not None:
+                student = checkpoint.student_tensors(tensors)
+                weights = checkpoint.to_safetensors(student, description.metadata())
                 folder.write(WEIGHTS, weights)
-                folder.write(DESCRIPTION, about.to_json().encode())
-            checkpoint.save(folder, kept)
+                folder.write(DESCRIPTION, description.to_json().encode())
+            checkpoint.save(folder, state)
 
         return write
 
     def epoch(
-        self, epoch: int, warnings: tuple[str, ...], *, read_test: bool, between: AfterStep = do_nothing
+        self, epoch: int, warnings: tuple[str, ...], *, read_test: bool, after_step: AfterStep = do_nothing
     ) -> EpochResult:
-        """Train and evaluate once, or what is left of an epoch that was begun.
+        """Train and evaluate an epoch, or the rest of a resumed one.
 
         Raises:
             DivergedError: The loss is not finite.
-            LeftError: `between` wanted it.
+            EpochAbandonedError: `after_step` raised it.
         """
-        began = time.monotonic() - (self.part.seconds if self.part else 0.0)
+        start = time.monotonic() - (self.partial_epoch.seconds if self.partial_epoch else 0.0)
         student, bf16 = self.learner.student, self.learner.bf16
-        with temporary_seed(hash((self.trial.seed, epoch)), self.device):  # dropout alone draws from it
-            metrics = self.steps(epoch, between=between, began=began)
+        with temporary_seed(hash((self.trial.seed, epoch)), self.device):  # for dropout
+            metrics = self.steps(epoch, after_step=after_step, start=start)
         parallel.average_buffers(student)
         chunk_size = evaluation_chunk_size(
             self.trial.student, self.data, self.training.batch_size, self.device
         )
-        evaluated = partial(evaluate, student, device=self.device, bf16=bf16, chunk_size=chunk_size)
-        accuracy, loss = evaluated(self.data.validation)
+        evaluate_split = partial(evaluate, student, device=self.device, bf16=bf16, chunk_size=chunk_size)
+        accuracy, loss = evaluate_split(self.data.validation)
         metrics |= {"validation_accuracy": accuracy, "validation_loss": loss}
-        if not math.isfinite(loss):  # of weights that the very last step spoilt
+        if not math.isfinite(loss):  # the last step may have spoilt the weights
             raise DivergedError(f"validation loss is {loss} in epoch {epoch}")
         test_correct = ""
         if read_test and epoch == self.trial.epochs:
             correct = torch.zeros(len(self.data.test), dtype=torch.uint8, device=self.device)
-            metrics["test_accuracy"], _ = evaluated(self.data.test, correct=correct)
+            metrics["test_accuracy"], _ = evaluate_split(self.data.test, correct=correct)
             test_correct = correctness.pack(correct.bool().cpu().numpy())
         auxiliary = self.learner.auxiliary
         metrics |= {
             "teacher_macs": self.macs.of_teacher(epoch, self.images_seen),
             "training_macs": self.macs.of_training(epoch, self.images_seen),
             "auxiliary_parameters": float(sum(p.numel() for p in auxiliary.parameters()) if auxiliary else 0),
-            "seconds": self.seconds + time.monotonic() - began,
+            "seconds": self.seconds + time.monotonic() - start,
         }
         self.seconds = metrics["seconds"]
         finite = {name: value for name, value in metrics.items() if math.isfinite(value)}
-        said = self.method.warnings(finite, batch_size=self.training.batch_size, classes=self.data.classes)
+        notes = self.method.warnings(finite, batch_size=self.training.batch_size, classes=self.data.classes)
         if isinstance(self.step, RecordedStep) and self.step.refusal is not None:
-            said += (f"steps are launched one by one, no CUDA graph was recorded: {self.step.refusal}",)
-        return EpochResult(epoch, finite, warnings + said, test_correct)
+            notes += (f"steps are launched one by one, no CUDA graph was recorded: {self.step.refusal}",)
+        return EpochResult(epoch, finite, warnings + notes, test_correct)
 
     def steps(
-        self, epoch: int, most: int | None = None, *, between: AfterStep = do_nothing, began: float = 0.0
+        self, epoch: int, limit: int | None = None, *, after_step: AfterStep = do_nothing, start: float = 0.0
     ) -> dict[str, float]:
-        """All steps of an epoch, or `most` of them; the host waits for the device at the end, or to look.
+        """Run an epoch's steps, or `limit` of them; the host waits for the device at checks and at the end.
 
         Args:
-            epoch: From 1.
-            most: Steps.
-            between: Called after each step but the last.
-            began: When the epoch began, by the monotonic clock.
+            epoch: The epoch, counted from 1.
+            limit: Most steps to run.
+            after_step: Called after each step but the last.
+            start: Start of the epoch by the monotonic clock.
 
         Raises:
             DivergedError: The loss is not finite.
@@ -235,17 +235,19 @@ class Trainer:
         context = StepContext(weights, parallel.gather, self.data.classes)
         needs = self.method.needs_of(self.needs, weights)
         steps = max(1, len(self.data.train) // self.training.batch_size)
-        sums, metrics, done = self._resume_partial()
+        sums, metrics, steps_done = self._resume_partial()
 
-        def part() -> PartialEpoch:
-            means = _finite(_means(sums, done), epoch)
+        def make_partial_epoch() -> PartialEpoch:
+            means = check_finite(mean_terms(sums, steps_done), epoch)
             totals = {name: value.detach().cpu().clone() for name, value in sums.items()}
             if parallel.world_size() > 1:
                 totals = {
-                    name: torch.tensor(mean * done, dtype=torch.float64) for name, mean in means.items()
+                    name: torch.tensor(mean * steps_done, dtype=torch.float64) for name, mean in means.items()
                 }
-            taken = time.monotonic() - began
-            return PartialEpoch(done, self.images_seen, taken, dict(metrics), totals, generators(self.device))
+            seconds = time.monotonic() - start
+            return PartialEpoch(
+                steps_done, self.images_seen, seconds, dict(metrics), totals, generators(self.device)
+            )
 
         batches = self.data.train.epoch(
             batch_size=self.training.batch_size,
@@ -254,15 +256,15 @@ class Trainer:
             device=self.device,
             rank=parallel.rank(),
             workers=parallel.world_size(),
-            begin=done,
+            begin=steps_done,
         )
-        for number, batch in enumerate(islice(batches, most)):
-            progress = (epoch - 1 + done / steps) / self.trial.epochs
+        for number, batch in enumerate(islice(batches, limit)):
+            progress = (epoch - 1 + steps_done / steps) / self.trial.epochs
             optimizers.set_rate(self.learner.optimizer, optimizers.rate_at(self.training, progress))
             target = self.teacher.outputs(batch, needs) if self.teacher else None
-            if epoch == 1 and done == 0:
+            if epoch == 1 and steps_done == 0:
                 metrics |= self.learner.start(batch, target, context)
-            if number == 0 and isinstance(self.teacher, Fetching) and epoch < self.trial.epochs:
+            if number == 0 and isinstance(self.teacher, PrefetchingOutputs) and epoch < self.trial.epochs:
                 self.teacher.fetch(
                     view_of(seed=self.trial.seed, epoch=epoch + 1, count=self.data.train.views)
                 )
@@ -270,43 +272,27 @@ class Trainer:
             for name, term in terms.items():
                 key = f"train_{name}"
                 sums[key] = sums[key] + term if key in sums else term.clone()
-            done += 1
+            steps_done += 1
             self.images_seen += len(batch.labels) * parallel.world_size()
-            if done % LOOK_STEPS == 0:
-                _finite(_means(sums, done), epoch)
-            if done < steps:
-                between(part)
-        metrics |= _finite(_means(sums, done), epoch)
+            if steps_done % LOOK_STEPS == 0:
+                check_finite(mean_terms(sums, steps_done), epoch)
+            if steps_done < steps:
+                after_step(make_partial_epoch)
+        metrics |= check_finite(mean_terms(sums, steps_done), epoch)
         with torch.no_grad():
             metrics |= self.method.diagnose(self.learner.step_of(student, batch, target, context))
         return metrics
 
     def _resume_partial(self) -> tuple[dict[str, Tensor], dict[str, float], int]:
-        """Of the epoch to come: sums of the terms, metrics of its first step, how many steps are done."""
-        part, self.part = self.part, None
-        if part is None:
+        """Sums of the terms, metrics of the first step and completed steps, of a resumed or a new epoch."""
+        partial_epoch, self.partial_epoch = self.partial_epoch, None
+        if partial_epoch is None:
             self.images_seen = 0
             return {}, {}, 0
-        self.images_seen = part.images_seen
-        restore_generators(part.random, self.device)
-        sums = {name: value.to(self.device) for name, value in part.sums.items()}
-        return sums, dict(part.metrics), part.step
-
-
-def _means(sums: dict[str, Tensor], steps: int) -> dict[str, float]:
-    """Of each term, over the steps and the workers."""
-    names = sorted(sums)  # as every worker has them: those of a checkpoint come in any order
-    totals = (
-        parallel.all_reduce_sum(torch.stack([sums[name].double() for name in names])) / parallel.world_size()
-    )
-    return dict(zip(names, (totals / steps).tolist(), strict=True))
-
-
-def _finite(means: dict[str, float], epoch: int) -> dict[str, float]:
-    """The same, unless the loss is none."""
-    if not math.isfinite(means["train_loss"]):
-        raise DivergedError(f"loss is {means['train_loss']} in epoch {epoch}")
-    return means
+        self.images_seen = partial_epoch.images_seen
+        restore_generators(partial_epoch.random, self.device)
+        sums = {name: value.to(self.device) for name, value in partial_epoch.sums.items()}
+        return sums, dict(partial_epoch.metrics), partial_epoch.step
 
 
 def _identity(tensor: Tensor) -> Tensor:

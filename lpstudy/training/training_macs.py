@@ -1,4 +1,4 @@
-"""Multiply-accumulates that a run's training takes."""
+"""Multiply-accumulates (MACs) of a run's training."""
 
 from bisect import bisect_left
 from collections.abc import Callable
@@ -13,24 +13,24 @@ from lpstudy.training.teacher_outputs import TeacherOutputs
 
 @dataclass(frozen=True, slots=True)
 class TrainingMacs:
-    """What one image costs in an epoch, in multiply-accumulates."""
+    """Multiply-accumulates of one image in an epoch, by part."""
 
     student: int
-    """Its forward pass; a backward pass costs two of them."""
+    """The student's forward pass; a backward pass costs twice as much."""
     teacher: Callable[[int], int]
     """The teacher's outputs in an epoch, counted from 1; 0 where the method reads none."""
     loss: tuple[float, float]
     """The loss with its gradient, in the first epochs and in the last ones: FitNet has two stages."""
-    first: int
-    """How many epochs the first ones are."""
+    first_epochs: int
+    """The number of the first epochs."""
 
     def of_teacher(self, epochs: int, images: int) -> float:
-        """The teacher's part in so many epochs of so many images."""
+        """The teacher's part over a number of epochs with a number of images each."""
         return float(images * sum(self.teacher(epoch) for epoch in range(1, epochs + 1)))
 
     def of_training(self, epochs: int, images: int) -> float:
-        """All of it in so many epochs of so many images."""
-        early = min(epochs, self.first)
+        """The total over a number of epochs with a number of images each."""
+        early = min(epochs, self.first_epochs)
         losses = early * self.loss[0] + (epochs - early) * self.loss[1]
         return self.of_teacher(epochs, images) + images * (3 * self.student * epochs + losses)
 
@@ -38,30 +38,30 @@ class TrainingMacs:
 def training_macs(
     student: int, teacher: Callable[[int], int], loss: Callable[[int], float], *, epochs: int
 ) -> TrainingMacs:
-    """The work of a run whose loss, a function of the epoch, changes its cost at most once."""
-    begin = loss(1)
-    first = bisect_left(range(1, epochs + 1), True, key=lambda epoch: loss(epoch) != begin)
-    return TrainingMacs(student, teacher, (begin, loss(epochs)), first)
+    """The MACs of a run whose loss, a function of the epoch, changes its cost at most once."""
+    first_cost = loss(1)
+    first_epochs = bisect_left(range(1, epochs + 1), True, key=lambda epoch: loss(epoch) != first_cost)
+    return TrainingMacs(student, teacher, (first_cost, loss(epochs)), first_epochs)
 
 
 def teacher_macs(
     method: Method, teacher: TeacherOutputs | None, needs: Needs, epochs: int
 ) -> Callable[[int], int]:
-    """What one image's outputs of the teacher cost in an epoch, counted from 1.
+    """MACs of one image's teacher outputs as a function of the epoch, counted from 1.
 
-    A function of its own: one that held the run, which holds it, would keep the run's weights and its CUDA
-    graph until the garbage collector comes by, into the next trial of the process.
+    The function does not refer to the run: the cycle would keep the run's weights and CUDA graph alive until
+    the next garbage collection, into the next trial of the process.
     """
 
     def macs(epoch: int) -> int:
-        wanted = method.needs_of(needs, method.weights((epoch - 1) / epochs))
-        return teacher.macs(wanted, epoch) if teacher else 0
+        epoch_needs = method.needs_of(needs, method.weights((epoch - 1) / epochs))
+        return teacher.macs(epoch_needs, epoch) if teacher else 0
 
     return macs
 
 
 def loss_macs(method: Method, step: Step) -> float:
-    """Multiply-accumulates of a batch's loss with its gradient, for each of the m images.
+    """Multiply-accumulates of a batch's loss with its gradient, per image.
 
     The step must be one of a whole batch: the graph of the LP methods costs more per image in a larger one.
     The auxiliary module is left without gradients.

@@ -265,7 +265,7 @@ def test_a_damaged_teacher_is_made_again_from_its_checkpoint_and_says_so(data: D
 def test_a_teacher_that_is_asked_to_pause_writes_a_checkpoint_and_gives_no_file(
     data: Data, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lpstudy.training.partial_epoch.PACE", 1e9)
+    monkeypatch.setattr("lpstudy.training.partial_epoch.POLL_SECONDS", 1e9)
     wanted = spec(checkpoint_seconds=1000.0)
     asks = iter([Directive.CONTINUE] * 4 + [Directive.PAUSE])  # before and after each epoch
     before = list(load_or_train(wanted, data, device=CPU, poll=lambda: next(asks)))

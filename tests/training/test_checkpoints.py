@@ -191,7 +191,7 @@ def test_a_run_that_is_to_leave_in_the_middle_of_an_epoch_writes_nothing_more(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(partial_epoch, "PACE", math.inf)
+    monkeypatch.setattr(partial_epoch, "POLL_SECONDS", math.inf)
     said = iter(
         [Directive.CONTINUE, Directive.CONTINUE, Directive.CONTINUE, Directive.ABANDON, Directive.ABANDON]
     )

@@ -22,7 +22,7 @@ STEPS = 10
 
 @pytest.fixture(autouse=True)
 def _look_after_each_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(partial_epoch, "PACE", 0.0)
+    monkeypatch.setattr(partial_epoch, "POLL_SECONDS", 0.0)
 
 
 def told(results: list[EpochResult]) -> list[tuple[dict[str, float], tuple[str, ...]]]:

@@ -87,10 +87,10 @@ def work(
     (told,) = train(tested, data, None, device=CPU, read_test=True)
     result["test_correct"] = torch.from_numpy(correctness.unpack(told.test_correct))
     result["test_accuracy"] = torch.tensor(told.metrics["test_accuracy"], dtype=torch.float64)
-    partial_epoch.PACE = 0.0
-    below = checkpoint._below
+    partial_epoch.POLL_SECONDS = 0.0
+    below = checkpoint._strip_prefix
     # A file's tensors come in any order: here in another one on each worker, so that it is no matter of luck.
-    checkpoint._below = lambda *of: dict(sorted(below(*of).items(), reverse=rank == 0))
+    checkpoint._strip_prefix = lambda *of: dict(sorted(below(*of).items(), reverse=rank == 0))
     long = trials["lp"].model_copy(update={"student": NORMED, "epochs": 2})
     runs = {
         "whole": (longer(long), None),
@@ -141,7 +141,7 @@ def folder(
     """Where two workers left what they did."""
     made = tmp_path_factory.mktemp("workers")
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(partial_epoch, "PACE", 0.0)
+        patched.setattr(partial_epoch, "POLL_SECONDS", 0.0)
         trial, poll = longer(trials["lp"]), after(16, Directive.PAUSE)
         assert len(list(train(trial, data, teacher, device=CPU, folder=made / "handed", poll=poll))) == 1
     arguments = (str(made / "store"), str(made), trials, data, teacher)
