@@ -210,10 +210,8 @@ class Bench:
             study.TrialResources(concurrent=workers),
         )
         with Watch(folder, spec, workers) as watch:
-            capacity, control = (
-                study.Capacity(resources),
-                study.StudyControl(LocalFolder(folder), "benchmark"),
-            )
+            capacity = study.Capacity(resources)
+            control = study.StudyControl(LocalFolder(folder), "benchmark")
             study.run(watch.ledger, self.teacher, self.plan, paths, capacity, watch.changed, control)
         service, per_minute = watch.took()
         return Worked(workers, trials, per_minute, service)

@@ -1,6 +1,5 @@
 """`python -m lpstudy.sweep NAME`: run a study from its teacher to its report, or resume it."""
 
-import os
 import shlex
 import signal
 import sys
@@ -40,7 +39,7 @@ from lpstudy.command.prepare import PreparedStudy, check_writable, prepare, reso
 from lpstudy.command.progress import Console
 from lpstudy.command.provenance import data_facts, provenance
 from lpstudy.command.publish import print_report, publish
-from lpstudy.command.ray_session import enter_session, watch_ray
+from lpstudy.command.ray_session import enter_session, mention_job_folder, watch_ray
 from lpstudy.command.starting_weights import content_hash, share_weights
 from lpstudy.command.study_session import GRACE, StudySession
 from lpstudy.data import configured_root
@@ -108,7 +107,7 @@ def _sweep(args: Namespace, command: str) -> int:
             stack.enter_context(session.running())
         if session.previous_process is not None:
             terminal.say(f"resuming after {session.previous_process}, which stopped sending heartbeats")
-        _mention_job_folder(args)
+        mention_job_folder(args)
         try:
             return _run_study(args, command, prepared, resources, client, session, stack, started_at)
         except (PausedError, UnwritableError, KeyboardInterrupt, SystemExit) as error:
@@ -205,17 +204,6 @@ def _fault_of_pause(session: StudySession, error: BaseException) -> FaultError:
     if (isinstance(error, KeyboardInterrupt) and not current.is_exit) or current.signal == signal.SIGINT:
         return FaultError("interrupted; run the same command to resume", INTERRUPTED)
     return FaultError(f"paused: {why}{WORDS[remedy_of(session.control.fault or error)]}", PAUSED)
-
-
-def _mention_job_folder(args: Namespace) -> None:
-    """Print a note in a Ray job, whose working directory is deleted with the job."""
-    is_default_uri = tracking.tracking_uri() == tracking.DEFAULT_URI
-    is_absolute = args.reports.is_absolute() and args.storage == args.storage.resolve()
-    if study.JOB in os.environ and (is_default_uri or not is_absolute):
-        terminal.say(
-            "note: a Ray job runs in a temporary copy of the folder; to keep its results, give absolute"
-            " --storage and --reports and set MLFLOW_TRACKING_URI"
-        )
 
 
 def _ledger(session: StudySession, prepared: PreparedStudy) -> Ledger:

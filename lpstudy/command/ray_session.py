@@ -1,8 +1,10 @@
 """The Ray session of a sweep: a cluster joined before the lease is acquired, or a Ray that it starts."""
 
+import os
+from argparse import Namespace
 from contextlib import ExitStack
 
-from lpstudy import study
+from lpstudy import study, terminal, tracking
 from lpstudy.command.exits import errors_as_bad_input, exit_code_of
 from lpstudy.command.phases import on_terminal, with_announcement
 from lpstudy.command.study_session import StudySession
@@ -40,3 +42,14 @@ def watch_ray(stack: ExitStack, session: StudySession) -> None:
     folders = {"--storage": session.control.folder, "LPSTUDY_CACHE": shared_cache().resolve()}
     with errors_as_bad_input():
         study.check_shared(folders)
+
+
+def mention_job_folder(args: Namespace) -> None:
+    """Print a note in a Ray job, whose working directory is deleted with the job."""
+    is_default_uri = tracking.tracking_uri() == tracking.DEFAULT_URI
+    is_absolute = args.reports.is_absolute() and args.storage == args.storage.resolve()
+    if study.JOB in os.environ and (is_default_uri or not is_absolute):
+        terminal.say(
+            "note: a Ray job runs in a temporary copy of the folder; to keep its results, give absolute"
+            " --storage and --reports and set MLFLOW_TRACKING_URI"
+        )
