@@ -205,10 +205,8 @@ class Bench:
         folder = self.folder / f"workers{workers}"
         folder.mkdir()
         spec = spec_of(trials, epochs=self.epochs, pruner="none")
-        paths, resources = (
-            study.StudyPaths(LocalFolder(folder), None),
-            study.TrialResources(concurrent=workers),
-        )
+        paths = study.StudyPaths(LocalFolder(folder), None)
+        resources = study.TrialResources(concurrent=workers)
         with Watch(folder, spec, workers) as watch:
             capacity = study.Capacity(resources)
             control = study.StudyControl(LocalFolder(folder), "benchmark")
