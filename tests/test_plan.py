@@ -31,7 +31,7 @@ def test_a_plan_says_what_the_bank_holds(tmp_path: Path) -> None:
     out = call(plan.main, tmp_path, "smoke").out
     # Halves of 10 logits, 64 features and a map of 32 x 4 x 4, of 100 samples in 2 views.
     kept = 2 * (10 + 64 + 32 * 4 * 4) * 100 * 2
-    assert f"logits, embedding, map.conv2 kept, {kept / 1e3:.0f} kB in fp16; 2 of 9 views" in out
+    assert f"logits, embedding, map.conv2 stored, {kept / 1e3:.0f} kB in fp16; 2 of 9 views" in out
     assert "warning: data: validation has more labels (239) than training (100)" in out
 
 
