@@ -128,7 +128,7 @@ def test_a_wheel_brings_them_along(tmp_path: Path) -> None:
     installed = tmp_path / "site"
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(installed)
-    code = "import lpstudy.space as s; print(s.__file__, *(s.find(name) for name in s.known()), sep='\\n')"
+    code = "import lpstudy.space as s; print(s.__file__, *(s.find_study_file(name) for name in s.known_studies()), sep='\\n')"
     told = subprocess.run(
         [sys.executable, "-c", code],
         cwd=tmp_path,

@@ -50,7 +50,7 @@ def test_no_directive_comes_after_a_command_where_slurm_would_pass_over_it() -> 
 
 @pytest.mark.parametrize("code", [0, 1, 2, 74, 130])
 def test_the_sweeps_exit_code_is_passed_on_and_the_job_is_not_queued_again(job: Job, code: int) -> None:
-    job.begin("cifar10", "--gpus-per-trial", "0.25", REPORTABLE_ERRORS=str(code))
+    job.begin("cifar10", "--gpus-per-trial", "0.25", ENDS=str(code))
     assert job.end()[0] == code
     assert not job.called("scontrol")
 
@@ -130,13 +130,13 @@ def test_told_to_end_before_anything_runs_it_is_queued_again_without_a_sweep(job
 
 def test_a_study_that_pauses_by_itself_waits_in_the_queue_until_it_is_released(job: Job) -> None:
     """A full disk or `lpstudy pause`: queued again at once it would pause again, for ever."""
-    job.begin("cifar10", REPORTABLE_ERRORS="75")
+    job.begin("cifar10", ENDS="75")
     assert job.end()[0] == 75
     assert job.called("scontrol") == ["scontrol requeuehold 4321"]
 
 
 def test_ray_runs_on_every_node_with_a_token_and_is_ended(job: Job) -> None:
-    job.begin("cifar10", REPORTABLE_ERRORS="0")
+    job.begin("cifar10", ENDS="0")
     assert job.end()[0] == 0
     head, worker = job.called("on n1: ray start --head")[0], job.called("on n2: ray start")[0]
     assert "--node-ip-address=10.0.0.7 --port=" in head  # as n2 sees it
@@ -153,7 +153,7 @@ def test_ray_runs_on_every_node_with_a_token_and_is_ended(job: Job) -> None:
 
 
 def test_on_one_node_ray_stays_on_loopback(job: Job) -> None:
-    job.begin("cifar10", nodes="n1", REPORTABLE_ERRORS="0")
+    job.begin("cifar10", nodes="n1", ENDS="0")
     assert job.end()[0] == 0
     (head,) = job.called("on ")  # one step
     assert "--node-ip-address=127.0.0.1 " in head
@@ -161,7 +161,7 @@ def test_on_one_node_ray_stays_on_loopback(job: Job) -> None:
 
 
 def test_ray_start_knows_its_options(job: Job) -> None:
-    job.begin("cifar10", REPORTABLE_ERRORS="0")
+    job.begin("cifar10", ENDS="0")
     job.end()
     known = {option for parameter in RAY["start"].params for option in parameter.opts}
     for line in job.called("on n"):
@@ -171,7 +171,7 @@ def test_ray_start_knows_its_options(job: Job) -> None:
 
 
 def test_its_sweep_is_one_that_the_sweep_takes_and_keeps_in_the_shared_folder(job: Job) -> None:
-    job.begin("cifar10", "--gpus-per-trial", "0.25", REPORTABLE_ERRORS="0")
+    job.begin("cifar10", "--gpus-per-trial", "0.25", ENDS="0")
     job.end()
     (line,) = job.called("sweep at")
     given = parser().parse_args(line.partition("-m lpstudy.sweep ")[2].split())

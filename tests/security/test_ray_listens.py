@@ -25,7 +25,7 @@ with study.session():
     ray.get(ray.remote(lambda: 3).remote())  # so that there is a worker
     print(json.dumps({"gcs": node.gcs_address, "dashboard": node.webui_url}), flush=True)
     sys.stdin.readline()
-    control = study.Control(LocalFolder(Path(sys.argv[1])), "own")
+    control = study.StudyControl(LocalFolder(Path(sys.argv[1])), "own")
     with study.watching(control):
         began = time.monotonic()
         os.kill(node.all_processes["raylet"][0].process.pid, 9)

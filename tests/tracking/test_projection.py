@@ -45,7 +45,7 @@ def test_following_and_catching_up_give_the_same(
 ) -> None:
     following = projection(client, ledger, tmp_path)
     following.start()
-    play(ledger, following.changed)
+    play(ledger, following.note_change)
     following.close(seconds=120)
     with_progress = sorted(map(repr, (points for *_, points in content(client).values())))
     client.delete_experiment(client.get_experiment_by_name("lpstudy/held").experiment_id)
@@ -123,7 +123,7 @@ def test_an_unfinished_run_is_paused_and_goes_on(
     ledger.report(taken, [EpochResult(1, {"validation_accuracy": 50.0})])
     following = projection(client, ledger, tmp_path)
     following.start()
-    following.changed(taken)
+    following.note_change(taken)
     wait_for(
         lambda: client.get_experiment_by_name("lpstudy/held") and taken.key in keys(runs(client, "held"))
     )
@@ -196,9 +196,9 @@ def test_a_server_that_dies_stops_nothing_and_is_caught_up_with(
         taken = ledger.next()
         assert isinstance(taken, Assignment)
         ledger.report(taken, [EpochResult(1, {"validation_accuracy": 50.0})])
-        following.changed(taken)
+        following.note_change(taken)
     ledger.finish(taken, "failed", "of no matter")
-    play(ledger, following.changed)  # would raise if MLflow could stop it
+    play(ledger, following.note_change)  # would raise if MLflow could stop it
     following.close(seconds=3)
     assert following.error
     with mlflow_server(tmp_path / "server", port):
