@@ -83,7 +83,7 @@ def test_a_silent_holder_is_replaced_and_then_writes_nothing(
         lambda: mine.finish(run, "failed", "late"),
         lambda: mine.next(),
         lambda: mine.set_fact("late", 1),
-        lambda: mine.attempt(run, 7),
+        lambda: mine.set_attempt(run, 7),
         lambda: old.heartbeat({}),
     ):
         with pytest.raises(FencedError, match="was taken over by host"):
