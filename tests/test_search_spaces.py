@@ -128,7 +128,8 @@ def test_a_wheel_brings_them_along(tmp_path: Path) -> None:
     installed = tmp_path / "site"
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(installed)
-    code = "import lpstudy.space as s; print(s.__file__, *(s.find_study_file(name) for name in s.known_studies()), sep='\\n')"
+    files = "(s.find_study_file(name) for name in s.known_studies())"
+    code = f"import lpstudy.space as s; print(s.__file__, *{files}, sep='\\n')"
     told = subprocess.run(
         [sys.executable, "-c", code],
         cwd=tmp_path,
