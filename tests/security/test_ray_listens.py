@@ -19,7 +19,7 @@ import json, os, sys, time
 from pathlib import Path
 from lpstudy import study
 from lpstudy.folder import LocalFolder
-with study.session():
+with study.ray_session():
     import ray
     from ray._private.worker import _global_node as node
     ray.get(ray.remote(lambda: 3).remote())  # so that there is a worker
@@ -29,7 +29,7 @@ with study.session():
     with study.watching(control):
         began = time.monotonic()
         os.kill(node.all_processes["raylet"][0].process.pid, 9)
-        while not control.current.exiting and time.monotonic() - began < 30:
+        while not control.current.is_exit and time.monotonic() - began < 30:
             time.sleep(0.1)
         print(json.dumps([control.current.why, time.monotonic() - began]), flush=True)
 print("out", flush=True)
