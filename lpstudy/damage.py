@@ -5,6 +5,8 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from lpstudy.one_line import one_line
+
 MAX_CHARACTERS = 160
 """Maximum number of characters of a name or reason in the message."""
 LARGEST_FIGURE = 1e100
@@ -91,5 +93,5 @@ def check_figures(figures: Mapping[str, object]) -> None:
 
 
 def _short(text: object) -> str:
-    line = " ".join(str(text).split())
+    line = one_line(text)
     return line if len(line) <= MAX_CHARACTERS else f"{line[:MAX_CHARACTERS]}..."

@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 from lpstudy.disk import UnreachableError, storage_errors_at, write_atomically
 from lpstudy.environment import check_characters
+from lpstudy.one_line import one_line
 from lpstudy.redaction import without_credentials
 
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*(?:://|::)")
@@ -251,7 +252,7 @@ class RemoteFolder(Folder):
             raise
         except Exception as error:  # each store's client has errors of its own
             where = without_credentials(f"{self.address}/{name}" if name else self.address)
-            message = " ".join(str(error).split())[:300] or type(error).__name__
+            message = one_line(error, 300)
             code = errno.EACCES if isinstance(error, PermissionError) else errno.EIO
             raise UnreachableError(code, f"{where}: {without_credentials(message)}") from error
 
@@ -278,9 +279,9 @@ def folder_at(place: str | Path) -> Folder:
     try:
         folder.file_system()
     except (ImportError, ValueError) as error:
-        raise ValueError(f"{folder}: {' '.join(str(error).split())}") from None
+        raise ValueError(f"{folder}: {one_line(error)}") from None
     except Exception as error:  # a client may ask its server here, and has errors of its own
-        raise ValueError(f"{folder}: cannot be reached: {' '.join(str(error).split())[:300]}") from None
+        raise ValueError(f"{folder}: cannot be reached: {one_line(error, 300)}") from None
     return folder
 
 

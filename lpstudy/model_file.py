@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from torch import Tensor, nn
 
 from lpstudy import __version__
+from lpstudy.damage import problem_of
 from lpstudy.data import Data
 from lpstudy.data.images import decode_pixels
 from lpstudy.folder import Folder
@@ -27,7 +28,7 @@ from lpstudy.students import (
     read_weights,
     skeleton,
 )
-from lpstudy.terminal import single_line
+from lpstudy.terminal import printable_line
 
 WEIGHTS = "weights.safetensors"
 DESCRIPTION = "model.json"
@@ -243,6 +244,4 @@ def _parse_description(content: str | bytes, where: str) -> ModelDescription:
     try:
         return ModelDescription.model_validate_json(content)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        at = "".join(f"{part!s:.40}: " for part in first["loc"])
-        raise ValueError(single_line(f"{where}: {at}{first['msg'][:300]}")) from None
+        raise ValueError(printable_line(f"{where}: {problem_of(error)[:400]}")) from None

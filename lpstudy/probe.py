@@ -4,6 +4,7 @@ import os
 import time
 
 from lpstudy.folder import Folder
+from lpstudy.one_line import one_line
 
 VISIBLE_SECONDS = 5.0
 """How late a network file system may show a new file."""
@@ -36,7 +37,7 @@ def check_answer(probe: Folder, word: str, name: str) -> str:
 
 def _cause(error: OSError) -> str:
     """The system's message, without the name of the probe's temporary file."""
-    return os.strerror(error.errno) if error.errno else str(error) or type(error).__name__
+    return os.strerror(error.errno) if error.errno else one_line(error)
 
 
 def _problem_reading(probe: Folder, name: str, word: str) -> str:

@@ -32,7 +32,7 @@ def printable(text: str) -> str:
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
 
 
-def single_line(text: str) -> str:
+def printable_line(text: str) -> str:
     """The text escaped, in one line: for messages of libraries that have several lines."""
     return printable(_BREAKS.sub(" ", text.strip()))
 

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable
 
+from lpstudy.one_line import one_line
 from lpstudy.terminal import say
 
 RESTART_SECONDS = 1.0
@@ -69,5 +70,5 @@ class GuardedThread:
 
 def describe_error(error: BaseException) -> str:
     """An error's type and message in one line of at most 300 characters."""
-    message = " ".join(str(error).split())
-    return f"{type(error).__name__}: {message}"[:300] if message else type(error).__name__
+    name, message = type(error).__name__, one_line(error)
+    return name if message == name else f"{name}: {message}"[:300]

@@ -58,7 +58,9 @@ def test_a_letter_that_the_stream_cannot_take_is_shown_as_an_escape(
 
 
 def test_a_message_that_was_broken_into_lines_becomes_one() -> None:
-    assert terminal.single_line(" no such table\n\t[SQL: x]\r\n\x1b[2J ") == "no such table [SQL: x] \\x1b[2J"
+    assert (
+        terminal.printable_line(" no such table\n\t[SQL: x]\r\n\x1b[2J ") == "no such table [SQL: x] \\x1b[2J"
+    )
 
 
 def test_json_is_ascii_without_control_characters(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,7 @@ from lpstudy.command.exits import BAD_INPUT, EXITS
 from lpstudy.folder import Folder
 from lpstudy.ledger import database_url
 from lpstudy.locations import parse_folder, parse_path
-from lpstudy.terminal import say, single_line
+from lpstudy.terminal import printable_line, say
 
 
 class Parser(argparse.ArgumentParser):
@@ -17,7 +17,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print the problem and exit with the code for bad input."""
-        say(f"{self.prog}: {single_line(message)}; see {self.prog} --help")
+        say(f"{self.prog}: {printable_line(message)}; see {self.prog} --help")
         self.exit(BAD_INPUT)
 
 

@@ -23,10 +23,10 @@ from lpstudy.command.faults import (
 )
 from lpstudy.damage import UnusableError
 from lpstudy.disk import StorageError
-from lpstudy.ledger import UNAVAILABLE_ERRORS, StudyRunningError, UnwritableError
+from lpstudy.ledger import UNAVAILABLE_ERRORS, StudyRunningError, UnwritableError, driver_message
 from lpstudy.redaction import without_credentials
 from lpstudy.signals import debounced
-from lpstudy.terminal import say, single_line
+from lpstudy.terminal import printable_line, say
 
 __all__ = [
     "BAD_INPUT",
@@ -112,8 +112,7 @@ def exit_code_of(command: str, body: Callable[[], int]) -> int:
         _say(command, failure)
         return failure.status
     except UNAVAILABLE_ERRORS as error:
-        first = (str(getattr(error, "orig", None) or error).strip() or type(error).__name__).splitlines()[0]
-        locked = UnwritableError(f"the ledger cannot be used now: {first}")
+        locked = UnwritableError(f"the ledger cannot be used now: {driver_message(error)}")
         _say(command, fault(locked, study=command == "sweep"))
         return PAUSED
     except KeyboardInterrupt:
@@ -128,4 +127,4 @@ def exit_code_of(command: str, body: Callable[[], int]) -> int:
 
 def _say(command: str, error: Exception) -> None:
     """Print an error in one line, without credentials from names or addresses."""
-    say(f"lpstudy {command}: {single_line(without_credentials(str(error)))}")
+    say(f"lpstudy {command}: {printable_line(without_credentials(str(error)))}")

@@ -12,6 +12,7 @@ from enum import Enum
 
 from lpstudy.disk import DENIED_ERRNOS, UNREACHABLE_ERRNOS, is_storage_error, storage_error
 from lpstudy.ledger import UNAVAILABLE_ERRORS, StudyRunningError, UnwritableError
+from lpstudy.one_line import one_line
 
 DONE, FAULT, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 MLFLOW_BEHIND = 74
@@ -97,7 +98,7 @@ def message_of(error: BaseException) -> str:
     """An error's message in one line; the storage's errors include the path."""
     if isinstance(error, OSError) and is_storage_error(error):
         error = storage_error(error)
-    return " ".join(str(error).split())
+    return one_line(error)
 
 
 def fault(error: BaseException, where: str = "", *, study: bool = True) -> FaultError:

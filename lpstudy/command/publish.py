@@ -8,6 +8,7 @@ import pandas as pd
 from lpstudy import terminal, tracking
 from lpstudy.command.exits import BadInputError
 from lpstudy.ledger import hyperparameter_importances
+from lpstudy.one_line import one_line
 from lpstudy.rendering import Report, console_table, write_report
 from lpstudy.tables import comparison
 from lpstudy.tracking import Client, StudyFromMlflow
@@ -55,7 +56,7 @@ def _read(client: Client, study: str) -> StudyFromMlflow:
     except tracking.MLFLOW_ERRORS:
         raise  # some of them are ValueErrors too
     except ValueError as error:
-        raise BadInputError(" ".join(str(error).split())) from None
+        raise BadInputError(one_line(error)) from None
 
 
 def print_report(published: PublishedReport, study: str) -> None:

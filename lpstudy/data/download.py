@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from lpstudy.data.arrays import cache_lock
+from lpstudy.one_line import one_line
 
 Dataset = TypeVar("Dataset")
 
@@ -46,7 +47,7 @@ def _open_or_explain(
         with _silenced(progress), _socket_timeout(SECONDS):
             return open_()
     except (OSError, RuntimeError, http.client.HTTPException) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = one_line(error)
         missing = [name for name in files if not (root / name).is_file()]
         if missing:
             raise FileNotFoundError(
@@ -61,7 +62,7 @@ def _open_or_explain(
         tarfile.TarError,
         zlib.error,
     ) as error:  # a truncated archive, or one with paths outside
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         raise ValueError(f"the archive of {kind} in {str(root)!r} cannot be unpacked: {reason}") from error
     except (AssertionError, IndexError, TypeError, ValueError) as error:  # torchvision on a malformed file
         raise ValueError(f"the files of {kind} in {str(root)!r} are damaged: {', '.join(files)}") from error

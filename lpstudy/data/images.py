@@ -16,6 +16,7 @@ from lpstudy.data.colours import to_opaque_rgb
 from lpstudy.data.image_limits import check_pixels, check_structure
 from lpstudy.data.limited_file import CostError, LimitedFile
 from lpstudy.data.orientation import SIDEWAYS, orientation_of, upright
+from lpstudy.one_line import one_line
 
 if TYPE_CHECKING:
     from PIL import Image as Images
@@ -112,7 +113,7 @@ def _open_image(path: bytes, *, head_only: bool) -> "Iterator[tuple[Images.Image
         raise ValueError(f"{display_path(path)} {error}") from error
     except (OSError, EOFError, SyntaxError, ValueError, struct.error, zlib.error) as error:
         # Pillow's decoders raise all of these on malformed files.
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        reason = getattr(error, "strerror", None) or one_line(error)
         raise ValueError(f"cannot read the image {display_path(path)}: {reason}") from error
 
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 
-from lpstudy.tables.text import one_line
+from lpstudy.tables.text import without_control_characters
 
 WIDTH = 8.2
 """Inches: text of 9 to 11 points is then read at about its nominal size in a README's column."""
@@ -60,7 +60,7 @@ def look(method: str) -> Look:
 
 def plain(text: str, *, longest: int = 32) -> str:
     """Foreign text for a figure: one line, not read as mathematics, cut where it is too long."""
-    line = one_line(text)
+    line = without_control_characters(text)
     line = line if len(line) <= longest else f"{line[: longest - 1]}…"
     return line.replace("$", r"\$")
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from lpstudy.ledger.storage import (
         UNAVAILABLE_ERRORS,
         UnwritableError,
+        driver_message,
         engine_at,
         open_storage,
         retry_while_locked,
@@ -55,7 +56,14 @@ _MODULES = {
     "records": ("Assignment", "Done", "Kind", "Record", "State", "Waiting"),
     "samplers": ("check_searched", "hyperparameter_importances"),
     "study_progress": ("SEARCH_SEED", "StudyProgress"),
-    "storage": ("UNAVAILABLE_ERRORS", "UnwritableError", "engine_at", "open_storage", "retry_while_locked"),
+    "storage": (
+        "UNAVAILABLE_ERRORS",
+        "UnwritableError",
+        "driver_message",
+        "engine_at",
+        "open_storage",
+        "retry_while_locked",
+    ),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
@@ -84,6 +92,7 @@ __all__ = [
     "check_searched",
     "database_url",
     "display_url",
+    "driver_message",
     "dump",
     "engine_at",
     "hyperparameter_importances",

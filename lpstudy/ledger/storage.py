@@ -23,6 +23,7 @@ from sqlalchemy.exc import (
 )
 
 from lpstudy.ledger.address import display_url, sqlite_file
+from lpstudy.one_line import first_line
 from lpstudy.redaction import without_credentials
 
 if TYPE_CHECKING:  # its import takes seconds, which readers save
@@ -128,9 +129,9 @@ def _errors_naming(url: str) -> Iterator[None]:
         yield
     except (ImportError, NoSuchModuleError, ArgumentError, ValueError) as error:
         hint = "; install lpstudy[postgres]" if "psycopg" in str(error) else ""
-        raise ValueError(f"the ledger {display_url(url)}: {_line(error)}{hint}") from None
+        raise ValueError(f"the ledger {display_url(url)}: {driver_message(error)}{hint}") from None
     except (SQLAlchemyError, RuntimeError) as error:
-        raise ValueError(f"the ledger {display_url(url)} cannot be read: {_line(error)}") from None
+        raise ValueError(f"the ledger {display_url(url)} cannot be read: {driver_message(error)}") from None
 
 
 def _engine_options(url: sqlalchemy.URL) -> dict[str, Any]:
@@ -205,7 +206,7 @@ def retry_while_locked(
             cause = error.__cause__ if isinstance(error, StorageInternalError) else error
             if not isinstance(cause, DBAPIError) or not _is_database_fault(cause):
                 raise
-            message = _line(cause)
+            message = driver_message(cause)
             if _is_refusal(message) and not awaited:
                 raise cause from None
             elapsed = time.monotonic() - start
@@ -247,7 +248,6 @@ def _is_refusal(message: str) -> bool:
     return is_refused and not any(text in message for text in SERVER_NOT_READY)
 
 
-def _line(error: BaseException) -> str:
-    """The first line of the driver's message, without credentials."""
-    inner = getattr(error, "orig", None) or error
-    return without_credentials((str(inner).strip() or type(inner).__name__).splitlines()[0])[:300]
+def driver_message(error: BaseException) -> str:
+    """The first line of the database driver's message, without credentials."""
+    return without_credentials(first_line(getattr(error, "orig", None) or error))[:300]

@@ -7,7 +7,7 @@ import pandas as pd
 
 from lpstudy.rendering import formatting
 from lpstudy.tables.intervals import Interval
-from lpstudy.tables.text import one_line
+from lpstudy.tables.text import without_control_characters
 
 _HEADS = (
     "method",
@@ -70,5 +70,5 @@ def _interval(row: Mapping[str, object], name: str) -> Interval:
 
 
 def _short(text: object) -> str:
-    line = one_line(str(text))
+    line = without_control_characters(str(text))
     return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 1]}…"

@@ -1,7 +1,6 @@
 """Study files: found by name or path, read as TOML, refused in one line."""
 
 import codecs
-import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -14,17 +13,13 @@ from lpstudy.space.student_space import StudentSpace
 from lpstudy.space.study_spec import NAME, Budget, Constraints, StudySpec
 from lpstudy.space.teacher_spec import TeacherSpec
 from lpstudy.space.training import Training
+from lpstudy.terminal import printable
 
 FOLDER = "search_spaces"
 LARGEST = 1 << 20
 """Bytes of a study file; of a larger one no more is read."""
-_PART = r"""(?:[\w-]+|"[^"\n]*"|'[^'\n]*')"""
-_LONG_KEY = re.compile(rf"(?<![\w-]){_PART}(?:[ \t]*\.[ \t]*{_PART}){{16}}")
-"""No key of a study has 16 dots; to read one, tomllib takes time that grows with their square."""
 _LARGEST_INTEGER = 2**63 - 1
 """What the ledger's database holds."""
-_LONGEST = 800
-"""Characters of a refusal, which may quote the file."""
 SECTIONS: dict[str, type[BaseModel]] = {
     "data": DataSpec,
     "teacher": TeacherSpec,
@@ -55,7 +50,7 @@ def find_study_file(study: str) -> Path:
     if study.endswith(".toml"):
         path = Path(study)
         if not path.is_file():
-            raise ValueError(f"{_printable(study)}: no such file")
+            raise ValueError(f"{printable(study)}: no such file")
         return path
     if not NAME.fullmatch(study):
         raise ValueError(
@@ -83,7 +78,7 @@ def read_study_file(
     if given and isinstance(table.setdefault("budget", {}), dict):
         table["budget"] |= given
     if (key := _too_large(table)) is not None:
-        raise ValueError(_printable(f"{path}: {key}: whole numbers are at most {_LARGEST_INTEGER}"))
+        raise ValueError(printable(f"{path}: {key}: whole numbers are at most {_LARGEST_INTEGER}"))
     table.setdefault("name", path.stem)
     return parse(table, str(path))
 
@@ -92,16 +87,13 @@ def _table(path: Path) -> dict[str, Any]:
     with path.open("rb") as file:
         content = file.read(LARGEST + 1)
     if len(content) > LARGEST:
-        raise ValueError(_printable(f"{path}: a study file has at most {LARGEST} bytes"))
+        raise ValueError(printable(f"{path}: a study file has at most {LARGEST} bytes"))
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise ValueError(_printable(f"{path}: is UTF-16: save it as UTF-8"))
+        raise ValueError(printable(f"{path}: is UTF-16: save it as UTF-8"))
     try:
-        text = content.decode("utf-8-sig")  # some editors begin a file with a byte order mark
-        if _LONG_KEY.search(text):
-            raise ValueError("a key has more than 16 parts")
-        return tomllib.loads(text)
-    except (ValueError, RecursionError) as error:  # also of bytes, of endless numbers, of endless brackets
-        raise ValueError(_printable(f"{path}: not valid TOML: {error}")) from None
+        return tomllib.loads(content.decode("utf-8-sig"))  # some editors write a byte order mark
+    except (ValueError, RecursionError) as error:  # ValueError: also bytes that are no UTF-8
+        raise ValueError(printable(f"{path}: not valid TOML: {error}")) from None
 
 
 def _too_large(table: dict[str, Any]) -> str | None:
@@ -132,7 +124,7 @@ def parse(table: dict[str, Any], where: str) -> StudySpec:
         model = SECTIONS.get(str(section[0]), StudySpec) if section else StudySpec
         unknown_here = len(error.errors()[0]["loc"]) == 1
         told = first_error(error, StudySpec if unknown_here else model)
-        raise ValueError(_printable(f"{where}: {told}")) from None
+        raise ValueError(printable(f"{where}: {told}")) from None
 
 
 def changed_settings(old: StudySpec, new: StudySpec) -> list[str]:
@@ -145,12 +137,6 @@ def changed_settings(old: StudySpec, new: StudySpec) -> list[str]:
         for key in keys
         if before.get(key) != after.get(key)
     ]
-
-
-def _printable(text: str) -> str:
-    """One line that shows what a terminal would act upon: a key of a study file may hold anything."""
-    text = text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _flat(value: object, prefix: str = "") -> dict[str, object]:

@@ -6,6 +6,7 @@ from contextlib import ExitStack
 import torch
 from torch import Tensor, nn
 
+from lpstudy.one_line import one_line
 from lpstudy.outputs import Network, Outputs
 from lpstudy.students.layers import check_maps, last_linear
 
@@ -110,7 +111,7 @@ def _child_shapes(name: str, input_shape: tuple[int, int, int], classes: int) ->
             model(torch.empty(1, *input_shape))
     except (AssertionError, RuntimeError, ValueError) as error:
         size = f"{input_shape[1]}x{input_shape[2]}"
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         raise ValueError(f"{name} cannot take images of {size} pixels: {reason}") from error
     if "permute" in shapes:  # Swin: what precedes it has the channels last
         names = list(shapes)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from lpstudy.folder import Folder, LocalFolder
 from lpstudy.locations import parse_folder
+from lpstudy.one_line import one_line
 
 NAMES = ("weights.safetensors", "model.safetensors")
 """File names in a folder: lpstudy's, then that of the Hugging Face hub and of timm."""
@@ -71,9 +72,7 @@ def read_weights_file(folder: Folder, name: str, *, sha256: str | None = None) -
     except SafetensorError as error:
         if content.startswith(_MAGIC):
             raise ValueError(conversion_message(display_path)) from None
-        raise ValueError(
-            f"{display_path} is not a safetensors file: {' '.join(str(error).split())}"
-        ) from None
+        raise ValueError(f"{display_path} is not a safetensors file: {one_line(error)}") from None
     return WeightsFile(display_path, content, digest, tensors)
 
 

@@ -8,6 +8,7 @@ from contextlib import suppress
 import torch
 
 from lpstudy.disk import DiskFullError, StorageError, UnreachableError, is_storage_error, storage_error
+from lpstudy.one_line import one_line
 from lpstudy.training import DivergedError
 from lpstudy.training.memory import causes, memory_error, says_memory_is_full
 
@@ -40,7 +41,7 @@ def encode_failure(error: Exception) -> str:
     full = memory_error(error)
     if full is None:
         raise error
-    message = " ".join(str(full).split())
+    message = one_line(str(full))
     _forget(error)
     size = _SIZE.search(message)
     return f"oom: tried to allocate {size[1]}" if size else f"oom: {message[:200] or 'out of memory'}"

@@ -9,6 +9,7 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 
 from lpstudy.disk import is_storage_error, storage_error
+from lpstudy.one_line import first_line
 from lpstudy.study.failures import encode_failure
 from lpstudy.training import DivergedError
 
@@ -73,9 +74,9 @@ class RestartingTask(Generic[T]):
                 self._losses, self._newest = 0, newest
             self._losses += 1
             if self._losses > MAX_RESTARTS:
-                lines = [line for line in str(error).splitlines() if line.strip()]
-                message = lines[0].strip()[:200] if lines else type(error).__name__
-                raise TaskError(f"its process was lost {self._losses} times in a row: {message}") from error
+                raise TaskError(
+                    f"its process was lost {self._losses} times in a row: {first_line(error, 200)}"
+                ) from error
             self.results = self._start()
             return None
         if not self._is_new(result):

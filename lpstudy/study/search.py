@@ -12,6 +12,7 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from lpstudy.ledger import Assignment, Done, FencedError, Ledger, State, UnwritableError, Waiting
+from lpstudy.one_line import last_line
 from lpstudy.study.control import FAULT_SECONDS, DeadlineStopper, StudyControl
 from lpstudy.study.failures import PAUSED, STORAGE, UNREACHABLE, describe_death
 from lpstudy.study.restarting_task import MAX_RESTARTS
@@ -293,5 +294,5 @@ def _cause(trial: TuneTrial) -> str:
     path = trial.error_file
     if path is None or not Path(path).is_file():
         return "its process died"
-    lines = [line for line in Path(path).read_text(errors="replace").splitlines() if line.strip()]
-    return describe_death(lines[-1].strip()[:300]) if lines else "its process died"
+    line = last_line(Path(path).read_text(errors="replace"), 300)
+    return describe_death(line) if line else "its process died"

@@ -12,6 +12,7 @@ from ray.exceptions import RayError
 
 from lpstudy import environment
 from lpstudy.data import shared_cache
+from lpstudy.one_line import one_line
 from lpstudy.redaction import without_credentials
 from lpstudy.study.cluster_address import VARIABLE, cluster_address
 from lpstudy.study.head import TOKEN, check_head
@@ -111,7 +112,7 @@ def _join(address: str, abandon: Abandon) -> None:
     except ValueError as error:
         raise ValueError(f"{setting}: {error}") from None
     except (OSError, RuntimeError, RayError) as error:
-        raise ValueError(f"{setting}: {TOKEN} ({_one_line(error)})") from None
+        raise ValueError(f"{setting}: {TOKEN} ({without_credentials(one_line(error))[:300]})") from None
 
 
 def _start() -> None:
@@ -127,8 +128,6 @@ def _start() -> None:
                 logging_level=logging.CRITICAL,
             )
     except (OSError, RuntimeError, ValueError, RayError) as error:
-        raise ValueError(f"Ray cannot be started on this machine: {_one_line(error)}") from None
-
-
-def _one_line(error: Exception) -> str:
-    return without_credentials(" ".join(str(error).split()))[:300]
+        raise ValueError(
+            f"Ray cannot be started on this machine: {without_credentials(one_line(error))[:300]}"
+        ) from None

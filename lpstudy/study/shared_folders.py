@@ -12,6 +12,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from lpstudy import probe
 from lpstudy.disk import StorageError
 from lpstudy.folder import Folder, LocalFolder
+from lpstudy.one_line import last_line
 
 ANSWER_SECONDS = 60.0
 """Time limit for every node's answer; each starts a process for it."""
@@ -91,8 +92,7 @@ def _ask_nodes(nodes: list[str], probes: Sequence[Folder], word: str) -> dict[st
         try:
             problems[node] = ray.get(result, timeout=0)
         except RayTaskError as error:
-            lines = [line for line in str(error).splitlines() if line.strip()]
-            problems[node] = [f"cannot run lpstudy: {lines[-1].strip()[:200]}"] * len(probes)
+            problems[node] = [f"cannot run lpstudy: {last_line(error, 200)}"] * len(probes)
         except (RayError, TimeoutError):
             if node in _nodes():
                 problems[node] = [f"has not answered for {ANSWER_SECONDS:g} s"] * len(probes)

@@ -18,6 +18,7 @@ from lpstudy import environment
 from lpstudy.data import Data, DataSpec, cache_folder, load
 from lpstudy.disk import UnreachableError
 from lpstudy.folder import folder_at
+from lpstudy.one_line import one_line
 from lpstudy.outputs import EpochResult
 from lpstudy.space import RunSpec, TeacherSpec
 from lpstudy.students import locate_weights, read_weights_file
@@ -158,7 +159,7 @@ def _epochs(job: RunJob) -> Iterator[EpochResult]:
         if job.trial.student.weights is not None:
             _check_copy(job.trial.student.weights)
     except (OSError, ValueError) as error:  # not the trial's fault: the next start recomputes lost files
-        message = " ".join(str(error).split())
+        message = one_line(error)
         raise UnreachableError(errno.EIO, f"data or teacher's outputs cannot be read: {message}") from error
     control_reader = ControlReader(job.control, job.holder, key=job.key)
 

@@ -21,7 +21,7 @@ _FORMULA_STARTS = frozenset("=+-@＝＋－＠")
 _QUOTES = frozenset("'\"`‘’“”«»")
 
 
-def one_line(text: str) -> str:
+def without_control_characters(text: str) -> str:
     """The text with control characters and runs of blanks turned into single spaces."""
     return " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
 
@@ -68,4 +68,4 @@ def spreadsheet_cell(value: object) -> object:
 
 def public_text(text: str) -> str:
     """The text on one line, without absolute paths and without credentials in URLs."""
-    return without_folders(without_credentials(one_line(text)))
+    return without_folders(without_credentials(without_control_characters(text)))

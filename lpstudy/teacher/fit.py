@@ -15,6 +15,7 @@ from lpstudy.disk import StorageError, storage_errors_at
 from lpstudy.distill.bp import BP
 from lpstudy.folder import Folder, LocalFolder, folder_at
 from lpstudy.model_file import DESCRIPTION, WEIGHTS, check_weights, describe
+from lpstudy.one_line import one_line
 from lpstudy.outputs import EpochResult
 from lpstudy.space import BANK_KEYS, INPUT_KEYS, RunSpec, TeacherSpec
 from lpstudy.students import (
@@ -198,7 +199,7 @@ def _load_cached(folder: Folder) -> tuple[TrainedTeacher | None, tuple[str, ...]
     except StorageError:
         raise
     except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:LONGEST_REASON]
+        reason = one_line(error, LONGEST_REASON)
         return None, (f"the cached teacher is refused and trained again: {reason}",)
     return replace(file, folder=folder.url), ()
 

@@ -16,6 +16,7 @@ from lpstudy.disk import is_writable
 from lpstudy.folder import Folder, LocalFolder
 from lpstudy.ledger import sqlite_file
 from lpstudy.model_file import DESCRIPTION, WEIGHTS
+from lpstudy.one_line import one_line
 from lpstudy.terminal import say
 from lpstudy.tracking.artifact_files import is_foreign, upload_file
 
@@ -87,7 +88,7 @@ def _upload_problem(client: MlflowClient, location: str) -> str:
     try:
         store.delete_artifacts(name)
     except Exception as error:  # likewise; a user with write access may have no access to delete
-        say(f"note: MLflow keeps the probe {name} at {location}: {' '.join(str(error).split())[:200]}")
+        say(f"note: MLflow keeps the probe {name} at {location}: {one_line(error, 200)}")
     return ""
 
 

@@ -20,6 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from lpstudy import environment
 from lpstudy.ledger import database_url, sqlite_file, sqlite_url
+from lpstudy.one_line import one_line
 from lpstudy.redaction import without_credentials
 from lpstudy.tracking.artifact_location import is_replaceable, new_location, write_problem
 
@@ -192,7 +193,7 @@ def offline_client() -> MlflowClient:
 def reason(error: Exception) -> str:
     """An error's message on one line, without credentials; a long one is cut in the middle."""
     text = _STATEMENT.sub("", without_credentials(str(error)))
-    text = " ".join(text.split()) or type(error).__name__
+    text = one_line(text) or type(error).__name__
     return (
         text if len(text) <= MAX_REASON_LENGTH else f"{text[:120]} ... {text[-(MAX_REASON_LENGTH - 125) :]}"
     )

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from lpstudy.distill import StepContext
+from lpstudy.one_line import one_line
 from lpstudy.outputs import Batch, Outputs
 from lpstudy.training.memory import memory_error
 from lpstudy.training.partial_epoch import generators, restore_generators
@@ -56,7 +57,7 @@ class RecordedStep:
             except RuntimeError as error:
                 if memory_error(error) is not None:
                     raise
-                self.refusal = " ".join(str(error).split())[:200]
+                self.refusal = one_line(error, 200)
                 return self._learner.step(batch, target, context)
         self._fill(batch, target, context)
         self._graph.replay()
