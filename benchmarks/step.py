@@ -152,7 +152,7 @@ def _regressor(student: str) -> Call:
 def _map_shape(name: str) -> tuple[int, int, int]:
     built = network(name)
     with torch.no_grad():
-        found = built(torch.zeros(1, 3, 32, 32), frozenset({built.middle})).maps[built.middle]
+        found = built(torch.zeros(1, 3, 32, 32), (built.middle,)).maps[built.middle]
     return found.shape[1], found.shape[2], found.shape[3]
 
 

@@ -35,7 +35,7 @@ class Outputs:
     embedding: Tensor
     """Penultimate features, shape (m, features); the classifier's input."""
     maps: Mapping[str, Tensor] = field(default_factory=dict)
-    """The requested intermediate maps, each of shape (m, channels, height, width)."""
+    """The requested maps in the order of the request, each of shape (m, channels, height, width)."""
 
     def detach(self) -> "Outputs":
         """The same values without a gradient."""
@@ -57,5 +57,9 @@ class Network(torch.nn.Module, ABC):
     """The default hint layer (teacher) or guided layer (student)."""
 
     @abstractmethod
-    def forward(self, images: Tensor, maps: frozenset[str] = frozenset()) -> Outputs:
-        """Outputs for images of shape (m, channels, height, width), with the named maps."""
+    def forward(self, images: Tensor, maps: tuple[str, ...] = ()) -> Outputs:
+        """Outputs for images of shape (m, channels, height, width), with the named maps in that order.
+
+        Raises:
+            ValueError: The network has no map of a name.
+        """

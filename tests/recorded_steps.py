@@ -48,6 +48,6 @@ class Dropping(Network):
         super().__init__()
         self.first, self.drop, self.last = nn.Linear(12, 16), nn.Dropout(0.5), nn.Linear(16, 10)
 
-    def forward(self, images: Tensor, maps: frozenset[str] = frozenset()) -> Outputs:
+    def forward(self, images: Tensor, maps: tuple[str, ...] = ()) -> Outputs:
         embedding = self.drop(torch.relu(self.first(images.flatten(1))))
         return Outputs(self.last(embedding), embedding, {})

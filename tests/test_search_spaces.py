@@ -45,7 +45,7 @@ def skeleton(student: StudentSpec, spec: StudySpec) -> Network:
         return build(student, input_shape=shape, classes=classes).eval()
 
 
-def outputs(network: Network, spec: StudySpec, maps: frozenset[str]) -> Outputs:
+def outputs(network: Network, spec: StudySpec, maps: tuple[str, ...]) -> Outputs:
     shape, _ = SHAPES[spec.data.kind]
     with torch.no_grad():
         given: Outputs = network(torch.empty(2, *shape, device="meta"), maps)

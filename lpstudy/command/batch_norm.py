@@ -20,7 +20,7 @@ def check_batch_norm(network: Network, input_shape: tuple[int, int, int], label:
         ValueError: It cannot; the message names the network and the setting.
     """
     try:
-        network.train()(torch.empty(1, *input_shape, device="meta"), frozenset())
+        network.train()(torch.empty(1, *input_shape, device="meta"), ())
     except ValueError as error:  # torch: "Expected more than 1 value per channel when training"
         raise ValueError(
             f"{setting}: a worker has one image of each batch, on which the batch norm of {label} cannot"

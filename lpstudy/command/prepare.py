@@ -194,7 +194,7 @@ def _check_arm(arm: Arm, spec: StudySpec, data: Data, teacher: Network) -> None:
 
 
 @torch.no_grad()
-def _shapes(network: Network, data: Data, maps: frozenset[str]) -> Outputs:
+def _shapes(network: Network, data: Data, maps: tuple[str, ...]) -> Outputs:
     """The shapes of a network's outputs for two images, as tensors without values."""
     outputs: Outputs = network.eval()(torch.empty(2, *data.input_shape, device="meta"), maps)
     return outputs

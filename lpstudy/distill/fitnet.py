@@ -100,11 +100,11 @@ class FitNet(Distillation):
 
     @override
     def teacher_needs(self, teacher: Network) -> Needs:
-        return Needs(logits=True, maps=frozenset({_check_map(teacher, self.hint, "teacher")}))
+        return Needs(logits=True, maps=(_check_map(teacher, self.hint, "teacher"),))
 
     @override
-    def student_maps(self, student: Network) -> frozenset[str]:
-        return frozenset({_check_map(student, self.guided, "student")})
+    def student_maps(self, student: Network) -> tuple[str, ...]:
+        return (_check_map(student, self.guided, "student"),)
 
     @override
     def auxiliary(self, student: Outputs, teacher: Outputs) -> nn.Module:
@@ -130,7 +130,7 @@ class FitNet(Distillation):
 
     @override
     def needs_of(self, needs: Needs, weights: Mapping[str, float]) -> Needs:
-        return Needs(logits="kd" in weights, maps=needs.maps if "hint" in weights else frozenset())
+        return Needs(logits="kd" in weights, maps=needs.maps if "hint" in weights else ())
 
     @override
     def loss(self, step: Step) -> Loss:

@@ -139,11 +139,12 @@ class LP(FeatureMethod):
     @override
     def feature_needs(self, teacher: Network) -> Needs:
         layer = check_layer(teacher, self.teacher_layer, "teacher")
-        return Needs(embedding=True) if layer == EMBEDDING else Needs(maps=frozenset({layer}))
+        return Needs(embedding=True) if layer == EMBEDDING else Needs(maps=(layer,))
 
     @override
-    def student_maps(self, student: Network) -> frozenset[str]:
-        return frozenset({check_layer(student, self.layer, "student")} - {EMBEDDING})
+    def student_maps(self, student: Network) -> tuple[str, ...]:
+        layer = check_layer(student, self.layer, "student")
+        return () if layer == EMBEDDING else (layer,)
 
     @override
     def feature_weights(self, progress: float) -> dict[str, float]:

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -22,7 +22,11 @@ class Needs:
 
     logits: bool = False
     embedding: bool = False
-    maps: frozenset[str] = field(default_factory=frozenset)
+    maps: tuple[str, ...] = ()
+    """The names of maps, in the order in which the loss gets them; a repeated name counts once."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "maps", tuple(dict.fromkeys(self.maps)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,14 +136,14 @@ class Distillation(BaseModel, ABC):
             ValueError: The teacher has no layer of the name in the hyperparameters.
         """
 
-    def student_maps(self, student: Network) -> frozenset[str]:
-        """The maps that the student must give at each training step.
+    def student_maps(self, student: Network) -> tuple[str, ...]:
+        """The student's maps that the loss reads, in the order in which it gets them.
 
         Raises:
             ValueError: The student has no layer of the name in the hyperparameters.
         """
         del student
-        return frozenset()
+        return ()
 
     def auxiliary(self, student: Outputs, teacher: Outputs) -> nn.Module | None:
         """A module that is trained with the student and then dropped, on the device of the outputs, or None.

@@ -57,7 +57,7 @@ class ConvNet(Network):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
 
-    def forward(self, images: Tensor, maps: frozenset[str] = frozenset()) -> Outputs:
+    def forward(self, images: Tensor, maps: tuple[str, ...] = ()) -> Outputs:
         """Outputs; a map is a layer's activations after its ReLU."""
         check_maps(maps, self.map_names)
         features, selected_maps = run_layers(self.layers, images, maps)

@@ -4,24 +4,24 @@ from torch import Tensor, nn
 
 
 def run_layers(
-    layers: nn.Sequential, images: Tensor, selected: frozenset[str]
+    layers: nn.Sequential, images: Tensor, selected: tuple[str, ...]
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Run named layers in turn; return the last output and the outputs of the selected layers."""
+    """Run named layers in turn; return the last output and those of the selected layers, in their order."""
     maps = {}
     for name, layer in layers.named_children():
         images = layer(images)
         if name in selected:
             maps[name] = images
-    return images, maps
+    return images, {name: maps[name] for name in selected}
 
 
-def check_maps(maps: frozenset[str], map_names: tuple[str, ...]) -> None:
+def check_maps(maps: tuple[str, ...], map_names: tuple[str, ...]) -> None:
     """Refuse maps that a network does not have.
 
     Raises:
         ValueError: A name is not among `map_names`.
     """
-    if unknown := sorted(maps.difference(map_names)):
+    if unknown := sorted(set(maps).difference(map_names)):
         raise ValueError(f"unknown map {', '.join(unknown)}: this network has {', '.join(map_names)}")
 
 

@@ -121,7 +121,7 @@ class MaxoutNet(Network):
         nn.init.normal_(self.classifier.weight, std=0.01)
         nn.init.zeros_(self.classifier.bias)
 
-    def forward(self, images: Tensor, maps: frozenset[str] = frozenset()) -> Outputs:
+    def forward(self, images: Tensor, maps: tuple[str, ...] = ()) -> Outputs:
         """Outputs for images of shape (m, channels, height, width)."""
         check_maps(maps, self.map_names)
         features, selected_maps = run_layers(self.layers, images, maps)

@@ -39,7 +39,7 @@ class TorchvisionNet(Network):
         self.map_names = tuple(shapes)
         self.middle = _middle(self.network, shapes)
 
-    def forward(self, images: Tensor, maps: frozenset[str] = frozenset()) -> Outputs:
+    def forward(self, images: Tensor, maps: tuple[str, ...] = ()) -> Outputs:
         """Outputs for images of shape (m, 3, height, width)."""
         check_maps(maps, self.map_names)
         embeddings: list[Tensor] = []
@@ -55,7 +55,7 @@ class TorchvisionNet(Network):
                     self.network.get_submodule(name).register_forward_hook(_storing_hook(selected_maps, name))
                 )
             logits = self.network(images)
-        return Outputs(logits, embeddings[-1], selected_maps)
+        return Outputs(logits, embeddings[-1], {name: selected_maps[name] for name in maps})
 
 
 def _storing_hook(selected_maps: dict[str, Tensor], name: str) -> Callable[[nn.Module, object, Tensor], None]:

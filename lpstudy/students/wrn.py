@@ -73,7 +73,7 @@ class WideResNet(Network):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
         nn.init.zeros_(self.classifier.bias)
 
-    def forward(self, images: Tensor, maps: frozenset[str] = frozenset()) -> Outputs:
+    def forward(self, images: Tensor, maps: tuple[str, ...] = ()) -> Outputs:
         """Outputs for images of shape (m, channels, height, width)."""
         check_maps(maps, self.map_names)
         features, selected_maps = run_layers(self.layers, images, maps)

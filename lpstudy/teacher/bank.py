@@ -89,7 +89,7 @@ class Bank:
         return Needs(
             logits=needs.logits and LOGITS not in self._banked_outputs,
             embedding=needs.embedding and EMBEDDING not in self._banked_outputs,
-            maps=frozenset(name for name in needs.maps if MAP + name not in self._banked_outputs),
+            maps=tuple(name for name in needs.maps if MAP + name not in self._banked_outputs),
         )
 
     def _rows(self, name: str, batch: Batch) -> Tensor:

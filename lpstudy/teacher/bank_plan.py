@@ -68,12 +68,13 @@ def teacher_needs(spec: StudySpec, teacher: Network) -> Needs:
         ValueError: The teacher has no layer of the name in a method's hyperparameters.
     """
     logits = embedding = False
-    maps: frozenset[str] = frozenset()
+    maps: tuple[str, ...] = ()
     for arm in spec.arms():
         for values in corners(arm.hyperparameters):
             sizes = next(corners(arm.student.searched))
             needs = arm.resolve(sizes | values, epochs=1, seed=0).method.teacher_needs(teacher)
-            logits, embedding, maps = logits or needs.logits, embedding or needs.embedding, maps | needs.maps
+            logits, embedding = logits or needs.logits, embedding or needs.embedding
+            maps += needs.maps
     return Needs(logits, embedding, maps)
 
 

@@ -55,7 +55,7 @@ def compute_blocks(
     needs = Needs(
         logits=LOGITS in names,
         embedding=EMBEDDING in names,
-        maps=frozenset(name.removeprefix(MAP) for name in names if name.startswith(MAP)),
+        maps=tuple(name.removeprefix(MAP) for name in names if name.startswith(MAP)),
     )
     device = next(teacher.network.parameters()).device
 

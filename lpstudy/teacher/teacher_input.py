@@ -52,7 +52,7 @@ class AdaptedNetwork(Network):
         self.register_buffer("_scale", (data_std / std).float(), persistent=False)
         self.register_buffer("_offset", ((data_mean - mean) / std).float(), persistent=False)
 
-    def forward(self, images: Tensor, maps: frozenset[str] = frozenset()) -> Outputs:
+    def forward(self, images: Tensor, maps: tuple[str, ...] = ()) -> Outputs:
         """Outputs for images of shape (m, channels, height, width), normalised by the data's statistics."""
         images = images * self._scale + self._offset
         if tuple(images.shape[2:]) != self._size:

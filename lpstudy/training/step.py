@@ -20,7 +20,7 @@ class Learner:
     auxiliary: nn.Module | None
     """FitNet's regressor and the like."""
     method: Method
-    maps: frozenset[str]
+    maps: tuple[str, ...]
     """The student's maps that the method reads."""
     optimizer: optim.Optimizer
     device: torch.device

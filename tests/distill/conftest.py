@@ -27,14 +27,14 @@ class SmallNetwork(Network):
         self.embed = nn.Linear(channels, features)
         self.classify = nn.Linear(features, CLASSES)
 
-    def forward(self, images: Tensor, maps: frozenset[str] = frozenset()) -> Outputs:
+    def forward(self, images: Tensor, maps: tuple[str, ...] = ()) -> Outputs:
         values = images
         given: dict[str, Tensor] = {}
         for name in self.map_names:
             values = torch.relu(self.get_submodule(name)(values))
             given[name] = values
         embedding = torch.tanh(self.embed(values.mean(dim=(2, 3))))
-        return Outputs(self.classify(embedding), embedding, {name: given[name] for name in sorted(maps)})
+        return Outputs(self.classify(embedding), embedding, {name: given[name] for name in maps})
 
 
 def seeded(seed: int, channels: int, features: int, kernel: int) -> SmallNetwork:

@@ -63,6 +63,11 @@ def test_every_method_of_the_union_is_listed_by_its_name_and_has_a_case() -> Non
     assert {type(case) for case in CASES.values()} == set(union)
 
 
+def test_needs_keep_the_order_of_maps_and_count_a_repeated_one_once() -> None:
+    assert Needs(maps=("conv3", "conv1", "conv3")).maps == ("conv3", "conv1")
+    assert Needs(maps=("conv1", "conv3")) != Needs(maps=("conv3", "conv1"))
+
+
 @pytest.mark.parametrize("name", METHODS)
 def test_is_made_from_its_name_alone_and_survives_json(name: str) -> None:
     made = ANY.validate_python({"method": name})

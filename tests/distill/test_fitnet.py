@@ -101,7 +101,7 @@ def test_second_stage_is_cross_entropy_and_soft_targets(
     student: Network, teacher: Network, images: Images, labels: Images, step_at: StepAt
 ) -> None:
     method = FitNet(hint_fraction=0.5, kd_weight=4.0)
-    mine, theirs = student(images(4), frozenset({"conv2"})), teacher(images(4), frozenset({"conv2"}))
+    mine, theirs = student(images(4), ("conv2",)), teacher(images(4), ("conv2",))
     regressor = method.auxiliary(mine, theirs)
     loss = method.loss(step_on(step_at(method, 0.75), mine, theirs, labels(4), regressor))
     assert loss.parts.keys() == {"ce", "kd"}
@@ -112,7 +112,7 @@ def test_joint_adds_the_weighted_hint_from_the_start(
     student: Network, teacher: Network, images: Images, labels: Images, step_at: StepAt
 ) -> None:
     method = FitNet(mode="joint", hint_weight=7.0, kd_weight=0.0)
-    mine, theirs = student(images(4), frozenset({"conv2"})), teacher(images(4), frozenset({"conv2"}))
+    mine, theirs = student(images(4), ("conv2",)), teacher(images(4), ("conv2",))
     loss = method.loss(step_on(step_at(method, 0.0), mine, theirs, labels(4), method.auxiliary(mine, theirs)))
     assert float(loss.total.detach()) == pytest.approx(float(loss.parts["ce"] + 7 * loss.parts["hint"]))
 
@@ -162,9 +162,9 @@ def draw(value: object, generator: random.Random) -> object:
 def test_middle_layers_are_used_where_none_are_named_and_named_ones_are_checked(
     student: Network, teacher: Network
 ) -> None:
-    assert FitNet().student_maps(student) == {"conv2"}
-    assert FitNet().teacher_needs(teacher).maps == {"conv2"}
-    assert FitNet(hint="conv1").teacher_needs(teacher).maps == {"conv1"}
+    assert FitNet().student_maps(student) == ("conv2",)
+    assert FitNet().teacher_needs(teacher).maps == ("conv2",)
+    assert FitNet(hint="conv1").teacher_needs(teacher).maps == ("conv1",)
     with pytest.raises(
         ValueError, match=r"the student has no layer 'conv9'; it has embedding, conv1, conv2, conv3"
     ):

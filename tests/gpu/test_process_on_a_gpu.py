@@ -55,7 +55,7 @@ def test_recorded_steps_drop_what_plain_ones_drop(device: torch.device) -> None:
         network = Dropping().to(device)
         rate = torch.tensor(0.1, device=device)
         optimizer = torch.optim.AdamW(network.parameters(), lr=rate, fused=True, capturable=True)
-        learner = Learner(network, None, BP(), frozenset(), optimizer, device, torch.contiguous_format, False)
+        learner = Learner(network, None, BP(), (), optimizer, device, torch.contiguous_format, False)
         step = RecordedStep(learner) if recorded else learner.step
         torch.manual_seed(5)
         losses.append(

@@ -45,7 +45,7 @@ def test_hint_and_guided_layers_are_the_published_ones(
 ) -> None:
     with torch.device("meta"):
         network = build(StudentSpec(family="maxout", design=design), input_shape=CIFAR, classes=10)
-        outputs = network(torch.empty(2, *CIFAR), frozenset({middle}))
+        outputs = network(torch.empty(2, *CIFAR), (middle,))
 
     assert network.middle == middle
     assert outputs.maps[middle].shape == (2, *shape)

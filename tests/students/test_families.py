@@ -61,7 +61,7 @@ def test_gives_logits_embedding_and_all_maps_in_shape(case: tuple[StudentSpec, S
     _, shape, network = case
     network.eval()
 
-    outputs = network(_images(shape), frozenset(network.map_names))
+    outputs = network(_images(shape), network.map_names)
 
     assert outputs.logits.shape == (5, CLASSES)
     assert outputs.embedding.dim() == 2
@@ -76,7 +76,7 @@ def test_maps_have_the_channels_second_and_shrink(case: tuple[StudentSpec, Shape
     _, shape, network = case
     network.eval()
 
-    maps = network(_images(shape, 1), frozenset(network.map_names)).maps
+    maps = network(_images(shape, 1), network.map_names).maps
 
     sizes = [maps[name].shape[2] * maps[name].shape[3] for name in network.map_names]
     assert sizes == sorted(sizes, reverse=True)
@@ -87,14 +87,23 @@ def test_gives_no_map_that_was_not_asked_for(case: tuple[StudentSpec, Shape, Net
     network.eval()
 
     assert network(_images(shape)).maps == {}
-    assert list(network(_images(shape), frozenset({network.middle})).maps) == [network.middle]
+    assert list(network(_images(shape), (network.middle,)).maps) == [network.middle]
+
+
+def test_gives_the_maps_in_the_order_of_the_request(case: tuple[StudentSpec, Shape, Network]) -> None:
+    _, shape, network = case
+    network.eval()
+    reverse = network.map_names[::-1]
+
+    assert tuple(network(_images(shape), reverse).maps) == reverse
+    assert tuple(network(_images(shape), (*reverse, reverse[0])).maps) == reverse
 
 
 def test_maps_do_not_change_the_logits(case: tuple[StudentSpec, Shape, Network]) -> None:
     _, shape, network = case
     network.eval()
 
-    with_maps = network(_images(shape), frozenset(network.map_names)).logits
+    with_maps = network(_images(shape), network.map_names).logits
 
     assert torch.equal(with_maps, network(_images(shape)).logits)
 
@@ -120,7 +129,7 @@ def test_an_unknown_map_is_refused_with_the_known_ones(case: tuple[StudentSpec, 
     _, shape, network = case
 
     with pytest.raises(ValueError, match=f"unknown map conv99: .*{network.middle}"):
-        network(_images(shape), frozenset({"conv99", network.middle}))
+        network(_images(shape), ("conv99", network.middle))
 
 
 def test_the_seed_alone_determines_the_weights(case: tuple[StudentSpec, Shape, Network]) -> None:
@@ -195,7 +204,7 @@ def test_the_gradient_of_a_map_reaches_the_first_layer(case: tuple[StudentSpec, 
     network.eval()
     images = _images(shape, 1).requires_grad_()
 
-    maps = network(images, frozenset({network.middle})).maps
+    maps = network(images, (network.middle,)).maps
     (gradient,) = torch.autograd.grad(maps[network.middle].square().sum(), images)
 
     assert gradient.abs().sum() > 0
@@ -210,7 +219,7 @@ def test_a_copy_is_independent(case: tuple[StudentSpec, Shape, Network]) -> None
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.add_(1)
-        outputs = twin(_images(shape), frozenset({twin.middle}))
+        outputs = twin(_images(shape), (twin.middle,))
         for parameter in network.parameters():
             parameter.sub_(1)
 

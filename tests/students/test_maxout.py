@@ -75,7 +75,7 @@ def test_channels_that_do_not_divide_are_refused() -> None:
 def test_depth_is_split_evenly_and_width_grows_by_group(depth: int, channels: list[int]) -> None:
     network = build(StudentSpec(family="maxout", depth=depth, width=8), input_shape=(3, 16, 16), classes=4)
 
-    maps = network(torch.zeros(1, 3, 16, 16), frozenset(network.map_names)).maps
+    maps = network(torch.zeros(1, 3, 16, 16), network.map_names).maps
 
     assert [maps[name].shape[1] for name in network.map_names] == channels
     assert network.middle == f"conv{channels.count(8) + channels.count(16)}"
@@ -94,7 +94,7 @@ def test_the_second_moment_of_features_neither_vanishes_nor_grows_with_depth() -
     network = build(StudentSpec(family="maxout", design="fitnet4"), input_shape=(3, 32, 32), classes=10)
     images = torch.randn(8, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 
-    maps = network(images, frozenset(network.map_names)).maps
+    maps = network(images, network.map_names).maps
 
     assert isinstance(network, MaxoutNet)
     rms = [maps[name].square().mean().sqrt().item() for name in network.map_names]

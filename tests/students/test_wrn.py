@@ -32,7 +32,7 @@ def test_a_block_is_pre_activated_and_its_projection_too(outputs: int, stride: i
 def test_groups_halve_the_side_and_double_the_channels() -> None:
     network = build(StudentSpec(family="wrn", depth=16, width=2), input_shape=(3, 32, 32), classes=10)
 
-    outputs = network(torch.zeros(2, 3, 32, 32), frozenset(network.map_names))
+    outputs = network(torch.zeros(2, 3, 32, 32), network.map_names)
 
     shapes = [tuple(outputs.maps[name].shape[1:]) for name in network.map_names]
     assert shapes == [(32, 32, 32), (64, 16, 16), (128, 8, 8)]

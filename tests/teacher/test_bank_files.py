@@ -22,7 +22,7 @@ MakeBank = Callable[..., Banked]
 
 CPU = torch.device("cpu")
 HINT: dict[str, dict[str, object]] = {"kd": {}, "fitnet": {}}
-ALL = Needs(logits=True, embedding=True, maps=frozenset({"conv1"}))
+ALL = Needs(logits=True, embedding=True, maps=("conv1",))
 
 
 def by_hand(data: Data, view: int) -> NDArray[np.float32]:

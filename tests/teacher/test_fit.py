@@ -101,7 +101,7 @@ def test_gives_no_gradient_and_keeps_its_statistics(data: Data) -> None:
     opened = open_teacher(file, spec(), data, device=CPU)
     before = {name: value.clone() for name, value in opened.network.state_dict().items()}
     (batch,) = data.test.batches(batch_size=len(data.test), device=CPU)
-    outputs = opened.outputs(batch, Needs(logits=True, maps=frozenset({opened.network.middle})))
+    outputs = opened.outputs(batch, Needs(logits=True, maps=(opened.network.middle,)))
     assert not outputs.logits.requires_grad
     assert outputs.maps.keys() == {opened.network.middle}
     assert not opened.network.training

@@ -25,7 +25,7 @@ def test_the_outputs_are_those_of_autocast_to_the_last_digit(teacher: str) -> No
     network = build(spec, input_shape=(3, 32, 32), classes=10, seed=1).eval()
     images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     batch = Batch(images, torch.arange(2), torch.arange(2), 0)
-    needs = Needs(logits=True, embedding=True, maps=frozenset(network.map_names[:1]))
+    needs = Needs(logits=True, embedding=True, maps=network.map_names[:1])
     online = OnlineTeacher(network, 1, bf16=True)
     with torch.no_grad(), autocast(CPU, bf16=True):
         expected = network(images.contiguous(memory_format=online._layout), needs.maps)

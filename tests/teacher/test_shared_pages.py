@@ -53,7 +53,7 @@ def use(
     everything = torch.arange(plan.samples)
     for view in range(plan.views):
         (batch,) = data.train.one_view(view, everything, batch_size=plan.samples, device=CPU)
-        targets.outputs(batch, Needs(logits=True, maps=frozenset({"conv1"})))
+        targets.outputs(batch, Needs(logits=True, maps=("conv1",)))
     barrier.wait(120)
     told.send(mapped("map.conv1.fp16"))
     barrier.wait(120)

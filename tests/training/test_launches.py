@@ -52,7 +52,7 @@ def test_a_recorded_step_has_no_more_operators_than_it_had(method: Distillation)
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, nesterov=True, fused=True)
     for parameter in network.parameters():
         optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
-    learner = Learner(network, None, method, frozenset(), optimizer, CPU, torch.channels_last, True)
+    learner = Learner(network, None, method, (), optimizer, CPU, torch.channels_last, True)
     batch = Batch(torch.randn(8, 3, 32, 32), torch.arange(8), torch.arange(8), 0)
     target = Outputs(torch.randn(8, 10), torch.randn(8, 500), {})
     weights = {name: torch.tensor(0.5) for name in method.weights(0.6)}

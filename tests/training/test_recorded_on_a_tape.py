@@ -98,7 +98,7 @@ def dropping() -> Learner:
     torch.manual_seed(0)
     network = Dropping()
     optimizer = torch.optim.AdamW(network.parameters(), lr=torch.tensor(0.1), fused=True)
-    return Learner(network, None, BP(), frozenset(), optimizer, CPU, torch.contiguous_format, False)
+    return Learner(network, None, BP(), (), optimizer, CPU, torch.contiguous_format, False)
 
 
 def drawn(*recordings: Callable[..., tuple[Mapping[str, Tensor], Outputs]]) -> list[float]:
