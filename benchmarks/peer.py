@@ -137,7 +137,7 @@ def warm(student: str, given: Data, bank: Bank, precision: Precision, steps: int
 def lp_term(bank: Bank, given: Data) -> Callable[[], None]:
     """LP's forward and backward alone, many times, on a batch's embedding."""
     batch = next(given.train.epoch(batch_size=BATCH, seed=0, epoch=1, device=CPU))
-    taught = bank.outputs(batch, METHOD.teacher_needs(bank.network)).embedding
+    taught = bank.outputs(batch, METHOD.teacher_needs()).embedding
     leaf = torch.randn_like(taught).requires_grad_()
 
     def calls() -> None:

@@ -80,10 +80,11 @@ def test_networks_and_regressors_fit_the_images(spec: StudySpec) -> None:
         for values in list(corners(arm.student.searched)):
             trial = arm.resolve(next(corners(arm.hyperparameters)) | values, epochs=1, seed=0)
             student = skeleton(trial.student, spec)
-            told = outputs(student, spec, trial.method.student_maps(student))
-            taught = outputs(teacher, spec, trial.method.teacher_needs(teacher).maps)
+            method = trial.method.resolved(student, teacher)
+            told = outputs(student, spec, method.student_maps())
+            taught = outputs(teacher, spec, method.teacher_needs().maps)
             assert told.logits.shape == taught.logits.shape == (2, classes)
-            trial.method.auxiliary(told, taught)
+            method.auxiliary(told, taught)
 
 
 def test_students_within_the_limits_are_smaller_than_their_teacher(spec: StudySpec) -> None:

@@ -58,7 +58,7 @@ def prepare(arguments: Namespace) -> PreparedStudy:
     teacher = teacher_skeleton(spec.teacher, input_of(spec.teacher, data), data)
     for arm in spec.arms():
         _check_arm(arm, spec, data, teacher)
-        check_logits(arm, teacher, weights)
+        check_logits(arm, data, teacher, weights)
     remarks = (*data.remarks, *part_remarks(data.train, data.validation, data.test))
     return PreparedStudy(spec, data, plan_bank(spec, data), weights, remarks)
 
@@ -185,10 +185,12 @@ def _check_arm(arm: Arm, spec: StudySpec, data: Data, teacher: Network) -> None:
         )
     student = skeleton(arm.student_spec(fits[0]), input_shape=data.input_shape, classes=data.classes)
     for values in corners(arm.hyperparameters):
-        method = arm.resolve(fits[0] | values, epochs=1, seed=0).method
         try:
-            wanted = method.teacher_needs(teacher).maps, method.student_maps(student)
-            method.auxiliary(_shapes(student, data, wanted[1]), _shapes(teacher, data, wanted[0]))
+            method = arm.resolve(fits[0] | values, epochs=1, seed=0).method.resolved(student, teacher)
+            method.auxiliary(
+                _shapes(student, data, method.student_maps()),
+                _shapes(teacher, data, method.teacher_needs().maps),
+            )
         except ValueError as error:
             raise ValueError(f"methods.{arm.method}: {error}") from None
 

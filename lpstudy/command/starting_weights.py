@@ -60,13 +60,13 @@ def starting_weights(spec: StudySpec, data: Data) -> StartingWeights:
     return StartingWeights(files, tuple(notes), head)
 
 
-def check_logits(arm: Arm, teacher: Network, weights: StartingWeights) -> None:
+def check_logits(arm: Arm, data: Data, teacher: Network, weights: StartingWeights) -> None:
     """Refuse an arm that would learn from untrained logits.
 
     Raises:
         ValueError: The arm learns from logits, and the teacher's last layer is untrained.
     """
-    if weights.teacher_head is not None and learns_from_logits(arm, teacher):
+    if weights.teacher_head is not None and learns_from_logits(arm, data, teacher):
         raise ValueError(
             f"methods.{arm.method}: learns from the teacher's logits, which are untrained: in [teacher]"
             f" weights {weights.teacher_head}; leave {arm.method} out, or train the teacher on these classes"

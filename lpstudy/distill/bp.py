@@ -5,7 +5,6 @@ from typing import ClassVar, Literal
 from typing_extensions import override
 
 from lpstudy.distill.method import Distillation, Loss, Needs, Step, cross_entropy
-from lpstudy.outputs import Network
 
 
 class BP(Distillation):
@@ -15,8 +14,7 @@ class BP(Distillation):
     reads_teacher: ClassVar[bool] = False
 
     @override
-    def teacher_needs(self, teacher: Network) -> Needs:
-        del teacher
+    def teacher_needs(self) -> Needs:
         return Needs()
 
     @override

@@ -1,7 +1,7 @@
 """FitNets: the student's middle layer predicts the teacher's (Romero et al., arXiv 1412.6550)."""
 
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import torch
 from pydantic import Field
@@ -10,12 +10,10 @@ from torch.nn import functional
 from typing_extensions import override
 
 from lpstudy.distill.method import (
-    EMBEDDING,
     Distillation,
     Loss,
     Needs,
     Step,
-    check_layer,
     cross_entropy,
     full_precision,
     layer_of,
@@ -99,16 +97,22 @@ class FitNet(Distillation):
     """The student's map; its middle one where none is named."""
 
     @override
-    def teacher_needs(self, teacher: Network) -> Needs:
-        return Needs(logits=True, maps=(_check_map(teacher, self.hint, "teacher"),))
+    def with_default_layers(self, student: Network, teacher: Network) -> Self:
+        return self.model_copy(
+            update={"hint": self.hint or teacher.middle, "guided": self.guided or student.middle}
+        )
 
     @override
-    def student_maps(self, student: Network) -> tuple[str, ...]:
-        return (_check_map(student, self.guided, "student"),)
+    def teacher_needs(self) -> Needs:
+        return Needs(logits=True, maps=(self.hint,) if self.hint else ())
+
+    @override
+    def student_maps(self) -> tuple[str, ...]:
+        return (self.guided,) if self.guided else ()
 
     @override
     def auxiliary(self, student: Outputs, teacher: Outputs) -> nn.Module:
-        guided, hint = _map(student, self.guided), _map(teacher, self.hint)
+        guided, hint = layer_of(student, self.guided), layer_of(teacher, self.hint)
         return Regressor(_image_shape(guided), _image_shape(hint), device=guided.device)
 
     def in_hint_stage(self, progress: float) -> bool:
@@ -146,26 +150,8 @@ class FitNet(Distillation):
         )
 
     def _hint(self, step: Step) -> Tensor:
-        predicted = step.auxiliary(_map(step.student, self.guided))
-        return hint_loss(predicted, _map(step.teacher, self.hint))
-
-
-def _check_map(network: Network, name: str | None, role: str) -> str:
-    layer = network.middle if name is None else check_layer(network, name, role)
-    if layer == EMBEDDING:
-        raise ValueError(
-            f"fitnet needs a map of the {role}, one of {', '.join(network.map_names)}, not {layer!r}"
-        )
-    return layer
-
-
-def _map(outputs: Outputs, name: str | None) -> Tensor:
-    """The map of a name; without a name, the only map."""
-    if name is not None:
-        return layer_of(outputs, name)
-    if len(outputs.maps) != 1:
-        raise ValueError(f"fitnet needs one map where none is named but got {sorted(outputs.maps)}")
-    return next(iter(outputs.maps.values()))
+        predicted = step.auxiliary(layer_of(step.student, self.guided))
+        return hint_loss(predicted, layer_of(step.teacher, self.hint))
 
 
 def _image_shape(maps: Tensor) -> tuple[int, int, int]:

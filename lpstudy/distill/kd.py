@@ -6,7 +6,6 @@ from typing_extensions import override
 
 from lpstudy.distill.method import Distillation, Loss, Needs, Step, cross_entropy
 from lpstudy.distill.soft_targets import Temperature, Weight, kd_loss
-from lpstudy.outputs import Network
 
 
 class KD(Distillation):
@@ -19,8 +18,7 @@ class KD(Distillation):
     """Divides the logits of both networks; 1 leaves the probabilities as they are."""
 
     @override
-    def teacher_needs(self, teacher: Network) -> Needs:
-        del teacher
+    def teacher_needs(self) -> Needs:
         return Needs(logits=True)
 
     @override

@@ -16,13 +16,11 @@ from lpstudy.distill.method import (
     Loss,
     Needs,
     Step,
-    check_layer,
     cross_entropy,
     full_precision,
     layer_of,
 )
 from lpstudy.distill.soft_targets import FeatureMethod
-from lpstudy.outputs import Network
 
 
 def laplacian_loss(student: Tensor, lap: Tensor) -> Tensor:
@@ -137,14 +135,13 @@ class LP(FeatureMethod):
             )
 
     @override
-    def feature_needs(self, teacher: Network) -> Needs:
-        layer = check_layer(teacher, self.teacher_layer, "teacher")
+    def feature_needs(self) -> Needs:
+        layer = self.teacher_layer
         return Needs(embedding=True) if layer == EMBEDDING else Needs(maps=(layer,))
 
     @override
-    def student_maps(self, student: Network) -> tuple[str, ...]:
-        layer = check_layer(student, self.layer, "student")
-        return () if layer == EMBEDDING else (layer,)
+    def student_maps(self) -> tuple[str, ...]:
+        return () if self.layer == EMBEDDING else (self.layer,)
 
     @override
     def feature_weights(self, progress: float) -> dict[str, float]:

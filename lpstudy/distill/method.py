@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import torch
 from pydantic import BaseModel, ConfigDict
@@ -108,13 +108,16 @@ class Loss:
 
 
 class Distillation(BaseModel, ABC):
-    """The base class of a method and its hyperparameters: `bp`, `kd`, `fitnet`, `lp` and `lp_kd`.
+    """The base class of a method, whose fields are its hyperparameters; each has a default.
 
-    The outputs hold exactly the maps that `student_maps` and `teacher_needs` name. `teacher` may
-    be None where `teacher_needs` is `Needs()`. Losses are in nats, or squared units of the features.
+    `resolved` comes first, once the networks are known: its result is what everything else is called on. The
+    outputs of a step hold exactly the maps that `student_maps` and `teacher_needs` name, in their order.
+    Losses are in nats, or squared units of the features.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    method: str
+    """The method's name in a study file; a subclass gives it as `Literal["name"] = "name"`."""
     reads_teacher: ClassVar[bool] = True
     """Whether any of its hyperparameters lets it read the teacher: False for a baseline."""
     reads_samples: ClassVar[bool] = False
@@ -128,21 +131,35 @@ class Distillation(BaseModel, ABC):
         """
         del batch_size
 
+    def resolved(self, student: Network, teacher: Network | None) -> Self:
+        """The method for these networks: every layer has a name, and the networks have what it reads.
+
+        Raises:
+            ValueError: A network has no layer of a name in the hyperparameters, or there is no teacher.
+        """
+        if teacher is None:
+            if self.reads_teacher:
+                raise ValueError(f"{self.method} needs a teacher")
+            named = self
+        else:
+            named = self.with_default_layers(student, teacher)
+            for name in named.teacher_needs().maps:
+                check_map(teacher, name, "teacher")
+        for name in named.student_maps():
+            check_map(student, name, "student")
+        return named
+
+    def with_default_layers(self, student: Network, teacher: Network) -> Self:
+        """The method with a name for each layer that its hyperparameters leave open; `resolved` calls it."""
+        del student, teacher
+        return self
+
     @abstractmethod
-    def teacher_needs(self, teacher: Network) -> Needs:
-        """The outputs of this teacher that the method reads.
+    def teacher_needs(self) -> Needs:
+        """The teacher's outputs that the method reads."""
 
-        Raises:
-            ValueError: The teacher has no layer of the name in the hyperparameters.
-        """
-
-    def student_maps(self, student: Network) -> tuple[str, ...]:
-        """The student's maps that the loss reads, in the order in which it gets them.
-
-        Raises:
-            ValueError: The student has no layer of the name in the hyperparameters.
-        """
-        del student
+    def student_maps(self) -> tuple[str, ...]:
+        """The student's maps that the loss reads, in the order in which it gets them."""
         return ()
 
     def auxiliary(self, student: Outputs, teacher: Outputs) -> nn.Module | None:
@@ -202,24 +219,32 @@ def cross_entropy(step: Step) -> Loss:
     return Loss(value, {"ce": value.detach()})
 
 
-def check_layer(network: Network, layer: str, role: str) -> str:
-    """Check a layer's name and return it.
+def check_map(network: Network, name: str, role: str) -> None:
+    """Refuse the name of a map that a network does not have.
+
+    Args:
+        network: The student or the teacher.
+        name: The name in the hyperparameters.
+        role: `student` or `teacher`, for the message.
 
     Raises:
-        ValueError: It is neither `embedding` nor a map of the network; the message lists the layers.
+        ValueError: The network has no such map; the message lists its layers.
     """
-    layers = (EMBEDDING, *network.map_names)
-    if layer not in layers:
-        raise ValueError(f"the {role} has no layer {layer!r}; it has {', '.join(layers)}")
-    return layer
+    maps = ", ".join(network.map_names)
+    if name == EMBEDDING:
+        raise ValueError(f"needs a map of the {role}, one of {maps}, not {name!r}")
+    if name not in network.map_names:
+        raise ValueError(f"the {role} has no layer {name!r}; it has {EMBEDDING}, {maps}")
 
 
-def layer_of(outputs: Outputs, layer: str) -> Tensor:
+def layer_of(outputs: Outputs, layer: str | None) -> Tensor:
     """The embedding, shape (m, features), or the map of a name, shape (m, channels, height, width).
 
     Raises:
-        ValueError: The outputs have no map of that name.
+        ValueError: The outputs have no map of that name, or the layer has no name yet: see `resolved`.
     """
+    if layer is None:
+        raise ValueError("a layer has no name: call method.resolved(student, teacher) first")
     if layer == EMBEDDING:
         return outputs.embedding
     if layer not in outputs.maps:

@@ -10,7 +10,6 @@ from torch.nn import functional
 from typing_extensions import override
 
 from lpstudy.distill.method import Distillation, Loss, Needs, Step, full_precision
-from lpstudy.outputs import Network
 
 Weight = Annotated[float, Field(ge=0, le=1000)]
 """Factor of the soft-target term; 0 leaves it out."""
@@ -53,7 +52,7 @@ class FeatureMethod(Distillation, ABC):
     """Divides the logits of both networks in that term."""
 
     @abstractmethod
-    def feature_needs(self, teacher: Network) -> Needs:
+    def feature_needs(self) -> Needs:
         """`teacher_needs` of the method's own terms."""
 
     @abstractmethod
@@ -65,8 +64,8 @@ class FeatureMethod(Distillation, ABC):
         """CE and the method's own terms."""
 
     @override
-    def teacher_needs(self, teacher: Network) -> Needs:
-        needs = self.feature_needs(teacher)
+    def teacher_needs(self) -> Needs:
+        needs = self.feature_needs()
         return replace(needs, logits=True) if self.kd_weight else needs
 
     @override

@@ -206,7 +206,7 @@ class StudySpec(BaseModel):
         smallest = min(int(values.get("batch_size", default)) for values in corners(self.training))
         for name, table in self.methods.items():
             model = METHODS[table.get(METHOD, name)]
-            for values in corners(model().model_dump() | table):
+            for values in corners(model.model_validate({}).model_dump() | table):
                 try:
                     model.model_validate(values).check(batch_size=smallest)
                 except ValueError as error:
@@ -258,10 +258,10 @@ def _loss_of(name: str, table: object) -> str:
 def _defaults(loss: str, table: Mapping[str, Searchable]) -> dict[str, Scalar]:
     """The hyperparameters of a method by default; without those of soft targets where it has none of them."""
     model = METHODS[loss]
-    defaults = model().model_dump(exclude={METHOD}, exclude_none=True)
+    defaults = model.model_validate({}).model_dump(exclude={METHOD}, exclude_none=True)
     if not issubclass(model, FeatureMethod):
         return defaults
-    soft_targets = {key: defaults.pop(key) for key in FeatureMethod.model_fields}
+    soft_targets = {key: defaults.pop(key) for key in FeatureMethod.model_fields if key != METHOD}
     return defaults | (soft_targets if table.get("kd_weight") else {})
 
 

@@ -8,10 +8,11 @@ import torch
 
 from lpstudy.data import Data
 from lpstudy.distill import Needs
-from lpstudy.distill.method import EMBEDDING
+from lpstudy.distill.method import EMBEDDING, Distillation
 from lpstudy.outputs import Network, Outputs
 from lpstudy.space import Arm, StudySpec, TeacherSpec
 from lpstudy.space.ranges import corners
+from lpstudy.students import skeleton
 from lpstudy.teacher.teacher_input import input_of, teacher_skeleton
 
 LOGITS = "logits"
@@ -61,30 +62,35 @@ class BankPlan:
         return self.views * self.bytes_per_view
 
 
-def teacher_needs(spec: StudySpec, teacher: Network) -> Needs:
-    """The outputs that at least one run of a study reads of its teacher.
+def resolved_methods(arm: Arm, data: Data, teacher: Network) -> Iterator[Distillation]:
+    """The method of an arm at each corner of its search space, for its smallest student.
 
     Raises:
-        ValueError: The teacher has no layer of the name in a method's hyperparameters.
+        ValueError: A network has no layer of the name in a method's hyperparameters.
     """
+    sizes = next(corners(arm.student.searched))
+    student = skeleton(arm.student_spec(sizes), input_shape=data.input_shape, classes=data.classes)
+    for values in corners(arm.hyperparameters):
+        yield arm.resolve(sizes | values, epochs=1, seed=0).method.resolved(student, teacher)
+
+
+def teacher_needs(spec: StudySpec, data: Data, teacher: Network) -> Needs:
+    """The outputs that at least one run of a study reads of its teacher; raises as `resolved_methods`."""
     logits = embedding = False
     maps: tuple[str, ...] = ()
     for arm in spec.arms():
-        for values in corners(arm.hyperparameters):
-            sizes = next(corners(arm.student.searched))
-            needs = arm.resolve(sizes | values, epochs=1, seed=0).method.teacher_needs(teacher)
+        for method in resolved_methods(arm, data, teacher):
+            needs = method.teacher_needs()
             logits, embedding = logits or needs.logits, embedding or needs.embedding
             maps += needs.maps
     return Needs(logits, embedding, maps)
 
 
-def learns_from_logits(arm: Arm, teacher: Network) -> bool:
+def learns_from_logits(arm: Arm, data: Data, teacher: Network) -> bool:
     """Whether an arm's loss has a term of the teacher's logits with a weight that is not always 0."""
-    for values in corners(arm.hyperparameters):
-        sizes = next(corners(arm.student.searched))
-        method = arm.resolve(sizes | values, epochs=1, seed=0).method
+    for method in resolved_methods(arm, data, teacher):
         factors = [method.weights(progress).get("kd", 0.0) for progress in (0.0, NEARLY_DONE)]
-        if method.teacher_needs(teacher).logits and any(factors):
+        if method.teacher_needs().logits and any(factors):
             return True
     return False
 
@@ -99,7 +105,7 @@ def plan_bank(spec: StudySpec, data: Data) -> BankPlan:
     """
     teacher = spec.teacher
     network = teacher_skeleton(teacher, input_of(teacher, data), data)
-    needs = teacher_needs(spec, network)
+    needs = teacher_needs(spec, data, network)
     outputs = sorted(
         _outputs(network, data, needs), key=lambda output: (_is_map(output), math.prod(output.shape))
     )

@@ -18,7 +18,7 @@ from lpstudy.data.augment import view_of
 from lpstudy.distill import Needs, StepContext
 from lpstudy.folder import Folder
 from lpstudy.model_file import DESCRIPTION, WEIGHTS
-from lpstudy.outputs import EpochResult
+from lpstudy.outputs import EpochResult, Network
 from lpstudy.space import RunSpec
 from lpstudy.students import build, read_weights
 from lpstudy.training import checkpoint, optimizers, parallel, precision
@@ -54,18 +54,21 @@ class Trainer:
         device: The device of the training step.
 
     Raises:
-        ValueError: The method needs a teacher and there is none.
+        ValueError: The method needs a teacher and there is none, or a network has no layer that it names.
     """
 
     def __init__(
         self, trial: RunSpec, data: Data, teacher: TeacherOutputs | None, device: torch.device
     ) -> None:
         self.trial, self.data, self.device = trial, data, device
-        self.method, self.training = trial.method, trial.training
-        self.needs, self.teacher = self._needs(teacher)
+        self.training = trial.training
+        network = build(trial.student, input_shape=data.input_shape, classes=data.classes, seed=trial.seed)
+        self.method = trial.method.resolved(network, teacher.network if teacher else None)
+        self.needs = self.method.teacher_needs() if teacher else Needs()
+        self.teacher = teacher if self.needs != Needs() else None
         weights = trial.student.weights
         self._weights_hash = None if weights is None else read_weights(weights).sha256
-        self.learner, self.macs = self._learner()
+        self.learner, self.macs = self._learner(network)
         is_alone_on_gpu = device.type == "cuda" and parallel.world_size() == 1
         self.step = RecordedStep(self.learner) if is_alone_on_gpu else self.learner.step
         self.images_seen = 0
@@ -74,21 +77,12 @@ class Trainer:
         self.seconds = 0.0
         """Seconds of all completed epochs by the monotonic clock, over all processes of the run."""
 
-    def _needs(self, teacher: TeacherOutputs | None) -> tuple[Needs, TeacherOutputs | None]:
-        if teacher is None:
-            if self.method.reads_teacher:
-                raise ValueError(f"{self.method.method} needs a teacher")
-            return Needs(), None
-        needs = self.method.teacher_needs(teacher.network)
-        return needs, teacher if needs != Needs() else None
-
     @torch.no_grad()
-    def _learner(self) -> tuple[Learner, TrainingMacs]:
+    def _learner(self, network: Network) -> tuple[Learner, TrainingMacs]:
         """The student with its auxiliary module and optimiser, and the MACs of one image's training."""
         trial, data = self.trial, self.data
-        network = build(trial.student, input_shape=data.input_shape, classes=data.classes, seed=trial.seed)
         layout = set_memory_format(network.to(self.device))
-        maps = self.method.student_maps(network)
+        maps = self.method.student_maps()
         images = torch.zeros(2, *data.input_shape, device=self.device)
         network.eval()
         student = network(images, maps)

@@ -38,15 +38,14 @@ StepAt = Callable[[Distillation, float], StepContext]
 
 
 @pytest.fixture(params=list(CASES))
-def method(request: pytest.FixtureRequest) -> Distillation:
-    return CASES[request.param]
+def method(request: pytest.FixtureRequest, student: Network, teacher: Network) -> Distillation:
+    return CASES[request.param].resolved(student, teacher)
 
 
 def outputs(
     method: Distillation, student: Network, teacher: Network, images: Tensor
 ) -> tuple[Outputs, Outputs]:
-    needs = method.teacher_needs(teacher)
-    return student(images, method.student_maps(student)), teacher(images, needs.maps)
+    return student(images, method.student_maps()), teacher(images, method.teacher_needs().maps)
 
 
 def auxiliary(method: Distillation, student: Network, teacher: Network, images: Tensor) -> nn.Module | None:
@@ -119,7 +118,7 @@ def test_loss_is_finite_and_its_gradient_reaches_the_student_but_never_the_teach
 def test_reads_nothing_of_the_teacher_but_what_it_names(
     method: Distillation, student: Network, teacher: Network, images: Images, labels: Images, step_at: StepAt
 ) -> None:
-    needs = method.teacher_needs(teacher)
+    needs = method.teacher_needs()
     extra = auxiliary(method, student, teacher, images(2))
     mine, full = outputs(method, student, teacher, images(8))
     void = torch.full((8, 1), math.nan)
@@ -134,7 +133,7 @@ def test_reads_nothing_of_the_teacher_but_what_it_names(
 def test_says_so_where_the_teacher_it_needs_is_missing(
     method: Distillation, student: Network, teacher: Network, images: Images, labels: Images, step_at: StepAt
 ) -> None:
-    if method.teacher_needs(teacher) == Needs():
+    if method.teacher_needs() == Needs():
         return
     extra = auxiliary(method, student, teacher, images(2))
     mine, _ = outputs(method, student, teacher, images(4))

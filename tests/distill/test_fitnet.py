@@ -29,7 +29,7 @@ def parameters(module: torch.nn.Module) -> int:
 def test_regressor_of_fitnet_1_has_the_published_24_600_parameters() -> None:
     # Guided layer 6 of FitNet 1 after its pool, hint layer 2 of the teacher after its pool.
     student, teacher = with_maps(conv6=torch.zeros(2, 32, 8, 8)), with_maps(conv2=torch.zeros(2, 192, 7, 7))
-    regressor = FitNet().auxiliary(student, teacher)
+    regressor = FitNet(guided="conv6", hint="conv2").auxiliary(student, teacher)
     assert parameters(regressor) == 24_576
     assert regressor(torch.zeros(2, 32, 8, 8)).shape == (2, 192, 7, 7)
     # The fully connected one that the paper avoids: 19.3 M.
@@ -84,9 +84,9 @@ def test_a_larger_hint_is_averaged_over_equal_windows() -> None:
 def test_first_stage_trains_the_regressor_and_the_student_up_to_the_guided_layer_alone(
     student: Network, teacher: Network, images: Images, labels: Images, step_at: StepAt
 ) -> None:
-    method = FitNet(hint_fraction=0.5, hint_weight=3.0)
-    mine = student(images(4), method.student_maps(student))
-    theirs = teacher(images(4), method.teacher_needs(teacher).maps)
+    method = FitNet(hint_fraction=0.5, hint_weight=3.0).resolved(student, teacher)
+    mine = student(images(4), method.student_maps())
+    theirs = teacher(images(4), method.teacher_needs().maps)
     regressor = method.auxiliary(mine, theirs)
     loss = method.loss(step_on(step_at(method, 0.49), mine, theirs, labels(4), regressor))
     assert loss.parts.keys() == {"hint"}
@@ -100,7 +100,7 @@ def test_first_stage_trains_the_regressor_and_the_student_up_to_the_guided_layer
 def test_second_stage_is_cross_entropy_and_soft_targets(
     student: Network, teacher: Network, images: Images, labels: Images, step_at: StepAt
 ) -> None:
-    method = FitNet(hint_fraction=0.5, kd_weight=4.0)
+    method = FitNet(hint_fraction=0.5, kd_weight=4.0).resolved(student, teacher)
     mine, theirs = student(images(4), ("conv2",)), teacher(images(4), ("conv2",))
     regressor = method.auxiliary(mine, theirs)
     loss = method.loss(step_on(step_at(method, 0.75), mine, theirs, labels(4), regressor))
@@ -111,7 +111,7 @@ def test_second_stage_is_cross_entropy_and_soft_targets(
 def test_joint_adds_the_weighted_hint_from_the_start(
     student: Network, teacher: Network, images: Images, labels: Images, step_at: StepAt
 ) -> None:
-    method = FitNet(mode="joint", hint_weight=7.0, kd_weight=0.0)
+    method = FitNet(mode="joint", hint_weight=7.0, kd_weight=0.0).resolved(student, teacher)
     mine, theirs = student(images(4), ("conv2",)), teacher(images(4), ("conv2",))
     loss = method.loss(step_on(step_at(method, 0.0), mine, theirs, labels(4), method.auxiliary(mine, theirs)))
     assert float(loss.total.detach()) == pytest.approx(float(loss.parts["ce"] + 7 * loss.parts["hint"]))
@@ -162,34 +162,37 @@ def draw(value: object, generator: random.Random) -> object:
 def test_middle_layers_are_used_where_none_are_named_and_named_ones_are_checked(
     student: Network, teacher: Network
 ) -> None:
-    assert FitNet().student_maps(student) == ("conv2",)
-    assert FitNet().teacher_needs(teacher).maps == ("conv2",)
-    assert FitNet(hint="conv1").teacher_needs(teacher).maps == ("conv1",)
+    assert FitNet().resolved(student, teacher).student_maps() == ("conv2",)
+    assert FitNet().resolved(student, teacher).teacher_needs().maps == ("conv2",)
+    assert FitNet(hint="conv1").resolved(student, teacher).teacher_needs().maps == ("conv1",)
     with pytest.raises(
         ValueError, match=r"the student has no layer 'conv9'; it has embedding, conv1, conv2, conv3"
     ):
-        FitNet(guided="conv9").student_maps(student)
+        FitNet(guided="conv9").resolved(student, teacher)
     with pytest.raises(
         ValueError, match=r"needs a map of the teacher, one of conv1, conv2, conv3, not 'embedding'"
     ):
-        FitNet(hint="embedding").teacher_needs(teacher)
+        FitNet(hint="embedding").resolved(student, teacher)
+
+
+AT_A = FitNet(hint="a", guided="a")
 
 
 def test_what_is_missing_is_named(labels: Images, step_at: StepAt) -> None:
     maps = torch.zeros(2, 3, 4, 4)
     with pytest.raises(ValueError, match="the loss needs its auxiliary module but there is none"):
-        FitNet().loss(step_on(step_at(FitNet(), 0.0), with_maps(a=maps), with_maps(a=maps), labels(2)))
-    with pytest.raises(ValueError, match=r"one map where none is named but got \['a', 'b'\]"):
-        FitNet().auxiliary(with_maps(a=maps, b=maps), with_maps(a=maps))
+        AT_A.loss(step_on(step_at(AT_A, 0.0), with_maps(a=maps), with_maps(a=maps), labels(2)))
+    with pytest.raises(ValueError, match=r"no name: call method\.resolved\(student, teacher\) first"):
+        FitNet().auxiliary(with_maps(a=maps), with_maps(a=maps))
     with pytest.raises(ValueError, match=r"no map 'c', only \['a'\]"):
-        FitNet(guided="c").auxiliary(with_maps(a=maps), with_maps(a=maps))
+        FitNet(guided="c", hint="a").auxiliary(with_maps(a=maps), with_maps(a=maps))
     with pytest.raises(ValueError, match=r"\(m, channels, height, width\) but got \(2, 3\)"):
-        FitNet().auxiliary(with_maps(a=torch.zeros(2, 3)), with_maps(a=maps))
+        AT_A.auxiliary(with_maps(a=torch.zeros(2, 3)), with_maps(a=maps))
 
 
 def test_regressor_can_be_counted_without_memory() -> None:
     with torch.device("meta"):
         student, teacher = with_maps(a=torch.zeros(2, 512, 64, 64)), with_maps(a=torch.zeros(2, 512, 4, 4))
-    regressor = FitNet().auxiliary(student, teacher)
+    regressor = AT_A.auxiliary(student, teacher)
     assert parameters(regressor) == 512 * 512 * 61 * 61
     assert all(parameter.is_meta for parameter in regressor.parameters())

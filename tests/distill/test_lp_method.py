@@ -77,19 +77,19 @@ def test_maps_are_compared_as_flat_vectors() -> None:
 
 
 def test_layers_are_asked_for_and_checked(student: Network, teacher: Network) -> None:
-    assert LP().student_maps(student) == ()
-    assert LP().teacher_needs(teacher).embedding
-    assert not LP().teacher_needs(teacher).logits
-    assert LP(kd_weight=1.0).teacher_needs(teacher).logits
-    assert LP(layer="conv3").student_maps(student) == ("conv3",)
-    needs = LP(teacher_layer="conv1").teacher_needs(teacher)
+    assert LP().student_maps() == ()
+    assert LP().teacher_needs().embedding
+    assert not LP().teacher_needs().logits
+    assert LP(kd_weight=1.0).teacher_needs().logits
+    assert LP(layer="conv3").resolved(student, teacher).student_maps() == ("conv3",)
+    needs = LP(teacher_layer="conv1").resolved(student, teacher).teacher_needs()
     assert (needs.embedding, needs.maps) == (False, ("conv1",))
     with pytest.raises(
         ValueError, match=r"the student has no layer 'pool'; it has embedding, conv1, conv2, conv3"
     ):
-        LP(layer="pool").student_maps(student)
+        LP(layer="pool").resolved(student, teacher)
     with pytest.raises(ValueError, match="the teacher has no layer 'pool'"):
-        LP(teacher_layer="pool").teacher_needs(teacher)
+        LP(teacher_layer="pool").resolved(student, teacher)
     with pytest.raises(ValueError, match=r"no map 'conv1', only \[\]"):
         LP(layer="conv1").loss(
             step_on(step_of(LP()), outputs(normal(4, 4)), outputs(normal(4, 4)), torch.arange(4) % 3)
