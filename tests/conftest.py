@@ -1,4 +1,4 @@
-"""What is imported where it is used: the tests of the core, a GPU's among them, need the core alone."""
+"""Fixtures of all tests; their imports are local, since tests of the core need the core's packages alone."""
 
 import os
 from collections.abc import Iterator
@@ -9,20 +9,20 @@ import lanes
 import pytest
 
 if TYPE_CHECKING:
+    from commands import CommandResult
     from postgres_server import Postgres
-    from running import Left
 
 TESTS = Path(__file__).parent
 
 
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
-    """Know the settings of plugins that a machine with the core alone may lack."""
+    """Declare the settings of plugins that a machine with the core alone may lack."""
     if not pluginmanager.hasplugin("timeout"):
         parser.addini("timeout", "seconds that pytest-timeout gives a test")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the lane of faults, and begin with the slowest files."""
+    """Mark the lane of faults, and sort the slowest files first."""
     paths = {item.path: item.path.relative_to(TESTS).as_posix() for item in items}
     for item in items:
         if lanes.is_of_faults(paths[item.path]):
@@ -31,8 +31,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Keeps decoded images of a session in a folder of its own, away from the user's."""
+def session_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Keep the session's decoded images in a temporary folder."""
     folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LPSTUDY_CACHE", str(folder))
@@ -40,8 +40,8 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def own_store_and_machine() -> Iterator[None]:
-    """Keeps studies from a tracking server and a cluster that the user's environment names."""
+def no_user_settings() -> Iterator[None]:
+    """Unset the variables that name the user's tracking server and cluster."""
     from user_settings import UNSET
 
     with pytest.MonkeyPatch.context() as patch:
@@ -51,9 +51,9 @@ def own_store_and_machine() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def smoke(tmp_path_factory: pytest.TempPathFactory) -> "tuple[Path, Left]":
-    """The working directory of one `python -m lpstudy.sweep smoke` that has ended, and what it said."""
-    from running import run
+def smoke(tmp_path_factory: pytest.TempPathFactory) -> "tuple[Path, CommandResult]":
+    """The working directory and the result of `python -m lpstudy.sweep smoke`."""
+    from commands import run
 
     folder = tmp_path_factory.mktemp("smoke")
     return folder, run(folder, "sweep", "smoke")
@@ -70,7 +70,7 @@ def server() -> "Iterator[Postgres]":
 
 @pytest.fixture(scope="session")
 def empty_database(server: "Postgres") -> str:
-    """Name of a PostgreSQL database in which a ledger's tables are made: a template for others."""
+    """Name of a PostgreSQL database with a ledger's empty tables: a template for others."""
     from lpstudy.ledger import open_storage
 
     url = server.database()
@@ -89,7 +89,7 @@ def real_data() -> Path:
 
 @pytest.fixture(scope="session")
 def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database that MLflow has made; that takes seconds."""
+    """An empty MLflow database, whose creation takes seconds."""
     from mlflow.tracking import MlflowClient
 
     path = tmp_path_factory.mktemp("store") / "mlflow.db"

@@ -1,11 +1,11 @@
-"""Which tests run in which lane: see docs/testing.md."""
+"""The lanes of the tests and their order: see docs/testing.md."""
 
 FAULTS = (
     "faults/test_signals.py",
     "test_real_studies.py",
     "study/test_interruptions.py",
     "test_storage.py",
-    "faults/test_wishes.py",
+    "faults/test_requests.py",
     "faults/test_killed_drivers.py",
     "faults/test_disk_full.py",
     "study/test_trials_on_workers.py",
@@ -25,15 +25,15 @@ FAULTS = (
 )
 """Files and folders of `make test-faults`: real Ray, real servers, kills. The slowest are first."""
 SLOW = ("test_sweep.py", "tracking/test_projection.py", "test_bad_input.py", "training/test_workers.py")
-"""The slowest of `make test`, which begin first: with two workers a long file at the end is waited for."""
+"""The slowest files of `make test`, which start first, so that no worker waits for a long one at the end."""
 
 
 def rank(path: str) -> int:
-    """The place of a test file in the order; `path` is relative to `tests`."""
+    """A test file's place in the order; `path` is relative to `tests`."""
     order = (*FAULTS, *SLOW)
     return next((place for place, start in enumerate(order) if path.startswith(start)), len(order))
 
 
 def is_of_faults(path: str) -> bool:
-    """Whether a test file is of the lane of faults."""
+    """Whether a test file belongs to the lane of faults."""
     return path.startswith(FAULTS)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import ray
-from running import Left, call, files, free_port, one_line, run, write_space
+from commands import CommandResult, call, error_line, files, free_port, run, write_study
 
 from lpstudy import plan, report, status, sweep
 from lpstudy.command.study_session import StudySession
@@ -17,9 +17,9 @@ from lpstudy.folder import LocalFolder
 Main = Callable[[Sequence[str]], int]
 
 
-def refused(left: Left, *words: str) -> str:
-    assert left.code == 2, left
-    line = one_line(left)
+def refused(result: CommandResult, *words: str) -> str:
+    assert result.code == 2, result
+    line = error_line(result)
     for word in words:
         assert word in line, line
     assert not ray.is_initialized()
@@ -72,7 +72,7 @@ SPACES = {
 @pytest.mark.parametrize("main", [sweep.main, plan.main], ids=["sweep", "plan"])
 def test_a_bad_space_is_refused(case: str, main: Main, tmp_path: Path) -> None:
     changes, words = SPACES[case]
-    write_space(tmp_path, *changes)
+    write_study(tmp_path, *changes)
     refused(call(main, tmp_path, "tiny.toml"), *words)
     assert files(tmp_path) == ["tiny.toml"]
 
@@ -101,7 +101,7 @@ FLAGS = {
 
 @pytest.mark.parametrize("words", FLAGS)
 def test_a_bad_flag_is_refused(words: str, tmp_path: Path) -> None:
-    write_space(tmp_path)
+    write_study(tmp_path)
     refused(call(sweep.main, tmp_path, "tiny.toml", *words.split()), *FLAGS[words])
     assert files(tmp_path) == ["tiny.toml"]
 
@@ -111,23 +111,23 @@ def test_a_share_that_no_cluster_has_is_refused_before_one_is_joined(
     words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "192.0.2.1:6379")
-    write_space(tmp_path)
+    write_study(tmp_path)
     refused(call(sweep.main, tmp_path, "tiny.toml", *words.split()), *FLAGS[words])
 
 
 def test_a_training_part_below_one_batch_is_shared_too(tmp_path: Path) -> None:
     # 5 images of each of 10 classes: one batch of 50, which 4 workers cannot share, though they share 100.
-    write_space(tmp_path, ("batch_size = 50\nlearning", "batch_size = 100\nlearning"))
-    left = call(sweep.main, tmp_path, "tiny.toml", "--workers-per-trial", "4")
-    line = refused(left, "--workers-per-trial 4", "100")
+    write_study(tmp_path, ("batch_size = 50\nlearning", "batch_size = 100\nlearning"))
+    result = call(sweep.main, tmp_path, "tiny.toml", "--workers-per-trial", "4")
+    line = refused(result, "--workers-per-trial 4", "100")
     assert "50 training images" in line
 
 
 def test_every_batch_size_of_a_range_is_shared(tmp_path: Path) -> None:
     size = "batch_size = { low = 30, high = 50, step = 5 }\nlearning"
-    write_space(tmp_path, ("batch_size = 50\nlearning", size))
-    left = call(sweep.main, tmp_path, "tiny.toml", "--workers-per-trial", "2")
-    assert "batch_size = 35" in refused(left)
+    write_study(tmp_path, ("batch_size = 50\nlearning", size))
+    result = call(sweep.main, tmp_path, "tiny.toml", "--workers-per-trial", "2")
+    assert "batch_size = 35" in refused(result)
 
 
 @pytest.mark.parametrize("name", ["nosuch", "", "..", "../digits", "a/b", "nosuch.toml", "studies\nof"])
@@ -139,7 +139,7 @@ def test_a_study_that_is_not_there_is_refused(name: str, main: Main, tmp_path: P
 
 
 def test_data_that_is_not_there_is_named_with_its_files(tmp_path: Path) -> None:
-    write_space(tmp_path, ('kind = "digits"', 'kind = "image_folder"\nroot = "pictures"'))
+    write_study(tmp_path, ('kind = "digits"', 'kind = "image_folder"\nroot = "pictures"'))
     refused(call(sweep.main, tmp_path, "tiny.toml"), "pictures", "train")
     (tmp_path / "empty").mkdir()
     refused(call(sweep.main, tmp_path, "tiny.toml", "--data-root", "empty"), "empty", "train")
@@ -148,7 +148,7 @@ def test_data_that_is_not_there_is_named_with_its_files(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("flag", ["--storage", "--reports"])
 def test_a_folder_that_cannot_be_written_is_refused(flag: str, tmp_path: Path) -> None:
-    write_space(tmp_path)
+    write_study(tmp_path)
     (tmp_path / "file").write_text("")
     refused(call(sweep.main, tmp_path, "tiny.toml", flag, "file/below"), "file/below", "cannot write")
     assert files(tmp_path) == ["file", "tiny.toml"]
@@ -158,7 +158,7 @@ def test_a_folder_that_cannot_be_written_is_refused(flag: str, tmp_path: Path) -
 def test_a_cache_that_cannot_be_is_refused(
     main: Main, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_space(tmp_path)
+    write_study(tmp_path)
     monkeypatch.setenv("LPSTUDY_CACHE", "s4://secret@bucket/cache")
     line = refused(call(main, tmp_path, "tiny.toml"), "LPSTUDY_CACHE: s4://", "Protocol not known")
     assert "secret" not in line
@@ -166,7 +166,7 @@ def test_a_cache_that_cannot_be_is_refused(
 
 
 def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
-    write_space(tmp_path, ("epochs = 1\n", 'weights = "own.safetensors"\n'))
+    write_study(tmp_path, ("epochs = 1\n", 'weights = "own.safetensors"\n'))
     (tmp_path / "own.safetensors").write_bytes(b"no weights at all")
     line = refused(call(sweep.main, tmp_path, "tiny.toml"), "own.safetensors")
     assert "[teacher] weights" in line
@@ -176,11 +176,11 @@ def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
 def test_a_tracking_server_that_is_not_there_is_refused(
     main: Main, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_space(tmp_path)
+    write_study(tmp_path)
     address = f"http://user:secret@127.0.0.1:{free_port()}"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
-    left = call(main, tmp_path, "tiny.toml")
-    line = refused(left, "MLFLOW_TRACKING_URI=http://127.0.0.1:", "start it", "unset")
+    result = call(main, tmp_path, "tiny.toml")
+    line = refused(result, "MLFLOW_TRACKING_URI=http://127.0.0.1:", "start it", "unset")
     assert "secret" not in line
     assert files(tmp_path) == ["tiny.toml"]
 
@@ -188,7 +188,7 @@ def test_a_tracking_server_that_is_not_there_is_refused(
 def test_a_tracking_server_that_is_silent_is_refused_within_half_a_minute(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_space(tmp_path)
+    write_study(tmp_path)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "2")  # the default is 20 s, once
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{silent.getsockname()[1]}")
@@ -198,24 +198,24 @@ def test_a_tracking_server_that_is_silent_is_refused_within_half_a_minute(
 
 
 def test_a_place_that_takes_no_files_of_runs_is_refused(tmp_path: Path) -> None:
-    write_space(tmp_path)
+    write_study(tmp_path)
     (tmp_path / "mlruns").write_text("a file where a folder should be")
     refused(call(sweep.main, tmp_path, "tiny.toml"), f"{tmp_path}/mlruns: cannot be written")
     assert not [name for name in files(tmp_path) if name.endswith("ledger.db")]
 
 
 def test_a_cluster_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    write_space(tmp_path)
-    left = run(tmp_path, "sweep", "tiny.toml", RAY_ADDRESS=f"127.0.0.1:{free_port()}")
-    refused(left, "RAY_ADDRESS=127.0.0.1:", "cannot join", "unset")
+    write_study(tmp_path)
+    result = run(tmp_path, "sweep", "tiny.toml", RAY_ADDRESS=f"127.0.0.1:{free_port()}")
+    refused(result, "RAY_ADDRESS=127.0.0.1:", "cannot join", "unset")
     assert not [name for name in files(tmp_path) if name.endswith("ledger.db")]
 
 
 def test_a_study_that_runs_is_refused_before_anything_is_asked_of_it(tmp_path: Path) -> None:
-    write_space(tmp_path)
+    write_study(tmp_path)
     with StudySession(LocalFolder(tmp_path / "studies/tiny"), None, "tiny", fresh=False).running():
-        left = call(sweep.main, tmp_path, "tiny.toml")
-    refused(left, "'tiny' is running already", f"host {socket.gethostname()}, pid {os.getpid()}, since 20")
+        result = call(sweep.main, tmp_path, "tiny.toml")
+    refused(result, "'tiny' is running already", f"host {socket.gethostname()}, pid {os.getpid()}, since 20")
     assert "studies/tiny/runs" not in files(tmp_path)
 
 

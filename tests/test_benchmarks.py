@@ -217,15 +217,15 @@ def test_interleaved_calls_the_sides_in_turn() -> None:
 def test_gpu_says_in_one_line_that_there_is_none() -> None:
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
-    left = subprocess.run([sys.executable, "benchmarks/gpu.py"], cwd=ROOT, capture_output=True, text=True)
-    assert left.returncode == 2
-    assert left.stderr == "gpu.py: there is no GPU here\n"
+    process = subprocess.run([sys.executable, "benchmarks/gpu.py"], cwd=ROOT, capture_output=True, text=True)
+    assert process.returncode == 2
+    assert process.stderr == "gpu.py: there is no GPU here\n"
 
 
 def test_gpu_needs_the_core_alone() -> None:
     others = ["ray", "mlflow", "optuna", "pandas", "sklearn", "torchvision", "PIL", "filelock", "safetensors"]
     program = f"import sys; sys.modules.update(dict.fromkeys({others!r})); import gpu"
-    left = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT / "benchmarks", capture_output=True, text=True
     )
-    assert left.returncode == 0, left.stderr
+    assert process.returncode == 0, process.stderr

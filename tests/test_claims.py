@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from running import call, write_space
+from commands import call, write_study
 
 from lpstudy import plan
 from lpstudy.command.claims import missing_claims
@@ -48,8 +48,8 @@ def test_what_a_study_lacks_for_a_claim_is_said(changes, expected):
 
 
 def test_a_plan_says_it(tmp_path: Path) -> None:
-    write_space(tmp_path)
-    left = call(plan.main, tmp_path, "tiny.toml", "--seeds", "1")
-    assert left.code == 0, left.err
-    assert "one method alone (bp)" in left.out
-    assert "one seed: no interval" in left.out
+    write_study(tmp_path)
+    result = call(plan.main, tmp_path, "tiny.toml", "--seeds", "1")
+    assert result.code == 0, result.err
+    assert "one method alone (bp)" in result.out
+    assert "one seed: no interval" in result.out

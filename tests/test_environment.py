@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
-from running import call, files, one_line, write_space
+from commands import call, error_line, files, write_study
 
 from lpstudy import environment, export, plan, report, status, sweep
 from lpstudy.data import DataSpec, cache_folder, configured_root, default_root, shared_cache
@@ -166,11 +166,11 @@ BAD = {
 def test_a_variable_that_cannot_be_used_is_refused_before_anything_starts(
     name: str, value: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_space(tmp_path)
+    write_study(tmp_path)
     monkeypatch.setenv(name, value)
-    left = call(sweep.main, tmp_path, "tiny.toml")
-    assert left.code == 2, left
-    assert name in one_line(left)
+    result = call(sweep.main, tmp_path, "tiny.toml")
+    assert result.code == 2, result
+    assert name in error_line(result)
     assert files(tmp_path) == ["tiny.toml"]
 
 
@@ -192,8 +192,8 @@ FLAGS = [
 def test_a_flag_that_names_no_folder_is_refused_in_one_line(
     main: object, words: list[str], value: str, tmp_path: Path
 ) -> None:
-    write_space(tmp_path)
-    left = call(main, tmp_path, *words, value)  # type: ignore[arg-type]
-    assert left.code == 2, left
-    one_line(left)
+    write_study(tmp_path)
+    result = call(main, tmp_path, *words, value)  # type: ignore[arg-type]
+    assert result.code == 2, result
+    error_line(result)
     assert files(tmp_path) == ["tiny.toml"]

@@ -6,19 +6,19 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from running import Left, call, one_line, records
+from commands import CommandResult, call, error_line, records
 
 from lpstudy import export, status
 
-Smoke = tuple[Path, Left]
+Smoke = tuple[Path, CommandResult]
 
 
 @pytest.mark.parametrize("kind", ["parquet", "csv"])
 def test_every_run_and_every_epoch_is_there(kind: str, smoke: Smoke, tmp_path: Path) -> None:
     folder, _ = smoke
-    left = call(export.main, folder, "smoke", "--format", kind, "--to", str(tmp_path), "--json")
-    assert left.code == 0, left.err
-    told = json.loads(left.out)
+    result = call(export.main, folder, "smoke", "--format", kind, "--to", str(tmp_path), "--json")
+    assert result.code == 0, result.err
+    told = json.loads(result.out)
     read = pd.read_parquet if kind == "parquet" else pd.read_csv
     frames = {name: read(told[name]["file"]) for name in ("runs", "epochs")}
     assert {name: told[name]["rows"] for name in frames} == {name: len(f) for name, f in frames.items()}
@@ -44,18 +44,18 @@ def test_every_run_and_every_epoch_is_there(kind: str, smoke: Smoke, tmp_path: P
 
 
 def test_in_words_it_says_where_and_how_many(smoke: Smoke, tmp_path: Path) -> None:
-    left = call(export.main, smoke[0], "smoke", "--to", str(tmp_path))
-    assert left.out.splitlines()[0] == f"{tmp_path}/runs.parquet: {len(records(smoke[0], 'smoke'))} rows"
+    result = call(export.main, smoke[0], "smoke", "--to", str(tmp_path))
+    assert result.out.splitlines()[0] == f"{tmp_path}/runs.parquet: {len(records(smoke[0], 'smoke'))} rows"
 
 
 def test_a_list_has_a_line_for_each_study(smoke: Smoke) -> None:
     listing = partial(status.main, command="list")
-    assert call(listing, smoke[0]) == Left(0, "smoke: finished; 10 of 10 runs\n", "")
+    assert call(listing, smoke[0]) == CommandResult(0, "smoke: finished; 10 of 10 runs\n", "")
     (found,) = json.loads(call(listing, smoke[0], "--json").out)
     assert (found["study"], found["state"], found["done"], found["wanted"]) == ("smoke", "finished", 10, 10)
 
 
 def test_a_study_that_is_not_there_is_named_with_those_that_are(smoke: Smoke) -> None:
-    left = call(export.main, smoke[0], "none")
-    assert left.code == 2
-    assert "has no study 'none'; it has smoke" in one_line(left)
+    result = call(export.main, smoke[0], "none")
+    assert result.code == 2
+    assert "has no study 'none'; it has smoke" in error_line(result)

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from running import ROOT, environment
+from commands import ROOT, environment
 
 from lpstudy.ledger import Lease, Ledger, ledger_file_url
 from lpstudy.space import parse
@@ -73,7 +73,7 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_what_a_command_imports(line: str, code: int, says: str, storage: Path) -> None:
     words = line.replace("STORAGE", str(storage)).split()
     program = [sys.executable, "-c", PROGRAM, *words]
-    left = subprocess.run(program, capture_output=True, text=True, cwd=ROOT, env=environment(), check=True)
-    found, said, modules = json.loads(left.stdout)
+    result = subprocess.run(program, capture_output=True, text=True, cwd=ROOT, env=environment(), check=True)
+    found, said, modules = json.loads(result.stdout)
     assert (found, says in said) == (code, True), said
     assert HEAVY & set(modules) == set()

@@ -2,7 +2,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from running import run
+from commands import run
 
 from lpstudy import __main__ as lpstudy
 
@@ -32,5 +32,5 @@ def test_an_unknown_command_is_refused_in_one_line(
 
 
 def test_the_words_after_the_command_are_its_own(tmp_path: Path) -> None:
-    left = run(tmp_path, "__main__", "status", "--storage", "none")
-    assert (left.code, left.out, left.err) == (0, "no studies in none\n", "")
+    result = run(tmp_path, "__main__", "status", "--storage", "none")
+    assert (result.code, result.out, result.err) == (0, "no studies in none\n", "")

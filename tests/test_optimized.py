@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from running import ROOT, environment
+from commands import ROOT, environment
 
 CUSTOM = """
 import sys

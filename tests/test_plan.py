@@ -1,29 +1,29 @@
 import re
 from pathlib import Path
 
-from running import call, files, write_space
+from commands import call, files, write_study
 
 from lpstudy import plan
 
 
 def test_a_plan_names_arms_sizes_runs_and_time_and_leaves_nothing(tmp_path: Path) -> None:
-    left = call(plan.main, tmp_path, "smoke")
-    assert left.code == 0, left.err
-    lines = left.out.splitlines()
+    result = call(plan.main, tmp_path, "smoke")
+    assert result.code == 0, result.err
+    lines = result.out.splitlines()
     assert lines[0] == "smoke: digits, 100 train, 239 validation, 599 test"
     rows = [line.split() for line in lines if "convnet-d2-w8" in line]
     assert [row[0].partition("-")[0] for row in rows] == ["bp", "kd", "fitnet", "lp", "lp_kd"]
     # Convolutions of 1 -> 8 and 8 -> 16 channels with BN, and a linear layer of 16 -> 10.
     parameters = (9 * 8 + 2 * 8) + (9 * 8 * 16 + 2 * 16) + (16 * 10 + 10)
     assert all(row[2] == f"{parameters:,}" for row in rows)
-    assert "5 arms x (1 trials + 1 finals) = 10 runs of 2 epochs" in left.out
+    assert "5 arms x (1 trials + 1 finals) = 10 runs of 2 epochs" in result.out
     time = r"\d+ (?:s|min)"
     parts = ", ".join(
         f"{name} {time}"
         for name in ("starting", "teacher", "teacher's outputs", "trials", "finals", "report")
     )
     total = rf"^about {time} without pruning and with a new teacher: {parts}$"
-    assert re.search(total, left.out, re.MULTILINE)
+    assert re.search(total, result.out, re.MULTILINE)
     assert files(tmp_path) == []
 
 
@@ -38,25 +38,25 @@ def test_a_plan_says_what_the_bank_holds(tmp_path: Path) -> None:
 def test_the_infeasible_share_is_counted_over_all_sizes(tmp_path: Path) -> None:
     sizes = "depth = { low = 2, high = 3 }\nwidth = { choices = [2, 4, 8, 16] }\n"
     sizes += "\n[constraints]\nmax_macs = 10000\n"
-    write_space(tmp_path, ("depth = 2\nwidth = 2\n", sizes))
-    left = call(plan.main, tmp_path, "tiny.toml", "--trials", "3", "--seeds", "2", "--concurrent", "1")
-    row = next(line for line in left.out.splitlines() if line.startswith("bp-convnet"))
+    write_study(tmp_path, ("depth = 2\nwidth = 2\n", sizes))
+    result = call(plan.main, tmp_path, "tiny.toml", "--trials", "3", "--seeds", "2", "--concurrent", "1")
+    row = next(line for line in result.out.splitlines() if line.startswith("bp-convnet"))
     # 3 x 3 convolutions with `same` padding on 8 x 8, half as large after each doubling of the channels:
     # width 4 has 6,992 and 11,680 MACs, width 8 has 23,200 at the least; so 3 of 8 sizes are within 10,000.
     assert "62%" in row.split()
-    assert "1 arms x (3 trials + 2 finals) = 5 runs of 2 epochs, 1 at once" in left.out
-    assert "note:" not in left.out
+    assert "1 arms x (3 trials + 2 finals) = 5 runs of 2 epochs, 1 at once" in result.out
+    assert "note:" not in result.out
 
 
 def test_trials_beyond_the_points_of_an_arm_are_left_out_and_said(tmp_path: Path) -> None:
-    write_space(tmp_path, ("learning_rate = { low = 1e-3, high = 1e-1, log = true }", "learning_rate = 0.01"))
+    write_study(tmp_path, ("learning_rate = { low = 1e-3, high = 1e-1, log = true }", "learning_rate = 0.01"))
     out = call(plan.main, tmp_path, "tiny.toml", "--trials", "3", "--seeds", "2").out
     assert "1 arms x (3 trials + 2 finals) = 3 runs of 2 epochs" in out
     assert "note: bp-convnet-d2-w2: its search space has one point, tried once; of 3 trials 2 would" in out
 
 
 def test_more_epochs_take_longer(tmp_path: Path) -> None:
-    write_space(tmp_path)
+    write_study(tmp_path)
     short = call(plan.main, tmp_path, "tiny.toml", "--epochs", "1")
     long = call(plan.main, tmp_path, "tiny.toml", "--epochs", "1000000")
     assert re.search(r"about \d+ (s|min) without", short.out)

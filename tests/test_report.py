@@ -2,14 +2,14 @@ import csv
 import re
 from pathlib import Path
 
-from running import Left, files
+from commands import CommandResult, files
 
 HEAD = (
     "method,student,family,depth,width,accuracy_mean,accuracy_low,accuracy_high,seeds,delta_bp_mean,delta_bp_low,"
     "delta_bp_high,parameters,compression,macs,flops,speedup,auxiliary_parameters,training_macs,trials_finished,"
     "trials_pruned,trials_failed,best_hyperparameters,mlflow_run_id,delta_bp_p_holm,delta_bp_detectable"
 )
-Smoke = tuple[Path, Left]
+Smoke = tuple[Path, CommandResult]
 
 
 def rows(smoke: Smoke, table: str) -> list[dict[str, str]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from running import ROOT, environment
+from commands import ROOT, environment
 
 from lpstudy.cost import cost_of
 from lpstudy.outputs import Network, Outputs

@@ -2,20 +2,20 @@ import shutil
 from pathlib import Path
 
 import pytest
-from running import Left, call, records
+from commands import CommandResult, call, records
 
 from lpstudy import status
 from lpstudy.command.formatting import three_digits
 
-Smoke = tuple[Path, Left]
+Smoke = tuple[Path, CommandResult]
 
 
 def test_every_arm_is_shown_with_what_is_done_and_its_best(smoke: Smoke) -> None:
     folder, _ = smoke
-    left = call(status.main, folder)
-    assert left.code == 0, left.err
-    assert left.out.startswith("smoke: finished; 10 of 10 runs\n")
-    rows = {(row[0], row[1]): row[2:] for row in map(str.split, left.out.splitlines()[2:12])}
+    result = call(status.main, folder)
+    assert result.code == 0, result.err
+    assert result.out.startswith("smoke: finished; 10 of 10 runs\n")
+    rows = {(row[0], row[1]): row[2:] for row in map(str.split, result.out.splitlines()[2:12])}
     assert len(rows) == 10
     for record in records(folder, "smoke"):
         row = rows[record.assignment.arm, record.assignment.kind]
@@ -33,15 +33,15 @@ def test_a_study_that_was_put_aside_and_one_that_is_broken_hide_no_other(
         shutil.copytree(smoke[0] / "studies/smoke", tmp_path / "studies" / name)
     (tmp_path / "studies/broken").mkdir()
     (tmp_path / "studies/broken/ledger.db").write_text("no database " * 1000)
-    left = call(status.main, tmp_path)
-    assert left.code == 1, left.err
-    heads = [line for line in left.out.splitlines() if ": " in line]
+    result = call(status.main, tmp_path)
+    assert result.code == 1, result.err
+    heads = [line for line in result.out.splitlines() if ": " in line]
     assert heads[0].startswith("broken: unreadable (")
     assert heads[1:] == ["smoke: finished; 10 of 10 runs", "smoke.old1: finished; 10 of 10 runs"]
 
 
 def test_a_storage_without_studies_is_told(tmp_path: Path) -> None:
-    assert call(status.main, tmp_path, "--storage", "none") == Left(0, "no studies in none\n", "")
+    assert call(status.main, tmp_path, "--storage", "none") == CommandResult(0, "no studies in none\n", "")
 
 
 def test_status_changes_no_file(smoke: Smoke) -> None:

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from commands import call, client_of, environment, error_line, run, runs, write_study
 from object_store import BUCKET, object_store
-from running import call, client_of, environment, one_line, run, runs, write_space
 from safetensors.torch import save_file
 
 from lpstudy import status, sweep
@@ -40,10 +40,10 @@ def test_a_study_in_a_store_ends_with_its_weights_there_and_in_mlflow(
     workers: int, afar: tuple[str, dict[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url, variables = afar
-    write_space(tmp_path)
+    write_study(tmp_path)
     words = ["--storage", url, "--ledger", sqlite(tmp_path), "--workers-per-trial", str(workers)]
-    left = run(tmp_path, "sweep", "tiny.toml", *words, **variables)
-    assert left.code == 0, left.err
+    result = run(tmp_path, "sweep", "tiny.toml", *words, **variables)
+    assert result.code == 0, result.err
     records = read_ledger(sqlite(tmp_path), "tiny").records()
     assert [record.state for record in records] == ["finished", "finished"]
     for name, value in variables.items():
@@ -68,7 +68,7 @@ def test_a_cache_in_a_store_serves_a_machine_that_has_nothing_on_its_disk(
 ) -> None:
     url, variables = afar
     started = ("width = 2", 'width = 2\nweights = "start"')
-    write_space(tmp_path, ("[methods.bp]", "[methods.kd]"), started)
+    write_study(tmp_path, ("[methods.bp]", "[methods.kd]"), started)
     student = build(
         StudentSpec(family="convnet", depth=2, width=2), input_shape=(1, 8, 8), classes=10, seed=7
     )
@@ -79,9 +79,9 @@ def test_a_cache_in_a_store_serves_a_machine_that_has_nothing_on_its_disk(
         monkeypatch.setenv(name, value)
     for trials, disk in (("1", "one"), ("2", "other")):
         monkeypatch.setenv("LPSTUDY_LOCAL", str(tmp_path / disk))
-        left = run(tmp_path, "sweep", "tiny.toml", "--trials", trials, **variables)
-        assert left.code == 0, left.err
-        assert ("teacher's outputs: computed" in left.err) == (disk == "one")
+        result = run(tmp_path, "sweep", "tiny.toml", "--trials", trials, **variables)
+        assert result.code == 0, result.err
+        assert ("teacher's outputs: computed" in result.err) == (disk == "one")
         assert len(list((tmp_path / disk).glob("banks/*/logits.fp16"))) == 1
     assert not (tmp_path / "one/teachers").exists()
     digest = hashlib.sha256((tmp_path / "start/model.safetensors").read_bytes()).hexdigest()
@@ -89,7 +89,7 @@ def test_a_cache_in_a_store_serves_a_machine_that_has_nothing_on_its_disk(
 
 
 def test_a_study_at_a_file_url_on_a_second_mount_ends(tmp_path: Path) -> None:
-    write_space(tmp_path)
+    write_study(tmp_path)
     second = tmp_path / "second"
     second.mkdir()
     sweeping = f"{sys.executable} -m lpstudy.sweep tiny.toml --storage file://{second}/studies"
@@ -109,11 +109,11 @@ def test_a_study_at_a_file_url_on_a_second_mount_ends(tmp_path: Path) -> None:
 
 
 def test_a_store_without_a_ledger_is_refused_in_one_line(tmp_path: Path) -> None:
-    write_space(tmp_path)
+    write_study(tmp_path)
     for main, words in ((sweep.main, ["tiny.toml"]), (status.main, [])):
-        left = call(main, tmp_path, *words, "--storage", f"local://{tmp_path}/afar")
-        assert left.code == 2
-        assert "give --ledger postgresql://" in one_line(left)
+        result = call(main, tmp_path, *words, "--storage", f"local://{tmp_path}/afar")
+        assert result.code == 2
+        assert "give --ledger postgresql://" in error_line(result)
     assert not (tmp_path / "mlflow.db").exists()
 
 
@@ -126,15 +126,15 @@ def test_a_store_without_a_ledger_is_refused_in_one_line(tmp_path: Path) -> None
     ],
 )
 def test_a_storage_that_cannot_be_is_refused_in_one_line(url: str, says: str, tmp_path: Path) -> None:
-    write_space(tmp_path)
-    left = call(sweep.main, tmp_path, "tiny.toml", "--storage", url)
-    assert left.code == 2
-    assert says in one_line(left)
+    write_study(tmp_path)
+    result = call(sweep.main, tmp_path, "tiny.toml", "--storage", url)
+    assert result.code == 2
+    assert says in error_line(result)
 
 
 def test_a_storage_that_only_this_process_sees_is_refused_before_the_teacher(tmp_path: Path) -> None:
-    write_space(tmp_path)
+    write_study(tmp_path)
     words = ["--storage", "memory://studies", "--ledger", sqlite(tmp_path)]
-    left = call(sweep.main, tmp_path, "tiny.toml", *words)
-    assert left.code == 2
-    assert "--storage: all nodes must share memory://studies/tiny, but node " in left.err.splitlines()[-1]
+    result = call(sweep.main, tmp_path, "tiny.toml", *words)
+    assert result.code == 2
+    assert "--storage: all nodes must share memory://studies/tiny, but node " in result.err.splitlines()[-1]

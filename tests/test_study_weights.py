@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from running import Left, call, files, one_line, write_space
+from commands import CommandResult, call, error_line, files, write_study
 from safetensors.torch import load_file, save_file
 
 from lpstudy import plan, sweep
@@ -31,16 +31,16 @@ def save(folder: Path, name: str, *, width: int, classes: int = 10, seed: int = 
 
 def prepared(folder: Path, monkeypatch: pytest.MonkeyPatch, *changes: tuple[str, str]) -> PreparedStudy:
     monkeypatch.chdir(folder)
-    write_space(folder, *changes)
+    write_study(folder, *changes)
     flags = {"trials": None, "epochs": None, "seeds": None, "data_root": None}
     return prepare(Namespace(study="tiny.toml", **flags))
 
 
 def refused(folder: Path, *changes: tuple[str, str]) -> str:
-    write_space(folder, *changes)
-    left: Left = call(sweep.main, folder, "tiny.toml")
-    assert left.code == 2, left
-    return one_line(left)
+    write_study(folder, *changes)
+    result: CommandResult = call(sweep.main, folder, "tiny.toml")
+    assert result.code == 2, result
+    return error_line(result)
 
 
 @pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod."])
@@ -212,10 +212,10 @@ def test_weights_that_do_not_fit_a_student_are_refused(
 
 def test_a_plan_tells_what_is_started_from(tmp_path: Path) -> None:
     save(tmp_path, "teacher", width=4, classes=7)
-    write_space(tmp_path, TEACHER)
-    left = call(plan.main, tmp_path, "tiny.toml")
-    assert left.code == 0, left.err
-    assert "the file has 7 classes, the data 10: the last layer (classifier) is new" in left.out
+    write_study(tmp_path, TEACHER)
+    result = call(plan.main, tmp_path, "tiny.toml")
+    assert result.code == 0, result.err
+    assert "the file has 7 classes, the data 10: the last layer (classifier) is new" in result.out
     assert files(tmp_path) == ["teacher.safetensors", "tiny.toml"]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from running import Left, call, client_of, files, keys, one_line, records, runs, write_space
+from commands import CommandResult, call, client_of, error_line, files, records, run_keys, runs, write_study
 from safetensors.torch import load_file
 
 import lpstudy.model_file
@@ -23,7 +23,7 @@ from lpstudy.training.memory_format import set_memory_format
 from lpstudy.training.precision import has_bf16
 
 METHODS = ["bp", "kd", "fitnet", "lp", "lp_kd"]
-Smoke = tuple[Path, Left]
+Smoke = tuple[Path, CommandResult]
 
 
 def arm(method: str) -> str:
@@ -39,20 +39,20 @@ KEYS = sorted(
 
 
 def test_a_study_ends_well_and_prints_its_table(smoke: Smoke) -> None:
-    _, left = smoke
-    assert left.code == 0, left.err
-    rows = [line.split()[0] for line in left.out.splitlines()[2:8]]
+    _, result = smoke
+    assert result.code == 0, result.err
+    rows = [line.split()[0] for line in result.out.splitlines()[2:8]]
     assert rows == ["teacher", *METHODS]
-    assert "report  reports/smoke/report.md" in left.out
-    assert "MLflow  sqlite:///mlflow.db, experiment lpstudy/smoke" in left.out
-    assert re.search(r"^10 finished in \d+ (s|min)$", left.out, re.MULTILINE)
+    assert "report  reports/smoke/report.md" in result.out
+    assert "MLflow  sqlite:///mlflow.db, experiment lpstudy/smoke" in result.out
+    assert re.search(r"^10 finished in \d+ (s|min)$", result.out, re.MULTILINE)
 
 
 def test_a_log_has_a_line_for_each_phase_and_each_run_and_none_else(smoke: Smoke) -> None:
-    _, left = smoke
+    _, result = smoke
     progress = ("teacher: epoch", "teacher's outputs: computed", "warning: ")
     lines = [
-        line for line in left.err.splitlines() if not line.startswith(progress) and "running" not in line
+        line for line in result.err.splitlines() if not line.startswith(progress) and "running" not in line
     ]
     ray, process, teacher, outputs, trials, *told = lines
     assert (ray, process) == ("starting Ray", "teacher: starting its process")
@@ -61,7 +61,7 @@ def test_a_log_has_a_line_for_each_phase_and_each_run_and_none_else(smoke: Smoke
     # 100 samples, 2 views, fp16: 10 logits, an embedding of 64, a map of 32 x 4 x 4.
     stored = "logits, embedding, map.conv2 stored, 234 kB in fp16; 2 of 9 views, one for each epoch of a run"
     assert outputs == f"teacher's outputs: {stored}"
-    assert [int(line.split("/")[0]) for line in told] == list(range(1, 11)), left.err
+    assert [int(line.split("/")[0]) for line in told] == list(range(1, 11)), result.err
     assert all(" finished " in line for line in told)
 
 
@@ -75,19 +75,19 @@ def test_the_ledger_has_every_trial_and_final_once(smoke: Smoke) -> None:
 
 
 def test_nothing_but_ledger_weights_store_and_report_is_left(smoke: Smoke) -> None:
-    left = [name for name in files(smoke[0]) if not name.startswith(("mlruns/", "reports/"))]
+    stored = [name for name in files(smoke[0]) if not name.startswith(("mlruns/", "reports/"))]
     weights = [
         f"studies/smoke/runs/{key}/{name}"
         for key in KEYS
         if "/final" in key or "/trial" in key
         for name in ("model.json", "weights.safetensors")
     ]
-    assert left == sorted(["mlflow.db", "studies/smoke/ledger.db", *weights])
+    assert stored == sorted(["mlflow.db", "studies/smoke/ledger.db", *weights])
 
 
 def test_mlflow_has_a_run_for_each_arm_trial_and_final_and_none_is_running(smoke: Smoke) -> None:
     found = runs(client_of(smoke[0]), "smoke")
-    assert keys(found) == KEYS
+    assert run_keys(found) == KEYS
     assert {run.info.status for run in found} == {"FINISHED"}
 
 
@@ -201,7 +201,7 @@ def test_what_mlflow_has_lost_is_written_again(smoke: Smoke, tmp_path: Path) -> 
     again = call(sweep.main, copy, "smoke")
     assert again.code == 0, again.err
     found = runs(client_of(copy), "smoke")
-    assert keys(found) == KEYS
+    assert run_keys(found) == KEYS
     assert {run.info.status for run in found} == {"FINISHED"}
     rebuilt = (copy / "reports/smoke/comparison.csv").read_text()
     assert without_ids(rebuilt) == without_ids(table)
@@ -212,7 +212,7 @@ def test_a_changed_space_is_refused_with_its_difference(smoke: Smoke) -> None:
     text = find_study_file("smoke").read_text().replace("learning_rate = 1e-2", "learning_rate = 2e-2")
     (folder / "smoke.toml").write_text(text)
     before = read_ledger(ledger_file_url(folder / "studies/smoke"), "smoke")
-    line = one_line(call(sweep.main, folder, "smoke.toml"))
+    line = error_line(call(sweep.main, folder, "smoke.toml"))
     (folder / "smoke.toml").unlink()
     assert "training.learning_rate: 0.01 -> 0.02" in line
     assert "--fresh" in line
@@ -222,18 +222,18 @@ def test_a_changed_space_is_refused_with_its_difference(smoke: Smoke) -> None:
 
 def test_a_study_that_runs_already_is_refused(smoke: Smoke) -> None:
     with StudySession(LocalFolder(smoke[0] / "studies/smoke"), None, "smoke", fresh=False).running():
-        line = one_line(call(sweep.main, smoke[0], "smoke"))
+        line = error_line(call(sweep.main, smoke[0], "smoke"))
     assert "'smoke' is running already: host " in line
 
 
 def test_a_ledger_that_is_no_database_is_refused(tmp_path: Path) -> None:
-    write_space(tmp_path)
+    write_study(tmp_path)
     ledger = tmp_path / "studies/tiny/ledger.db"
     ledger.parent.mkdir(parents=True)
     ledger.write_text("no database " * 1000)
-    left = call(sweep.main, tmp_path, "tiny.toml")
-    assert left.code == 2
-    assert "ledger" in one_line(left)
+    result = call(sweep.main, tmp_path, "tiny.toml")
+    assert result.code == 2
+    assert "ledger" in error_line(result)
 
 
 @pytest.mark.parametrize(
@@ -246,11 +246,11 @@ def test_a_ledger_that_is_no_database_is_refused(tmp_path: Path) -> None:
     ],
 )
 def test_a_ledger_that_would_keep_nothing_is_refused(url: str, said: str, tmp_path: Path) -> None:
-    write_space(tmp_path)
-    left = call(sweep.main, tmp_path, "tiny.toml", "--ledger", url)
-    assert left.code == 2
-    assert said in one_line(left)
-    assert "s3cret" not in left.err
+    write_study(tmp_path)
+    result = call(sweep.main, tmp_path, "tiny.toml", "--ledger", url)
+    assert result.code == 2
+    assert said in error_line(result)
+    assert "s3cret" not in result.err
 
 
 def test_mlflow_keeps_the_report_as_it_is(smoke: Smoke) -> None:
@@ -274,9 +274,9 @@ def test_the_report_command_makes_the_same_report_from_mlflow_alone(smoke: Smoke
     made = {name: (folder / "reports/smoke" / name).read_bytes() for name in files(folder / "reports/smoke")}
     aside = (folder / "studies").rename(tmp_path / "studies")
     try:
-        left = call(report.main, folder, "smoke", "--reports", str(tmp_path / "anew"))
+        result = call(report.main, folder, "smoke", "--reports", str(tmp_path / "anew"))
     finally:
         aside.rename(folder / "studies")
-    assert left.code == 0, left.err
+    assert result.code == 0, result.err
     anew = tmp_path / "anew/smoke"
     assert {name: (anew / name).read_bytes() for name in files(anew)} == made

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable
 
 import pytest
-from running import wait_for
+from commands import wait_for
 
 from lpstudy import threads
 from lpstudy.threads import GuardedThread, describe_error

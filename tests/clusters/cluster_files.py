@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from running import ROOT
+from commands import ROOT
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of Ray Serve, which Ray's commands bring along

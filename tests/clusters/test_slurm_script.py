@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from cluster_files import RAY, text
-from running import wait_for
+from commands import wait_for
 from slurm_job import SCRIPT, Job
 
 from lpstudy.command import exits

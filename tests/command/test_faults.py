@@ -83,8 +83,8 @@ def test_a_folder_that_cannot_be_written_is_bad_input_until_the_study_has_begun(
 def test_what_repetition_cannot_mend_does_not_promise_it(error: Exception) -> None:
     from lpstudy.command.faults import fault
 
-    left = fault(error, "the teacher")
-    assert (str(left), left.status) == (f"the teacher: {error}", 1)
+    result = fault(error, "the teacher")
+    assert (str(result), result.status) == (f"the teacher: {error}", 1)
 
 
 def test_a_pause_goes_on() -> None:

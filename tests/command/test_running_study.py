@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from running import wait_for
+from commands import wait_for
 
 from lpstudy import threads
 from lpstudy.command import gauges, study_session

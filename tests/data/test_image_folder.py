@@ -191,13 +191,13 @@ def test_a_change_of_a_file_is_seen(tree):
     assert (one.images != other.images).flatten(1).any(dim=1).tolist() == [True] + [False] * 11
 
 
-def test_hostile_names_are_only_data(tree, own_cache):
+def test_hostile_names_are_only_data(tree, session_cache):
     hostile = os.fsencode(str(tree / "train")) + b"/a\n|<b>`\xff$(touch x)"
     os.rename(tree / "train" / "apple", hostile)
     os.rename(tree / "test" / "apple", hostile.replace(b"/train/", b"/test/"))
     data = load(SPEC, root=tree)
     assert data.class_names == ("a\n|<b>`\\xff$(touch x)", "n0001", "zebra")
-    assert not any("<b>" in name for _, folders, files in os.walk(own_cache) for name in folders + files)
+    assert not any("<b>" in name for _, folders, files in os.walk(session_cache) for name in folders + files)
 
 
 def test_relative_roots_start_at_the_working_directory(tree, monkeypatch):

@@ -7,7 +7,18 @@ from pathlib import Path
 from subprocess import Popen
 
 import pandas as pd
-from running import Left, call, client_of, ended, halted, of_trials, records, runs, start, wait_for
+from commands import (
+    CommandResult,
+    call,
+    client_of,
+    records,
+    runs,
+    start,
+    suspend,
+    trial_processes,
+    wait_for,
+    wait_for_exit,
+)
 
 from lpstudy import export
 from lpstudy.ledger import Record
@@ -34,7 +45,7 @@ def checkpoints(folder: Path) -> list[Path]:
 @contextmanager
 def still(process: "Popen[str]") -> Iterator[None]:
     """The processes of a sweep's trials stand still."""
-    with halted(of_trials(process.pid)):
+    with suspend(trial_processes(process.pid)):
         yield
 
 
@@ -73,22 +84,22 @@ def begun(folder: Path, *words: str, **variables: str) -> Iterator["Popen[str]"]
     try:
         wait_for(lambda: process.poll() is not None or checkpoints(folder), seconds=280)
         if process.poll() is not None:
-            raise AssertionError(ended(process))
+            raise AssertionError(wait_for_exit(process))
         yield process
     finally:
         process.kill()
 
 
-def last_line(left: Left) -> str:
+def last_line(result: CommandResult) -> str:
     """What a command said at its end."""
-    assert "Traceback" not in left.err, left.err
-    return left.err.rstrip().splitlines()[-1]
+    assert "Traceback" not in result.err, result.err
+    return result.err.rstrip().splitlines()[-1]
 
 
 def frames(folder: Path) -> dict[str, pd.DataFrame]:
     """Runs and epochs of a study without what a clock has said, and without attempts."""
-    left = call(export.main, folder, "tiny", "--to", str(folder / "export"))
-    assert left.code == 0, left.err
+    result = call(export.main, folder, "tiny", "--to", str(folder / "export"))
+    assert result.code == 0, result.err
     found = {kind: pd.read_parquet(folder / f"export/{kind}.parquet") for kind in ("runs", "epochs")}
     return {kind: frame.drop(columns=TIMES, errors="ignore") for kind, frame in found.items()}
 

@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 import pytest
-from running import ROOT, call, ended, wait_for, write_space
+from commands import ROOT, call, wait_for, wait_for_exit, write_study
 from staging import FIXED, OFTEN, begun, by_key, reached, whole
 
 from lpstudy import status
@@ -16,7 +16,7 @@ TRIAL = "bp-convnet-d2-w2/trial-0"
 
 @pytest.mark.soak
 def test_a_study_through_which_the_clock_is_set_is_whole(tmp_path: Path) -> None:
-    write_space(tmp_path, ("epochs = 2\n", "epochs = 3000\n"), FIXED, OFTEN)
+    write_study(tmp_path, ("epochs = 2\n", "epochs = 3000\n"), FIXED, OFTEN)
     clock = tmp_path / "clock"
     clock.write_text("0")
     variables = {"LPSTUDY_TEST_CLOCK": str(clock), "PYTHONPATH": f"{Path(__file__).parent / 'clock'}:{ROOT}"}
@@ -29,9 +29,9 @@ def test_a_study_through_which_the_clock_is_set_is_whole(tmp_path: Path) -> None
             now = json.loads(call(status.main, tmp_path, "tiny", "--json").out)
             assert (now["state"], now["alive"]) == ("running", True)
         assert by_key(tmp_path)[TRIAL].state == "running"
-        left = ended(process)
+        result = wait_for_exit(process)
     took = time.monotonic() - began
-    assert left.code == 0, left.err
+    assert result.code == 0, result.err
     whole(tmp_path, 2)
     trial, final = (by_key(tmp_path)[key] for key in (TRIAL, "bp-convnet-d2-w2/final-0-seed-1"))
     assert (trial.assignment.attempt, final.assignment.attempt) == (1, 1)

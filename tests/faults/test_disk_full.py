@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy
-from running import ended, of_trials, run, write_space
+from commands import run, trial_processes, wait_for_exit, write_study
 from staging import FIXED, LONG, OFTEN, begun, by_key, checkpoints, last_line, whole
 
 from lpstudy.disk import DiskFullError, write_atomically
@@ -33,16 +33,16 @@ def test_a_file_that_finds_no_room_leaves_the_old_one_and_nothing_else(tmp_path:
 
 
 def test_a_trial_that_finds_no_room_pauses_the_study(tmp_path: Path) -> None:
-    write_space(tmp_path, LONG, FIXED, OFTEN)
+    write_study(tmp_path, LONG, FIXED, OFTEN)
     with begun(tmp_path) as process:
         kept = checkpoints(tmp_path)
-        for pid in of_trials(process.pid):
+        for pid in trial_processes(process.pid):
             resource.prlimit(pid, resource.RLIMIT_FSIZE, (SMALL, SMALL))
-        left = ended(process)
-    assert left.code == 75, left.err
-    assert "paused: disk full: " in last_line(left)
-    assert "/runs/bp-convnet-d2-w2/trial-0/checkpoint-" in last_line(left)
-    assert "bytes" in last_line(left)
+        result = wait_for_exit(process)
+    assert result.code == 75, result.err
+    assert "paused: disk full: " in last_line(result)
+    assert "/runs/bp-convnet-d2-w2/trial-0/checkpoint-" in last_line(result)
+    assert "bytes" in last_line(result)
     assert kept
     again = run(tmp_path, "sweep", "tiny.toml")
     assert again.code == 0, again.err

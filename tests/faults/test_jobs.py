@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from running import ROOT, environment, free_port, run, start, stop_group, wait_for, write_space
+from commands import ROOT, environment, free_port, run, start, stop_group, wait_for, write_study
 from staging import FIXED, LONG, OFTEN, checkpoints, whole
 
 from lpstudy.study.loopback import VARIABLE
@@ -74,7 +74,7 @@ def submission(folder: Path, name: str, *words: str) -> Sequence[str]:
 
 def test_a_job_is_stopped_and_goes_on_when_it_is_submitted_again(head: Head, tmp_path: Path) -> None:
     (tmp_path / "work").mkdir()
-    write_space(tmp_path / "work", LONG, FIXED, OFTEN, ("trials = 1", "trials = 2"))
+    write_study(tmp_path / "work", LONG, FIXED, OFTEN, ("trials = 1", "trials = 2"))
     begun = head.job(*submission(tmp_path, "first", "--no-wait"))
     assert begun.returncode == 0, begun
     wait_for(lambda: checkpoints(tmp_path))
@@ -90,15 +90,15 @@ def test_a_job_is_stopped_and_goes_on_when_it_is_submitted_again(head: Head, tmp
 
 def test_bad_input_makes_the_job_fail(head: Head, tmp_path: Path) -> None:
     (tmp_path / "work").mkdir()
-    write_space(tmp_path / "work", ("trials = 1", "trials = 0"))
-    left = head.job(*submission(tmp_path, "third"))
-    assert left.returncode == 1, left
-    assert "budget.trials" in left.stdout + left.stderr
+    write_study(tmp_path / "work", ("trials = 1", "trials = 0"))
+    result = head.job(*submission(tmp_path, "third"))
+    assert result.returncode == 1, result
+    assert "budget.trials" in result.stdout + result.stderr
 
 
 def test_without_the_token_a_job_and_a_sweep_are_refused(head: Head, tmp_path: Path) -> None:
     (tmp_path / "work").mkdir()
-    write_space(tmp_path / "work")
+    write_study(tmp_path / "work")
     wrong = {"RAY_AUTH_TOKEN": "0" * 64}
     assert head.job(*submission(tmp_path, "fourth"), **wrong).returncode != 0
     without = head.job(*submission(tmp_path, "fifth"), HOME=str(tmp_path), RAY_AUTH_MODE="disabled")

@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 import pytest
-from running import run, start, write_space
+from commands import run, start, write_study
 from staging import OFTEN, equal_to_undisturbed, whole
 
 EPOCHS = {3: 60, 20: 800}
@@ -33,8 +33,8 @@ def kills(folder: Path, times: int, seed: int) -> int:
 
 
 def to_its_end(folder: Path) -> None:
-    left = run(folder, "sweep", "tiny.toml", "--concurrent", "1")
-    assert left.code == 0, left.err
+    result = run(folder, "sweep", "tiny.toml", "--concurrent", "1")
+    assert result.code == 0, result.err
     whole(folder, RUNS)
 
 
@@ -43,7 +43,7 @@ def test_a_study_whose_driver_is_killed_equals_one_that_was_left_alone(times: in
     disturbed, undisturbed = tmp_path / "disturbed", tmp_path / "undisturbed"
     for folder in (disturbed, undisturbed):
         folder.mkdir()
-        write_space(folder, ("epochs = 2\n", f"epochs = {EPOCHS[times]}\n"), ARMS, TRIALS, OFTEN)
+        write_study(folder, ("epochs = 2\n", f"epochs = {EPOCHS[times]}\n"), ARMS, TRIALS, OFTEN)
     to_its_end(undisturbed)
     assert kills(disturbed, times, seed=times) >= LEAST[times]
     to_its_end(disturbed)

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from running import descendants, ended, halted, of_trials, start, wait_for, write_space
+from commands import descendants, start, suspend, trial_processes, wait_for, wait_for_exit, write_study
 from staging import EPOCHS, FIXED, LONG, OFTEN, begun, by_key, checkpoints, whole
 
 pytestmark = pytest.mark.soak
@@ -16,17 +16,17 @@ pytestmark = pytest.mark.soak
 def test_it_repeats_a_checkpoint_interval_at_most_and_its_neighbour_nothing(tmp_path: Path) -> None:
     interval = 2.0
     rarely = ("checkpoint_seconds = 0.0", f"checkpoint_seconds = {interval}")
-    write_space(tmp_path, ("epochs = 2\n", "epochs = 2000\n"), FIXED, rarely, ("trials = 1", "trials = 2"))
+    write_study(tmp_path, ("epochs = 2\n", "epochs = 2000\n"), FIXED, rarely, ("trials = 1", "trials = 2"))
     with begun(tmp_path, "--concurrent", "2") as process:
         wait_for(lambda: len({path.parent for path in checkpoints(tmp_path)}) == 2)
         time.sleep(1.5 * interval)
-        victim = of_trials(process.pid)[0]
-        with halted(of_trials(process.pid)):
+        victim = trial_processes(process.pid)[0]
+        with suspend(trial_processes(process.pid)):
             told = {key: record.epochs for key, record in by_key(tmp_path).items()}
             kept = newest(tmp_path)
             os.kill(victim, signal.SIGKILL)
-        left = ended(process)
-    assert left.code == 0, left.err
+        result = wait_for_exit(process)
+    assert result.code == 0, result.err
     whole(tmp_path, 3)
     assert set(told) == set(kept) == {f"bp-convnet-d2-w2/trial-{number}" for number in (0, 1)}
     for key, epochs in told.items():
@@ -49,15 +49,15 @@ def newest(folder: Path) -> dict[str, int]:
 
 
 def test_one_of_two_train_workers_is_killed_and_the_trial_goes_on(tmp_path: Path) -> None:
-    write_space(tmp_path, LONG, FIXED, OFTEN)
+    write_study(tmp_path, LONG, FIXED, OFTEN)
     key = "bp-convnet-d2-w2/trial-0"
     with begun(tmp_path, "--workers-per-trial", "2") as process:
         reached = wait_for(lambda: len(by_key(tmp_path)[key].epochs))
         workers = [pid for pid, line in descendants(process.pid).items() if "RayTrainWorker" in line]
         assert len(workers) == 2
         os.kill(workers[1], signal.SIGKILL)
-        left = ended(process)
-    assert left.code == 0, left.err
+        result = wait_for_exit(process)
+    assert result.code == 0, result.err
     whole(tmp_path, 2)
     assert reached < EPOCHS
     attempts = {name: record.assignment.attempt for name, record in by_key(tmp_path).items()}
@@ -65,7 +65,7 @@ def test_one_of_two_train_workers_is_killed_and_the_trial_goes_on(tmp_path: Path
 
 
 def test_a_study_whose_bank_workers_are_killed_trains_all_its_trials(tmp_path: Path) -> None:
-    write_space(
+    write_study(
         tmp_path,
         FIXED,
         ('kind = "digits"', 'kind = "digits"\npad = 4\nflip = true'),
@@ -85,8 +85,8 @@ def test_a_study_whose_bank_workers_are_killed_trains_all_its_trials(tmp_path: P
         workers = wait_for(filling)
         for pid in workers:
             os.kill(pid, signal.SIGKILL)
-        left = ended(process)
+        result = wait_for_exit(process)
     finally:
         process.kill()
-    assert left.code == 0, left.err
+    assert result.code == 0, result.err
     whole(tmp_path, 2)

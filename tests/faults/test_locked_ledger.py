@@ -5,23 +5,23 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from running import ended, run, write_space
+from commands import run, wait_for_exit, write_study
 from staging import FIXED, LONG, OFTEN, begun, last_line, reached, whole
 
 pytestmark = pytest.mark.soak
 
 
 def test_it_pauses_naming_the_ledger_and_goes_on_later(tmp_path: Path) -> None:
-    write_space(tmp_path, LONG, FIXED, OFTEN, ("trials = 1", "trials = 2"))
+    write_study(tmp_path, LONG, FIXED, OFTEN, ("trials = 1", "trials = 2"))
     path = tmp_path / "studies/tiny/ledger.db"
     with begun(tmp_path) as process, contextlib.closing(sqlite3.connect(path, timeout=60)) as other:
         other.execute("BEGIN EXCLUSIVE")
-        left = ended(process)
+        result = wait_for_exit(process)
         other.rollback()
         acknowledged = reached(tmp_path)
-    assert left.code == 75, left.err
-    assert f"the ledger {path} cannot be written for " in last_line(left)
-    assert "database is locked" in last_line(left)
+    assert result.code == 75, result.err
+    assert f"the ledger {path} cannot be written for " in last_line(result)
+    assert "database is locked" in last_line(result)
     again = run(tmp_path, "sweep", "tiny.toml")
     assert again.code == 0, again.err
     whole(tmp_path, 3)

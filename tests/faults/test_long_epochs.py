@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from running import descendants, ended, halted, of_trials, run, wait_for, write_space
+from commands import descendants, run, suspend, trial_processes, wait_for, wait_for_exit, write_study
 from staging import FIXED, begun, by_key, equal_to_undisturbed, frames, last_line, whole
 
 pytestmark = pytest.mark.soak
@@ -38,12 +38,12 @@ def stopped_within_an_epoch(folder: Path, *words: str) -> tuple[Path, Path, dict
     stopped, alone = folder / "stopped", folder / "alone"
     for one in (stopped, alone):
         one.mkdir()
-        write_space(one, *LONG)
+        write_study(one, *LONG)
     with begun(stopped, *words) as process:
         wait_for(lambda: is_early(newest(stopped)))
         process.send_signal(signal.SIGTERM)
-        left = ended(process)
-    assert left.code == 75, last_line(left)
+        result = wait_for_exit(process)
+    assert result.code == 75, last_line(result)
     kept = newest(stopped)
     assert kept, "it waited for the end of the epoch"
     return stopped, alone, kept
@@ -54,11 +54,11 @@ def test_it_goes_on_in_the_epoch_and_ends_as_one_that_was_left_alone(tmp_path: P
     stopped, alone, kept = stopped_within_an_epoch(tmp_path, *words)
     with begun(stopped, *words) as process:
         further = wait_for(lambda: (now := newest(stopped)) and at(now) > at(kept) and now)
-        with halted(of_trials(process.pid)):
-            for pid in of_trials(process.pid):
+        with suspend(trial_processes(process.pid)):
+            for pid in trial_processes(process.pid):
                 os.kill(pid, signal.SIGKILL)
-        left = ended(process)
-    assert left.code == 0, left.err
+        result = wait_for_exit(process)
+    assert result.code == 0, result.err
     assert further["part"]["step"] > 0
     assert run(alone, "sweep", "tiny.toml", *words).code == 0
     whole(stopped, 2)
@@ -73,8 +73,8 @@ def test_two_workers_go_on_in_the_epoch_too(tmp_path: Path) -> None:
         wait_for(lambda: (now := newest(stopped)) and at(now) > at(kept))
         workers = [pid for pid, line in descendants(process.pid).items() if "RayTrainWorker" in line]
         os.kill(workers[1], signal.SIGKILL)
-        left = ended(process)
-    assert left.code == 0, left.err
+        result = wait_for_exit(process)
+    assert result.code == 0, result.err
     assert run(alone, "sweep", "tiny.toml", *words).code == 0
     whole(stopped, 2)
     assert by_key(stopped)["kd-convnet-d4-w32/trial-0"].assignment.attempt == 3

@@ -5,26 +5,26 @@ import signal
 from pathlib import Path
 
 import pytest
-from running import ended, of_trials, run, write_space
+from commands import run, trial_processes, wait_for_exit, write_study
 from staging import FIXED, LONG, OFTEN, begun, equal_to_undisturbed, last_line, whole
 
 KD = ("[methods.bp]", "[methods.kd]")
 
 
 def test_a_study_whose_bank_is_lost_pauses_and_the_next_start_fills_it_anew(tmp_path: Path) -> None:
-    write_space(tmp_path, LONG, FIXED, OFTEN, KD)
+    write_study(tmp_path, LONG, FIXED, OFTEN, KD)
     cache = tmp_path / "cache"
     with begun(tmp_path, LPSTUDY_CACHE=str(cache)) as process:
         (logits,) = cache.glob("banks/*/logits.*")
         logits.rename(tmp_path / "lost")  # processes that have it open still read it
-        for pid in of_trials(process.pid):
+        for pid in trial_processes(process.pid):
             os.kill(pid, signal.SIGKILL)
-        left = ended(process)
-    assert left.code == 75, left
-    assert "teacher's outputs cannot be read: " in last_line(left)
-    assert "logits" in last_line(left)
-    left = run(tmp_path, "sweep", "tiny.toml", LPSTUDY_CACHE=str(cache))
-    assert left.code == 0, left.err
+        result = wait_for_exit(process)
+    assert result.code == 75, result
+    assert "teacher's outputs cannot be read: " in last_line(result)
+    assert "logits" in last_line(result)
+    result = run(tmp_path, "sweep", "tiny.toml", LPSTUDY_CACHE=str(cache))
+    assert result.code == 0, result.err
     assert logits.read_bytes() == (tmp_path / "lost").read_bytes()
     whole(tmp_path, 2)
 
@@ -36,19 +36,19 @@ def test_a_file_that_is_cut_while_it_is_mapped_gives_no_result(pattern: str, tmp
     for name in ("cut", "whole"):
         folder, caches[name] = tmp_path / name, tmp_path / name / "cache"
         folder.mkdir()
-        write_space(folder, LONG, FIXED, OFTEN, KD)
+        write_study(folder, LONG, FIXED, OFTEN, KD)
     with begun(tmp_path / "cut", "--concurrent", "1", LPSTUDY_CACHE=str(caches["cut"])) as process:
         (path,) = caches["cut"].glob(pattern)
         size = path.stat().st_size
         os.truncate(path, size - 200)  # in the last page: the processes read zeros, and are not killed
-        left = ended(process)
-    assert left.code == 75, left
-    assert f"{path}: was truncated while it was read" in last_line(left)
+        result = wait_for_exit(process)
+    assert result.code == 75, result
+    assert f"{path}: was truncated while it was read" in last_line(result)
     for name in ("cut", "whole"):
-        left = run(
+        result = run(
             tmp_path / name, "sweep", "tiny.toml", "--concurrent", "1", LPSTUDY_CACHE=str(caches[name])
         )
-        assert left.code == 0, left.err
+        assert result.code == 0, result.err
     assert path.stat().st_size == size
     whole(tmp_path / "cut", 2)
     equal_to_undisturbed(tmp_path / "cut", tmp_path / "whole")

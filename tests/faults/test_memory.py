@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from running import call, records, write_space
+from commands import call, records, write_study
 
 from lpstudy import sweep
 from lpstudy.study.failures import describe_death, encode_failure
@@ -50,9 +50,9 @@ def test_other_errors_of_the_card_are_raised_again(words: str) -> None:
 
 def test_a_study_with_trials_that_do_not_fit(tmp_path: Path) -> None:
     old, new = WIDTHS
-    write_space(tmp_path, (old, f'family = "convnet"\ndepth = 2\n{new}'), ("trials = 1", "trials = 6"))
-    left = call(sweep.main, tmp_path, "tiny.toml")
-    assert left.code == 0, left.err
+    write_study(tmp_path, (old, f'family = "convnet"\ndepth = 2\n{new}'), ("trials = 1", "trials = 6"))
+    result = call(sweep.main, tmp_path, "tiny.toml")
+    assert result.code == 0, result.err
     trials = [record for record in records(tmp_path, "tiny") if record.assignment.kind == "trial"]
     by_width = {width: [r for r in trials if r.assignment.values["width"] == width] for width in (2, HUGE)}
     assert all(by_width.values()), "the sampler tried one width alone"
@@ -67,9 +67,9 @@ def test_a_study_with_trials_that_do_not_fit(tmp_path: Path) -> None:
 @pytest.mark.soak
 def test_trials_on_train_workers_that_do_not_fit_fail_once(tmp_path: Path) -> None:
     old, _ = WIDTHS
-    write_space(tmp_path, (old, f'family = "convnet"\ndepth = 2\nwidth = {HUGE}\n'))
-    left = call(sweep.main, tmp_path, "tiny.toml", "--workers-per-trial", "2")
-    assert left.code == 1, left.err
+    write_study(tmp_path, (old, f'family = "convnet"\ndepth = 2\nwidth = {HUGE}\n'))
+    result = call(sweep.main, tmp_path, "tiny.toml", "--workers-per-trial", "2")
+    assert result.code == 1, result.err
     (record,) = records(tmp_path, "tiny")
     assert (record.state, record.assignment.attempt) == ("failed", 1)
     assert record.cause == "oom: tried to allocate 304200000000 bytes"

@@ -7,8 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import (
+    CommandResult,
+    free_port,
+    mlflow_server,
+    run,
+    runs,
+    stop_group,
+    wait_for,
+    wait_for_exit,
+    write_study,
+)
 from mlflow.tracking import MlflowClient
-from running import Left, ended, free_port, mlflow_server, run, runs, stop_group, wait_for, write_space
 from staging import FIXED, LONG, OFTEN, begun, by_key, last_line
 
 pytestmark = pytest.mark.soak
@@ -19,25 +29,25 @@ class Stage:
     """What was seen."""
 
     folder: Path
-    left: Left
+    result: CommandResult
     behind: dict[str, object]
     """From `reconcile --check --json` when the server is back."""
-    mended: Left
-    equal: Left
-    doubled: Left
+    mended: CommandResult
+    equal: CommandResult
+    doubled: CommandResult
     """After a run was deleted and another one doubled by hand."""
-    report: Left
+    report: CommandResult
 
 
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Stage:
     folder = tmp_path_factory.mktemp("away")
-    write_space(folder, LONG, FIXED, OFTEN, ("trials = 1", "trials = 2"))
+    write_study(folder, LONG, FIXED, OFTEN, ("trials = 1", "trials = 2"))
     port = free_port()
     server = {"MLFLOW_TRACKING_URI": f"http://127.0.0.1:{port}"}
     with mlflow_server(folder / "server", port) as process, begun(folder, **server) as driver:
         stop_group(process)
-        left = ended(driver)
+        result = wait_for_exit(driver)
     shutil.rmtree(folder / "reports", ignore_errors=True)
     with mlflow_server(folder / "server", port):
         check = run(folder, "__main__", "reconcile", "tiny", "--check", "--json", **server)
@@ -49,7 +59,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Stage:
         client.create_run(trials[1].info.experiment_id, tags=trials[1].data.tags)
         doubled = run(folder, "__main__", "reconcile", "tiny", **server)
         report = run(folder, "report", "tiny", **server)
-    return Stage(folder, left, json.loads(check.out), mended, equal, doubled, report)
+    return Stage(folder, result, json.loads(check.out), mended, equal, doubled, report)
 
 
 def test_training_goes_on_to_its_end(stage: Stage) -> None:
@@ -58,9 +68,9 @@ def test_training_goes_on_to_its_end(stage: Stage) -> None:
 
 
 def test_the_end_is_74_and_names_reconcile(stage: Stage) -> None:
-    assert stage.left.code == 74, stage.left.err
-    assert "warning: MLflow lags behind, training continues:  " in stage.left.err
-    assert "`lpstudy reconcile tiny` brings it up to date" in last_line(stage.left)
+    assert stage.result.code == 74, stage.result.err
+    assert "warning: MLflow lags behind, training continues:  " in stage.result.err
+    assert "`lpstudy reconcile tiny` brings it up to date" in last_line(stage.result)
 
 
 def test_what_differs_is_found_and_mended(stage: Stage) -> None:
@@ -83,7 +93,7 @@ def test_the_report_can_then_be_made(stage: Stage) -> None:
 
 
 def test_a_server_that_is_away_for_a_while_is_caught_up_with(tmp_path: Path) -> None:
-    write_space(tmp_path, ("epochs = 2\n", "epochs = 1500\n"), FIXED, OFTEN, ("trials = 1", "trials = 3"))
+    write_study(tmp_path, ("epochs = 2\n", "epochs = 1500\n"), FIXED, OFTEN, ("trials = 1", "trials = 3"))
     port = free_port()
     variables = {"MLFLOW_TRACKING_URI": f"http://127.0.0.1:{port}"}
 
@@ -100,7 +110,7 @@ def test_a_server_that_is_away_for_a_while_is_caught_up_with(tmp_path: Path) -> 
         said = run(tmp_path, "status", "tiny").out
         with mlflow_server(tmp_path / "server", port):
             caught_up = wait_for(lambda: not (told := now())["mlflow_error"] and told)
-            left = ended(driver)
+            result = wait_for_exit(driver)
             check = run(tmp_path, "reconcile", "tiny", "--check", **variables)
             client = MlflowClient(tracking_uri=variables["MLFLOW_TRACKING_URI"])
             found = {one.data.tags["lpstudy.key"]: one for one in runs(client, "tiny")}
@@ -118,8 +128,8 @@ def test_a_server_that_is_away_for_a_while_is_caught_up_with(tmp_path: Path) -> 
     assert " free" in said
     assert " runs an hour, ETA " in said
     assert (caught_up["state"], caught_up["alive"]) == ("running", True), "the study was over too early"
-    assert left.code == 0, left.err
-    assert left.err.count("MLflow lags behind") == 1
+    assert result.code == 0, result.err
+    assert result.err.count("MLflow lags behind") == 1
     assert (check.code, check.out) == (0, "4 runs in the ledger, 0 differ in MLflow\n")
     ledger = by_key(tmp_path)
     for key, record in ledger.items():

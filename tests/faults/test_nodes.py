@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 import ray
+from commands import CommandResult, call, wait_for, wait_for_exit, write_study
 from ray.cluster_utils import Cluster
 from raylets import MEMORY, raylets
-from running import Left, call, ended, wait_for, write_space
 from staging import FIXED, begun, by_key, whole
 
 from lpstudy import status
@@ -34,7 +34,7 @@ class Stage:
     def __init__(self, cluster: Cluster, folder: Path) -> None:
         first, second = (self.node(cluster) for _ in range(2))
         cluster.wait_for_nodes()
-        write_space(
+        write_study(
             folder,
             LONG,
             FIXED,
@@ -58,7 +58,7 @@ class Stage:
                 self.node(cluster)
             wait_for(lambda: not self.waiting())
             wait_for(lambda: self.running() == 2)
-            self.left: Left = ended(process)
+            self.result: CommandResult = wait_for_exit(process)
 
     @staticmethod
     def node(cluster: Cluster) -> Any:
@@ -90,11 +90,11 @@ def test_what_is_there_is_used(stage: Stage) -> None:
 
 def test_a_cluster_that_is_too_small_is_told_with_needed_and_available(stage: Stage) -> None:
     assert stage.none == "a trial needs 1 CPU but there are 0 CPUs and 0 GPUs"
-    assert f"waiting for the cluster: {stage.none}" in stage.left.err
+    assert f"waiting for the cluster: {stage.none}" in stage.result.err
 
 
 def test_trials_move_and_the_study_ends_whole(stage: Stage) -> None:
-    assert stage.left.code == 0, stage.left.err
+    assert stage.result.code == 0, stage.result.err
     whole(stage.folder, 4)
     assert max(record.assignment.attempt for record in by_key(stage.folder).values()) > 1
     assert not ray.is_initialized()

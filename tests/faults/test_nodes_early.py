@@ -5,8 +5,8 @@ import time
 from pathlib import Path
 
 import pytest
+from commands import call, start, wait_for, wait_for_exit, write_study
 from raylets import MEMORY, raylets
-from running import call, ended, start, wait_for, write_space
 from staging import whole
 
 from lpstudy import status
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.soak
 
 
 def test_what_is_waited_for_is_told_and_the_teacher_goes_on(tmp_path: Path) -> None:
-    write_space(tmp_path, ("epochs = 1\n", "epochs = 4000\ncheckpoint_seconds = 0.5\n"))
+    write_study(tmp_path, ("epochs = 1\n", "epochs = 4000\ncheckpoint_seconds = 0.5\n"))
     cache = tmp_path / "cache"
 
     def waiting() -> str:
@@ -33,10 +33,10 @@ def test_what_is_waited_for_is_told_and_the_teacher_goes_on(tmp_path: Path) -> N
             said = wait_for(waiting, seconds=60)
             time.sleep(SHORTAGE_SECONDS + 5)  # until the shortage is reported
             cluster.add_node(wait=False, num_cpus=1, object_store_memory=MEMORY)
-            left = ended(process)
+            result = wait_for_exit(process)
         finally:
             process.kill()
     assert said == "a trial needs 1 CPU but there are 0 CPUs and 0 GPUs"
-    assert left.err.count(f"waiting for the cluster: {said}") == 1, left.err
-    assert left.code == 0, left.err
+    assert result.err.count(f"waiting for the cluster: {said}") == 1, result.err
+    assert result.code == 0, result.err
     whole(tmp_path, 2)

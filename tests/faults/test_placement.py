@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 import ray
-from driving import DONE, driven
+from commands import error_line, run, wait_for_exit, write_study
 from ray import tune
 from ray.cluster_utils import Cluster
 from raylets import raylets
-from running import ended, one_line, run, write_space
 from staging import FIXED, LONG, OFTEN, begun, whole
+from tune_driver import DONE, run_in_tune
 
 from lpstudy.study import Capacity, TrialResources, ray_session
 from lpstudy.study.cluster import cpus_per_gpu_share
@@ -54,7 +54,7 @@ def drive_six(address: str, folder: Path) -> None:
     with ray_session():
         assert Capacity(resources)() == 4
         assert [cpus_per_gpu_share(share) for share in (0.0, 0.5, 1.0)] == [1, 1, 2]
-        ledger = driven(folder, wait_for_three_others, resources, FIXED, ("trials = 1", "trials = 6"))
+        ledger = run_in_tune(folder, wait_for_three_others, resources, FIXED, ("trials = 1", "trials = 6"))
     ends = [(r.state, r.assignment.attempt, r.cause) for r in ledger.records()]
     assert set(ends) == {("finished", 1, None)}, ends
 
@@ -71,7 +71,7 @@ def test_half_a_gpu_each_makes_four_trials_at_once_on_two_nodes(cluster: Cluster
 
 
 def test_four_workers_of_a_trial_are_on_both_nodes(cluster: Cluster, tmp_path: Path) -> None:
-    write_space(tmp_path, LONG, ("batch_size = 50\nlearning", "batch_size = 40\nlearning"), FIXED, OFTEN)
+    write_study(tmp_path, LONG, ("batch_size = 50\nlearning", "batch_size = 40\nlearning"), FIXED, OFTEN)
     words = ["--workers-per-trial", "4"]  # of two cores each node has
     with begun(tmp_path, *words, RAY_ADDRESS=cluster.address) as process:
         ray.init(address=cluster.address, log_to_driver=False)
@@ -79,8 +79,8 @@ def test_four_workers_of_a_trial_are_on_both_nodes(cluster: Cluster, tmp_path: P
             groups = ray.util.placement_group_table()
         finally:
             ray.shutdown()
-        left = ended(process)
-    assert left.code == 0, left.err
+        result = wait_for_exit(process)
+    assert result.code == 0, result.err
     whole(tmp_path, 2)
     workers = [
         group for group in groups.values() if len(group["bundles"]) == 4 and group["state"] == "CREATED"
@@ -90,8 +90,8 @@ def test_four_workers_of_a_trial_are_on_both_nodes(cluster: Cluster, tmp_path: P
 
 
 def test_gpus_that_no_single_node_has_are_refused_at_the_start(cluster: Cluster, tmp_path: Path) -> None:
-    write_space(tmp_path)
-    left = run(tmp_path, "sweep", "tiny.toml", "--gpus-per-trial", "2", RAY_ADDRESS=cluster.address)
-    assert left.code == 2
+    write_study(tmp_path)
+    result = run(tmp_path, "sweep", "tiny.toml", "--gpus-per-trial", "2", RAY_ADDRESS=cluster.address)
+    assert result.code == 2
     there = "there are 4 CPUs and 2 GPUs on 3 nodes (at most 2 and 1 on one)"
-    assert f"a trial needs 1 CPU and 2 GPUs but {there}" in one_line(left)
+    assert f"a trial needs 1 CPU and 2 GPUs but {there}" in error_line(result)

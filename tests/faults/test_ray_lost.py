@@ -10,7 +10,7 @@ from pathlib import Path
 from subprocess import Popen
 
 import pytest
-from running import descendants, ended, run, start, wait_for, write_space
+from commands import descendants, run, start, wait_for, wait_for_exit, write_study
 from staging import LONG, OFTEN, begun, by_key, last_line, reached, whole
 
 SERVERS = {
@@ -44,16 +44,16 @@ def lose(process: "Popen[str]", name: str, number: int) -> float:
     began = time.monotonic()
     for one in victims:
         os.kill(one, number)
-    left = ended(process)
+    result = wait_for_exit(process)
     taken = time.monotonic() - began
-    assert left.code == 75, left
+    assert result.code == 75, result
     what = (
         "did not answer for" if number == signal.SIGSTOP else f"{name} on this machine has ended (signal 9)"
     )
-    assert f"lpstudy sweep: paused: Ray's {'' if number == signal.SIGSTOP else what}" in last_line(left)
-    assert what in last_line(left)
-    assert last_line(left).endswith("run the same command to resume")
-    assert "Raylet is terminated" not in left.err
+    assert f"lpstudy sweep: paused: Ray's {'' if number == signal.SIGSTOP else what}" in last_line(result)
+    assert what in last_line(result)
+    assert last_line(result).endswith("run the same command to resume")
+    assert "Raylet is terminated" not in result.err
     assert taken < SECONDS
     wait_for(lambda: not any(running(one) for one in below), seconds=5)
     return taken
@@ -65,15 +65,15 @@ def lose(process: "Popen[str]", name: str, number: int) -> float:
     [("raylet", signal.SIGKILL), ("gcs_server", signal.SIGKILL), ("all", signal.SIGSTOP)],
 )
 def test_a_sweep_pauses_where_ray_is_lost_under_its_trials(name: str, number: int, tmp_path: Path) -> None:
-    write_space(tmp_path, LONG, OFTEN)
+    write_study(tmp_path, LONG, OFTEN)
     with begun(tmp_path) as process:
         before = reached(tmp_path)
         print(f"{name}, {signal.Signals(number).name}: {lose(process, name, number):.1f} s")
     after = reached(tmp_path)
     assert all(after[key] >= epochs for key, epochs in before.items())
     assert {record.state for record in by_key(tmp_path).values()} <= {"running", "finished"}
-    left = run(tmp_path, "sweep", "tiny.toml")
-    assert left.code == 0, left.err
+    result = run(tmp_path, "sweep", "tiny.toml")
+    assert result.code == 0, result.err
     whole(tmp_path, 2)
 
 
@@ -94,20 +94,20 @@ def at_its_teacher(folder: Path) -> Iterator["Popen[str]"]:
     ("name", "number"), [("raylet", signal.SIGKILL), ("gcs_server", signal.SIGKILL), ("all", signal.SIGSTOP)]
 )
 def test_a_sweep_pauses_where_ray_is_lost_under_its_teacher(name: str, number: int, tmp_path: Path) -> None:
-    write_space(tmp_path, TEACHER)
+    write_study(tmp_path, TEACHER)
     with at_its_teacher(tmp_path) as process:
         print(f"teacher: {name}, {signal.Signals(number).name}: {lose(process, name, number):.1f} s")
-    left = run(tmp_path, "sweep", "tiny.toml", LPSTUDY_CACHE=str(tmp_path / "cache"))
-    assert left.code == 0, left.err
+    result = run(tmp_path, "sweep", "tiny.toml", LPSTUDY_CACHE=str(tmp_path / "cache"))
+    assert result.code == 0, result.err
     whole(tmp_path, 2)
 
 
 @pytest.mark.soak
 def test_a_sweep_does_not_notice_that_the_dashboard_is_killed(tmp_path: Path) -> None:
-    write_space(tmp_path, LONG, OFTEN)
+    write_study(tmp_path, LONG, OFTEN)
     with begun(tmp_path) as process:
         for one in of_ray(process.pid, "dashboard"):
             os.kill(one, signal.SIGKILL)
-        left = ended(process)
-    assert left.code == 0, left.err
+        result = wait_for_exit(process)
+    assert result.code == 0, result.err
     whole(tmp_path, 2)

@@ -10,18 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from running import (
-    Left,
+from commands import (
+    CommandResult,
     client_of,
     descendants,
-    ended,
     environment,
     run,
     runs,
     start,
     terminate_all,
     wait_for,
-    write_space,
+    wait_for_exit,
+    write_study,
 )
 from staging import FIXED, LONG, OFTEN, begun, checkpoints, last_line, reached, still, whole
 
@@ -35,8 +35,8 @@ class Stage:
     """What was seen."""
 
     folder: Path
-    second: Left
-    ended: Left
+    second: CommandResult
+    ended: CommandResult
     status: dict[str, object]
     acknowledged: dict[str, int]
     """Epochs of each run in the ledger after the end."""
@@ -44,7 +44,7 @@ class Stage:
     """Epochs of each run in its newest checkpoint after the end."""
     of_ray: list[int]
     """Processes below the sweep's, before the end."""
-    again: Left
+    again: CommandResult
 
 
 @pytest.fixture(scope="module")
@@ -54,19 +54,21 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Stage:
     It comes to all processes, and to the sweep twice.
     """
     folder = tmp_path_factory.mktemp("signals")
-    write_space(folder, LONG, FIXED, RARELY, ("trials = 1", "trials = 2"))
+    write_study(folder, LONG, FIXED, RARELY, ("trials = 1", "trials = 2"))
     with begun(folder) as process:
         with still(process):  # they would end while the second start imports
             second = run(folder, "sweep", "tiny.toml")
         of_ray = list(descendants(process.pid))
         terminate_all(process.pid)
-        left = ended(process)
+        result = wait_for_exit(process)
     status = json.loads(run(folder, "__main__", "status", "tiny", "--json").out)
     found = checkpoints(folder)
     kept = {f"{path.parts[-3]}/{path.parts[-2]}": json.loads(path.read_bytes())["epoch"] for path in found}
     acknowledged = dict(reached(folder))
     assert "RUNNING" not in {run.info.status for run in runs(client_of(folder), "tiny")}
-    return Stage(folder, second, left, status, acknowledged, kept, of_ray, run(folder, "sweep", "tiny.toml"))
+    return Stage(
+        folder, second, result, status, acknowledged, kept, of_ray, run(folder, "sweep", "tiny.toml")
+    )
 
 
 def test_a_second_start_is_refused_and_names_the_first(stage: Stage) -> None:
@@ -104,14 +106,14 @@ def test_the_next_start_goes_on_and_loses_nothing(stage: Stage) -> None:
 
 @pytest.mark.parametrize("seconds", [0.0, 2.0, 4.0])
 def test_sigterm_to_the_group_while_the_study_begins_pauses_it(seconds: float, tmp_path: Path) -> None:
-    write_space(tmp_path)
+    write_study(tmp_path)
     process = start(tmp_path, "sweep", "tiny.toml")
     wait_for((tmp_path / "studies/tiny/control.json").exists)
     time.sleep(seconds)  # Ray starts meanwhile
     os.killpg(process.pid, signal.SIGTERM)
-    left = ended(process)
-    assert left.code == 75, left.err
-    assert "terminated (SIGTERM); run the same command to resume" in last_line(left)
+    result = wait_for_exit(process)
+    assert result.code == 75, result.err
+    assert "terminated (SIGTERM); run the same command to resume" in last_line(result)
 
 
 AT_A_FORK = """
@@ -130,23 +132,23 @@ sys.exit(main(["tiny.toml"]))
 
 @pytest.mark.parametrize(("name", "code"), [("SIGTERM", 75), ("SIGINT", 130)])
 def test_a_signal_in_a_hook_of_a_fork_is_not_lost(name: str, code: int, tmp_path: Path) -> None:
-    write_space(tmp_path)
+    write_study(tmp_path)
     script = AT_A_FORK.format(signal=name)
-    left = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", script], cwd=tmp_path, env=environment(), capture_output=True, text=True
     )
-    assert left.returncode == code, left.stderr
-    phase, end = left.stderr.splitlines()
+    assert result.returncode == code, result.stderr
+    phase, end = result.stderr.splitlines()
     assert (phase, end.split(":")[0]) == ("starting Ray", "lpstudy sweep")
 
 
 def test_a_second_interrupt_does_not_wait(tmp_path: Path) -> None:
-    write_space(tmp_path, LONG, FIXED, OFTEN)
+    write_study(tmp_path, LONG, FIXED, OFTEN)
     with begun(tmp_path, "--grace", "1000") as process, still(process):  # no checkpoint will come
         process.send_signal(signal.SIGINT)
         wait_for(lambda: (tmp_path / "studies/tiny/control.json").read_text().count("pause"))
         time.sleep(1.5 * DUPLICATE_SECONDS)
         process.send_signal(signal.SIGINT)
-        left = ended(process)
-    assert left.code == 130
-    assert last_line(left) == "lpstudy sweep: interrupted; run the same command to resume"
+        result = wait_for_exit(process)
+    assert result.code == 130
+    assert last_line(result) == "lpstudy sweep: interrupted; run the same command to resume"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from running import environment, write_space
+from commands import environment, write_study
 from staging import FIXED, OFTEN, whole
 
 pytestmark = pytest.mark.soak
@@ -59,7 +59,7 @@ EPOCHS = ("epochs = 2\n", "epochs = 30\n")
 
 
 def test_a_storage_that_is_too_small_for_a_checkpoint(tmp_path: Path) -> None:
-    write_space(tmp_path, EPOCHS, FIXED, OFTEN, WIDE)
+    write_study(tmp_path, EPOCHS, FIXED, OFTEN, WIDE)
     found = swept(tmp_path, "1500k", "mount -o remount,size=200m small")
     assert found.codes == [75, 0], (found.first, found.second)
     line = paused(found.first)
@@ -68,7 +68,7 @@ def test_a_storage_that_is_too_small_for_a_checkpoint(tmp_path: Path) -> None:
 
 
 def test_a_storage_that_is_too_small_for_the_ledger(tmp_path: Path) -> None:
-    write_space(
+    write_study(
         tmp_path,
         ("epochs = 2\n", "epochs = 3000\n"),
         FIXED,
@@ -84,7 +84,7 @@ def test_a_storage_that_is_too_small_for_the_ledger(tmp_path: Path) -> None:
 
 def test_a_cache_that_is_too_small_for_the_bank(tmp_path: Path) -> None:
     views = 'family = "convnet"\ndepth = 2\nwidth = 4'
-    write_space(
+    write_study(
         tmp_path,
         FIXED,
         ('kind = "digits"', 'kind = "digits"\npad = 4\nflip = true'),

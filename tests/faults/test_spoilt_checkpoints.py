@@ -6,7 +6,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from running import ended, run, wait_for, write_space
+from commands import run, wait_for, wait_for_exit, write_study
 from staging import FIXED, OFTEN, begun, by_key, last_line, reached, whole
 
 TRIAL = "bp-convnet-d2-w2/trial-0"
@@ -32,12 +32,12 @@ def kept(folder: Path) -> dict[int, Path]:
 @pytest.mark.parametrize("spoil", [truncate, pytest.param(flip, marks=pytest.mark.soak)])
 def test_the_one_before_is_used_and_the_report_says_so(spoil: object, tmp_path: Path) -> None:
     assert callable(spoil)
-    write_space(tmp_path, ("epochs = 2\n", "epochs = 1500\n"), FIXED, OFTEN)
+    write_study(tmp_path, ("epochs = 2\n", "epochs = 1500\n"), FIXED, OFTEN)
     with begun(tmp_path) as process:
         wait_for(lambda: len(kept(tmp_path)) == 2)
         process.send_signal(signal.SIGTERM)
-        left = ended(process)
-    assert left.code == 75, last_line(left)
+        result = wait_for_exit(process)
+    assert result.code == 75, last_line(result)
     acknowledged = dict(reached(tmp_path))
     epochs = kept(tmp_path)
     assert len(epochs) == 2

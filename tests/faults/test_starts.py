@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from running import Left, call, free_port, one_line, write_space
+from commands import CommandResult, call, error_line, free_port, write_study
 from staging import by_key, last_line, whole
 
 from lpstudy import export, operate, reconcile, status, sweep
@@ -22,9 +22,9 @@ HUGE = ("depth = 2\nwidth = 4", "depth = 2\nwidth = 65_000")
 def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Working directory of a study that has ended."""
     folder = tmp_path_factory.mktemp("swept")
-    write_space(folder)
-    left = call(sweep.main, folder, "tiny.toml")
-    assert left.code == 0, left.err
+    write_study(folder)
+    result = call(sweep.main, folder, "tiny.toml")
+    assert result.code == 0, result.err
     return folder
 
 
@@ -39,12 +39,12 @@ def test_a_begun_study_goes_on_while_mlflow_is_away_and_is_written_later(
 ) -> None:
     with monkeypatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free_port()}")
-        left = call(sweep.main, folder, "tiny.toml", "--trials", "2")
-    assert left.code == 74, left.err
-    assert left.err.startswith(
+        result = call(sweep.main, folder, "tiny.toml", "--trials", "2")
+    assert result.code == 74, result.err
+    assert result.err.startswith(
         "warning: MLflow lags behind, training continues:  MLFLOW_TRACKING_URI=http://"
     )
-    assert "`lpstudy reconcile tiny` updates it once it answers" in last_line(left)
+    assert "`lpstudy reconcile tiny` updates it once it answers" in last_line(result)
     again = call(sweep.main, folder, "tiny.toml", "--trials", "2")
     assert again.code == 0, again.err
     assert {"bp-convnet-d2-w2/trial-0", "bp-convnet-d2-w2/trial-1"} < by_key(folder).keys()
@@ -57,11 +57,11 @@ def test_a_begun_study_goes_on_while_mlflow_is_away_and_is_written_later(
 def test_a_new_study_is_refused_while_mlflow_is_away(
     words: list[str], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_space(folder, name="other")
+    write_study(folder, name="other")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free_port()}")
-    left = call(sweep.main, folder, *words)
-    assert left.code == 2
-    assert "no tracking server answers" in one_line(left)
+    result = call(sweep.main, folder, *words)
+    assert result.code == 2
+    assert "no tracking server answers" in error_line(result)
     assert sorted(path.name for path in (folder / "studies").iterdir()) == ["tiny"]
 
 
@@ -93,16 +93,16 @@ def test_a_command_that_finds_the_ledger_locked_waits_and_gives_up_in_one_line(
     words = ["tiny.toml"] if command == "sweep" else ["tiny"]
     before = (folder / "studies/tiny/ledger.db").read_bytes()
     with locked(folder):
-        left = call(COMMANDS[command], folder, *words)
-    assert left.code == 75, left
-    line = one_line(left)
+        result = call(COMMANDS[command], folder, *words)
+    assert result.code == 75, result
+    line = error_line(result)
     assert line.startswith(f"lpstudy {command}: the ledger ")
     assert "database is locked" in line
     assert (folder / "studies/tiny/ledger.db").read_bytes() == before
 
 
 def test_a_teacher_that_does_not_fit_into_memory_is_told_with_the_size(tmp_path: Path) -> None:
-    write_space(tmp_path, HUGE)
-    left: Left = call(sweep.main, tmp_path, "tiny.toml")
-    assert left.code == 1, left
-    assert "the teacher: oom: tried to allocate 304200000000 bytes" in left.err.splitlines()[-1]
+    write_study(tmp_path, HUGE)
+    result: CommandResult = call(sweep.main, tmp_path, "tiny.toml")
+    assert result.code == 1, result
+    assert "the teacher: oom: tried to allocate 304200000000 bytes" in result.err.splitlines()[-1]

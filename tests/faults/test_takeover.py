@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
-from running import call, ended, start, wait_for, write_space
+from commands import call, start, wait_for, wait_for_exit, write_study
 from staging import FIXED, OFTEN, begun, by_key, last_line, reached, whole
 
 from lpstudy import reconcile
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.soak
 
 
 def test_the_second_goes_on_and_the_first_writes_nothing_and_ends(tmp_path: Path) -> None:
-    write_space(tmp_path, ("epochs = 2\n", "epochs = 3000\n"), FIXED, OFTEN)
+    write_study(tmp_path, ("epochs = 2\n", "epochs = 3000\n"), FIXED, OFTEN)
     with begun(tmp_path, "--concurrent", "1") as first:
         os.kill(first.pid, signal.SIGSTOP)
         acknowledged = dict(reached(tmp_path))
@@ -26,8 +26,8 @@ def test_the_second_goes_on_and_the_first_writes_nothing_and_ends(tmp_path: Path
             wait_for(lambda: sum(reached(tmp_path).values()) > sum(acknowledged.values()), seconds=280)
             assert time.monotonic() - began >= STALE_SECONDS
             os.kill(first.pid, signal.SIGCONT)
-            old = ended(first)
-            new = ended(second)
+            old = wait_for_exit(first)
+            new = wait_for_exit(second)
         finally:
             second.kill()
     assert old.code == 1, old.err

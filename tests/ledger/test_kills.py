@@ -58,13 +58,13 @@ def test_a_kill_between_two_writes_loses_nothing_and_repeats_nothing(
 
 def _kill_after(survived: int, patch: pytest.MonkeyPatch) -> None:
     """Let so many writes of the storage through, and none after them."""
-    left = [survived]
+    remaining = [survived]
 
     def killing(write: Callable[..., Any]) -> Callable[..., Any]:
         def call(*given: Any, **named: Any) -> Any:
-            if left[0] == 0:
+            if remaining[0] == 0:
                 raise KilledError
-            left[0] -= 1
+            remaining[0] -= 1
             return write(*given, **named)
 
         return call

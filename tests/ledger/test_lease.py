@@ -13,7 +13,7 @@ from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import pytest
-from leasing import NAME, beating, take
+from leases import NAME, acquire, send_heartbeats
 from optuna.study import StudyDirection
 
 from lpstudy import ledger
@@ -44,9 +44,9 @@ def url(tmp_path: Path) -> str:
 
 
 def test_a_second_process_is_refused_and_told_who_holds_the_study(url: str) -> None:
-    _, lease = take(url)
+    _, lease = acquire(url)
     over = threading.Event()
-    thread = beating(lease, over)
+    thread = send_heartbeats(lease, over)
     try:
         with pytest.raises(StudyRunningError) as refused:
             Lease(open_storage(url).engine, NAME).acquire()
@@ -57,10 +57,10 @@ def test_a_second_process_is_refused_and_told_who_holds_the_study(url: str) -> N
 
 
 def test_what_was_released_is_free_at_once(url: str) -> None:
-    _, lease = take(url)
+    _, lease = acquire(url)
     lease.release({"state": "paused"})
     began = time.monotonic()
-    _, later = take(url)
+    _, later = acquire(url)
     assert later.predecessor is None
     assert time.monotonic() - began < leases.STALE_SECONDS / 4
 
@@ -75,7 +75,7 @@ def test_a_holder_that_was_killed_is_replaced_at_once(url: str) -> None:
     holder.send_signal(signal.SIGKILL)
     holder.wait()
     began = time.monotonic()
-    _, lease = take(url)
+    _, lease = acquire(url)
     assert time.monotonic() - began < leases.STALE_SECONDS / 4
     assert lease.predecessor is not None
     assert lease.predecessor.pid == holder.pid
@@ -85,11 +85,11 @@ def test_a_holder_that_gives_no_sign_of_life_is_replaced_and_can_write_nothing(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(leases, "STALE_SECONDS", 1.0)
-    old_storage, old = take(url)
+    old_storage, old = acquire(url)
     study = old_storage.create_new_study([StudyDirection.MAXIMIZE], NAME)
     trial = old_storage.create_new_trial(study)
     began = time.monotonic()
-    new_storage, new = take(url)
+    new_storage, new = acquire(url)
     assert time.monotonic() - began >= 1.0
     with pytest.raises(FencedError, match="was taken over by host"):
         old_storage.create_new_trial(study)
@@ -115,7 +115,7 @@ def _compete(url: str, barrier: Barrier, won: "multiprocessing.SimpleQueue[bool]
         won.put(False)
     else:
         over = threading.Event()
-        beating(lease, over)
+        send_heartbeats(lease, over)
         won.put(True)
         barrier.wait()  # the winner lives until the others have lost
         over.set()
@@ -138,7 +138,7 @@ def test_of_processes_that_begin_together_one_wins(url: str) -> None:
 
 
 def test_the_newest_wish_is_heard_with_its_number(url: str) -> None:
-    made, lease = take(url)
+    made, lease = acquire(url)
     first = ledger.send_request(open_storage(url).engine, NAME, "pause")
     assert (lease.heartbeat({}).request, lease.heartbeat({}).request_number) == (
         "pause",
@@ -148,14 +148,14 @@ def test_the_newest_wish_is_heard_with_its_number(url: str) -> None:
     assert second.request_number > first.request_number
     assert lease.heartbeat({}).request == "run"
     lease.release({})
-    _, later = take(url)
+    _, later = acquire(url)
     assert later.heartbeat({}).request_number == second.request_number
 
 
 def test_a_clock_that_is_set_back_changes_nothing(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    _, lease = take(url)
+    _, lease = acquire(url)
     over = threading.Event()
-    thread = beating(lease, over)
+    thread = send_heartbeats(lease, over)
     now = time.time
     try:
         for shift in (-3600.0, 3600.0):
@@ -172,7 +172,7 @@ def test_a_ledger_that_is_locked_for_a_moment_is_written_all_the_same(
     url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(storage, "LOCK_SECONDS", 0.1)
-    made, _ = take(url)
+    made, _ = acquire(url)
     study = made.create_new_study([StudyDirection.MAXIMIZE], NAME)
     locked = lock(tmp_path)
     threading.Timer(1.0, locked.rollback).start()
@@ -184,7 +184,7 @@ def test_a_ledger_that_stays_locked_is_given_up_with_its_name_and_time(
     url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(storage, "LOCK_SECONDS", 0.1)
-    made, _ = take(url)
+    made, _ = acquire(url)
     study = made.create_new_study([StudyDirection.MAXIMIZE], NAME)
     locked = lock(tmp_path)
     with pytest.raises(UnwritableError, match=r"ledger\.db cannot be written for \d+ s: database is locked"):

@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable
 
 import pytest
+from commands import wait_for
 from drivers import PAUSED, assert_whole, begin, book, ended, play
 from postgres_server import Postgres
 from proxy import Proxy
-from running import wait_for
 
 from lpstudy.ledger import (
     Storage,
@@ -51,7 +51,7 @@ def test_a_driver_goes_on_when_the_server_was_away_for_a_moment(server: Postgres
         assert ended(driver) == 0
     finally:
         driver.kill()
-        server.start_again()
+        server.ensure_running()
     records = assert_whole(url, "moment", 6)
     assert {record.assignment.attempt for record in records} == {1}
 
@@ -66,7 +66,7 @@ def test_a_study_pauses_when_the_server_stays_away_and_goes_on_when_it_is_back(
         assert ended(driver) == PAUSED
     finally:
         driver.kill()
-        server.start_again()
+        server.ensure_running()
     before = {record.assignment.key: record for record in read_ledger(url, "away").records()}
     assert not is_study_running(open_storage(url).engine, "away")
     assert ended(begin(url, "away")) == 0

@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
+from commands import call, run, start, wait_for, wait_for_exit, write_study
 from postgres_server import Postgres
 from raylets import raylets
-from running import call, ended, run, start, wait_for, write_space
 
 from lpstudy import status
 from lpstudy.ledger import Record, UnwritableError, read_ledger
@@ -36,7 +36,7 @@ def test_all_end_whole(server: Postgres, empty_database: str, tmp_path: Path) ->
         def begin(study: str) -> None:
             folder = tmp_path / study
             folder.mkdir(exist_ok=True)
-            write_space(
+            write_study(
                 folder,
                 ("epochs = 2\n", f"epochs = {EPOCHS}\n"),
                 ("trials = 1", "trials = 2"),
@@ -61,11 +61,11 @@ def test_all_end_whole(server: Postgres, empty_database: str, tmp_path: Path) ->
             for wish in ("pause", "resume"):
                 answer = run(tmp_path, "__main__", wish, *words)
                 assert json.loads(answer.out)["heard"], answer
-            left = {study: ended(process) for study, process in processes.items()}
+            result = {study: wait_for_exit(process) for study, process in processes.items()}
         finally:
             for process in processes.values():
                 process.kill()
-    assert {study: one.code for study, one in left.items()} == dict.fromkeys(STUDIES, 0), left
+    assert {study: one.code for study, one in result.items()} == dict.fromkeys(STUDIES, 0), result
     for study in STUDIES:
         told = found(url, study)
         assert len({record.assignment.key for record in told}) == len(told) == 3

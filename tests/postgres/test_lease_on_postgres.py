@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import sqlalchemy
 from drivers import FORK, ledger_in, play, results
-from leasing import NAME, beating, take
+from leases import NAME, acquire, send_heartbeats
 from postgres_server import Postgres
 from sqlalchemy import event
 
@@ -41,14 +41,14 @@ def contents(server: Postgres, url: str) -> dict[str, list[str]]:
 
 
 def test_a_second_holder_is_refused_and_told_host_pid_and_since(url: str) -> None:
-    _, lease = take(url)
+    _, lease = acquire(url)
     over = threading.Event()
-    thread = beating(lease, over)
+    thread = send_heartbeats(lease, over)
     try:
         with pytest.raises(
             StudyRunningError, match=f"host {socket.gethostname()}, pid {os.getpid()}, since 20"
         ) as refused:
-            take(url)
+            acquire(url)
     finally:
         over.set()
         thread.join()
@@ -56,10 +56,10 @@ def test_a_second_holder_is_refused_and_told_host_pid_and_since(url: str) -> Non
 
 
 def test_what_was_released_is_taken_at_once(url: str) -> None:
-    _, lease = take(url)
+    _, lease = acquire(url)
     lease.release({"state": "paused"})
     began = time.monotonic()
-    _, later = take(url)
+    _, later = acquire(url)
     assert later.predecessor is None
     assert time.monotonic() - began < leases.STALE_SECONDS / 4
 
@@ -68,13 +68,13 @@ def test_a_silent_holder_is_replaced_and_then_writes_nothing(
     server: Postgres, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(leases, "STALE_SECONDS", 1.0)
-    made, old = take(url)
+    made, old = acquire(url)
     mine = ledger_in(made, NAME)
     run = mine.next()
     assert isinstance(run, Assignment)
     mine.report(run, results()[:1])
     began = time.monotonic()
-    _, new = take(url)
+    _, new = acquire(url)
     assert time.monotonic() - began >= 1.0
     assert new.predecessor is not None
     before = contents(server, url)
@@ -96,14 +96,14 @@ def test_a_transaction_that_was_open_at_the_takeover_is_not_committed(
     server: Postgres, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(leases, "STALE_SECONDS", 0.5)
-    made, _ = take(url)
+    made, _ = acquire(url)
     ledger_in(made, NAME)
     before = contents(server, url)
 
     def change() -> None:
         with made.engine.begin() as connection:
             connection.execute(sqlalchemy.text("UPDATE studies SET study_name = study_name || 'x'"))
-            take(url)
+            acquire(url)
 
     with pytest.raises(FencedError):
         change()
@@ -112,7 +112,7 @@ def test_a_transaction_that_was_open_at_the_takeover_is_not_committed(
 
 def test_a_takeover_waits_for_a_commit_that_has_begun(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leases, "STALE_SECONDS", 0.5)
-    made, _ = take(url)
+    made, _ = acquire(url)
     ledger_in(made, NAME)
     rival, happened = open_storage(url), []
 
@@ -149,7 +149,7 @@ def compete(url: str, barrier: Barrier, won: "Any") -> None:
         else:
             won.put((number, True))
             over = threading.Event()
-            thread = beating(lease, over)  # the other may look only now
+            thread = send_heartbeats(lease, over)  # the other may look only now
             barrier.wait()
             over.set()
             thread.join()
@@ -170,7 +170,7 @@ def test_of_processes_that_take_at_the_same_moment_one_wins(url: str) -> None:
 
 
 def test_wishes_of_another_connection_are_heard_in_their_order(url: str) -> None:
-    _, lease = take(url)
+    _, lease = acquire(url)
     other = open_storage(url).engine
     heard = [lease.heartbeat({})]
     for wanted in ledger.REQUESTS:
@@ -187,7 +187,7 @@ def test_a_table_that_is_locked_for_a_moment_is_written_all_the_same(
     server: Postgres, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(storage, "LOCK_SECONDS", 0.2)
-    made, _ = take(url)
+    made, _ = acquire(url)
     mine = ledger_in(made, NAME)
     connection = server.connect(url)
     connection.autocommit = False
@@ -205,7 +205,7 @@ def test_a_table_that_stays_locked_is_given_up_with_its_name_and_nothing_is_writ
 ) -> None:
     monkeypatch.setattr(storage, "LOCK_SECONDS", 0.2)
     monkeypatch.setitem(storage.retry_while_locked.__kwdefaults__, "seconds", 1.5)
-    made, _ = take(url)
+    made, _ = acquire(url)
     mine = ledger_in(made, NAME)
     run = mine.next()
     assert isinstance(run, Assignment)

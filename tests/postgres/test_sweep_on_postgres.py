@@ -9,21 +9,21 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from mlflow.tracking import MlflowClient
-from postgres_server import PASSWORD, Postgres
-from running import (
-    Left,
+from commands import (
+    CommandResult,
     call,
-    ended,
+    error_line,
     files,
     free_port,
-    keys,
     mlflow_server,
-    one_line,
+    run_keys,
     runs,
     start,
-    write_space,
+    wait_for_exit,
+    write_study,
 )
+from mlflow.tracking import MlflowClient
+from postgres_server import PASSWORD, Postgres
 
 from lpstudy import export, reconcile, status, sweep
 from lpstudy.ledger import open_storage, read_lease, read_ledger
@@ -40,7 +40,7 @@ class Swept:
     ledger: str
     tracking: str
     store: str
-    left: Left
+    result: CommandResult
 
 
 @pytest.fixture(scope="module")
@@ -68,9 +68,11 @@ def swept(server: Postgres, empty_database: str, tmp_path_factory: pytest.TempPa
         make_user(f"http://127.0.0.1:{port}")
         tracking = f"http://owner:{OWNER}@127.0.0.1:{port}"
         patch.setenv("MLFLOW_TRACKING_URI", tracking)
-        write_space(folder)
-        left = ended(start(folder, "sweep", "tiny.toml", "--ledger", ledger, MLFLOW_TRACKING_URI=tracking))
-        yield Swept(folder, ledger, tracking, store, left)
+        write_study(folder)
+        result = wait_for_exit(
+            start(folder, "sweep", "tiny.toml", "--ledger", ledger, MLFLOW_TRACKING_URI=tracking)
+        )
+        yield Swept(folder, ledger, tracking, store, result)
 
 
 def driven(url: str) -> str:
@@ -88,7 +90,7 @@ def make_user(address: str) -> None:
         AuthServiceClient(address).create_user("owner", OWNER)
 
 
-def command(swept: Swept, name: str, *words: str) -> Left:
+def command(swept: Swept, name: str, *words: str) -> CommandResult:
     """Another command of the same user in the same folder."""
     mains = {"list": partial(status.main, command="list"), "status": status.main, "sweep": sweep.main}
     mains |= {"export": export.main, "reconcile": reconcile.main}
@@ -96,10 +98,10 @@ def command(swept: Swept, name: str, *words: str) -> Left:
 
 
 def test_it_ends_well_with_its_report(swept: Swept) -> None:
-    assert swept.left.code == 0, swept.left.err
+    assert swept.result.code == 0, swept.result.err
     assert (swept.folder / "reports/tiny/report.md").is_file()
-    assert "2 finished" in swept.left.out
-    assert "Traceback" not in swept.left.err
+    assert "2 finished" in swept.result.out
+    assert "Traceback" not in swept.result.err
 
 
 def test_the_database_has_the_study_and_no_file_has(swept: Swept) -> None:
@@ -114,15 +116,15 @@ def test_the_database_has_the_study_and_no_file_has(swept: Swept) -> None:
 
 def test_mlflow_has_every_run_once(swept: Swept) -> None:
     found = runs(MlflowClient(tracking_uri=swept.tracking), "tiny")
-    assert keys(found) == sorted([*KEYS, "arm/bp-convnet-d2-w2", "report", "teacher"])
+    assert run_keys(found) == sorted([*KEYS, "arm/bp-convnet-d2-w2", "report", "teacher"])
     assert {run.info.status for run in found} == {"FINISHED"}
 
 
 def test_the_other_commands_read_the_database(swept: Swept) -> None:
     for name in ("list", "status"):
-        left = command(swept, name)
-        assert left.code == 0, left.err
-        assert left.out.startswith("tiny: finished"), left.out
+        result = command(swept, name)
+        assert result.code == 0, result.err
+        assert result.out.startswith("tiny: finished"), result.out
     shown = command(swept, "status", "tiny", "--json")
     assert json.loads(shown.out)["done"] == 2
     held = command(swept, "reconcile", "tiny", "--check")
@@ -133,7 +135,7 @@ def test_the_other_commands_read_the_database(swept: Swept) -> None:
 
 
 def test_no_password_is_kept_or_shown_anywhere(swept: Swept, server: Postgres) -> None:
-    kept = [swept.left.out, swept.left.err]
+    kept = [swept.result.out, swept.result.err]
     kept += [path.read_bytes().decode("latin-1") for path in swept.folder.rglob("*") if path.is_file()]
     kept += [text for url in (swept.ledger, swept.store) for text in rows(server, url)]
     client = MlflowClient(tracking_uri=swept.tracking)
@@ -151,20 +153,20 @@ def test_no_password_is_kept_or_shown_anywhere(swept: Swept, server: Postgres) -
 def test_a_wrong_password_of_mlflow_is_refused_in_one_line(swept: Swept) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", swept.tracking.replace(OWNER, "wr0ng-s3cret-word"))
-        left = command(swept, "sweep", "tiny.toml")
-    assert left.code == 2
-    line = one_line(left)
+        result = command(swept, "sweep", "tiny.toml")
+    assert result.code == 2
+    line = error_line(result)
     assert os.environ["MLFLOW_TRACKING_URI"].rpartition("@")[2] in line
     assert "wr0ng" not in line
     assert "does not know this user and password" in line
 
 
 def test_a_wrong_password_of_the_ledger_is_refused_in_one_line(swept: Swept) -> None:
-    left = call(
+    result = call(
         sweep.main, swept.folder, "tiny.toml", "--ledger", swept.ledger.replace(PASSWORD, "wr0ng-s3cret")
     )
-    assert left.code == 2
-    line = one_line(left)
+    assert result.code == 2
+    line = error_line(result)
     assert "password authentication failed" in line
     assert "wr0ng" not in line
 
@@ -172,8 +174,8 @@ def test_a_wrong_password_of_the_ledger_is_refused_in_one_line(swept: Swept) -> 
 @pytest.mark.soak
 def test_a_fresh_study_keeps_the_old_one_in_the_database(swept: Swept) -> None:
     before = read_ledger(swept.ledger, "tiny").records()
-    left = command(swept, "sweep", "tiny.toml", "--fresh")
-    assert left.code == 0, left.err
+    result = command(swept, "sweep", "tiny.toml", "--fresh")
+    assert result.code == 0, result.err
     assert read_ledger(swept.ledger, "tiny.old1").records() == before
     after = read_ledger(swept.ledger, "tiny").records()
     assert sorted(record.assignment.key for record in after) == KEYS

@@ -79,8 +79,8 @@ def test_rewriting_removes_figures_that_are_no_longer_true_and_leaves_no_parts(t
     write(tmp_path, one)
     (tmp_path / "figures" / "mine.png").write_bytes(b"mine")
     report = write(tmp_path, make_frames(methods=("bp",), students=("convnet-d4-w8",), trials=0))
-    left = {path.name for path in (tmp_path / "figures").iterdir()}
-    assert left == {"mine.png", "importance.png"}
+    file_names = {path.name for path in (tmp_path / "figures").iterdir()}
+    assert file_names == {"mine.png", "importance.png"}
     assert "accuracy_over_macs.png" not in report.markdown.read_text("utf-8")
     assert not list(tmp_path.rglob("*.part"))
 

@@ -74,9 +74,9 @@ def anova(ours: Scores, theirs: Scores) -> tuple[float, float]:
     n, images = x.shape
     of_seeds = images * ((x.mean(1) - x.mean()) ** 2).sum()
     of_images = n * ((x.mean(0) - x.mean()) ** 2).sum()
-    left = ((x - x.mean()) ** 2).sum() - of_seeds - of_images
+    residuals = ((x - x.mean()) ** 2).sum() - of_seeds - of_images
     seed_part = of_seeds / (n - 1) / (n * images)
-    both = min(left / ((n - 1) * (images - 1)) / (n * images), seed_part)
+    both = min(residuals / ((n - 1) * (images - 1)) / (n * images), seed_part)
     return seed_part, max(0.0, (of_images / n + 100**2) / images**2 - both)
 
 

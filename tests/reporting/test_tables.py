@@ -140,10 +140,10 @@ def test_failed_final_or_missing_accuracy_leaves_its_seed_out(make_frames):
     lost = finals(frames, name).index[:2]
     frames.runs.loc[lost[0], "state"] = "failed"
     frames.runs.loc[lost[1], "test_accuracy"] = np.nan
-    left = finals(frames, name).iloc[2:]["test_accuracy"]
+    accuracies = finals(frames, name).iloc[2:]["test_accuracy"]
     row = row_of(frames, name)
     assert row["seeds"] == 3
-    assert row["accuracy_mean"] == pytest.approx(left.mean())
+    assert row["accuracy_mean"] == pytest.approx(accuracies.mean())
 
 
 def test_later_attempt_of_a_seed_replaces_the_earlier(make_frames):

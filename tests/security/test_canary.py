@@ -7,9 +7,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from commands import (
+    CommandResult,
+    call,
+    error_line,
+    free_port,
+    mlflow_server,
+    run,
+    runs,
+    start,
+    wait_for_exit,
+    write_study,
+)
 from malice import pickled
 from mlflow.tracking import MlflowClient
-from running import Left, call, ended, free_port, mlflow_server, one_line, run, runs, start, write_space
 
 from lpstudy import sweep
 from lpstudy.command.prepare import prepare
@@ -30,9 +41,9 @@ VARIABLES = {
 class Told:
     """A sweep's words, the report that was made again, and where all of it was written."""
 
-    left: Left
-    report: Left
-    again: Left
+    result: CommandResult
+    report: CommandResult
+    again: CommandResult
     folder: Path
     rays: Path
     marker: Path
@@ -43,7 +54,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
     folder = tmp_path_factory.mktemp("canary")
     work = folder / "work"
     work.mkdir()
-    write_space(work)
+    write_study(work)
     marker = folder / "pwned"
     plant(work, marker)
     port = free_port()
@@ -52,19 +63,19 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
     given = VARIABLES | own | {"MLFLOW_TRACKING_URI": f"http://user:{CANARY}@127.0.0.1:{port}"}
     try:
         with mlflow_server(folder / "server", port):
-            left = ended(start(work, "sweep", "tiny.toml", **given))
+            result = wait_for_exit(start(work, "sweep", "tiny.toml", **given))
             for path in (folder / "server").rglob("weights.safetensors"):
                 path.write_bytes(pickled(marker))
             report = run(work, "report", "tiny", **given)
             client = MlflowClient(tracking_uri=f"http://127.0.0.1:{port}")
             assert len(runs(client, "tiny")) == 5
-        yield Told(left, report, run(work, "report", "tiny", **given), folder, rays, marker)
+        yield Told(result, report, run(work, "report", "tiny", **given), folder, rays, marker)
     finally:
         shutil.rmtree(rays, ignore_errors=True)
 
 
 def test_the_command_is_recorded_without_credentials(tmp_path: Path) -> None:
-    path = write_space(tmp_path)
+    path = write_study(tmp_path)
     given = sweep.parser().parse_args([str(path)])
     prepared = prepare(given)
     teacher = TrainedTeacher("", "k", "0", "convnet", 1.0, 1.0, 1, 1, 1.0, 0)
@@ -75,23 +86,23 @@ def test_the_command_is_recorded_without_credentials(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_an_address_with_a_password_is_refused_without_it(tmp_path: Path) -> None:
-    write_space(tmp_path)
-    left = call(sweep.main, tmp_path, "tiny.toml", "--data-root", f"http://user:{CANARY}@127.0.0.1/data")
-    assert left.code == 2
-    assert CANARY not in one_line(left)
+    write_study(tmp_path)
+    result = call(sweep.main, tmp_path, "tiny.toml", "--data-root", f"http://user:{CANARY}@127.0.0.1/data")
+    assert result.code == 2
+    assert CANARY not in error_line(result)
 
 
 @pytest.mark.parametrize("scheme", ["http", "https", "nonsense"])
 def test_a_tracking_server_that_does_not_answer_is_named_without_its_password(
     scheme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_space(tmp_path)
+    write_study(tmp_path)
     for name in ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"):
         monkeypatch.setenv(name, "x")  # to be put back as it was
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"{scheme}://user:{CANARY}@127.0.0.1:{free_port()}/db")
-    left = call(sweep.main, tmp_path, "tiny.toml")
-    assert left.code == 2
-    line = one_line(left)
+    result = call(sweep.main, tmp_path, "tiny.toml")
+    assert result.code == 2
+    line = error_line(result)
     assert CANARY not in line
     assert f"MLFLOW_TRACKING_URI={scheme}://127.0.0.1:" in line
 
@@ -117,12 +128,12 @@ def holding(folder: Path) -> list[str]:
 
 
 def test_the_sweep_and_its_report_succeed(told: Told) -> None:
-    assert (told.left.code, told.report.code) == (0, 0), told
+    assert (told.result.code, told.report.code) == (0, 0), told
 
 
 def test_nothing_that_is_printed_holds_the_canary(told: Told) -> None:
-    for left in (told.left, told.report, told.again):
-        assert CANARY not in left.out + left.err
+    for result in (told.result, told.report, told.again):
+        assert CANARY not in result.out + result.err
 
 
 def test_a_server_that_is_gone_is_named_without_its_password(told: Told) -> None:

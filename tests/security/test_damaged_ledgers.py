@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import call
 from damages import ATTRIBUTES, COLUMNS, DATA, FACTS, LEASE, SPACE, TEACHER, TOLD, text
-from running import call
 
 from lpstudy import export, operate, status
 from lpstudy.ledger import Done, Lease, Ledger, Waiting, ledger_file_url
@@ -78,10 +78,10 @@ def damage(folder: Path, change: SQL | str, *values: object) -> None:
 
 def refused(folder: Path, command: str, *parts: str) -> None:
     """One line, exit code 1, no traceback; the line names the study and what else is asked for."""
-    left = call(COMMANDS[command], folder, *([] if command == "list" else ["held"]))
-    assert left.code == 1, (command, left)
-    line = left.out if command in ("list", "status") else left.err
-    assert "Traceback" not in left.out + left.err
+    result = call(COMMANDS[command], folder, *([] if command == "list" else ["held"]))
+    assert result.code == 1, (command, result)
+    line = result.out if command in ("list", "status") else result.err
+    assert "Traceback" not in result.out + result.err
     assert line.count("\n") == 1
     assert line.removesuffix("\n").isprintable()
     for part in ("held", *parts):
@@ -149,12 +149,12 @@ def test_a_damaged_study_hides_no_other(folder: Path) -> None:
     shutil.copytree(folder / "studies/held", folder / "studies/held.old1")
     damage(folder, "UPDATE study_user_attributes SET value_json = '[]' WHERE key = 'spec'")
     for command in ("list", "status"):
-        left = call(COMMANDS[command], folder)
-        heads = [line for line in left.out.splitlines() if line.startswith("held")]
+        result = call(COMMANDS[command], folder)
+        heads = [line for line in result.out.splitlines() if line.startswith("held")]
         assert heads[0].startswith("held: unreadable (the ledger: study 'held': spec: ")
         assert heads[1].startswith("held.old1: ")
         assert "6 of 6 runs" in heads[1]
-        assert left.code == 1
+        assert result.code == 1
 
 
 def test_control_characters_of_a_ledger_reach_no_terminal(folder: Path) -> None:
@@ -168,10 +168,10 @@ def test_control_characters_of_a_ledger_reach_no_terminal(folder: Path) -> None:
     provenance = text({"command": hostile})
     damage(folder, "UPDATE study_user_attributes SET value_json = ? WHERE key = 'provenance'", provenance)
     for command, main in COMMANDS.items():
-        left = call(main, folder, *([] if command == "list" else ["held"]))
-        for line in (left.out + left.err).split("\n"):
+        result = call(main, folder, *([] if command == "list" else ["held"]))
+        for line in (result.out + result.err).split("\n"):
             assert line.isprintable(), (command, line)
-        assert command == "export" or "\\x1b[2J" in left.out + left.err, left
+        assert command == "export" or "\\x1b[2J" in result.out + result.err, result
 
 
 def test_a_whole_ledger_is_read_by_each_command(folder: Path) -> None:

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
-from running import call, files, one_line, write_space
+from commands import call, error_line, files, write_study
 
 from lpstudy import plan
 from lpstudy.space import read_study_file
@@ -15,9 +15,9 @@ HUGE = 2**63 - 1
 
 
 def refused(folder: Path, study: str) -> str:
-    left = call(plan.main, folder, study)
-    assert left.code == 2, left
-    line = one_line(left)
+    result = call(plan.main, folder, study)
+    assert result.code == 2, result
+    line = error_line(result)
     assert line.rstrip("\n").isprintable()
     return line
 
@@ -80,11 +80,11 @@ def test_a_file_that_is_no_study_is_refused_in_one_line(case: str, tmp_path: Pat
     ],
 )
 def test_no_network_of_endless_size_is_begun(old: str, new: str, word: str, tmp_path: Path) -> None:
-    write_space(tmp_path, (old, new))
+    write_study(tmp_path, (old, new))
     assert word in refused(tmp_path, "tiny.toml")
 
 
 def test_a_flag_is_held_to_the_largest_number_too(tmp_path: Path) -> None:
-    path = write_space(tmp_path)
+    path = write_study(tmp_path)
     with pytest.raises(ValueError, match="trials: whole numbers are at most 9223372036854775807"):
         read_study_file(path, trials=2**63)

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import call, error_line, files
 from malice import FORMS
 from mlflow.entities import Metric, Param
 from mlflow.tracking import MlflowClient
-from running import call, files, one_line
 
 from lpstudy import report
 from lpstudy.tracking.artifact_files import ForeignLocationError, check_location
@@ -67,9 +67,9 @@ def logged(folder: Path, content: bytes, *, name: str = "held", **trial: str) ->
 
 def refused(folder: Path, name: str = "held", *, code: int = 1) -> str:
     before = files(folder)
-    left = call(report.main, folder, name)
-    assert left.code == code, left
-    line = one_line(left)
+    result = call(report.main, folder, name)
+    assert result.code == code, result
+    line = error_line(result)
     assert line.rstrip("\n").isprintable()
     assert [path for path in files(folder) if path not in before] == []
     return line
@@ -192,9 +192,9 @@ def test_nothing_is_written_where_a_server_keeps_files_outside_of_its_store(
     made = next(path for path in (outside, folder, folder.parent) if path.exists())
     client.log_text(run.info.run_id, json.dumps(TOLD), "study.json")
     before = files(folder.parent)
-    left = call(report.main, folder, "held")
-    assert left.code == 1, (left, made)
-    assert "which is not in its own store" in one_line(left)
+    result = call(report.main, folder, "held")
+    assert result.code == 1, (result, made)
+    assert "which is not in its own store" in error_line(result)
     assert [path for path in files(folder.parent) if path not in before] == []
 
 
@@ -253,6 +253,6 @@ def test_warnings_that_were_cut_to_the_longest_tag_are_shown_as_they_are(folder:
     (run,) = client.search_runs([experiment.experiment_id], filter_string="tags.`lpstudy.kind` = 'trial'")
     client.log_param(run.info.run_id, "learning_rate", "0.1")
     client.set_tag(run.info.run_id, "lpstudy.warnings", json.dumps(["a warning " * 500])[:4000])
-    left = call(report.main, folder, "held")
-    assert left.code == 0, left
+    result = call(report.main, folder, "held")
+    assert result.code == 0, result
     assert "a warning a warning" in (folder / "reports/held/trials.csv").read_text()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from running import descendants, environment, stop_group, wait_for
+from commands import descendants, environment, stop_group, wait_for
 from sockets import beyond_loopback, listening
 
 from lpstudy.study.loopback import VARIABLE

@@ -22,22 +22,22 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "faults"))
 
-from raylets import raylets
-from running import (
+from commands import (
     descendants,
     free_port,
-    halted,
     mlflow_server,
-    of_trials,
     start,
     stop_group,
+    suspend,
     terminate_all,
+    trial_processes,
     wait_for,
-    write_space,
+    write_study,
 )
+from raylets import raylets
 from staging import FIXED, OFTEN, by_key, checkpoints
 
 ENDLESS = ("epochs = 2\n", "epochs = 100_000\n")
@@ -62,7 +62,7 @@ class Scene:
 
 def kill_trial(scene: Scene) -> None:
     """Of a trial, its process."""
-    os.kill(of_trials(scene.process.pid)[0], signal.SIGKILL)
+    os.kill(trial_processes(scene.process.pid)[0], signal.SIGKILL)
 
 
 def kill_worker(scene: Scene) -> None:
@@ -106,7 +106,7 @@ def halt(scene: Scene) -> None:
 
 def spoil(scene: Scene) -> None:
     """The newest checkpoint, and kill the trial's process."""
-    with halted(of_trials(scene.process.pid)):
+    with suspend(trial_processes(scene.process.pid)):
         path = max(checkpoints(scene.folder)).with_suffix(".safetensors")
         path.write_bytes(path.read_bytes()[:-100])
         kill_trial(scene)
@@ -114,13 +114,13 @@ def spoil(scene: Scene) -> None:
 
 def fill_disk(scene: Scene) -> None:
     """As the trial's process sees it."""
-    for pid in of_trials(scene.process.pid):
+    for pid in trial_processes(scene.process.pid):
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (1000, 1000))
 
 
 def remove_node(scene: Scene) -> None:
     """The one on which the trial runs."""
-    (trial,) = of_trials(os.getpid())
+    (trial,) = trial_processes(os.getpid())
     node = next(one for one in scene.cluster.worker_nodes if trial in descendants(_raylet(one)))
     scene.cluster.remove_node(node, allow_graceful=False)
 
@@ -182,7 +182,7 @@ def acknowledged(folder: Path) -> int:
 def measure(name: str, folder: Path) -> dict[str, object]:
     """One study, one fault."""
     fault, setup, words = FAULTS[name]
-    write_space(folder, ENDLESS, FIXED, OFTEN)
+    write_study(folder, ENDLESS, FIXED, OFTEN)
     with setup(folder) as made:
         scene = Scene(folder, start(folder, *WORDS, *words, **made["variables"]), words=words, **made)
         family: dict[int, str] = {}

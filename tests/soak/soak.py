@@ -18,13 +18,13 @@ from collections import Counter
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "support"))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "faults"))
 
 import pandas as pd
+from commands import records, run, start, write_study
 from mlflow.tracking import MlflowClient
 from optuna.exceptions import StorageInternalError
-from running import records, run, start, write_space
 from sqlalchemy.exc import SQLAlchemyError
 from staging import frames
 from strikes import Strikes
@@ -70,7 +70,7 @@ class Soak:
         """One study to its end; after `until` without more faults."""
         folder = self.folder / name
         folder.mkdir()
-        write_space(folder, *SPACE)
+        write_study(folder, *SPACE)
         self.acknowledged = {}
         self.process, ended_at, before, begun = self._begin(folder), 0.0, 0, 1
         while True:

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from running import free_port, mlflow_server, of_trials, run, stop_group, terminate_all
+from commands import free_port, mlflow_server, run, stop_group, terminate_all, trial_processes
 
 UNREACHABLE = 5.0
 """Seconds that a server or a process is away, a ledger locked."""
@@ -86,7 +86,7 @@ class Strikes:
         os.kill(pid, signal.SIGINT)
 
     def _kill_trial(self, pid: int, folder: Path) -> None:
-        for one in of_trials(pid)[:1]:
+        for one in trial_processes(pid)[:1]:
             os.kill(one, signal.SIGKILL)
 
     def _halt_driver(self, pid: int, folder: Path) -> None:

@@ -15,8 +15,8 @@ from types import SimpleNamespace
 import pytest
 import ray
 import torch
+from commands import descendants
 from filelock import FileLock
-from running import descendants
 from safetensors.torch import save_file
 
 from lpstudy.data import Data, load

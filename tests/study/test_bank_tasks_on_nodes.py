@@ -4,8 +4,8 @@ import os
 from pathlib import Path
 
 import pytest
+from commands import descendants
 from raylets import raylets
-from running import descendants
 from test_bank_tasks import VIEWS, study_of
 
 from lpstudy.study import ray_session

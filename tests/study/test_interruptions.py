@@ -11,22 +11,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from mlflow.entities import Run
-from running import (
-    Left,
+from commands import (
+    CommandResult,
     call,
     client_of,
     descendants,
-    ended,
-    keys,
-    of_trials,
-    one_line,
+    error_line,
     records,
+    run_keys,
     runs,
     start,
+    trial_processes,
     wait_for,
-    write_space,
+    wait_for_exit,
+    write_study,
 )
+from mlflow.entities import Run
 
 from lpstudy import sweep
 from lpstudy.ledger import Record
@@ -42,16 +42,16 @@ class Stage:
     """What one sweep left."""
 
     folder: Path
-    left: Left
+    result: CommandResult
     records: dict[str, Record]
     runs: list[Run]
 
 
-def look(folder: Path, left: Left) -> Stage:
+def look(folder: Path, result: CommandResult) -> Stage:
     found = records(folder, "tiny")
     assert len({record.assignment.key for record in found}) == len(found)
     by_key = {record.assignment.key.partition("/")[2]: record for record in found}
-    return Stage(folder, left, by_key, runs(client_of(folder), "tiny"))
+    return Stage(folder, result, by_key, runs(client_of(folder), "tiny"))
 
 
 def checkpoint(folder: Path, number: int) -> list[Path]:
@@ -68,11 +68,11 @@ def second_attempt(folder: Path, key: str) -> bool:
 @pytest.fixture(scope="module")
 def interrupted(tmp_path_factory: pytest.TempPathFactory) -> Stage:
     folder = tmp_path_factory.mktemp("interrupted")
-    write_space(folder, LONG, TWO)
+    write_study(folder, LONG, TWO)
     running = start(folder, "sweep", "tiny.toml", "--concurrent", "1")
     wait_for(lambda: checkpoint(folder, 0))
     running.send_signal(signal.SIGINT)
-    return look(folder, ended(running))
+    return look(folder, wait_for_exit(running))
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +80,7 @@ def killed(interrupted: Stage) -> Stage:
     """A trial's process is killed first; when it goes on, the sweep itself with all its processes."""
     folder = interrupted.folder
     running = start(folder, "sweep", "tiny.toml", "--concurrent", "1")
-    victims = wait_for(lambda: checkpoint(folder, 1) and of_trials(running.pid))
+    victims = wait_for(lambda: checkpoint(folder, 1) and trial_processes(running.pid))
     for victim in victims:
         os.kill(victim, signal.SIGKILL)
     wait_for(lambda: second_attempt(folder, "trial-1"))
@@ -89,7 +89,7 @@ def killed(interrupted: Stage) -> Stage:
     for process in family:
         with contextlib.suppress(ProcessLookupError):
             os.kill(process, signal.SIGKILL)
-    return look(folder, ended(running))
+    return look(folder, wait_for_exit(running))
 
 
 @pytest.fixture(scope="module")
@@ -106,24 +106,24 @@ def raised(whole: Stage) -> Stage:
 def afresh(raised: Stage) -> Stage:
     """Another space under the same name; half of its trials diverge."""
     rate = "learning_rate = { low = 1e-3, high = 1e-1, log = true }"
-    write_space(raised.folder, LONG, (rate, f'optimizer = "sgd"\n{CASES}'), ("trials = 1", "trials = 4"))
+    write_study(raised.folder, LONG, (rate, f'optimizer = "sgd"\n{CASES}'), ("trials = 1", "trials = 4"))
     refused = call(sweep.main, raised.folder, "tiny.toml")
     assert refused.code == 2
-    assert "training.learning_rate" in one_line(refused)
+    assert "training.learning_rate" in error_line(refused)
     return look(raised.folder, call(sweep.main, raised.folder, "tiny.toml", "--fresh"))
 
 
 def test_an_interrupt_ends_in_one_line_and_130(interrupted: Stage) -> None:
-    assert interrupted.left.code == 130
-    last = interrupted.left.err.splitlines()[-1]
+    assert interrupted.result.code == 130
+    last = interrupted.result.err.splitlines()[-1]
     assert last == "lpstudy sweep: interrupted; run the same command to resume"
-    assert "Traceback" not in interrupted.left.err
-    assert interrupted.left.out == ""
+    assert "Traceback" not in interrupted.result.err
+    assert interrupted.result.out == ""
 
 
 def test_an_interrupt_leaves_no_run_running_in_mlflow(interrupted: Stage) -> None:
     assert "RUNNING" not in {run.info.status for run in interrupted.runs}
-    assert {run.data.tags["lpstudy.state"] for run in interrupted.runs if "trial" in keys([run])[0]} == {
+    assert {run.data.tags["lpstudy.state"] for run in interrupted.runs if "trial" in run_keys([run])[0]} == {
         "paused"
     }
 
@@ -140,12 +140,12 @@ def test_a_trial_whose_process_died_goes_on_from_its_checkpoint(killed: Stage, w
 
 
 def test_the_same_command_after_a_kill_ends_every_run_once(whole: Stage) -> None:
-    assert whole.left.code == 0, whole.left.err
+    assert whole.result.code == 0, whole.result.err
     states = {key: record.state for key, record in whole.records.items()}
     assert sorted(key for key in states if key.startswith("trial")) == ["trial-0", "trial-1"]
     assert sum(key.startswith("final") for key in states) == 1
     assert set(states.values()) <= {"finished", "pruned"}
-    assert len(keys(whole.runs)) == len(set(keys(whole.runs))) == 6
+    assert len(run_keys(whole.runs)) == len(set(run_keys(whole.runs))) == 6
     assert "RUNNING" not in {run.info.status for run in whole.runs}
 
 
@@ -164,12 +164,12 @@ def test_no_checkpoint_of_an_ended_run_is_left(whole: Stage) -> None:
 
 
 def test_more_trials_add_those_that_are_missing(whole: Stage, raised: Stage) -> None:
-    assert raised.left.code == 0, raised.left.err
+    assert raised.result.code == 0, raised.result.err
     assert sorted(key for key in raised.records if key.startswith("trial")) == [
         f"trial-{n}" for n in range(4)
     ]
     assert {key: raised.records[key] for key in whole.records} == whole.records
-    before = {run.info.run_id: run.data.metrics for run in whole.runs if "trial" in keys([run])[0]}
+    before = {run.info.run_id: run.data.metrics for run in whole.runs if "trial" in run_keys([run])[0]}
     after = {run.info.run_id: run.data.metrics for run in raised.runs}
     assert {run_id: after[run_id] for run_id in before} == before
 
@@ -188,11 +188,11 @@ def test_a_fresh_study_keeps_the_old_one_under_another_name(raised: Stage, afres
 
 
 def test_a_diverged_trial_is_failed_with_its_cause_and_the_study_goes_on(afresh: Stage) -> None:
-    assert afresh.left.code == 0, afresh.left.err
+    assert afresh.result.code == 0, afresh.result.err
     trials = {key: record for key, record in afresh.records.items() if key.startswith("trial")}
     assert len(trials) == 2  # two points, of a budget of four trials
     assert (
-        "bp-convnet-d2-w2: its search space has 2 points, each tried once; of 4 trials 2" in afresh.left.err
+        "bp-convnet-d2-w2: its search space has 2 points, each tried once; of 4 trials 2" in afresh.result.err
     )
     decays = {record.assignment.values["weight_decay"]: record.state for record in trials.values()}
     assert decays[1.0] == "failed"
@@ -203,4 +203,4 @@ def test_a_diverged_trial_is_failed_with_its_cause_and_the_study_goes_on(afresh:
     failed = [run for run in afresh.runs if run.info.status == "FAILED"]
     assert failed
     assert all(run.data.tags["lpstudy.cause"].startswith("nan: ") for run in failed)
-    assert re.search(r"trial-\d failed .*\(nan: .*loss is", afresh.left.err)
+    assert re.search(r"trial-\d failed .*\(nan: .*loss is", afresh.result.err)

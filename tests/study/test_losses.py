@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 import ray
-from driving import driven
 from ray import tune
+from tune_driver import run_in_tune
 
 from lpstudy.outputs import EpochResult
 from lpstudy.study import TaskError, TrialResources, ray_session
@@ -51,7 +51,7 @@ def test_a_trial_that_goes_on_between_its_losses_is_not_given_up(tmp_path: Path)
         if done < last:
             die()
 
-    ledger = driven(
+    ledger = run_in_tune(
         tmp_path, an_epoch_a_life, TrialResources(concurrent=1), ("epochs = 2\n", f"epochs = {last}\n")
     )
     trial, final = ledger.records()
@@ -70,7 +70,7 @@ def test_a_trial_that_goes_on_within_an_epoch_between_its_losses_is_not_given_up
             die()
         tune.report(as_report([EpochResult(n, {"validation_accuracy": 50.0}) for n in (1, 2)]))
 
-    ledger = driven(
+    ledger = run_in_tune(
         tmp_path,
         a_part_a_life,
         TrialResources(concurrent=1),
@@ -87,7 +87,7 @@ def test_a_trial_that_never_goes_on_is_given_up_and_its_neighbour_is_not(tmp_pat
             die()
         tune.report(as_report([EpochResult(n, {"validation_accuracy": 50.0}) for n in (1, 2)]))
 
-    ledger = driven(tmp_path, dead_or_alive, TrialResources(concurrent=2), ("trials = 1", "trials = 2"))
+    ledger = run_in_tune(tmp_path, dead_or_alive, TrialResources(concurrent=2), ("trials = 1", "trials = 2"))
     dead, alive, final = ledger.records()
     assert (dead.state, dead.assignment.attempt, dead.epochs) == ("failed", MAX_RESTARTS + 1, ())
     assert "died" in str(dead.cause)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from running import wait_for
+from commands import wait_for
 
 from lpstudy.folder import LocalFolder
 from lpstudy.study import StudyControl, head, ray_watch

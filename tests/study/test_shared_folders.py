@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 import ray
+from commands import descendants, error_line, run, suspend, wait_for, write_study
 from raylets import raylets
-from running import descendants, halted, one_line, run, wait_for, write_space
 
 from lpstudy.folder import LocalFolder
 from lpstudy.study import JOB, check_shared, ray_session, shared_folders
@@ -68,7 +68,7 @@ class Stranger:
     @contextlib.contextmanager
     def stopped(self) -> Iterator[None]:
         """Within it the node does nothing."""
-        with halted(pid for pid, line in descendants(self.process.pid).items() if "raylet/raylet " in line):
+        with suspend(pid for pid, line in descendants(self.process.pid).items() if "raylet/raylet " in line):
             yield
 
     def end(self) -> None:
@@ -130,14 +130,18 @@ def test_the_node_that_does_not_share_a_folder_is_named_with_it(
 def test_a_sweep_on_such_a_cluster_is_refused_in_one_line_before_its_teacher(
     address: str, stranger: Stranger, tmp_path: Path
 ) -> None:
-    write_space(tmp_path)
+    write_study(tmp_path)
     storage = tmp_path / "studies" / "tiny"
     storage.mkdir(parents=True)
     with stranger.seeing(storage, SEPARATE[0]):
-        left = run(tmp_path, "sweep", "tiny.toml", RAY_ADDRESS=address, LPSTUDY_CACHE=str(tmp_path / "cache"))
-    assert left.code == 2
-    assert one_line(left).startswith(f"lpstudy sweep: --storage: all nodes must share {storage}, but node ")
-    assert stranger.id[:8] in left.err
+        result = run(
+            tmp_path, "sweep", "tiny.toml", RAY_ADDRESS=address, LPSTUDY_CACHE=str(tmp_path / "cache")
+        )
+    assert result.code == 2
+    assert error_line(result).startswith(
+        f"lpstudy sweep: --storage: all nodes must share {storage}, but node "
+    )
+    assert stranger.id[:8] in result.err
     assert not (tmp_path / "cache" / "teachers").exists()
     assert not (storage / "runs").exists()
 

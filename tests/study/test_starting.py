@@ -5,8 +5,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from driving import DONE, driven
 from ray import tune
+from tune_driver import DONE, run_in_tune
 
 from lpstudy.study import TrialResources, cluster_resources, ray_session
 
@@ -42,7 +42,7 @@ def test_processes_are_started_at_once_and_each_runs_many_trials(tmp_path: Path)
 
     with ray_session():
         assert cluster_resources()[0] >= 2
-        ledger = driven(tmp_path, end, TrialResources(concurrent=2), ("trials = 1", "trials = 6"))
+        ledger = run_in_tune(tmp_path, end, TrialResources(concurrent=2), ("trials = 1", "trials = 6"))
     assert {(r.state, r.assignment.attempt) for r in ledger.records()} == {("finished", 1)}
     numbers = {path.name: path.read_text() for path in ran.iterdir()}
     assert len(numbers) == 7

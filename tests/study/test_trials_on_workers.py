@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from running import Left, call, client_of, files, records, runs, write_space
+from commands import CommandResult, call, client_of, files, records, runs, write_study
 
 from lpstudy import sweep
 
@@ -19,15 +19,15 @@ LP = ("[methods.bp]", "[methods.lp]\nn_neighbors = 3")
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Left]:
+def shared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, CommandResult]:
     folder = tmp_path_factory.mktemp("shared")
-    write_space(folder, LP, RATES, ("trials = 1", "trials = 2"), ("seeds = 1", HALVING), EPOCHS)
+    write_study(folder, LP, RATES, ("trials = 1", "trials = 2"), ("seeds = 1", HALVING), EPOCHS)
     return folder, call(sweep.main, folder, "tiny.toml", "--workers-per-trial", "2")
 
 
-def test_a_study_ends_well(shared: tuple[Path, Left]) -> None:
-    folder, left = shared
-    assert left.code == 0, left.err
+def test_a_study_ends_well(shared: tuple[Path, CommandResult]) -> None:
+    folder, result = shared
+    assert result.code == 0, result.err
     found = records(folder, "tiny")
     assert len(found) == 3
     for record in found:
@@ -39,7 +39,9 @@ def test_a_study_ends_well(shared: tuple[Path, Left]) -> None:
         assert told[record.assignment.key] == statuses[record.state]
 
 
-def test_after_a_trial_that_was_stopped_early_the_next_one_gets_its_cores(shared: tuple[Path, Left]) -> None:
+def test_after_a_trial_that_was_stopped_early_the_next_one_gets_its_cores(
+    shared: tuple[Path, CommandResult],
+) -> None:
     states = [(r.assignment.kind, r.state, len(r.epochs)) for r in records(shared[0], "tiny")]
     pruned = [n for n, (_, state, epochs) in enumerate(states) if state == "pruned" and epochs < 8]
     assert pruned
@@ -47,7 +49,7 @@ def test_after_a_trial_that_was_stopped_early_the_next_one_gets_its_cores(shared
     assert states[-1] == ("final", "finished", 8)
 
 
-def test_nothing_of_ray_train_is_left(shared: tuple[Path, Left]) -> None:
+def test_nothing_of_ray_train_is_left(shared: tuple[Path, CommandResult]) -> None:
     folder, _ = shared
-    left = [name for name in files(folder / "studies/tiny") if "weights" not in name]
-    assert [name for name in left if not name.endswith("/model.json")] == ["ledger.db"]
+    stored = [name for name in files(folder / "studies/tiny") if "weights" not in name]
+    assert [name for name in stored if not name.endswith("/model.json")] == ["ledger.db"]

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from commands import runs
 from mlflow.tracking import MlflowClient
-from running import runs
 
 from lpstudy import tracking
 from lpstudy.correctness import pack

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import runs
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 from projecting import CLASSES, SHAPE, SPACE, TEACHER, new_ledger, play, project
-from running import runs
 
 from lpstudy import tracking
 from lpstudy.cost import cost_of

@@ -96,7 +96,7 @@ def test_a_folder_that_cannot_be_written_is_named_before_the_study(
 def test_a_server_whose_store_takes_no_files_is_named_before_the_study(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from running import free_port, mlflow_server
+    from commands import free_port, mlflow_server
 
     port = free_port()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")

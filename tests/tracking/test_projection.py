@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import free_port, mlflow_server, run_keys, runs, wait_for
 from mlflow.tracking import MlflowClient
 from projecting import (
     EPOCHS,
@@ -19,7 +20,6 @@ from projecting import (
     projection,
     record_of,
 )
-from running import free_port, keys, mlflow_server, runs, wait_for
 
 from lpstudy import tracking
 from lpstudy.correctness import pack
@@ -37,7 +37,7 @@ def test_a_second_projection_changes_nothing(client: MlflowClient, ledger: Ledge
     before = content(client)
     project(client, ledger, tmp_path)
     assert content(client) == before
-    assert len(keys(runs(client, "held"))) == 2 + 2 + 2 * (3 + 2)
+    assert len(run_keys(runs(client, "held"))) == 2 + 2 + 2 * (3 + 2)
 
 
 def test_following_and_catching_up_give_the_same(
@@ -125,7 +125,7 @@ def test_an_unfinished_run_is_paused_and_goes_on(
     following.start()
     following.note_change(taken)
     wait_for(
-        lambda: client.get_experiment_by_name("lpstudy/held") and taken.key in keys(runs(client, "held"))
+        lambda: client.get_experiment_by_name("lpstudy/held") and taken.key in run_keys(runs(client, "held"))
     )
     following.close(seconds=120)
     statuses = {run.data.tags["lpstudy.key"]: run.info.status for run in runs(client, "held")}
@@ -204,7 +204,7 @@ def test_a_server_that_dies_stops_nothing_and_is_caught_up_with(
     with mlflow_server(tmp_path / "server", port):
         project(client, ledger, tmp_path)
         found = runs(client, "held")
-        assert len(set(keys(found))) == len(keys(found)) == 2 + 2 + 2 * (3 + 2)
+        assert len(set(run_keys(found))) == len(run_keys(found)) == 2 + 2 + 2 * (3 + 2)
         assert "RUNNING" not in {run.info.status for run in found}
         assert len(tracking.read_study(client, "held").runs) == len(ledger.records())
 

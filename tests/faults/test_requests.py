@@ -7,7 +7,7 @@ from subprocess import Popen
 from typing import Any
 
 import pytest
-from running import Left, call, ended, of_trials, run, wait_for, write_space
+from commands import CommandResult, call, run, trial_processes, wait_for, wait_for_exit, write_study
 from staging import FIXED, LONG, OFTEN, begun, by_key, last_line, reached, still
 
 from lpstudy import operate, reconcile, status
@@ -20,7 +20,7 @@ def now(folder: Path) -> dict[str, Any]:
     return found
 
 
-def ask(folder: Path, command: operate.Command) -> Left:
+def ask(folder: Path, command: operate.Command) -> CommandResult:
     return call(lambda words: operate.main(words, command), folder, "tiny", "--json")
 
 
@@ -28,7 +28,9 @@ def states(folder: Path) -> dict[str, str]:
     return {key: record.state for key, record in by_key(folder).items()}
 
 
-def ask_in_a_trial(process: "Popen[str]", folder: Path, command: operate.Command) -> tuple[Left, str]:
+def ask_in_a_trial(
+    process: "Popen[str]", folder: Path, command: operate.Command
+) -> tuple[CommandResult, str]:
     """The answer, and the trial that ran when the wish was heard: it stands still until then."""
     with still(process):
         answer = ask(folder, command)
@@ -41,38 +43,38 @@ class Stage:
     """What was seen."""
 
     folder: Path
-    answers: dict[str, Left]
+    answers: dict[str, CommandResult]
     paused: dict[str, Any]
     before: dict[str, int]
     after: dict[str, int]
-    stopped: Left
+    stopped: CommandResult
     stopped_in: str
     after_stop: dict[str, str]
-    cancelled: Left
+    cancelled: CommandResult
     cancelled_in: str
     after_cancel: dict[str, str]
-    finished: Left
+    finished: CommandResult
 
 
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Stage:
     folder = tmp_path_factory.mktemp("wishes")
-    write_space(folder, LONG, FIXED, FOUR, OFTEN)
-    answers = {"resume, none runs": Left(0, "", "")}
+    write_study(folder, LONG, FIXED, FOUR, OFTEN)
+    answers = {"resume, none runs": CommandResult(0, "", "")}
     with begun(folder, "--concurrent", "1") as process:
         answers["pause"], _ = ask_in_a_trial(process, folder, "pause")
-        wait_for(lambda: not of_trials(process.pid))
+        wait_for(lambda: not trial_processes(process.pid))
         before, paused = dict(reached(folder)), now(folder)
         answers["resume"] = ask(folder, "resume")
         wait_for(lambda: sum(reached(folder).values()) > sum(before.values()))
         after = dict(reached(folder))
         answers["stop"], stopped_in = ask_in_a_trial(process, folder, "stop")
-        stopped = ended(process)
+        stopped = wait_for_exit(process)
     after_stop = states(folder)
     answers["resume, none runs"] = ask(folder, "resume")
     with begun(folder, "--concurrent", "1") as process:
         answers["cancel"], cancelled_in = ask_in_a_trial(process, folder, "cancel")
-        cancelled = ended(process)
+        cancelled = wait_for_exit(process)
     after_cancel = states(folder)
     finished = run(folder, "sweep", "tiny.toml")
     return Stage(
@@ -113,9 +115,11 @@ def test_stop_lets_the_running_trial_end_and_reports(stage: Stage) -> None:
 
 
 def test_resume_without_a_process_says_how_to_begin(stage: Stage) -> None:
-    left = stage.answers["resume, none runs"]
-    assert left.code == 1
-    assert "no process runs study 'tiny'; start it with: python -m lpstudy.sweep tiny.toml" in last_line(left)
+    result = stage.answers["resume, none runs"]
+    assert result.code == 1
+    assert "no process runs study 'tiny'; start it with: python -m lpstudy.sweep tiny.toml" in last_line(
+        result
+    )
 
 
 def test_cancel_fails_what_runs_now(stage: Stage) -> None:
@@ -134,8 +138,8 @@ def test_a_later_start_does_the_rest(stage: Stage) -> None:
 
 
 def test_ledger_and_mlflow_agree(stage: Stage) -> None:
-    left = call(reconcile.main, stage.folder, "tiny", "--check")
-    assert (left.code, left.out) == (0, "5 runs in the ledger, 0 differ in MLflow\n"), left
+    result = call(reconcile.main, stage.folder, "tiny", "--check")
+    assert (result.code, result.out) == (0, "5 runs in the ledger, 0 differ in MLflow\n"), result
 
 
 def test_a_finished_study_is_left_as_it_is(stage: Stage) -> None:

@@ -1,4 +1,4 @@
-"""A ledger's runs driven by Ray Tune, with a function of the test's own in place of the training."""
+"""A ledger's runs in Ray Tune, with a test's function in place of the training."""
 
 import itertools
 import tomllib
@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from commands import write_study
 from ray import tune
-from running import write_space
 
 from lpstudy.folder import LocalFolder
 from lpstudy.ledger import Assignment, Ledger, ledger_file_url
@@ -20,18 +20,18 @@ from lpstudy.study.trial import as_report
 DONE = as_report(
     [EpochResult(epoch, {"validation_accuracy": 50.0, "test_accuracy": 50.0}) for epoch in (1, 2)]
 )
-"""The report of a run that has trained its two epochs."""
+"""The report of a run that has finished its two epochs."""
 
 
-def driven(
+def run_in_tune(
     folder: Path,
     function: Callable[[dict[str, Any]], None],
     resources: TrialResources,
     *changes: tuple[str, str],
     newest_checkpoint: Callable[[Assignment], str] = lambda assignment: "",
 ) -> Ledger:
-    """The tiny study, some of its lines changed, run to its end in the session; configs are numbered."""
-    table = tomllib.loads(write_space(folder, *changes).read_text())
+    """Run the tiny study with some lines changed in this Ray session; each config has a number."""
+    table = tomllib.loads(write_study(folder, *changes).read_text())
     spec = parse({"name": "tiny"} | table, "tiny")
     ledger = Ledger(ledger_file_url(folder), spec, input_shape=(1, 8, 8), classes=10)
     ledger.check_unchanged("a")

@@ -8,16 +8,16 @@ import sys
 from collections.abc import Iterator
 
 import pytest
-from running import ROOT, free_port, stop_group, wait_for
+from commands import ROOT, free_port, stop_group, wait_for
 
 BUCKET = "bucket"
 PATHS = os.pathsep.join([str(ROOT), *filter(None, sys.path)])
-"""PYTHONPATH of another process that is to find what this one finds."""
+"""The PYTHONPATH with which another process imports what this one can import."""
 
 
 @contextlib.contextmanager
 def object_store() -> Iterator[dict[str, str]]:
-    """The variables by which its clients find it; it has one bucket. Skips where its packages are missing."""
+    """Run a store with one bucket; yields its clients' environment variables. Skips without its packages."""
     for package in ("s3fs", "moto", "flask_cors"):
         pytest.importorskip(package, reason=f"{package} is not installed: no S3 to be tried")
     port = free_port()

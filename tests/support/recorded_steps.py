@@ -1,4 +1,4 @@
-"""Steps of a run, recorded or not, and a network that draws random numbers in each."""
+"""Training steps, recorded or eager, and a network that draws random numbers in each."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,25 +12,25 @@ from lpstudy.training import checkpoint, optimizers
 from lpstudy.training.trainer import Trainer
 
 EPOCHS = 4
-"""Of two steps; the fifth step is the first after fitnet's hint stage."""
+"""Epochs of two steps; the fifth step is the first after fitnet's hint stage."""
 
 
 def steps(run: Trainer, step: Callable[..., Any], count: int = 8) -> list[dict[str, float]]:
-    """The terms of so many steps with the schedule's rates and weights."""
-    found: list[dict[str, float]] = []
+    """The loss terms of `count` steps with the schedule's rates and weights."""
+    terms_of_steps: list[dict[str, float]] = []
     run.learner.student.train()
     for epoch in range(1, EPOCHS + 1):
         weights = run.method.weights((epoch - 1) / EPOCHS)
         needs = run.method.needs_of(run.needs, weights)
         for batch in run.data.train.epoch(batch_size=50, seed=0, epoch=epoch, device=run.device):
-            if len(found) == count:
-                return found
-            rate = optimizers.rate_at(run.training, len(found) / (2 * EPOCHS))
+            if len(terms_of_steps) == count:
+                return terms_of_steps
+            rate = optimizers.rate_at(run.training, len(terms_of_steps) / (2 * EPOCHS))
             optimizers.set_rate(run.learner.optimizer, rate)
             target = run.teacher.outputs(batch, needs) if run.teacher else None
             terms, _ = step(batch, target, StepContext(weights, lambda rows: rows, run.data.classes))
-            found.append({name: float(term) for name, term in terms.items()})
-    return found
+            terms_of_steps.append({name: float(term) for name, term in terms.items()})
+    return terms_of_steps
 
 
 def state(run: Trainer) -> dict[str, Tensor]:
