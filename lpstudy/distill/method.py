@@ -3,10 +3,10 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import torch
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -122,6 +122,14 @@ class Distillation(BaseModel, ABC):
     """Whether any of its hyperparameters lets it read the teacher: False for a baseline."""
     reads_samples: ClassVar[bool] = False
     """Whether its loss reads `step.samples`: only then has each repetition of a recorded step its own."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _lists(cls, table: Any) -> Any:
+        """TOML and JSON have lists where a field is a tuple."""
+        if not isinstance(table, Mapping):
+            return table
+        return {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
 
     def check(self, *, batch_size: int) -> None:
         """Hold the hyperparameters against the smallest batch that the study trains on.

@@ -1,6 +1,6 @@
 """Study files: TOML into strict models."""
 
-from lpstudy.space.ranges import Choices, Range, Scalar, Searchable
+from lpstudy.space.ranges import Choices, Fixed, Names, Range, Scalar, Searchable, value_text
 from lpstudy.space.student_space import StudentSpace
 from lpstudy.space.study_spec import Arm, Budget, Constraints, RunSpec, StudySpec
 from lpstudy.space.study_toml import changed_settings, find_study_file, known_studies, parse, read_study_file
@@ -15,6 +15,8 @@ __all__ = [
     "Budget",
     "Choices",
     "Constraints",
+    "Fixed",
+    "Names",
     "Precision",
     "Range",
     "RunSpec",
@@ -30,4 +32,5 @@ __all__ = [
     "known_studies",
     "parse",
     "read_study_file",
+    "value_text",
 ]

@@ -120,8 +120,9 @@ def _students() -> Schema:
 
 
 def _searched_table(fields: Mapping[str, Schema]) -> Schema:
-    """A section whose keys may be searched; none of them is needed."""
-    return _object({k: f if k in UNSEARCHED else searchable(f) for k, f in fields.items()}, [])
+    """A section whose keys may be searched, but for lists; none of them is needed."""
+    is_fixed = {key: key in UNSEARCHED or field.get("type") == "array" for key, field in fields.items()}
+    return _object({k: f if is_fixed[k] else searchable(f) for k, f in fields.items()}, [])
 
 
 def _table(model: type[BaseModel], fields: Mapping[str, Schema]) -> Schema:

@@ -1,14 +1,19 @@
 """Ranges in Optuna's words (`low`, `high`, `log`, `step`, `choices`) and plain values, as TOML has them."""
 
+import json
 import math
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, get_origin
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
 
 Scalar = bool | int | float | str
-"""A fixed hyperparameter as TOML writes it."""
+"""A plain value of a hyperparameter as TOML writes it: fixed, or one that a range or choices give."""
+Names = tuple[str, ...]
+"""A list of strings, as of layers: always fixed."""
+Fixed = Scalar | Names
+"""A fixed hyperparameter."""
 
 
 def _finite(value: object) -> object:
@@ -108,8 +113,27 @@ class Choices(BaseModel):
         return "one of " + ", ".join(str(choice) for choice in self.choices)
 
 
-Searchable = Range | Choices | Scalar
-"""What a study file may give for a hyperparameter: searched as a range or choices, fixed as a plain value."""
+Searchable = Range | Choices | Fixed
+"""What a study file may give for a hyperparameter: searched as a range or choices, else fixed."""
+
+
+def is_list(model: type[BaseModel], key: str) -> bool:
+    """Whether the model's field is a list of strings: a `tuple[str, ...]`, with or without constraints."""
+    field = model.model_fields.get(key)
+    return field is not None and get_origin(field.annotation) is tuple
+
+
+def read_names(value: object) -> Names:
+    """A TOML value as a list of strings, which is fixed.
+
+    Raises:
+        ValueError: It is not a list of strings.
+    """
+    if isinstance(value, Mapping | Range | Choices):
+        raise ValueError("cannot be searched, for it is a list: give a list of strings")
+    if not isinstance(value, list | tuple) or not all(isinstance(name, str) for name in value):
+        raise ValueError(f"must be a list of strings but got {value!r}")
+    return tuple(value)
 
 
 def read_searchable(value: object) -> Searchable:
@@ -118,6 +142,10 @@ def read_searchable(value: object) -> Searchable:
     Raises:
         ValueError: Neither a number, string or boolean nor a table of Optuna's words.
     """
+    if isinstance(value, list | tuple):
+        raise ValueError(
+            f"is one value, not a list; to search it, give {{ choices = [...] }} but got {list(value)}"
+        )
     if isinstance(value, Range | Choices | bool | int | float | str):
         return value
     if isinstance(value, Mapping):
@@ -129,7 +157,12 @@ def read_searchable(value: object) -> Searchable:
     raise ValueError(f"must be a value, {{ low, high }} or {{ choices }} but got {value!r}")
 
 
-def corners(table: Mapping[str, Searchable]) -> Iterator[dict[str, Scalar]]:
+def value_text(value: object) -> str:
+    """A fixed or searched hyperparameter as MLflow and reports show it; a list as JSON."""
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, tuple) else str(value)
+
+
+def corners(table: Mapping[str, Searchable]) -> Iterator[dict[str, Any]]:
     """The table with all ranges at their low ends, then at their high ends, then each choice in turn."""
     low = {key: _end(value, at_high=False) for key, value in table.items()}
     yield low
@@ -204,7 +237,7 @@ def _exact(number: float) -> Decimal:
     return Decimal(str(number))
 
 
-def _end(value: Searchable, *, at_high: bool) -> Scalar:
+def _end(value: Searchable, *, at_high: bool) -> Fixed:
     match value:
         case Range():
             return value.high if at_high else value.low

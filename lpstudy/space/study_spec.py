@@ -12,12 +12,15 @@ from lpstudy.distill import METHODS, Method
 from lpstudy.distill.soft_targets import FeatureMethod
 from lpstudy.space.ranges import (
     Choices,
+    Fixed,
     Range,
     Scalar,
     Searchable,
     check_corners,
     corners,
     is_integer,
+    is_list,
+    read_names,
     read_searchable,
 )
 from lpstudy.space.student_space import STUDENT_KEYS, StudentSpace
@@ -100,7 +103,7 @@ class Arm(BaseModel):
         return self.student.searched | ranges
 
     @property
-    def fixed(self) -> dict[str, Scalar]:
+    def fixed(self) -> dict[str, Fixed]:
         """The hyperparameters that are not searched."""
         return {k: v for k, v in self.hyperparameters.items() if not isinstance(v, Range | Choices)}
 
@@ -125,7 +128,7 @@ class Arm(BaseModel):
             return True
         return is_integer(Training if key in Training.model_fields else METHODS[self.loss], key)
 
-    def student_spec(self, values: Mapping[str, Scalar]) -> StudentSpec:
+    def student_spec(self, values: Mapping[str, Any]) -> StudentSpec:
         """The student for some searched values."""
         sizes = {key: values[key] for key in self.student.searched}
         return StudentSpec.model_validate(self.student.fixed | sizes)
@@ -255,7 +258,7 @@ def _loss_of(name: str, table: object) -> str:
     return loss
 
 
-def _defaults(loss: str, table: Mapping[str, Searchable]) -> dict[str, Scalar]:
+def _defaults(loss: str, table: Mapping[str, Searchable]) -> dict[str, Fixed]:
     """The hyperparameters of a method by default; without those of soft targets where it has none of them."""
     model = METHODS[loss]
     defaults = model.model_validate({}).model_dump(exclude={METHOD}, exclude_none=True)
@@ -280,7 +283,7 @@ def _read_table(model: type[BaseModel], table: object) -> dict[str, Searchable]:
     read: dict[str, Searchable] = {}
     for key, value in table.items():
         try:
-            read[key] = read_searchable(value)
+            read[key] = read_names(value) if is_list(model, key) else read_searchable(value)
         except ValueError as error:
             raise ValueError(f"{key}: {error}") from None
     check_corners(model, read)

@@ -38,7 +38,9 @@ def hyperparameters_json(values: Mapping[str, object]) -> str:
     return json.dumps(plain, sort_keys=True, ensure_ascii=False, allow_nan=False)
 
 
-def _json_value(value: object) -> bool | int | float | str | None:
+def _json_value(value: object) -> object:
+    if isinstance(value, list | tuple):
+        return [_json_value(one) for one in value]
     item = getattr(value, "item", None)
     if callable(item):  # a NumPy scalar
         value = item()

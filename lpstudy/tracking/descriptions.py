@@ -6,7 +6,7 @@ from urllib.parse import quote
 from mlflow.entities import Param
 
 from lpstudy.ledger import Assignment
-from lpstudy.space import Arm, Scalar, StudySpec
+from lpstudy.space import Arm, StudySpec, value_text
 from lpstudy.students import StudentSpec
 from lpstudy.tracking.client import tag
 from lpstudy.tracking.study_facts import OMITTED_PARAMETERS
@@ -85,6 +85,8 @@ def design_params(arm: Arm, spec: StudentSpec | None) -> dict[str, object]:
     return {"method": arm.method, "student": label, **sizes}
 
 
-def params(values: Mapping[str, object] | Mapping[str, Scalar]) -> list[Param]:
+def params(values: Mapping[str, object]) -> list[Param]:
     """Hyperparameters as MLflow's parameters."""
-    return [Param(name, str(value)) for name, value in values.items() if name not in OMITTED_PARAMETERS]
+    return [
+        Param(name, value_text(value)) for name, value in values.items() if name not in OMITTED_PARAMETERS
+    ]

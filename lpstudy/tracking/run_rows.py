@@ -12,7 +12,8 @@ from mlflow.tracking import MlflowClient
 from lpstudy.correctness import MAX_IMAGES, unpack
 from lpstudy.damage import DamagedError, check_figure
 from lpstudy.ledger import State, check_searched
-from lpstudy.space import Arm, Scalar, StudySpec
+from lpstudy.space import Arm, Fixed, Scalar, StudySpec
+from lpstudy.space.ranges import read_names
 from lpstudy.tables.diagnostics_table import DIAGNOSTICS
 from lpstudy.tracking.artifact_files import download
 from lpstudy.tracking.client import KEY, tag
@@ -113,9 +114,9 @@ class RunReader:
                     raise self._damaged(run, name, error) from None
                 yield {**columns, "epoch": point.step, "metric": name, "value": value}
 
-    def _values(self, run: Run, arm: Arm) -> dict[str, Scalar]:
+    def _values(self, run: Run, arm: Arm) -> dict[str, Fixed]:
         """The hyperparameters with the types of the study file; parameters added by hand are ignored."""
-        values: dict[str, Scalar] = {}
+        values: dict[str, Fixed] = {}
         for name in (*arm.searched, *arm.fixed):
             text = run.data.params.get(name)
             if text is None and name in arm.searched:
@@ -123,9 +124,11 @@ class RunReader:
             if text is None:
                 continue
             try:
-                values[name] = _scalar(text, arm, name)
                 if name in arm.searched:
-                    check_searched(arm, name, values[name])
+                    values[name] = scalar = _scalar(text, arm, name)
+                    check_searched(arm, name, scalar)
+                else:
+                    values[name] = parse_fixed(text, arm, name)
             except ValueError as error:
                 raise self._damaged(run, f"params.{name}", error) from None
         return values
@@ -184,6 +187,16 @@ def _warnings(text: str) -> list[str]:
     except (ValueError, RecursionError):
         return [text]
     return [str(one) for one in texts] if isinstance(texts, list) else [text]
+
+
+def parse_fixed(text: str, arm: Arm, name: str) -> Fixed:
+    """Parse a fixed hyperparameter; raises as `_scalar`."""
+    if not isinstance(arm.fixed[name], tuple):
+        return _scalar(text, arm, name)
+    try:
+        return read_names(json.loads(text))
+    except RecursionError:
+        raise ValueError("is nested too deeply") from None
 
 
 def _scalar(text: str, arm: Arm, name: str) -> Scalar:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from lpstudy.space import Arm, StudySpec, TeacherSpec
+from lpstudy.space import Arm, StudySpec, TeacherSpec, value_text
 from lpstudy.tables import ArmFacts, StudyFacts, TeacherFacts
 from lpstudy.tables.facts import TRIALS
 from lpstudy.tracking.study_json import StudyJson
@@ -46,7 +46,7 @@ def study_facts(
                 student=arm.student.label,
                 objectives=arm.objectives,
                 ranges={name: str(space) for name, space in arm.searched.items()},
-                fixed=_fixed(arm),
+                fixed=fixed_words(arm),
                 run_id=arms.get(arm.name, ""),
                 points=arm.points,
             )
@@ -88,7 +88,8 @@ def _teacher(study: StudyJson, spec: TeacherSpec, run: str) -> TeacherFacts:
     )
 
 
-def _fixed(arm: Arm) -> dict[str, str]:
+def fixed_words(arm: Arm) -> dict[str, str]:
     """What no trial of an arm varies; first the method, where the arm's table has another name."""
     method = {"method": arm.loss} if arm.loss != arm.method else {}
-    return method | {name: str(value) for name, value in arm.fixed.items() if name not in OMITTED_PARAMETERS}
+    fixed = {name: value for name, value in arm.fixed.items() if name not in OMITTED_PARAMETERS}
+    return method | {name: value_text(value) for name, value in fixed.items()}

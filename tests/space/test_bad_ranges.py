@@ -92,7 +92,7 @@ BAD: dict[str, tuple[str, str, list[str]]] = {
     "list for a value": (
         TEMPERATURE,
         "temperature = [1, 2]",
-        ["kd.temperature: must be a value, { low, high } or { choices }"],
+        ["kd.temperature: is one value, not a list", "give { choices = [...] }"],
     ),
     "no choices": (
         TEMPERATURE,

@@ -1,0 +1,58 @@
+"""All methods by name: the built-in ones and those of imported code."""
+
+import inspect
+from collections.abc import Mapping
+from typing import Annotated
+
+from pydantic import PlainValidator, SerializeAsAny
+
+from lpstudy.distill.bp import BP
+from lpstudy.distill.fitnet import FitNet
+from lpstudy.distill.kd import KD
+from lpstudy.distill.lp import LP
+from lpstudy.distill.method import Distillation
+
+BUILT_IN: tuple[type[Distillation], ...] = (BP, KD, FitNet, LP)
+"""In the order of the reports."""
+METHODS: dict[str, type[Distillation]] = {model.model_fields["method"].default: model for model in BUILT_IN}
+"""The class of each method by name."""
+
+
+def register_method(model: type[Distillation]) -> None:
+    """Add a method to METHODS under the default of its field `method`.
+
+    Raises:
+        ValueError: The class is abstract, has no name or a hyperparameter without a default, or the name
+            is taken.
+    """
+    if inspect.isabstract(model):
+        raise ValueError(
+            f"{model.__name__}: is abstract: define {', '.join(sorted(model.__abstractmethods__))}"
+        )
+    name = model.model_fields["method"].default
+    if not isinstance(name, str):
+        raise ValueError(f'{model.__name__}: needs a name: method: Literal["..."] = "..."')
+    required = [key for key, field in model.model_fields.items() if field.is_required()]
+    if required:
+        raise ValueError(f"{model.__name__}.{required[0]}: needs a default")
+    if METHODS.get(name, model) is not model:
+        raise ValueError(f"{model.__name__}: the method {name!r} exists already; choose another name")
+    METHODS[name] = model
+
+
+def read_method(value: object) -> Distillation:
+    """A method from its table, whose key `method` names it.
+
+    Raises:
+        ValueError: No method has this name, or a hyperparameter is wrong.
+    """
+    if isinstance(value, Distillation):
+        return value
+    name = value.get("method") if isinstance(value, Mapping) else value
+    if not isinstance(name, str) or name not in METHODS:
+        raise ValueError(f"unknown method {name!r}; known are {', '.join(METHODS)}")
+    return METHODS[name].model_validate(value)
+
+
+Method = Annotated[SerializeAsAny[Distillation], PlainValidator(read_method)]
+"""Any method; the field `method` discriminates between them."""
