@@ -1,7 +1,7 @@
 """Locality preserving distillation: the student keeps the teacher's neighbourhoods (arXiv 1812.06597)."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from typing_extensions import override
 
+from lpstudy.diagnostic import Diagnostic
 from lpstudy.distill import lp_diagnostics
 from lpstudy.distill.graph import Graph, affinities, knn_graph, laplacian, relative_bandwidth
 from lpstudy.distill.method import (
@@ -107,6 +108,7 @@ class LP(FeatureMethod):
     """
 
     method: Literal["lp"] = "lp"
+    diagnostics: ClassVar[tuple[Diagnostic, ...]] = lp_diagnostics.DIAGNOSTICS
     gamma: Annotated[float, Field(ge=0, le=1000)] = 0.01
     """Weight of the LP term once the ramp is over."""
     n_neighbors: Annotated[int, Field(ge=1, le=4096)] = 5

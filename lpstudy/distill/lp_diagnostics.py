@@ -9,6 +9,20 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from lpstudy.diagnostic import Diagnostic
+
+DIAGNOSTICS = (
+    Diagnostic("lp_ce_gradient_ratio", "LP/CE gradient ratio at the start"),
+    Diagnostic("mean_affinity", "mean affinity"),
+    Diagnostic("locality", "locality"),
+    Diagnostic("feature_rms", "feature RMS"),
+    Diagnostic("effective_rank", "effective rank"),
+    Diagnostic("dead_units", "dead units"),
+    Diagnostic("knn_purity", "k-NN purity"),
+    Diagnostic("knn_overlap", "k-NN overlap"),
+)
+"""What the report shows of what LP logs; the dose and sigma^2 are in MLflow alone."""
+
 
 def mean_affinity(edges: Tensor) -> float:
     """Mean weight of the graph's edges: near 0 the LP term is silently off, near 1 distances are ignored."""

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lpstudy.diagnostic import Diagnostic
 from lpstudy.outputs import Network, Outputs
 
 EMBEDDING = "embedding"
@@ -120,6 +121,8 @@ class Distillation(BaseModel, ABC):
     """The method's name in a study file; a subclass gives it as `Literal["name"] = "name"`."""
     reads_teacher: ClassVar[bool] = True
     """Whether any of its hyperparameters lets it read the teacher: False for a baseline."""
+    diagnostics: ClassVar[tuple[Diagnostic, ...]] = ()
+    """What of the numbers that `start` and `diagnose` return the report's table shows; all are in MLflow."""
     reads_samples: ClassVar[bool] = False
     """Whether its loss reads `step.samples`: only then has each repetition of a recorded step its own."""
 

@@ -9,7 +9,7 @@ import pandas as pd
 from lpstudy.rendering import formatting
 from lpstudy.rendering.markdown import Markdown, bold, code, escape, join, link, table
 from lpstudy.tables.arms import ArmResult, mapping
-from lpstudy.tables.diagnostics_table import diagnostics_table
+from lpstudy.tables.diagnostics_table import diagnostics_of, diagnostics_table
 from lpstudy.tables.facts import ArmFacts, StudyFacts
 from lpstudy.tables.intervals import interval
 from lpstudy.tables.trials import warning_counts
@@ -183,17 +183,18 @@ def _best_values(result: ArmResult) -> dict[str, object]:
 
 
 def diagnostics_section(results: list[ArmResult], curves: pd.DataFrame) -> Markdown | None:
-    """The table of the neighbourhood graph's diagnostics; None where none were logged."""
+    """The table of what the methods log about themselves; None where none was logged."""
     frame = diagnostics_table(results, curves)
     if frame.empty:
         return None
     arms = {result.arm.name: result.arm for result in results}
+    heads = {one.name: one.head for one in diagnostics_of(results)}
     metrics = list(frame.columns[1:])
     rows = [
         (arm_words(arms[str(row["arm"])]), *(_short(row[metric]) for metric in metrics))
         for _, row in frame.iterrows()
     ]
-    return table(["arm", *(metric.replace("_", " ") for metric in metrics)], rows)
+    return table(["arm", *(heads[metric] for metric in metrics)], rows)
 
 
 def warnings_section(study: StudyFacts, runs: pd.DataFrame) -> Markdown:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from lpstudy.data import DataSpec
+from lpstudy.diagnostic import Diagnostic
 from lpstudy.distill import METHODS, Method
 from lpstudy.distill.soft_targets import FeatureMethod
 from lpstudy.space.ranges import (
@@ -121,6 +122,11 @@ class Arm(BaseModel):
             if isinstance(space, Range | Choices)
         ]
         return None if None in counts else math.prod(count for count in counts if count is not None)
+
+    @property
+    def diagnostics(self) -> tuple[Diagnostic, ...]:
+        """What the method logs about itself."""
+        return METHODS[self.loss].diagnostics
 
     def integer(self, key: str) -> bool:
         """Whether a searched hyperparameter is an integer."""

@@ -1,28 +1,28 @@
-"""The health of the neighbourhood graph in the runs that the comparison rests on."""
+"""The diagnostics of the methods in the runs that the comparison rests on."""
 
 import pandas as pd
 
+from lpstudy.diagnostic import Diagnostic
 from lpstudy.tables.arms import ArmResult
 
-DIAGNOSTICS = (
-    "lp_ce_gradient_ratio",
-    "mean_affinity",
-    "locality",
-    "feature_rms",
-    "effective_rank",
-    "dead_units",
-    "knn_purity",
-    "knn_overlap",
-)
+
+def diagnostics_of(results: list[ArmResult]) -> tuple[Diagnostic, ...]:
+    """The diagnostics of all arms' methods, in the arms' order; of two with one name the first."""
+    by_name: dict[str, Diagnostic] = {}
+    for result in results:
+        for one in result.arm.diagnostics:
+            by_name.setdefault(one.name, one)
+    return tuple(by_name.values())
 
 
 def diagnostics_table(results: list[ArmResult], curves: pd.DataFrame) -> pd.DataFrame:
     """The last logged diagnostics of each arm that has any, averaged over the winner's finals.
 
     Returns:
-        Columns "arm" and those of `DIAGNOSTICS` that were logged, in their order.
+        Columns "arm" and the names of `diagnostics_of` that were logged, in their order.
     """
-    points = curves[curves["metric"].isin(DIAGNOSTICS)].dropna(subset=["value"])
+    names = [one.name for one in diagnostics_of(results)]
+    points = curves[curves["metric"].isin(names)].dropna(subset=["value"])
     rows = []
     for result in results:
         arm_points = points[points["run_id"].isin(set(result.finals["run_id"]))]
@@ -30,5 +30,5 @@ def diagnostics_table(results: list[ArmResult], curves: pd.DataFrame) -> pd.Data
             continue
         last = arm_points.sort_values("epoch", kind="stable").groupby(["run_id", "metric"])["value"].last()
         rows.append({"arm": result.arm.name} | last.groupby("metric").mean().to_dict())
-    frame = pd.DataFrame(rows, columns=["arm", *DIAGNOSTICS])
+    frame = pd.DataFrame(rows, columns=["arm", *names])
     return frame.dropna(axis="columns", how="all") if len(frame) else frame

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from lpstudy.diagnostic import Diagnostic
+
 RUN_COLUMNS = (
     "run_id",
     "kind",
@@ -80,6 +82,8 @@ class ArmFacts:
     run_id: str
     points: int | None = None
     """The number of different points of its search space; None where a range is continuous."""
+    diagnostics: tuple[Diagnostic, ...] = ()
+    """What its method logs about itself, in the order of the report's columns."""
 
 
 @dataclass(frozen=True, slots=True)

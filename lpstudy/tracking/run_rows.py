@@ -14,14 +14,13 @@ from lpstudy.damage import DamagedError, check_figure
 from lpstudy.ledger import State, check_searched
 from lpstudy.space import Arm, Fixed, Scalar, StudySpec
 from lpstudy.space.ranges import read_names
-from lpstudy.tables.diagnostics_table import DIAGNOSTICS
 from lpstudy.tracking.artifact_files import download
 from lpstudy.tracking.client import KEY, tag
 from lpstudy.tracking.frames import NUMBER_COLUMNS, design_columns
 from lpstudy.tracking.run_writer import TEST_CORRECT, digest
 
-CURVE_METRICS = ("validation_accuracy", "train_loss", *DIAGNOSTICS)
-"""Metrics of the finals that are read for every epoch."""
+CURVE_METRICS = ("validation_accuracy", "train_loss")
+"""Metrics of the finals that are read for every epoch, besides the method's diagnostics."""
 STATES = (*get_args(State), "paused")
 MAX_INFEASIBLE = 100_000
 """The most infeasible designs of an arm; each is a row."""
@@ -100,9 +99,10 @@ class RunReader:
 
     def curves(self, run: Run) -> Iterator[dict[str, object]]:
         """The points of a final's curves; raises as `row`."""
-        columns = {"run_id": run.info.run_id, "arm": self.arm(run).name, "kind": "final"}
+        arm = self.arm(run)
+        columns = {"run_id": run.info.run_id, "arm": arm.name, "kind": "final"}
         columns |= {"trial": self._number(run, "trial"), "seed": self._number(run, "seed")}
-        for name in CURVE_METRICS:
+        for name in (*CURVE_METRICS, *(one.name for one in arm.diagnostics)):
             if name not in run.data.metrics:
                 continue
             for point in self._client.get_metric_history(run.info.run_id, name):

@@ -49,6 +49,7 @@ def study_facts(
                 fixed=fixed_words(arm),
                 run_id=arms.get(arm.name, ""),
                 points=arm.points,
+                diagnostics=arm.diagnostics,
             )
             for arm in spec.arms()
         ),

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from lpstudy.correctness import pack
+from lpstudy.distill.lp_diagnostics import DIAGNOSTICS
 from lpstudy.rendering.report_files import report_text
 from lpstudy.tables import CURVE_COLUMNS, RUN_COLUMNS, ArmFacts, StudyFacts, TeacherFacts
 
@@ -117,7 +118,8 @@ def make(
             name = f"{method}-{student}"
             ranges = RANGES.get(method, {}) | {"learning_rate": "0.002 to 0.02 (log)"}
             fixed = {"batch_size": "64", "epochs": "20"}
-            arms.append(ArmFacts(name, method, student, 1, ranges, fixed, f"arm-{name}"))
+            shown = DIAGNOSTICS if method in ("lp", "lp_kd") else ()
+            arms.append(ArmFacts(name, method, student, 1, ranges, fixed, f"arm-{name}", diagnostics=shown))
             weights = rng.dirichlet(np.ones(len(ranges)) * 0.7)
             importances[name] = dict(zip(ranges, map(float, weights), strict=True))
             shared = {

@@ -8,6 +8,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from lpstudy.diagnostic import Diagnostic
+from lpstudy.rendering.sections import diagnostics_section
 from lpstudy.tables import (
     COMPARISON_COLUMNS,
     comparison,
@@ -238,6 +240,25 @@ def test_diagnostics_are_the_last_values_averaged_over_the_finals(make_frames):
     assert table.loc[name, "effective_rank"] == pytest.approx(20 + 2)
     assert "bp-convnet-d4-w16" not in table.index
     assert list(table.columns) == ["mean_affinity", "effective_rank"]
+
+
+def test_the_columns_are_those_that_the_methods_declare(make_frames):
+    frames = make_frames(methods=("bp", "kd"), students=("convnet-d4-w16",))
+    arms = (
+        frames.study.arms[0],
+        replace(frames.study.arms[1], diagnostics=(Diagnostic("gap", "gap", "nats"),)),
+    )
+    study = replace(frames.study, arms=arms)
+    points = [
+        (f"kd-convnet-d4-w16-f{seed}", "kd-convnet-d4-w16", "final", 0, seed, 1, "gap", 2.5)
+        for seed in range(5)
+    ]
+    results = arm_results(study, frames.runs)
+    shown = diagnostics_section(results, pd.DataFrame(points, columns=frames.curves.columns))
+    assert [line.strip("| ").split(" | ") for line in str(shown).splitlines()][::2] == [
+        ["arm", "gap (nats)"],
+        ["`kd` on `convnet-d4-w16`", "2.5"],
+    ]
 
 
 @pytest.mark.parametrize(
