@@ -24,15 +24,9 @@ if TYPE_CHECKING:
     from lpstudy.ledger.optuna_storage import Storage
     from lpstudy.ledger.reader import LedgerReader, read_ledger
     from lpstudy.ledger.records import Assignment, Done, Kind, Record, State, Waiting
+    from lpstudy.ledger.retry import UNAVAILABLE_ERRORS, UnwritableError, driver_message
     from lpstudy.ledger.samplers import check_searched, hyperparameter_importances
-    from lpstudy.ledger.storage import (
-        UNAVAILABLE_ERRORS,
-        UnwritableError,
-        driver_message,
-        engine_at,
-        open_storage,
-        retry_while_locked,
-    )
+    from lpstudy.ledger.storage import engine_at, open_storage
     from lpstudy.ledger.study_progress import SEARCH_SEED, StudyProgress
     from lpstudy.ledger.study_rows import read_progress, rename_study, study_names
 
@@ -56,14 +50,8 @@ _MODULES = {
     "records": ("Assignment", "Done", "Kind", "Record", "State", "Waiting"),
     "samplers": ("check_searched", "hyperparameter_importances"),
     "study_progress": ("SEARCH_SEED", "StudyProgress"),
-    "storage": (
-        "UNAVAILABLE_ERRORS",
-        "UnwritableError",
-        "driver_message",
-        "engine_at",
-        "open_storage",
-        "retry_while_locked",
-    ),
+    "retry": ("UNAVAILABLE_ERRORS", "UnwritableError", "driver_message"),
+    "storage": ("engine_at", "open_storage"),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
@@ -103,7 +91,6 @@ __all__ = [
     "read_ledger",
     "read_progress",
     "rename_study",
-    "retry_while_locked",
     "send_request",
     "sqlite_file",
     "sqlite_url",

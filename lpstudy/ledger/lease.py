@@ -22,7 +22,8 @@ from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 from lpstudy.ledger.address import display_url
 from lpstudy.ledger.lease_row import Request, Row, parse_row
 from lpstudy.ledger.process_id import ProcessId, this_process
-from lpstudy.ledger.storage import LOCK_SECONDS, UnwritableError, retry_while_locked
+from lpstudy.ledger.retry import EXACTLY_ONCE, UnwritableError, retry_while_locked
+from lpstudy.ledger.storage import LOCK_SECONDS
 
 HEARTBEAT_SECONDS = 2.0
 """Seconds between two heartbeats."""
@@ -145,7 +146,7 @@ class Lease:
                 or previous.holder.has_ended()
             )
             if (is_free or time.monotonic() - start >= STALE_SECONDS) and retry_while_locked(
-                partial(self._swap, previous), self._address, repeatable=False
+                partial(self._swap, previous), self._address, faults=EXACTLY_ONCE
             ):
                 event.listen(self._engine, "commit", self._guard)
                 self.predecessor = (

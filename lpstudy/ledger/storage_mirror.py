@@ -10,7 +10,8 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial
 
 from lpstudy.ledger.address import display_url
-from lpstudy.ledger.storage import engine_of, retry_while_locked
+from lpstudy.ledger.retry import retry_while_locked
+from lpstudy.ledger.storage import engine_of
 
 if TYPE_CHECKING:  # it takes long to import
     from lpstudy.ledger.optuna_storage import Storage

@@ -9,9 +9,10 @@ from sqlalchemy import Engine
 
 from lpstudy.damage import DamagedError
 from lpstudy.ledger.address import display_url
+from lpstudy.ledger.retry import retry_while_locked
 from lpstudy.ledger.row_models import REQUIRED_FACTS, StoredSpec
-from lpstudy.ledger.rows import read_rows, read_study_names
-from lpstudy.ledger.storage import engine_at, retry_while_locked
+from lpstudy.ledger.rows import StoredStudy, read_rows, read_study_names
+from lpstudy.ledger.storage import engine_at
 from lpstudy.ledger.study_progress import StudyProgress, Trials
 
 FORMAT = 2
@@ -49,12 +50,11 @@ def read_study_rows(storage: "str | Engine | HasEngine", study: str) -> StudyRow
         DamagedError: A row is not as lpstudy writes it.
     """
     engine = engine_at(storage) if isinstance(storage, str) else _engine(storage)
-    try:
-        facts, *others = retry_while_locked(lambda: read_rows(engine, study), display_url(str(engine.url)))
-    except KeyError:  # it was never started
-        raise ValueError(f"the ledger has no study {study!r}") from None
+    rows = _checked_rows(engine, study)
+    if rows is None:
+        raise ValueError(f"the ledger has no study {study!r}")
+    facts, *others = rows
     attributes = facts.user_attrs
-    check_format(study, attributes)
     missing = next((key for key in REQUIRED_FACTS if key not in attributes), None)
     if missing is not None:
         if "id" not in attributes and not any(
@@ -90,14 +90,20 @@ def check_rows(engine: Engine, study: str) -> None:
         ValueError: Another version of lpstudy wrote it.
         DamagedError: A row is not as lpstudy writes it.
     """
+    _checked_rows(engine, study)
+
+
+def _checked_rows(engine: Engine, study: str) -> list[StoredStudy] | None:
+    """The rows of a study in this version's format; None for a study that was never started."""
     try:
-        facts, *_ = retry_while_locked(lambda: read_rows(engine, study), display_url(str(engine.url)))
-    except KeyError:  # it is new
-        return
-    check_format(study, facts.user_attrs)
+        rows = retry_while_locked(lambda: read_rows(engine, study), display_url(str(engine.url)))
+    except KeyError:
+        return None
+    _check_format(study, rows[0].user_attrs)
+    return rows
 
 
-def check_format(study: str, facts: Mapping[str, Any]) -> None:
+def _check_format(study: str, facts: Mapping[str, Any]) -> None:
     """Refuse a study that another version of lpstudy wrote.
 
     Raises:

@@ -12,7 +12,7 @@ from commands import CommandResult, call, error_line, free_port, write_study
 from staging import by_key, last_line, whole
 
 from lpstudy import export, operate, reconcile, status, sweep
-from lpstudy.ledger import storage
+from lpstudy.ledger import retry, storage
 
 HUGE = ("depth = 2\nwidth = 4", "depth = 2\nwidth = 65_000")
 """The teacher's last convolution alone has 304 GB of weights."""
@@ -89,7 +89,7 @@ def test_a_command_that_finds_the_ledger_locked_waits_and_gives_up_in_one_line(
     command: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(storage, "LOCK_SECONDS", 0.1)
-    monkeypatch.setattr(storage, "RETRY_SECONDS", 1.0)
+    monkeypatch.setattr(retry, "RETRY_SECONDS", 1.0)
     words = ["tiny.toml"] if command == "sweep" else ["tiny"]
     before = (folder / "studies/tiny/ledger.db").read_bytes()
     with locked(folder):

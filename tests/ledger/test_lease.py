@@ -24,6 +24,7 @@ from lpstudy.ledger import (
     UnwritableError,
     ledger_file_url,
     open_storage,
+    retry,
     storage,
 )
 from lpstudy.ledger import lease as leases
@@ -176,7 +177,7 @@ def test_a_ledger_that_is_locked_for_a_moment_is_written_all_the_same(
     study = made.create_new_study([StudyDirection.MAXIMIZE], NAME)
     locked = lock(tmp_path)
     threading.Timer(1.0, locked.rollback).start()
-    storage.retry_while_locked(lambda: made.set_study_user_attr(study, "k", 1), url)
+    retry.retry_while_locked(lambda: made.set_study_user_attr(study, "k", 1), url)
     assert open_storage(url).get_study_user_attrs(study) == {"k": 1}
 
 
@@ -188,7 +189,7 @@ def test_a_ledger_that_stays_locked_is_given_up_with_its_name_and_time(
     study = made.create_new_study([StudyDirection.MAXIMIZE], NAME)
     locked = lock(tmp_path)
     with pytest.raises(UnwritableError, match=r"ledger\.db cannot be written for \d+ s: database is locked"):
-        storage.retry_while_locked(lambda: made.set_study_user_attr(study, "k", 1), "ledger.db", seconds=2.0)
+        retry.retry_while_locked(lambda: made.set_study_user_attr(study, "k", 1), "ledger.db", seconds=2.0)
     locked.rollback()
     assert open_storage(url).get_study_user_attrs(study) == {}
 

@@ -17,7 +17,7 @@ from lpstudy.ledger import (
     UnwritableError,
     open_storage,
     read_ledger,
-    storage,
+    retry,
 )
 from lpstudy.ledger.optuna_storage import Storage
 from lpstudy.outputs import EpochResult
@@ -76,7 +76,7 @@ def play(ledger: Ledger, seconds: float = 0.0) -> None:
 
 def run_tune(url: str, name: str, trials: int, seconds: float, patience: float) -> None:
     """Hold the study, play it, and leave as a sweep does."""
-    storage.retry_while_locked.__kwdefaults__["seconds"] = patience
+    retry.RETRY_SECONDS = patience
     made = open_storage(url)
     lease = Lease(made.engine, name)
     over = threading.Event()
@@ -104,7 +104,7 @@ def run_tune(url: str, name: str, trials: int, seconds: float, patience: float) 
 
 
 def begin(
-    url: str, name: str, trials: int = 4, seconds: float = 0.0, patience: float = storage.RETRY_SECONDS
+    url: str, name: str, trials: int = 4, seconds: float = 0.0, patience: float = retry.RETRY_SECONDS
 ) -> ForkProcess:
     """A driver, started; psycopg leaves the connections of the process that it is forked from alone."""
     process = FORK.Process(target=run_tune, args=(url, name, trials, seconds, patience), daemon=True)

@@ -22,6 +22,7 @@ from lpstudy.ledger import (
     StudyRunningError,
     UnwritableError,
     open_storage,
+    retry,
     storage,
 )
 from lpstudy.ledger import lease as leases
@@ -204,7 +205,7 @@ def test_a_table_that_stays_locked_is_given_up_with_its_name_and_nothing_is_writ
     server: Postgres, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(storage, "LOCK_SECONDS", 0.2)
-    monkeypatch.setitem(storage.retry_while_locked.__kwdefaults__, "seconds", 1.5)
+    monkeypatch.setattr(retry, "RETRY_SECONDS", 1.5)
     made, _ = acquire(url)
     mine = ledger_in(made, NAME)
     run = mine.next()
