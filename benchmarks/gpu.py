@@ -44,7 +44,7 @@ from workload import (
 )
 
 from lpstudy.cost import cost_of
-from lpstudy.data import Data
+from lpstudy.data import Data, Order
 from lpstudy.distill import StepContext
 from lpstudy.teacher import Bank
 from lpstudy.training.trainer import Trainer
@@ -58,7 +58,7 @@ EPOCH_STEPS = 312
 
 def traffic(run: Trainer, split: Data, kept: Bank) -> Traffic:
     """Of one step, not recorded."""
-    batch = next(split.train.epoch(batch_size=BATCH, seed=0, epoch=1, device=run.device))
+    batch = next(split.train.epoch(Order(0, 1, BATCH), device=run.device))
     step = StepContext(METHOD.weights(0.0), lambda rows: rows, CLASSES)
     counted = Traffic()
     with counted:
@@ -122,10 +122,7 @@ def measure(
         results |= {"agreement": None, "gate": str(error)}
     split = data(given, train=steps * BATCH).with_views(1).to(device)
     kept = in_memory(split, device)
-    ready = [
-        (batch.images, batch.labels)
-        for batch in split.train.epoch(batch_size=BATCH, seed=0, epoch=1, device=device)
-    ]
+    ready = [(batch.images, batch.labels) for batch in split.train.epoch(Order(0, 1, BATCH), device=device)]
     plain = _plain(student, itertools.cycle(ready), device)
     call: Callable[[], object] = plain.step
     results["plain_ms"] = 1e3 * seconds(lambda: [call() for _ in range(steps)], device, rounds) / steps

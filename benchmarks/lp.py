@@ -17,6 +17,7 @@ from torch.nn import functional
 from watching import Allocations
 from workload import BATCH, CLASSES, command, data, images, network
 
+from lpstudy.data import Order
 from lpstudy.distill.lp import lp_loss
 
 SIZES = (64, 512, 4096)
@@ -131,9 +132,7 @@ def measure(samples: int, width: int, rounds: int) -> dict[str, object]:
 def share_of_step(root: Any, rounds: int) -> dict[str, float]:
     """CPU ms of FitNet 1's forward, backward and SGD on a batch in fp32, and of LP on its embedding."""
     given = images(root, BATCH)
-    batch = next(
-        data(given, train=BATCH).train.epoch(batch_size=BATCH, seed=0, epoch=1, device=torch.device("cpu"))
-    )
+    batch = next(data(given, train=BATCH).train.epoch(Order(0, 1, BATCH), device=torch.device("cpu")))
     student: nn.Module = network("fitnet1")
     optimizer = optim.SGD(student.parameters(), lr=0.01, momentum=0.9, nesterov=True)
     one, other, bandwidth = features(BATCH, 500)

@@ -9,7 +9,7 @@ from measuring import DisagreementError
 from torch import Tensor, nn
 from workload import CPU, GATE, Images, data, teacher, trial
 
-from lpstudy.data import Data
+from lpstudy.data import Data, Order
 from lpstudy.training import TeacherOutputs
 from lpstudy.training.trainer import Trainer
 
@@ -52,7 +52,7 @@ def gate_batch(given: Images, *, device: torch.device = CPU) -> tuple[Tensor, Te
     The other side computes the same update in float64; see `gated`.
     """
     train = gate_data(given).to(device).train
-    batch = next(train.epoch(batch_size=GATE, seed=SEED, epoch=1, device=device))
+    batch = next(train.epoch(Order(SEED, 1, GATE), device=device))
     return batch.images.double(), batch.labels
 
 

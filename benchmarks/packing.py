@@ -14,7 +14,7 @@ from banking import NEEDS, in_memory
 from timing import seconds, wait
 from workload import BATCH, CLASSES, METHOD, data, images, trial
 
-from lpstudy.data import Data
+from lpstudy.data import Data, Order
 from lpstudy.distill import StepContext
 from lpstudy.space import Precision
 from lpstudy.teacher import Bank
@@ -78,9 +78,7 @@ def queued(run: Trainer, count: int) -> Iterator[None]:
         raise ValueError("the run has no teacher")
     step = StepContext(METHOD.weights(0.5), parallel.gather, CLASSES)
     training = run.training
-    batches = run.data.train.epoch(
-        batch_size=training.batch_size, seed=run.trial.seed, epoch=2, device=run.device
-    )
+    batches = run.data.train.epoch(Order(run.trial.seed, 2, training.batch_size), device=run.device)
     for number, batch in enumerate(itertools.islice(batches, count)):
         optimizers.set_rate(run.learner.optimizer, optimizers.rate_at(training, 0.5 + 0.5 * number / count))
         run.step(batch, run.teacher.outputs(batch, NEEDS), step)

@@ -45,7 +45,7 @@ from workload import (
     trial,
 )
 
-from lpstudy.data import Data
+from lpstudy.data import Data, Order
 from lpstudy.distill.graph import affinities, laplacian
 from lpstudy.distill.lp import laplacian_loss
 from lpstudy.space import Precision, RunSpec
@@ -136,7 +136,7 @@ def warm(student: str, given: Data, bank: Bank, precision: Precision, steps: int
 
 def lp_term(bank: Bank, given: Data) -> Callable[[], None]:
     """LP's forward and backward alone, many times, on a batch's embedding."""
-    batch = next(given.train.epoch(batch_size=BATCH, seed=0, epoch=1, device=CPU))
+    batch = next(given.train.epoch(Order(0, 1, BATCH), device=CPU))
     taught = bank.outputs(batch, METHOD.teacher_needs()).embedding
     leaf = torch.randn_like(taught).requires_grad_()
 
@@ -176,7 +176,7 @@ def measure(student: str, given: Images, *, steps: int, rounds: int) -> Times:
     best: Precision = "bf16" if hardware else "fp32"
     split = data(given, train=steps * BATCH).with_views(1)
     validation = len(split.validation)
-    batches = split.train.epoch(batch_size=BATCH, seed=0, epoch=1, device=CPU)
+    batches = split.train.epoch(Order(0, 1, BATCH), device=CPU)
     loops = others(student, given, [(batch.images, batch.labels) for batch in batches])
     student_net = loops[HEADLINE].student
     looked_at = next(split.validation.batches(batch_size=validation, device=CPU))

@@ -35,7 +35,7 @@ from workload import (
     trial,
 )
 
-from lpstudy.data import Data
+from lpstudy.data import Data, Order
 from lpstudy.distill.fitnet import Regressor, hint_loss
 from lpstudy.distill.graph import affinities, laplacian
 from lpstudy.distill.lp import laplacian_loss
@@ -71,9 +71,7 @@ Sides = dict[str, Call]
 def shared(given: Images, split: Data, bank: Bank, precisions: Sequence[Precision]) -> Sides:
     """What costs the same for every student: data, teacher, the terms of the loss."""
     by_pil = pil_batches(given, len(split.train))
-    epochs = (
-        split.train.epoch(batch_size=BATCH, seed=0, epoch=epoch, device=CPU) for epoch in itertools.count(1)
-    )
+    epochs = (split.train.epoch(Order(0, epoch, BATCH), device=CPU) for epoch in itertools.count(1))
     in_memory = itertools.chain.from_iterable(epochs)
     batch = next(in_memory)
     plain = PlainNet(network("teacher", seed=TEACHER_SEED))
@@ -109,7 +107,7 @@ def own(split: Data, bank: Bank, student: str, precisions: Sequence[Precision]) 
     """What the student determines: forward and backward, update, evaluation, FitNet's regressor."""
     plain = PlainNet(network(student))
     sgd = optim.SGD(plain.parameters(), lr=LEARNING_RATE, momentum=0.9, nesterov=True)
-    batch = next(split.train.epoch(batch_size=BATCH, seed=0, epoch=1, device=CPU))
+    batch = next(split.train.epoch(Order(0, 1, BATCH), device=CPU))
     validation = next(split.validation.batches(batch_size=VALIDATION, device=CPU))
 
     def naive() -> None:
@@ -128,7 +126,7 @@ def own(split: Data, bank: Bank, student: str, precisions: Sequence[Precision]) 
 
 def _ours(split: Data, bank: Bank, student: str, precision: Precision) -> Sides:
     learner = Trainer(trial(student, epochs=1, precision=precision), split, bank, CPU).learner
-    batch = next(split.train.epoch(batch_size=BATCH, seed=0, epoch=1, device=CPU))
+    batch = next(split.train.epoch(Order(0, 1, BATCH), device=CPU))
 
     def forward_backward() -> None:
         learner.optimizer.zero_grad(set_to_none=True)

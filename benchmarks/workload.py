@@ -17,7 +17,8 @@ from torch import Tensor
 
 from lpstudy.cost import cost_of
 from lpstudy.data import Data
-from lpstudy.data.split import ArraySplit, Preprocessing
+from lpstudy.data.pixels import ArrayPixels
+from lpstudy.data.split import Preprocessing, Split
 from lpstudy.distill.lp import LP
 from lpstudy.space import Precision, RunSpec, Training
 from lpstudy.students import StudentSpec, build
@@ -109,8 +110,8 @@ def data(given: Images, *, train: int, pad: int = PAD) -> Data:
     plain = Preprocessing(MEAN, STD)
     views = Preprocessing(MEAN, STD, pad, pad > 0, 0)
 
-    def part(chosen: Tensor, preprocessing: Preprocessing) -> ArraySplit:
-        return ArraySplit(given.pixels, chosen, given.labels[chosen], preprocessing)
+    def part(chosen: Tensor, preprocessing: Preprocessing) -> Split:
+        return Split(ArrayPixels(given.pixels, chosen), given.labels[chosen], preprocessing)
 
     content = hashlib.sha256(given.pixels.numpy().tobytes() + str((train, pad)).encode()).hexdigest()
     return Data(

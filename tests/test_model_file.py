@@ -50,7 +50,8 @@ def folder(data: Data, tmp_path: Path) -> Path:
 def raw_images(data: Data) -> tuple[Tensor, Tensor]:
     """The test images as their files have them, uint8, and their labels."""
     split = data.test
-    return split.images[split.rows], split.labels  # type: ignore[attr-defined]  # an ArraySplit
+    (images,) = split.pixels.read([torch.arange(len(split))])
+    return images, split.labels
 
 
 def test_the_loaded_network_has_the_reported_test_accuracy_on_images_in_0_to_1(

@@ -7,13 +7,9 @@ test part.
 from importlib.metadata import version
 
 import numpy as np
-import torch
 
-from lpstudy.data.arrays import Arrays
-from lpstudy.data.partition import stratified_split
+from lpstudy.data.arrays import Arrays, arrays_with_test_part
 
-TEST_FRACTION = 1 / 3
-"""Share of the images in the test set: 599 images resolve an accuracy to 0.17 points."""
 BRIGHTEST = 16
 """The largest pixel value: a pixel counts the ink of 4x4 dots."""
 
@@ -24,17 +20,10 @@ def digits_version() -> str:
 
 
 def read_digits() -> Arrays:
-    """Read the images as arrays with a background of 0; the test set is always the same."""
+    """Read the images as arrays with a background of 0; 599 of them are the test set, always the same."""
     from sklearn.datasets import load_digits
 
     digits = load_digits()
     images = np.rint(digits.images * (255 / BRIGHTEST)).astype(np.uint8)[:, None]
     names = tuple(str(digit) for digit in range(10))
-    labels = digits.target.astype(np.int64)
-    train, test = (
-        part.numpy()
-        for part in stratified_split(
-            torch.from_numpy(labels), TEST_FRACTION, seed=0, purpose="test", names=names
-        )
-    )
-    return Arrays(images[train], labels[train], images[test], labels[test], names)
+    return arrays_with_test_part(images, digits.target.astype(np.int64), names)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
-from lpstudy.data.arrays import cache_lock
+from lpstudy.data.array_cache import cache_lock
 from lpstudy.one_line import one_line
 
 Dataset = TypeVar("Dataset")

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from lpstudy.data.arrays import Arrays
 from lpstudy.data.images import decode_image, display_path, size_of
 from lpstudy.data.listing import Files, Listing, list_files
-from lpstudy.data.progress import with_progress
+from lpstudy.data.progress_line import with_progress
 
 
 def list_image_folder(root: Path, *, progress: bool) -> Listing:

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lpstudy.data.images import SUFFIXES, display_path
-from lpstudy.data.progress import with_progress
+from lpstudy.data.progress_line import with_progress
 
 SYSTEM_FILES = (
     b"thumbs.db", b"ehthumbs.db", b"ehthumbs_vista.db", b"desktop.ini", b"$recycle.bin", b"__macosx",

@@ -8,9 +8,9 @@ import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor
 
-from lpstudy.data.arrays import FORMAT, cache_folder, cache_lock
+from lpstudy.data.array_cache import FORMAT, cache_folder, cache_lock
 from lpstudy.data.augment import hash64
-from lpstudy.data.stream import StreamSplit
+from lpstudy.data.stream import StreamPixels
 from lpstudy.disk import write_atomically
 
 MEASURED_IMAGES = 1024
@@ -54,11 +54,11 @@ def statistics_of(sums: Tensor, pixels: int) -> Statistics:
     return Statistics(mean=tuple(mean), std=tuple(std))
 
 
-def measure(split: StreamSplit, source: str, *, progress: bool) -> MeasuredStatistics:
+def measure(pixels: StreamPixels, source: str, *, progress: bool) -> MeasuredStatistics:
     """Measure the statistics of a sample of a stream's images, or load them from the cache.
 
     Args:
-        split: The training part.
+        pixels: The images of the training part.
         source: Identifies the files, their split and their cut; when it changes, they are measured again.
         progress: Show a progress line.
 
@@ -72,8 +72,8 @@ def measure(split: StreamSplit, source: str, *, progress: bool) -> MeasuredStati
     with cache_lock("measured.lock"):
         if (statistics := _load_cached(path)) is not None:
             return statistics
-        samples = hash64(torch.arange(len(split)), 0).argsort()[:MEASURED_IMAGES]
-        sums = split.sums(samples, progress=progress)
+        samples = hash64(torch.arange(len(pixels.paths)), 0).argsort()[:MEASURED_IMAGES]
+        sums = pixels.sums(samples, progress=progress)
         values = statistics_of(sums.total, sums.pixels).model_dump()
         statistics = MeasuredStatistics(**values, images=len(samples), transparent=sums.transparent)
         write_atomically(path, statistics.model_dump_json().encode())

@@ -10,8 +10,9 @@ import numpy.typing as npt
 import torch
 
 from lpstudy.data.augment import hash64
-from lpstudy.data.split import ArraySplit, Split
-from lpstudy.data.stream import StreamSplit
+from lpstudy.data.pixels import ArrayPixels
+from lpstudy.data.split import Split
+from lpstudy.data.stream import StreamPixels
 
 SAMPLE = 1024
 """Images of a streamed part that are searched for among the files of the others."""
@@ -52,25 +53,28 @@ def _count_repeated(part: Split, others: list[Split]) -> tuple[int, int]:
 
     Images in memory are compared by their pixels, files by their bytes.
     """
-    if isinstance(part, ArraySplit):
-        hashes = np.concatenate([_pixel_hashes(other) for other in others if isinstance(other, ArraySplit)])
-        return int(np.isin(_pixel_hashes(part), hashes).sum()), len(part)
-    if isinstance(part, StreamSplit):
-        return _count_repeated_files(part, [other for other in others if isinstance(other, StreamSplit)])
+    pixels, other_pixels = part.pixels, [other.pixels for other in others]
+    if isinstance(pixels, ArrayPixels):
+        hashes = [_pixel_hashes(other) for other in other_pixels if isinstance(other, ArrayPixels)]
+        return int(np.isin(_pixel_hashes(pixels), np.concatenate(hashes)).sum()), len(part)
+    if isinstance(pixels, StreamPixels):
+        return _count_repeated_files(
+            pixels, [other for other in other_pixels if isinstance(other, StreamPixels)]
+        )
     return 0, 0
 
 
-def _pixel_hashes(split: ArraySplit) -> npt.NDArray[np.uint64]:
-    hashes = np.empty(len(split), dtype=np.uint64)
-    for first in range(0, len(split), CHUNK):
-        rows = split.rows[first : first + CHUNK]
-        for number, image in enumerate(split.images.index_select(0, rows).numpy()):
+def _pixel_hashes(pixels: ArrayPixels) -> npt.NDArray[np.uint64]:
+    hashes = np.empty(len(pixels.rows), dtype=np.uint64)
+    for first in range(0, len(hashes), CHUNK):
+        rows = pixels.rows[first : first + CHUNK]
+        for number, image in enumerate(pixels.images.index_select(0, rows).numpy()):
             hashes[first + number] = _hash(image.tobytes())
     return hashes
 
 
-def _count_repeated_files(part: StreamSplit, others: list[StreamSplit]) -> tuple[int, int]:
-    rows = hash64(torch.arange(len(part)), 0).argsort()[:SAMPLE].numpy()
+def _count_repeated_files(part: StreamPixels, others: list[StreamPixels]) -> tuple[int, int]:
+    rows = hash64(torch.arange(len(part.paths)), 0).argsort()[:SAMPLE].numpy()
     sizes = part.sizes[rows]
     hashes = {
         (size, digest)
@@ -80,11 +84,11 @@ def _count_repeated_files(part: StreamSplit, others: list[StreamSplit]) -> tuple
     return sum(other in hashes for other in _file_hashes(part, rows)), len(rows)
 
 
-def _file_hashes(split: StreamSplit, rows: npt.NDArray[np.integer]) -> Iterator[tuple[int, int]]:
+def _file_hashes(pixels: StreamPixels, rows: npt.NDArray[np.integer]) -> Iterator[tuple[int, int]]:
     for row in rows:
-        with open(os.path.join(split.root, bytes(split.paths[row])), "rb") as file:
+        with open(os.path.join(pixels.root, bytes(pixels.paths[row])), "rb") as file:
             content = hashlib.file_digest(file, partial(hashlib.blake2b, digest_size=DIGEST))
-        yield int(split.sizes[row]), int.from_bytes(content.digest())
+        yield int(pixels.sizes[row]), int.from_bytes(content.digest())
 
 
 def _hash(content: bytes) -> int:

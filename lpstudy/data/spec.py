@@ -1,14 +1,29 @@
 """The [data] table of a study file."""
 
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
-Kind = Literal["digits", "mnist", "cifar10", "cifar100", "imagenet", "image_folder"]
+from lpstudy.data.registry import known_kinds
 
-NATIVE_SIDES: dict[Kind, int] = {"digits": 8, "mnist": 28, "cifar10": 32, "cifar100": 32}
+RESIZED = ("imagenet", "image_folder")
+"""The kinds that are files of any size, which can be streamed."""
+NATIVE_SIDES = {"digits": 8, "mnist": 28, "cifar10": 32, "cifar100": 32}
 """Side in pixels of the images of the data sets that have one size."""
+
+
+def _known(kind: str) -> str:
+    if kind not in known_kinds():
+        *first, last = (repr(name) for name in known_kinds())
+        allowed = f"{', '.join(first)} or {last}"
+        raise PydanticCustomError("literal_error", "Input should be {expected}", {"expected": allowed})
+    return kind
+
+
+def _list_kinds(schema: dict[str, Any]) -> None:
+    schema["enum"] = [*known_kinds()]
 
 
 class DataSpec(BaseModel):
@@ -16,7 +31,7 @@ class DataSpec(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    kind: Kind
+    kind: Annotated[str, AfterValidator(_known), Field(json_schema_extra=_list_kinds)]
     """Which data set. image_folder: `train/CLASS/` and `test/CLASS/` below root; imagenet: `train`, `val`."""
     root: Annotated[Path, Field(strict=False)] | None = None
     """The folder that holds the data; relative to the working directory unless absolute."""
@@ -40,10 +55,11 @@ class DataSpec(BaseModel):
     @model_validator(mode="after")
     def _check(self) -> Self:
         native = NATIVE_SIDES.get(self.kind)
-        if native is not None:
+        if self.kind not in RESIZED:
             if self.image_size not in (None, native):
                 raise ValueError(
-                    f"image_size is {self.image_size}, but images of {self.kind} keep their {native} pixels"
+                    f"image_size is {self.image_size}, but images of {self.kind} keep their"
+                    f" {'size' if native is None else f'{native} pixels'}"
                     " (only imagenet and image_folder are resized)"
                 )
             if self.streaming:

@@ -1,100 +1,16 @@
-"""The splits of a data set, and the batches that they give."""
+"""A split of a data set: pixels, labels and preprocessing, and the batches that they give."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Protocol, Self
 
 import torch
 from torch import Tensor
 
 from lpstudy.data.augment import augment, placement, positions, view_of
-from lpstudy.data.order import shuffled_shares, split_batches
+from lpstudy.data.order import WHOLE, Order, Share, copy_to, split_batches
+from lpstudy.data.pixels import Pixels
 from lpstudy.outputs import Batch
-
-
-class Split(Protocol):
-    """One part (training, validation, test) of a data set of n samples."""
-
-    @property
-    def labels(self) -> Tensor:
-        """The labels, int64, shape (n,)."""
-        ...
-
-    @property
-    def views(self) -> int:
-        """The number of views of each sample in use, one in each epoch."""
-        ...
-
-    def __len__(self) -> int:
-        """The number of samples."""
-        ...
-
-    def epoch(
-        self,
-        *,
-        batch_size: int,
-        seed: int,
-        epoch: int,
-        device: torch.device,
-        drop_last: bool = True,
-        rank: int = 0,
-        workers: int = 1,
-        begin: int = 0,
-    ) -> Iterator[Batch]:
-        """Batches in shuffled order, augmented; (seed, epoch) alone determine the order and the view.
-
-        Args:
-            batch_size: Samples of a batch over all workers.
-            seed: The trial's seed.
-            epoch: The epoch, counted from 1.
-            device: Where the batches are made.
-            drop_last: Drop a short last batch, unless it is the only one.
-            rank: The worker. It gets its own part of every batch; concatenated in order of the ranks, the
-                parts are the batch of a single worker.
-            workers: How many workers share a batch, equally.
-            begin: The number of batches to skip at the start without reading them.
-
-        Raises:
-            ValueError: The workers cannot share a batch equally.
-        """
-        ...
-
-    def batches(
-        self, *, batch_size: int, device: torch.device, chunk_size: int | None = None
-    ) -> Iterator[Batch]:
-        """All samples in order, not augmented; the last batch may be short.
-
-        Args:
-            batch_size: Samples of a batch.
-            device: Where the batches are made.
-            chunk_size: Split each batch into the fewest even parts of at most this many samples.
-        """
-        ...
-
-    def one_view(
-        self,
-        view: int,
-        samples: Tensor,
-        *,
-        batch_size: int,
-        device: torch.device,
-        chunk_size: int | None = None,
-    ) -> Iterator[Batch]:
-        """One view of some samples, int64, one-dimensional, in their order; otherwise as `batches`."""
-        ...
-
-    def with_views(self, views: int) -> Self:
-        """The same split with this number of views of each sample.
-
-        Raises:
-            ValueError: The number is below 1 or above that of the distinct views.
-        """
-        ...
-
-    def to(self, device: torch.device) -> Self:
-        """The same split, with its images on a device where its kind allows it."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,10 +43,6 @@ class Preprocessing:
         if not 1 <= views <= limit:
             raise ValueError(f"views must lie in [1, {limit}] but is {views}")
         return replace(self, view_limit=views)
-
-    def view(self, *, seed: int, epoch: int) -> int:
-        """The view of an epoch."""
-        return view_of(seed=seed, epoch=epoch, count=self.views)
 
     def augmented_batch(
         self, images: Tensor, labels: Tensor, samples: Tensor, view: int, device: torch.device
@@ -178,59 +90,60 @@ def _normalisation(
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class ArraySplit:
-    """A split with its decoded images in one array, in memory or mapped into it from disk."""
+class Split:
+    """One part (training, validation, test) of a data set of n samples, and the batches that it gives."""
 
-    images: Tensor
-    """uint8, shape (all, channels, height, width)."""
-    rows: Tensor
-    """Positions of this split's images, int64, shape (n,)."""
+    pixels: Pixels
+    """The images."""
     labels: Tensor
     """int64, shape (n,)."""
     preprocessing: Preprocessing
 
     def __len__(self) -> int:
         """The number of samples."""
-        return len(self.rows)
+        return len(self.labels)
 
     @property
     def views(self) -> int:
-        """The number of views of each sample in use."""
+        """The number of views of each sample in use, one in each epoch."""
         return self.preprocessing.views
 
+    def view(self, order: Order) -> int:
+        """The view that an epoch shows."""
+        return view_of(seed=order.seed, epoch=order.epoch, count=self.views)
+
     def epoch(
-        self,
-        *,
-        batch_size: int,
-        seed: int,
-        epoch: int,
-        device: torch.device,
-        drop_last: bool = True,
-        rank: int = 0,
-        workers: int = 1,
-        begin: int = 0,
+        self, order: Order, *, device: torch.device, share: Share = WHOLE, first_batch: int = 0
     ) -> Iterator[Batch]:
-        """Batches in shuffled order, augmented: see `Split.epoch`."""
-        shares = shuffled_shares(
-            len(self),
-            batch_size=batch_size,
-            seed=seed,
-            epoch=epoch,
-            drop_last=drop_last,
-            rank=rank,
-            workers=workers,
-            device=self.images.device,
-        )
-        return self._one_view(self.preprocessing.view(seed=seed, epoch=epoch), shares[begin:], device)
+        """Batches in shuffled order, augmented.
+
+        Args:
+            order: Seed, epoch and batch size; seed and epoch alone determine the order and the view.
+            device: Where the batches are made.
+            share: The worker's part of every batch.
+            first_batch: The number of batches to skip at the start without reading them.
+
+        Raises:
+            ValueError: The workers cannot share a batch equally; while it runs: an image cannot be read.
+        """
+        return self._one_view(self.view(order), order.batches(len(self), share)[first_batch:], device)
 
     def batches(
         self, *, batch_size: int, device: torch.device, chunk_size: int | None = None
     ) -> Iterator[Batch]:
-        """All samples in order, not augmented: see `Split.batches`."""
-        all_samples = torch.arange(len(self), device=self.images.device)
+        """All samples in order, not augmented; the last batch may be short.
+
+        Args:
+            batch_size: Samples of a batch.
+            device: Where the batches are made.
+            chunk_size: Split each batch into the fewest even parts of at most this many samples.
+
+        Raises:
+            ValueError: While it runs: an image cannot be read.
+        """
         return (
-            self.preprocessing.plain_batch(self._pixels(samples), self.labels[samples], samples, device)
-            for samples in split_batches(all_samples, batch_size, chunk_size)
+            self.preprocessing.plain_batch(images, self.labels[samples], samples, device)
+            for samples, images in self._read(split_batches(torch.arange(len(self)), batch_size, chunk_size))
         )
 
     def one_view(
@@ -242,31 +155,27 @@ class ArraySplit:
         device: torch.device,
         chunk_size: int | None = None,
     ) -> Iterator[Batch]:
-        """One view of some samples, in their order: see `Split.one_view`."""
-        return self._one_view(
-            view, split_batches(samples.to(self.images.device), batch_size, chunk_size), device
-        )
+        """One view of some samples, int64 on the CPU, one-dimensional, in their order; see `batches`."""
+        return self._one_view(view, split_batches(samples, batch_size, chunk_size), device)
 
-    def with_views(self, views: int) -> "ArraySplit":
-        """The same split with this number of views of each sample: see `Split.with_views`."""
+    def with_views(self, views: int) -> "Split":
+        """The same split with this number of views of each sample.
+
+        Raises:
+            ValueError: The number is below 1 or above that of the distinct views.
+        """
         return replace(self, preprocessing=self.preprocessing.with_views(views))
 
-    def to(self, device: torch.device) -> "ArraySplit":
-        """The same split with its images on a device; on the CPU, this split."""
-        if device.type in ("cpu", self.images.device.type):
-            return self
-        images = self.images.index_select(0, self.rows).to(device)
-        rows = torch.arange(len(self), device=device)
-        return replace(self, images=images, rows=rows, labels=self.labels.to(device))
+    def to(self, device: torch.device) -> "Split":
+        """The same split on a device, with its images where they can be moved."""
+        return replace(self, pixels=self.pixels.to(device), labels=self.labels.to(device))
 
-    def _one_view(self, view: int, shares: Iterable[Tensor], device: torch.device) -> Iterator[Batch]:
+    def _one_view(self, view: int, batches: Sequence[Tensor], device: torch.device) -> Iterator[Batch]:
         return (
-            self.preprocessing.augmented_batch(
-                self._pixels(samples), self.labels[samples], samples, view, device
-            )
-            for samples in shares
+            self.preprocessing.augmented_batch(images, self.labels[samples], samples, view, device)
+            for samples, images in self._read(batches)
         )
 
-    def _pixels(self, samples: Tensor) -> Tensor:
-        # index_select copies whole images, 15 times as fast as indexing with brackets.
-        return self.images.index_select(0, self.rows[samples])
+    def _read(self, batches: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+        """The samples of each batch, on the device of the labels, and their images."""
+        return zip(copy_to(batches, self.labels.device), self.pixels.read(batches), strict=True)

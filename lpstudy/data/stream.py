@@ -1,8 +1,8 @@
-"""A split whose images are decoded from their files batch by batch."""
+"""Images that are decoded from their files batch by batch."""
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -12,112 +12,36 @@ from torch.utils.data import DataLoader, Dataset
 
 from lpstudy.data.arrays import pixel_sums
 from lpstudy.data.images import decode_image
-from lpstudy.data.order import shuffled_shares, split_batches
-from lpstudy.data.progress import with_progress
-from lpstudy.data.split import Preprocessing
-from lpstudy.outputs import Batch
+from lpstudy.data.progress_line import with_progress
 
 MEASURE_CHUNK = 4
 """Images whose pixels are summed in one step; they may be large."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
-class StreamSplit:
-    """A split of files that are decoded on the fly, by as many processes as torch has threads here."""
+class StreamPixels:
+    """Images of files that are decoded on the fly, by as many processes as torch has threads here."""
 
     root: bytes
     paths: npt.NDArray[np.bytes_]
     """Relative to root, shape (n,)."""
     sizes: npt.NDArray[np.int64]
     """Bytes of the files, shape (n,)."""
-    labels: Tensor
-    """int64, shape (n,)."""
     side: int | None
     """Pixels of a side to which images are resized and cut; None: they have one size."""
-    preprocessing: Preprocessing
 
-    def __len__(self) -> int:
-        """The number of samples."""
-        return len(self.paths)
-
-    @property
-    def views(self) -> int:
-        """The number of views of each sample in use."""
-        return self.preprocessing.views
-
-    def epoch(
-        self,
-        *,
-        batch_size: int,
-        seed: int,
-        epoch: int,
-        device: torch.device,
-        drop_last: bool = True,
-        rank: int = 0,
-        workers: int = 1,
-        begin: int = 0,
-    ) -> Iterator[Batch]:
-        """Batches in shuffled order, augmented: see `Split.epoch`.
-
-        Raises:
-            ValueError: The workers cannot share a batch equally; while it runs: a file is no readable image.
-        """
-        shares = shuffled_shares(
-            len(self),
-            batch_size=batch_size,
-            seed=seed,
-            epoch=epoch,
-            drop_last=drop_last,
-            rank=rank,
-            workers=workers,
-        )
-        return self._one_view(self.preprocessing.view(seed=seed, epoch=epoch), shares[begin:], device)
-
-    def batches(
-        self, *, batch_size: int, device: torch.device, chunk_size: int | None = None
-    ) -> Iterator[Batch]:
-        """All samples in order, not augmented: see `Split.batches`.
+    def read(self, batches: Sequence[Tensor]) -> Iterator[Tensor]:
+        """Read the images of one batch after the other: see `Pixels.read`.
 
         Raises:
             ValueError: While it runs: a file is no readable image.
         """
-        return (
-            self.preprocessing.plain_batch(images, self.labels[samples], samples, device)
-            for samples, images in self._pixels(
-                split_batches(torch.arange(len(self)), batch_size, chunk_size)
-            )
-        )
+        return (torch.from_numpy(batch.images) for batch in self._decode(batches))
 
-    def one_view(
-        self,
-        view: int,
-        samples: Tensor,
-        *,
-        batch_size: int,
-        device: torch.device,
-        chunk_size: int | None = None,
-    ) -> Iterator[Batch]:
-        """One view of some samples, in their order: see `Split.one_view`.
-
-        Raises:
-            ValueError: While it runs: a file is no readable image.
-        """
-        return self._one_view(view, split_batches(samples, batch_size, chunk_size), device)
-
-    def with_views(self, views: int) -> "StreamSplit":
-        """The same split with this number of views of each sample: see `Split.with_views`."""
-        return replace(self, preprocessing=self.preprocessing.with_views(views))
-
-    def to(self, device: torch.device) -> "StreamSplit":
-        """This split: its images are in files."""
+    def to(self, device: torch.device) -> "StreamPixels":
+        """This source: its images are in files."""
         del device
         return self
-
-    def _one_view(self, view: int, shares: Sequence[Tensor], device: torch.device) -> Iterator[Batch]:
-        return (
-            self.preprocessing.augmented_batch(images, self.labels[samples], samples, view, device)
-            for samples, images in self._pixels(shares)
-        )
 
     def sums(self, samples: Tensor, *, progress: bool) -> "PixelSums":
         """Sums over the pixels of some samples.
@@ -133,11 +57,6 @@ class StreamSplit:
             pixels += batch.images.size // 3
             transparent += batch.transparent
         return PixelSums(total, pixels, transparent)
-
-    def _pixels(self, shares: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
-        """The requested samples and their uint8 images."""
-        for samples, batch in zip(shares, self._decode(shares), strict=True):
-            yield samples, torch.from_numpy(batch.images)
 
     def _decode(self, shares: Sequence[Tensor]) -> "Iterator[DecodedBatch]":
         """Decode the images of the requested samples."""

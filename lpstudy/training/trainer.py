@@ -5,6 +5,7 @@ import json
 import math
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 
@@ -13,8 +14,7 @@ from torch import Tensor
 
 from lpstudy import correctness
 from lpstudy.cost import cost_of
-from lpstudy.data import Data
-from lpstudy.data.augment import view_of
+from lpstudy.data import Data, Order, Share
 from lpstudy.distill import Needs, StepContext
 from lpstudy.folder import Folder
 from lpstudy.model_file import DESCRIPTION, WEIGHTS
@@ -243,15 +243,9 @@ class Trainer:
                 steps_done, self.images_seen, seconds, dict(metrics), totals, generators(self.device)
             )
 
-        batches = self.data.train.epoch(
-            batch_size=self.training.batch_size,
-            seed=self.trial.seed,
-            epoch=epoch,
-            device=self.device,
-            rank=parallel.rank(),
-            workers=parallel.world_size(),
-            begin=steps_done,
-        )
+        order = Order(self.trial.seed, epoch, self.training.batch_size)
+        share = Share(parallel.rank(), parallel.world_size())
+        batches = self.data.train.epoch(order, device=self.device, share=share, first_batch=steps_done)
         for number, batch in enumerate(islice(batches, limit)):
             progress = (epoch - 1 + steps_done / steps) / self.trial.epochs
             optimizers.set_rate(self.learner.optimizer, optimizers.rate_at(self.training, progress))
@@ -259,9 +253,7 @@ class Trainer:
             if epoch == 1 and steps_done == 0:
                 metrics |= self.learner.start(batch, target, context)
             if number == 0 and isinstance(self.teacher, PrefetchingOutputs) and epoch < self.trial.epochs:
-                self.teacher.fetch(
-                    view_of(seed=self.trial.seed, epoch=epoch + 1, count=self.data.train.views)
-                )
+                self.teacher.fetch(self.data.train.view(replace(order, epoch=epoch + 1)))
             terms, student = self.step(batch, target, context)
             for name, term in terms.items():
                 key = f"train_{name}"

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from lpstudy.data.arrays import Arrays, load_or_decode, pixel_sums
+from lpstudy.data.array_cache import load_or_decode
+from lpstudy.data.arrays import Arrays, pixel_sums
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (6, 3, 4, 5), dtype=np.uint8)
 LABELS = np.arange(6)

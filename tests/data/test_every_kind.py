@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lpstudy.data import Data, DataSpec, load
+from lpstudy.data import Data, DataSpec, Order, Share, load
 from lpstudy.data.augment import placement
 from lpstudy.data.split import Split
 from lpstudy.outputs import Batch
@@ -31,7 +31,7 @@ def whole(split: Split) -> Batch:
 
 
 def one_epoch(split: Split, batch_size: int = 8, seed: int = 1, epoch: int = 1) -> list[Batch]:
-    return list(split.epoch(batch_size=batch_size, seed=seed, epoch=epoch, device=CPU))
+    return list(split.epoch(Order(seed, epoch, batch_size), device=CPU))
 
 
 def same(one: Iterable[Batch], other: Iterable[Batch]) -> bool:
@@ -94,7 +94,7 @@ def test_training_batches_are_normalised(made):
 
 def test_an_epoch_shows_every_sample_once(made):
     split = load(made.spec).train
-    batches = list(split.epoch(batch_size=8, seed=1, epoch=1, device=CPU, drop_last=False))
+    batches = one_epoch(split, batch_size=1)
     samples = torch.cat([batch.samples for batch in batches])
     assert sorted(samples.tolist()) == list(range(len(split)))
     assert samples.tolist() != sorted(samples.tolist())
@@ -171,10 +171,7 @@ def test_without_pad_and_flip_nothing_is_augmented(made):
 def test_workers_share_the_batch_of_one_worker(made):
     split = load(with_(made.spec, pad=1)).train
     alone = one_epoch(split)
-    shares = [
-        list(split.epoch(batch_size=8, seed=1, epoch=1, device=CPU, rank=rank, workers=2))
-        for rank in range(2)
-    ]
+    shares = [list(split.epoch(Order(1, 1, 8), device=CPU, share=Share(rank, 2))) for rank in range(2)]
     for batch, *parts in zip(alone, *shares, strict=True):
         assert [len(part.labels) for part in parts] == [4, 4]
         assert {part.view for part in parts} == {batch.view}
@@ -195,7 +192,7 @@ def test_workers_share_the_batch_of_one_worker(made):
 def test_refuses_batches_that_cannot_be_shared(made, batch_size, rank, workers, message):
     split = load(made.spec).train
     with pytest.raises(ValueError, match=message):
-        split.epoch(batch_size=batch_size, seed=1, epoch=1, device=CPU, rank=rank, workers=workers)
+        split.epoch(Order(1, 1, batch_size), device=CPU, share=Share(rank, workers))
 
 
 def test_leaves_the_global_generators_alone(made):

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from lpstudy.data import DataSpec, load, loading
+from lpstudy.data import DataSpec, Order, construction, load
 
 SPEC = DataSpec(kind="image_folder")
 CPU = torch.device("cpu")
@@ -161,7 +161,7 @@ def test_images_need_not_be_square(tree):
         replace(path, Image.new("RGB", (20, 10), (255, 0, 0)))
     data = load(DataSpec(kind="image_folder", pad=1, flip=True), root=tree)
     assert data.input_shape == (3, 10, 20)
-    (batch, *_) = data.train.epoch(batch_size=4, seed=0, epoch=1, device=CPU)
+    (batch, *_) = data.train.epoch(Order(0, 1, 4), device=CPU)
     assert batch.images.shape == (4, 3, 10, 20)
 
 
@@ -217,10 +217,10 @@ def test_a_given_root_goes_before_the_specs_and_that_before_the_default(tree, mo
 
 def test_streams_what_would_fill_the_memory(tree, monkeypatch):
     decoded_bytes = 42 * 3 * 12 * 12
-    monkeypatch.setattr(loading, "LARGEST_ARRAY", decoded_bytes + 1)
-    assert type(load(SPEC, root=tree).train).__name__ == "ArraySplit"
-    monkeypatch.setattr(loading, "LARGEST_ARRAY", decoded_bytes)
-    assert type(load(SPEC, root=tree).train).__name__ == "StreamSplit"
+    monkeypatch.setattr(construction, "LARGEST_ARRAY", decoded_bytes + 1)
+    assert type(load(SPEC, root=tree).train.pixels).__name__ == "ArrayPixels"
+    monkeypatch.setattr(construction, "LARGEST_ARRAY", decoded_bytes)
+    assert type(load(SPEC, root=tree).train.pixels).__name__ == "StreamPixels"
 
 
 def test_imagenet_wants_val(tree):

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from lpstudy.data import DataSpec, load
+from lpstudy.data import DataSpec, Order, load
 
 CPU = torch.device("cpu")
 pytestmark = pytest.mark.realdata
@@ -51,7 +51,7 @@ def test_tiny_imagenet_streams(real_data):
     assert (data.classes, data.input_shape) == (25, (3, 64, 64))
     assert (len(data.train), len(data.validation), len(data.test)) == (10_000, 2_500, 1_250)
     assert all(name.startswith("n") for name in data.class_names)
-    batch = next(data.train.epoch(batch_size=64, seed=0, epoch=1, device=CPU))
+    batch = next(data.train.epoch(Order(0, 1, 64), device=CPU))
     assert batch.images.shape == (64, 3, 64, 64)
     assert batch.images.mean().abs() < 0.5
     assert 0.8 < batch.images.std() < 1.5

@@ -173,7 +173,7 @@ def test_what_an_earlier_rule_decoded_is_not_taken_from_the_cache(
     monkeypatch.setenv("LPSTUDY_CACHE", str(tmp_path / "cache"))
     fingerprints = []
     for number in (1, 2):
-        for module in ("arrays", "pixel_statistics", "loading"):
+        for module in ("array_cache", "pixel_statistics", "construction"):
             monkeypatch.setattr(f"lpstudy.data.{module}.FORMAT", number)
         fingerprints.append((load(IN_MEMORY, root=tree).fingerprint, load(STREAMED, root=tree).fingerprint))
         for folder in ("sources", "measured"):

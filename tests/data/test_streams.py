@@ -6,7 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
-from lpstudy.data import DataSpec, load
+from lpstudy.data import DataSpec, Order, load
 
 CPU = torch.device("cpu")
 SPEC = DataSpec(kind="image_folder", streaming=True, image_size=10, pad=2, flip=True)
@@ -27,7 +27,7 @@ def test_a_stream_gives_the_batches_of_the_array(tree, threads):
     # All images are measured here, so that even the normalisation is the same.
     assert (streamed.mean, streamed.std) == (array.mean, array.std)
     for split, other in ((streamed.train, array.train), (streamed.validation, array.validation)):
-        epochs = (part.epoch(batch_size=4, seed=3, epoch=2, device=CPU) for part in (split, other))
+        epochs = (part.epoch(Order(3, 2, 4), device=CPU) for part in (split, other))
         for one, two in zip(*epochs, strict=True):
             assert torch.equal(one.images, two.images)
             assert torch.equal(one.labels, two.labels)
@@ -46,14 +46,14 @@ def test_a_bad_file_is_one_line_that_names_it_from_whichever_process(tree, threa
 
 def test_leaves_the_global_generator_alone_whichever_process_decodes(tree, threads):
     data, state = load(SPEC, root=tree), torch.get_rng_state()
-    list(data.train.epoch(batch_size=4, seed=3, epoch=2, device=CPU))
+    list(data.train.epoch(Order(3, 2, 4), device=CPU))
     assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_an_epoch_can_be_left_early(tree, threads):
     data = load(SPEC, root=tree)
     for _ in range(3):
-        batch = next(data.train.epoch(batch_size=4, seed=3, epoch=2, device=CPU))
+        batch = next(data.train.epoch(Order(3, 2, 4), device=CPU))
         assert len(batch.labels) == 4
 
 

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from lpstudy.data import Data
-from lpstudy.data.split import ArraySplit, Preprocessing
+from lpstudy.data.pixels import ArrayPixels
+from lpstudy.data.split import Preprocessing, Split
 from lpstudy.distill import METHODS
 from lpstudy.space import RunSpec
 from lpstudy.students import StudentSpec, build
@@ -41,8 +42,8 @@ def data() -> Data:
     mean, std = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
     plain, views = Preprocessing(mean, std), Preprocessing(mean, std, 1, True, 0)
 
-    def part(first: int, last: int, preprocessing: Preprocessing) -> ArraySplit:
-        return ArraySplit(pixels, rows[first:last], labels[first:last], preprocessing)
+    def part(first: int, last: int, preprocessing: Preprocessing) -> Split:
+        return Split(ArrayPixels(pixels, rows[first:last]), labels[first:last], preprocessing)
 
     return Data(
         name="generated",

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lpstudy.data import Order
 from lpstudy.distill import StepContext
 from lpstudy.outputs import Network, Outputs
 from lpstudy.training import checkpoint, optimizers
@@ -22,7 +23,7 @@ def steps(run: Trainer, step: Callable[..., Any], count: int = 8) -> list[dict[s
     for epoch in range(1, EPOCHS + 1):
         weights = run.method.weights((epoch - 1) / EPOCHS)
         needs = run.method.needs_of(run.needs, weights)
-        for batch in run.data.train.epoch(batch_size=50, seed=0, epoch=epoch, device=run.device):
+        for batch in run.data.train.epoch(Order(0, epoch, 50), device=run.device):
             if len(terms_of_steps) == count:
                 return terms_of_steps
             rate = optimizers.rate_at(run.training, len(terms_of_steps) / (2 * EPOCHS))

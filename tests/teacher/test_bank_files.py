@@ -13,7 +13,7 @@ from small_banks import Banked, content
 
 from lpstudy.data import Data, DataSpec, load
 from lpstudy.data.augment import placement
-from lpstudy.data.split import ArraySplit
+from lpstudy.data.pixels import ArrayPixels
 from lpstudy.distill import Needs
 from lpstudy.teacher import Block, Store, bank_store, open_teacher_outputs
 from lpstudy.teacher.bank_plan import BankedOutput
@@ -27,8 +27,9 @@ ALL = Needs(logits=True, embedding=True, maps=("conv1",))
 
 def by_hand(data: Data, view: int) -> NDArray[np.float32]:
     """A view of all training images: padded, cut and mirrored one by one."""
-    assert isinstance(data.train, ArraySplit)
-    images = data.train.images[data.train.rows].numpy()
+    pixels = data.train.pixels
+    assert isinstance(pixels, ArrayPixels)
+    images = pixels.images[pixels.rows].numpy()
     rows, columns, mirrored = placement(
         torch.arange(len(images)), view, pad=1, flip=True, seed=data.train.preprocessing.seed
     )

@@ -10,7 +10,8 @@ import torch
 from torch.nn import functional
 
 from lpstudy.data.order import split_batches
-from lpstudy.data.split import ArraySplit, Preprocessing
+from lpstudy.data.pixels import ArrayPixels
+from lpstudy.data.split import Preprocessing, Split
 from lpstudy.students import StudentSpec, build
 from lpstudy.training import activations, evaluate
 from lpstudy.training.activations import Activations, activations_of
@@ -24,10 +25,11 @@ NETWORKS = {
 }
 
 
-def images_of(count: int, side: int) -> ArraySplit:
+def images_of(count: int, side: int) -> Split:
     pixels = np.random.default_rng(0).integers(0, 256, (count, 3, side, side), dtype=np.uint8)
     rows = torch.arange(count)
-    return ArraySplit(torch.from_numpy(pixels), rows, rows % 10, Preprocessing((0.5,) * 3, (0.25,) * 3))
+    preprocessing = Preprocessing((0.5,) * 3, (0.25,) * 3)
+    return Split(ArrayPixels(torch.from_numpy(pixels), rows), rows % 10, preprocessing)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -103,6 +105,7 @@ PEAKS = """
 import torch
 from pathlib import Path
 from torch.nn import functional
+from lpstudy.data import Order
 from lpstudy.training import evaluate
 from lpstudy.training.activations import activations_of
 from lpstudy.training.memory_format import set_memory_format
@@ -118,7 +121,7 @@ spec, shape, split = StudentSpec(family="convnet", depth=3, width=16), (3, 128, 
 network = build(spec, input_shape=shape, classes=10, seed=0)
 layout = set_memory_format(network)
 chunk_size = activations_of(spec, input_shape=shape, classes=10).rows(16, CPU)
-for batch, _ in zip(split.epoch(batch_size=16, seed=0, epoch=1, device=CPU), range(3)):
+for batch, _ in zip(split.epoch(Order(0, 1, 16), device=CPU), range(3)):
     images = batch.images.contiguous(memory_format=layout)
     functional.cross_entropy(network(images).logits, batch.labels).backward()
 del batch, images

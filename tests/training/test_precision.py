@@ -7,7 +7,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from lpstudy.data import Data
+from lpstudy.data import Data, Order
 from lpstudy.distill import METHODS, Needs, StepContext
 from lpstudy.distill.lp import LP
 from lpstudy.space import RunSpec
@@ -66,7 +66,7 @@ def test_lp_is_computed_in_float32_of_what_the_student_gave(
     data: Data, teacher: OnlineTeacher, make_trial: MakeTrial
 ) -> None:
     run = Trainer(make_trial("lp", precision="bf16"), data, teacher, CPU)
-    batch = next(data.train.epoch(batch_size=50, seed=0, epoch=1, device=CPU))
+    batch = next(data.train.epoch(Order(0, 1, 50), device=CPU))
     target = teacher.outputs(batch, Needs(embedding=True))
     run.learner.student.train()
     terms, student = run.step(batch, target, StepContext({"lp": 0.01}, lambda rows: rows, data.classes))

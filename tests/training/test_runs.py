@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from lpstudy.correctness import unpack
 from lpstudy.cost import cost_of
-from lpstudy.data import Data, DataSpec, load
+from lpstudy.data import Data, DataSpec, Order, load
 from lpstudy.distill import METHODS, Needs, StepContext
 from lpstudy.outputs import Batch, EpochResult, Network, Outputs
 from lpstudy.space import RunSpec
@@ -177,7 +177,7 @@ def test_equals_a_plain_loop_of_sgd_whose_rate_falls_at_every_step(
     network = build(trial.student, input_shape=data.input_shape, classes=data.classes, seed=4)
     plain = torch.optim.SGD(network.parameters(), lr=0, momentum=0.9, nesterov=True, weight_decay=0.01)
     for epoch in (1, 2, 3):
-        for step, batch in enumerate(data.train.epoch(batch_size=50, seed=4, epoch=epoch, device=CPU)):
+        for step, batch in enumerate(data.train.epoch(Order(4, epoch, 50), device=CPU)):
             plain.param_groups[0]["lr"] = 0.025 * (1 + math.cos(math.pi * (2 * (epoch - 1) + step) / 6))
             plain.zero_grad()
             torch.nn.functional.cross_entropy(network(batch.images).logits, batch.labels).backward()
@@ -249,7 +249,7 @@ def test_a_step_has_one_gram_matrix_and_one_search_for_neighbours(
     data: Data, teacher: OnlineTeacher, make_trial: MakeTrial
 ) -> None:
     one = Trainer(make_trial("lp_kd"), data, teacher, CPU)
-    batch = next(data.train.epoch(batch_size=50, seed=0, epoch=1, device=CPU))
+    batch = next(data.train.epoch(Order(0, 1, 50), device=CPU))
     target = teacher.outputs(batch, one.needs)
     with Products() as products:
         one.step(batch, target, StepContext({"lp": 0.01, "kd": 1.0}, lambda rows: rows, data.classes))

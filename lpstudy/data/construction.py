@@ -1,0 +1,195 @@
+"""Construction of a `Data` from decoded arrays or from a folder's files."""
+
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from lpstudy.data.array_cache import FORMAT, Entry, load_or_decode
+from lpstudy.data.arrays import Arrays
+from lpstudy.data.dataset import Data
+from lpstudy.data.image_folder import check_sizes, decode_all, first_size
+from lpstudy.data.listing import Files, Listing
+from lpstudy.data.partition import stratified_split, subset_per_class
+from lpstudy.data.pixel_statistics import Statistics, measure, statistics_of
+from lpstudy.data.pixels import ArrayPixels
+from lpstudy.data.remarks import transparency_remark
+from lpstudy.data.spec import DataSpec
+from lpstudy.data.split import Preprocessing, Split
+from lpstudy.data.stream import StreamPixels
+
+LARGEST_ARRAY = 4 * 2**30
+"""Bytes of decoded images from which a data set is streamed unless the spec says otherwise."""
+
+
+def data_from_arrays(arrays: Arrays, spec: DataSpec, *, name: str | None = None) -> Data:
+    """A data set from its decoded images, split and augmented as the spec says.
+
+    The images are copied into the cache, from where all processes of a machine map them into memory: the
+    arrays may be freed afterwards.
+
+    Args:
+        arrays: Images and labels of the training set and the test set. The validation part is cut from the
+            training set.
+        spec: The split and the augmentation; kind and root are not used.
+        name: The data set's name in messages and reports; by default the spec's kind.
+
+    Raises:
+        ValueError: The arrays have other shapes or types than `Arrays` says, a label has no class, a class
+            has one training image, or the spec does not fit the images.
+        StorageError: The cache cannot be written.
+    """
+    name = name or spec.kind
+    try:
+        arrays = arrays.checked()
+    except ValueError as error:
+        raise ValueError(f"data set {name!r}: {error}") from error
+    return data_from_entry(load_or_decode(["arrays", arrays.digest()], lambda: arrays), spec, name)
+
+
+def data_from_entry(entry: Entry, spec: DataSpec, name: str, statistics: Statistics | None = None) -> Data:
+    """A data set from its entry in the cache.
+
+    Args:
+        entry: The decoded images.
+        spec: The split and the augmentation.
+        name: The data set's name.
+        statistics: The usual figures; None: those of the training part.
+
+    Raises:
+        ValueError: The spec does not fit the images.
+    """
+    arrays = entry.arrays
+    labels = torch.from_numpy(arrays.train_labels)
+    train, validation = _parts(spec, labels, arrays.class_names)
+    _, channels, height, width = arrays.train_images.shape
+    _check_pad(spec, (height, width))
+    if statistics is None:
+        sums = torch.from_numpy(entry.moments)[train].sum(dim=0)
+        statistics = statistics_of(sums, len(train) * height * width)
+    plain, views = _preprocessing(spec, statistics)
+    images = torch.from_numpy(arrays.train_images)
+    test_images, test_labels = torch.from_numpy(arrays.test_images), torch.from_numpy(arrays.test_labels)
+    return Data(
+        name=name,
+        class_names=arrays.class_names,
+        input_shape=(channels, height, width),
+        train=Split(ArrayPixels(images, train), labels[train], views),
+        validation=Split(ArrayPixels(images, validation), labels[validation], plain),
+        test=Split(ArrayPixels(test_images, torch.arange(len(test_labels))), test_labels, plain),
+        mean=statistics.mean,
+        std=statistics.std,
+        fingerprint=_fingerprint(spec, statistics, entry.content),
+        pad=spec.pad,
+        flip=spec.flip,
+        remarks=transparency_remark(arrays.transparent, len(labels) + len(test_labels)),
+    )
+
+
+def data_from_listing(
+    listing: Listing, spec: DataSpec, usual: Statistics | None, default_side: int | None, *, progress: bool
+) -> Data:
+    """A data set from a folder's files, decoded into the cache or streamed.
+
+    Args:
+        listing: The files.
+        spec: The split, the augmentation and the size of the images.
+        usual: The usual statistics; None: those of the training part.
+        default_side: Pixels of a side where the spec names none; None: the size that all images share.
+        progress: Show a progress line.
+
+    Raises:
+        ValueError: A file is no readable image, or the spec does not fit the images.
+    """
+    side = spec.image_size or default_side
+    size = (side, side) if side is not None else first_size(listing)
+    _check_pad(spec, size)
+    images = len(listing.train.labels) + len(listing.test.labels)
+    streaming = spec.streaming
+    if streaming is None:
+        streaming = spec.kind == "imagenet" or images * 3 * size[0] * size[1] >= LARGEST_ARRAY
+    if streaming:
+        data = _StreamedFiles(listing, side, size).data(spec, usual, progress=progress)
+    else:
+        decode = partial(decode_all, listing, side, size, progress=progress)
+        data = data_from_entry(
+            load_or_decode(["files", side, listing.source()], decode), spec, listing.name, usual
+        )
+    return replace(
+        data,
+        resizing="none" if side is None else "centre_square",
+        remarks=(*listing.remarks, *data.remarks),
+    )
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class _StreamedFiles:
+    """Files that become images of one size while they are streamed."""
+
+    listing: Listing
+    side: int | None
+    size: tuple[int, int]
+
+    def data(self, spec: DataSpec, usual: Statistics | None, *, progress: bool) -> Data:
+        """The data set."""
+        listing = self.listing
+        if self.side is None:
+            check_sizes(listing, self.size, progress=progress)
+        train, validation = _parts(spec, torch.from_numpy(listing.train.labels), listing.class_names)
+        pixels, labels = self._part(listing.train, train)
+        settings = [spec.validation_fraction, spec.split_seed, spec.labels_per_class]
+        source = json.dumps([listing.source(), self.size, *settings])
+        sample = measure(pixels, source, progress=progress)
+        statistics = usual or Statistics(mean=sample.mean, std=sample.std)
+        plain, views = _preprocessing(spec, statistics)
+        return Data(
+            name=listing.name,
+            class_names=listing.class_names,
+            input_shape=(3, *self.size),
+            train=Split(pixels, labels, views),
+            validation=Split(*self._part(listing.train, validation), plain),
+            test=Split(*self._part(listing.test, torch.arange(len(listing.test.labels))), plain),
+            mean=statistics.mean,
+            std=statistics.std,
+            fingerprint=_fingerprint(spec, statistics, f"{listing.content()} {self.size} {FORMAT}"),
+            pad=spec.pad,
+            flip=spec.flip,
+            remarks=transparency_remark(sample.transparent, sample.images),
+        )
+
+    def _part(self, files: Files, rows: Tensor) -> tuple[StreamPixels, Tensor]:
+        """The images and the labels of some of the files."""
+        selection = files.select(rows.numpy())
+        pixels = StreamPixels(self.listing.root, selection.paths, selection.sizes, self.side)
+        return pixels, torch.from_numpy(selection.labels)
+
+
+def _check_pad(spec: DataSpec, size: tuple[int, int]) -> None:
+    if spec.pad >= min(size):
+        raise ValueError(f"pad is {spec.pad}, it must be below the image's side of {min(size)} pixels")
+
+
+def _parts(spec: DataSpec, labels: Tensor, names: tuple[str, ...]) -> tuple[Tensor, Tensor]:
+    """Positions of the training and the validation part within the training set."""
+    train, validation = stratified_split(
+        labels, spec.validation_fraction, seed=spec.split_seed, purpose="validation", names=names
+    )
+    if spec.labels_per_class is not None:
+        subset = subset_per_class(labels[train], spec.labels_per_class, seed=spec.split_seed, names=names)
+        train = train[subset]
+    return train, validation
+
+
+def _preprocessing(spec: DataSpec, statistics: Statistics) -> tuple[Preprocessing, Preprocessing]:
+    """The preprocessing without augmentation, and with it."""
+    mean, std = statistics.mean, statistics.std
+    return Preprocessing(mean, std), Preprocessing(mean, std, spec.pad, spec.flip, spec.split_seed)
+
+
+def _fingerprint(spec: DataSpec, statistics: Statistics, content: str) -> str:
+    settings = [spec.validation_fraction, spec.split_seed, spec.labels_per_class, spec.pad, spec.flip]
+    table = [content, statistics.mean, statistics.std, *settings]
+    return hashlib.sha256(json.dumps(table).encode()).hexdigest()
