@@ -26,7 +26,6 @@ from lpstudy.command.exits import (
     leaving_at_signals,
 )
 from lpstudy.command.faults import WORDS, remedy_of
-from lpstudy.command.formatting import count_states, duration
 from lpstudy.command.mlflow_client import LAGS, connect_client, make_projection
 from lpstudy.command.overview import ledger_url, will_resume
 from lpstudy.command.phases import (
@@ -39,6 +38,7 @@ from lpstudy.command.prepare import PreparedStudy, check_writable, prepare, reso
 from lpstudy.command.progress import Console
 from lpstudy.command.provenance import data_facts, provenance
 from lpstudy.command.publish import print_report, publish
+from lpstudy.command.quantities import count_states, duration
 from lpstudy.command.ray_session import enter_session, mention_job_folder, watch_ray
 from lpstudy.command.starting_weights import content_hash, share_weights
 from lpstudy.command.study_session import GRACE, StudySession

@@ -5,7 +5,7 @@ import pytest
 from commands import CommandResult, call, records
 
 from lpstudy import status
-from lpstudy.command.formatting import three_digits
+from lpstudy.command.quantities import three_digits
 
 Smoke = tuple[Path, CommandResult]
 

@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Engine
 
 from lpstudy.command.budget_notes import budget_notes
-from lpstudy.command.formatting import count_states, duration, size_words, three_digits
+from lpstudy.command.quantities import count_states, duration, size_words, three_digits
 from lpstudy.damage import DamagedError
 from lpstudy.folder import Folder, LocalFolder
 from lpstudy.ledger import (

@@ -8,9 +8,9 @@ from typing import TypeVar
 
 from lpstudy import study, terminal
 from lpstudy.command.faults import FaultError, fault
-from lpstudy.command.formatting import duration, size_words
 from lpstudy.command.prepare import PreparedStudy
 from lpstudy.command.progress import LOG_SECONDS, teacher_line
+from lpstudy.command.quantities import duration, size_words
 from lpstudy.data import Data
 from lpstudy.disk import StorageError
 from lpstudy.study import PausedError, StudyControl, StudyPaths, TaskError, TrialResources

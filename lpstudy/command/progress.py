@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 from lpstudy import terminal
 from lpstudy.command.eta import Eta, count_epochs
-from lpstudy.command.formatting import duration
+from lpstudy.command.quantities import duration
 from lpstudy.ledger import Assignment, Ledger, Record
 from lpstudy.outputs import EpochResult
 from lpstudy.tables.weak_teacher import half_warning

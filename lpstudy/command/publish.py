@@ -31,21 +31,22 @@ def publish(client: Client, study: str, reports: Path) -> PublishedReport:
     Raises:
         BadInputError: MLflow has no such study, or something else under its name.
     """
-    projected = _read(client, study)
-    important = {
-        arm.name: hyperparameter_importances(arm, tracking.searched_trials(arm, projected.runs))
-        for arm in projected.spec.arms()
+    stored = _read(client, study)
+    results = stored.results
+    importances = {
+        arm.name: hyperparameter_importances(arm, tracking.searched_trials(arm, results.runs))
+        for arm in stored.spec.arms()
     }
     uri = tracking.display_uri(tracking.tracking_uri())
     page = uri.rstrip("/") if uri.startswith("http") else PAGE
 
     def link(run_id: str) -> str:
-        return f"{page}/#/experiments/{projected.facts.experiment_id}/runs/{run_id}"
+        return f"{page}/#/experiments/{results.facts.experiment_id}/runs/{run_id}"
 
     folder = reports / study
-    report = write_report(folder, projected.facts, projected.runs, projected.curves, important, links=link)
+    report = write_report(folder, results, importances, links=link)
     tracking.log_report(client, study, {str(path.relative_to(folder)): path for path in report.files})
-    return PublishedReport(report, comparison(projected.facts, projected.runs))
+    return PublishedReport(report, comparison(results.facts, results.runs))
 
 
 def _read(client: Client, study: str) -> StudyFromMlflow:

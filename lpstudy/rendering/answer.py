@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from lpstudy.rendering import formatting
+from lpstudy.rendering import cell_text
 from lpstudy.rendering.markdown import Markdown, code, join
 from lpstudy.rendering.sentences import (
     compared_with_teacher,
@@ -54,8 +54,8 @@ def _sum(groups: dict[str, list[Verdict]]) -> Markdown:
     if not any(wins.values()):
         return Markdown(f"**No method is better than plain back-prop beyond noise** on any of {students}.")
     ranked = sorted(wins.items(), key=lambda item: -item[1])
-    better = formatting.listing([f"{code(method)} on {won}" for method, won in ranked if won])
-    rest = formatting.listing([str(code(method)) for method, won in ranked if not won])
+    better = cell_text.listing([f"{code(method)} on {won}" for method, won in ranked if won])
+    rest = cell_text.listing([str(code(method)) for method, won in ranked if not won])
     none = f"; {rest} on none" if rest else ""
     return Markdown(f"Over {students}, **better than plain back-prop beyond noise**: {better}{none}.")
 
@@ -84,8 +84,8 @@ def _about(teacher: TeacherFacts, student: str, group: Sequence[Verdict]) -> Mar
 
 def _first(on: str, best: Verdict, ranked: Sequence[Verdict], is_best_of_all: bool) -> str:
     """The sentence on the method of the highest mean and its significance."""
-    accuracy = f"{formatting.accuracy(best.result.accuracy)} %"
-    name, n = code(best.result.arm.method), formatting.seeds(best.result.accuracy.n)
+    accuracy = f"{cell_text.accuracy(best.result.accuracy)} %"
+    name, n = code(best.result.arm.method), cell_text.seeds(best.result.accuracy.n)
     if not any(one.result.arm.method == BASELINE for one in ranked):
         verb = f"**{name} is best**:" if is_best_of_all else f"{name} has the highest test accuracy,"
         return f"{on} {verb} {accuracy} ({n}); there is no `{BASELINE}` to compare it with."
@@ -98,8 +98,8 @@ def _first(on: str, best: Verdict, ranked: Sequence[Verdict], is_best_of_all: bo
 
 def _over_baseline(who: str, reached: str, best: Verdict, is_best_of_all: bool) -> str:
     delta, over = best.delta, "over plain back-prop"
-    gain = f"{formatting.difference(delta)} points"
-    paired = f"(95 % interval, paired over {formatting.seeds(delta.n)})"
+    gain = f"{cell_text.difference(delta)} points"
+    paired = f"(95 % interval, paired over {cell_text.seeds(delta.n)})"
     if delta.n == 0:
         return f"{who} has {reached}, but shares no seed with `{BASELINE}`."
     if delta.n == 1:
@@ -111,7 +111,7 @@ def _over_baseline(who: str, reached: str, best: Verdict, is_best_of_all: bool) 
         verb = "is best" if is_best_of_all else "leads"
         return f"{before} **{name} {verb}**: {reached}, **{gain} {over}** {paired}."
     highest = f"{who} has the highest mean, {reached}, but its **{gain}** {over} {paired}"
-    return f"{highest} are **within noise** ({formatting.doubt(best)})."
+    return f"{highest} are **within noise** ({cell_text.doubt(best)})."
 
 
 def _paragraph(*sentences: str) -> Markdown:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from lpstudy.rendering import formatting
+from lpstudy.rendering import cell_text
 from lpstudy.tables.intervals import Interval
 from lpstudy.tables.text import without_control_characters
 
@@ -44,24 +44,24 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
 
 
 def _cells(row: Mapping[str, object]) -> tuple[str, ...]:
-    states = [formatting.count(row[f"trials_{state}"]) for state in ("finished", "pruned", "failed")]
+    states = [cell_text.count(row[f"trials_{state}"]) for state in ("finished", "pruned", "failed")]
     return (
         _short(row["method"]),
         _short(row["student"]),
-        formatting.accuracy(_interval(row, "accuracy")),
-        formatting.count(row["seeds"]),
-        formatting.difference(_interval(row, "delta_bp")),
-        formatting.count(row["parameters"]),
-        formatting.ratio(row["compression"]),
-        formatting.count(row["macs"]),
-        formatting.ratio(row["speedup"]),
-        formatting.NOTHING if formatting.NOTHING in states else "/".join(states),
+        cell_text.accuracy(_interval(row, "accuracy")),
+        cell_text.count(row["seeds"]),
+        cell_text.difference(_interval(row, "delta_bp")),
+        cell_text.count(row["parameters"]),
+        cell_text.ratio(row["compression"]),
+        cell_text.count(row["macs"]),
+        cell_text.ratio(row["speedup"]),
+        cell_text.NOTHING if cell_text.NOTHING in states else "/".join(states),
     )
 
 
 def _interval(row: Mapping[str, object], name: str) -> Interval:
     """The interval in three columns; its n tells no more than whether there is a mean and whether bounds."""
-    mean, low, high = (formatting.real(row[f"{name}_{part}"]) for part in ("mean", "low", "high"))
+    mean, low, high = (cell_text.real(row[f"{name}_{part}"]) for part in ("mean", "low", "high"))
     if mean is None:
         return Interval(np.nan, np.nan, np.nan, 0)
     if low is None or high is None:

@@ -25,9 +25,8 @@ from lpstudy.rendering.sections import (
     tuned_section,
     warnings_section,
 )
-from lpstudy.tables import comparison, spreadsheet_safe, trials_table
+from lpstudy.tables import StudyResults, comparison, spreadsheet_safe, trials_table
 from lpstudy.tables.arms import arm_results
-from lpstudy.tables.facts import StudyFacts
 from lpstudy.tables.weak_teacher import teacher_warnings
 
 _FIGURE_NAMES = (
@@ -52,22 +51,19 @@ class Report:
 
 def write_report(
     folder: Path,
-    study: StudyFacts,
-    runs: pd.DataFrame,
-    curves: pd.DataFrame,
+    results: StudyResults,
     importances: Mapping[str, Mapping[str, float]],
     *,
     links: Callable[[str], str],
 ) -> Report:
-    """Writes report.md, comparison.csv, trials.csv and figures/*.png into the folder, over what is there.
+    """Write report.md, comparison.csv, trials.csv and figures/*.png into the folder, over existing files.
 
-    The same frames give the same bytes. No file holds an absolute path or runs as a formula in a spreadsheet.
+    The same results give the same bytes. No file contains an absolute path, or a cell that a spreadsheet runs
+    as a formula.
 
     Args:
-        folder: Where to write; made if it is not there.
-        study: The study's facts.
-        runs: One row per trial and final.
-        curves: The metrics of each epoch.
+        folder: The report's folder; created if it does not exist.
+        results: The study's results.
         importances: For each arm's name, each searched hyperparameter's share in [0, 1].
         links: The web address of a run given its id, or "" where it has none.
 
@@ -75,66 +71,56 @@ def write_report(
         ValueError: A frame lacks a column.
         OSError: The folder cannot be written; a `DiskFullError` where there is no room.
     """
-    (folder / "figures").mkdir(parents=True, exist_ok=True)  # what cannot be written is known before the work
-    drawn = {name: figure for name, figure in _draw(study, runs, curves, importances).items() if figure}
-    text = report_text(study, runs, curves, drawn, links=links)
+    (folder / "figures").mkdir(parents=True, exist_ok=True)  # fails before the work starts
+    report_figures = {name: figure for name, figure in _draw(results, importances).items() if figure}
+    text = report_text(results, report_figures, links=links)
     markdown = folder / "report.md"
-    contents = {_figure_path(folder, name): _png(figure) for name, figure in drawn.items()}
-    contents[folder / "comparison.csv"] = _csv(spreadsheet_safe(comparison(study, runs)))
-    contents[folder / "trials.csv"] = _csv(trials_table(runs))
-    contents[markdown] = text.encode("utf-8")  # last: it names the others
+    contents = {_figure_path(folder, name): _png(figure) for name, figure in report_figures.items()}
+    contents[folder / "comparison.csv"] = _csv(spreadsheet_safe(comparison(results.facts, results.runs)))
+    contents[folder / "trials.csv"] = _csv(trials_table(results.runs))
+    contents[markdown] = text.encode("utf-8")  # last, because it names the others
     for path, content in contents.items():
         write_atomically(path, content)
     for name in _FIGURE_NAMES:
-        if name not in drawn:
+        if name not in report_figures:
             _figure_path(folder, name).unlink(missing_ok=True)
     return Report(markdown, (markdown, *(path for path in contents if path != markdown)))
 
 
-def report_text(
-    study: StudyFacts,
-    runs: pd.DataFrame,
-    curves: pd.DataFrame,
-    drawn: Collection[str],
-    *,
-    links: Callable[[str], str],
-) -> str:
-    """The report's Markdown, which shows the figures that were drawn."""
-    table, results = comparison(study, runs), arm_results(study, runs)
+def report_text(results: StudyResults, figure_names: Collection[str], *, links: Callable[[str], str]) -> str:
+    """The report's Markdown with the named figures."""
+    study, runs = results.facts, results.runs
+    table, arms = comparison(study, runs), arm_results(study, runs)
     command, targets = study.provenance.get("command"), study.provenance.get(TARGETS)
     return render(
         "report.md.j2",
         study=study,
-        answer=answer_paragraphs(study.teacher, results),
+        answer=answer_paragraphs(study.teacher, arms),
         weak_teacher=teacher_warnings(study.teacher, runs, study.validation_samples),
-        home=best_model_section(study, results),
-        comparison=comparison_section(study, results, table),
-        effort=effort_section(results, table, links),
-        notes=notes(results) + search_notes(study, results),
-        figures=set(drawn),
+        home=best_model_section(study, arms),
+        comparison=comparison_section(study, arms, table),
+        effort=effort_section(arms, table, links),
+        notes=notes(arms) + search_notes(study, arms),
+        figures=set(figure_names),
         searched_sizes=any(arm.objectives > 1 for arm in study.arms),
         budget=budget_section(study),
         targets=escape(targets) if targets else None,
-        tuned=tuned_section(results),
-        diagnostics=diagnostics_section(results, curves),
+        tuned=tuned_section(arms),
+        diagnostics=diagnostics_section(arms, results.curves),
         warnings=warnings_section(study, runs),
         provenance=provenance_section(study),
         command=block(command) if command else None,
     )
 
 
-def _draw(
-    study: StudyFacts,
-    runs: pd.DataFrame,
-    curves: pd.DataFrame,
-    importances: Mapping[str, Mapping[str, float]],
-) -> dict[str, Figure | None]:
+def _draw(results: StudyResults, importances: Mapping[str, Mapping[str, float]]) -> dict[str, Figure | None]:
+    study, runs = results.facts, results.runs
     return {
         "differences": figures.difference_to_back_prop(study, runs),
         "accuracy_over_macs": figures.accuracy_over_cost(study, runs, "macs"),
         "accuracy_over_parameters": figures.accuracy_over_cost(study, runs, "parameters"),
         "pareto_fronts": figures.pareto_fronts(study, runs),
-        "learning_curves": figures.learning_curves(study, runs, curves),
+        "learning_curves": figures.learning_curves(study, runs, results.curves),
         "search_history": figures.search_history(study, runs),
         "importance": figures.importance_figure(study, importances),
     }

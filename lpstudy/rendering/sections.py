@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from lpstudy.rendering import formatting
+from lpstudy.rendering import cell_text
 from lpstudy.rendering.markdown import Markdown, bold, code, escape, join, link, table
 from lpstudy.tables.arms import ArmResult, mapping
 from lpstudy.tables.diagnostics_table import diagnostics_of, diagnostics_table
@@ -34,21 +34,21 @@ def comparison_section(study: StudyFacts, results: list[ArmResult], comparison: 
         if result is None:
             reached = study.teacher.test_accuracy
             own = interval([] if reached is None else [reached])
-            best, difference = False, Markdown(formatting.NOTHING)
+            best, difference = False, Markdown(cell_text.NOTHING)
         else:
             own, best = result.accuracy, is_best(result, results)
             difference = _difference(by_arm[result.arm.name])
-        shown = f"{formatting.accuracy(own)} ({own.n})" if own.n else formatting.NOTHING
+        shown = f"{cell_text.accuracy(own)} ({own.n})" if own.n else cell_text.NOTHING
         rows.append(
             (
                 *_names(result, row),
                 bold(shown) if best else shown,
                 difference,
-                formatting.count(row["parameters"]),
-                formatting.ratio(row["compression"]),
-                formatting.count(row["macs"]),
-                formatting.count(row["flops"]),
-                formatting.ratio(row["speedup"]),
+                cell_text.count(row["parameters"]),
+                cell_text.ratio(row["compression"]),
+                cell_text.count(row["macs"]),
+                cell_text.count(row["flops"]),
+                cell_text.ratio(row["speedup"]),
             )
         )
     return table([Markdown(head) for head in heads], rows, left=2)
@@ -58,7 +58,7 @@ def _difference(verdict: Verdict) -> Markdown:
     """A difference to back-prop, or the size of a back-prop that it cannot be compared with."""
     if verdict.differs_in_size and verdict.rival is not None:
         return Markdown(f"not compared: `bp` is {code(verdict.rival.winner_label)}")
-    shown = formatting.difference(verdict.delta)
+    shown = cell_text.difference(verdict.delta)
     return bold(shown) if verdict.is_beyond_noise else escape(shown)
 
 
@@ -77,11 +77,11 @@ def effort_section(
         rows.append(
             (
                 *_names(result, row),
-                formatting.count(row["auxiliary_parameters"]),
-                formatting.count(row["training_macs"]),
-                f"{100 * share:.0f} %" if math.isfinite(share) else formatting.NOTHING,
-                *(formatting.count(row[f"trials_{state}"]) for state in ("finished", "pruned", "failed")),
-                link(run[:_SHORT_ID], links(run)) if run else formatting.NOTHING,
+                cell_text.count(row["auxiliary_parameters"]),
+                cell_text.count(row["training_macs"]),
+                f"{100 * share:.0f} %" if math.isfinite(share) else cell_text.NOTHING,
+                *(cell_text.count(row[f"trials_{state}"]) for state in ("finished", "pruned", "failed")),
+                link(run[:_SHORT_ID], links(run)) if run else cell_text.NOTHING,
             )
         )
     return table(heads, rows, left=2)
@@ -162,10 +162,7 @@ def tuned_section(results: list[ArmResult]) -> list[tuple[Markdown, Markdown, Ma
             (
                 code(name),
                 join(dict.fromkeys(arm.ranges[name] for arm in arms if name in arm.ranges), "; "),
-                *(
-                    formatting.value(values[name]) if name in values else formatting.NOTHING
-                    for values in best
-                ),
+                *(cell_text.value(values[name]) if name in values else cell_text.NOTHING for values in best),
             )
             for name in names
         ]
@@ -232,5 +229,5 @@ def arm_words(arm: ArmFacts) -> Markdown:
 
 
 def _short(value: object) -> str:
-    number = formatting.real(value)
-    return formatting.NOTHING if number is None else f"{number:.3g}"
+    number = cell_text.real(value)
+    return cell_text.NOTHING if number is None else f"{number:.3g}"

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from lpstudy.rendering import formatting
+from lpstudy.rendering import cell_text
 from lpstudy.rendering.markdown import code
 from lpstudy.tables.arms import BASELINE, ArmResult, number
 from lpstudy.tables.facts import TeacherFacts
@@ -32,13 +32,13 @@ def lead_over_rivals(best: ArmResult, results: Sequence[ArmResult], of_all: bool
     more = len(unclear) - len(named)
     if more:
         named.append(f"{more} other{'s' * (more > 1)}")
-    return f"Its lead over {formatting.listing(named)} is within noise."
+    return f"Its lead over {cell_text.listing(named)} is within noise."
 
 
 def _named(lead: Verdict) -> str:
     """The rival with the lead over it."""
     name = code(lead.rival.arm.method) if lead.rival is not None else ""
-    return f"{name} ({formatting.difference(lead.delta)})"
+    return f"{name} ({cell_text.difference(lead.delta)})"
 
 
 def other_methods(others: Sequence[Verdict], *, best: Verdict | None = None) -> str:
@@ -55,12 +55,12 @@ def other_methods(others: Sequence[Verdict], *, best: Verdict | None = None) -> 
     sentences = []
     for title, found in groups.items():
         named = [
-            f"{code(one.result.arm.method)} ({formatting.difference(one.delta)}"
-            + (f", {formatting.doubt(one)})" if one.is_within_noise else ")")
+            f"{code(one.result.arm.method)} ({cell_text.difference(one.delta)}"
+            + (f", {cell_text.doubt(one)})" if one.is_within_noise else ")")
             for one in found
         ]
         if named:
-            sentences.append(f"{title}: {formatting.listing(named)}.")
+            sentences.append(f"{title}: {cell_text.listing(named)}.")
     return " ".join(sentences)
 
 
@@ -95,18 +95,18 @@ def failures(group: Sequence[Verdict]) -> str:
 def winners_of_several_sizes(on: str, reached: Sequence[Verdict]) -> str:
     """What the winners of a student of searched sizes are, where they differ in size: none is ranked."""
     winners = [
-        f"{code(one.result.arm.method)} {formatting.accuracy(one.result.accuracy)} %"
-        f" ({formatting.seeds(one.result.accuracy.n)}) with {_design(one.result)}"
+        f"{code(one.result.arm.method)} {cell_text.accuracy(one.result.accuracy)} %"
+        f" ({cell_text.seeds(one.result.accuracy.n)}) with {_design(one.result)}"
         for one in reached
     ]
     apart = [one for one in reached if one.differs_in_size]
     sentences = [
         f"{on} depth and width were searched and the winners are of different sizes, so that no method is "
-        f"ranked above another: {formatting.listing(winners)}.",
+        f"ranked above another: {cell_text.listing(winners)}.",
         _front(reached),
     ]
     if apart and apart[0].rival is not None:
-        names = formatting.listing([str(code(one.result.arm.method)) for one in apart])
+        names = cell_text.listing([str(code(one.result.arm.method)) for one in apart])
         base = code(apart[0].rival.winner_label)
         sentences.append(
             f"Not compared with back-prop, whose winner is {base}: {names}, of different designs."
@@ -119,7 +119,7 @@ def _design(result: ArmResult) -> str:
     run = result.winner
     sizes = (number(run["parameters"]), number(run["macs"])) if run is not None else ()
     figures = [
-        f"{formatting.count(size)} {unit}" for size, unit in zip(sizes, ("parameters", "MACs"), strict=False)
+        f"{cell_text.count(size)} {unit}" for size, unit in zip(sizes, ("parameters", "MACs"), strict=False)
     ]
     return f"{code(result.winner_label)} ({', '.join(figures)})"
 
@@ -137,7 +137,7 @@ def _front(reached: Sequence[Verdict]) -> str:
         }
     )
     front = pareto_front(frame, accuracy="accuracy")
-    names = formatting.listing([str(code(method)) for method in front["method"]])
+    names = cell_text.listing([str(code(method)) for method in front["method"]])
     return f"By their means, the Pareto front of accuracy and MACs has {names}." if names else ""
 
 
@@ -146,8 +146,8 @@ def compared_with_teacher(teacher: TeacherFacts, best: ArmResult) -> str:
     run = best.winner
     if run is None or pd.isna(run["parameters"]) or pd.isna(run["macs"]):
         return ""
-    smaller = formatting.ratio(teacher.parameters / int(run["parameters"]))
-    cheaper = formatting.ratio(teacher.macs / int(run["macs"]))
+    smaller = cell_text.ratio(teacher.parameters / int(run["parameters"]))
+    cheaper = cell_text.ratio(teacher.macs / int(run["macs"]))
     of_teacher = teacher.test_accuracy
     reached = "" if of_teacher is None else f" ({of_teacher:.2f} %)"
     return f"The teacher{reached} has {smaller} its parameters and {cheaper} its MACs."

@@ -3,6 +3,7 @@
 from lpstudy.tables.comparison import COMPARISON_COLUMNS, comparison
 from lpstudy.tables.facts import CURVE_COLUMNS, RUN_COLUMNS, ArmFacts, StudyFacts, TeacherFacts
 from lpstudy.tables.intervals import Interval, interval, pareto_front
+from lpstudy.tables.study_results import StudyResults
 from lpstudy.tables.text import spreadsheet_cell, spreadsheet_safe
 from lpstudy.tables.trials import trials_table
 
@@ -13,6 +14,7 @@ __all__ = [
     "ArmFacts",
     "Interval",
     "StudyFacts",
+    "StudyResults",
     "TeacherFacts",
     "comparison",
     "interval",

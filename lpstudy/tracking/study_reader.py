@@ -13,7 +13,7 @@ from requests.exceptions import RequestException
 
 from lpstudy.damage import DamagedError
 from lpstudy.space import Arm, Scalar, StudySpec, parse
-from lpstudy.tables import CURVE_COLUMNS, RUN_COLUMNS, StudyFacts
+from lpstudy.tables import CURVE_COLUMNS, RUN_COLUMNS, StudyResults
 from lpstudy.tracking.artifact_files import download, upload_file
 from lpstudy.tracking.client import all_runs, experiment_name, find_runs, reason, tag
 from lpstudy.tracking.frames import with_column_types
@@ -24,14 +24,10 @@ from lpstudy.tracking.study_json import StudyJson, read_study_json
 
 @dataclass(frozen=True, slots=True)
 class StudyFromMlflow:
-    """A study's spec, facts, runs and curves from MLflow."""
+    """A study's spec and results from MLflow."""
 
     spec: StudySpec
-    facts: StudyFacts
-    runs: pd.DataFrame
-    """Columns `lpstudy.tables.RUN_COLUMNS`."""
-    curves: pd.DataFrame
-    """Columns `lpstudy.tables.CURVE_COLUMNS`."""
+    results: StudyResults
 
 
 def read_study(client: MlflowClient, study: str) -> StudyFromMlflow:
@@ -67,16 +63,18 @@ def read_study(client: MlflowClient, study: str) -> StudyFromMlflow:
     table += [row for run in parents.values() for row in rows.infeasible(run)]
     curves = [point for run in by_kind.get("final", []) for point in rows.curves(run)]
     return StudyFromMlflow(
-        spec=spec,
-        facts=study_facts(
-            study_json,
-            spec,
-            {name: run.info.run_id for name, run in parents.items()},
-            experiment=experiment.experiment_id,
-            teacher=by_kind.get("teacher", by_kind["report"])[0].info.run_id,
+        spec,
+        StudyResults(
+            study_facts(
+                study_json,
+                spec,
+                {name: run.info.run_id for name, run in parents.items()},
+                experiment=experiment.experiment_id,
+                teacher=by_kind.get("teacher", by_kind["report"])[0].info.run_id,
+            ),
+            with_column_types(pd.DataFrame(table, columns=list(RUN_COLUMNS))),
+            pd.DataFrame(curves, columns=list(CURVE_COLUMNS)),
         ),
-        runs=with_column_types(pd.DataFrame(table, columns=list(RUN_COLUMNS))),
-        curves=pd.DataFrame(curves, columns=list(CURVE_COLUMNS)),
     )
 
 

@@ -10,7 +10,7 @@ import pytest
 from lpstudy.correctness import pack
 from lpstudy.distill.lp_diagnostics import DIAGNOSTICS
 from lpstudy.rendering.report_files import report_text
-from lpstudy.tables import CURVE_COLUMNS, RUN_COLUMNS, ArmFacts, StudyFacts, TeacherFacts
+from lpstudy.tables import CURVE_COLUMNS, RUN_COLUMNS, ArmFacts, StudyFacts, StudyResults, TeacherFacts
 
 METHODS = ("bp", "kd", "fitnet", "lp", "lp_kd")
 GAINS = {"bp": 0.0, "kd": 0.9, "fitnet": 0.1, "lp": 0.25, "lp_kd": 1.1}
@@ -47,6 +47,10 @@ class Frames:
     runs: pd.DataFrame
     curves: pd.DataFrame
     importances: dict[str, dict[str, float]]
+
+    @property
+    def results(self) -> StudyResults:
+        return StudyResults(self.study, self.runs, self.curves)
 
 
 def runs_frame(rows: list[dict[str, object]]) -> pd.DataFrame:
@@ -290,6 +294,6 @@ def text_of() -> Callable[[Frames], str]:
         def address(run: str) -> str:
             return f"http://127.0.0.1:5000/#/runs/{run}"
 
-        return report_text(frames.study, frames.runs, frames.curves, names, links=address)
+        return report_text(frames.results, names, links=address)
 
     return text

@@ -24,7 +24,7 @@ def test_no_cell_of_a_report_is_a_formula_and_no_file_lies_elsewhere(text, make_
     frames.runs.at[0, "warnings"] = [text]
     frames.runs.at[0, "searched"] = {text: text}
     folder = tmp_path / "reports" / "study"
-    report = write_report(folder, study, frames.runs, frames.curves, {}, links=lambda run: text)
+    report = write_report(folder, replace(frames.results, facts=study), {}, links=lambda run: text)
     assert [path.name for path in tmp_path.iterdir()] == ["reports"]
     assert all(path.resolve().is_relative_to(folder) for path in report.files)
     for name in ("comparison.csv", "trials.csv"):

@@ -11,14 +11,7 @@ from lpstudy.tables import comparison
 
 
 def write(folder, frames):
-    return write_report(
-        folder,
-        frames.study,
-        frames.runs,
-        frames.curves,
-        frames.importances,
-        links=lambda run: f"http://x/{run}",
-    )
+    return write_report(folder, frames.results, frames.importances, links=lambda run: f"http://x/{run}")
 
 
 @pytest.fixture(scope="module")

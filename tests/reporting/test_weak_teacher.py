@@ -83,17 +83,17 @@ def test_an_untrained_head_is_told_in_place_of_its_accuracy() -> None:
 def test_the_report_warns_before_its_comparison(frames: Any) -> None:
     weak = replace(frames.study.teacher, validation_accuracy=12.0, chance=10.0)
     text = report_text(
-        replace(frames.study, teacher=weak), frames.runs, frames.curves, (), links=lambda _: ""
+        replace(frames.results, facts=replace(frames.study, teacher=weak)), (), links=lambda _: ""
     )
     before, _, _ = text.partition("## Comparison")
     assert before.count("**Warning:**") == 2
     assert "guessing 10.00 %" in before
-    healthy = report_text(frames.study, frames.runs, frames.curves, (), links=lambda _: "")
+    healthy = report_text(frames.results, (), links=lambda _: "")
     assert "**Warning:**" not in healthy
 
 
 def test_the_report_names_a_final_and_two_lines_that_load_it(frames: Any) -> None:
-    text = report_text(frames.study, frames.runs, frames.curves, (), links=lambda _: "")
+    text = report_text(frames.results, (), links=lambda _: "")
     fence = next(
         token for token in MarkdownIt().parse(text) if token.type == "fence" and token.info == "python"
     )

@@ -34,7 +34,7 @@ def projected(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> St
 
 def test_an_arms_run_has_the_figures_of_the_reports_table(projected: Study) -> None:
     client, _, found = projected
-    read = tracking.read_study(client, "held")
+    read = tracking.read_study(client, "held").results
     table = comparison(read.facts, read.runs).set_index("method")
     for method in ("bp", "lp"):
         metrics, row = found[f"arm/{method}-convnet"].data.metrics, table.loc[method]

@@ -74,11 +74,11 @@ def test_hyperparameters_come_back_with_their_types(
 ) -> None:
     play(ledger)
     project(client, ledger, tmp_path)
-    read = tracking.read_study(client, "held")
-    assert read.spec == ledger.spec
+    stored = tracking.read_study(client, "held")
+    assert stored.spec == ledger.spec
     values = {record.assignment.key: record.assignment.values for record in ledger.records()}
-    assert len(read.runs) == len(values)
-    for row in read.runs.itertuples():
+    assert len(stored.results.runs) == len(values)
+    for row in stored.results.runs.itertuples():
         final = f"-seed-{row.seed}" if row.kind == "final" else ""
         searched = dict(values[f"{row.arm}/{row.kind}-{row.trial}{final}"])
         assert row.searched == searched
@@ -95,7 +95,7 @@ def test_the_record_of_a_finals_test_images_comes_back_and_is_mended(
     play(ledger)
     project(client, ledger, tmp_path)
     finals = {r.assignment.key: r for r in ledger.records() if r.assignment.kind == "final"}
-    read = tracking.read_study(client, "held").runs
+    read = tracking.read_study(client, "held").results.runs
     assert len(finals) == 4
     for row in read.itertuples():
         final = finals.get(f"{row.arm}/final-{row.trial}-seed-{row.seed}") if row.kind == "final" else None
@@ -111,7 +111,7 @@ def test_the_record_of_a_finals_test_images_comes_back_and_is_mended(
     facts = tracking.StudyMetadata(dump(ledger.spec), data, TEACHER, PROVENANCE)
     assert tracking.repair(ledger, client, facts, LocalFolder(tmp_path / "held/runs"), seconds=120) is None
     order = ["arm", "kind", "trial", "seed"]
-    mended = tracking.read_study(client, "held").runs.sort_values(order).reset_index(drop=True)
+    mended = tracking.read_study(client, "held").results.runs.sort_values(order).reset_index(drop=True)
     assert mended["test_correct"].tolist() == read.sort_values(order)["test_correct"].tolist()
 
 
@@ -156,7 +156,7 @@ def test_a_run_that_a_kill_left_half_written_is_completed(
     assert run.info.status == "FINISHED"
     assert run.data.params["depth" if "depth" in run.data.params else "learning_rate"]
     assert run.data.metrics["macs"] > 0
-    assert len(tracking.read_study(client, "held").runs) == len(ledger.records())
+    assert len(tracking.read_study(client, "held").results.runs) == len(ledger.records())
 
 
 def test_two_studies_of_one_name_share_a_store(client: MlflowClient, spec: StudySpec, tmp_path: Path) -> None:
@@ -180,7 +180,7 @@ def test_a_deleted_experiment_of_the_name_is_no_obstacle(
     with pytest.raises(ValueError, match="MLflow has no study 'held'"):
         tracking.find_experiment(client, "held")
     project(client, ledger, tmp_path)
-    assert len(tracking.read_study(client, "held").runs) == len(ledger.records())
+    assert len(tracking.read_study(client, "held").results.runs) == len(ledger.records())
 
 
 def test_a_server_that_dies_stops_nothing_and_is_caught_up_with(
@@ -206,7 +206,7 @@ def test_a_server_that_dies_stops_nothing_and_is_caught_up_with(
         found = runs(client, "held")
         assert len(set(run_keys(found))) == len(run_keys(found)) == 2 + 2 + 2 * (3 + 2)
         assert "RUNNING" not in {run.info.status for run in found}
-        assert len(tracking.read_study(client, "held").runs) == len(ledger.records())
+        assert len(tracking.read_study(client, "held").results.runs) == len(ledger.records())
 
 
 def test_an_address_is_shown_without_its_password() -> None:
@@ -218,7 +218,7 @@ def test_an_address_is_shown_without_its_password() -> None:
 def test_facts_are_what_the_report_reads(client: MlflowClient, ledger: Ledger, tmp_path: Path) -> None:
     play(ledger)
     project(client, ledger, tmp_path)
-    facts = tracking.read_study(client, "held").facts
+    facts = tracking.read_study(client, "held").results.facts
     assert asdict(facts)["provenance"] == PROVENANCE
     assert (facts.teacher.label, facts.teacher.test_accuracy) == ("convnet-d3-w8", 90.0)
     assert [arm.name for arm in facts.arms] == ["bp-convnet", "lp-convnet"]

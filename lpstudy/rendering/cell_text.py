@@ -1,4 +1,4 @@
-"""Numbers and lists as text; `NOTHING` where there is no number."""
+"""Numbers and lists as the text of a cell or sentence; `NOTHING` where there is no number."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Numbers formatted for the commands' output."""
+"""Durations, sizes and other quantities as text, for the output of the commands."""
 
 from collections import Counter
 from collections.abc import Iterable
