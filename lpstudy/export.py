@@ -13,6 +13,7 @@ from lpstudy.command.overview import engine_of, existing_study, ledger_name
 from lpstudy.command.prepare import check_writable
 from lpstudy.cost import cost_of
 from lpstudy.ledger import Assignment, LedgerReader, read_ledger
+from lpstudy.space import import_files
 from lpstudy.tables.text import hyperparameters_json, spreadsheet_safe
 from lpstudy.terminal import show, show_json
 
@@ -21,6 +22,7 @@ def parser() -> ArgumentParser:
     """The command's flags."""
     parser = flags.parser("export", "Write a study's runs and their epochs as Parquet or CSV.")
     parser.add_argument("study", help="name of the study")
+    flags.add_imports(parser)
     flags.add_storage(parser)
     parser.add_argument("--to", type=flags.path, help="folder (default: ./exports/NAME)")
     parser.add_argument("--format", choices=("parquet", "csv"), default="parquet")
@@ -37,6 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _export(args: Namespace) -> int:
     folder = args.to or Path("exports") / args.study
     with errors_as_bad_input():
+        import_files(args.imports)
         name = existing_study(args.storage, args.ledger, args.study)
         reader = read_ledger(engine_of(args.storage / name, args.ledger), ledger_name(name, args.ledger))
         check_writable(folder)

@@ -58,6 +58,7 @@ def parser() -> ArgumentParser:
         "plan", "Show what a study would do and about how long it would take; runs nothing."
     )
     flags.add_study(parser)
+    flags.add_imports(parser)
     flags.add_resources(parser)
     flags.add_storage(parser)
     return parser

@@ -10,6 +10,8 @@ from lpstudy.command.exits import DONE, MLFLOW_BEHIND, FaultError, errors_as_bad
 from lpstudy.command.overview import engine_of, existing_study, ledger_name
 from lpstudy.disk import StorageError
 from lpstudy.ledger import Lease, LedgerReader, read_ledger
+from lpstudy.space import import_files
+from lpstudy.students import check_code
 from lpstudy.terminal import show, show_json
 from lpstudy.tracking import Difference, StudyMetadata
 
@@ -25,6 +27,7 @@ def parser() -> ArgumentParser:
         "Compare MLflow's runs, seeds, states, final metrics and files with the ledger; repair MLflow.",
     )
     parser.add_argument("study", help="name of the study")
+    flags.add_imports(parser)
     flags.add_storage(parser)
     parser.add_argument("--check", action="store_true", help="compare only; exit code 74 where they differ")
     flags.add_json(parser)
@@ -39,11 +42,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _reconcile(args: Namespace) -> int:
     with errors_as_bad_input():
+        import_files(args.imports)
         name = existing_study(args.storage, args.ledger, args.study)
         folder = args.storage.resolve() / name
         engine = engine_of(folder, args.ledger)
         stored_name = ledger_name(name, args.ledger)
         reader = read_ledger(engine, stored_name)
+        for arm in reader.arms.values():
+            check_code(arm.student.family)
         runs = folder / "runs"
         client = tracking.connect()
         if args.check:

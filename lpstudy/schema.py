@@ -5,8 +5,9 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 
 from lpstudy.command import arguments as flags
-from lpstudy.command.exits import DONE, exit_code_of
+from lpstudy.command.exits import DONE, errors_as_bad_input, exit_code_of
 from lpstudy.command.study_file import study_file_markdown
+from lpstudy.space import import_files
 from lpstudy.space.json_schema import study_schema
 from lpstudy.terminal import show, show_json
 
@@ -14,6 +15,7 @@ from lpstudy.terminal import show, show_json
 def parser() -> ArgumentParser:
     """The command's flags."""
     parser = flags.parser("schema", "Print the JSON schema of a study file, for TOML editors.")
+    flags.add_imports(parser)
     parser.add_argument("--markdown", action="store_true", help="print docs/study-file.md instead")
     return parser
 
@@ -25,6 +27,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _schema(args: Namespace) -> int:
+    with errors_as_bad_input():
+        import_files(args.imports)
     if args.markdown:
         show(*study_file_markdown().splitlines())
     else:

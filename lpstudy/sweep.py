@@ -61,6 +61,7 @@ def parser() -> ArgumentParser:
     """The command's flags."""
     parser = flags.parser("sweep", "Run a study, or resume it where it stopped.")
     flags.add_study(parser)
+    flags.add_imports(parser)
     flags.add_storage(parser)
     flags.add_reports(parser)
     flags.add_resources(parser)
@@ -142,7 +143,7 @@ def _run_study(
     took = "; this start took" if ledger.records() else " in"
     teacher, capacity, control = None, None, session.control
     root = args.data_root or configured_root(prepared.spec.data)
-    paths = StudyPaths(control.folder, root.resolve() if root else None)
+    paths = StudyPaths(control.folder, root.resolve() if root else None, imported=prepared.imported)
     if ledger.is_complete():
         terminal.say(f"study {ledger.spec.name!r} is finished; rewriting its report")
     else:

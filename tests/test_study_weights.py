@@ -32,7 +32,7 @@ def save(folder: Path, name: str, *, width: int, classes: int = 10, seed: int = 
 def prepared(folder: Path, monkeypatch: pytest.MonkeyPatch, *changes: tuple[str, str]) -> PreparedStudy:
     monkeypatch.chdir(folder)
     write_study(folder, *changes)
-    flags = {"trials": None, "epochs": None, "seeds": None, "data_root": None}
+    flags = {"trials": None, "epochs": None, "seeds": None, "data_root": None, "imports": []}
     return prepare(Namespace(study="tiny.toml", **flags))
 
 

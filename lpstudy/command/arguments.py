@@ -98,6 +98,20 @@ def add_study(to: argparse.ArgumentParser) -> None:
     )
 
 
+def add_imports(to: argparse.ArgumentParser) -> None:
+    """Add the flag for code of one's own; it may be repeated."""
+    to.add_argument(
+        "--import",
+        dest="imports",
+        action="append",
+        type=path,
+        default=[],
+        metavar="PATH",
+        help="a .py file or a package's folder with methods, networks or data of your own, which every"
+        " process of the study runs (may be repeated)",
+    )
+
+
 def add_resources(to: argparse.ArgumentParser) -> None:
     """Add the flags for the resources of a trial."""
     to.add_argument(

@@ -17,7 +17,16 @@ from lpstudy.data import Data, load, part_remarks, shared_cache
 from lpstudy.disk import StorageError, is_storage_error
 from lpstudy.folder import Folder, RemoteFolder
 from lpstudy.outputs import Network, Outputs
-from lpstudy.space import Arm, Scalar, StudySpec, Training, find_study_file, read_study_file
+from lpstudy.space import (
+    Arm,
+    ImportedCode,
+    Scalar,
+    StudySpec,
+    Training,
+    find_study_file,
+    import_files,
+    read_study_file,
+)
 from lpstudy.space.ranges import Choices, Range, corners
 from lpstudy.students import skeleton
 from lpstudy.study import TrialResources
@@ -37,6 +46,8 @@ class PreparedStudy:
     """The plan of the teacher's outputs that are computed once."""
     weights: StartingWeights
     """The weights from which teacher and students start."""
+    imported: tuple[ImportedCode, ...] = ()
+    """The code of one's own, which every process of the study runs."""
     remarks: tuple[str, ...] = ()
     """Remarks on the data, one line each."""
 
@@ -48,8 +59,14 @@ def prepare(arguments: Namespace) -> PreparedStudy:
         ValueError: The first problem, in one line.
         OSError: A file or folder cannot be read.
     """
-    path = find_study_file(arguments.study)
-    spec = read_study_file(path, trials=arguments.trials, epochs=arguments.epochs, seeds=arguments.seeds)
+    imported = import_files(arguments.imports)
+    spec = read_study_file(
+        find_study_file(arguments.study),
+        trials=arguments.trials,
+        epochs=arguments.epochs,
+        seeds=arguments.seeds,
+        imported=[code.load() for code in imported],
+    )
     data = load(spec.data, root=arguments.data_root, progress=True)
     cache = shared_cache()  # refused here if invalid; with the teacher in it, it may be read-only
     if isinstance(cache, RemoteFolder) and not _has_teacher(spec, data):
@@ -60,7 +77,7 @@ def prepare(arguments: Namespace) -> PreparedStudy:
         _check_arm(arm, spec, data, teacher)
         check_logits(arm, data, teacher, weights)
     remarks = (*data.remarks, *part_remarks(data.train, data.validation, data.test))
-    return PreparedStudy(spec, data, plan_bank(spec, data), weights, remarks)
+    return PreparedStudy(spec, data, plan_bank(spec, data), weights, imported, remarks)
 
 
 def _has_teacher(spec: StudySpec, data: Data) -> bool:

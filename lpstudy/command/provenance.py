@@ -9,9 +9,11 @@ import torch
 
 from lpstudy.command.phases import bank_words, chance_of
 from lpstudy.command.prepare import PreparedStudy
+from lpstudy.ledger import dump
 from lpstudy.redaction import without_credentials
 from lpstudy.rendering.sections import REMARKS, TARGETS
 from lpstudy.space import Training
+from lpstudy.space.imported_code import code_words
 from lpstudy.study import TrialResources, gpu_name, own_cpus, with_resolved_precision
 from lpstudy.teacher import TrainedTeacher
 
@@ -48,6 +50,7 @@ def provenance(
         "data hash": prepared.data.fingerprint[:16],
         "teacher hash": teacher.key,
         **({"weights": "; ".join(notes)} if (notes := prepared.weights.notes) else {}),
+        **({"imported code": code_words(dump(prepared.spec))} if prepared.spec.imported else {}),
         **({REMARKS: "\n".join(prepared.remarks)} if prepared.remarks else {}),
         TARGETS: bank_words(prepared.plan),
         "views": f"{prepared.plan.views} of {prepared.plan.augmentations}",

@@ -1,6 +1,20 @@
 """Distillation methods, one per file: hyperparameters, the teacher's outputs that are read, loss."""
 
-from lpstudy.distill.method import Distillation, Loss, Needs, Step, StepContext
-from lpstudy.distill.registry import METHODS, Method, register_method
+from lpstudy.distill.declaration import MethodDeclaration, declaration_of
+from lpstudy.distill.method import Distillation, Loss, Needs, Step, StepContext, cross_entropy
+from lpstudy.distill.registry import METHODS, Method, declare_method, register_method
 
-__all__ = ["METHODS", "Distillation", "Loss", "Method", "Needs", "Step", "StepContext", "register_method"]
+__all__ = [
+    "METHODS",
+    "Distillation",
+    "Loss",
+    "Method",
+    "MethodDeclaration",
+    "Needs",
+    "Step",
+    "StepContext",
+    "cross_entropy",
+    "declaration_of",
+    "declare_method",
+    "register_method",
+]

@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import PlainValidator, SerializeAsAny
 
 from lpstudy.distill.bp import BP
+from lpstudy.distill.declaration import NAME, MethodDeclaration, StandIn, declaration_of, stand_in
 from lpstudy.distill.fitnet import FitNet
 from lpstudy.distill.kd import KD
 from lpstudy.distill.lp import LP
@@ -22,22 +23,40 @@ def register_method(model: type[Distillation]) -> None:
     """Add a method to METHODS under the default of its field `method`.
 
     Raises:
-        ValueError: The class is abstract, has no name or a hyperparameter without a default, or the name
-            is taken.
+        ValueError: The class is abstract, has no name, a hyperparameter without a default or of a type that
+            a study file has not, or the name is taken.
     """
     if inspect.isabstract(model):
         raise ValueError(
             f"{model.__name__}: is abstract: define {', '.join(sorted(model.__abstractmethods__))}"
         )
     name = model.model_fields["method"].default
-    if not isinstance(name, str):
-        raise ValueError(f'{model.__name__}: needs a name: method: Literal["..."] = "..."')
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        raise ValueError(
+            f"{model.__name__}: needs a name, a letter and at most 31 more letters, digits and _:"
+            ' method: Literal["name"] = "name"'
+        )
     required = [key for key, field in model.model_fields.items() if field.is_required()]
     if required:
         raise ValueError(f"{model.__name__}.{required[0]}: needs a default")
-    if METHODS.get(name, model) is not model:
+    declaration_of(model)
+    if not _is_free(name) and METHODS[name] is not model:
         raise ValueError(f"{model.__name__}: the method {name!r} exists already; choose another name")
     METHODS[name] = model
+
+
+def declare_method(declaration: MethodDeclaration) -> None:
+    """Let METHODS have a stand-in where the method's code is not imported.
+
+    Raises:
+        ValueError: A hyperparameter has the name of something else.
+    """
+    if _is_free(declaration.name):
+        METHODS[declaration.name] = stand_in(declaration)
+
+
+def _is_free(name: str) -> bool:
+    return name not in METHODS or issubclass(METHODS[name], StandIn)
 
 
 def read_method(value: object) -> Distillation:

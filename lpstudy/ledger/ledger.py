@@ -24,6 +24,7 @@ from lpstudy.ledger.study_rows import FORMAT, StudyRows, check_rows
 from lpstudy.ledger.untried import UntriedSampler
 from lpstudy.outputs import EpochResult
 from lpstudy.space import Arm, StudySpec, changed_settings
+from lpstudy.space.imported_code import changed_code
 
 MAX_SUGGESTIONS = 200
 """Consecutive infeasible suggestions after which an arm gets no more trials."""
@@ -92,6 +93,8 @@ class Ledger(LedgerReader):
         attributes = self._meta.user_attrs
         stored_table, first_content = attributes.get("spec"), attributes.get("content", content)
         start = f"study {self.spec.name!r} was started with"
+        if code := changed_code(stored_table, dump(self.spec)):
+            raise ValueError(f"{start} other imported code ({code}); {RESTORE_HINT}")
         previous = None if stored_table is None else stored_spec(self.spec.name, stored_table)
         if previous is not None and (changes := changed_settings(previous, self.spec)):
             raise ValueError(f"{start} another space: {'; '.join(changes)}; {RESTORE_HINT}")

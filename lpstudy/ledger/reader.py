@@ -8,7 +8,7 @@ from sqlalchemy import Engine
 from lpstudy.damage import DamagedError
 from lpstudy.ledger.study_progress import StudyProgress
 from lpstudy.ledger.study_rows import HasEngine, StudyRows, read_study_rows
-from lpstudy.space import Arm, Scalar, StudySpec, parse
+from lpstudy.space import Arm, Scalar, StudySpec, parse_stored
 
 
 class LedgerReader(StudyProgress):
@@ -76,7 +76,7 @@ def stored_spec(study: str, table: dict[str, Any]) -> StudySpec:
         DamagedError: The spec is invalid.
     """
     try:
-        return parse(table, "the ledger")
+        return parse_stored(table, "the ledger")
     except ValueError as error:
         problem = str(error).removeprefix("the ledger: ")
         raise DamagedError("the ledger", study, "spec", problem) from None

@@ -64,6 +64,13 @@ class StoredBudget(_StoredModel):
     seeds: Amount
 
 
+class StoredCode(_StoredModel):
+    """The name and hash of imported code."""
+
+    name: Text
+    sha256: Text
+
+
 class StoredSpec(_StoredModel):
     """The part of a study's spec that its progress depends on, validated without the networks' code."""
 
@@ -75,6 +82,7 @@ class StoredSpec(_StoredModel):
     training: dict[str, Any] = Field(default_factory=dict)
     budget: StoredBudget
     constraints: dict[str, Any] = Field(default_factory=dict)
+    imported: list[StoredCode] = Field(default_factory=list)
 
 
 class _Data(_StoredModel):

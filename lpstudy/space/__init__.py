@@ -1,9 +1,18 @@
 """Study files: TOML into strict models."""
 
+from lpstudy.space.arm import Arm, RunSpec
+from lpstudy.space.imported_code import ImportedCode, ImportedFile, LoadedCode, import_files, load_all
 from lpstudy.space.ranges import Choices, Fixed, Names, Range, Scalar, Searchable, value_text
 from lpstudy.space.student_space import StudentSpace
-from lpstudy.space.study_spec import Arm, Budget, Constraints, RunSpec, StudySpec
-from lpstudy.space.study_toml import changed_settings, find_study_file, known_studies, parse, read_study_file
+from lpstudy.space.study_spec import Budget, Constraints, StudySpec
+from lpstudy.space.study_toml import (
+    changed_settings,
+    find_study_file,
+    known_studies,
+    parse,
+    parse_stored,
+    read_study_file,
+)
 from lpstudy.space.teacher_spec import BANK_KEYS, INPUT_KEYS, TeacherSpec
 from lpstudy.space.training import Precision, Training
 from lpstudy.students import StudentSpec
@@ -16,6 +25,9 @@ __all__ = [
     "Choices",
     "Constraints",
     "Fixed",
+    "ImportedCode",
+    "ImportedFile",
+    "LoadedCode",
     "Names",
     "Precision",
     "Range",
@@ -29,8 +41,11 @@ __all__ = [
     "Training",
     "changed_settings",
     "find_study_file",
+    "import_files",
     "known_studies",
+    "load_all",
     "parse",
+    "parse_stored",
     "read_study_file",
     "value_text",
 ]

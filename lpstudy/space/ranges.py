@@ -210,7 +210,7 @@ def first_error(error: ValidationError, model: type[BaseModel]) -> str:
     details = error.errors(include_url=False)[0]
     where = ".".join(str(part) for part in details["loc"])
     if details["type"] == "extra_forbidden":
-        known = ", ".join(key for key in model.model_fields if key != "method")
+        known = ", ".join(key for key in model.model_fields if key not in ("method", "imported"))
         return f"{where}: unknown key; allowed are {known}"
     if details["type"] == "missing":
         return f"{where}: is missing"

@@ -1,6 +1,5 @@
 """A study as its TOML file describes it: data, teacher, students, methods and ranges, budget, constraints."""
 
-import math
 import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, Self
@@ -8,26 +7,24 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from lpstudy.data import DataSpec
-from lpstudy.diagnostic import Diagnostic
-from lpstudy.distill import METHODS, Method
+from lpstudy.distill import METHODS
 from lpstudy.distill.soft_targets import FeatureMethod
+from lpstudy.space.arm import Arm
+from lpstudy.space.imported_code import ImportedFile
 from lpstudy.space.ranges import (
     Choices,
     Fixed,
     Range,
-    Scalar,
     Searchable,
     check_corners,
     corners,
-    is_integer,
     is_list,
     read_names,
     read_searchable,
 )
-from lpstudy.space.student_space import STUDENT_KEYS, StudentSpace
+from lpstudy.space.student_space import StudentSpace
 from lpstudy.space.teacher_spec import TeacherSpec
 from lpstudy.space.training import Training
-from lpstudy.students import StudentSpec
 
 PRUNERS = Literal["median", "halving", "none"]
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
@@ -71,90 +68,6 @@ class Constraints(BaseModel):
     """Weights that are learned, at most."""
 
 
-class RunSpec(BaseModel):
-    """One run, fully resolved: what to train, how, on which seed."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    student: StudentSpec
-    method: Method
-    training: Training
-    epochs: int
-    seed: int
-
-
-class Arm(BaseModel):
-    """One method on one student space: what the optimiser searches on its own budget."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
-
-    name: str
-    method: str
-    """The name of its table in [methods]: what reports call it."""
-    loss: str
-    """Which of METHODS it is; the same as `method` but for a table with a name of its own."""
-    student: StudentSpace
-    hyperparameters: dict[str, Any]
-    """Of the method and of the training, by name, as the study file gives them."""
-
-    @property
-    def searched(self) -> dict[str, Searchable]:
-        """Everything the optimiser chooses, depth and width first."""
-        ranges = {k: v for k, v in self.hyperparameters.items() if isinstance(v, Range | Choices)}
-        return self.student.searched | ranges
-
-    @property
-    def fixed(self) -> dict[str, Fixed]:
-        """The hyperparameters that are not searched."""
-        return {k: v for k, v in self.hyperparameters.items() if not isinstance(v, Range | Choices)}
-
-    @property
-    def objectives(self) -> int:
-        """1: validation accuracy; 2 where depth or width is searched: and MACs."""
-        return 2 if self.student.searched else 1
-
-    @property
-    def points(self) -> int | None:
-        """How many different trials its search space has; None where a range is continuous."""
-        counts = [
-            len(space.choices) if isinstance(space, Choices) else space.count(integer=self.integer(key))
-            for key, space in self.searched.items()
-            if isinstance(space, Range | Choices)
-        ]
-        return None if None in counts else math.prod(count for count in counts if count is not None)
-
-    @property
-    def diagnostics(self) -> tuple[Diagnostic, ...]:
-        """What the method logs about itself."""
-        return METHODS[self.loss].diagnostics
-
-    def integer(self, key: str) -> bool:
-        """Whether a searched hyperparameter is an integer."""
-        if key in STUDENT_KEYS:
-            return True
-        return is_integer(Training if key in Training.model_fields else METHODS[self.loss], key)
-
-    def student_spec(self, values: Mapping[str, Any]) -> StudentSpec:
-        """The student for some searched values."""
-        sizes = {key: values[key] for key in self.student.searched}
-        return StudentSpec.model_validate(self.student.fixed | sizes)
-
-    def resolve(self, values: Mapping[str, Scalar], *, epochs: int, seed: int) -> RunSpec:
-        """The run that some searched values stand for."""
-        table = self.hyperparameters | {k: v for k, v in values.items() if k in self.hyperparameters}
-        training = {key: value for key, value in table.items() if key in Training.model_fields}
-        method = {key: value for key, value in table.items() if key not in Training.model_fields}
-        return RunSpec.model_validate(
-            {
-                "student": self.student_spec(values),
-                "method": METHODS[self.loss].model_validate(method),
-                "training": training,
-                "epochs": epochs,
-                "seed": seed,
-            }
-        )
-
-
 class StudySpec(BaseModel):
     """One study file."""
 
@@ -169,6 +82,8 @@ class StudySpec(BaseModel):
     training: dict[str, Any] = Field(default_factory=dict)
     budget: Budget = Budget()
     constraints: Constraints = Constraints()
+    imported: tuple[ImportedFile, ...] | None = Field(default=None, min_length=1, strict=False)
+    """The code of one's own that the study uses; a flag names it, never the study file."""
 
     @field_validator("name")
     @classmethod
@@ -254,7 +169,10 @@ def _loss_of(name: str, table: object) -> str:
     loss = table.get(METHOD, name) if isinstance(table, Mapping) else name
     if not isinstance(loss, str) or loss not in METHODS:
         own = f"{name}: unknown method" if loss == name else f"{name}.{METHOD}: unknown method {loss!r}"
-        raise ValueError(f"{own}; known are {', '.join(METHODS)}; a table of another name needs method = ...")
+        raise ValueError(
+            f"{own}; known are {', '.join(METHODS)}; a table of another name needs method = ...,"
+            " a method of one's own --import FILE"
+        )
     if name in METHODS and isinstance(table, Mapping) and METHOD in table:
         raise ValueError(
             f"{name}.{METHOD}: is the name of the table; leave it out, or give the table another one"

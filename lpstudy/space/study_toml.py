@@ -2,12 +2,14 @@
 
 import codecs
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from lpstudy.data import DataSpec
+from lpstudy.space.imported_code import ImportedFile, declare
 from lpstudy.space.ranges import first_error
 from lpstudy.space.student_space import StudentSpace
 from lpstudy.space.study_spec import NAME, Budget, Constraints, StudySpec
@@ -16,6 +18,8 @@ from lpstudy.space.training import Training
 from lpstudy.terminal import printable
 
 FOLDER = "search_spaces"
+IMPORTED = "imported"
+"""Key of a stored study that no study file has."""
 LARGEST = 1 << 20
 """Bytes of a study file; of a larger one no more is read."""
 _LARGEST_INTEGER = 2**63 - 1
@@ -65,9 +69,21 @@ def find_study_file(study: str) -> Path:
 
 
 def read_study_file(
-    path: Path, *, trials: int | None = None, epochs: int | None = None, seeds: int | None = None
+    path: Path,
+    *,
+    trials: int | None = None,
+    epochs: int | None = None,
+    seeds: int | None = None,
+    imported: Sequence[ImportedFile] = (),
 ) -> StudySpec:
     """The study of a file, its budget overridden where a number is given.
+
+    Args:
+        path: The study file.
+        trials: Trials per arm.
+        epochs: Epochs of every run.
+        seeds: Seeds of the finals.
+        imported: The code of one's own that is loaded.
 
     Raises:
         ValueError: One line: file, key, what is wrong and what is allowed.
@@ -79,6 +95,10 @@ def read_study_file(
         table["budget"] |= given
     if (key := _too_large(table)) is not None:
         raise ValueError(printable(f"{path}: {key}: whole numbers are at most {_LARGEST_INTEGER}"))
+    if IMPORTED in table:
+        raise ValueError(f"{path}: {IMPORTED}: unknown key; code is named by the flag --import alone")
+    if imported:
+        table[IMPORTED] = [file.model_dump() for file in imported]
     table.setdefault("name", path.stem)
     return parse(table, str(path))
 
@@ -127,9 +147,22 @@ def parse(table: dict[str, Any], where: str) -> StudySpec:
         raise ValueError(printable(f"{where}: {told}")) from None
 
 
+def parse_stored(table: dict[str, Any], where: str) -> StudySpec:
+    """A study that lpstudy has stored; its imported code need not be at hand.
+
+    Raises:
+        ValueError: As `parse`.
+    """
+    try:
+        declare(table)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None
+    return parse(table, where)
+
+
 def changed_settings(old: StudySpec, new: StudySpec) -> list[str]:
-    """What differs between two studies but for the budget that may be raised, one line a key."""
-    before, after = _flat(old.model_dump(mode="json")), _flat(new.model_dump(mode="json"))
+    """What differs between two studies, one line a key; but for the budget that may be raised, and code."""
+    before, after = (_flat(one.model_dump(mode="json", exclude={IMPORTED})) for one in (old, new))
     free = {"budget.trials", "budget.seeds", "budget.hours"}
     keys = sorted((before.keys() | after.keys()) - free)
     return [

@@ -5,6 +5,7 @@ import torch
 from lpstudy.outputs import Network
 from lpstudy.students import maxout
 from lpstudy.students.convnet import ConvNet
+from lpstudy.students.families import CODE, FAMILIES, check_code, declare_family, register_family
 from lpstudy.students.spec import StudentSpec
 from lpstudy.students.weight_loading import ReplacedHead, fit_weights, load_state, load_weights
 from lpstudy.students.weights_file import (
@@ -21,6 +22,9 @@ __all__ = [
     "StudentSpec",
     "WeightsFile",
     "build",
+    "check_code",
+    "code_of",
+    "declare_family",
     "fit_weights",
     "load_state",
     "load_weights",
@@ -28,8 +32,14 @@ __all__ = [
     "read_metadata",
     "read_weights",
     "read_weights_file",
+    "register_family",
     "skeleton",
 ]
+
+
+def code_of(family: str) -> str:
+    """SHA-256 of the imported code of a family; empty for a built-in one."""
+    return CODE.get(family, "")
 
 
 def skeleton(spec: StudentSpec, *, input_shape: tuple[int, int, int], classes: int) -> Network:
@@ -72,6 +82,8 @@ def build(spec: StudentSpec, *, input_shape: tuple[int, int, int], classes: int,
 
 def _construct(spec: StudentSpec, input_shape: tuple[int, int, int], classes: int) -> Network:
     match spec:
+        case StudentSpec(family=family) if family in FAMILIES:
+            return FAMILIES[family](spec, input_shape=input_shape, classes=classes)
         case StudentSpec(family="torchvision", design=str(name)):
             from lpstudy.students.torchvision import TorchvisionNet
 

@@ -2,14 +2,22 @@
 
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from lpstudy.students import maxout
+from lpstudy.students.families import FAMILIES, add_family_names, family_names
 
 DEEPEST, WIDEST = 1024, 2**16
 """Limits of depth and width, beyond any real network: a check of a spec builds it without weights."""
+
+
+def _known_family(name: str) -> str:
+    if name not in family_names():
+        names = [repr(family) for family in family_names()]
+        raise ValueError(f"must be {', '.join(names[:-1])} or {names[-1]} but got {name!r}")
+    return name
 
 
 def _text(path: object) -> object:
@@ -21,7 +29,7 @@ class StudentSpec(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    family: Literal["maxout", "convnet", "wrn", "torchvision"]
+    family: Annotated[str, AfterValidator(_known_family), Field(json_schema_extra=add_family_names)]
     """maxout: FitNets' networks; convnet: 3 x 3 convolutions with batch norm; wrn: wide residual networks;
     torchvision: its classification models."""
     design: str | None = None
@@ -42,6 +50,8 @@ class StudentSpec(BaseModel):
         if self.design is not None and has_size:
             raise ValueError(f"design = {self.design!r} has its own size: give a design, or depth and width")
         match self.family:
+            case family if family in FAMILIES:
+                pass  # its function checks the size
             case "torchvision":
                 if self.design is None:
                     raise ValueError("family torchvision needs design = the name of one of its models")
@@ -66,7 +76,8 @@ class StudentSpec(BaseModel):
             return "fitnet-teacher" if self.design == "teacher" else self.design
         if self.family == "wrn":
             return f"wrn-{self.depth}-{self.width}"
-        return f"{self.family}-d{self.depth}-w{self.width}"
+        sizes = {"d": self.depth, "w": self.width}
+        return "-".join([self.family, *(f"{key}{size}" for key, size in sizes.items() if size is not None)])
 
 
 def _check_depth(family: str, depth: int) -> None:

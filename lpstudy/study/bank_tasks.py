@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 from lpstudy.data import Data, DataSpec, load
 from lpstudy.disk import storage_errors_at
 from lpstudy.folder import LocalFolder
-from lpstudy.space import StudySpec, TeacherSpec
+from lpstudy.space import ImportedCode, StudySpec, TeacherSpec, load_all
 from lpstudy.study.cluster import (
     StudyPaths,
     TrialResources,
@@ -103,7 +103,14 @@ def fill_bank(
             store.prepare()
             store.describe(bank_origin(plan, file, data))
             root = str(paths.data_root) if paths.data_root else None
-            task_args = (spec.data.model_dump_json(), root, teacher.model_dump_json(), file, plan)
+            task_args = (
+                paths.imported,
+                spec.data.model_dump_json(),
+                root,
+                teacher.model_dump_json(),
+                file,
+                plan,
+            )
             blocks_done = total - len(missing)
             for block in _compute(missing, task_args, gpus):
                 store.enter(block.block, block.digests)
@@ -144,6 +151,7 @@ def _compute(missing: list[Block], task_args: tuple[Any, ...], gpus: float) -> I
 
 
 def _fill(
+    imported: tuple[ImportedCode, ...],
     data: str,
     root: str | None,
     teacher: str,
@@ -152,6 +160,7 @@ def _fill(
     blocks: list[Block],
     gpus: float,
 ) -> Iterator[ComputedBlock]:
+    load_all(imported)
     device = device_of(gpus=gpus)
     split_data = load(DataSpec.model_validate_json(data), root=Path(root) if root else None)
     spec = TeacherSpec.model_validate_json(teacher)

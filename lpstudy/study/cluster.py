@@ -15,7 +15,7 @@ import torch
 from ray.exceptions import RayError
 
 from lpstudy.folder import Folder, RemoteFolder
-from lpstudy.space import Training
+from lpstudy.space import ImportedCode, Training
 from lpstudy.study.restarting_task import task
 from lpstudy.training.precision import has_bf16
 
@@ -81,6 +81,8 @@ class StudyPaths:
     data_root: Path | None
     weights: Mapping[str, str] = field(default_factory=dict)
     """The shared copy of each weights file, by the path that the study file gives."""
+    imported: tuple[ImportedCode, ...] = ()
+    """The code of one's own, which every process runs."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from lpstudy.disk import StorageError
 from lpstudy.folder import Folder, LocalFolder
 from lpstudy.ledger import Assignment, Ledger
 from lpstudy.outputs import EpochResult
-from lpstudy.space import StudySpec, TeacherSpec
+from lpstudy.space import ImportedCode, StudySpec, TeacherSpec, load_all
 from lpstudy.study.cluster import (
     DRIVER_CPUS,
     QUERY_SECONDS,
@@ -53,7 +53,7 @@ def train_teacher(
     share = min(1.0, cluster_resources()[1]) if resources.gpus_per_trial else 0.0
     root = str(paths.data_root) if paths.data_root else None
     teacher = spec.teacher.model_copy(update={"weights": _shared_weights(spec.teacher.weights, paths)})
-    task_args = teacher.model_dump_json(), spec.data.model_dump_json(), root, share
+    task_args = paths.imported, teacher.model_dump_json(), spec.data.model_dump_json(), root, share
     control_reader = ControlReader(control.folder.url, control.token, ("stop", *IMMEDIATE_REQUESTS))
     requested_cpus = newest_epoch = 0
 
@@ -86,8 +86,14 @@ def train_teacher(
 
 
 def _teach(
-    teacher: str, data: str, root: str | None, gpus: float, asking: ControlReader
+    imported: tuple[ImportedCode, ...],
+    teacher: str,
+    data: str,
+    root: str | None,
+    gpus: float,
+    asking: ControlReader,
 ) -> Iterator[EpochResult | TrainedTeacher]:
+    load_all(imported)
     spec = DataSpec.model_validate_json(data)
     split_data = load(spec, root=Path(root) if root else None)
     device = device_of(gpus=gpus)
@@ -121,6 +127,7 @@ def run(
     """
     spec, resources = ledger.spec, capacity.resources
     shared = StudyContext(
+        imported=paths.imported,
         data=spec.data,
         data_root=str(paths.data_root) if paths.data_root else None,
         teacher=with_resolved_precision(spec.teacher, resources),

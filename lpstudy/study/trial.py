@@ -20,7 +20,7 @@ from lpstudy.disk import UnreachableError
 from lpstudy.folder import folder_at
 from lpstudy.one_line import one_line
 from lpstudy.outputs import EpochResult
-from lpstudy.space import RunSpec, TeacherSpec
+from lpstudy.space import LoadedCode, RunSpec, TeacherSpec
 from lpstudy.students import locate_weights, read_weights_file
 from lpstudy.study.cluster import ray_storage
 from lpstudy.study.control import ControlReader
@@ -46,6 +46,8 @@ class StudyContext(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    imported: LoadedCode = ()
+    """The code of one's own; the fields after it, and the run, may name what it adds."""
     data: DataSpec
     data_root: str | None
     teacher: TeacherSpec

@@ -13,6 +13,7 @@ from lpstudy.distill.method import EMBEDDING
 from lpstudy.folder import LocalFolder
 from lpstudy.outputs import Outputs
 from lpstudy.space import TeacherSpec
+from lpstudy.students import code_of
 from lpstudy.teacher.bank import Bank
 from lpstudy.teacher.bank_plan import LOGITS, MAP, BankPlan
 from lpstudy.teacher.fit import TrainedTeacher, open_teacher
@@ -38,7 +39,7 @@ def bank_store(
 ) -> Store:
     """The files of a study's bank, with outputs in the number format of a device of this kind."""
     store_class = Store if isinstance(shared_cache(), LocalFolder) else RemoteStore
-    return store_class(plan, file, data, bf16=uses_bf16(spec.precision, device))
+    return store_class(plan, file, data, bf16=uses_bf16(spec.precision, device), code=code_of(spec.family))
 
 
 def compute_blocks(

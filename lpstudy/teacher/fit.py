@@ -20,6 +20,7 @@ from lpstudy.outputs import EpochResult
 from lpstudy.space import BANK_KEYS, INPUT_KEYS, RunSpec, TeacherSpec
 from lpstudy.students import (
     ReplacedHead,
+    code_of,
     fit_weights,
     load_state,
     load_weights,
@@ -83,6 +84,8 @@ def teacher_key(spec: TeacherSpec, data: Data) -> str:
         "format": FORMAT,
     }
     table |= spec.model_dump(mode="json", exclude={"weights", "checkpoint_seconds", *BANK_KEYS, *INPUT_KEYS})
+    if code := code_of(spec.family):
+        table["code"] = code
     if spec.weights is not None:
         table["weights"] = read_weights(spec.weights).sha256
     if (teacher_input := input_of(spec, data)) is not None:

@@ -64,11 +64,15 @@ class Store:
         teacher: The teacher of the outputs.
         data: The data set of the images.
         bf16: Whether the teacher computes in bfloat16.
+        code: SHA-256 of the imported code of the teacher's network; empty without any.
     """
 
-    def __init__(self, plan: BankPlan, teacher: TrainedTeacher, data: Data, *, bf16: bool) -> None:
+    def __init__(
+        self, plan: BankPlan, teacher: TrainedTeacher, data: Data, *, bf16: bool, code: str = ""
+    ) -> None:
         identity: list[object] = [FORMAT, teacher.sha256, data.fingerprint, plan.dtype, bf16]
         identity += [] if teacher.input is None else [asdict(teacher.input)]
+        identity += [code] if code else []
         name = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
         self.plan = plan
         self.folder = cache_folder() / "banks" / name

@@ -12,7 +12,7 @@ from mlflow.tracking import MlflowClient
 from requests.exceptions import RequestException
 
 from lpstudy.damage import DamagedError
-from lpstudy.space import Arm, Scalar, StudySpec, parse
+from lpstudy.space import Arm, Scalar, StudySpec, parse_stored
 from lpstudy.tables import CURVE_COLUMNS, RUN_COLUMNS, StudyResults
 from lpstudy.tracking.artifact_files import download, upload_file
 from lpstudy.tracking.client import all_runs, experiment_name, find_runs, reason, tag
@@ -46,7 +46,7 @@ def read_study(client: MlflowClient, study: str) -> StudyFromMlflow:
         raise ValueError(f"MLflow's experiment {experiment_name(study)!r} was not written by lpstudy")
     try:
         study_json = _study_json(client, by_kind["report"][0])
-        spec = parse(study_json.spec, "spec")
+        spec = parse_stored(study_json.spec, "spec")
     except (MlflowException, OSError) as error:
         if isinstance(error, RequestException):
             raise
