@@ -6,6 +6,7 @@ from lpstudy.data.construction import data_from_arrays
 from lpstudy.data.dataset import Data
 from lpstudy.data.loading import configured_root, default_root, load
 from lpstudy.data.order import Order, Share
+from lpstudy.data.registry import declare as declare_kind
 from lpstudy.data.registry import register
 from lpstudy.data.remarks import part_remarks
 from lpstudy.data.spec import DataSpec
@@ -20,6 +21,7 @@ __all__ = [
     "cache_folder",
     "configured_root",
     "data_from_arrays",
+    "declare_kind",
     "default_root",
     "load",
     "part_remarks",

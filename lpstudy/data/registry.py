@@ -15,7 +15,8 @@ KINDS = ("digits", "mnist", "cifar10", "cifar100", "imagenet", "image_folder")
 """The data sets of the package."""
 NAME_PATTERN = r"[a-z][a-z0-9_]{0,63}"
 
-_loaders: dict[str, Loader] = {}
+LOADERS: dict[str, Loader] = {}
+"""The registered functions."""
 
 
 def register(kind: str, loader: Loader) -> None:
@@ -41,14 +42,26 @@ def register(kind: str, loader: Loader) -> None:
         raise ValueError(f"kind must match {NAME_PATTERN} but is {kind!r}")
     if kind in KINDS:
         raise ValueError(f"kind {kind!r} is a data set of lpstudy: register another name")
-    if _origin(_loaders.get(kind, loader)) != _origin(loader):
-        raise ValueError(f"kind {kind!r} is registered by {' '.join(_origin(_loaders[kind]))} already")
-    _loaders[kind] = loader
+    if not _is_free(kind) and _origin(LOADERS[kind]) != _origin(loader):
+        raise ValueError(f"kind {kind!r} is registered by {' '.join(_origin(LOADERS[kind]))} already")
+    LOADERS[kind] = loader
+
+
+def declare(kind: str) -> None:
+    """Let study files name a data set whose code is not imported; it cannot be loaded.
+
+    Raises:
+        ValueError: The name is not allowed.
+    """
+    if not re.fullmatch(NAME_PATTERN, kind):
+        raise ValueError(f"kind must match {NAME_PATTERN} but is {kind!r}")
+    if kind not in known_kinds():
+        LOADERS[kind] = _StandIn(kind)
 
 
 def known_kinds() -> tuple[str, ...]:
     """The names of all data sets: those of the package, then the registered ones."""
-    return (*KINDS, *_loaders)
+    return (*KINDS, *LOADERS)
 
 
 def load_registered(kind: str, root: Path) -> Arrays:
@@ -59,7 +72,7 @@ def load_registered(kind: str, root: Path) -> Arrays:
         ValueError: Its loader fails.
     """
     try:
-        arrays = _loaders[kind](root)
+        arrays = LOADERS[kind](root)
     except (FileNotFoundError, ValueError):
         raise
     except Exception as error:
@@ -71,6 +84,18 @@ def load_registered(kind: str, root: Path) -> Arrays:
     if not isinstance(arrays, Arrays):
         raise ValueError(f"the loader of {kind!r} must return Arrays but returned {type(arrays).__name__}")
     return arrays
+
+
+class _StandIn:
+    def __init__(self, kind: str) -> None:
+        self._kind = kind
+
+    def __call__(self, root: Path) -> Arrays:
+        raise ValueError(f"the code of data set {self._kind!r} is not imported: give --import FILE")
+
+
+def _is_free(kind: str) -> bool:
+    return isinstance(LOADERS.get(kind, _StandIn(kind)), _StandIn)
 
 
 def _origin(loader: Loader) -> tuple[str, str]:

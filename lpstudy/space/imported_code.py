@@ -19,6 +19,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from lpstudy.data import declare_kind
+from lpstudy.data.registry import LOADERS
 from lpstudy.distill import (
     METHODS,
     Distillation,
@@ -49,6 +51,8 @@ class ImportedFile(BaseModel):
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     methods: tuple[MethodDeclaration, ...] = ()
     families: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()
+    """Data sets."""
 
 
 class ImportedCode(BaseModel):
@@ -67,7 +71,7 @@ class ImportedCode(BaseModel):
         return hashlib.sha256(json.dumps(self.sources, sort_keys=True).encode()).hexdigest()
 
     def load(self) -> ImportedFile:
-        """Run the code, once in a process, and register its methods; it registers networks itself.
+        """Run the code, once in a process, and register its methods; it registers networks and data itself.
 
         Raises:
             ValueError: One line, with the file and its line: the code fails, or a name in it is taken.
@@ -77,7 +81,7 @@ class ImportedCode(BaseModel):
             if _LOADED[module].sha256 != self.sha256:
                 raise ValueError(f"{self.name}: another version of it is loaded in this process")
             return _LOADED[module]
-        tables: tuple[dict[str, Any], ...] = (METHODS, FAMILIES)
+        tables: tuple[dict[str, Any], ...] = (METHODS, FAMILIES, LOADERS)
         before = [set(table) for table in tables]
         finder = _Finder(module, self)
         sys.meta_path.append(finder)
@@ -92,9 +96,12 @@ class ImportedCode(BaseModel):
                 del sys.modules[name]
             raise
         families = tuple(name for name in FAMILIES if name not in before[1])
+        kinds = tuple(name for name in LOADERS if name not in before[2])
         CODE.update(dict.fromkeys(families, self.sha256))
         methods = tuple(declaration_of(model) for model in models)
-        _LOADED[module] = ImportedFile(name=self.name, sha256=self.sha256, methods=methods, families=families)
+        _LOADED[module] = ImportedFile(
+            name=self.name, sha256=self.sha256, methods=methods, families=families, kinds=kinds
+        )
         return _LOADED[module]
 
     def _run(self, module: str) -> list[type[Distillation]]:
@@ -187,7 +194,7 @@ def changed_code(stored: Mapping[str, Any] | None, table: Mapping[str, Any]) -> 
 
 
 def declare(table: Mapping[str, object]) -> None:
-    """Let a stored study be read where its imported code is not: its methods and networks get stand-ins.
+    """Let a stored study be read where its imported code is not: what it adds gets stand-ins.
 
     Args:
         table: The stored study's table.
@@ -207,6 +214,8 @@ def declare(table: Mapping[str, object]) -> None:
             declare_method(method)
         for family in file.families:
             declare_family(family)
+        for kind in file.kinds:
+            declare_kind(kind)
 
 
 class _Finder(MetaPathFinder, InspectLoader):

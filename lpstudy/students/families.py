@@ -22,10 +22,10 @@ def register_family(name: str, builder: Builder) -> None:
 
     Args:
         name: 1 to 32 of [a-z0-9_], the first a letter.
-        builder: `builder(spec, *, input_shape, classes)` returns a `lpstudy.outputs.Network` for images of
-            shape `input_shape` = (channels, height, width). `spec` is a `StudentSpec`: its `design`, `depth`
-            and `width` are as the study file has them, or None. Layers are initialised from torch's global
-            generator, which the caller seeds. It raises ValueError in one line for a size that it has not.
+        builder: `builder(spec, input_shape=..., classes=...)` returns a `lpstudy.outputs.Network` for images
+            of shape `input_shape` = (channels, height, width). `spec` is a `StudentSpec`, whose `design`,
+            `depth` and `width` are None where the study file has none. The caller seeds torch's generator,
+            from which the weights are drawn. A size that the family has not raises a ValueError of one line.
 
     Raises:
         ValueError: The name is taken, or not such a name.

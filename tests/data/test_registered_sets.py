@@ -31,7 +31,7 @@ def read_badly(root: Path) -> Arrays:
 
 @pytest.fixture(autouse=True)
 def _own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lpstudy.data.registry._loaders", {})
+    monkeypatch.setattr("lpstudy.data.registry.LOADERS", {})
 
 
 def test_a_registered_set_is_loaded_from_its_folder(tmp_path: Path) -> None:

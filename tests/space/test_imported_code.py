@@ -9,8 +9,11 @@ from typing import Any
 
 import pytest
 import torch
+from imports import no_imported_code
 
 from lpstudy.command.study_file import EXAMPLE
+from lpstudy.data import load
+from lpstudy.data.registry import LOADERS
 from lpstudy.distill import METHODS
 from lpstudy.distill.declaration import StandIn
 from lpstudy.ledger import Ledger, dump
@@ -57,16 +60,8 @@ register_family("thin", build)
 
 @pytest.fixture(autouse=True)
 def clean() -> Iterator[None]:
-    """A process in which no code is imported."""
-    tables: list[dict[str, Any]] = [METHODS, FAMILIES, module._LOADED, sys.modules]
-    before = [dict(table) for table in tables]
-    finders = list(sys.meta_path)
-    yield
-    for table, earlier in zip(tables, before, strict=True):
-        for key in table.keys() - earlier.keys():
-            del table[key]
-        table.update(earlier)
-    sys.meta_path[:] = finders
+    with no_imported_code():
+        yield
 
 
 def write(folder: Path, text: str, name: str = "mine.py") -> Path:
@@ -264,6 +259,17 @@ def test_a_network_of_ones_own_is_built_and_its_code_is_known(tmp_path: Path) ->
     assert network(torch.zeros(2, 1, 8, 8)).logits.shape == (2, 10)
     with pytest.raises(ValueError, match="family thin needs a width"):
         build(StudentSpec(family="thin"), input_shape=(1, 8, 8), classes=10)
+
+
+def test_data_of_ones_own_are_loaded_and_named_where_their_code_is_not(tmp_path: Path) -> None:
+    (code,) = import_files([ROOT / "examples/my_data.py"])
+    table = spec_table(data={"kind": "shapes"}, imported=[code.load().model_dump()])
+    data = load(parse(table, "study").data, root=tmp_path)
+    assert (data.classes, data.input_shape, len(data.test)) == (2, (1, 12, 12), 100)
+    LOADERS.clear()
+    stored = parse_stored(table, "ledger")
+    with pytest.raises(ValueError, match="the code of data set 'shapes' is not imported: give --import FILE"):
+        load(stored.data, root=tmp_path)
 
 
 def test_the_context_of_a_study_runs_the_code_before_it_is_read(tmp_path: Path) -> None:
