@@ -8,11 +8,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lpstudy.data.augment import hash64
 from lpstudy.training import parallel
 from lpstudy.training.directive import Directive, Poll
 
 POLL_SECONDS = 1.0
 """Seconds between two polls within an epoch."""
+DROPOUT = 1
+"""Hash key by which an epoch's dropout does not depend on the order of its batches."""
 MAX_STEPS = 100
 """Most steps between two polls of several workers."""
 
@@ -57,6 +60,11 @@ def restore_generators(states: Mapping[str, Tensor], device: torch.device) -> No
     torch.set_rng_state(states["cpu"])
     if device.type == "cuda" and "cuda" in states:
         torch.cuda.set_rng_state(states["cuda"], device)
+
+
+def dropout_seed(seed: int, epoch: int) -> int:
+    """The seed of an epoch's dropout: 64 bits of the trial's seed and the epoch."""
+    return int(hash64(torch.tensor(epoch), seed, DROPOUT))
 
 
 @contextmanager

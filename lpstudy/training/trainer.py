@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from itertools import islice
@@ -31,6 +31,7 @@ from lpstudy.training.partial_epoch import (
     AfterStep,
     PartialEpoch,
     do_nothing,
+    dropout_seed,
     generators,
     restore_generators,
     temporary_seed,
@@ -38,7 +39,7 @@ from lpstudy.training.partial_epoch import (
 from lpstudy.training.saving import describe_student
 from lpstudy.training.step import Learner
 from lpstudy.training.teacher_outputs import PrefetchingOutputs, TeacherOutputs, example_outputs
-from lpstudy.training.training_macs import TrainingMacs, loss_macs, teacher_macs, training_macs
+from lpstudy.training.training_macs import TrainingMacs, epoch_loss_macs, loss_macs, teacher_macs
 
 LOOK_STEPS = 500
 """Steps between two checks that the loss is finite, at which the host waits for the device."""
@@ -109,13 +110,16 @@ class Trainer:
         batch = torch.arange(min(self.training.batch_size, len(data.train)), device=self.device) % 2
         student, target = student.rows(batch), target.rows(batch) if target else None
 
-        def epoch_loss_macs(epoch: int) -> float:
-            context = StepContext(self._weights(epoch), _identity, data.classes)
+        def loss_macs_with(weights: Mapping[str, float]) -> float:
+            context = StepContext(weights, _identity, data.classes)
             return loss_macs(self.method, context.step(student, target, batch, batch, auxiliary))
 
-        macs = cost_of(trial.student, input_shape=data.input_shape, classes=data.classes).macs
-        teacher_macs_of_epoch = teacher_macs(self.method, self.teacher, self.needs, trial.epochs)
-        return learner, training_macs(macs, teacher_macs_of_epoch, epoch_loss_macs, epochs=trial.epochs)
+        epoch_weights = [self._weights(epoch) for epoch in range(1, trial.epochs + 1)]
+        return learner, TrainingMacs(
+            student=cost_of(trial.student, input_shape=data.input_shape, classes=data.classes).macs,
+            teacher=teacher_macs(self.method, self.teacher, self.needs, trial.epochs),
+            loss=epoch_loss_macs(loss_macs_with, epoch_weights),
+        )
 
     def _weights(self, epoch: int) -> dict[str, float]:
         return self.method.weights((epoch - 1) / self.trial.epochs)
@@ -180,7 +184,7 @@ class Trainer:
         """
         start = time.monotonic() - (self.partial_epoch.seconds if self.partial_epoch else 0.0)
         student, bf16 = self.learner.student, self.learner.bf16
-        with temporary_seed(hash((self.trial.seed, epoch)), self.device):  # for dropout
+        with temporary_seed(dropout_seed(self.trial.seed, epoch), self.device):
             metrics = self.steps(epoch, after_step=after_step, start=start)
         parallel.average_buffers(student)
         chunk_size = evaluation_chunk_size(

@@ -1,7 +1,7 @@
 """Multiply-accumulates (MACs) of a run's training."""
 
-from bisect import bisect_left
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -19,10 +19,8 @@ class TrainingMacs:
     """The student's forward pass; a backward pass costs twice as much."""
     teacher: Callable[[int], int]
     """The teacher's outputs in an epoch, counted from 1; 0 where the method reads none."""
-    loss: tuple[float, float]
-    """The loss with its gradient, in the first epochs and in the last ones: FitNet has two stages."""
-    first_epochs: int
-    """The number of the first epochs."""
+    loss: tuple[float, ...]
+    """The loss with its gradient, epoch by epoch."""
 
     def of_teacher(self, epochs: int, images: int) -> float:
         """The teacher's part over a number of epochs with a number of images each."""
@@ -30,18 +28,27 @@ class TrainingMacs:
 
     def of_training(self, epochs: int, images: int) -> float:
         """The total over a number of epochs with a number of images each."""
-        early = min(epochs, self.first_epochs)
-        losses = early * self.loss[0] + (epochs - early) * self.loss[1]
+        losses = sum(count * cost for cost, count in Counter(self.loss[:epochs]).items())
         return self.of_teacher(epochs, images) + images * (3 * self.student * epochs + losses)
 
 
-def training_macs(
-    student: int, teacher: Callable[[int], int], loss: Callable[[int], float], *, epochs: int
-) -> TrainingMacs:
-    """The MACs of a run whose loss, a function of the epoch, changes its cost at most once."""
-    first_cost = loss(1)
-    first_epochs = bisect_left(range(1, epochs + 1), True, key=lambda epoch: loss(epoch) != first_cost)
-    return TrainingMacs(student, teacher, (first_cost, loss(epochs)), first_epochs)
+def epoch_loss_macs(
+    loss: Callable[[Mapping[str, float]], float], epoch_weights: Sequence[Mapping[str, float]]
+) -> tuple[float, ...]:
+    """The cost of the loss epoch by epoch, computed once for each set of terms.
+
+    Args:
+        loss: The cost of a loss whose terms have these factors; it may depend on which of them are 0.
+        epoch_weights: The factors in each epoch.
+    """
+    costs: dict[frozenset[tuple[str, bool]], float] = {}
+    epochs = []
+    for weights in epoch_weights:
+        terms = frozenset((name, weight != 0) for name, weight in weights.items())
+        if terms not in costs:
+            costs[terms] = loss(weights)
+        epochs.append(costs[terms])
+    return tuple(epochs)
 
 
 def teacher_macs(
