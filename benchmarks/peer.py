@@ -126,7 +126,7 @@ class Warm:
     def evaluate(self) -> None:
         """The validation images."""
         learner = self.run.learner
-        evaluate(learner.student, self.run.data.validation, device=CPU, bf16=learner.bf16)
+        evaluate(learner.student, self.run.data.validation, bf16=learner.bf16)
 
 
 def warm(student: str, given: Data, bank: Bank, precision: Precision, steps: int) -> Warm:

@@ -133,7 +133,7 @@ def _ours(split: Data, bank: Bank, student: str, precision: Precision) -> Sides:
         backward(functional.cross_entropy(learner.forward(batch).logits.float(), batch.labels))
 
     def look() -> None:
-        evaluate(learner.student, split.validation, device=CPU, bf16=learner.bf16)
+        evaluate(learner.student, split.validation, bf16=learner.bf16)
 
     sides: Sides = {f"{precision} student": forward_backward, f"{precision} evaluation": look}
     return sides | {f"{precision} update": learner.optimizer.step} if precision == "fp32" else sides

@@ -156,7 +156,7 @@ def test_the_weights_of_a_final_give_its_recorded_test_accuracy(smoke: Smoke) ->
     for run in finals:
         network.load_state_dict(load_file(client.download_artifacts(run.info.run_id, "weights.safetensors")))
         bf16 = {"bf16": True, "fp32": False}[run.data.tags["lpstudy.precision"]]
-        accuracy, _ = evaluate(network, data.test, device=torch.device("cpu"), bf16=bf16)
+        accuracy, _ = evaluate(network, data.test, bf16=bf16)
         assert run.data.metrics["test_accuracy"] == pytest.approx(accuracy, abs=1e-9)
         described = lpstudy.load_model(client.download_artifacts(run.info.run_id, "")).description
         assert described.test_accuracy == run.data.metrics["test_accuracy"]

@@ -175,14 +175,11 @@ def student_sizes(arm: Arm) -> list[dict[str, Scalar]]:
 
 def feasible_sizes(arm: Arm, spec: StudySpec, data: Data) -> list[dict[str, Scalar]]:
     """The sizes within the study's limits."""
-    limits = spec.constraints
     within_limits = []
     for values in student_sizes(arm):
         cost = cost_of(arm.student_spec(values), input_shape=data.input_shape, classes=data.classes)
-        exceeds = (limits.max_macs is not None and cost.macs > limits.max_macs) or (
-            limits.max_parameters is not None and cost.parameters > limits.max_parameters
-        )
-        if not exceeds:
+        excess = spec.constraints.excess(macs=cost.macs, parameters=cost.parameters)
+        if all(value <= 0 for value in excess.values()):
             within_limits.append(values)
     return within_limits
 

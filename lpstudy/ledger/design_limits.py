@@ -24,12 +24,10 @@ class DesignLimits:
         self._limits, self._input_shape, self._classes = spec.constraints, input_shape, classes
 
     def excess(self, arm: Arm, values: Mapping[str, Any]) -> dict[str, float]:
-        """The relative excess of a design over each limit, value / limit - 1; empty without limits."""
-        limits = self._limits
+        """The relative excess of a design over each limit: see `Constraints.excess`."""
         spec = arm.student_spec(values)
         cost = cost_of(spec, input_shape=self._input_shape, classes=self._classes)
-        pairs = {"macs": (cost.macs, limits.max_macs), "parameters": (cost.parameters, limits.max_parameters)}
-        return {key: value / limit - 1 for key, (value, limit) in pairs.items() if limit is not None}
+        return self._limits.excess(macs=cost.macs, parameters=cost.parameters)
 
     def points(self, arm: Arm) -> int | None:
         """The largest number of different trials of an arm; None where a range is continuous.

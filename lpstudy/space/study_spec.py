@@ -67,6 +67,11 @@ class Constraints(BaseModel):
     max_parameters: Annotated[int, Field(gt=0)] | None = None
     """Weights that are learned, at most."""
 
+    def excess(self, *, macs: int, parameters: int) -> dict[str, float]:
+        """The relative excess over each limit, value / limit - 1; empty without limits."""
+        pairs = {"macs": (macs, self.max_macs), "parameters": (parameters, self.max_parameters)}
+        return {name: value / limit - 1 for name, (value, limit) in pairs.items() if limit is not None}
+
 
 class StudySpec(BaseModel):
     """One study file."""

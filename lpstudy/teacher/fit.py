@@ -138,12 +138,16 @@ def load_or_train(
         poll: See `train`; where it ends the training early, no teacher follows.
     """
     folder = teacher_folder(spec, data)
-    teacher, _ = _load_cached(folder)  # before the lock: the cache may be read-only
+    teacher = _load_cached(folder).teacher  # before the lock: the cache may be read-only
     if teacher is None:
         with _locked(folder):
-            teacher, warnings = _load_cached(folder)
-            if teacher is None:
-                teacher = yield from _train(spec, data, folder, device, warnings, poll)
+            cached = _load_cached(folder)
+            teacher = cached.teacher
+            training_macs: float | None = 0.0
+            if teacher is None and spec.weights is None:
+                training_macs = yield from _train(spec, data, cached, device, poll)
+            if teacher is None and training_macs is not None:
+                teacher = _evaluate_and_save(spec, data, folder, device, training_macs)
     if teacher is not None:
         yield teacher
 
@@ -190,61 +194,65 @@ def teacher_chunk_size(spec: TeacherSpec, data: Data, device: torch.device) -> i
     return activations.rows(min(spec.batch_size, len(data.train)), device)
 
 
-def _load_cached(folder: Folder) -> tuple[TrainedTeacher | None, tuple[str, ...]]:
+@dataclass(frozen=True, slots=True)
+class _CachedTeacher:
+    """What a teacher's folder in the cache holds."""
+
+    folder: Folder
+    teacher: TrainedTeacher | None = None
+    warnings: tuple[str, ...] = ()
+    """The reason why a teacher is refused."""
+
+
+def _load_cached(folder: Folder) -> _CachedTeacher:
     """The cached teacher, or a warning where it is refused."""
     try:
         try:
             content = folder.read("teacher.json")
         except FileNotFoundError:
-            return None, ()
+            return _CachedTeacher(folder)
         file = _TEACHER_FILE.validate_json(content, strict=True)
         read_weights_file(folder, WEIGHTS, sha256=file.sha256)
     except StorageError:
         raise
     except (OSError, ValueError) as error:
         reason = one_line(error, LONGEST_REASON)
-        return None, (f"the cached teacher is refused and trained again: {reason}",)
-    return replace(file, folder=folder.url), ()
+        warning = f"the cached teacher is refused and trained again: {reason}"
+        return _CachedTeacher(folder, warnings=(warning,))
+    return _CachedTeacher(folder, replace(file, folder=folder.url))
 
 
 def _train(
-    spec: TeacherSpec,
-    data: Data,
-    folder: Folder,
-    device: torch.device,
-    warnings: tuple[str, ...],
-    poll: Poll,
-) -> Generator[EpochResult, None, TrainedTeacher | None]:
+    spec: TeacherSpec, data: Data, cached: _CachedTeacher, device: torch.device, poll: Poll
+) -> Generator[EpochResult, None, float | None]:
+    """Train the teacher; return the multiply-accumulates, None where `poll` ended the training early."""
+    run = RunSpec(
+        student=spec.network, method=BP(), training=spec.training, epochs=spec.epochs, seed=spec.seed
+    )
+    result, warnings = None, cached.warnings
+    for result in train(run, data, None, device=device, folder=cached.folder, poll=poll):
+        yield replace(result, warnings=warnings + result.warnings)
+        warnings = ()
+    return None if result is None or result.epoch < spec.epochs else result.metrics["training_macs"]
+
+
+def _evaluate_and_save(
+    spec: TeacherSpec, data: Data, folder: Folder, device: torch.device, training_macs: float
+) -> TrainedTeacher:
+    """Evaluate the user's network, or the trained one of the folder, and write the teacher's files."""
     teacher_input = input_of(spec, data)
-    network_without_adapter = own_network(spec, teacher_input, data)
-    training_macs, head = 0.0, None
+    network_without_adapter, head = own_network(spec, teacher_input, data), None
     if spec.weights is not None:
         head = load_weights(network_without_adapter, spec.weights)
     else:
-        run = RunSpec(
-            student=spec.network,
-            method=BP(),
-            training=spec.training,
-            epochs=spec.epochs,
-            seed=spec.seed,
-        )
-        result = None
-        for result in train(run, data, None, device=device, folder=folder, poll=poll):
-            yield replace(result, warnings=warnings + result.warnings)
-            warnings = ()
-        if result is None or result.epoch < spec.epochs:
-            return None
-        training_macs = result.metrics["training_macs"]
-        load_state(
-            network_without_adapter,
-            fit_weights(network_without_adapter, read_weights_file(folder, WEIGHTS))[0],
-        )
+        state, _ = fit_weights(network_without_adapter, read_weights_file(folder, WEIGHTS))
+        load_state(network_without_adapter, state)
     network = adapt_network(network_without_adapter, teacher_input, data)
     set_memory_format(network.to(device))
     bf16 = uses_bf16(spec.precision, device)
     chunk_size = teacher_chunk_size(spec, data, device)
     accuracies = {
-        f"{name}_accuracy": evaluate(network, split, device=device, bf16=bf16, chunk_size=chunk_size)[0]
+        f"{name}_accuracy": evaluate(network, split, bf16=bf16, chunk_size=chunk_size)[0]
         for name, split in (("validation", data.validation), ("test", data.test))
     }
     statistics = {} if teacher_input is None else {"mean": teacher_input.mean, "std": teacher_input.std}

@@ -26,7 +26,6 @@ def evaluate(
     network: Network,
     split: Split,
     *,
-    device: torch.device,
     bf16: bool = False,
     chunk_size: int = BATCH,
     correct: Tensor | None = None,
@@ -34,14 +33,14 @@ def evaluate(
     """Accuracy in percent and mean cross-entropy in nats; workers share the batches and agree.
 
     Args:
-        network: Its mode is restored afterwards.
+        network: Its mode is restored afterwards; the batches are made on its device.
         split: All of it is read.
-        device: The network's device.
         bf16: Whether it computes in bfloat16.
         chunk_size: Images in one forward pass. On a CPU float32 results are the same to the last digit for
             any number from 16 on; for smaller ones pointwise convolutions differ in their last digits.
         correct: uint8, shape (len(split),), of zeros: set to 1 where the prediction is correct.
     """
+    device = next(network.parameters()).device
     was_training = network.training
     network.eval()
     layout = layout_of(network)

@@ -190,7 +190,7 @@ class Trainer:
         chunk_size = evaluation_chunk_size(
             self.trial.student, self.data, self.training.batch_size, self.device
         )
-        evaluate_split = partial(evaluate, student, device=self.device, bf16=bf16, chunk_size=chunk_size)
+        evaluate_split = partial(evaluate, student, bf16=bf16, chunk_size=chunk_size)
         accuracy, loss = evaluate_split(self.data.validation)
         metrics |= {"validation_accuracy": accuracy, "validation_loss": loss}
         if not math.isfinite(loss):  # the last step may have spoilt the weights

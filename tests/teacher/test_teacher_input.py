@@ -190,5 +190,5 @@ def test_what_is_recorded_is_what_the_adapted_network_does(data: Data, tmp_path:
     wanted = spec(tmp_path, mean=MEAN, std=STD, image_size=24)
     file = obtained(wanted, data)
     network = open_teacher(file, wanted, data, device=CPU).network
-    assert evaluate(network, data.validation, device=CPU)[0] == file.validation_accuracy
-    assert evaluate(network, data.test, device=CPU)[0] == file.test_accuracy
+    assert evaluate(network, data.validation)[0] == file.validation_accuracy
+    assert evaluate(network, data.test)[0] == file.test_accuracy

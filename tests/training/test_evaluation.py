@@ -40,9 +40,9 @@ def test_results_are_the_same_to_the_last_digit_however_many_images_are_run_at_o
     split = images_of(count, 16)
     network = build(NETWORKS[name], input_shape=(3, 16, 16), classes=10, seed=0)
     set_memory_format(network)
-    whole = evaluate(network, split, device=CPU)
+    whole = evaluate(network, split)
     for chunk_size in (499, 128, 33, 16, 6):
-        assert evaluate(network, split, device=CPU, chunk_size=chunk_size) == whole
+        assert evaluate(network, split, chunk_size=chunk_size) == whole
 
 
 def test_the_loss_is_the_mean_over_all_images() -> None:
@@ -53,7 +53,7 @@ def test_the_loss_is_the_mean_over_all_images() -> None:
     network.eval()
     with torch.no_grad():
         logits = network(batch.images).logits.double()
-    accuracy, loss = evaluate(network, split, device=CPU, chunk_size=50)
+    accuracy, loss = evaluate(network, split, chunk_size=50)
     assert loss == pytest.approx(functional.cross_entropy(logits, batch.labels).item(), rel=1e-6)
     assert accuracy == 100 * (logits.argmax(1) == batch.labels).double().mean().item()
 
@@ -126,7 +126,7 @@ for batch, _ in zip(split.epoch(Order(0, 1, 16), device=CPU), range(3)):
     functional.cross_entropy(network(images).logits, batch.labels).backward()
 del batch, images
 before = peak()
-evaluate(network, split, device=CPU, chunk_size=chunk_size)
+evaluate(network, split, chunk_size=chunk_size)
 print(peak() - before)
 """
 

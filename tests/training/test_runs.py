@@ -83,7 +83,7 @@ def test_the_weights_at_the_end_give_the_accuracy_of_the_last_epoch(
 def test_evaluation_leaves_the_network_as_it_was(data: Data, make_trial: MakeTrial) -> None:
     network = build(make_trial().student, input_shape=data.input_shape, classes=data.classes)
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    evaluate(network, data.validation, device=CPU)
+    evaluate(network, data.validation)
     assert network.training
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
 
