@@ -22,17 +22,18 @@ from measuring import one_thread
 from ray import tune
 from ray.cluster_utils import Cluster
 from sleeping import sleep_and_report
-from virtual import CLASSES, SHAPE, epochs_of, facts_of, reports_of, spec_of
+from virtual import CLASSES, SHAPE, AssignmentJobs, epochs_of, facts_of, reports_of, spec_of
 
 from lpstudy import study, tracking
 from lpstudy.data import load
 from lpstudy.folder import LocalFolder
 from lpstudy.ledger import Assignment, Done, Ledger, State, Waiting, ledger_file_url
 from lpstudy.outputs import EpochResult
+from lpstudy.ray_cluster.ray_backend import RayBackend
+from lpstudy.ray_cluster.session import prepare_environment
+from lpstudy.ray_cluster.tune import TuneLauncher, run_tune
 from lpstudy.space import StudySpec
-from lpstudy.study.search import TuneLauncher, run_tune
-from lpstudy.study.session import prepare_environment
-from lpstudy.study.trial import REPORT_SECONDS
+from lpstudy.study.run_epochs import REPORT_SECONDS
 from lpstudy.teacher import TrainedTeacher, load_or_train, open_teacher_outputs, plan_bank
 from lpstudy.training import train
 
@@ -208,9 +209,19 @@ class Bench:
         paths = study.StudyPaths(LocalFolder(folder), None)
         resources = study.TrialResources(concurrent=workers)
         with Watch(folder, spec, workers) as watch:
-            capacity = study.Capacity(resources)
             control = study.StudyControl(LocalFolder(folder), "benchmark")
-            study.run(watch.ledger, self.teacher, self.plan, paths, capacity, watch.changed, control)
+            backend = RayBackend(resources, lambda error: 1)
+            context = study.StudyContext(
+                data=spec.data,
+                data_root=None,
+                teacher=backend.resolve(spec.teacher),
+                teacher_file=self.teacher,
+                plan=self.plan,
+                gpus=0.0,
+                workers=1,
+            )
+            jobs = study.RunJobs(watch.ledger, context, paths, control, backend.resolve)
+            study.run_all(study.Driver(watch.ledger, control, jobs, watch.changed), backend.train_runs)
         service, per_minute = watch.took()
         return Worked(workers, trials, per_minute, service)
 
@@ -281,19 +292,12 @@ def on_cluster(nodes: int, trials: int, epochs: int, seconds: float) -> tuple[Se
         tune.with_resources(sleep_and_report, {"cpu": 1.0}),
         lambda assignment: config,
         lambda: nodes,
-        newest_checkpoint=lambda assignment: "",
-        on_workers=False,
+        reuse_actors=True,
     )
     with TemporaryDirectory() as name:
         folder = Path(name)
         with Watch(folder, spec_of(trials, epochs=epochs, pruner="none"), nodes) as watch:
-            tune_folder = folder / "tune"
-            run_tune(
-                watch.ledger,
-                launcher,
-                tune_folder,
-                searching=lambda: True,
-                observer=watch.changed,
-                control=study.StudyControl(LocalFolder(folder), "benchmark"),
-            )
+            control = study.StudyControl(LocalFolder(folder), "benchmark")
+            driver = study.Driver(watch.ledger, control, AssignmentJobs(), watch.changed)
+            run_tune(driver, launcher, folder / "tune")
     return watch.took()

@@ -17,10 +17,10 @@ from tempfile import TemporaryDirectory
 
 from driven import Bench, cluster, on_cluster
 from measuring import one_thread, show, write
-from virtual import ledger_and_scheduler, projection, side_by_side, warm_up
+from virtual import ledger_and_driver, projection, side_by_side, warm_up
 
-from lpstudy import study
-from lpstudy.study.trial import REPORT_SECONDS
+from lpstudy.ray_cluster.session import ray_session
+from lpstudy.study.run_epochs import REPORT_SECONDS
 from lpstudy.tracking.projection import BATCH_SECONDS as WRITTEN_EVERY
 
 BARE_RUNS = 3
@@ -62,7 +62,7 @@ def main() -> None:
 
 
 def _workers(bench: Bench, bare: float, free: Mapping[int, float]) -> list[dict[str, object]]:
-    with study.ray_session():
+    with ray_session():
         worked = [bench.on_workers(workers, trials) for workers, trials in TRIALS.items()]
     rows: list[dict[str, object]] = []
     for one in worked:
@@ -107,7 +107,7 @@ def _cluster(nodes: int, epochs: int, seconds: float) -> dict[str, object]:
 def _virtual(most: int) -> dict[str, object]:
     sizes = [max(8, most // share) for share in SHARES]
     warm_up()
-    calls = [(ledger_and_scheduler, size) for size in reversed(sizes)]
+    calls = [(ledger_and_driver, size) for size in reversed(sizes)]
     calls = [(projection, sizes[-1]), *calls, (projection, sizes[0])]  # the longest begins
     answers = list(side_by_side(calls))
     ledger, written = answers[1:-1][::-1], [answers[-1], answers[0]]

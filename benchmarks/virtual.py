@@ -1,6 +1,6 @@
 """A study without Ray and without time: trials are events in the order in which they would come.
 
-What is measured is CPU time of the ledger with the scheduler, and of the projection into MLflow, in a process
+What is measured is CPU time of the ledger with the driver, and of the projection into MLflow, in a process
 of their own for each number of trials at once.
 """
 
@@ -23,10 +23,10 @@ from lpstudy.cost import cost_of
 from lpstudy.folder import LocalFolder
 from lpstudy.ledger import Assignment, Ledger, dump, ledger_file_url
 from lpstudy.outputs import EpochResult
+from lpstudy.ray_cluster.actors import as_report
 from lpstudy.space import StudySpec, parse
-from lpstudy.study import StudyControl
-from lpstudy.study.search import LedgerScheduler, LedgerSearcher, TuneLauncher
-from lpstudy.study.trial import as_report
+from lpstudy.study import Driver, StudyControl
+from lpstudy.study.driver import Decision
 
 SHAPE, CLASSES = (1, 8, 8), 10
 EPOCHS = 10
@@ -42,11 +42,19 @@ MEMORY = Path("/dev/shm")
 
 
 @dataclass(frozen=True, slots=True)
-class TuneTrial:
-    """What the scheduler reads of one of Tune's."""
+class AssignmentJobs:
+    """Jobs of a driver that are the assignments themselves."""
 
-    trial_id: str
-    num_failures: int = 0
+    def job(self, assignment: Assignment) -> Any:
+        """The assignment."""
+        return assignment
+
+    def newest_checkpoint(self, assignment: Assignment) -> str:
+        """No checkpoint."""
+        return ""
+
+    def drop_checkpoints(self, assignment: Assignment) -> None:
+        """Do nothing."""
 
 
 @dataclass
@@ -126,9 +134,14 @@ def epochs_of(rng: np.random.Generator, epochs: int = EPOCHS) -> list[EpochResul
     ]
 
 
+def groups_of(epochs: Sequence[EpochResult], per_report: int = PER_REPORT) -> list[list[EpochResult]]:
+    """The epochs of each report of a trial."""
+    return [list(epochs[first : first + per_report]) for first in range(0, len(epochs), per_report)]
+
+
 def reports_of(epochs: Sequence[EpochResult], per_report: int = PER_REPORT) -> list[dict[str, Any]]:
-    """The epochs as a trial reports them."""
-    return [as_report(epochs[first : first + per_report]) for first in range(0, len(epochs), per_report)]
+    """The reports of a trial to Tune."""
+    return [as_report(group) for group in groups_of(epochs, per_report)]
 
 
 @contextmanager
@@ -138,38 +151,31 @@ def memory() -> Iterator[Path]:
         yield Path(name)
 
 
-def ledger_and_scheduler(concurrent: int) -> dict[str, float]:
+def ledger_and_driver(concurrent: int) -> dict[str, float]:
     """CPU ms of each kind of event, and kB of memory a trial, where so many trials run at once."""
     rng, clock = np.random.default_rng(0), Clock()
     with memory() as folder:
         ledger = open_ledger(folder, spec_of(concurrent))
         control = StudyControl(LocalFolder(folder), "benchmark")
-        launcher = TuneLauncher(
-            None,
-            lambda assignment: {},
-            lambda: concurrent,
-            newest_checkpoint=lambda assignment: "",
-            on_workers=False,
-        )
-        searcher = LedgerSearcher(ledger, launcher, lambda: True, control)
-        scheduler = LedgerScheduler(ledger, searcher, lambda assignment: None, control, launcher)
+        driver = Driver(ledger, control, AssignmentJobs(), lambda assignment: None)
         before = _resident()
         waiting: list[tuple[float, int, int]] = []
+        runs: list[Any] = []
         for number in range(concurrent):
             with clock.of("hand out"):
-                searcher.suggest(str(number))
+                runs.append(driver.next(at_most=concurrent))
             heapq.heappush(waiting, (rng.exponential(), number, 0))
-        told = {number: reports_of(epochs_of(rng)) for number in range(concurrent)}
+        reports = [groups_of(epochs_of(rng)) for _ in range(concurrent)]
         while waiting:
             now, number, index = heapq.heappop(waiting)
-            trial: Any = TuneTrial(str(number))
+            key = runs[number].key
             with clock.of("report"):
-                decision = scheduler.on_trial_result(None, trial, told[number][index])
-            if decision == scheduler.CONTINUE and index + 1 < len(told[number]):
+                decision = driver.on_report(key, reports[number][index], None)
+            if decision is Decision.CONTINUE and index + 1 < len(reports[number]):
                 heapq.heappush(waiting, (now + rng.exponential(), number, index + 1))
             else:
-                with clock.of("end"):  # of a pruned one it was told with its last report
-                    scheduler.on_trial_complete(None, trial, {})
+                with clock.of("end"):  # a pruned one's last report has recorded it
+                    driver.on_end(key)
         kinds = {kind: clock.milliseconds(kind) for kind in ("hand out", "report", "end")}
         return {"trials at once": concurrent, **kinds, "kB a trial": (_resident() - before) / concurrent}
 

@@ -12,6 +12,8 @@ NUMBERS = ("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "MLFLOW_HTTP_REQUEST_TIMEOUT")
 """Variables that MLflow's client reads as whole numbers; it fails on others with a traceback."""
 RAY_PATHS = ("RAY_AUTH_TOKEN_PATH", "RAY_TMPDIR")
 """Variables whose paths Ray uses unexpanded."""
+JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
+"""Variable with a job's configuration, set in a process that `ray job submit` started."""
 _NAME = re.compile(r"\$(?:(\w+)|\{(\w+)\})", re.ASCII)
 _THREADS = re.compile(r"\s*\+?0*[1-9]\d{0,5}\s*(,\s*\+?0*[1-9]\d{0,5}\s*)*", re.ASCII)
 _LONGEST = 200

@@ -8,23 +8,24 @@ from dataclasses import dataclass
 
 import torch
 
-from lpstudy import study
 from lpstudy.command import arguments as flags
 from lpstudy.command.budget_notes import budget_notes, unused_trials_note
 from lpstudy.command.claims import missing_claims
 from lpstudy.command.estimate import ArmSeconds, Machine, estimate, slowness
 from lpstudy.command.exits import DONE, BadInputError, errors_as_bad_input, exit_code_of
 from lpstudy.command.overview import engine_of
-from lpstudy.command.phases import bank_words
 from lpstudy.command.prepare import PreparedStudy, feasible_sizes, prepare, resources_of, student_sizes
 from lpstudy.command.quantities import duration
+from lpstudy.command.study_words import bank_words
 from lpstudy.cost import cost, cost_of
 from lpstudy.data import Data
 from lpstudy.distill import Needs
 from lpstudy.distill.bp import BP
 from lpstudy.ledger import SEARCH_SEED, read_ledger
+from lpstudy.ray_cluster.cluster_address import cluster_address
 from lpstudy.space import Arm, RunSpec
 from lpstudy.space.ranges import corners
+from lpstudy.study import concurrent_trials, this_machine
 from lpstudy.teacher import Bank, OnlineTeacher, teacher_chunk_size, untrained_teacher
 from lpstudy.terminal import show
 from lpstudy.training import RunSeconds, TeacherOutputs, time_run
@@ -74,7 +75,9 @@ def _plan(args: Namespace) -> int:
     with errors_as_bad_input():
         prepared = prepare(args)
         resources = resources_of(args, prepared)
-        at_once = study.concurrent_trials(resources, study.machines())
+        cluster_address()  # refuses an address that `sweep` would refuse
+        machine = this_machine()
+        at_once = concurrent_trials(resources, [machine])
     torch.set_num_threads(1)
     spec, data = prepared.spec, prepared.data
     device = torch.device("cuda" if resources.gpus_per_trial else "cpu")
@@ -102,10 +105,9 @@ def _plan(args: Namespace) -> int:
         f" of {budget.epochs} epochs, {at_once} at once",
         *(f"note: {note}" for note in _notes(args, prepared, lines) if note),
     )
-    cpus, gpus = study.cluster_resources()
-    fillers = max(1, int(gpus if resources.gpus_per_trial else cpus))
+    fillers = max(1, int(machine.gpus if resources.gpus_per_trial else machine.cpus))
     seconds = estimate(
-        Machine(at_once, cpus, slowness()),
+        Machine(at_once, machine.cpus, slowness()),
         teacher=None if spec.teacher.weights else _teacher_seconds(prepared, device),
         outputs=_bank_seconds(prepared, teacher_network, device) / fillers
         if prepared.plan.banked_outputs

@@ -5,6 +5,8 @@ import os
 from pathlib import Path
 
 import pytest
+from lpstudy.study.failures import STORAGE as STORAGE_WORDS
+from lpstudy.study.failures import encode_failure
 
 from lpstudy.disk import (
     DENIED_ERRNOS,
@@ -21,8 +23,6 @@ from lpstudy.disk import (
     write_atomically,
 )
 from lpstudy.folder import LocalFolder
-from lpstudy.study.failures import STORAGE as STORAGE_WORDS
-from lpstudy.study.failures import encode_failure
 
 NOBODYS = Path("/sys/lpstudy")
 """Where nobody may make a folder, not even root."""

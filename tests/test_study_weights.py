@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 from commands import CommandResult, call, error_line, files, write_study
+from lpstudy.command.phases import teacher_lines
 from safetensors.torch import load_file, save_file
 
 from lpstudy import plan, sweep
-from lpstudy.command.phases import teacher_lines
 from lpstudy.command.prepare import PreparedStudy, prepare
 from lpstudy.command.starting_weights import content_hash, share_weights
 from lpstudy.space import StudentSpec, read_study_file

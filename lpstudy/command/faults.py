@@ -66,7 +66,7 @@ def remedy_of(error: BaseException) -> Remedy:
 
     Before the start, an error of the storage's permissions is bad input: see `remedy_at_start`.
     """
-    from lpstudy.study import PausedError  # imports Ray, which read-only commands do not need
+    from lpstudy.study import PausedError  # imports torch, which read-only commands do not need
 
     match error:
         case UnwritableError() if error.needs_repair:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import torch
 
-from lpstudy import study
 from lpstudy.command.batch_norm import check_batch_norm
 from lpstudy.command.starting_weights import StartingWeights, check_logits, starting_weights
 from lpstudy.cost import cost_of
@@ -109,8 +108,6 @@ def resources_of(args: Namespace, prepared: PreparedStudy) -> TrialResources:
                 f"--workers-per-trial {resources.workers_per_trial}: training.batch_size = {size}{short}"
             )
             _check_single_images(prepared, setting.rstrip(","))
-    if study.cluster_address() is None:
-        study.concurrent_trials(resources, study.machines())
     return resources
 
 

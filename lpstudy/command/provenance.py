@@ -7,14 +7,14 @@ from pathlib import Path
 
 import torch
 
-from lpstudy.command.phases import bank_words, chance_of
 from lpstudy.command.prepare import PreparedStudy
+from lpstudy.command.study_words import bank_words, chance_of
 from lpstudy.ledger import dump
 from lpstudy.redaction import without_credentials
 from lpstudy.rendering.sections import REMARKS, TARGETS
 from lpstudy.space import Training
 from lpstudy.space.imported_code import code_words
-from lpstudy.study import TrialResources, gpu_name, own_cpus, with_resolved_precision
+from lpstudy.study import Backend, own_cpus
 from lpstudy.teacher import TrainedTeacher
 
 PACKAGES = ("lpstudy", "torch", "torchvision", "ray", "optuna", "mlflow", "numpy")
@@ -35,14 +35,14 @@ def data_facts(prepared: PreparedStudy) -> dict[str, object]:
 
 
 def provenance(
-    prepared: PreparedStudy, teacher: TrainedTeacher, resources: TrialResources, command: str
+    prepared: PreparedStudy, teacher: TrainedTeacher, backend: Backend, command: str
 ) -> dict[str, str]:
     """The provenance of a study in words, without paths, host names or credentials.
 
     Args:
         prepared: The study.
         teacher: The study's teacher.
-        resources: The resources of each trial.
+        backend: The backend of its runs.
         command: The command that started the sweep.
     """
     requested = prepared.spec.training.get("precision", Training().precision)
@@ -54,12 +54,10 @@ def provenance(
         **({REMARKS: "\n".join(prepared.remarks)} if prepared.remarks else {}),
         TARGETS: bank_words(prepared.plan),
         "views": f"{prepared.plan.views} of {prepared.plan.augmentations}",
-        "precision": with_resolved_precision(
-            Training.model_validate({"precision": requested}), resources
-        ).precision,
+        "precision": backend.resolve(Training.model_validate({"precision": requested})).precision,
         "versions": ", ".join(f"{name} {_version(name)}" for name in PACKAGES),
         "commit": commit(),
-        "machine": machine(gpu_name(resources)),
+        "machine": machine(backend.gpu_name()),
         "command": without_credentials(command),
     }
 

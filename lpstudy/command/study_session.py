@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from itertools import count
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from lpstudy.command.deadline import Deadline
-from lpstudy.command.exits import PAUSED, TERMINATED
+from lpstudy.command.exits import DONE, INTERRUPTED, PAUSED, TERMINATED, FaultError, exit_code_of
+from lpstudy.command.faults import WORDS, remedy_of
 from lpstudy.command.gauges import Gauges
 from lpstudy.command.overview import ledger_url
 from lpstudy.folder import Folder, LocalFolder
@@ -24,11 +25,14 @@ from lpstudy.ledger import (
     study_names,
 )
 from lpstudy.signals import debounced
-from lpstudy.study import StudyControl
+from lpstudy.study import Backend, PausedError, StudyControl
 from lpstudy.threads import GuardedThread
 
 GRACE = 30.0
 """Seconds that trials have, after a signal, to write a checkpoint."""
+END_STATES = {"stop": "stopped", "cancel": "cancelled"}
+"""The state of a study after a request that ends it."""
+T = TypeVar("T")
 SIGNALS = {signal.SIGINT: "interrupted", signal.SIGTERM: TERMINATED}
 
 
@@ -75,15 +79,15 @@ class StudySession:
         self.state: dict[str, Any] = {"state": "starting"}
         self.is_held = self._lease.is_held
         """Returns whether this process still holds the lease, from the ledger."""
-        self.before_exit: Callable[[], int] = lambda: PAUSED
-        """Called before a thread ends the process because its main thread hangs: prints why, returns the exit
-        code."""
-        self.ray_lost: Callable[[], bool] = lambda: False
-        """Returns whether Ray itself has failed, which may be the cause of an error."""
+        self._kill: Callable[[], None] = lambda: None
         self.deadline = Deadline(self.control, self._exit)
         self._folder = folder
         self._request_number = row.request_number
         self._heartbeat = GuardedThread("lease", self._send_heartbeats, self.control.fail_thread("lease"))
+
+    def use(self, backend: Backend) -> None:
+        """Kill this backend's processes if the process must end because its main thread hangs."""
+        self._kill = backend.kill
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -142,11 +146,41 @@ class StudySession:
     def _exit(self) -> NoReturn:
         code = PAUSED
         try:
-            code = self.before_exit()
+            code = exit_code_of("sweep", self._abandon)
             with suppress(UnwritableError):
                 self._lease.release(self.state)
         finally:
             os._exit(code)
+
+    def _abandon(self) -> NoReturn:
+        """Kill the backend and raise the error of a paused study."""
+        self._kill()
+        raise self.fault_of_pause(PausedError())
+
+    def retry_after_pause(self, phase: Callable[[], T]) -> T:
+        """Run a phase, and run it again after each pause that a user ends."""
+        while True:
+            try:
+                return phase()
+            except PausedError:
+                if self.control.current.is_exit or not self.control.wait():
+                    raise
+
+    def fault_of_pause(self, error: BaseException) -> FaultError:
+        """The message and exit code of a study that ends before its last run."""
+        if isinstance(self.control.fault, FencedError):
+            return FaultError(str(self.control.fault))
+        current = self.control.current
+        early_reason = TERMINATED if isinstance(error, SystemExit) else ""  # before the backend was there
+        message = "" if isinstance(error, KeyboardInterrupt | SystemExit) else error
+        why = str(self.control.fault or message or current.why or early_reason)
+        if current.request in END_STATES:
+            self.state = {"state": END_STATES[current.request]}
+            return FaultError(f"{END_STATES[current.request]} before its first trial", DONE)
+        self.state = {"state": "paused", "why": why}
+        if (isinstance(error, KeyboardInterrupt) and not current.is_exit) or current.signal == signal.SIGINT:
+            return FaultError("interrupted; run the same command to resume", INTERRUPTED)
+        return FaultError(f"paused: {why}{WORDS[remedy_of(self.control.fault or error)]}", PAUSED)
 
 
 def _create(folder: Folder) -> None:

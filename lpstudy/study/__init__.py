@@ -1,53 +1,38 @@
-"""Ray Tune and Ray Train run what the ledger hands out."""
+"""The driver of a study's runs, and the backend interface; Ray's backend is in `lpstudy.ray_cluster`."""
 
-from lpstudy.study.bank_tasks import BankProgress, fill_bank
-from lpstudy.study.cluster import (
-    Capacity,
-    Node,
-    StudyPaths,
-    TrialResources,
-    cluster_resources,
-    concurrent_trials,
-    gpu_name,
-    machines,
-    nodes,
-    own_cpus,
-    with_resolved_precision,
-)
-from lpstudy.study.cluster_address import cluster_address
+from lpstudy.study.backend import Backend, TaskError
+from lpstudy.study.bank_filling import BankProgress, fill_bank
 from lpstudy.study.control import PausedError, StudyControl
-from lpstudy.study.machine import check_machine
-from lpstudy.study.ray_watch import kill_own_processes, watching
-from lpstudy.study.restarting_task import TaskError
-from lpstudy.study.run import run, run_folder, train_teacher
-from lpstudy.study.session import JOB, ray_session
-from lpstudy.study.shared_folders import check_shared
+from lpstudy.study.driver import Driver, run_all
+from lpstudy.study.inprocess import InProcess
+from lpstudy.study.resources import (
+    Node,
+    TrialResources,
+    concurrent_trials,
+    own_cpus,
+    this_machine,
+)
+from lpstudy.study.run_job import RunJob, RunJobs, StudyContext, StudyInputs, StudyPaths, run_folder
 
 __all__ = [
-    "JOB",
+    "Backend",
     "BankProgress",
-    "Capacity",
+    "Driver",
+    "InProcess",
     "Node",
     "PausedError",
+    "RunJob",
+    "RunJobs",
+    "StudyContext",
     "StudyControl",
+    "StudyInputs",
     "StudyPaths",
     "TaskError",
     "TrialResources",
-    "check_machine",
-    "check_shared",
-    "cluster_address",
-    "cluster_resources",
     "concurrent_trials",
     "fill_bank",
-    "gpu_name",
-    "kill_own_processes",
-    "machines",
-    "nodes",
     "own_cpus",
-    "ray_session",
-    "run",
+    "run_all",
     "run_folder",
-    "train_teacher",
-    "watching",
-    "with_resolved_precision",
+    "this_machine",
 ]

@@ -8,8 +8,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ray.tune import Stopper
-
 from lpstudy.disk import UnreachableError
 from lpstudy.folder import Folder, LocalFolder, folder_at
 from lpstudy.ledger import Request
@@ -172,27 +170,6 @@ class StudyControl:
 
     def _content(self) -> dict[str, object]:
         return {"holder": self.token, "request": self.request, "ended_runs": sorted(self._ended_runs)}
-
-
-class DeadlineStopper(Stopper):
-    """A Tune stopper that ends all trials once they are cancelled or overdue with their checkpoint."""
-
-    def __init__(self, control: StudyControl) -> None:
-        self._control = control
-
-    def __call__(self, trial_id: str, result: dict[str, object]) -> bool:
-        """Never stop a single trial."""
-        return False
-
-    def stop_all(self) -> bool:
-        """Whether Tune must stop all trials; Tune calls it regularly."""
-        return self._control.request == "cancel" or (
-            self._control.request == "pause" and self._control.is_overdue()
-        )
-
-    def __getstate__(self) -> dict[str, object]:
-        """An empty state: Tune's snapshot is never restored."""
-        return {}
 
 
 class ControlReader:

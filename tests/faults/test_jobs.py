@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 from commands import ROOT, environment, free_port, run, start, stop_group, wait_for, write_study
-from staging import FIXED, LONG, OFTEN, checkpoints, whole
-
 from lpstudy.study.loopback import VARIABLE
+from staging import FIXED, LONG, OFTEN, checkpoints, whole
 
 pytestmark = pytest.mark.soak
 RAY = str(Path(sys.executable).with_name("ray"))

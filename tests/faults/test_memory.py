@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 from commands import call, records, write_study
+from lpstudy.study.failures import describe_death, encode_failure
 
 from lpstudy import sweep
-from lpstudy.study.failures import describe_death, encode_failure
 
 HUGE = 65_000
 """Channels: the last convolution alone has 304 GB of weights."""

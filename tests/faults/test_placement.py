@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import ray
 from commands import error_line, run, wait_for_exit, write_study
+from lpstudy.study.cluster import cpus_per_gpu_share
 from ray import tune
 from ray.cluster_utils import Cluster
 from raylets import raylets
@@ -18,7 +19,6 @@ from staging import FIXED, LONG, OFTEN, begun, whole
 from tune_driver import DONE, run_in_tune
 
 from lpstudy.study import Capacity, TrialResources, ray_session
-from lpstudy.study.cluster import cpus_per_gpu_share
 
 pytestmark = pytest.mark.soak
 

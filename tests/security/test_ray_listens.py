@@ -10,9 +10,8 @@ from typing import Any
 
 import pytest
 from commands import descendants, environment, stop_group, wait_for
-from sockets import beyond_loopback, listening
-
 from lpstudy.study.loopback import VARIABLE
+from sockets import beyond_loopback, listening
 
 SESSION = """
 import json, os, sys, time

@@ -17,6 +17,7 @@ import ray
 import torch
 from commands import descendants
 from filelock import FileLock
+from lpstudy.study.loopback import VARIABLE
 from safetensors.torch import save_file
 
 from lpstudy.data import Data, load
@@ -24,7 +25,6 @@ from lpstudy.folder import LocalFolder
 from lpstudy.space import StudySpec
 from lpstudy.students import build
 from lpstudy.study import StudyControl, StudyPaths, TrialResources, cluster_resources, fill_bank, ray_session
-from lpstudy.study.loopback import VARIABLE
 from lpstudy.teacher import Store, TrainedTeacher, bank_store, load_or_train, plan_bank
 
 CPU = torch.device("cpu")

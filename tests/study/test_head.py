@@ -17,10 +17,10 @@ from typing import Any
 import grpc  # type: ignore[import-untyped]
 import pytest
 from commands import ROOT, free_port
+from lpstudy.study.head import check_head, silent_servers
 from ray.core.generated import gcs_service_pb2
 
 from lpstudy.study import head
-from lpstudy.study.head import check_head, silent_servers
 
 
 @pytest.fixture(autouse=True)

@@ -6,12 +6,12 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
-
-from lpstudy.command.provenance import machine
-from lpstudy.study import TrialResources, bank_tasks, cluster
 from lpstudy.study.restarting_task import task
 from lpstudy.study.run import _teach
 from lpstudy.study.trial import CUDA_BYTES, device_of, memory_share
+
+from lpstudy.command.provenance import machine
+from lpstudy.study import TrialResources, bank_tasks, cluster
 
 GB = 10**9
 

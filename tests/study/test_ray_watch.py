@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 from commands import wait_for
+from lpstudy.study.ray_watch import RayWatch
 
 from lpstudy.folder import LocalFolder
 from lpstudy.study import StudyControl, head, ray_watch
-from lpstudy.study.ray_watch import RayWatch
 
 
 @pytest.fixture(autouse=True)

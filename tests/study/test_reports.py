@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 
 import pytest
+from lpstudy.study.trial import group_reports
 
 from lpstudy.outputs import EpochResult
-from lpstudy.study.trial import group_reports
 from lpstudy.training import DivergedError
 
 

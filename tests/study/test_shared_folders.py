@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 import ray
 from commands import descendants, error_line, run, suspend, wait_for, write_study
+from lpstudy.study.session import variables
 from raylets import raylets
 
 from lpstudy.folder import LocalFolder
 from lpstudy.study import JOB, check_shared, ray_session, shared_folders
-from lpstudy.study.session import variables
 
 SEPARATE = ("mount -t tmpfs none {0}", "does not see what is written there: No such file or directory")
 READ_ONLY = (

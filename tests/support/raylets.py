@@ -5,9 +5,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from commands import free_port
-from ray.cluster_utils import Cluster
-
 from lpstudy.study.session import prepare_environment
+from ray.cluster_utils import Cluster
 
 MEMORY = 80 * 1024**2
 """Bytes of a node's object store."""

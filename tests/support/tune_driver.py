@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from commands import write_study
+from lpstudy.study.search import TuneLauncher, run_tune
+from lpstudy.study.trial import as_report
 from ray import tune
 
 from lpstudy.folder import LocalFolder
@@ -14,8 +16,6 @@ from lpstudy.ledger import Assignment, Ledger, ledger_file_url
 from lpstudy.outputs import EpochResult
 from lpstudy.space import parse
 from lpstudy.study import Capacity, StudyControl, TrialResources
-from lpstudy.study.search import TuneLauncher, run_tune
-from lpstudy.study.trial import as_report
 
 DONE = as_report(
     [EpochResult(epoch, {"validation_accuracy": 50.0, "test_accuracy": 50.0}) for epoch in (1, 2)]

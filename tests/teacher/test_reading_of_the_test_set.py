@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 import torch
+from lpstudy.study.run import launcher_of
+from lpstudy.study.trial import RunJob, StudyContext
 from small_banks import Banked
 
 from lpstudy.data import Data
@@ -15,8 +17,6 @@ from lpstudy.ledger import Assignment, Done, Ledger, Waiting, ledger_file_url
 from lpstudy.outputs import EpochResult
 from lpstudy.study import Capacity, StudyControl, StudyPaths, TrialResources
 from lpstudy.study import trial as module
-from lpstudy.study.run import launcher_of
-from lpstudy.study.trial import RunJob, StudyContext
 from lpstudy.training import train
 
 MakeBank = Callable[..., Banked]

@@ -3,8 +3,6 @@
 import re
 from urllib.parse import urlsplit
 
-from ray._private.utils import read_ray_address
-
 from lpstudy import environment
 from lpstudy.redaction import without_credentials
 
@@ -39,7 +37,9 @@ def cluster_address() -> str | None:
 
 def _started_here() -> str:
     """The address that the last `ray start` recorded; another sweep's own Ray does not count."""
-    text = (read_ray_address() or "").strip()
+    from lpstudy.ray_cluster.ray_patches import started_address  # imports Ray, which `plan` does not need
+
+    text = started_address()
     if not _ADDRESS.fullmatch(text):
         raise ValueError(f"{VARIABLE}=auto: `ray start` has not started Ray on this machine: {ALLOWED}")
     return text

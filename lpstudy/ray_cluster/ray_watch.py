@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray._private import ray_constants, worker
 
+from lpstudy.ray_cluster.head import silent_servers
+from lpstudy.ray_cluster.ray_patches import own_processes, own_servers
 from lpstudy.study.control import PausedError, StudyControl
-from lpstudy.study.head import silent_servers
 from lpstudy.threads import GuardedThread
 
 POLL_SECONDS = 1.0
@@ -26,17 +26,12 @@ ROUNDS = 3
 """Unanswered requests in a row; a machine that was suspended has one at most."""
 CHECKPOINT_SECONDS = 3.0
 """Time for trials to write a checkpoint before the rest of Ray is killed."""
-SERVERS = {
-    ray_constants.PROCESS_TYPE_RAYLET: "raylet",
-    ray_constants.PROCESS_TYPE_GCS_SERVER: "gcs_server",
-}
-"""The servers that Ray cannot do without; the dashboard and the log monitor may die."""
 
 
 @contextmanager
 def watching(control: StudyControl) -> Iterator["RayWatch"]:
     """A context in which the study pauses if Ray is lost; at its end, a lost Ray's processes are killed."""
-    watch = RayWatch(control, _own_servers(), _addresses())
+    watch = RayWatch(control, own_servers(), _addresses())
     watch.thread.start()
     try:
         yield watch
@@ -108,14 +103,6 @@ class RayWatch:
         kill_own_processes()  # a call that waits for one of them ends
 
 
-def _own_servers() -> dict[str, "subprocess.Popen[bytes]"]:
-    node: Any = worker._global_node
-    if node is None or not node.head:
-        return {}
-    processes: Mapping[str, Any] = node.all_processes
-    return {name: processes[kind][0].process for kind, name in SERVERS.items() if kind in processes}
-
-
 def _addresses() -> dict[str, str]:
     node_id = ray.get_runtime_context().get_node_id()
     all_nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]  # untyped in Ray
@@ -131,11 +118,10 @@ def kill_own_processes() -> None:
 
     It does nothing if a cluster was joined.
     """
-    node: Any = worker._global_node
-    if node is None or not node.head:
-        return
-    pids = [info.process.pid for infos in node.all_processes.values() for info in infos]
+    pids = [process.pid for processes in own_processes().values() for process in processes]
     leaders = {pid for pid in pids if pid != os.getsid(0)}
+    if not leaders:
+        return
     for entry in Path("/proc").glob("[0-9]*"):
         with suppress(OSError, ValueError, IndexError):
             session = int((entry / "stat").read_text(errors="replace").rpartition(")")[2].split()[3])

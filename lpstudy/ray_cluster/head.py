@@ -7,9 +7,8 @@ from typing import Any
 
 import grpc  # type: ignore[import-untyped]  # Ray's own dependency
 import ray
-from ray._private.gcs_utils import create_gcs_channel
-from ray.core.generated import gcs_service_pb2
-from ray.core.generated.gcs_service_pb2_grpc import NodeInfoGcsServiceStub
+
+from lpstudy.ray_cluster.ray_patches import check_alive, open_channel
 
 CONNECT_SECONDS = 8.0
 """Time limit for the head's machine to accept a connection."""
@@ -59,12 +58,10 @@ def _version(address: str) -> str:
     Raises:
         grpc.RpcError: Nothing answers.
     """
-    messages: Any = gcs_service_pb2  # its classes are created on import
-    with closing(create_gcs_channel(address)) as channel:
-        stub: Any = NodeInfoGcsServiceStub(channel)  # type: ignore[no-untyped-call]  # untyped in Ray
+    with closing(open_channel(address)) as channel:
         for attempt in range(TRIES):
             try:
-                return str(stub.CheckAlive(messages.CheckAliveRequest(), timeout=ANSWER_SECONDS).ray_version)
+                return check_alive(channel, timeout=ANSWER_SECONDS)
             except grpc.RpcError as error:
                 no_answer = error.code() in (
                     grpc.StatusCode.DEADLINE_EXCEEDED,
@@ -77,7 +74,7 @@ def _version(address: str) -> str:
 
 def silent_servers(addresses: Sequence[str]) -> list[str]:
     """The addresses whose servers do not answer within ANSWER_SECONDS; all are asked at once."""
-    channels = [create_gcs_channel(address) for address in addresses]
+    channels = [open_channel(address) for address in addresses]
     try:
         calls = [
             channel.unary_unary(HEALTH, request_serializer=bytes, response_deserializer=bytes).future(

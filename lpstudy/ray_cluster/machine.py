@@ -8,9 +8,8 @@ from contextlib import suppress
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
-from ray._common.utils import get_default_ray_temp_dir
-
 from lpstudy import environment
+from lpstudy.ray_cluster.ray_patches import temporary_folder
 
 SOCKET = "session_2026-01-01_00-00-00_000000_{pid}/sockets/plasma_store"
 """The longest name of a socket that Ray needs in its folder."""
@@ -31,7 +30,7 @@ def check_machine() -> None:
 
 
 def _check_folder() -> None:
-    folder = Path(get_default_ray_temp_dir())  # type: ignore[no-untyped-call]  # untyped in Ray
+    folder = temporary_folder()
     size = len(os.fsencode(folder / SOCKET.format(pid=os.getpid())))
     if size > MAX_BYTES:
         raise ValueError(

@@ -7,26 +7,27 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import ray
-from ray._private import ray_constants, worker
 from ray.exceptions import RayError
 
 from lpstudy import environment
 from lpstudy.data import shared_cache
 from lpstudy.one_line import one_line
+from lpstudy.ray_cluster.cluster_address import VARIABLE, cluster_address
+from lpstudy.ray_cluster.head import TOKEN, check_head
+from lpstudy.ray_cluster.machine import check_machine
+from lpstudy.ray_cluster.ray_patches import (
+    be_quiet,
+    defer_signals,
+    on_loopback,
+    own_sessions,
+    withhold_secrets,
+)
+from lpstudy.ray_cluster.time_limit import Abandon, time_limit
 from lpstudy.redaction import without_credentials
-from lpstudy.study.cluster_address import VARIABLE, cluster_address
-from lpstudy.study.head import TOKEN, check_head
-from lpstudy.study.interrupts import defer_signals, own_sessions
-from lpstudy.study.loopback import on_loopback
-from lpstudy.study.machine import check_machine
-from lpstudy.study.propagation import withhold_secrets
-from lpstudy.study.time_limit import Abandon, time_limit
 from lpstudy.terminal import say
 
 JOIN_SECONDS = 25.0
 """Time limit for joining a cluster."""
-JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
-"""Variable with the job's configuration, set in a process that `ray job submit` started."""
 
 
 def prepare_environment() -> None:
@@ -50,7 +51,9 @@ def variables() -> dict[str, str]:
 
     Ray refuses a variable that `ray job submit` has already passed to all nodes.
     """
-    job_variables = json.loads(os.environ.get(JOB, "{}")).get("runtime_env", {}).get("env_vars", {})
+    job_variables = (
+        json.loads(os.environ.get(environment.JOB, "{}")).get("runtime_env", {}).get("env_vars", {})
+    )
     own_variables = {name: value for name, value in os.environ.items() if name.startswith("LPSTUDY_")}
     own_variables.setdefault("LPSTUDY_CACHE", shared_cache().resolve().url)
     return {name: value for name, value in own_variables.items() if name not in job_variables}
@@ -74,10 +77,9 @@ def ray_session(abandon: Abandon = _print_error) -> Iterator[None]:
     """
     prepare_environment()
     withhold_secrets()
-    ray_constants.RAY_DISABLE_FAILURE_SIGNAL_HANDLER = True  # at SIGTERM it may abort this process
+    be_quiet()
     for name in ("ray", "ray.tune", "ray.train", "ray.data"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
-    worker.print_to_stdstream = _print_nothing  # a raylet that is killed has its log printed
     try:
         if (address := cluster_address()) is None:
             os.environ.pop(VARIABLE, None)
@@ -88,10 +90,6 @@ def ray_session(abandon: Abandon = _print_error) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
-
-
-def _print_nothing(data: object, ignore_prefix: bool = False) -> None:
-    """A replacement for Ray's printing of other processes' errors: those that matter raise exceptions."""
 
 
 def _join(address: str, abandon: Abandon) -> None:

@@ -10,13 +10,12 @@ from ray.exceptions import RayError, RayTaskError
 
 from lpstudy.disk import is_storage_error, storage_error
 from lpstudy.one_line import first_line
-from lpstudy.study.failures import encode_failure
+from lpstudy.study.backend import TaskError
+from lpstudy.study.driver import MAX_RESTARTS
+from lpstudy.study.run_end import end_of
 from lpstudy.training import DivergedError
 
 T = TypeVar("T")
-
-MAX_RESTARTS = 2
-"""How often in a row, without progress in between, a task or trial that lost its process is restarted."""
 
 
 def task(function: Callable[..., Any], *, cpus: float, gpus: float) -> Any:
@@ -31,10 +30,6 @@ def task(function: Callable[..., Any], *, cpus: float, gpus: float) -> Any:
         num_cpus=cpus, num_gpus=gpus, num_returns=returns, max_calls=1 if gpus else 0, max_retries=0
     )
     return declared(function)
-
-
-class TaskError(Exception):
-    """A task failed: out of memory, or its process was lost too often in a row."""
 
 
 class RestartingTask(Generic[T]):
@@ -97,5 +92,5 @@ def _cause(error: RayTaskError) -> Exception:
     if isinstance(cause, DivergedError | ValueError | OSError):
         return cause
     with suppress(Exception):  # which is the error itself
-        return TaskError(encode_failure(cause))
+        return TaskError(end_of(cause).cause)
     return error

@@ -1,0 +1,290 @@
+"""A sweep's phases, from the teacher to the report, while this process holds the study's lease."""
+
+import sys
+import time
+from argparse import Namespace
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+
+from lpstudy import study, terminal, tracking
+from lpstudy.command.budget_notes import budget_notes
+from lpstudy.command.exits import (
+    DONE,
+    FAULT,
+    MLFLOW_BEHIND,
+    FaultError,
+    errors_as_bad_input,
+)
+from lpstudy.command.faults import fault
+from lpstudy.command.mlflow_client import LAGS, make_projection
+from lpstudy.command.phase_progress import (
+    PhaseProgress,
+    follow_bank,
+    follow_teacher,
+    on_terminal,
+    with_announcement,
+)
+from lpstudy.command.prepare import PreparedStudy
+from lpstudy.command.progress import Console
+from lpstudy.command.provenance import data_facts, provenance
+from lpstudy.command.publish import print_report, publish
+from lpstudy.command.quantities import count_states, duration
+from lpstudy.command.starting_weights import content_hash, share_weights
+from lpstudy.command.study_session import END_STATES, StudySession
+from lpstudy.command.study_words import bank_words, teacher_lines
+from lpstudy.data import configured_root, shared_cache
+from lpstudy.disk import StorageError
+from lpstudy.ledger import Assignment, Ledger
+from lpstudy.study import (
+    Backend,
+    Driver,
+    PausedError,
+    RunJobs,
+    StudyContext,
+    StudyInputs,
+    StudyPaths,
+    TaskError,
+    run_all,
+)
+from lpstudy.teacher import TrainedTeacher
+from lpstudy.tracking import Client, Projection
+from lpstudy.training import DivergedError
+
+PROJECTION_SECONDS = 60.0
+"""How long a finished study waits for MLflow."""
+INTERRUPTED_SECONDS = 10.0
+"""How long a study that is paused or fails waits for MLflow."""
+
+
+@dataclass
+class Sweep:
+    """A study from its teacher to its report, while this process holds its lease."""
+
+    args: Namespace
+    command: str
+    """The command line that is part of the provenance."""
+    prepared: PreparedStudy
+    backend: Backend
+    session: StudySession
+    client: Client
+    stack: ExitStack
+    started_at: float
+    """Start of the command on the monotonic clock."""
+
+    def run(self) -> int:
+        """Run the study, or rewrite the report of a finished one; returns the exit code."""
+        if self.backend.is_joined:
+            self._watch()
+        with errors_as_bad_input():
+            ledger = self.ledger
+        ledger.adopt_unfinished()
+        is_resumed = bool(ledger.records())
+        if ledger.is_complete():
+            terminal.say(f"study {ledger.spec.name!r} is finished; rewriting its report")
+            error = self._project(None)
+        else:
+            self._start()
+            error = self._project(self._teacher_and_bank())
+        return self.publish(error, "; this start took" if is_resumed else " in")
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """The study's ledger.
+
+        Raises:
+            ValueError: The study was started with other settings or data.
+        """
+        spec, data, weights = self.prepared.spec, self.prepared.data, self.prepared.weights
+        shape = data.input_shape
+        ledger = Ledger(self.session.storage, spec, input_shape=shape, classes=data.classes)
+        ledger.check_unchanged(content_hash(spec, data, weights), data.fingerprint[:16])
+        return ledger
+
+    @cached_property
+    def inputs(self) -> StudyInputs:
+        """What the study computes from, with shared copies of its weights files."""
+        prepared = self.prepared
+        root = self.args.data_root or configured_root(prepared.spec.data)
+        paths = StudyPaths(self.session.control.folder, root.resolve() if root else None)
+        with errors_as_bad_input():
+            paths = replace(paths, weights=share_weights(prepared.weights))
+        return StudyInputs(prepared.spec, prepared.data, prepared.plan, paths, prepared.imported)
+
+    def _watch(self) -> None:
+        folders = {"--storage": self.session.control.folder, "LPSTUDY_CACHE": shared_cache().resolve()}
+        with errors_as_bad_input():
+            self.backend.watch(self.stack, self.session.control, folders)
+
+    def _start(self) -> None:
+        """Start the backend, and pause the study at signals from now on."""
+        backend, session = self.backend, self.session
+        if not backend.is_joined:
+            if backend.starting:
+                with errors_as_bad_input(), with_announcement(backend.starting):
+                    backend.start(self.stack)
+            self._watch()
+        terminal.warn(*(f"data: {remark}" for remark in self.prepared.remarks))
+        for note in (*self.prepared.weights.notes, *budget_notes(self.ledger, self.ledger.spec.budget)):
+            terminal.say(f"note: {note}")
+        self.stack.enter_context(session.pause_on_signals(self.args.grace))
+        backend.say = terminal.say
+        gauges = backend.gauges()
+        session.gauges.add(**gauges)
+        self.stack.callback(session.gauges.remove, *gauges)  # before the backend ends
+
+    def _teacher_and_bank(self) -> TrainedTeacher:
+        ledger, session = self.ledger, self.session
+        session.state = {"state": "teacher"}
+        teacher = session.retry_after_pause(self.train_teacher)
+        ledger.set_fact("data", data_facts(self.prepared))
+        ledger.set_fact("teacher", {k: v for k, v in asdict(teacher).items() if k != "folder"})
+        ledger.set_fact("provenance", provenance(self.prepared, teacher, self.backend, self.command))
+        session.state = {"state": "bank"}
+        session.retry_after_pause(lambda: self.fill_bank(teacher))
+        return teacher
+
+    def train_teacher(self) -> TrainedTeacher:
+        """Train the study's teacher or find it in the cache, with progress.
+
+        Raises:
+            FaultError: The teacher diverged, cannot be trained on the nodes, or lost its process too often.
+            PausedError: The study must not continue.
+            StorageError: A checkpoint cannot be written, or the cache cannot be read.
+        """
+        progress = PhaseProgress()
+        progress.begin("teacher: starting its process" if self.backend.starting else "teacher: starting")
+        try:
+            teacher = None
+            while teacher is None:  # a pause ends its task even if it is revoked
+                epochs = self.backend.train_teacher(self.inputs, self.session.control)
+                teacher = follow_teacher(epochs, progress, self.prepared.spec.teacher.epochs)
+        except DivergedError as error:
+            raise FaultError(f"the teacher diverged: {error}; lower [teacher] learning_rate") from error
+        except StorageError:
+            raise
+        except (TaskError, ValueError, OSError) as error:
+            raise fault(error, "the teacher") from error
+        for line in teacher_lines(teacher, self.prepared):
+            progress.say(line)
+        return teacher
+
+    def fill_bank(self, teacher: TrainedTeacher) -> None:
+        """Compute the teacher's outputs or find them in the cache, with progress.
+
+        Raises:
+            FaultError: The disk is too small, an output exceeds the bank's number format, or processes were
+                lost too often.
+            PausedError: The study must not continue.
+            StorageError: The cache cannot be written or read.
+        """
+        progress = PhaseProgress()
+        progress.say(f"teacher's outputs: {bank_words(self.prepared.plan)}")
+        if not self.prepared.plan.banked_outputs:
+            return
+        try:
+            follow_bank(study.fill_bank(self.inputs, teacher, self.backend, self.session.control), progress)
+        except StorageError:
+            raise
+        except (TaskError, ValueError, OSError) as error:
+            raise fault(error, "the teacher bank") from error
+
+    def _project(self, teacher: TrainedTeacher | None) -> str | None:
+        """Run the trials, if any remain, while MLflow follows; returns why MLflow lags behind, else None."""
+        projection = make_projection(self.ledger, self.prepared, self.client, self.session)
+        projection.start()
+        patience = INTERRUPTED_SECONDS
+        try:
+            if teacher is not None:
+                self.session.state = {"state": "running"}
+                self.run_trials(teacher, projection)
+            patience = PROJECTION_SECONDS
+        finally:
+            self.session.deadline.is_disarmed = True
+            projection.close(seconds=patience)
+        return projection.error
+
+    def run_trials(self, teacher: TrainedTeacher, projection: Projection) -> None:
+        """Run trials and finals, while the projection follows in MLflow."""
+        ledger, session, backend = self.ledger, self.session, self.backend
+        console = Console(ledger, live=sys.stderr.isatty(), teacher=teacher)
+        reported_error = None
+
+        def changed(assignment: Assignment) -> None:
+            nonlocal reported_error
+            projection.note_change(assignment)
+            console.changed(assignment)
+            if projection.error is not None and reported_error is None:
+                reported_error = projection.error
+                console.say(f"{LAGS}{reported_error}")
+
+        backend.say = console.say
+        console.say(f"starting trials, {backend.capacity()} at once")
+        session.gauges.add(
+            mlflow=lambda: projection.error,
+            behind=lambda: projection.pending_runs,
+            rate=console.rate,
+            eta=console.eta,
+            workers=lambda: session.control.live_trials * backend.resources.workers_per_trial,
+        )
+        jobs = self._jobs(teacher)
+        try:
+            while True:
+                try:
+                    driver = Driver(
+                        ledger, session.control, jobs, changed, ends_runs=not backend.runs_end_themselves
+                    )
+                    return run_all(driver, backend.train_runs)
+                except PausedError:
+                    if session.control.current.is_exit:
+                        raise
+                    why = session.control.current.why
+                    console.say(f"paused by {why}; resume with `lpstudy resume {ledger.spec.name}`")
+                    session.control.wait()
+                    ledger.adopt_unfinished()
+        finally:
+            console.close()
+
+    def _jobs(self, teacher: TrainedTeacher) -> RunJobs:
+        """The jobs of the study's runs."""
+        spec, paths, resources = self.ledger.spec, self.inputs.paths, self.backend.resources
+        context = StudyContext(
+            imported=self.inputs.imported,
+            data=spec.data,
+            data_root=str(paths.data_root) if paths.data_root else None,
+            teacher=self.backend.resolve(spec.teacher),
+            teacher_file=teacher,
+            plan=self.prepared.plan,
+            gpus=resources.gpus_per_trial,
+            workers=resources.workers_per_trial,
+        )
+        return RunJobs(self.ledger, context, paths, self.session.control, self.backend.resolve)
+
+    def publish(self, mlflow_error: str | None, took: str) -> int:
+        """Write the report, unless MLflow lags behind; returns the exit code.
+
+        Args:
+            mlflow_error: Why MLflow lags behind, else None.
+            took: The words before the duration.
+        """
+        name, session = self.ledger.spec.name, self.session
+        request = session.control.request
+        state = "finished" if self.ledger.is_complete() else END_STATES.get(request, "unfinished")
+        session.state = {"state": state}
+        if mlflow_error is None:
+            try:
+                with on_terminal("writing the report"):
+                    published = publish(self.client, name, self.args.reports)
+                print_report(published, name)
+            except tracking.MLFLOW_ERRORS as error:
+                mlflow_error = tracking.reason(error)
+        states = count_states(self.ledger.records())
+        summary = ", ".join(f"{n} {state}" for state, n in states.items())
+        terminal.show(f"{summary}{took} {duration(time.monotonic() - self.started_at)}")
+        if mlflow_error is not None:
+            raise FaultError(
+                f"MLflow lags behind ({mlflow_error}): `lpstudy reconcile {name}` updates it once it answers,"
+                f" then `lpstudy report {name}` writes the report",
+                MLFLOW_BEHIND,
+            )
+        return DONE if states["finished"] or request in END_STATES else FAULT
