@@ -5,8 +5,6 @@ import os
 from pathlib import Path
 
 import pytest
-from lpstudy.study.failures import STORAGE as STORAGE_WORDS
-from lpstudy.study.failures import encode_failure
 
 from lpstudy.disk import (
     DENIED_ERRNOS,
@@ -23,6 +21,7 @@ from lpstudy.disk import (
     write_atomically,
 )
 from lpstudy.folder import LocalFolder
+from lpstudy.study.run_end import end_of
 
 NOBODYS = Path("/sys/lpstudy")
 """Where nobody may make a folder, not even root."""
@@ -59,16 +58,16 @@ def test_every_error_of_the_list_ends_a_trial_without_failing_it(number: int) ->
         else StorageError
     )
     assert type(storage_error(raw)) is kind
-    word = encode_failure(raw)
-    assert word.startswith(STORAGE_WORDS)
-    assert f"/studies/x: {os.strerror(number)}" in word
+    end = end_of(raw)
+    assert end.is_of_storage
+    assert f"/studies/x: {os.strerror(number)}" in end.cause
 
 
 @pytest.mark.parametrize("error", [FileNotFoundError(errno.ENOENT, "gone", "x"), OSError("without a number")])
 def test_other_errors_are_no_storage(error: OSError) -> None:
     assert not is_storage_error(error)
     with pytest.raises(type(error)):
-        encode_failure(error)
+        end_of(error)
 
 
 def test_a_file_that_is_missing_is_only_missing(tmp_path: Path) -> None:

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 from commands import CommandResult, call, error_line, files, write_study
-from lpstudy.command.phases import teacher_lines
 from safetensors.torch import load_file, save_file
 
 from lpstudy import plan, sweep
 from lpstudy.command.prepare import PreparedStudy, prepare
 from lpstudy.command.starting_weights import content_hash, share_weights
+from lpstudy.command.study_words import teacher_lines
 from lpstudy.space import StudentSpec, read_study_file
 from lpstudy.students import WeightsFile, build, fit_weights, skeleton
 from lpstudy.teacher import TrainedTeacher, load_or_train, teacher_key

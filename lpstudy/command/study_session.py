@@ -172,7 +172,7 @@ class StudySession:
             return FaultError(str(self.control.fault))
         current = self.control.current
         early_reason = TERMINATED if isinstance(error, SystemExit) else ""  # before the backend was there
-        message = "" if isinstance(error, KeyboardInterrupt | SystemExit) else error
+        message = "" if isinstance(error, KeyboardInterrupt | SystemExit) else str(error)
         why = str(self.control.fault or message or current.why or early_reason)
         if current.request in END_STATES:
             self.state = {"state": END_STATES[current.request]}

@@ -90,7 +90,7 @@ def end_of(error: Exception) -> RunEnd:
     full = memory_error(error)
     if full is None:
         raise error
-    message = one_line(full)
+    message = one_line(str(full))
     _forget(error)
     size = _SIZE.search(message)
     reason = f"tried to allocate {size[1]}" if size else message[:200] or "out of memory"

@@ -198,10 +198,10 @@ from lpstudy.command.study_session import StudySession
 from lpstudy.folder import LocalFolder
 deadline.EXIT_SECONDS, deadline.HARD_SECONDS = 0.5, 0.1
 study = StudySession(LocalFolder(Path(sys.argv[1]) / "tiny"), None, "tiny", fresh=False)
-def explain():
-    print("paused: Ray hangs", flush=True)
-    return 75
-study.before_exit = explain
+class Hanging:
+    def kill(self):
+        print("killed", flush=True)
+study.use(Hanging())
 with study.running():
     study.control.pause_and_exit("Ray hangs", seconds=0.0)
     while True:
@@ -220,6 +220,7 @@ def test_a_process_whose_main_thread_hangs_ends_with_its_words_and_frees_the_stu
         timeout=60,
         env=os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[2])},
     )
-    assert (done.returncode, done.stdout, done.stderr) == (75, "paused: Ray hangs\n", "")
+    assert (done.returncode, done.stdout) == (75, "killed\n")
+    assert done.stderr == "lpstudy sweep: paused: Ray hangs; run the same command to resume\n"
     study = StudySession(LocalFolder(tmp_path / "tiny"), None, "tiny", fresh=False)
     assert study.previous_process is None

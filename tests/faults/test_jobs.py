@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 from commands import ROOT, environment, free_port, run, start, stop_group, wait_for, write_study
-from lpstudy.study.loopback import VARIABLE
 from staging import FIXED, LONG, OFTEN, checkpoints, whole
+
+from lpstudy.ray_cluster.ray_patches import LOOPBACK_VARIABLE
 
 pytestmark = pytest.mark.soak
 RAY = str(Path(sys.executable).with_name("ray"))
@@ -26,7 +27,7 @@ class Head:
         token = home / ".ray/auth_token"
         token.write_text(TOKEN)
         token.chmod(0o600)
-        self.variables = {"HOME": str(home), "RAY_AUTH_MODE": "token", VARIABLE: "0"}
+        self.variables = {"HOME": str(home), "RAY_AUTH_MODE": "token", LOOPBACK_VARIABLE: "0"}
         words = [RAY, "start", "--head", "--block", "--num-cpus=2", f"--port={self.gcs}"]
         words += [f"--dashboard-port={self.dashboard}", f"--dashboard-agent-listen-port={agent}"]
         words += [f"--ray-client-server-port={client}", "--node-ip-address=127.0.0.1"]
@@ -63,7 +64,7 @@ def submission(folder: Path, name: str, *words: str) -> Sequence[str]:
         "OMP_NUM_THREADS": "1",
         "LPSTUDY_CACHE": os.environ["LPSTUDY_CACHE"],
         "MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}",
-        VARIABLE: "0",
+        LOOPBACK_VARIABLE: "0",
     }
     made = ["submit", *words, "--submission-id", name, "--working-dir", str(folder / "work")]
     made += ["--runtime-env-json", json.dumps({"env_vars": variables}), "--", sys.executable]

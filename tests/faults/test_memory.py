@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 from commands import call, records, write_study
-from lpstudy.study.failures import describe_death, encode_failure
 
 from lpstudy import sweep
+from lpstudy.study.run_end import describe_death, end_of
 
 HUGE = 65_000
 """Channels: the last convolution alone has 304 GB of weights."""
@@ -29,14 +29,14 @@ WIDTHS = ('family = "convnet"\ndepth = 2\nwidth = 2\n', f"width = {{ choices = [
     ],
 )
 def test_a_full_card_has_many_words(words: str) -> None:
-    assert encode_failure(RuntimeError(words)).startswith("oom: ")
+    assert end_of(RuntimeError(words)).kind == "oom"
     assert describe_death(words) == f"oom: {words}"
 
 
 def test_what_a_full_card_leads_to_is_out_of_memory_too() -> None:
     error = RuntimeError("CUDA error: operation failed due to a previous error during capture")
     error.__context__ = RuntimeError("CUDA out of memory. Tried to allocate 2.50 GiB")
-    assert encode_failure(error) == "oom: tried to allocate 2.50 GiB"
+    assert end_of(error).cause == "oom: tried to allocate 2.50 GiB"
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_what_a_full_card_leads_to_is_out_of_memory_too() -> None:
 )
 def test_other_errors_of_the_card_are_raised_again(words: str) -> None:
     with pytest.raises(RuntimeError, match=words):
-        encode_failure(RuntimeError(words))
+        end_of(RuntimeError(words))
     assert describe_death(words) == words
 
 
@@ -78,15 +78,15 @@ def test_trials_on_train_workers_that_do_not_fit_fail_once(tmp_path: Path) -> No
 def test_the_size_is_in_the_cause() -> None:
     with pytest.raises(RuntimeError) as error:
         torch.empty(2**48)
-    assert encode_failure(error.value) == f"oom: tried to allocate {2**50} bytes"
+    assert end_of(error.value).cause == f"oom: tried to allocate {2**50} bytes"
     cuda = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.50 GiB. GPU 0 has 1 GiB")
-    assert encode_failure(cuda) == "oom: tried to allocate 2.50 GiB"
-    assert encode_failure(MemoryError()) == "oom: out of memory"
+    assert end_of(cuda).cause == "oom: tried to allocate 2.50 GiB"
+    assert end_of(MemoryError()).cause == "oom: out of memory"
 
 
 def test_what_is_no_lack_of_memory_is_raised() -> None:
     with pytest.raises(RuntimeError, match="shapes"):
-        encode_failure(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+        end_of(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
 
 
 def test_a_process_that_ray_killed_for_memory_is_told_so() -> None:

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 import ray
 from commands import CommandResult, call, wait_for, wait_for_exit, write_study
-from lpstudy.study.cluster import SHORTAGE_SECONDS
 from ray.cluster_utils import Cluster
 from raylets import MEMORY, raylets
 from staging import FIXED, begun, by_key, whole
 
 from lpstudy import status
+from lpstudy.ray_cluster.cluster import SHORTAGE_SECONDS
 
 pytestmark = pytest.mark.soak
 LONG = ("epochs = 2\n", "epochs = 1500\n")

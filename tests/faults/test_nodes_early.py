@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 from commands import call, start, wait_for, wait_for_exit, write_study
-from lpstudy.study.cluster import SHORTAGE_SECONDS
 from raylets import MEMORY, raylets
 from staging import whole
 
 from lpstudy import status
+from lpstudy.ray_cluster.cluster import SHORTAGE_SECONDS
 
 pytestmark = pytest.mark.soak
 

@@ -11,14 +11,16 @@ from typing import Any
 import pytest
 import ray
 from commands import error_line, run, wait_for_exit, write_study
-from lpstudy.study.cluster import cpus_per_gpu_share
 from ray import tune
 from ray.cluster_utils import Cluster
 from raylets import raylets
 from staging import FIXED, LONG, OFTEN, begun, whole
 from tune_driver import DONE, run_in_tune
 
-from lpstudy.study import Capacity, TrialResources, ray_session
+from lpstudy.ray_cluster.cluster import Capacity, machines
+from lpstudy.ray_cluster.session import ray_session
+from lpstudy.study import TrialResources
+from lpstudy.study.resources import cpus_per_gpu_share
 
 pytestmark = pytest.mark.soak
 
@@ -53,7 +55,7 @@ def drive_six(address: str, folder: Path) -> None:
     resources = TrialResources(gpus_per_trial=0.5)
     with ray_session():
         assert Capacity(resources)() == 4
-        assert [cpus_per_gpu_share(share) for share in (0.0, 0.5, 1.0)] == [1, 1, 2]
+        assert [cpus_per_gpu_share(share, machines()) for share in (0.0, 0.5, 1.0)] == [1, 1, 2]
         ledger = run_in_tune(folder, wait_for_three_others, resources, FIXED, ("trials = 1", "trials = 6"))
     ends = [(r.state, r.assignment.attempt, r.cause) for r in ledger.records()]
     assert set(ends) == {("finished", 1, None)}, ends

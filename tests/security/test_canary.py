@@ -25,7 +25,7 @@ from mlflow.tracking import MlflowClient
 from lpstudy import sweep
 from lpstudy.command.prepare import prepare
 from lpstudy.command.provenance import provenance
-from lpstudy.study import TrialResources
+from lpstudy.study import InProcess, TrialResources
 from lpstudy.teacher import TrainedTeacher
 
 CANARY = "kXq7canaryZ3w"
@@ -80,7 +80,7 @@ def test_the_command_is_recorded_without_credentials(tmp_path: Path) -> None:
     prepared = prepare(given)
     teacher = TrainedTeacher("", "k", "0", "convnet", 1.0, 1.0, 1, 1, 1.0, 0)
     command = f"python -m lpstudy.sweep tiny --ledger=postgresql://me:{CANARY}@host/db"
-    kept = provenance(prepared, teacher, TrialResources(), command)
+    kept = provenance(prepared, teacher, InProcess(TrialResources()), command)
     assert kept["command"] == "python -m lpstudy.sweep tiny --ledger=postgresql://host/db"
     assert CANARY not in str(kept)
 

@@ -10,22 +10,25 @@ from typing import Any
 
 import pytest
 from commands import descendants, environment, stop_group, wait_for
-from lpstudy.study.loopback import VARIABLE
 from sockets import beyond_loopback, listening
+
+from lpstudy.ray_cluster.ray_patches import LOOPBACK_VARIABLE
 
 SESSION = """
 import json, os, sys, time
 from pathlib import Path
-from lpstudy import study
 from lpstudy.folder import LocalFolder
-with study.ray_session():
+from lpstudy.ray_cluster.ray_watch import watching
+from lpstudy.ray_cluster.session import ray_session
+from lpstudy.study import StudyControl
+with ray_session():
     import ray
     from ray._private.worker import _global_node as node
     ray.get(ray.remote(lambda: 3).remote())  # so that there is a worker
     print(json.dumps({"gcs": node.gcs_address, "dashboard": node.webui_url}), flush=True)
     sys.stdin.readline()
-    control = study.StudyControl(LocalFolder(Path(sys.argv[1])), "own")
-    with study.watching(control):
+    control = StudyControl(LocalFolder(Path(sys.argv[1])), "own")
+    with watching(control):
         began = time.monotonic()
         os.kill(node.all_processes["raylet"][0].process.pid, 9)
         while not control.current.is_exit and time.monotonic() - began < 30:
@@ -117,7 +120,7 @@ def join(address: str, home: Path, **variables: str) -> "subprocess.CompletedPro
 
 
 def test_a_driver_without_the_token_is_refused(session: tuple[int, dict[str, Any]], tmp_path: Path) -> None:
-    here = {VARIABLE: "0"}  # or it would look for the head at this machine's outward address
+    here = {LOOPBACK_VARIABLE: "0"}  # or it would look for the head at this machine's outward address
     done = join(session[1]["gcs"], tmp_path, RAY_AUTH_MODE="token", RAY_AUTH_TOKEN="0" * 64, **here)
     assert done.returncode == 3, done
     assert "Unauthenticated" in done.stderr, done

@@ -17,14 +17,17 @@ import ray
 import torch
 from commands import descendants
 from filelock import FileLock
-from lpstudy.study.loopback import VARIABLE
 from safetensors.torch import save_file
 
 from lpstudy.data import Data, load
 from lpstudy.folder import LocalFolder
+from lpstudy.ray_cluster.cluster import cluster_resources
+from lpstudy.ray_cluster.ray_backend import RayBackend
+from lpstudy.ray_cluster.ray_patches import LOOPBACK_VARIABLE
+from lpstudy.ray_cluster.session import ray_session
 from lpstudy.space import StudySpec
 from lpstudy.students import build
-from lpstudy.study import StudyControl, StudyPaths, TrialResources, cluster_resources, fill_bank, ray_session
+from lpstudy.study import StudyControl, StudyInputs, StudyPaths, TrialResources, fill_bank
 from lpstudy.teacher import Store, TrainedTeacher, bank_store, load_or_train, plan_bank
 
 CPU = torch.device("cpu")
@@ -66,7 +69,9 @@ class Study:
         """How many blocks are valid, and what is said."""
         plan, paths = self.store.plan, StudyPaths(LocalFolder(Path.cwd()), None)
         control = StudyControl(LocalFolder(self.store.folder.parent), "test")
-        for progress in fill_bank(self.spec, self.data, self.file, plan, paths, TrialResources(), control):
+        backend = RayBackend(TrialResources(), lambda error: 1)
+        inputs = StudyInputs(self.spec, self.data, plan, paths)
+        for progress in fill_bank(inputs, self.file, backend, control):
             yield progress.blocks_done, progress.note
 
 
@@ -114,7 +119,7 @@ def others(folder: Path) -> Iterator[tuple[Other, Other]]:
     context = multiprocessing.get_context("spawn")
     started = []
     monkeypatch = pytest.MonkeyPatch()
-    monkeypatch.setenv(VARIABLE, "0")  # read by Ray when it is imported
+    monkeypatch.setenv(LOOPBACK_VARIABLE, "0")  # read by Ray when it is imported
     for _ in range(2):
         here, there = context.Pipe()
         process = context.Process(

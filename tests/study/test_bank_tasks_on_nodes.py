@@ -8,7 +8,7 @@ from commands import descendants
 from raylets import raylets
 from test_bank_tasks import VIEWS, study_of
 
-from lpstudy.study import ray_session
+from lpstudy.ray_cluster.session import ray_session
 
 pytestmark = pytest.mark.soak
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lpstudy.study import cluster_address
+from lpstudy.ray_cluster.cluster_address import cluster_address
 
 
 @pytest.fixture(autouse=True)

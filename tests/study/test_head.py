@@ -17,10 +17,10 @@ from typing import Any
 import grpc  # type: ignore[import-untyped]
 import pytest
 from commands import ROOT, free_port
-from lpstudy.study.head import check_head, silent_servers
 from ray.core.generated import gcs_service_pb2
 
-from lpstudy.study import head
+from lpstudy.ray_cluster import head
+from lpstudy.ray_cluster.head import check_head, silent_servers
 
 
 @pytest.fixture(autouse=True)
@@ -137,8 +137,8 @@ def test_servers_that_are_silent_are_told_from_those_that_answer(mute: str) -> N
 
 LIMIT = """
 import signal, sys, time
-from lpstudy.study.time_limit import time_limit
-from lpstudy.study.interrupts import defer_signals
+from lpstudy.ray_cluster.time_limit import time_limit
+from lpstudy.ray_cluster.ray_patches import defer_signals
 def abandon(error):
     print(repr(error), flush=True)
     return 75

@@ -11,13 +11,15 @@ from typing import Any
 
 import pytest
 import ray
-from lpstudy.study.restarting_task import MAX_RESTARTS, RestartingTask
-from lpstudy.study.trial import as_report
 from ray import tune
 from tune_driver import run_in_tune
 
 from lpstudy.outputs import EpochResult
-from lpstudy.study import TaskError, TrialResources, ray_session
+from lpstudy.ray_cluster.actors import as_report
+from lpstudy.ray_cluster.restarting_task import RestartingTask
+from lpstudy.ray_cluster.session import ray_session
+from lpstudy.study import TaskError, TrialResources
+from lpstudy.study.driver import MAX_RESTARTS
 
 ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # the processes do not know the tests
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from lpstudy.study import check_machine, machine
+from lpstudy.ray_cluster import machine
+from lpstudy.ray_cluster.machine import check_machine
 
 PATH = "RAY_AUTH_TOKEN_PATH"
 

@@ -6,12 +6,13 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
-from lpstudy.study.restarting_task import task
-from lpstudy.study.run import _teach
-from lpstudy.study.trial import CUDA_BYTES, device_of, memory_share
 
 from lpstudy.command.provenance import machine
-from lpstudy.study import TrialResources, bank_tasks, cluster
+from lpstudy.ray_cluster import bank_tasks, cluster
+from lpstudy.ray_cluster.restarting_task import task
+from lpstudy.ray_cluster.teacher_task import _teach
+from lpstudy.study import TrialResources
+from lpstudy.study.run_epochs import CUDA_BYTES, device_of, memory_share
 
 GB = 10**9
 

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 from commands import wait_for
-from lpstudy.study.ray_watch import RayWatch
 
 from lpstudy.folder import LocalFolder
-from lpstudy.study import StudyControl, head, ray_watch
+from lpstudy.ray_cluster import head, ray_watch
+from lpstudy.ray_cluster.ray_watch import RayWatch
+from lpstudy.study import StudyControl
 
 
 @pytest.fixture(autouse=True)

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 
 import pytest
-from lpstudy.study.trial import group_reports
 
 from lpstudy.outputs import EpochResult
+from lpstudy.study.run_epochs import group_reports
 from lpstudy.training import DivergedError
 
 
@@ -18,7 +18,7 @@ def epochs(last: int, error: Exception | None = None) -> Iterator[EpochResult]:
 
 def told(last: int, *rungs: int, of: int, error: Exception | None = None) -> list[tuple[list[int], str]]:
     reports = group_reports(epochs(last, error), rungs, epochs=of)
-    return [([one.epoch for one in held], end) for held, end in reports]
+    return [([one.epoch for one in held], "" if end is None else end.cause) for held, end in reports]
 
 
 def test_each_report_ends_at_a_rung_or_at_the_last_epoch() -> None:

@@ -12,11 +12,13 @@ from pathlib import Path
 import pytest
 import ray
 from commands import descendants, error_line, run, suspend, wait_for, write_study
-from lpstudy.study.session import variables
 from raylets import raylets
 
+from lpstudy.environment import JOB
 from lpstudy.folder import LocalFolder
-from lpstudy.study import JOB, check_shared, ray_session, shared_folders
+from lpstudy.ray_cluster import shared_folders
+from lpstudy.ray_cluster.session import ray_session, variables
+from lpstudy.ray_cluster.shared_folders import check_shared
 
 SEPARATE = ("mount -t tmpfs none {0}", "does not see what is written there: No such file or directory")
 READ_ONLY = (

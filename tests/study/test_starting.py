@@ -8,7 +8,9 @@ from typing import Any
 from ray import tune
 from tune_driver import DONE, run_in_tune
 
-from lpstudy.study import TrialResources, cluster_resources, ray_session
+from lpstudy.ray_cluster.cluster import cluster_resources
+from lpstudy.ray_cluster.session import ray_session
+from lpstudy.study import TrialResources
 
 
 def test_processes_are_started_at_once_and_each_runs_many_trials(tmp_path: Path) -> None:

@@ -5,8 +5,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from commands import free_port
-from lpstudy.study.session import prepare_environment
 from ray.cluster_utils import Cluster
+
+from lpstudy.ray_cluster.session import prepare_environment
 
 MEMORY = 80 * 1024**2
 """Bytes of a node's object store."""

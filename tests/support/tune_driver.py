@@ -3,24 +3,46 @@
 import itertools
 import tomllib
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from commands import write_study
-from lpstudy.study.search import TuneLauncher, run_tune
-from lpstudy.study.trial import as_report
 from ray import tune
 
 from lpstudy.folder import LocalFolder
 from lpstudy.ledger import Assignment, Ledger, ledger_file_url
 from lpstudy.outputs import EpochResult
+from lpstudy.ray_cluster.actors import as_report
+from lpstudy.ray_cluster.cluster import Capacity
+from lpstudy.ray_cluster.tune import TuneLauncher, run_tune
 from lpstudy.space import parse
-from lpstudy.study import Capacity, StudyControl, TrialResources
+from lpstudy.study import Driver, StudyControl, TrialResources
 
 DONE = as_report(
     [EpochResult(epoch, {"validation_accuracy": 50.0, "test_accuracy": 50.0}) for epoch in (1, 2)]
 )
 """The report of a run that has finished its two epochs."""
+
+
+@dataclass(frozen=True)
+class AssignmentJobs:
+    """Jobs of a driver that are the assignments themselves.
+
+    Args:
+        newest: Returns the name of a run's newest checkpoint.
+    """
+
+    newest: Callable[[Assignment], str]
+
+    def job(self, assignment: Assignment) -> Any:
+        return assignment
+
+    def newest_checkpoint(self, assignment: Assignment) -> str:
+        return self.newest(assignment)
+
+    def drop_checkpoints(self, assignment: Assignment) -> None:
+        """There is none."""
 
 
 def run_in_tune(
@@ -39,11 +61,10 @@ def run_in_tune(
     numbers = itertools.count()
     launcher = TuneLauncher(
         tune.with_resources(function, {"cpu": 1.0, "gpu": resources.gpus_per_trial}),
-        lambda assignment: {"number": next(numbers)},
+        lambda job: {"number": next(numbers)},
         Capacity(resources),
-        newest_checkpoint=newest_checkpoint,
-        on_workers=False,
+        reuse_actors=True,
     )
     control = StudyControl(LocalFolder(folder), "test")
-    run_tune(ledger, launcher, folder / "tune", searching=lambda: True, observer=print, control=control)
+    run_tune(Driver(ledger, control, AssignmentJobs(newest_checkpoint), print), launcher, folder / "tune")
     return ledger

@@ -7,16 +7,14 @@ from typing import Any
 
 import pytest
 import torch
-from lpstudy.study.run import launcher_of
-from lpstudy.study.trial import RunJob, StudyContext
 from small_banks import Banked
 
 from lpstudy.data import Data
 from lpstudy.folder import LocalFolder
 from lpstudy.ledger import Assignment, Done, Ledger, Waiting, ledger_file_url
 from lpstudy.outputs import EpochResult
-from lpstudy.study import Capacity, StudyControl, StudyPaths, TrialResources
-from lpstudy.study import trial as module
+from lpstudy.study import RunJob, RunJobs, StudyContext, StudyControl, StudyPaths
+from lpstudy.study.run_epochs import run_reports
 from lpstudy.training import train
 
 MakeBank = Callable[..., Banked]
@@ -78,12 +76,8 @@ def jobs(make_bank: MakeBank, tmp_path: Path) -> tuple[Banked, dict[str, RunJob]
         workers=1,
     )
     paths, control = StudyPaths(LocalFolder(tmp_path), None), StudyControl(LocalFolder(tmp_path), "token")
-    launcher = launcher_of(ledger, shared, paths, Capacity(TrialResources()), control)
-    found = {
-        run.kind: RunJob.model_validate_json(launcher.config(run)["job"])
-        for run in runs(ledger)
-        if run.arm.startswith("bp")
-    }
+    all_jobs = RunJobs(ledger, shared, paths, control, lambda training: training)
+    found = {run.kind: all_jobs.job(run) for run in runs(ledger) if run.arm.startswith("bp")}
     return bank, found
 
 
@@ -96,16 +90,12 @@ def test_a_run_reads_it_once_where_it_is_told_to(jobs: tuple[Banked, dict[str, R
         assert ["test_accuracy" in one.metrics for one in results] == [False, read_test]
 
 
-def test_of_a_study_it_is_the_final_that_is_told_to(
-    jobs: tuple[Banked, dict[str, RunJob]], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_of_a_study_it_is_the_final_that_is_told_to(jobs: tuple[Banked, dict[str, RunJob]]) -> None:
     _, found = jobs
     assert (found["trial"].final, found["final"].final) == (False, True)
-    reports: list[dict[str, Any]] = []
-    monkeypatch.setattr(module.tune, "report", reports.append)  # there is no session
-    for job in found.values():
-        module.run_in_actor({"job": job.model_dump_json()})
-    told = [one for report in reports for one in module.as_results(report)]
+    reports = [report for job in found.values() for report in run_reports(job)]
+    assert {end for _, end in reports} == {None}
+    told = [result for results, _ in reports for result in results]
     assert ["test_accuracy" in one.metrics for one in told] == [False, False, False, True]
 
 
