@@ -21,7 +21,7 @@ from lpstudy.space import ImportedCode, changed_settings, import_files, parse, p
 from lpstudy.space import imported_code as module
 from lpstudy.students import StudentSpec, build, code_of
 from lpstudy.students.families import FAMILIES
-from lpstudy.study.trial import StudyContext
+from lpstudy.study.run_job import StudyContext
 
 ROOT = Path(__file__).resolve().parents[2]
 METHOD = """
@@ -276,7 +276,7 @@ def test_the_context_of_a_study_runs_the_code_before_it_is_read(tmp_path: Path) 
     text = METHOD.replace("factor", "factor_of_a_worker") + NETWORK
     script = """
 import sys
-from lpstudy.study.trial import StudyContext
+from lpstudy.study.run_job import StudyContext
 context = StudyContext.model_validate_json(sys.stdin.read())
 from lpstudy.distill import METHODS
 print(context.teacher.network.label(), sorted(METHODS["plain"].model_fields))
