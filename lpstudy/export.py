@@ -9,7 +9,7 @@ import pandas as pd
 
 from lpstudy.command import arguments as flags
 from lpstudy.command.exits import DONE, errors_as_bad_input, exit_code_of
-from lpstudy.command.overview import engine_of, existing_study, ledger_name
+from lpstudy.command.overview import existing_study, ledger_engine, ledger_name
 from lpstudy.command.prepare import check_writable
 from lpstudy.cost import cost_of
 from lpstudy.ledger import Assignment, LedgerReader, read_ledger
@@ -41,7 +41,7 @@ def _export(args: Namespace) -> int:
     with errors_as_bad_input():
         import_files(args.imports)
         name = existing_study(args.storage, args.ledger, args.study)
-        reader = read_ledger(engine_of(args.storage / name, args.ledger), ledger_name(name, args.ledger))
+        reader = read_ledger(ledger_engine(args.storage / name, args.ledger), ledger_name(name, args.ledger))
         check_writable(folder)
         frames = {"runs": runs(reader), "epochs": epochs(reader)}
         paths = {kind: folder / f"{kind}.{args.format}" for kind in frames}

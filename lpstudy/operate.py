@@ -10,13 +10,13 @@ from sqlalchemy import Engine
 from lpstudy import ledger
 from lpstudy.command import arguments as flags
 from lpstudy.command.exits import DONE, FaultError, errors_as_bad_input, exit_code_of
-from lpstudy.command.overview import engine_of, existing_study, ledger_name, ledger_url
+from lpstudy.command.overview import existing_study, ledger_engine, ledger_name, ledger_url
 from lpstudy.folder import Folder
 from lpstudy.ledger import HEARTBEAT_SECONDS, Request
 from lpstudy.terminal import show, show_json
 
 Command = Literal["pause", "resume", "stop", "cancel"]
-REQUESTS: dict[Command, Request] = {"pause": "pause", "resume": "run", "stop": "stop", "cancel": "cancel"}
+REQUEST_OF: dict[Command, Request] = {"pause": "pause", "resume": "run", "stop": "stop", "cancel": "cancel"}
 DESCRIPTIONS: dict[Command, str] = {
     "pause": "Write checkpoints, end the running trials and wait for `lpstudy resume`.",
     "resume": "Resume a paused study.",
@@ -46,7 +46,7 @@ def _operate(args: Namespace, command: Command) -> int:
     with errors_as_bad_input():
         name = existing_study(args.storage, args.ledger, args.study)
         folder = args.storage / name
-        engine = engine_of(folder, args.ledger)
+        engine = ledger_engine(folder, args.ledger)
         stored_name = ledger_name(name, args.ledger)
         facts = ledger.read_progress(engine, stored_name).facts
     if ledger.is_study_running(engine, stored_name):
@@ -71,7 +71,7 @@ def _operate(args: Namespace, command: Command) -> int:
 def _send_and_wait(engine: Engine, name: str, command: Command) -> dict[str, Any]:
     """Send a request and wait until the study's process has received it."""
     with errors_as_bad_input():
-        row = ledger.send_request(engine, name, REQUESTS[command])
+        row = ledger.send_request(engine, name, REQUEST_OF[command])
     deadline = time.monotonic() + RECEIPT_SECONDS
     is_received = False
     while not is_received and time.monotonic() < deadline:

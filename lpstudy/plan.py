@@ -13,7 +13,7 @@ from lpstudy.command.budget_notes import budget_notes, unused_trials_note
 from lpstudy.command.claims import missing_claims
 from lpstudy.command.estimate import ArmSeconds, Machine, estimate, slowness
 from lpstudy.command.exits import DONE, BadInputError, errors_as_bad_input, exit_code_of
-from lpstudy.command.overview import engine_of
+from lpstudy.command.overview import ledger_engine
 from lpstudy.command.prepare import PreparedStudy, feasible_sizes, prepare, resources_of, student_sizes
 from lpstudy.command.quantities import duration
 from lpstudy.command.study_words import bank_words
@@ -127,7 +127,7 @@ def _notes(args: Namespace, prepared: PreparedStudy, lines: Sequence[ArmPlan]) -
     name = prepared.spec.name
     try:
         with errors_as_bad_input():
-            reader = read_ledger(engine_of(args.storage / name, args.ledger), name)
+            reader = read_ledger(ledger_engine(args.storage / name, args.ledger), name)
     except BadInputError:  # it has not started
         yield from (unused_trials_note(line.arm, line.trials, budget) for line in lines)
         return

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from lpstudy import ledger, tracking
 from lpstudy.command import arguments as flags
 from lpstudy.command.exits import DONE, MLFLOW_BEHIND, FaultError, errors_as_bad_input, exit_code_of
-from lpstudy.command.overview import engine_of, existing_study, ledger_name
+from lpstudy.command.overview import existing_study, ledger_engine, ledger_name
 from lpstudy.disk import StorageError
 from lpstudy.ledger import Lease, LedgerReader, read_ledger
 from lpstudy.space import import_files
@@ -45,7 +45,7 @@ def _reconcile(args: Namespace) -> int:
         import_files(args.imports)
         name = existing_study(args.storage, args.ledger, args.study)
         folder = args.storage.resolve() / name
-        engine = engine_of(folder, args.ledger)
+        engine = ledger_engine(folder, args.ledger)
         stored_name = ledger_name(name, args.ledger)
         reader = read_ledger(engine, stored_name)
         for arm in reader.arms.values():

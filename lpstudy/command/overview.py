@@ -64,7 +64,7 @@ def ledger_url(folder: Folder, url: str | None) -> str:
     return ledger_file_url(folder.path)
 
 
-def engine_of(folder: Folder, url: str | None) -> Engine:
+def ledger_engine(folder: Folder, url: str | None) -> Engine:
     """The database engine of an existing study's ledger.
 
     Raises:
@@ -162,7 +162,7 @@ def read_overview(storage: Folder, url: str | None, name: str) -> dict[str, Any]
         UnwritableError: The ledger is locked or its server does not answer.
     """
     try:
-        engine = engine_of(storage.resolve() / name, url)
+        engine = ledger_engine(storage.resolve() / name, url)
         stored_name = ledger_name(name, url)
         return overview(read_progress(engine, stored_name), engine, stored_name) | {"study": name}
     except (ValueError, DamagedError) as error:
