@@ -20,9 +20,9 @@ _SHORT_ID = 8
 
 
 def comparison_section(study: StudyFacts, results: list[ArmResult], comparison: pd.DataFrame) -> Markdown:
-    """The table of accuracies and sizes; bold marks significant results.
+    """The table of accuracies and sizes.
 
-    That is a difference to back-prop beyond noise, and the accuracy of a method that beats every other one.
+    Bold marks a difference to back-prop beyond noise, and the accuracy of a method that beats all others.
     """
     heads = (
         "method", "student", "test accuracy % (n)", "Δ `bp`", "params", "compression", "MACs",
@@ -32,17 +32,17 @@ def comparison_section(study: StudyFacts, results: list[ArmResult], comparison: 
     rows = []
     for result, row in _results_and_rows(results, comparison):
         if result is None:
-            reached = study.teacher.test_accuracy
-            own = interval([] if reached is None else [reached])
+            teacher_accuracy = study.teacher.test_accuracy
+            accuracy = interval([] if teacher_accuracy is None else [teacher_accuracy])
             best, difference = False, Markdown(cell_text.NOTHING)
         else:
-            own, best = result.accuracy, is_best(result, results)
+            accuracy, best = result.accuracy, is_best(result, results)
             difference = _difference(by_arm[result.arm.name])
-        shown = f"{cell_text.accuracy(own)} ({own.n})" if own.n else cell_text.NOTHING
+        text = f"{cell_text.accuracy(accuracy)} ({accuracy.n})" if accuracy.n else cell_text.NOTHING
         rows.append(
             (
                 *_names(result, row),
-                bold(shown) if best else shown,
+                bold(text) if best else text,
                 difference,
                 cell_text.count(row["parameters"]),
                 cell_text.ratio(row["compression"]),
@@ -55,11 +55,11 @@ def comparison_section(study: StudyFacts, results: list[ArmResult], comparison: 
 
 
 def _difference(verdict: Verdict) -> Markdown:
-    """A difference to back-prop, or the size of a back-prop that it cannot be compared with."""
+    """The difference to back-prop, or the size of back-prop's winner where sizes differ."""
     if verdict.differs_in_size and verdict.rival is not None:
         return Markdown(f"not compared: `bp` is {code(verdict.rival.winner_label)}")
-    shown = cell_text.difference(verdict.delta)
-    return bold(shown) if verdict.is_beyond_noise else escape(shown)
+    text = cell_text.difference(verdict.delta)
+    return bold(text) if verdict.is_beyond_noise else escape(text)
 
 
 def effort_section(
@@ -108,30 +108,31 @@ def notes(results: list[ArmResult]) -> list[Markdown]:
             by_state.setdefault(str(state), []).append(f"{count} of {arm_words(result.arm)}")
     counts = [result.states.get("infeasible", 0) for result in results]
     pairs = zip(counts, results, strict=True)
-    refused = [f"{count} of {arm_words(result.arm)}" for count, result in pairs if count]
-    if len(refused) > 1 and len(set(counts)) == 1:
-        refused = [f"{counts[0]} in each arm"]
+    infeasible = [f"{count} of {arm_words(result.arm)}" for count, result in pairs if count]
+    if len(infeasible) > 1 and len(set(counts)) == 1:
+        infeasible = [f"{counts[0]} in each arm"]
     paragraphs = [
-        Markdown(f"Finals left out because they are {escape(state)}: {', '.join(named)}.")
-        for state, named in by_state.items()
+        Markdown(f"Finals left out because they are {escape(state)}: {', '.join(arms)}.")
+        for state, arms in by_state.items()
     ]
-    unknown = [
+    without_records = [
         arm_words(one.result.arm)
         for one in verdicts(results)
         if one.delta.n > 1 and not one.delta.has_records
     ]
-    if unknown:
+    if without_records:
         paragraphs.append(
             Markdown(
                 "No record says which test images these finals classify correctly: the intervals of their "
                 "Δ `bp` take the fewest images that can differ, and may be too narrow: "
-                f"{', '.join(unknown)}."
+                f"{', '.join(without_records)}."
             )
         )
-    if refused:
+    if infeasible:
         paragraphs.append(
             Markdown(
-                f"Designs beyond the study's constraints, not trained and not counted: {', '.join(refused)}."
+                f"Designs beyond the study's constraints, not trained and not counted:"
+                f" {', '.join(infeasible)}."
             )
         )
     return paragraphs
@@ -139,8 +140,6 @@ def notes(results: list[ArmResult]) -> list[Markdown]:
 
 TARGETS = "teacher's outputs"
 """The provenance key of the note on the teacher's outputs, shown with the budget."""
-
-
 REMARKS = "data remarks"
 """The provenance key of the remarks on the data, one per line, shown with the warnings."""
 
@@ -151,13 +150,13 @@ def budget_section(study: StudyFacts) -> Markdown:
 
 
 def tuned_section(results: list[ArmResult]) -> list[tuple[Markdown, Markdown, Markdown]]:
-    """For each method its heading, the table of ranges and best values, and the fixed values."""
+    """Each method's heading, table of ranges and best values, and fixed values."""
     parts = []
     for method in dict.fromkeys(result.arm.method for result in results):
-        own = [result for result in results if result.arm.method == method]
-        arms = [result.arm for result in own]
+        method_results = [result for result in results if result.arm.method == method]
+        arms = [result.arm for result in method_results]
         names = list(dict.fromkeys(name for arm in arms for name in arm.ranges))
-        best = [_best_values(result) for result in own]
+        best = [_best_values(result) for result in method_results]
         rows = [
             (
                 code(name),
@@ -167,10 +166,10 @@ def tuned_section(results: list[ArmResult]) -> list[tuple[Markdown, Markdown, Ma
             for name in names
         ]
         heads = ["hyperparameter", "searched", *(Markdown(f"best, {code(arm.student)}") for arm in arms)]
-        shown = table(heads, rows, left=2) if rows else Markdown("Nothing was searched.")
+        ranges = table(heads, rows, left=2) if rows else Markdown("Nothing was searched.")
         fixed = {name: text for arm in arms for name, text in arm.fixed.items()}
         settings = join((Markdown(f"{code(name)} {escape(text)}") for name, text in fixed.items()), ", ")
-        parts.append((code(method), shown, settings))
+        parts.append((code(method), ranges, settings))
     return parts
 
 
@@ -180,7 +179,7 @@ def _best_values(result: ArmResult) -> dict[str, object]:
 
 
 def diagnostics_section(results: list[ArmResult], curves: pd.DataFrame) -> Markdown | None:
-    """The table of what the methods log about themselves; None where none was logged."""
+    """The table of the methods' diagnostics; None without any."""
     frame = diagnostics_table(results, curves)
     if frame.empty:
         return None
@@ -198,22 +197,23 @@ def warnings_section(study: StudyFacts, runs: pd.DataFrame) -> Markdown:
     """The remarks on the data, and the distinct warnings of each arm with their run counts."""
     counts = warning_counts(runs)
     remarks = study.provenance.get(REMARKS, "").splitlines()
-    of_data = Markdown("\n".join(f"* Data: {escape(remark)}." for remark in remarks))
+    data_remarks = Markdown("\n".join(f"* Data: {escape(remark)}." for remark in remarks))
     if counts.empty:
-        return of_data or Markdown("None.")
+        return data_remarks or Markdown("None.")
     arms = {arm.name: arm for arm in study.arms}
     rows = [
         (arm_words(arms[name]) if name in arms else code(name), text, number)
         for name, text, number in counts.head(_MAX_WARNINGS).itertuples(index=False)
     ]
     heads = ["arm", "warning", "runs"]
-    shown = Markdown(f"{of_data}\n\n{table(heads, rows, left=2)}" if of_data else table(heads, rows, left=2))
+    warnings = table(heads, rows, left=2)
+    text = Markdown(f"{data_remarks}\n\n{warnings}") if data_remarks else warnings
     more = len(counts) - _MAX_WARNINGS
-    return Markdown(f"{shown}\n\n{more} more in [trials.csv](trials.csv).") if more > 0 else shown
+    return Markdown(f"{text}\n\n{more} more in [trials.csv](trials.csv).") if more > 0 else text
 
 
 def provenance_section(study: StudyFacts) -> Markdown:
-    """The table of provenance without the command, which has its own block."""
+    """The table of provenance, without the command and the remarks that other sections show."""
     teacher = study.teacher
     seed = "" if teacher.seed is None else f", seed {teacher.seed}"
     rows: list[tuple[object, object]] = [
@@ -224,7 +224,7 @@ def provenance_section(study: StudyFacts) -> Markdown:
 
 
 def arm_words(arm: ArmFacts) -> Markdown:
-    """An arm by its method and student."""
+    """An arm as text: its method on its student."""
     return Markdown(f"{code(arm.method)} on {code(arm.student)}")
 
 

@@ -15,34 +15,34 @@ _MAX_NAMES = 3
 """Rivals that a sentence names; it counts the others."""
 
 
-def lead_over_rivals(best: ArmResult, results: Sequence[ArmResult], of_all: bool) -> str:
-    """Which methods other than back-prop the one of the highest mean does not beat; `of_all`: none such."""
+def lead_over_rivals(best: ArmResult, results: Sequence[ArmResult], beats_all: bool) -> str:
+    """The lead of the highest mean over the methods other than back-prop; `beats_all`: over all of them."""
     leads = verdicts_against(
         best, [one for one in results if one.arm.name != best.arm.name and not one.has_failed]
     )
     rivals = [one for one in leads if one.rival is not None and one.rival.arm.method != BASELINE]
     unclear = [one for one in rivals if one.is_within_noise]
     unclear.sort(key=lambda one: one.delta.mean)
-    if of_all and rivals:
+    if beats_all and rivals:
         nearest = min(rivals, key=lambda one: one.delta.mean)
-        return f"Its lead over the next, {_named(nearest)}, is beyond noise."
+        return f"Its lead over the next, {_rival_words(nearest)}, is beyond noise."
     if not unclear:
         return ""
-    named = [_named(one) for one in unclear[:_MAX_NAMES]]
-    more = len(unclear) - len(named)
+    names = [_rival_words(one) for one in unclear[:_MAX_NAMES]]
+    more = len(unclear) - len(names)
     if more:
-        named.append(f"{more} other{'s' * (more > 1)}")
-    return f"Its lead over {cell_text.listing(named)} is within noise."
+        names.append(f"{more} other{'s' * (more > 1)}")
+    return f"Its lead over {cell_text.listing(names)} is within noise."
 
 
-def _named(lead: Verdict) -> str:
-    """The rival with the lead over it."""
+def _rival_words(lead: Verdict) -> str:
+    """The rival and the lead over it."""
     name = code(lead.rival.arm.method) if lead.rival is not None else ""
     return f"{name} ({cell_text.difference(lead.delta)})"
 
 
 def other_methods(others: Sequence[Verdict], *, best: Verdict | None = None) -> str:
-    """The comparison of methods with back-prop, after a sentence on `best` where that is given."""
+    """The comparison of methods with back-prop; `best` is the method of the sentence before, if any."""
     groups = {
         "Also better than back-prop"
         if best is not None and best.is_better
@@ -53,14 +53,14 @@ def other_methods(others: Sequence[Verdict], *, best: Verdict | None = None) -> 
         "Worse": [one for one in others if one.is_worse],
     }
     sentences = []
-    for title, found in groups.items():
-        named = [
+    for title, verdicts in groups.items():
+        names = [
             f"{code(one.result.arm.method)} ({cell_text.difference(one.delta)}"
             + (f", {cell_text.doubt(one)})" if one.is_within_noise else ")")
-            for one in found
+            for one in verdicts
         ]
-        if named:
-            sentences.append(f"{title}: {cell_text.listing(named)}.")
+        if names:
+            sentences.append(f"{title}: {cell_text.listing(names)}.")
     return " ".join(sentences)
 
 
@@ -92,22 +92,27 @@ def failures(group: Sequence[Verdict]) -> str:
     return " ".join(sentences)
 
 
-def winners_of_several_sizes(on: str, reached: Sequence[Verdict]) -> str:
-    """What the winners of a student of searched sizes are, where they differ in size: none is ranked."""
+def winners_of_several_sizes(start: str, verdicts: Sequence[Verdict]) -> str:
+    """The winners of a student whose searched sizes differ, which are not ranked.
+
+    Args:
+        start: The start of the sentence, which names the student.
+        verdicts: The methods with a result.
+    """
     winners = [
         f"{code(one.result.arm.method)} {cell_text.accuracy(one.result.accuracy)} %"
         f" ({cell_text.seeds(one.result.accuracy.n)}) with {_design(one.result)}"
-        for one in reached
+        for one in verdicts
     ]
-    apart = [one for one in reached if one.differs_in_size]
+    other_sizes = [one for one in verdicts if one.differs_in_size]
     sentences = [
-        f"{on} depth and width were searched and the winners are of different sizes, so that no method is "
+        f"{start} depth and width were searched and the winners are of different sizes, so that no method is "
         f"ranked above another: {cell_text.listing(winners)}.",
-        _front(reached),
+        _front(verdicts),
     ]
-    if apart and apart[0].rival is not None:
-        names = cell_text.listing([str(code(one.result.arm.method)) for one in apart])
-        base = code(apart[0].rival.winner_label)
+    if other_sizes and other_sizes[0].rival is not None:
+        names = cell_text.listing([str(code(one.result.arm.method)) for one in other_sizes])
+        base = code(other_sizes[0].rival.winner_label)
         sentences.append(
             f"Not compared with back-prop, whose winner is {base}: {names}, of different designs."
         )
@@ -124,15 +129,15 @@ def _design(result: ArmResult) -> str:
     return f"{code(result.winner_label)} ({', '.join(figures)})"
 
 
-def _front(reached: Sequence[Verdict]) -> str:
-    """Which winners no other beats in both the mean accuracy and the MACs."""
+def _front(verdicts: Sequence[Verdict]) -> str:
+    """The Pareto front of the winners' mean accuracies and MACs, in a sentence."""
     frame = pd.DataFrame(
         {
-            "method": [one.result.arm.method for one in reached],
-            "accuracy": [one.result.accuracy.mean for one in reached],
+            "method": [one.result.arm.method for one in verdicts],
+            "accuracy": [one.result.accuracy.mean for one in verdicts],
             "macs": [
                 number(one.result.winner["macs"]) if one.result.winner is not None else None
-                for one in reached
+                for one in verdicts
             ],
         }
     )
@@ -142,12 +147,11 @@ def _front(reached: Sequence[Verdict]) -> str:
 
 
 def compared_with_teacher(teacher: TeacherFacts, best: ArmResult) -> str:
-    """How much larger the teacher is than the winner."""
+    """The teacher's size relative to the winner's."""
     run = best.winner
     if run is None or pd.isna(run["parameters"]) or pd.isna(run["macs"]):
         return ""
     smaller = cell_text.ratio(teacher.parameters / int(run["parameters"]))
     cheaper = cell_text.ratio(teacher.macs / int(run["macs"]))
-    of_teacher = teacher.test_accuracy
-    reached = "" if of_teacher is None else f" ({of_teacher:.2f} %)"
-    return f"The teacher{reached} has {smaller} its parameters and {cheaper} its MACs."
+    accuracy = "" if teacher.test_accuracy is None else f" ({teacher.test_accuracy:.2f} %)"
+    return f"The teacher{accuracy} has {smaller} its parameters and {cheaper} its MACs."

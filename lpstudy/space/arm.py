@@ -15,7 +15,7 @@ from lpstudy.students import StudentSpec
 
 
 class RunSpec(BaseModel):
-    """One run, fully resolved: what to train, how, on which seed."""
+    """A training run with all values fixed: student, method, training, epochs and seed."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -27,22 +27,22 @@ class RunSpec(BaseModel):
 
 
 class Arm(BaseModel):
-    """One method on one student space: what the optimiser searches on its own budget."""
+    """One method on one student space, which a sampler searches with a budget of its own."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
     name: str
     method: str
-    """The name of its table in [methods]: what reports call it."""
+    """The name of its table in [methods], which reports use."""
     loss: str
-    """Which of METHODS it is; the same as `method` but for a table with a name of its own."""
+    """The name of its method in METHODS; it differs from `method` for a table with a free name."""
     student: StudentSpace
     hyperparameters: dict[str, Any]
-    """Of the method and of the training, by name, as the study file gives them."""
+    """The hyperparameters of method and training by name, fixed or searched."""
 
     @property
     def searched(self) -> dict[str, Searchable]:
-        """Everything the optimiser chooses, depth and width first."""
+        """The searched hyperparameters, depth and width first."""
         ranges = {k: v for k, v in self.hyperparameters.items() if isinstance(v, Range | Choices)}
         return self.student.searched | ranges
 
@@ -53,12 +53,12 @@ class Arm(BaseModel):
 
     @property
     def objectives(self) -> int:
-        """1: validation accuracy; 2 where depth or width is searched: and MACs."""
+        """1: validation accuracy; 2 where depth or width is searched: also MACs."""
         return 2 if self.student.searched else 1
 
     @property
     def points(self) -> int | None:
-        """How many different trials its search space has; None where a range is continuous."""
+        """The number of points in its search space; None where a range is continuous."""
         counts = [
             len(space.choices) if isinstance(space, Choices) else space.count(integer=self.integer(key))
             for key, space in self.searched.items()
@@ -83,7 +83,7 @@ class Arm(BaseModel):
         return StudentSpec.model_validate(self.student.fixed | sizes)
 
     def resolve(self, values: Mapping[str, Scalar], *, epochs: int, seed: int) -> RunSpec:
-        """The run that some searched values stand for."""
+        """The run with these searched values."""
         table = self.hyperparameters | {k: v for k, v in values.items() if k in self.hyperparameters}
         training = {key: value for key, value in table.items() if key in Training.model_fields}
         method = {key: value for key, value in table.items() if key not in Training.model_fields}

@@ -1,4 +1,4 @@
-"""Ranges in Optuna's words (`low`, `high`, `log`, `step`, `choices`) and plain values, as TOML has them."""
+"""Hyperparameters in TOML: ranges and choices in Optuna's words (`low`, `high`, ...), and plain values."""
 
 import json
 import math
@@ -9,9 +9,9 @@ from typing import Annotated, Any, Self, get_origin
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
 
 Scalar = bool | int | float | str
-"""A plain value of a hyperparameter as TOML writes it: fixed, or one that a range or choices give."""
+"""A plain value of a hyperparameter: fixed, or chosen from a range or choices."""
 Names = tuple[str, ...]
-"""A list of strings, as of layers: always fixed."""
+"""A list of strings, such as names of layers; it is always fixed."""
 Fixed = Scalar | Names
 """A fixed hyperparameter."""
 
@@ -20,10 +20,10 @@ def _finite(value: object) -> object:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError(f"must be a number but got {value!r}")
     try:
-        finite = math.isfinite(value)
+        is_finite = math.isfinite(value)
     except OverflowError:  # an integer that no float can hold
         raise ValueError("must be finite but got an integer of more than 300 digits") from None
-    if not finite:
+    if not is_finite:
         raise ValueError(f"must be finite but got {value}")
     return value
 
@@ -38,7 +38,7 @@ Number = Annotated[int | float, BeforeValidator(_finite)]
 
 
 class Range(BaseModel):
-    """Numbers from `low` to `high`, both included; integers where the hyperparameter is one."""
+    """Numbers from `low` to `high`, both included; only integers for an integer hyperparameter."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -48,7 +48,7 @@ class Range(BaseModel):
     step: Number | None = None
 
     @model_validator(mode="after")
-    def _ordered(self) -> Self:
+    def _check_bounds(self) -> Self:
         if self.low > self.high:
             raise ValueError(f"low cannot be above high but got low = {self.low}, high = {self.high}")
         if self.log and self.low <= 0:
@@ -69,7 +69,7 @@ class Range(BaseModel):
         return range(int(self.low), int(self.high) + 1, int(self.step or 1))
 
     def count(self, *, integer: bool) -> int | None:
-        """How many values it has; None where it is continuous.
+        """The number of its values; None if it is continuous.
 
         Args:
             integer: Whether the hyperparameter is an integer.
@@ -102,7 +102,7 @@ class Choices(BaseModel):
         return table
 
     @model_validator(mode="after")
-    def _some(self) -> Self:
+    def _check_choices(self) -> Self:
         if not self.choices:
             raise ValueError("choices cannot be empty")
         if len(set(map(repr, self.choices))) < len(self.choices):
@@ -114,7 +114,7 @@ class Choices(BaseModel):
 
 
 Searchable = Range | Choices | Fixed
-"""What a study file may give for a hyperparameter: searched as a range or choices, else fixed."""
+"""A hyperparameter in a study file: searched in a range or choices, or fixed."""
 
 
 def is_list(model: type[BaseModel], key: str) -> bool:
@@ -124,13 +124,13 @@ def is_list(model: type[BaseModel], key: str) -> bool:
 
 
 def read_names(value: object) -> Names:
-    """A TOML value as a list of strings, which is fixed.
+    """A TOML value as a fixed list of strings.
 
     Raises:
         ValueError: It is not a list of strings.
     """
     if isinstance(value, Mapping | Range | Choices):
-        raise ValueError("cannot be searched, for it is a list: give a list of strings")
+        raise ValueError("cannot be searched, since it is a list: give a list of strings")
     if not isinstance(value, list | tuple) or not all(isinstance(name, str) for name in value):
         raise ValueError(f"must be a list of strings but got {value!r}")
     return tuple(value)
@@ -140,7 +140,7 @@ def read_searchable(value: object) -> Searchable:
     """A TOML value as a range, choices or a fixed value.
 
     Raises:
-        ValueError: Neither a number, string or boolean nor a table of Optuna's words.
+        ValueError: It is no number, string or boolean, and no table of Optuna's words.
     """
     if isinstance(value, list | tuple):
         raise ValueError(
@@ -206,23 +206,23 @@ def is_integer(model: type[BaseModel], key: str) -> bool:
 
 
 def first_error(error: ValidationError, model: type[BaseModel]) -> str:
-    """The first of pydantic's complaints in one line: key, rule, value; the known keys for an unknown one."""
+    """The first validation error in one line: key, rule and value; for an unknown key, the allowed ones."""
     details = error.errors(include_url=False)[0]
     where = ".".join(str(part) for part in details["loc"])
     if details["type"] == "extra_forbidden":
-        known = ", ".join(key for key in model.model_fields if key not in ("method", "imported"))
-        return f"{where}: unknown key; allowed are {known}"
+        allowed = ", ".join(key for key in model.model_fields if key not in ("method", "imported"))
+        return f"{where}: unknown key; allowed are {allowed}"
     if details["type"] == "missing":
         return f"{where}: is missing"
     message = details["msg"].removeprefix("Value error, ").replace("\n", " ")
     message = message[0].lower() + message[1:] if message[1:2].islower() else message
     if details["type"] in ("model_type", "dict_type"):
         message = "must be a table"
-    shown = "" if details["type"] == "value_error" else f" but got {_shown(details['input'])}"
-    return f"{where}: {message}{shown}" if where else f"{message}{shown}"
+    value = "" if details["type"] == "value_error" else f" but got {_value_in_words(details['input'])}"
+    return f"{where}: {message}{value}" if where else f"{message}{value}"
 
 
-def _shown(value: object) -> str:
+def _value_in_words(value: object) -> str:
     match value:
         case Mapping() | BaseModel():
             return "a table"
@@ -233,7 +233,7 @@ def _shown(value: object) -> str:
 
 
 def _exact(number: float) -> Decimal:
-    """The decimal that the study file wrote: 0.3 is three tenths."""
+    """The number as the study file writes it: 0.3 is three tenths."""
     return Decimal(str(number))
 
 

@@ -10,12 +10,12 @@ from lpstudy.space.ranges import Choices, Range, Scalar, Searchable, check_integ
 from lpstudy.students import StudentSpec
 
 STUDENT_KEYS = ("depth", "width")
-MOST_SIZES = 4096
-"""Values in a range of depth or width; each is validated before anything runs."""
+MAX_SIZES = 4096
+"""Most values of a range of depth or width, each of which is validated before the study starts."""
 
 
 class StudentSpace(BaseModel):
-    """A fixed design, or a family with ranges of depth and width: the arm then has two objectives."""
+    """A fixed design, or a family with ranges of depth and width, whose arms have two objectives."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
@@ -24,7 +24,7 @@ class StudentSpace(BaseModel):
     depth: Any = None
     width: Any = None
     weights: Annotated[str, Field(min_length=1)] | None = None
-    """Of one size: see `StudentSpec`."""
+    """Initial weights of a student of one size: see `StudentSpec`."""
 
     @field_validator("depth", "width", mode="before")
     @classmethod
@@ -44,8 +44,8 @@ class StudentSpace(BaseModel):
                 raise ValueError(f"{key}: log is not for {key}; give low, high and step")
             check_integers(key, value)
             if isinstance(value, Range):
-                if (count := len(value.integers())) > MOST_SIZES:
-                    raise ValueError(f"{key}: a range has at most {MOST_SIZES} sizes but got {count}")
+                if (count := len(value.integers())) > MAX_SIZES:
+                    raise ValueError(f"{key}: a range has at most {MAX_SIZES} sizes but got {count}")
                 low = next(corners(self.searched | self.fixed))
                 for size in value.integers():
                     StudentSpec.model_validate(low | {key: size})
@@ -53,12 +53,12 @@ class StudentSpace(BaseModel):
 
     @property
     def searched(self) -> dict[str, Searchable]:
-        """Depth and width as far as they are ranges."""
+        """Depth and width, where they are ranges or choices."""
         sizes = {"depth": self.depth, "width": self.width}
         return {key: value for key, value in sizes.items() if isinstance(value, Range | Choices)}
 
     def sizes(self) -> Iterator[dict[str, Scalar]]:
-        """Every depth and width of the ranges; of a design one, empty."""
+        """Each combination of searched depths and widths; one empty combination for a fixed design."""
         searched = self.searched
         values = [
             space.integers() if isinstance(space, Range) else space.choices
@@ -70,11 +70,11 @@ class StudentSpace(BaseModel):
 
     @property
     def fixed(self) -> dict[str, Scalar]:
-        """The plain values."""
+        """The values that are not searched."""
         table = {key: getattr(self, key) for key in ("family", "design", *STUDENT_KEYS, "weights")}
         return {key: value for key, value in table.items() if isinstance(value, Scalar)}
 
     @property
     def label(self) -> str:
-        """The design's name, or the family's where sizes are searched."""
+        """The name of the design, or of the family where sizes are searched."""
         return self.family if self.searched else StudentSpec.model_validate(self.fixed).label()

@@ -1,4 +1,4 @@
-"""A study as its TOML file describes it: data, teacher, students, methods and ranges, budget, constraints."""
+"""The models of a study file: data, teacher, students, methods with their ranges, budget and constraints."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -28,44 +28,42 @@ from lpstudy.space.training import Training
 
 PRUNERS = Literal["median", "halving", "none"]
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
-"""What a study may be called: it becomes a folder and an experiment."""
+"""Pattern of a study's name, which also names its folder and its MLflow experiment."""
 ARM_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,31}")
-"""What a table of [methods] may be called: it is part of the names of folders and runs."""
-
-
+"""Pattern of a table's name in [methods], which is part of the names of folders and runs."""
 METHOD = "method"
-"""Key of a table of [methods] with a name of its own: which method it is."""
-UNSEARCHED = {"checkpoint_seconds": "it changes no result", "precision": "it is one for all runs"}
-"""Keys of [training] that take a plain value alone, and why."""
+"""The key by which a table of [methods] with a free name names its method."""
+UNSEARCHED = {"checkpoint_seconds": "it changes no result", "precision": "all runs share it"}
+"""Keys of [training] that cannot be searched, with the reason."""
 
 
 class Budget(BaseModel):
-    """What the study may spend; the same for every arm."""
+    """The budget of each arm."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     trials: Annotated[int, Field(ge=1)] = 8
-    """Trials per arm, infeasible designs not counted; an arm has at most as many as different points."""
+    """Trials per arm, without infeasible designs; at most the number of points in the arm's search space."""
     epochs: Annotated[int, Field(ge=1)] = 30
-    """Of every trial and final."""
+    """Epochs of each trial and each final."""
     seeds: Annotated[int, Field(ge=1)] = 5
-    """Seeds of the finals: each arm's winner is trained again with every one of them."""
+    """Number of finals per arm: its best trial is trained again with seeds 1, 2, ..."""
     hours: Annotated[float, Field(gt=0)] | None = None
-    """No trial is started after so many hours of a sweep; what runs is finished."""
+    """Hours of a sweep after which no trial starts; running trials finish."""
     pruner: PRUNERS = "median"
-    """Which rule of Optuna stops weak trials early, after some epochs at which they wait for its answer:
-    median from half of the epochs on, halving from an eighth. Arms with two objectives are never pruned."""
+    """Optuna's rule for stopping weak trials early. A trial waits for its decision after some epochs: median
+    from half of the epochs on, halving from an eighth. Arms with two objectives are never pruned."""
 
 
 class Constraints(BaseModel):
-    """Limits of a student: multiply-accumulates of one image, and parameters."""
+    """Limits of a student's multiply-accumulates per image and of its parameters."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     max_macs: Annotated[int, Field(gt=0)] | None = None
-    """Multiply-accumulates of one image's forward pass, at most."""
+    """Largest number of multiply-accumulates of one image's forward pass."""
     max_parameters: Annotated[int, Field(gt=0)] | None = None
-    """Weights that are learned, at most."""
+    """Largest number of learned weights."""
 
     def excess(self, *, macs: int, parameters: int) -> dict[str, float]:
         """The relative excess over each limit, value / limit - 1; empty without limits."""
@@ -79,7 +77,7 @@ class StudySpec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     name: str
-    """Of the study, its folder and its experiment; by default the file's name without .toml."""
+    """Name of the study, its folder and its MLflow experiment; by default the file's name without .toml."""
     data: DataSpec
     teacher: TeacherSpec
     students: tuple[StudentSpace, ...] = Field(min_length=1, strict=False)
@@ -107,11 +105,11 @@ class StudySpec(BaseModel):
     @field_validator("training", mode="before")
     @classmethod
     def _training(cls, table: object) -> dict[str, Searchable]:
-        read = _read_table(Training, table)
-        for key, why in UNSEARCHED.items():
-            if isinstance(read.get(key), Range | Choices):
-                raise ValueError(f"{key}: cannot be searched, {why}")
-        return read
+        training = _read_table(Training, table)
+        for key, reason in UNSEARCHED.items():
+            if isinstance(training.get(key), Range | Choices):
+                raise ValueError(f"{key}: cannot be searched, since {reason}")
+        return training
 
     @field_validator("methods", mode="before")
     @classmethod
@@ -119,18 +117,18 @@ class StudySpec(BaseModel):
         if not isinstance(tables, Mapping):
             raise ValueError("must be a table of methods")
         loss_of = {name: _loss_of(str(name), table) for name, table in tables.items()}
-        read: dict[str, dict[str, Searchable]] = {}
+        methods: dict[str, dict[str, Searchable]] = {}
         for name, table in tables.items():
             loss = loss_of[name]
             try:
-                read[name] = _read_method(loss, table) | ({METHOD: loss} if loss != name else {})
+                methods[name] = _read_method(loss, table) | ({METHOD: loss} if loss != name else {})
             except ValueError as error:
-                joint = "." if isinstance(table, Mapping) else ": "
-                raise ValueError(f"{name}{joint}{error}") from None
-        return read
+                separator = "." if isinstance(table, Mapping) else ": "
+                raise ValueError(f"{name}{separator}{error}") from None
+        return methods
 
     @model_validator(mode="after")
-    def _methods_fit_the_batch(self) -> Self:
+    def _check_methods(self) -> Self:
         default = Training().batch_size
         smallest = min(int(values.get("batch_size", default)) for values in corners(self.training))
         for name, table in self.methods.items():
@@ -143,7 +141,7 @@ class StudySpec(BaseModel):
         return self
 
     @model_validator(mode="after")
-    def _arms_differ(self) -> Self:
+    def _check_labels(self) -> Self:
         labels = [student.label for student in self.students]
         for label in labels:
             if labels.count(label) > 1:
@@ -151,7 +149,7 @@ class StudySpec(BaseModel):
         return self
 
     def arms(self) -> tuple[Arm, ...]:
-        """Every method on every student, students outermost."""
+        """Each method on each student, in the order of the students."""
         return tuple(self._arms())
 
     def _arms(self) -> Iterator[Arm]:
@@ -170,12 +168,12 @@ class StudySpec(BaseModel):
 
 
 def _loss_of(name: str, table: object) -> str:
-    """Which of METHODS a table of [methods] is."""
+    """The name in METHODS of the method of a table in [methods]."""
     loss = table.get(METHOD, name) if isinstance(table, Mapping) else name
     if not isinstance(loss, str) or loss not in METHODS:
-        own = f"{name}: unknown method" if loss == name else f"{name}.{METHOD}: unknown method {loss!r}"
+        problem = f"{name}: unknown method" if loss == name else f"{name}.{METHOD}: unknown method {loss!r}"
         raise ValueError(
-            f"{own}; known are {', '.join(METHODS)}; a table of another name needs method = ...,"
+            f"{problem}; known are {', '.join(METHODS)}; a table of another name needs method = ...,"
             " a method of one's own --import FILE"
         )
     if name in METHODS and isinstance(table, Mapping) and METHOD in table:
@@ -188,7 +186,7 @@ def _loss_of(name: str, table: object) -> str:
 
 
 def _defaults(loss: str, table: Mapping[str, Searchable]) -> dict[str, Fixed]:
-    """The hyperparameters of a method by default; without those of soft targets where it has none of them."""
+    """The default hyperparameters of a method; those of soft targets only where the table weighs them."""
     model = METHODS[loss]
     defaults = model.model_validate({}).model_dump(exclude={METHOD}, exclude_none=True)
     if not issubclass(model, FeatureMethod):
@@ -200,20 +198,20 @@ def _defaults(loss: str, table: Mapping[str, Searchable]) -> dict[str, Fixed]:
 def _read_method(loss: str, table: object) -> dict[str, Searchable]:
     if isinstance(table, Mapping):
         table = {key: value for key, value in table.items() if key != METHOD}
-    read = _read_table(METHODS[loss], table)
-    if "kd_temperature" in read and not read.get("kd_weight"):
+    values = _read_table(METHODS[loss], table)
+    if "kd_temperature" in values and not values.get("kd_weight"):
         raise ValueError("kd_temperature: has no effect without kd_weight")
-    return read
+    return values
 
 
 def _read_table(model: type[BaseModel], table: object) -> dict[str, Searchable]:
     if not isinstance(table, Mapping):
         raise ValueError(f"must be a table but got {table!r}")
-    read: dict[str, Searchable] = {}
+    values: dict[str, Searchable] = {}
     for key, value in table.items():
         try:
-            read[key] = read_names(value) if is_list(model, key) else read_searchable(value)
+            values[key] = read_names(value) if is_list(model, key) else read_searchable(value)
         except ValueError as error:
             raise ValueError(f"{key}: {error}") from None
-    check_corners(model, read)
-    return read
+    check_corners(model, values)
+    return values

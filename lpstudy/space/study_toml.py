@@ -1,4 +1,4 @@
-"""Study files: found by name or path, read as TOML, refused in one line."""
+"""Reading of study files, by name or path, with errors in one line."""
 
 import codecs
 import tomllib
@@ -19,11 +19,11 @@ from lpstudy.terminal import printable
 
 FOLDER = "search_spaces"
 IMPORTED = "imported"
-"""Key of a stored study that no study file has."""
-LARGEST = 1 << 20
-"""Bytes of a study file; of a larger one no more is read."""
-_LARGEST_INTEGER = 2**63 - 1
-"""What the ledger's database holds."""
+"""Key of a stored study; a study file must not have it."""
+MAX_BYTES = 1 << 20
+"""Largest size of a study file; no more is read of a larger one."""
+_MAX_INTEGER = 2**63 - 1
+"""Largest integer that the ledger's database can store."""
 SECTIONS: dict[str, type[BaseModel]] = {
     "data": DataSpec,
     "teacher": TeacherSpec,
@@ -35,13 +35,13 @@ SECTIONS: dict[str, type[BaseModel]] = {
 
 
 def folders() -> tuple[Path, ...]:
-    """Where study files are looked for: the working directory's folder, then the package's."""
+    """The folders of study files: the working directory's, then the package's."""
     package = Path(__file__).resolve().parents[1]
     return Path(FOLDER), package / FOLDER, package.parent / FOLDER
 
 
 def known_studies() -> tuple[str, ...]:
-    """The names of all study files that can be found."""
+    """The names of all study files in `folders`."""
     return tuple(sorted({path.stem for folder in folders() for path in folder.glob("*.toml")}))
 
 
@@ -76,25 +76,25 @@ def read_study_file(
     seeds: int | None = None,
     imported: Sequence[ImportedFile] = (),
 ) -> StudySpec:
-    """The study of a file, its budget overridden where a number is given.
+    """Read a study file; given numbers replace those of its budget.
 
     Args:
         path: The study file.
         trials: Trials per arm.
         epochs: Epochs of every run.
         seeds: Seeds of the finals.
-        imported: The code of one's own that is loaded.
+        imported: The files of imported code.
 
     Raises:
         ValueError: One line: file, key, what is wrong and what is allowed.
     """
     table = _table(path)
     budget = {"trials": trials, "epochs": epochs, "seeds": seeds}
-    given = {key: value for key, value in budget.items() if value is not None}
-    if given and isinstance(table.setdefault("budget", {}), dict):
-        table["budget"] |= given
+    replacements = {key: value for key, value in budget.items() if value is not None}
+    if replacements and isinstance(table.setdefault("budget", {}), dict):
+        table["budget"] |= replacements
     if (key := _too_large(table)) is not None:
-        raise ValueError(printable(f"{path}: {key}: whole numbers are at most {_LARGEST_INTEGER}"))
+        raise ValueError(printable(f"{path}: {key}: whole numbers are at most {_MAX_INTEGER}"))
     if IMPORTED in table:
         raise ValueError(f"{path}: {IMPORTED}: unknown key; code is named by the flag --import alone")
     if imported:
@@ -105,9 +105,9 @@ def read_study_file(
 
 def _table(path: Path) -> dict[str, Any]:
     with path.open("rb") as file:
-        content = file.read(LARGEST + 1)
-    if len(content) > LARGEST:
-        raise ValueError(printable(f"{path}: a study file has at most {LARGEST} bytes"))
+        content = file.read(MAX_BYTES + 1)
+    if len(content) > MAX_BYTES:
+        raise ValueError(printable(f"{path}: a study file has at most {MAX_BYTES} bytes"))
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         raise ValueError(printable(f"{path}: is UTF-16: save it as UTF-8"))
     try:
@@ -117,22 +117,22 @@ def _table(path: Path) -> dict[str, Any]:
 
 
 def _too_large(table: dict[str, Any]) -> str | None:
-    """The key of a whole number that no database holds; None where there is none."""
-    left: list[tuple[str, object]] = [*table.items()]
-    while left:
-        key, value = left.pop()
+    """The key of an integer beyond _MAX_INTEGER; None if there is none."""
+    entries: list[tuple[str, object]] = [*table.items()]
+    while entries:
+        key, value = entries.pop()
         match value:
             case dict():
-                left += ((f"{key}.{name}", entry) for name, entry in value.items())
+                entries += ((f"{key}.{name}", entry) for name, entry in value.items())
             case list():
-                left += ((key, entry) for entry in value)
-            case int() if abs(value) > _LARGEST_INTEGER:
+                entries += ((key, entry) for entry in value)
+            case int() if abs(value) > _MAX_INTEGER:
                 return key
     return None
 
 
 def parse(table: dict[str, Any], where: str) -> StudySpec:
-    """A study from its table; `where` begins the error line.
+    """The study that a table describes; errors start with `where`.
 
     Raises:
         ValueError: One line: where, key, what is wrong and what is allowed.
@@ -142,9 +142,9 @@ def parse(table: dict[str, Any], where: str) -> StudySpec:
     except ValidationError as error:
         section = error.errors()[0]["loc"][:1]
         model = SECTIONS.get(str(section[0]), StudySpec) if section else StudySpec
-        unknown_here = len(error.errors()[0]["loc"]) == 1
-        told = first_error(error, StudySpec if unknown_here else model)
-        raise ValueError(printable(f"{where}: {told}")) from None
+        is_top_level = len(error.errors()[0]["loc"]) == 1
+        problem = first_error(error, StudySpec if is_top_level else model)
+        raise ValueError(printable(f"{where}: {problem}")) from None
 
 
 def parse_stored(table: dict[str, Any], where: str) -> StudySpec:
@@ -161,10 +161,10 @@ def parse_stored(table: dict[str, Any], where: str) -> StudySpec:
 
 
 def changed_settings(old: StudySpec, new: StudySpec) -> list[str]:
-    """What differs between two studies, one line a key; but for the budget that may be raised, and code."""
+    """The differences between two studies, one line per key; trials, seeds, hours and code may differ."""
     before, after = (_flat(one.model_dump(mode="json", exclude={IMPORTED})) for one in (old, new))
-    free = {"budget.trials", "budget.seeds", "budget.hours"}
-    keys = sorted((before.keys() | after.keys()) - free)
+    adjustable = {"budget.trials", "budget.seeds", "budget.hours"}
+    keys = sorted((before.keys() | after.keys()) - adjustable)
     return [
         f"{key}: {before.get(key, 'nothing')} -> {after.get(key, 'nothing')}"
         for key in keys

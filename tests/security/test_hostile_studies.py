@@ -8,7 +8,7 @@ from commands import call, error_line, files, write_study
 
 from lpstudy import plan
 from lpstudy.space import read_study_file
-from lpstudy.space.study_toml import LARGEST
+from lpstudy.space.study_toml import MAX_BYTES
 
 STUDENT = 'family = "convnet"\ndepth = 2\nwidth = 2'
 HUGE = 2**63 - 1
@@ -43,7 +43,7 @@ def test_no_more_than_the_limit_is_read(tmp_path: Path) -> None:
     path = tmp_path / "big.toml"
     with path.open("wb") as file:
         file.truncate(1 << 40)  # a terabyte of nothing, which takes no disk
-    assert f"at most {LARGEST} bytes" in refused(tmp_path, "big.toml")
+    assert f"at most {MAX_BYTES} bytes" in refused(tmp_path, "big.toml")
     with pytest.raises(ValueError, match=r"/dev/zero: a study file has at most"):
         read_study_file(Path("/dev/zero"))
 

@@ -91,7 +91,7 @@ def test_survives_mlflow_and_is_readable_in_the_report() -> None:
     [
         ("conv1", "must be a list of strings but got 'conv1'"),
         ([1, 2], r"must be a list of strings but got \[1, 2\]"),
-        ({"choices": ["conv1", "conv2"]}, "cannot be searched, for it is a list: give a list of strings"),
+        ({"choices": ["conv1", "conv2"]}, "cannot be searched, since it is a list: give a list of strings"),
         ([], "at least 1 item"),
     ],
 )

@@ -172,11 +172,11 @@ def test_what_does_not_suit_the_images_is_refused(
     [
         (
             {"weights": None, "mean": [0.5] * 3, "std": [0.5] * 3},
-            "mean: is for a teacher with weights of its own",
+            "mean: needs weights",
         ),
-        ({"weights": None, "image_size": 32}, "image_size: is for a teacher with weights of its own"),
+        ({"weights": None, "image_size": 32}, "image_size: needs weights"),
         ({"mean": [0.5] * 3}, "mean and std: give both or neither"),
-        ({"mean": [0.5] * 3, "std": [0.5]}, "must be as long but have 3 and 1"),
+        ({"mean": [0.5] * 3, "std": [0.5]}, "must have the same length but have 3 and 1"),
         ({"mean": [123.7, 116.3, 103.5], "std": [58.4, 57.1, 57.4]}, "divide by 255"),
         ({"mean": [0.5] * 3, "std": [0.5, 0.5, 0]}, "greater than 0"),
     ],
