@@ -1,6 +1,6 @@
 """Matplotlib figures from data frames, without state or files.
 
-Each function returns None where there is nothing to show.
+Each function returns None if it has no data.
 """
 
 from lpstudy.figures.accuracy import accuracy_over_cost

@@ -16,10 +16,11 @@ from lpstudy.tables.arms import arm_results, scores_of
 from lpstudy.tables.facts import ArmFacts, StudyFacts
 from lpstudy.tables.intervals import Interval
 
-Cost = Literal["macs", "parameters"]
-_COST_WORDS: dict[Cost, str] = {"macs": "MACs of one image's forward pass", "parameters": "parameters"}
+CostColumn = Literal["macs", "parameters"]
+"""The column of the runs' frame that the x axis shows."""
+_COST_WORDS: dict[CostColumn, str] = {"macs": "MACs of one image's forward pass", "parameters": "parameters"}
 _PITCH = 7.5
-"""Points between the centres of neighbouring symbols."""
+"""Typographic points between the centres of neighbouring symbols."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +47,11 @@ class _Point:
         return interval.mean - interval.low, interval.high - interval.mean
 
 
-def accuracy_over_cost(study: StudyFacts, runs: pd.DataFrame, cost: Cost) -> Figure | None:
+def accuracy_over_cost(study: StudyFacts, runs: pd.DataFrame, cost: CostColumn) -> Figure | None:
     """Test accuracy in percent over MACs or parameters: winners with 95 % intervals, the teacher as a line.
 
-    Arms of one method are joined over students of one family. Points at one cost stand side by side.
-    None where no final has finished.
+    A line joins a method's points of one family of students. Points of equal cost stand side by side.
+    None if no final has finished.
     """
     points = _points(study, runs, cost)
     if not points:
@@ -61,7 +62,7 @@ def accuracy_over_cost(study: StudyFacts, runs: pd.DataFrame, cost: Cost) -> Fig
     figure, [[axes]] = new_figure(4.6, title, _subtitle(points, is_crowded))
     log_counts(axes, [point.cost for point in points])
     name_axes(axes, x=f"{_COST_WORDS[cost]} (log scale)", y="test accuracy (%)")
-    _limit_heights(axes, study, points)
+    _set_limits(axes, study, points)
     _draw_teacher(axes, study, cost)
     fixed = {point.cost: plain(point.student) for point in points if point.arm.objectives == 1}
     if fixed:
@@ -72,16 +73,16 @@ def accuracy_over_cost(study: StudyFacts, runs: pd.DataFrame, cost: Cost) -> Fig
         method_points = sorted(
             (point for point in points if point.arm.method == method), key=lambda point: point.cost
         )
-        nudge = (rank - (len(methods) - 1) / 2) * pitch
-        _draw_method(axes, method_points, nudge)
+        shift = (rank - (len(methods) - 1) / 2) * pitch
+        _draw_method(axes, method_points, shift)
         last = method_points[-1]
-        words = plain(method) + (f"  {plain(last.student)}" if last.arm.objectives > 1 else "")
-        labels.append(Label(words, last.cost, last.mean, look(method).colour, nudge))
+        text = plain(method) + (f"  {plain(last.student)}" if last.arm.objectives > 1 else "")
+        labels.append(Label(text, last.cost, last.mean, look(method).colour, shift))
     label_lines(axes, labels, offset=14 + pitch * (len(methods) - 1) / 2)
     return figure
 
 
-def _points(study: StudyFacts, runs: pd.DataFrame, cost: Cost) -> list[_Point]:
+def _points(study: StudyFacts, runs: pd.DataFrame, cost: CostColumn) -> list[_Point]:
     points = []
     for result in arm_results(study, runs):
         arm = result.arm
@@ -106,7 +107,7 @@ def _subtitle(points: Sequence[_Point], is_crowded: bool) -> str:
 
 
 def _pitch(axes: Axes, points: Sequence[_Point], methods: int) -> float:
-    """Points between neighbours, less where students are so close that their groups would mix."""
+    """The distance of neighbouring symbols in points, smaller where students' groups would overlap."""
     logs = np.unique(np.log([point.cost for point in points]))
     if len(logs) < 2:
         return _PITCH
@@ -116,9 +117,9 @@ def _pitch(axes: Axes, points: Sequence[_Point], methods: int) -> float:
     return min(_PITCH, 0.8 * gap / methods)
 
 
-def _draw_method(axes: Axes, points: Sequence[_Point], nudge: float) -> None:
+def _draw_method(axes: Axes, points: Sequence[_Point], shift: float) -> None:
     style = look(points[0].arm.method)
-    transform = offset_copy(axes.transData, axes.get_figure(root=True), x=nudge, units="points")
+    transform = offset_copy(axes.transData, axes.get_figure(root=True), x=shift, units="points")
     families = {point.student.split("-")[0].rstrip("0123456789") for point in points}
     if len(families) == 1:
         costs, means = [point.cost for point in points], [point.mean for point in points]
@@ -139,24 +140,24 @@ def _draw_method(axes: Axes, points: Sequence[_Point], nudge: float) -> None:
         )
 
 
-def _limit_heights(axes: Axes, study: StudyFacts, points: Sequence[_Point]) -> None:
+def _set_limits(axes: Axes, study: StudyFacts, points: Sequence[_Point]) -> None:
     low = min(point.mean - point.sides[0] for point in points)
     high = max(point.mean + point.sides[1] for point in points)
     if study.teacher.test_accuracy is not None:
         low, high = min(low, study.teacher.test_accuracy), max(high, study.teacher.test_accuracy)
-    room = max(high - low, 0.5)
-    axes.set_ylim(low - 0.08 * room, high + 0.12 * room)
+    height = max(high - low, 0.5)
+    axes.set_ylim(low - 0.08 * height, high + 0.12 * height)
 
 
-def _draw_teacher(axes: Axes, study: StudyFacts, cost: Cost) -> None:
+def _draw_teacher(axes: Axes, study: StudyFacts, cost: CostColumn) -> None:
     teacher = study.teacher
     if teacher.test_accuracy is None:
         return
     size = teacher.macs if cost == "macs" else teacher.parameters
-    words = f"{count_words(size)} {'MACs' if cost == 'macs' else 'parameters'}"
+    size_text = f"{count_words(size)} {'MACs' if cost == 'macs' else 'parameters'}"
     axes.axhline(teacher.test_accuracy, color=INK, linewidth=1.1, linestyle=(0, (5, 3)), zorder=1)
     axes.annotate(
-        f"teacher {plain(teacher.label)}: {teacher.test_accuracy:.2f} %, {words}",
+        f"teacher {plain(teacher.label)}: {teacher.test_accuracy:.2f} %, {size_text}",
         (0, teacher.test_accuracy),
         xycoords=("axes fraction", "data"),
         xytext=(6, 4),

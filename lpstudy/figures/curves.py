@@ -14,15 +14,15 @@ from lpstudy.tables.arms import arm_results
 from lpstudy.tables.facts import StudyFacts
 
 _METRIC = "validation_accuracy"
-_MOST_COLUMNS = 2
+_MAX_COLUMNS = 2
 _WARM_UP = 0.3
-"""The share of first epochs outside of the visible range, where accuracy rises too steeply to compare."""
+"""The share of first epochs that the axis may cut off, since accuracy rises too steeply there to compare."""
 
 
 def learning_curves(study: StudyFacts, runs: pd.DataFrame, curves: pd.DataFrame) -> Figure | None:
     """Validation accuracy in percent over epochs of the winners' finals: mean over seeds, lowest to highest.
 
-    One panel per student. None where no curve of a final is known.
+    One panel per student. None without a final's curve.
     """
     panels: dict[str, dict[str, pd.DataFrame]] = {}
     seeds: set[int] = set()
@@ -36,37 +36,37 @@ def learning_curves(study: StudyFacts, runs: pd.DataFrame, curves: pd.DataFrame)
         panels.setdefault(result.arm.student, {})[result.arm.method] = over_seeds
     if not panels:
         return None
-    columns = min(_MOST_COLUMNS, len(panels))
+    columns = min(_MAX_COLUMNS, len(panels))
     rows = -(-len(panels) // columns)
-    spans = f"{min(seeds)}" if len(seeds) == 1 else f"{min(seeds)} to {max(seeds)}"
+    seed_counts = f"{min(seeds)}" if len(seeds) == 1 else f"{min(seeds)} to {max(seeds)}"
     subtitle = (
-        f"Mean of {spans} seeds; the band reaches from the lowest to the highest seed."
+        f"Mean of {seed_counts} seeds; the band reaches from the lowest to the highest seed."
         if max(seeds) > 1
         else "One seed."
     )
     figure, grid = new_figure(
         1.1 + 2.9 * rows, "Learning curves of the winners", subtitle, heights=[1.0] * rows, columns=columns
     )
-    flat = [axes for row in grid for axes in row]
-    for axes in flat[len(panels) :]:
+    panel_axes = [axes for row in grid for axes in row]
+    for axes in panel_axes[len(panels) :]:
         axes.set_visible(False)
-    low, high = _visible(list(panels.values()))
-    for axes in flat:
+    low, high = _limits(list(panels.values()))
+    for axes in panel_axes:
         axes.set_ylim(low, high)
     last = max(int(frame.index.max()) for panel in panels.values() for frame in panel.values())
-    flat[0].set_xlim(0 if last > 1 else 0.5, last * 1.01 if last > 1 else 1.5)
-    for index, (axes, (student, methods)) in enumerate(zip(flat, panels.items(), strict=False)):
+    panel_axes[0].set_xlim(0 if last > 1 else 0.5, last * 1.01 if last > 1 else 1.5)
+    for index, (axes, (student, methods)) in enumerate(zip(panel_axes, panels.items(), strict=False)):
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
-        below = index + columns >= len(panels)
-        axes.tick_params(labelbottom=below)
+        is_lowest = index + columns >= len(panels)
+        axes.tick_params(labelbottom=is_lowest)
         name_axes(
-            axes, x="epoch" if below else "", y="validation accuracy (%)" if index % columns == 0 else ""
+            axes, x="epoch" if is_lowest else "", y="validation accuracy (%)" if index % columns == 0 else ""
         )
         if len(panels) > 1:
             axes.set_title(plain(student), fontsize=NORMAL, fontweight="bold", color=INK, loc="left")
         for method, frame in methods.items():
             _draw(axes, method, frame)
-    for axes, methods in zip(flat, panels.values(), strict=False):
+    for axes, methods in zip(panel_axes, panels.values(), strict=False):
         label_lines(axes, [_label(method, frame) for method, frame in methods.items()], offset=16)
     return figure
 
@@ -83,10 +83,10 @@ def _label(method: str, frame: pd.DataFrame) -> Label:
     return Label(plain(method), float(frame.index[-1]), float(frame["mean"].iloc[-1]), look(method).colour)
 
 
-def _visible(panels: Sequence[dict[str, pd.DataFrame]]) -> tuple[float, float]:
-    """Limits of the accuracy axis: all that is reached after the warm-up, with a little room."""
+def _limits(panels: Sequence[dict[str, pd.DataFrame]]) -> tuple[float, float]:
+    """Limits of the accuracy axis: the values after the warm-up, with a margin."""
     frames = [frame for panel in panels for frame in panel.values()]
     low = min(float(frame["min"].iloc[int(_WARM_UP * len(frame)) :].min()) for frame in frames)
     high = max(float(frame["max"].max()) for frame in frames)
-    room = max(high - low, 0.5)
-    return low - 0.05 * room, high + 0.06 * room
+    height = max(high - low, 0.5)
+    return low - 0.05 * height, high + 0.06 * height

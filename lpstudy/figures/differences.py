@@ -12,7 +12,7 @@ from lpstudy.tables.verdicts import verdicts
 def difference_to_back_prop(study: StudyFacts, runs: pd.DataFrame) -> Figure | None:
     """Difference to `bp` of the same student and size in points: each seed, mean and 95 % interval.
 
-    None where no arm shares a finished seed with such a `bp`.
+    None if no arm shares a finished seed with such a `bp`.
     """
     rows = [
         (verdict.result.arm, verdict.result.scores.seed_differences(verdict.rival.scores), verdict)
@@ -22,36 +22,36 @@ def difference_to_back_prop(study: StudyFacts, runs: pd.DataFrame) -> Figure | N
     if not rows:
         return None
     students = list(dict.fromkeys(arm.student for arm, _, _ in rows))
-    lines = len(rows) + len(students)
+    line_count = len(rows) + len(students)
     figure, [[axes]] = new_figure(
-        1.35 + 0.3 * lines,
+        1.35 + 0.3 * line_count,
         "What each method adds to plain back-prop on the test set",
         "Each dot is one seed, paired with back-prop's run of the same seed; "
         "symbol and bar are the mean and its 95 % interval.",
     )
-    place = 0.0
+    height = 0.0
     for student in students:
         axes.text(
-            0, place, plain(student), transform=axes.get_yaxis_transform(), fontsize=NORMAL, color=INK,
+            0, height, plain(student), transform=axes.get_yaxis_transform(), fontsize=NORMAL, color=INK,
             va="center", ha="left", fontweight="bold",
             bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5},
         )  # fmt: skip
-        place += 1
+        height += 1
         for arm, differences, verdict in (row for row in rows if row[0].student == student):
             style, delta = look(arm.method), verdict.delta
             axes.scatter(
                 differences,
-                [place + 0.27] * len(differences),
+                [height + 0.27] * len(differences),
                 s=13,
                 color=style.colour,
                 alpha=0.5,
                 linewidths=0,
             )
             if delta.n > 1:
-                axes.plot([delta.low, delta.high], [place, place], color=style.colour, linewidth=2.2)
+                axes.plot([delta.low, delta.high], [height, height], color=style.colour, linewidth=2.2)
             axes.plot(
                 delta.mean,
-                place,
+                height,
                 style.marker,
                 color=style.colour,
                 markersize=style.size,
@@ -59,19 +59,19 @@ def difference_to_back_prop(study: StudyFacts, runs: pd.DataFrame) -> Figure | N
             )
             text = signed(delta.mean) + (f" ± {delta.half_width:.2f}" if delta.n > 1 else " (1 seed)")
             axes.annotate(
-                text, (1, place), xycoords=("axes fraction", "data"), xytext=(8, 0),
+                text, (1, height), xycoords=("axes fraction", "data"), xytext=(8, 0),
                 textcoords="offset points", fontsize=SMALL, va="center", annotation_clip=False,
                 color=INK if verdict.is_beyond_noise else QUIET,
                 fontweight="bold" if verdict.is_beyond_noise else "normal",
             )  # fmt: skip
             axes.annotate(
-                plain(arm.method), (0, place), xycoords=("axes fraction", "data"), xytext=(-8, 0),
+                plain(arm.method), (0, height), xycoords=("axes fraction", "data"), xytext=(-8, 0),
                 textcoords="offset points", fontsize=NORMAL, va="center", ha="right",
                 color=style.colour, fontweight="bold", annotation_clip=False,
             )  # fmt: skip
-            place += 1
+            height += 1
     axes.axvline(0, color=INK, linewidth=1)
-    axes.set_ylim(place - 0.4, -0.6)
+    axes.set_ylim(height - 0.4, -0.6)
     axes.set_yticks([])
     axes.grid(visible=False, axis="y")
     axes.spines["left"].set_visible(False)

@@ -1,4 +1,4 @@
-"""Labels at the ends of lines, moved apart where they would overlap."""
+"""Labels at the ends of lines, without overlaps."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from matplotlib.transforms import ScaledTranslation
 from lpstudy.figures.style import NORMAL, SMALL
 
 _COLUMN_DISTANCE = 110.0
-"""Points: labels of lines whose ends are nearer than a label's length share one column."""
+"""Distance in points below which the labels of two line ends share a column."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +23,12 @@ class Label:
     x: float
     y: float
     colour: str
-    nudge: float = 0.0
-    """The offset in points by which the end is drawn right of x."""
+    shift: float = 0.0
+    """Offset in points by which the line's end is drawn right of x."""
 
 
 def points_per_pixel(axes: Axes) -> float:
-    """Typographic points, 1/72 inch, of one pixel."""
+    """The size of a pixel in typographic points (1/72 inch)."""
     figure = axes.get_figure(root=True)
     return 72 / (figure.dpi if figure is not None else 72)
 
@@ -36,8 +36,8 @@ def points_per_pixel(axes: Axes) -> float:
 def spread(heights: Sequence[float], gap: float, low: float, high: float) -> list[float]:
     """The positions nearest to `heights` that lie `gap` apart within [low, high], in the same order.
 
-    Where they cannot all fit, the gap shrinks so that they just do. Pool-adjacent-violators on the heights
-    less the rank times the gap gives the least squares solution.
+    If they do not fit, the gap shrinks. The result is the least squares solution, by pool-adjacent-violators
+    on the heights minus rank times gap.
     """
     if not heights:
         return []
@@ -61,19 +61,19 @@ def spread(heights: Sequence[float], gap: float, low: float, high: float) -> lis
 
 
 def label_lines(axes: Axes, labels: Sequence[Label], *, offset: float = 14) -> None:
-    """Writes each label right of where its line ends, at its height or near it, with a thin leader.
+    """Write each label right of its line's end, at or near its height, with a thin leader.
 
-    Call it when the limits of the axes are final.
+    The limits of the axes must be final.
 
     Args:
         axes: The panel.
-        labels: What to write and where.
+        labels: The labels.
         offset: Distance of the text from the rightmost end of its column, in points.
     """
     figure = axes.get_figure(root=True)
     if figure is None or not labels:
         return
-    figure.draw_without_rendering()  # settles the layout, on which the height of a line of text depends
+    figure.draw_without_rendering()  # the layout decides the height of a line of text
     points = points_per_pixel(axes)
     box = axes.get_window_extent()
     ends = [axes.transData.transform((label.x, label.y)) * points for label in labels]
@@ -88,18 +88,18 @@ def label_lines(axes: Axes, labels: Sequence[Label], *, offset: float = 14) -> N
     for column in columns:
         right = max(float(ends[index][0]) for index in column) + offset
         heights = [float(ends[index][1]) for index in column]
-        places = spread(heights, gap, box.y0 * points + gap / 2, box.y1 * points - gap / 2)
-        for index, place in zip(column, places, strict=True):
+        label_heights = spread(heights, gap, box.y0 * points + gap / 2, box.y1 * points - gap / 2)
+        for index, height in zip(column, label_heights, strict=True):
             label, (x, y) = labels[index], ends[index]
             axes.annotate(
-                label.text, (label.x, label.y), xytext=(right - x, place - y), textcoords="offset points",
+                label.text, (label.x, label.y), xytext=(right - x, height - y), textcoords="offset points",
                 color=label.colour, fontsize=NORMAL, fontweight="bold", va="center_baseline",
                 annotation_clip=False,
             )  # fmt: skip
             bend = right - x - 9
-            start = label.nudge + 4.5
+            start = label.shift + 4.5
             if bend > start:
-                path = [(start, 0.0), (bend, 0.0), (right - x - 2, place - y)]
+                path = [(start, 0.0), (bend, 0.0), (right - x - 2, height - y)]
                 _leader(axes, label, path)
 
 
@@ -110,9 +110,9 @@ def _leader(axes: Axes, label: Label, path: Sequence[tuple[float, float]]) -> No
         return
     across, upward = (np.asarray(values) / 72 for values in zip(*path, strict=True))
     anchor = ScaledTranslation(label.x, label.y, axes.transData)  # type: ignore[arg-type]  # sends one point
-    place = figure.dpi_scale_trans + anchor
+    transform = figure.dpi_scale_trans + anchor
     axes.add_artist(
-        Line2D(across, upward, color=label.colour, linewidth=0.7, alpha=0.6, transform=place,
+        Line2D(across, upward, color=label.colour, linewidth=0.7, alpha=0.6, transform=transform,
                clip_on=False, zorder=1)
     )  # fmt: skip
 
@@ -124,13 +124,13 @@ def tick_names(axes: Axes, names: Mapping[float, str]) -> None:
         return
     figure.draw_without_rendering()
     points = points_per_pixel(axes)
-    ends: list[float] = []  # of the words on each level, from the axis downwards
+    ends: list[float] = []  # right ends of the texts on each level, from the axis downwards
     texts = []
-    for place, words in sorted(names.items()):
-        middle = float(axes.transData.transform((place, 0))[0]) * points
-        half = 0.31 * SMALL * max(len(line) for line in words.split("\n"))
+    for x, name in sorted(names.items()):
+        middle = float(axes.transData.transform((x, 0))[0]) * points
+        half = 0.31 * SMALL * max(len(line) for line in name.split("\n"))
         level = next((rank for rank, end in enumerate(ends) if end < middle - half - 4), len(ends))
         ends[level:] = [middle + half, *ends[level + 1 :]]
-        texts.append("\n" * (level * (words.count("\n") + 1)) + words)
+        texts.append("\n" * (level * (name.count("\n") + 1)) + name)
     axes.xaxis.set_major_locator(FixedLocator(sorted(names)))
     axes.set_xticks(sorted(names), texts, fontsize=SMALL)

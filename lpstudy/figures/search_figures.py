@@ -31,8 +31,8 @@ _ACCURACY = "validation_accuracy"
 def search_history(study: StudyFacts, runs: pd.DataFrame) -> Figure | None:
     """Validation accuracy in percent over trials, one panel per arm, with the best so far as a line.
 
-    Methods stand in columns, students in rows (wrapped where there are more than five methods). Values far
-    below the others are drawn at the lower edge. None where no trial has a value.
+    Columns are methods, rows are students; more than five methods wrap. Values far below the others are drawn
+    at the lower edge. None if no trial has a value.
     """
     trials = runs[runs["kind"].eq("trial") & runs[_ACCURACY].notna() & runs["trial"].notna()]
     arms = [arm for arm in study.arms if trials["arm"].eq(arm.name).any()]
@@ -49,28 +49,28 @@ def search_history(study: StudyFacts, runs: pd.DataFrame) -> Figure | None:
         heights=[1.0] * rows,
         columns=columns,
     )
-    flat = [axes for row in grid for axes in row]
+    panel_axes = [axes for row in grid for axes in row]
     low, high = _range(trials[_ACCURACY].to_numpy(dtype=np.float64))
-    for axes in flat:
+    for axes in panel_axes:
         axes.set_ylim(low, high)
     last = int(trials["trial"].max())
-    flat[0].set_xlim(-0.04 * (last + 1) - 0.4, last + 0.4 + 0.04 * (last + 1))
-    flat[0].xaxis.set_major_locator(MaxNLocator(integer=True, nbins=4))
-    for axes in flat[len(arms) :]:
+    panel_axes[0].set_xlim(-0.04 * (last + 1) - 0.4, last + 0.4 + 0.04 * (last + 1))
+    panel_axes[0].xaxis.set_major_locator(MaxNLocator(integer=True, nbins=4))
+    for axes in panel_axes[len(arms) :]:
         axes.set_visible(False)
-    for index, (axes, arm) in enumerate(zip(flat, arms, strict=False)):
+    for index, (axes, arm) in enumerate(zip(panel_axes, arms, strict=False)):
         _draw_history(axes, arm, trials[trials["arm"].eq(arm.name)], low)
         axes.set_title(
-            plain(arm.method, longest=16), fontsize=NORMAL, fontweight="bold", color=look(arm.method).colour,
-            loc="left", pad=12,
+            plain(arm.method, max_length=16), fontsize=NORMAL, fontweight="bold",
+            color=look(arm.method).colour, loc="left", pad=12,
         )  # fmt: skip
         axes.annotate(
-            plain(arm.student, longest=20), (0, 1), xycoords="axes fraction", xytext=(0, 3),
+            plain(arm.student, max_length=20), (0, 1), xycoords="axes fraction", xytext=(0, 3),
             textcoords="offset points", fontsize=SMALL - 1, color=QUIET,
         )  # fmt: skip
-        below = index + columns >= len(arms)
-        axes.tick_params(labelbottom=below)
-        name_axes(axes, x="trial" if below else "")
+        is_lowest = index + columns >= len(arms)
+        axes.tick_params(labelbottom=is_lowest)
+        name_axes(axes, x="trial" if is_lowest else "")
     figure.supylabel("validation accuracy (%)", fontsize=NORMAL, color=INK)
     return figure
 
@@ -80,8 +80,8 @@ def _range(values: np.ndarray) -> tuple[float, float]:
     first, third = np.percentile(values, [25, 75])
     floor = first - 3 * max(third - first, 0.5)
     low, high = float(values[values >= floor].min()), float(values.max())
-    room = max(high - low, 0.5)
-    return low - 0.1 * room, high + 0.08 * room
+    height = max(high - low, 0.5)
+    return low - 0.1 * height, high + 0.08 * height
 
 
 def _draw_history(axes: Axes, arm: ArmFacts, trials: pd.DataFrame, low: float) -> None:
@@ -90,9 +90,9 @@ def _draw_history(axes: Axes, arm: ArmFacts, trials: pd.DataFrame, low: float) -
     numbers = trials["trial"].to_numpy(dtype=np.float64)
     values = trials[_ACCURACY].to_numpy(dtype=np.float64)
     is_finished = trials["state"].eq("finished").to_numpy(dtype=bool)
-    below = values < low
+    is_below = values < low
     for selected, face in ((is_finished, colour), (~is_finished, "white")):
-        visible = selected & ~below
+        visible = selected & ~is_below
         axes.scatter(
             numbers[visible],
             values[visible],
@@ -102,7 +102,7 @@ def _draw_history(axes: Axes, arm: ArmFacts, trials: pd.DataFrame, low: float) -
             linewidths=1,
             zorder=3,
         )
-        hidden = selected & below
+        hidden = selected & is_below
         axes.scatter(
             numbers[hidden], np.full(hidden.sum(), low), s=30, marker="v", facecolors=face, edgecolors=colour,
             linewidths=1, zorder=3, clip_on=False,
@@ -116,12 +116,14 @@ def _draw_history(axes: Axes, arm: ArmFacts, trials: pd.DataFrame, low: float) -
 def pareto_fronts(study: StudyFacts, runs: pd.DataFrame) -> Figure | None:
     """Validation accuracy in percent over MACs of the finished trials where depth or width were searched.
 
-    Each arm's Pareto front is a staircase. None where nothing of the kind was searched.
+    Each arm's Pareto front is a staircase. None if no size was searched.
     """
     arms = [arm for arm in study.arms if arm.objectives > 1]
-    done = runs[runs["kind"].eq("trial") & runs["state"].eq("finished")].dropna(subset=[_ACCURACY, "macs"])
-    done = done[done["arm"].isin([arm.name for arm in arms]) & done["macs"].gt(0)]
-    if done.empty:
+    finished = runs[runs["kind"].eq("trial") & runs["state"].eq("finished")].dropna(
+        subset=[_ACCURACY, "macs"]
+    )
+    finished = finished[finished["arm"].isin([arm.name for arm in arms]) & finished["macs"].gt(0)]
+    if finished.empty:
         return None
     figure, [[axes]] = new_figure(
         4.6,
@@ -129,14 +131,14 @@ def pareto_fronts(study: StudyFacts, runs: pd.DataFrame) -> Figure | None:
         "Each faint point is a finished trial (one seed, validation set); "
         "the staircase joins an arm's best accuracy for its MACs.",
     )
-    macs = done["macs"].to_numpy(dtype=np.float64)
+    macs = finished["macs"].to_numpy(dtype=np.float64)
     log_counts(axes, macs.tolist())
-    axes.set_ylim(*_range(done[_ACCURACY].to_numpy(dtype=np.float64)))
+    axes.set_ylim(*_range(finished[_ACCURACY].to_numpy(dtype=np.float64)))
     name_axes(axes, x="MACs of one image's forward pass (log scale)", y="validation accuracy (%)")
-    several = len({arm.student for arm in arms}) > 1
+    many_students = len({arm.student for arm in arms}) > 1
     labels = []
     for arm in arms:
-        trials = done[done["arm"].eq(arm.name)]
+        trials = finished[finished["arm"].eq(arm.name)]
         if trials.empty:
             continue
         style = look(arm.method)
@@ -150,8 +152,8 @@ def pareto_fronts(study: StudyFacts, runs: pd.DataFrame) -> Figure | None:
             x[:-1], y[:-1], style.marker, color=style.colour, markersize=style.size, markeredgecolor="white",
             markeredgewidth=0.6,
         )  # fmt: skip
-        words = plain(arm.method) + (f"  {plain(arm.student)}" if several else "")
-        labels.append(Label(words, float(x[-1]), float(y[-1]), style.colour))
+        text = plain(arm.method) + (f"  {plain(arm.student)}" if many_students else "")
+        labels.append(Label(text, float(x[-1]), float(y[-1]), style.colour))
     label_lines(axes, labels)
     return figure
 
@@ -164,26 +166,26 @@ def importance_figure(study: StudyFacts, shares: Mapping[str, Mapping[str, float
         shares: For each arm's name, each hyperparameter's share in [0, 1].
 
     Returns:
-        None where no arm has importances.
+        None if no arm has importances.
     """
     pairs = [(arm, _finite(shares.get(arm.name, {}))) for arm in study.arms]
     methods = list(dict.fromkeys(arm.method for arm in study.arms))
-    known = sorted((pair for pair in pairs if pair[1]), key=lambda pair: methods.index(pair[0].method))
-    if not known:
+    arm_shares = sorted((pair for pair in pairs if pair[1]), key=lambda pair: methods.index(pair[0].method))
+    if not arm_shares:
         return None
-    columns = min(2, len(known))
-    rows = [known[start : start + columns] for start in range(0, len(known), columns)]
-    most = [max(len(values) for _, values in row) for row in rows]
+    columns = min(2, len(arm_shares))
+    rows = [arm_shares[start : start + columns] for start in range(0, len(arm_shares), columns)]
+    bar_counts = [max(len(values) for _, values in row) for row in rows]
     figure, grid = new_figure(
-        1.0 + sum(0.36 + 0.22 * bars for bars in most),
+        1.0 + sum(0.36 + 0.22 * bars for bars in bar_counts),
         "Which hyperparameters mattered",
         "Share of the spread in validation accuracy over an arm's trials that each searched hyperparameter "
         "explains.",
-        heights=[0.1 + bars for bars in most],
+        heights=[0.1 + bars for bars in bar_counts],
         columns=columns,
     )
-    grid[0][0].set_xlim(0, 1.12 * max(max(values.values()) for _, values in known) or 1)
-    for panels, row, bars in zip(grid, rows, most, strict=True):
+    grid[0][0].set_xlim(0, 1.12 * max(max(values.values()) for _, values in arm_shares) or 1)
+    for panels, row, bars in zip(grid, rows, bar_counts, strict=True):
         for axes, (arm, values) in zip(panels, row, strict=False):
             _draw_importances(axes, arm, values, bars)
         for axes in panels[len(row) :]:
@@ -195,19 +197,19 @@ def _finite(shares: Mapping[str, float]) -> dict[str, float]:
     return {name: float(value) for name, value in shares.items() if np.isfinite(value) and value >= 0}
 
 
-def _draw_importances(axes: Axes, arm: ArmFacts, values: Mapping[str, float], places: int) -> None:
+def _draw_importances(axes: Axes, arm: ArmFacts, values: Mapping[str, float], bars: int) -> None:
     ranked: Sequence[tuple[str, float]] = sorted(values.items(), key=lambda item: -item[1])
     colour = look(arm.method).colour
     axes.grid(visible=False)
     axes.spines["bottom"].set_visible(False)
     axes.spines["left"].set_color(GRID)
     axes.tick_params(bottom=False, labelbottom=False, left=False, labelleft=False)
-    axes.set_ylim(places - 0.45, -0.55)
+    axes.set_ylim(bars - 0.45, -0.55)
     axes.barh(range(len(ranked)), [value for _, value in ranked], height=0.62, color=colour, alpha=0.85)
     for place, (name, value) in enumerate(ranked):
         axes.annotate(
-            plain(name, longest=22), (0, place), xytext=(-5, 0), textcoords="offset points", fontsize=SMALL,
-            color=INK, ha="right", va="center",
+            plain(name, max_length=22), (0, place), xytext=(-5, 0), textcoords="offset points",
+            fontsize=SMALL, color=INK, ha="right", va="center",
         )  # fmt: skip
         axes.annotate(
             f"{100 * value:.0f} %", (value, place), xytext=(4, 0), textcoords="offset points", fontsize=SMALL,

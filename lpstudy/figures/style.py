@@ -13,7 +13,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullForma
 from lpstudy.tables.text import without_control_characters
 
 WIDTH = 8.2
-"""Inches: text of 9 to 11 points is then read at about its nominal size in a README's column."""
+"""Width in inches, at which a README's column shows text of 9 to 11 points at about its nominal size."""
 DOTS_PER_INCH = 160
 INK = "#1f2328"
 QUIET = "#59636e"
@@ -28,11 +28,11 @@ class Look:
     colour: str
     marker: str
     size: float = 7.0
-    """The marker's size in points, chosen so that all look equally large."""
+    """The marker's size in points, chosen so that all markers look equally large."""
 
 
-# After Okabe and Ito: at least 14 apart in CIELAB as the three forms of colour blindness see them, and with a
-# contrast of at least 4.5 on white, so that text can have them too. The marker says the same a second time.
+# After Okabe and Ito: at least 14 apart in CIELAB for the three forms of colour blindness, and with a
+# contrast of at least 4.5 on white, which text needs. Each method also has a marker of its own.
 _LOOKS = {
     "bp": Look("#3d434b", "o"),
     "kd": Look("#0a6fd0", "s", 6.5),
@@ -51,24 +51,24 @@ _OTHER_LOOKS = (
 
 
 def look(method: str) -> Look:
-    """The look of a method; one without its own gets the same in every report."""
+    """The look of a method; it is the same in every report."""
     if method in _LOOKS:
         return _LOOKS[method]
     digest = hashlib.sha256(method.encode("utf-8", "replace")).digest()
     return _OTHER_LOOKS[digest[0] % len(_OTHER_LOOKS)]
 
 
-def plain(text: str, *, longest: int = 32) -> str:
-    """Foreign text for a figure: one line, not read as mathematics, cut where it is too long."""
+def plain(text: str, *, max_length: int = 32) -> str:
+    """Foreign text for a figure: one line of limited length, without mathematics."""
     line = without_control_characters(text)
-    line = line if len(line) <= longest else f"{line[: longest - 1]}…"
+    line = line if len(line) <= max_length else f"{line[: max_length - 1]}…"
     return line.replace("$", r"\$")
 
 
 def new_figure(
     height: float, title: str, subtitle: str, *, heights: Sequence[float] = (1.0,), columns: int = 1
 ) -> tuple[Figure, list[list[Axes]]]:
-    """A figure of `height` inches with a title, how to read it, and a row of panels for each relative height.
+    """A figure of `height` inches with a title, a subtitle and a row of panels for each relative height.
 
     All panels share the x axis, and those of one row the y axis.
     """
@@ -109,7 +109,7 @@ def name_axes(axes: Axes, *, x: str = "", y: str = "") -> None:
 
 
 def signed(value: float, digits: int = 2) -> str:
-    """A difference with its sign, minus as the typographer's minus; what rounds to zero has none."""
+    """A difference with its sign, the typographic minus; zero after rounding has no sign."""
     text = f"{value:+.{digits}f}"
     return text.lstrip("+-") if float(text) == 0 else text.replace("-", "−")
 
@@ -125,17 +125,17 @@ def count_words(value: float) -> str:
 
 
 def log_counts(axes: Axes, values: Sequence[float]) -> None:
-    """A logarithmic x axis around the given counts, with ticks that read 20 M, not 2 x 10^7."""
+    """Scale the x axis logarithmically around the counts, with ticks such as 20 M."""
     low, high = min(values), max(values)
     axes.set_xscale("log")
     if high <= 1.05 * low:
         axes.set_xlim(low / 2, high * 2.5)
         axes.xaxis.set_major_locator(FixedLocator([low]))
     else:
-        room = max(high / low, 2.0) ** 0.12
-        axes.set_xlim(low / room, high * room**1.3)  # labels stand to the right
-        decades = (high / low) > 300
-        axes.xaxis.set_major_locator(LogLocator(subs=(1.0,) if decades else (1.0, 2.0, 5.0)))
+        margin = max(high / low, 2.0) ** 0.12
+        axes.set_xlim(low / margin, high * margin**1.3)  # labels stand to the right
+        has_decades = (high / low) > 300
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0,) if has_decades else (1.0, 2.0, 5.0)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: count_words(value)))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_minor_formatter(NullFormatter())

@@ -1,4 +1,4 @@
-"""The study's answer in plain words: which method is best, by how much, and how sure that is."""
+"""The answer of a study: the best method, its lead, and the certainty of that lead."""
 
 from collections.abc import Sequence
 
@@ -18,30 +18,30 @@ from lpstudy.tables.verdicts import Verdict, is_best, verdicts
 
 
 def answer_paragraphs(teacher: TeacherFacts, results: list[ArmResult]) -> list[Markdown]:
-    """One paragraph, and where a study has several students a further one for each, the first being the sum.
+    """One paragraph; for several students a summary and a paragraph for each.
 
-    A difference is claimed only where its test over paired seeds finds it after Holm's correction.
+    A difference is claimed only if its test over paired seeds is significant after Holm's correction.
     """
     groups: dict[str, list[Verdict]] = {result.arm.student: [] for result in results}
     for verdict in verdicts(results):
         groups[verdict.result.arm.student].append(verdict)
     if not any(result.accuracy.n for result in results):
-        return [_nothing_yet(results)]
-    each = [_about(teacher, student, group) for student, group in groups.items()]
-    return each if len(each) == 1 else [_sum(groups), *each]
+        return [_no_finals(results)]
+    paragraphs = [_about(teacher, student, group) for student, group in groups.items()]
+    return paragraphs if len(paragraphs) == 1 else [_summary(groups), *paragraphs]
 
 
-def _nothing_yet(results: Sequence[ArmResult]) -> Markdown:
-    done = sum(result.states.get("finished", 0) for result in results)
-    trials = "1 trial has finished" if done == 1 else f"{done} trials have finished"
-    lost = sum(result.failed_finals for result in results)
-    failed = f", {lost} final{'s' * (lost != 1)} failed" if lost else ""
+def _no_finals(results: Sequence[ArmResult]) -> Markdown:
+    finished = sum(result.states.get("finished", 0) for result in results)
+    trials = "1 trial has finished" if finished == 1 else f"{finished} trials have finished"
+    failed = sum(result.failed_finals for result in results)
+    failed_finals = f", {failed} final{'s' * (failed != 1)} failed" if failed else ""
     return Markdown(
-        f"No final has finished yet, so nothing can be said about test accuracy; {trials}{failed}."
+        f"No final has finished yet, so nothing can be said about test accuracy; {trials}{failed_finals}."
     )
 
 
-def _sum(groups: dict[str, list[Verdict]]) -> Markdown:
+def _summary(groups: dict[str, list[Verdict]]) -> Markdown:
     compared = [group for group in groups.values() if any(one.tests for one in group)]
     if not compared:
         if any(one.differs_in_size for group in groups.values() for one in group):
@@ -54,26 +54,26 @@ def _sum(groups: dict[str, list[Verdict]]) -> Markdown:
     if not any(wins.values()):
         return Markdown(f"**No method is better than plain back-prop beyond noise** on any of {students}.")
     ranked = sorted(wins.items(), key=lambda item: -item[1])
-    better = cell_text.listing([f"{code(method)} on {won}" for method, won in ranked if won])
-    rest = cell_text.listing([str(code(method)) for method, won in ranked if not won])
-    none = f"; {rest} on none" if rest else ""
+    better = cell_text.listing([f"{code(method)} on {count}" for method, count in ranked if count])
+    others = cell_text.listing([str(code(method)) for method, count in ranked if not count])
+    none = f"; {others} on none" if others else ""
     return Markdown(f"Over {students}, **better than plain back-prop beyond noise**: {better}{none}.")
 
 
 def _about(teacher: TeacherFacts, student: str, group: Sequence[Verdict]) -> Markdown:
-    on = f"On {code(student)},"
+    start = f"On {code(student)},"
     ranked = sorted(
         (one for one in group if one.result.accuracy.n), key=lambda one: -one.result.accuracy.mean
     )
     if not ranked:
-        return _paragraph(f"{on} no final has finished yet.", failures(group))
+        return _paragraph(f"{start} no final has finished yet.", failures(group))
     if len({one.result.design for one in ranked}) > 1:
-        sizes = winners_of_several_sizes(on, ranked)
+        sizes = winners_of_several_sizes(start, ranked)
         return _paragraph(sizes, other_methods(ranked), two_seeds(ranked), failures(group))
     best, results = ranked[0], [one.result for one in group]
     is_best_of_all = is_best(best.result, results)
     return _paragraph(
-        _first(on, best, ranked, is_best_of_all),
+        _first(start, best, ranked, is_best_of_all),
         "" if best.result.arm.method == BASELINE else lead_over_rivals(best.result, results, is_best_of_all),
         other_methods(ranked[1:], best=best),
         two_seeds(ranked),
@@ -82,35 +82,34 @@ def _about(teacher: TeacherFacts, student: str, group: Sequence[Verdict]) -> Mar
     )
 
 
-def _first(on: str, best: Verdict, ranked: Sequence[Verdict], is_best_of_all: bool) -> str:
+def _first(start: str, best: Verdict, ranked: Sequence[Verdict], is_best_of_all: bool) -> str:
     """The sentence on the method of the highest mean and its significance."""
     accuracy = f"{cell_text.accuracy(best.result.accuracy)} %"
     name, n = code(best.result.arm.method), cell_text.seeds(best.result.accuracy.n)
     if not any(one.result.arm.method == BASELINE for one in ranked):
         verb = f"**{name} is best**:" if is_best_of_all else f"{name} has the highest test accuracy,"
-        return f"{on} {verb} {accuracy} ({n}); there is no `{BASELINE}` to compare it with."
+        return f"{start} {verb} {accuracy} ({n}); there is no `{BASELINE}` to compare it with."
     if len(ranked) == 1:
-        return f"{on} only plain back-prop (`{BASELINE}`) has finished: {accuracy} test accuracy ({n})."
+        return f"{start} only plain back-prop (`{BASELINE}`) has finished: {accuracy} test accuracy ({n})."
     if best.result.arm.method == BASELINE:
-        return f"{on} **no method beats plain back-prop**: {accuracy} test accuracy ({n})."
-    return _over_baseline(f"{on} {name}", f"{accuracy} test accuracy", best, is_best_of_all)
+        return f"{start} **no method beats plain back-prop**: {accuracy} test accuracy ({n})."
+    return _over_baseline(f"{start} {name}", f"{accuracy} test accuracy", best, is_best_of_all)
 
 
-def _over_baseline(who: str, reached: str, best: Verdict, is_best_of_all: bool) -> str:
+def _over_baseline(subject: str, accuracy: str, best: Verdict, is_best_of_all: bool) -> str:
     delta, over = best.delta, "over plain back-prop"
     gain = f"{cell_text.difference(delta)} points"
     paired = f"(95 % interval, paired over {cell_text.seeds(delta.n)})"
     if delta.n == 0:
-        return f"{who} has {reached}, but shares no seed with `{BASELINE}`."
+        return f"{subject} has {accuracy}, but shares no seed with `{BASELINE}`."
     if delta.n == 1:
-        return (
-            f"{who} has {reached}, {gain} {over}; with one seed there is no interval, so this ranks nothing."
-        )
+        no_rank = "with one seed there is no interval, so this ranks nothing"
+        return f"{subject} has {accuracy}, {gain} {over}; {no_rank}."
     if best.is_better:
-        before, name = who.rsplit(" ", 1)
+        before, name = subject.rsplit(" ", 1)
         verb = "is best" if is_best_of_all else "leads"
-        return f"{before} **{name} {verb}**: {reached}, **{gain} {over}** {paired}."
-    highest = f"{who} has the highest mean, {reached}, but its **{gain}** {over} {paired}"
+        return f"{before} **{name} {verb}**: {accuracy}, **{gain} {over}** {paired}."
+    highest = f"{subject} has the highest mean, {accuracy}, but its **{gain}** {over} {paired}"
     return f"{highest} are **within noise** ({cell_text.doubt(best)})."
 
 
