@@ -1,4 +1,4 @@
-"""Tiny data sets of every kind, written as their makers write them, and the arrays that they are made of."""
+"""Tiny data sets of every kind in their published file formats, with the arrays of their images."""
 
 import hashlib
 import pickle
@@ -20,7 +20,7 @@ Pixels = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
-class Made:
+class ExampleSet:
     """A data set as it must come out; images of shape (n, channels, height, width), in the order of files."""
 
     spec: DataSpec
@@ -42,14 +42,14 @@ def write_idx(path: Path, values: npt.NDArray[np.uint8]) -> None:
     path.write_bytes(head + values.tobytes())
 
 
-def make_mnist(root: Path) -> Made:
+def make_mnist(root: Path) -> ExampleSet:
     train, test = pixels(70, 1, 28, seed=1), pixels(20, 1, 28, seed=2)
     train_labels, test_labels = np.arange(70) % 10, np.arange(20) % 10
     for part, images, labels in (("train", train, train_labels), ("t10k", test, test_labels)):
         write_idx(root / f"MNIST/raw/{part}-images-idx3-ubyte", images[:, 0])
         write_idx(root / f"MNIST/raw/{part}-labels-idx1-ubyte", labels.astype(np.uint8))
     names = tuple("0123456789")
-    return Made(DataSpec(kind="mnist", root=root), train, train_labels, test, test_labels, names)
+    return ExampleSet(DataSpec(kind="mnist", root=root), train, train_labels, test, test_labels, names)
 
 
 def write_pickle(path: Path, value: object) -> str:
@@ -59,8 +59,8 @@ def write_pickle(path: Path, value: object) -> str:
     return hashlib.md5(path.read_bytes()).hexdigest()
 
 
-def make_cifar(kind: Literal["cifar10", "cifar100"], root: Path, patch: pytest.MonkeyPatch) -> Made:
-    """CIFAR's pickles. torchvision accepts files by the MD5 sums it lists: it is told the sums of these."""
+def make_cifar(kind: Literal["cifar10", "cifar100"], root: Path, patch: pytest.MonkeyPatch) -> ExampleSet:
+    """CIFAR's pickles; their MD5 sums replace those that torchvision compares files with."""
     dataset = datasets.CIFAR10 if kind == "cifar10" else datasets.CIFAR100
     classes = 10 if kind == "cifar10" else 100
     key = "labels" if kind == "cifar10" else "fine_labels"
@@ -81,7 +81,7 @@ def make_cifar(kind: Literal["cifar10", "cifar100"], root: Path, patch: pytest.M
     names = tuple(f"thing {number}" for number in range(classes))
     md5 = write_pickle(folder / dataset.meta["filename"], {dataset.meta["key"]: list(names)})
     patch.setattr(dataset, "meta", {**dataset.meta, "md5": md5})
-    return Made(DataSpec(kind=kind, root=root), train, train_labels, test, test_labels, names)
+    return ExampleSet(DataSpec(kind=kind, root=root), train, train_labels, test, test_labels, names)
 
 
 def save(path: Path, image: Pixels) -> None:
@@ -89,7 +89,7 @@ def save(path: Path, image: Pixels) -> None:
     Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0))).save(path)
 
 
-def make_tree(root: Path, spec: DataSpec, test_folder: str, side: int = 12) -> Made:
+def make_tree(root: Path, spec: DataSpec, test_folder: str, side: int = 12) -> ExampleSet:
     """Three classes with 10 training and 4 test images each, as PNG, which loses nothing."""
     names = ("apple", "n0001", "zebra")
     train, test = pixels(30, 3, side, seed=5), pixels(12, 3, side, seed=6)
@@ -97,7 +97,7 @@ def make_tree(root: Path, spec: DataSpec, test_folder: str, side: int = 12) -> M
     for folder, images, labels in (("train", train, train_labels), (test_folder, test, test_labels)):
         for number, (image, label) in enumerate(zip(images, labels, strict=True)):
             save(root / folder / names[label] / f"{number:03}.png", image)
-    return Made(spec, train, train_labels, test, test_labels, names)
+    return ExampleSet(spec, train, train_labels, test, test_labels, names)
 
 
 @pytest.fixture
@@ -107,7 +107,7 @@ def tree(tmp_path: Path) -> Path:
     return tmp_path / "tree"
 
 
-MAKERS: dict[str, Callable[[Path, pytest.MonkeyPatch], Made]] = {
+MAKERS: dict[str, Callable[[Path, pytest.MonkeyPatch], ExampleSet]] = {
     "mnist": lambda root, patch: make_mnist(root),
     "cifar10": lambda root, patch: make_cifar("cifar10", root, patch),
     "cifar100": lambda root, patch: make_cifar("cifar100", root, patch),
@@ -128,17 +128,21 @@ MAKERS: dict[str, Callable[[Path, pytest.MonkeyPatch], Made]] = {
 
 
 @pytest.fixture(params=MAKERS)
-def made_of_files(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Made:
-    """A tiny data set, once of every kind that is kept in files."""
+def file_example(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> ExampleSet:
+    """A tiny data set, once of every kind that consists of files."""
     return MAKERS[request.param](tmp_path / "root", monkeypatch)
 
 
 @pytest.fixture(params=[*MAKERS, "digits"])
-def made(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Made:
+def example(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ExampleSet:
     """A tiny data set, once of every kind."""
     if request.param == "digits":  # which of scikit-learn's images are the test set is tested by itself
         images = read_digits()
         train, test = images.train_images, images.test_images
         names = tuple("0123456789")
-        return Made(DataSpec(kind="digits"), train, images.train_labels, test, images.test_labels, names)
+        return ExampleSet(
+            DataSpec(kind="digits"), train, images.train_labels, test, images.test_labels, names
+        )
     return MAKERS[request.param](tmp_path / "root", monkeypatch)

@@ -1,4 +1,4 @@
-"""Images made byte by byte, and saved ones."""
+"""Image files, written byte by byte or by Pillow."""
 
 import struct
 import zlib

@@ -36,9 +36,9 @@ def entry_of(folder: Path) -> Path:
 
 
 def test_reads_once_and_gives_the_same_arrays(folder):
-    read = Reader()
-    first, second = load_or_decode("a", read), load_or_decode("a", read)
-    assert read.reads == 1
+    reader = Reader()
+    first, second = load_or_decode("a", reader), load_or_decode("a", reader)
+    assert reader.reads == 1
     for entry in (first, second):
         assert np.array_equal(entry.arrays.train_images, IMAGES)
         assert np.array_equal(entry.arrays.train_labels, LABELS)
@@ -47,7 +47,7 @@ def test_reads_once_and_gives_the_same_arrays(folder):
     assert first.content == second.content
 
 
-def test_the_same_content_from_elsewhere_is_kept_once(folder):
+def test_the_same_content_from_two_sources_is_one_entry(folder):
     assert load_or_decode("a", Reader()).content == load_or_decode("b", Reader()).content
     assert entry_of(folder).name == load_or_decode("a", Reader()).content
 
@@ -95,21 +95,21 @@ def garble_pointer(entry: Path) -> None:
     "damage", [truncate, change_a_byte, swap_names, remove_labels, remove_all, garble_pointer]
 )
 def test_a_damaged_entry_is_made_again(folder, damage):
-    read = Reader()
-    load_or_decode("a", read)
+    reader = Reader()
+    load_or_decode("a", reader)
     damage(entry_of(folder))
-    assert np.array_equal(load_or_decode("a", read).arrays.train_images, IMAGES)
-    assert read.reads == 2
-    load_or_decode("a", read)
-    assert read.reads == 2
+    assert np.array_equal(load_or_decode("a", reader).arrays.train_images, IMAGES)
+    assert reader.reads == 2
+    load_or_decode("a", reader)
+    assert reader.reads == 2
 
 
-def test_what_a_killed_writer_left_is_swept_away(folder):
-    left = folder / "arrays" / ".writing-1234"
-    left.mkdir(parents=True)
-    (left / "train_images.npy").write_bytes(b"half")
+def test_leftovers_of_a_killed_writer_are_removed(folder):
+    leftover = folder / "arrays" / ".writing-1234"
+    leftover.mkdir(parents=True)
+    (leftover / "train_images.npy").write_bytes(b"half")
     load_or_decode("a", Reader())
-    assert not left.exists()
+    assert not leftover.exists()
 
 
 def test_a_reader_that_fails_leaves_nothing_behind(folder):
@@ -123,10 +123,10 @@ def test_a_reader_that_fails_leaves_nothing_behind(folder):
 
 
 def test_many_at_once_read_once(folder):
-    read = Reader()
+    reader = Reader()
     with ThreadPoolExecutor(8) as pool:
-        contents = {entry.content for entry in pool.map(lambda _: load_or_decode("a", read), range(16))}
-    assert (len(contents), read.reads) == (1, 1)
+        contents = {entry.content for entry in pool.map(lambda _: load_or_decode("a", reader), range(16))}
+    assert (len(contents), reader.reads) == (1, 1)
 
 
 def test_a_cache_that_cannot_be_written_is_one_line(folder):

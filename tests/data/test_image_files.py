@@ -13,13 +13,13 @@ COLOURS = np.random.default_rng(0).integers(0, 256, (10, 14, 3), dtype=np.uint8)
 SMOOTH = Image.fromarray(COLOURS[:4, :6]).resize((70, 50), Image.Resampling.BICUBIC)
 
 
-def written(path: Path, image: Image.Image, **options: object) -> bytes:
+def write_image(path: Path, image: Image.Image, **options: object) -> bytes:
     image.save(path, **options)
     return bytes(path)
 
 
 def test_colours_come_out_as_they_are(tmp_path):
-    path = written(tmp_path / "a.png", Image.fromarray(COLOURS))
+    path = write_image(tmp_path / "a.png", Image.fromarray(COLOURS))
     assert np.array_equal(decode_pixels(path, None), COLOURS.transpose(2, 0, 1))
     assert size_of(path) == (10, 14)
 
@@ -31,7 +31,7 @@ def test_colours_come_out_as_they_are(tmp_path):
 )  # fmt: skip
 def test_every_mode_becomes_rgb_as_pillow_converts_it(tmp_path, name, mode):
     source = Image.fromarray(COLOURS)
-    path = written(tmp_path / name, source.convert("RGB").convert(mode) if mode != "LAB" else lab())
+    path = write_image(tmp_path / name, source.convert("RGB").convert(mode) if mode != "LAB" else lab())
     with Image.open(tmp_path / name) as image:
         expected = np.asarray(image.convert("RGB")).transpose(2, 0, 1)
     assert np.array_equal(decode_pixels(path, None), expected)
@@ -44,21 +44,21 @@ def lab() -> Image.Image:
 @pytest.mark.filterwarnings("error")
 def test_pillow_warns_of_nothing_on_a_palette_with_transparency(tmp_path):
     palette = Image.fromarray(COLOURS).quantize(16)
-    path = written(tmp_path / "a.png", palette, transparency=bytes([255] * 16))
+    path = write_image(tmp_path / "a.png", palette, transparency=bytes([255] * 16))
     assert np.array_equal(decode_pixels(path, None), np.asarray(palette.convert("RGB")).transpose(2, 0, 1))
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.tif"])
 def test_sixteen_bits_are_scaled_to_eight_not_cut_off(tmp_path, name):
     deep = np.array([[0, 128, 129, 256, 257, 32768, 65279, 65535]], dtype=np.uint16)
-    path = written(tmp_path / name, Image.fromarray(deep))
+    path = write_image(tmp_path / name, Image.fromarray(deep))
     expected = np.rint(deep / 65535 * 255).astype(np.uint8)
     assert np.array_equal(decode_pixels(path, None), np.stack([expected] * 3))
 
 
 def test_a_moving_image_gives_its_first_frame(tmp_path):
     frames = [Image.new("L", (4, 4), value) for value in (10, 200)]
-    path = written(tmp_path / "a.gif", frames[0], save_all=True, append_images=frames[1:])
+    path = write_image(tmp_path / "a.gif", frames[0], save_all=True, append_images=frames[1:])
     assert (decode_pixels(path, None) == 10).all()
 
 
@@ -66,7 +66,7 @@ def test_a_moving_image_gives_its_first_frame(tmp_path):
 @pytest.mark.parametrize("side", [16, 64])
 def test_shorter_side_is_resized_and_the_centre_cut_as_torchvision_does(tmp_path, size, side):
     image = SMOOTH.resize(size)
-    path = written(tmp_path / "a.png", image)
+    path = write_image(tmp_path / "a.png", image)
     both = transforms.Compose([transforms.Resize(side), transforms.CenterCrop(side)])
     expected = np.asarray(both(image)).transpose(2, 0, 1).astype(int)
     difference = np.abs(decode_pixels(path, side).astype(int) - expected)
@@ -77,12 +77,12 @@ def test_shorter_side_is_resized_and_the_centre_cut_as_torchvision_does(tmp_path
 def test_an_image_of_the_right_size_is_not_resampled(tmp_path):
     square = Image.fromarray(COLOURS[:, :10])
     assert np.array_equal(
-        decode_pixels(written(tmp_path / "a.png", square), 10), COLOURS[:, :10].transpose(2, 0, 1)
+        decode_pixels(write_image(tmp_path / "a.png", square), 10), COLOURS[:, :10].transpose(2, 0, 1)
     )
 
 
 def test_a_very_long_image_does_not_grow_on_the_way(tmp_path):
-    path = written(tmp_path / "a.png", Image.new("RGB", (100_000, 1), (1, 2, 3)))
+    path = write_image(tmp_path / "a.png", Image.new("RGB", (100_000, 1), (1, 2, 3)))
     assert decode_pixels(path, 224)[:, 5, 5].tolist() == [1, 2, 3]
 
 
@@ -151,8 +151,8 @@ def test_a_bad_file_is_one_line_that_names_it(tmp_path, make, message):
 
 
 def test_a_suspiciously_large_image_is_refused_before_it_is_decoded(tmp_path, monkeypatch):
-    path = written(tmp_path / "a.png", SMOOTH)
+    path = write_image(tmp_path / "a.png", SMOOTH)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50 * 70 - 1)
-    for read in (size_of, lambda path: decode_pixels(path, None)):
+    for function in (size_of, lambda path: decode_pixels(path, None)):
         with pytest.raises(ValueError, match="decompression bomb"):
-            read(path)
+            function(path)

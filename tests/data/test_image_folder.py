@@ -145,7 +145,7 @@ def test_links_inside_the_folder_are_followed(tree):
     assert len(data.train) + len(data.validation) == 31
 
 
-def test_with_a_test_folder_val_is_left_alone(tree):
+def test_with_a_test_folder_val_is_ignored(tree):
     (tree / "val").mkdir()
     assert len(load(SPEC, root=tree).test) == 12
 
@@ -205,7 +205,7 @@ def test_relative_roots_start_at_the_working_directory(tree, monkeypatch):
     assert load(DataSpec(kind="image_folder", root=Path("tree"))).name == "tree"
 
 
-def test_a_given_root_goes_before_the_specs_and_that_before_the_default(tree, monkeypatch):
+def test_an_explicit_root_overrides_the_spec_and_the_spec_overrides_the_default(tree, monkeypatch):
     nowhere = tree.parent / "nowhere"
     spec = DataSpec(kind="image_folder", root=nowhere)
     assert load(spec, root=tree).name == "tree"

@@ -90,14 +90,14 @@ def test_digits_are_scikit_learns():
     arrays, origin = read_digits(), load_digits()
     images = np.concatenate([arrays.train_images, arrays.test_images])[:, 0]
     labels = np.concatenate([arrays.train_labels, arrays.test_labels])
-    found = [
+    loaded = [
         (np.rint(image / 255 * 16).astype(int).tolist(), label)
         for image, label in zip(images, labels, strict=True)
     ]
     expected = [
         (image.astype(int).tolist(), label) for image, label in zip(origin.images, origin.target, strict=True)
     ]
-    assert sorted(found) == sorted(expected)
+    assert sorted(loaded) == sorted(expected)
     assert images.max() == 255
 
 

@@ -32,8 +32,8 @@ def test_an_image_is_turned_as_its_exif_says(tmp_path: Path, name: str, orientat
     exact = {"lossless": True} if name == "a.webp" else {"quality": 95}
     saved(plain, image, **exact)
     path = saved(tmp_path / name, image, exif=exif, **exact)
-    stored = decode_pixels(bytes(plain), None).transpose(1, 2, 0)
-    upright = np.ascontiguousarray(TURNS[orientation](stored))
+    stored_pixels = decode_pixels(bytes(plain), None).transpose(1, 2, 0)
+    upright = np.ascontiguousarray(TURNS[orientation](stored_pixels))
     assert np.array_equal(decode_pixels(path, None).transpose(1, 2, 0), upright)
     assert size_of(path) == upright.shape[:2]
 

@@ -15,10 +15,10 @@ def validation(labels: torch.Tensor, fraction: float, seed: int = 0) -> tuple[to
 
 @pytest.mark.parametrize("fraction", [0.05, 0.2, 0.5])
 def test_takes_the_fraction_of_every_class(fraction):
-    rest, chosen = validation(LABELS, fraction)
-    assert sorted([*rest.tolist(), *chosen.tolist()]) == list(range(500))
+    rest, second = validation(LABELS, fraction)
+    assert sorted([*rest.tolist(), *second.tolist()]) == list(range(500))
     expected = np.maximum(1, np.rint(np.bincount(LABELS) * fraction))
-    assert np.bincount(LABELS[chosen], minlength=5).tolist() == expected.tolist()
+    assert np.bincount(LABELS[second], minlength=5).tolist() == expected.tolist()
 
 
 def test_both_parts_ascend():
@@ -59,8 +59,8 @@ def test_a_split_is_the_same_for_ever():
 
 
 def test_a_class_of_two_gives_one_and_keeps_one():
-    rest, chosen = validation(torch.tensor([0, 0, 1, 1]), 0.01)
-    assert (len(rest), len(chosen)) == (2, 2)
+    rest, second = validation(torch.tensor([0, 0, 1, 1]), 0.01)
+    assert (len(rest), len(second)) == (2, 2)
 
 
 def test_a_class_of_one_is_an_error():

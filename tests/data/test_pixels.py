@@ -1,4 +1,4 @@
-"""What every kind of pixels becomes: values by hand, or from NumPy."""
+"""The decoding of every kind of pixels: values by hand, or from NumPy."""
 
 import struct
 from pathlib import Path
@@ -23,23 +23,23 @@ ALPHA = np.linspace(0, 255, 140).round().astype(np.uint8).reshape(10, 14)
 def test_transparency_is_composed_on_white(tmp_path: Path, name: str) -> None:
     image = Image.fromarray(np.dstack([COLOURS, ALPHA]))
     exact = {"lossless": True, "exact": True} if name == "a.webp" else {}
-    found = decode_image(saved(tmp_path / name, image, **exact), None)
-    assert np.array_equal(found.pixels, on_white(COLOURS, ALPHA))
-    assert found.transparent
+    result = decode_image(saved(tmp_path / name, image, **exact), None)
+    assert np.array_equal(result.pixels, on_white(COLOURS, ALPHA))
+    assert result.transparent
 
 
 def test_grey_with_alpha_is_composed_on_white(tmp_path: Path) -> None:
     image = Image.fromarray(np.dstack([COLOURS[..., 0], ALPHA]), "LA")
-    found = decode_image(saved(tmp_path / "a.png", image), None)
-    assert np.array_equal(found.pixels, on_white(np.repeat(COLOURS[..., :1], 3, 2), ALPHA))
-    assert found.transparent
+    result = decode_image(saved(tmp_path / "a.png", image), None)
+    assert np.array_equal(result.pixels, on_white(np.repeat(COLOURS[..., :1], 3, 2), ALPHA))
+    assert result.transparent
 
 
 def test_an_alpha_channel_that_is_opaque_is_no_transparency(tmp_path: Path) -> None:
     image = Image.fromarray(np.dstack([COLOURS, np.full_like(ALPHA, 255)]))
-    found = decode_image(saved(tmp_path / "a.png", image), None)
-    assert np.array_equal(found.pixels, COLOURS.transpose(2, 0, 1))
-    assert not found.transparent
+    result = decode_image(saved(tmp_path / "a.png", image), None)
+    assert np.array_equal(result.pixels, COLOURS.transpose(2, 0, 1))
+    assert not result.transparent
 
 
 @pytest.mark.parametrize(
@@ -52,18 +52,18 @@ def test_a_palette_with_transparency_by_index_or_by_bytes(
     extra = (chunk(b"tRNS", entries),) if entries else ()
     path = tmp_path / "a.png"
     path.write_bytes(png(3, 1, 8, 3, bytes([0, 1, 2]), chunk(b"PLTE", colours.tobytes()), *extra))
-    found = decode_image(bytes(path), None)
-    assert np.array_equal(found.pixels, on_white(colours[None], np.array([alphas])))
-    assert found.transparent == bool(entries)
+    result = decode_image(bytes(path), None)
+    assert np.array_equal(result.pixels, on_white(colours[None], np.array([alphas])))
+    assert result.transparent == bool(entries)
 
 
 def test_the_transparent_index_of_a_gif_is_white(tmp_path: Path) -> None:
     image = Image.new("P", (3, 1))
     image.putpalette([10, 20, 30, 40, 50, 60, 70, 80, 90])
     image.putdata([0, 1, 2])
-    found = decode_image(saved(tmp_path / "a.gif", image, transparency=1), None)
-    assert found.pixels[:, 0].T.tolist() == [[10, 20, 30], [255, 255, 255], [70, 80, 90]]
-    assert found.transparent
+    result = decode_image(saved(tmp_path / "a.gif", image, transparency=1), None)
+    assert result.pixels[:, 0].T.tolist() == [[10, 20, 30], [255, 255, 255], [70, 80, 90]]
+    assert result.transparent
 
 
 @pytest.mark.parametrize(
@@ -82,9 +82,9 @@ def test_the_transparent_value_of_grey_is_white_whatever_its_depth(
 ) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(png(3, 1, depth, 0, rows, chunk(b"tRNS", struct.pack(">H", key))))
-    found = decode_image(bytes(path), None)
-    assert found.pixels[:, 0].tolist() == [expected] * 3
-    assert found.transparent
+    result = decode_image(bytes(path), None)
+    assert result.pixels[:, 0].tolist() == [expected] * 3
+    assert result.transparent
 
 
 @pytest.mark.parametrize("depth", [8, 16])
@@ -108,9 +108,9 @@ def test_colours_of_16_bits_keep_their_upper_8(tmp_path: Path) -> None:
 def test_16_bits_with_alpha_are_composed_on_white(tmp_path: Path, kind: int, values: tuple[int, ...]) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(png(1, 1, 16, kind, struct.pack(f">{len(values)}H", *values)))
-    found = decode_image(bytes(path), None)
-    assert found.pixels.flatten().tolist() == [round(100 * 128 / 255 + 255 - 128)] * 3
-    assert found.transparent
+    result = decode_image(bytes(path), None)
+    assert result.pixels.flatten().tolist() == [round(100 * 128 / 255 + 255 - 128)] * 3
+    assert result.transparent
 
 
 def tiff(bits: int, photometric: int, sample: int, data: bytes, width: int, order: str = "<") -> bytes:
@@ -174,8 +174,8 @@ def test_cmyk_is_what_its_inks_leave_of_white_also_where_adobe_inverts_it(tmp_pa
     expected = [[255, 255, 255], [0, 255, 255], [0, 0, 0], [255, 0, 255]]
     for name in ("a.tif", "a.jpg"):  # Pillow writes JPEG as Adobe does, inverted
         path = saved(tmp_path / name, Image.fromarray(inks, "CMYK"), quality=100)
-        found = decode_pixels(path, None)[:, 8, 8::16].T.astype(int)
-        assert np.abs(found - expected).max() <= 4
+        result = decode_pixels(path, None)[:, 8, 8::16].T.astype(int)
+        assert np.abs(result - expected).max() <= 4
     assert b"Adobe" in (tmp_path / "a.jpg").read_bytes()
 
 
@@ -227,7 +227,7 @@ def test_suffixes_of_jpeg(tmp_path: Path, suffix: str) -> None:
 def test_avif_is_read(tmp_path: Path) -> None:
     assert features.check("avif")
     assert ".avif" in SUFFIXES
-    found = decode_pixels(
+    result = decode_pixels(
         saved(tmp_path / "a.avif", Image.fromarray(COLOURS), quality=100, subsampling="4:4:4"), None
     )
-    assert np.abs(found.astype(int) - COLOURS.transpose(2, 0, 1)).mean() < 3
+    assert np.abs(result.astype(int) - COLOURS.transpose(2, 0, 1)).mean() < 3

@@ -1,4 +1,4 @@
-"""The real data sets, held against what is published of them."""
+"""The real data sets against their published figures."""
 
 import numpy as np
 import pytest

@@ -44,14 +44,16 @@ def test_a_registered_set_is_loaded_from_its_folder(tmp_path: Path) -> None:
         next(part.batches(batch_size=60, device=CPU)) for part in (data.train, data.validation, data.test)
     ]
     mean, std = (torch.tensor(value).view(-1, 1, 1) for value in (data.mean, data.std))
-    found = sorted(
+    actual = sorted(
         (image.numpy().tobytes(), int(label))
         for batch in parts
         for image, label in zip(
             ((batch.images * std + mean) * 255).round().to(torch.uint8), batch.labels, strict=True
         )
     )
-    assert found == sorted((image.tobytes(), int(label)) for image, label in zip(IMAGES, LABELS, strict=True))
+    assert actual == sorted(
+        (image.tobytes(), int(label)) for image, label in zip(IMAGES, LABELS, strict=True)
+    )
 
 
 def test_its_images_are_in_the_cache_and_identify_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

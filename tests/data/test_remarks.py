@@ -1,4 +1,4 @@
-"""What is said of a data set: images that stand in two parts, transparency, more validation than training."""
+"""Remarks on a data set: images in two parts, transparency, more validation than training."""
 
 import os
 import shutil
@@ -17,7 +17,7 @@ IN_MEMORY = DataSpec(kind="image_folder")
 STREAMED = DataSpec(kind="image_folder", streaming=True)
 
 
-def said(data: Data) -> list[str]:
+def remarks_on(data: Data) -> list[str]:
     return [*data.remarks, *part_remarks(data.train, data.validation, data.test)]
 
 
@@ -27,13 +27,13 @@ def spec(request: pytest.FixtureRequest) -> DataSpec:
 
 
 def test_nothing_is_said_of_good_data(tree: Path, spec: DataSpec) -> None:
-    assert said(load(spec, root=tree)) == []
+    assert remarks_on(load(spec, root=tree)) == []
 
 
 def test_images_of_training_in_the_test_set_are_counted(tree: Path, spec: DataSpec) -> None:
     shutil.copy(tree / "train/apple/003.png", tree / "test/apple/new.png")
     shutil.copy(tree / "train/zebra/021.png", tree / "test/apple/mislabelled.png")
-    assert said(load(spec, root=tree)) == [
+    assert remarks_on(load(spec, root=tree)) == [
         "2 of 14 test images are also among the training or validation images: accuracy on them says nothing"
         " of new images"
     ]
@@ -42,20 +42,20 @@ def test_images_of_training_in_the_test_set_are_counted(tree: Path, spec: DataSp
 def test_a_test_set_that_is_a_link_to_training_is_counted_whole(tree: Path, spec: DataSpec) -> None:
     shutil.rmtree(tree / "test")
     (tree / "test").symlink_to("train")
-    (line,) = said(load(spec, root=tree))
+    (line,) = remarks_on(load(spec, root=tree))
     assert line.startswith("30 of 30 test images are also among the training or validation images")
 
 
 def test_images_of_training_in_validation_are_counted(tree: Path, spec: DataSpec) -> None:
     for path in sorted((tree / "train/apple").iterdir())[1:]:
         shutil.copy(tree / "train/apple/000.png", path)
-    (line,) = said(load(spec, root=tree))
+    (line,) = remarks_on(load(spec, root=tree))
     assert line.startswith("2 of 6 validation images are also among the training images")
 
 
 def test_equal_pixels_in_other_files_are_found_in_memory(tree: Path) -> None:
     Image.open(tree / "train/apple/003.png").save(tree / "test/apple/other.bmp")
-    (line,) = said(load(IN_MEMORY, root=tree))
+    (line,) = remarks_on(load(IN_MEMORY, root=tree))
     assert line.startswith("1 of 13 test images")
 
 
@@ -63,7 +63,7 @@ def test_files_of_one_size_with_other_content_are_not_the_same(tree: Path) -> No
     for part in ("train/apple/000.png", "test/apple/000.png"):
         Image.open(tree / part).save((tree / part).with_suffix(".bmp"))
         (tree / part).unlink()
-    assert said(load(STREAMED, root=tree)) == []
+    assert remarks_on(load(STREAMED, root=tree)) == []
 
 
 def test_transparent_images_are_counted_also_when_they_come_from_the_cache(
@@ -83,7 +83,7 @@ def test_transparent_images_are_counted_also_when_they_come_from_the_cache(
 
 def test_more_labels_in_validation_than_in_training_are_said(tree: Path) -> None:
     data = load(IN_MEMORY.model_copy(update={"labels_per_class": 2, "validation_fraction": 0.5}), root=tree)
-    assert said(data) == [
+    assert remarks_on(data) == [
         "validation has more labels (15) than training (6): labels_per_class limits training alone"
     ]
 
@@ -113,14 +113,14 @@ def test_an_empty_test_folder_without_val_is_an_error(tree: Path) -> None:
         load(IN_MEMORY, root=tree)
 
 
-LEFT = ("Thumbs.db", "thumbs.db", "desktop.ini", "Icon\r", "a.png:Zone.Identifier", ".DS_Store")
+SYSTEM_FILES = ("Thumbs.db", "thumbs.db", "desktop.ini", "Icon\r", "a.png:Zone.Identifier", ".DS_Store")
 LEFT_FOLDERS = ("@eaDir", "__MACOSX", "$RECYCLE.BIN", "#recycle", "lost+found")
 
 
 def test_what_systems_leave_in_folders_is_passed_over(tree: Path, spec: DataSpec) -> None:
     before = load(spec, root=tree)
     for place in (tree, tree / "train", tree / "test", tree / "train/apple", tree / "test/zebra"):
-        for name in LEFT:
+        for name in SYSTEM_FILES:
             (place / name).write_bytes(b"\0")
         for name in LEFT_FOLDERS:
             (place / name).mkdir()

@@ -14,7 +14,7 @@ SPEC = DataSpec(kind="image_folder", streaming=True, image_size=10, pad=2, flip=
 
 @pytest.fixture(params=[1, 2])
 def threads(request: pytest.FixtureRequest) -> Iterator[int]:
-    """With one thread images are decoded in this process, with two in two others."""
+    """The number of threads: one decodes images in this process, two in two other processes."""
     before = torch.get_num_threads()
     torch.set_num_threads(request.param)
     yield request.param
@@ -50,7 +50,7 @@ def test_leaves_the_global_generator_alone_whichever_process_decodes(tree, threa
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_an_epoch_can_be_left_early(tree, threads):
+def test_an_epoch_can_end_early(tree, threads):
     data = load(SPEC, root=tree)
     for _ in range(3):
         batch = next(data.train.epoch(Order(3, 2, 4), device=CPU))
@@ -75,9 +75,9 @@ def test_a_cache_that_has_the_measurement_is_only_read(tree, tmp_path, monkeypat
 def test_a_damaged_measurement_is_made_again(tree, tmp_path, monkeypatch):
     monkeypatch.setenv("LPSTUDY_CACHE", str(tmp_path / "cache"))
     before = load(SPEC, root=tree)
-    (kept,) = (tmp_path / "cache" / "measured").iterdir()
+    (file,) = (tmp_path / "cache" / "measured").iterdir()
     for content in (b'{"mean": [0.1', b"\xff", b'{"mean": "red", "std": 1}'):
-        kept.write_bytes(content)
+        file.write_bytes(content)
         assert load(SPEC, root=tree).mean == before.mean
 
 

@@ -50,9 +50,9 @@ def test_all_views_are_every_crop_and_flip_once(pad, flip):
     for sample in (0, 17):
         samples = torch.full((count,), sample)
         placed = placement(samples, torch.arange(count), pad=pad, flip=flip, seed=9)
-        found = set(zip(*(value.tolist() for value in placed), strict=True))
+        placements = set(zip(*(value.tolist() for value in placed), strict=True))
         side = range(2 * pad + 1)
-        assert found == {(y, x, f) for y in side for x in side for f in {False, flip}}
+        assert placements == {(y, x, f) for y in side for x in side for f in {False, flip}}
 
 
 def test_few_views_do_not_repeat_and_differ_between_samples():

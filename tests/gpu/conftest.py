@@ -20,7 +20,7 @@ SHAPE = (3, 8, 8)
 
 @pytest.fixture
 def device() -> torch.device:
-    """The GPU; tests that ask for it are left out where there is none."""
+    """The GPU; a test that needs it is skipped where there is none."""
     if not torch.cuda.is_available():
         pytest.skip("needs a GPU")
     return torch.device("cuda", torch.cuda.current_device())
@@ -73,11 +73,11 @@ def make_trial() -> MakeTrial:
         student = values.pop("student", {"family": "convnet", "depth": 2, "width": 4})
         if method == "lp_kd":
             method, values = "lp", {"kd_weight": 1.0} | values
-        own = {key: values.pop(key) for key in list(values) if key in METHODS[method].model_fields}
+        method_values = {key: values.pop(key) for key in list(values) if key in METHODS[method].model_fields}
         return RunSpec.model_validate(
             {
                 "student": student,
-                "method": METHODS[method].model_validate(own),
+                "method": METHODS[method].model_validate(method_values),
                 "training": {"batch_size": 50, "checkpoint_seconds": 0.0, "precision": "fp32"} | values,
                 "epochs": epochs,
                 "seed": 0,

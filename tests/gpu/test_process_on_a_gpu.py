@@ -1,4 +1,4 @@
-"""What a process holds of a GPU, and how little of a run stays behind; needs a GPU."""
+"""A process's memory on a GPU, during a run and after it; needs a GPU."""
 
 from collections.abc import Callable, Iterator
 
@@ -38,12 +38,12 @@ def test_the_fourth_run_of_a_process_holds_no_more_than_the_second(
 ) -> None:
     on_gpu = OnlineTeacher(teacher.network, 1, device=device)
     student = {"family": "convnet", "depth": 2, "width": 64}
-    held = []
+    allocated = []
     for _ in range(4):
         trial = make_trial("kd", epochs=2, student=student)
         assert len(list(train(trial, data.to(device), on_gpu, device=device))) == 2
-        held.append(torch.cuda.memory_allocated(device))
-    assert held[3] == held[1]
+        allocated.append(torch.cuda.memory_allocated(device))
+    assert allocated[3] == allocated[1]
 
 
 def test_recorded_steps_drop_what_plain_ones_drop(device: torch.device) -> None:
@@ -67,14 +67,16 @@ def test_recorded_steps_drop_what_plain_ones_drop(device: torch.device) -> None:
 
 @pytest.mark.parametrize("room", [10**9, 0], ids=["whole", "one by one"])
 def test_a_bank_gives_its_rows_on_the_gpu(room: int, device: torch.device) -> None:
-    kept = {name: torch.randn(5, 40, width).half() for name, width in (("logits", 10), ("embedding", 16))}
-    bank = Bank(kept, Dropping(), 1, None, device)
-    bank._device_views = DeviceViews(kept, device, room)
+    banked_outputs = {
+        name: torch.randn(5, 40, width).half() for name, width in (("logits", 10), ("embedding", 16))
+    }
+    bank = Bank(banked_outputs, Dropping(), 1, None, device)
+    bank._device_views = DeviceViews(banked_outputs, device, room)
     for view in (0, 3, 4, 1, 1, 2, 0):
         samples = torch.randperm(40)[:8]
         images = torch.zeros(8, 3, 2, 2, device=device)
         batch = Batch(images, samples.to(device), samples.to(device), view)
-        found = bank.outputs(batch, Needs(logits=True, embedding=True))
+        actual = bank.outputs(batch, Needs(logits=True, embedding=True))
         bank.fetch((view + 1) % 5)
-        assert torch.equal(found.logits.cpu(), kept["logits"][view][samples].float())
-        assert torch.equal(found.embedding.cpu(), kept["embedding"][view][samples].float())
+        assert torch.equal(actual.logits.cpu(), banked_outputs["logits"][view][samples].float())
+        assert torch.equal(actual.embedding.cpu(), banked_outputs["embedding"][view][samples].float())

@@ -38,10 +38,10 @@ def test_six_recorded_steps_equal_six_plain_ones(
     plain, recorded = (Trainer(trial, data.to(device), on_gpu, device) for _ in range(2))
     expected = steps(plain, plain.learner.step, 6)
     graph = RecordedStep(recorded.learner)
-    found = steps(recorded, graph, 6)
+    actual = steps(recorded, graph, 6)
     assert graph.refusal is None
-    for number, (own, other) in enumerate(zip(found, expected, strict=True)):
-        assert own == pytest.approx(other, rel=1e-5, abs=1e-5), number
+    for number, (terms, other) in enumerate(zip(actual, expected, strict=True)):
+        assert terms == pytest.approx(other, rel=1e-5, abs=1e-5), number
     assert ("hint" in expected[0]) == (method == "fitnet")
     assert "hint" not in expected[5]
     after = state(plain)
@@ -61,7 +61,7 @@ def test_a_step_that_cannot_be_recorded_is_run_as_it_is(
             return loss
 
     graph = RecordedStep(replace(run.learner, method=Waiting()))
-    found, expected = steps(run, graph, 3), steps(other, other.learner.step, 3)
+    actual, expected = steps(run, graph, 3), steps(other, other.learner.step, 3)
     assert graph.refusal is not None
-    for own, plain in zip(found, expected, strict=True):
-        assert own == pytest.approx(plain, rel=1e-5, abs=1e-5)
+    for terms, plain in zip(actual, expected, strict=True):
+        assert terms == pytest.approx(plain, rel=1e-5, abs=1e-5)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_banks import Banked, weights
+from small_banks import SmallBank, weights
 
 from lpstudy.data import Data, load
 from lpstudy.space import StudySpec
@@ -49,7 +49,7 @@ def data(make_study: MakeStudy) -> Data:
     return load(make_study().data)
 
 
-MakeBank = Callable[..., Banked]
+MakeBank = Callable[..., SmallBank]
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def make_bank(make_study: MakeStudy, data: Data, tmp_path: Path, monkeypatch: py
         logits: float = 1.0,
         data: Data = images,
         **values: object,
-    ) -> Banked:
+    ) -> SmallBank:
         path = tmp_path / f"teacher-{seed}-{logits}.safetensors"
         spec = make_study(methods, weights=str(path), **values)
         weights(spec, data, path, seed=seed, logits=logits)
@@ -75,6 +75,6 @@ def make_bank(make_study: MakeStudy, data: Data, tmp_path: Path, monkeypatch: py
         plan = plan_bank(spec, data)
         teacher = open_teacher(file, spec.teacher, data, device=CPU)
         bf16 = spec.teacher.precision == "bf16"
-        return Banked(spec, data, file, plan, Store(plan, file, data, bf16=bf16), teacher)
+        return SmallBank(spec, data, file, plan, Store(plan, file, data, bf16=bf16), teacher)
 
     return make

@@ -1,4 +1,4 @@
-"""A study's teacher and bank, filled here and not by Ray."""
+"""A study's teacher and bank, computed in this process instead of by Ray."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ from lpstudy.teacher import BankPlan, OnlineTeacher, Store, TrainedTeacher, bank
 
 
 @dataclass
-class Banked:
+class SmallBank:
     """A study, its teacher and the files of its bank."""
 
     spec: StudySpec
@@ -23,14 +23,14 @@ class Banked:
     teacher: OnlineTeacher
 
     def fill(self, most: int | None = None, *, chunk_size: int = 500) -> list[str]:
-        """Fill what is missing, or the first blocks of it; what was said of damage."""
+        """Compute the missing blocks, or the first of them; return the warnings about damage."""
         missing, damaged = self.store.missing()
         self.store.prepare()
         self.store.describe(bank_origin(self.plan, self.file, self.data))
-        for filled in compute_blocks(
+        for computed_block in compute_blocks(
             self.store, self.data, self.teacher, missing[:most], chunk_size=chunk_size
         ):
-            self.store.enter(filled.block, filled.digests)
+            self.store.enter(computed_block.block, computed_block.digests)
         return damaged
 
 

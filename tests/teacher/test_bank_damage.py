@@ -1,12 +1,12 @@
-"""What a disk did to a bank is seen, named and made good."""
+"""Damage to a bank's files is detected, named and repaired."""
 
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from small_banks import Banked, content
+from small_banks import SmallBank, content
 
-MakeBank = Callable[..., Banked]
+MakeBank = Callable[..., SmallBank]
 
 
 def _flip_a_bit(path: Path) -> None:

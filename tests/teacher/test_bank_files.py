@@ -1,4 +1,4 @@
-"""What the bank's files hold, also after a kill and for a second study."""
+"""The content of the bank's files, also after a kill and for a second study."""
 
 import json
 from collections.abc import Callable
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from small_banks import Banked, content
+from small_banks import SmallBank, content
 
 from lpstudy.data import Data, DataSpec, load
 from lpstudy.data.augment import placement
@@ -18,7 +18,7 @@ from lpstudy.distill import Needs
 from lpstudy.teacher import Block, Store, bank_store, open_teacher_outputs
 from lpstudy.teacher.bank_plan import BankedOutput
 
-MakeBank = Callable[..., Banked]
+MakeBank = Callable[..., SmallBank]
 
 CPU = torch.device("cpu")
 HINT: dict[str, dict[str, object]] = {"kd": {}, "fitnet": {}}
@@ -33,12 +33,12 @@ def by_hand(data: Data, view: int) -> NDArray[np.float32]:
     rows, columns, mirrored = placement(
         torch.arange(len(images)), view, pad=1, flip=True, seed=data.train.preprocessing.seed
     )
-    cut = []
+    crops = []
     for image, row, column, mirror in zip(images, rows, columns, mirrored, strict=True):
         padded = np.pad(image, ((0, 0), (1, 1), (1, 1)))[:, row : row + 8, column : column + 8]
-        cut.append(padded[:, :, ::-1] if mirror else padded)
+        crops.append(padded[:, :, ::-1] if mirror else padded)
     mean, std = (np.array(value).reshape(-1, 1, 1) for value in (data.mean, data.std))
-    normalised: NDArray[np.float64] = (np.stack(cut) / 255 - mean) / std
+    normalised: NDArray[np.float64] = (np.stack(crops) / 255 - mean) / std
     return normalised.astype(np.float32)
 
 
@@ -48,8 +48,8 @@ def test_each_row_is_the_teachers_output_of_that_sample_in_that_view(
 ) -> None:
     bank = make_bank(HINT | {"lp": {}}, views=18, bank_dtype=dtype)
     bank.fill()
-    kept = bank.store.open_outputs()
-    assert {name: tuple(value.shape) for name, value in kept.items()} == {
+    stored_outputs = bank.store.open_outputs()
+    assert {name: tuple(value.shape) for name, value in stored_outputs.items()} == {
         "logits": (18, 100, 10),
         "embedding": (18, 100, 8),
         "map.conv1": (18, 100, 4, 8, 8),
@@ -62,33 +62,40 @@ def test_each_row_is_the_teachers_output_of_that_sample_in_that_view(
             "embedding": outputs.embedding,
             "map.conv1": outputs.maps["conv1"],
         }.items():
-            torch.testing.assert_close(kept[name][view].float(), expected, rtol=1.01 * rtol, atol=2e-6)
-            assert not torch.allclose(kept[name][view - 1].float(), expected, rtol=1e-2)
+            torch.testing.assert_close(
+                stored_outputs[name][view].float(), expected, rtol=1.01 * rtol, atol=2e-6
+            )
+            assert not torch.allclose(stored_outputs[name][view - 1].float(), expected, rtol=1e-2)
 
 
 def test_fp32_keeps_every_bit(make_bank: MakeBank) -> None:
     bank = make_bank(HINT, views=2, bank_dtype="fp32")
     bank.fill()
-    kept = bank.store.open_outputs()
+    stored_outputs = bank.store.open_outputs()
     for view in range(2):
         for first, last in ((0, 40), (40, 80), (80, 100)):
             rows = torch.arange(first, last)
             (batch,) = bank.data.train.one_view(view, rows, batch_size=40, device=CPU)
             outputs = bank.teacher.outputs(batch, ALL)
-            assert torch.equal(kept["logits"][view, first:last], outputs.logits)
-            assert torch.equal(kept["map.conv1"][view, first:last], outputs.maps["conv1"])
+            assert torch.equal(stored_outputs["logits"][view, first:last], outputs.logits)
+            assert torch.equal(stored_outputs["map.conv1"][view, first:last], outputs.maps["conv1"])
 
 
 def test_the_manifest_says_what_the_files_hold(make_bank: MakeBank) -> None:
     make_bank({"kd": {}}, views=2).fill()
     bank = make_bank({"lp": {}}, views=3)
     bank.fill()
-    told = json.loads((bank.store.folder / "bank.json").read_bytes())
-    assert told["shapes"] == {"logits": [100, 10], "embedding": [100, 8]}
-    assert (told["dtype"], told["augmentations"]) == ("fp16", 18)
-    assert told["teacher"]["sha256"] == bank.file.sha256
-    assert told["data"] == {"name": "digits", "fingerprint": bank.data.fingerprint, "pad": 1, "flip": True}
-    assert "folder" not in told["teacher"]
+    manifest = json.loads((bank.store.folder / "bank.json").read_bytes())
+    assert manifest["shapes"] == {"logits": [100, 10], "embedding": [100, 8]}
+    assert (manifest["dtype"], manifest["augmentations"]) == ("fp16", 18)
+    assert manifest["teacher"]["sha256"] == bank.file.sha256
+    assert manifest["data"] == {
+        "name": "digits",
+        "fingerprint": bank.data.fingerprint,
+        "pad": 1,
+        "flip": True,
+    }
+    assert "folder" not in manifest["teacher"]
 
 
 def test_more_views_are_added_to_those_that_are_there(make_bank: MakeBank) -> None:
@@ -157,8 +164,8 @@ def test_a_block_that_was_written_but_not_entered_is_never_read_and_filled_again
     assert not torch.equal(whole.store.open_outputs()["logits"][1, 40:80], rows)  # of another teacher
 
 
-def shapes(bank: Banked) -> dict[str, tuple[int, ...]]:
-    return {kept.name: kept.shape for kept in bank.plan.banked_outputs}
+def shapes(bank: SmallBank) -> dict[str, tuple[int, ...]]:
+    return {output.name: output.shape for output in bank.plan.banked_outputs}
 
 
 def test_outputs_beyond_fp16_are_refused_and_fit_in_fp32(make_bank: MakeBank) -> None:
@@ -200,8 +207,8 @@ def test_nothing_of_another_bank_is_used(change: str, make_bank: MakeBank, data:
 
 
 def load_digits(**values: object) -> Data:
-    given = {"kind": "digits", "labels_per_class": 10, "pad": 1, "flip": True}
-    return load(DataSpec.model_validate(given | values))
+    defaults = {"kind": "digits", "labels_per_class": 10, "pad": 1, "flip": True}
+    return load(DataSpec.model_validate(defaults | values))
 
 
 def test_a_study_does_not_begin_with_an_unfilled_bank(make_bank: MakeBank) -> None:

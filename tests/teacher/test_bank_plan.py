@@ -1,4 +1,4 @@
-"""What a bank is to hold, by hand: 100 samples, 10 logits, 8 features, maps of 256 and 128 numbers."""
+"""The planned content of a bank, by hand: 100 samples, 10 logits, 8 features, maps of 256 and 128 numbers."""
 
 from collections.abc import Callable
 
@@ -19,13 +19,13 @@ BLOB = 100 * 18 * 2 / 1e9
 
 
 def names(spec: StudySpec, data: Data) -> tuple[set[str], set[str]]:
-    """What is kept and what is computed at each step."""
+    """The names of the banked outputs and of those computed at each step."""
     plan = plan_bank(spec, data)
-    return {kept.name for kept in plan.banked_outputs}, set(plan.online)
+    return {output.name for output in plan.banked_outputs}, set(plan.online)
 
 
 @pytest.mark.parametrize(
-    ("epochs", "views", "said"),
+    ("epochs", "views", "reason"),
     [
         (1, 1, "1 of 18 views, one for each epoch of a run"),
         (17, 17, "17 of 18 views, one for each epoch of a run"),
@@ -34,10 +34,10 @@ def names(spec: StudySpec, data: Data) -> tuple[set[str], set[str]]:
     ],
 )
 def test_there_is_a_view_for_each_epoch_as_long_as_there_are_so_many(
-    epochs: int, views: int, said: str, make_study: MakeStudy, data: Data
+    epochs: int, views: int, reason: str, make_study: MakeStudy, data: Data
 ) -> None:
     plan = plan_bank(make_study(epochs=epochs), data)
-    assert (plan.views, plan.augmentations, plan.samples, plan.reason) == (views, 18, 100, said)
+    assert (plan.views, plan.augmentations, plan.samples, plan.reason) == (views, 18, 100, reason)
     assert plan.bytes == views * 100 * 18 * 2
 
 
@@ -98,7 +98,7 @@ def test_where_not_even_one_view_fits_the_teacher_runs_and_all_views_are_shown(
     assert plan.reason.startswith("one view takes 3.6e-06 GB, more than bank_gb = ")
 
 
-def test_a_map_that_does_not_fit_is_computed_while_the_small_outputs_are_kept(
+def test_a_map_that_does_not_fit_is_computed_at_each_step_and_the_small_outputs_are_banked(
     make_study: MakeStudy, data: Data
 ) -> None:
     whole = 3 * 100 * (18 + 256) * 2 / 1e9
@@ -111,7 +111,7 @@ def test_a_map_that_does_not_fit_is_computed_while_the_small_outputs_are_kept(
     assert "map.conv1 of so many views would not fit in bank_gb = " in plan.reason
 
 
-def test_of_two_maps_the_smaller_is_kept_first(make_study: MakeStudy, data: Data) -> None:
+def test_of_two_maps_the_smaller_is_banked_first(make_study: MakeStudy, data: Data) -> None:
     room = 3 * 100 * (18 + 256) * 2 / 1e9  # for either map, not for both
     assert names(make_study(HINTS, bank_gb=room), data) == (
         {"logits", "embedding", "map.conv2"},
@@ -120,7 +120,7 @@ def test_of_two_maps_the_smaller_is_kept_first(make_study: MakeStudy, data: Data
 
 
 @pytest.mark.parametrize(
-    ("methods", "kept"),
+    ("methods", "banked_names"),
     [
         ({"kd": {}}, {"logits"}),
         ({"lp": {}}, {"embedding"}),
@@ -136,12 +136,12 @@ def test_of_two_maps_the_smaller_is_kept_first(make_study: MakeStudy, data: Data
     ],
 )
 def test_the_bank_holds_what_any_arm_with_any_choice_reads(
-    methods: dict[str, dict[str, object]], kept: set[str], make_study: MakeStudy, data: Data
+    methods: dict[str, dict[str, object]], banked_names: set[str], make_study: MakeStudy, data: Data
 ) -> None:
-    assert names(make_study(methods), data) == (kept, set())
+    assert names(make_study(methods), data) == (banked_names, set())
 
 
-def test_maps_alone_are_kept_for_as_many_views_as_fit(make_study: MakeStudy, data: Data) -> None:
+def test_maps_alone_are_banked_for_as_many_views_as_fit(make_study: MakeStudy, data: Data) -> None:
     methods = {"lp": {"teacher_layer": "conv2"}}
     plan = plan_bank(make_study(methods, epochs=9, bank_gb=4.5 * 100 * 128 * 2 / 1e9), data)
     assert (plan.views, plan.bytes_per_view, plan.online) == (4, 100 * 128 * 2, ())

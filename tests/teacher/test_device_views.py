@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
-from small_banks import Banked
+from small_banks import SmallBank
 from torch import Tensor
 
 from lpstudy.data.augment import view_of
@@ -22,65 +22,67 @@ BYTES = VIEWS * SAMPLES * (10 + 4) * 2
 
 
 @pytest.fixture
-def kept() -> dict[str, Tensor]:
+def banked_outputs() -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(0)
     shapes = {"logits": (VIEWS, SAMPLES, 10), "embedding": (VIEWS, SAMPLES, 4)}
     return {name: torch.randn(shape, generator=generator).half() for name, shape in shapes.items()}
 
 
 @pytest.mark.parametrize("room", [BYTES, BYTES - 1])
-def test_a_view_is_the_bank_s_in_whatever_order(room: int, kept: dict[str, Tensor]) -> None:
-    views = DeviceViews(kept, CPU, room)
+def test_a_view_is_the_bank_s_in_whatever_order(room: int, banked_outputs: dict[str, Tensor]) -> None:
+    views = DeviceViews(banked_outputs, CPU, room)
     for number in (0, 3, 1, 1, 5, 0, 3):
-        for name, outputs in kept.items():
+        for name, outputs in banked_outputs.items():
             assert torch.equal(views.view(name, number), outputs[number])
         views.fetch((number + 2) % VIEWS)
 
 
-def test_a_bank_that_takes_little_is_copied_once(kept: dict[str, Tensor]) -> None:
-    views = DeviceViews(kept, CPU, BYTES)
+def test_a_bank_that_takes_little_is_copied_once(banked_outputs: dict[str, Tensor]) -> None:
+    views = DeviceViews(banked_outputs, CPU, BYTES)
     first = [views.view("logits", number) for number in range(VIEWS)]
     assert all(views.view("logits", number) is first[number] for number in range(VIEWS))
 
 
-def test_of_a_larger_one_a_single_view_is_held(kept: dict[str, Tensor]) -> None:
-    views = DeviceViews(kept, CPU, BYTES - 1)
-    held = weakref.ref(views.view("logits", 0))
-    assert held() is views.view("logits", 0)
+def test_of_a_larger_one_a_single_view_is_held(banked_outputs: dict[str, Tensor]) -> None:
+    views = DeviceViews(banked_outputs, CPU, BYTES - 1)
+    reference = weakref.ref(views.view("logits", 0))
+    assert reference() is views.view("logits", 0)
     views.view("embedding", 0)
-    assert held() is not None
+    assert reference() is not None
     views.view("logits", 1)
-    assert held() is None
+    assert reference() is None
 
 
 @pytest.mark.parametrize("room", [BYTES, BYTES - 1])
-def test_what_was_fetched_is_not_read_again(room: int, kept: dict[str, Tensor]) -> None:
-    views = DeviceViews(kept, CPU, room)
+def test_what_was_fetched_is_not_read_again(room: int, banked_outputs: dict[str, Tensor]) -> None:
+    views = DeviceViews(banked_outputs, CPU, room)
     views.view("logits", 0)
-    expected = kept["logits"][4].clone()
+    expected = banked_outputs["logits"][4].clone()
     views.fetch(4)
-    views._reader.submit(lambda: None).result()  # one thread: what was begun before has ended
-    kept["logits"][4] = 0
+    views._reader.submit(lambda: None).result()  # one thread: earlier reads have ended
+    banked_outputs["logits"][4] = 0
     assert torch.equal(views.view("logits", 4), expected)
-    assert torch.equal(views.view("embedding", 4), kept["embedding"][4])  # which nobody had read yet
+    assert torch.equal(
+        views.view("embedding", 4), banked_outputs["embedding"][4]
+    )  # which nobody had read yet
     views.fetch(5)
     views.fetch(2)
     assert {number for number, _ in views._fetches} == {2}
 
 
-def test_threads_that_read_other_views_read_their_own(kept: dict[str, Tensor]) -> None:
-    views = DeviceViews(kept, CPU, 0)
+def test_threads_that_read_other_views_read_their_own(banked_outputs: dict[str, Tensor]) -> None:
+    views = DeviceViews(banked_outputs, CPU, 0)
     together = threading.Barrier(VIEWS)
 
-    def read(number: int) -> bool:
+    def reads_its_own(number: int) -> bool:
         together.wait()
         right = True
         for _ in range(200):
-            right &= torch.equal(views.view("logits", number), kept["logits"][number])
+            right &= torch.equal(views.view("logits", number), banked_outputs["logits"][number])
         return right
 
     with ThreadPoolExecutor(VIEWS) as threads:
-        assert all(threads.map(read, range(VIEWS)))
+        assert all(threads.map(reads_its_own, range(VIEWS)))
 
 
 @pytest.mark.parametrize(
@@ -98,7 +100,7 @@ def test_a_bank_may_take_a_tenth_of_what_the_process_may(
 
 @pytest.mark.parametrize("room", [10**9, 0])
 def test_a_trial_learns_the_same_from_them_and_has_the_next_view_fetched(
-    room: int, make_bank: Callable[..., Banked]
+    room: int, make_bank: Callable[..., SmallBank]
 ) -> None:
     bank = make_bank({"kd": {}, "lp": {}}, views=3)
     bank.fill()

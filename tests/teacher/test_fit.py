@@ -33,28 +33,28 @@ def _own_teachers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, data: Data) -
 
 
 def spec(**values: object) -> TeacherSpec:
-    given = {"family": "convnet", "depth": 2, "width": 4, "epochs": 3, "batch_size": 50}
-    return TeacherSpec.model_validate(given | values)
+    defaults = {"family": "convnet", "depth": 2, "width": 4, "epochs": 3, "batch_size": 50}
+    return TeacherSpec.model_validate(defaults | values)
 
 
-def obtained(wanted: TeacherSpec, data: Data) -> tuple[list[EpochResult], TrainedTeacher]:
+def load_teacher(teacher_spec: TeacherSpec, data: Data) -> tuple[list[EpochResult], TrainedTeacher]:
     """The epochs that were trained, and the teacher."""
-    *epochs, file = load_or_train(wanted, data, device=CPU)
+    *epochs, file = load_or_train(teacher_spec, data, device=CPU)
     assert isinstance(file, TrainedTeacher)
     assert all(isinstance(epoch, EpochResult) for epoch in epochs)
     return [epoch for epoch in epochs if isinstance(epoch, EpochResult)], file
 
 
 def test_learns_from_the_training_part_alone(data: Data) -> None:
-    """Where the other parts' labels are shifted by one, what it has learnt is right by none of them."""
+    """With the other parts' labels shifted by one, its predictions are wrong on them."""
 
     def shifted(split: Split) -> Split:
         return replace(split, labels=(split.labels + 1) % 10)
 
     lying = replace(data, validation=shifted(data.validation), test=shifted(data.test), fingerprint="lying")
-    wanted = spec(epochs=15, depth=3, width=8)
-    _, honest = obtained(wanted, data)
-    _, file = obtained(wanted, lying)
+    teacher_spec = spec(epochs=15, depth=3, width=8)
+    _, honest = load_teacher(teacher_spec, data)
+    _, file = load_teacher(teacher_spec, lying)
     assert honest.validation_accuracy > 60
     assert file.validation_accuracy < 20
     assert file.test_accuracy < 20
@@ -64,24 +64,24 @@ def test_learns_from_the_training_part_alone(data: Data) -> None:
 
 
 def test_is_trained_once_and_then_reused(data: Data) -> None:
-    epochs, first = obtained(spec(), data)
+    epochs, first = load_teacher(spec(), data)
     assert [epoch.epoch for epoch in epochs] == [1, 2, 3]
-    assert obtained(spec(), data) == ([], first)
+    assert load_teacher(spec(), data) == ([], first)
     assert first.validation_accuracy == epochs[-1].metrics["validation_accuracy"]
     assert first.training_macs == epochs[-1].metrics["training_macs"] > 0
     assert first.key == teacher_key(spec(), data) == Path(first.folder).name
 
 
 def test_a_cache_that_has_the_teacher_is_only_read(data: Data) -> None:
-    _, file = obtained(spec(), data)
+    _, file = load_teacher(spec(), data)
     (Path(file.folder) / "lock").unlink(missing_ok=True)
     before = sorted(path.name for path in Path(file.folder).iterdir())
-    obtained(spec(), data)
+    load_teacher(spec(), data)
     assert sorted(path.name for path in Path(file.folder).iterdir()) == before
 
 
 def test_what_is_recorded_is_what_the_weights_do(data: Data) -> None:
-    _, file = obtained(spec(), data)
+    _, file = load_teacher(spec(), data)
     opened = open_teacher(file, spec(), data, device=CPU)
     (batch,) = data.test.batches(batch_size=len(data.test), device=CPU)
     outputs = opened.outputs(batch, Needs(logits=True))
@@ -96,7 +96,7 @@ def test_what_is_recorded_is_what_the_weights_do(data: Data) -> None:
 
 
 def test_gives_no_gradient_and_keeps_its_statistics(data: Data) -> None:
-    _, file = obtained(spec(), data)
+    _, file = load_teacher(spec(), data)
     opened = open_teacher(file, spec(), data, device=CPU)
     before = {name: value.clone() for name, value in opened.network.state_dict().items()}
     (batch,) = data.test.batches(batch_size=len(data.test), device=CPU)
@@ -111,7 +111,7 @@ def test_gives_no_gradient_and_keeps_its_statistics(data: Data) -> None:
 @pytest.mark.parametrize("name", ["weights.safetensors", "teacher.json"])
 @pytest.mark.parametrize("harm", ["flipped", "truncated", "gone"])
 def test_a_harmed_teacher_is_trained_again_to_the_same_weights(name: str, harm: str, data: Data) -> None:
-    _, first = obtained(spec(epochs=1), data)
+    _, first = load_teacher(spec(epochs=1), data)
     path = Path(first.folder) / name
     content = path.read_bytes()
     match harm:
@@ -121,13 +121,13 @@ def test_a_harmed_teacher_is_trained_again_to_the_same_weights(name: str, harm: 
             path.write_bytes(content[:-20])
         case _:
             path.unlink()
-    epochs, again = obtained(spec(epochs=1), data)
+    epochs, again = load_teacher(spec(epochs=1), data)
     assert len(epochs) == 1
     assert again == first
 
 
 def test_weights_that_changed_after_they_were_found_are_refused(data: Data) -> None:
-    _, file = obtained(spec(epochs=1), data)
+    _, file = load_teacher(spec(epochs=1), data)
     path = Path(file.folder) / "weights.safetensors"
     content = path.read_bytes()
     path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
@@ -135,20 +135,20 @@ def test_weights_that_changed_after_they_were_found_are_refused(data: Data) -> N
         open_teacher(file, spec(epochs=1), data, device=CPU)
 
 
-def test_a_killed_training_goes_on(data: Data) -> None:
-    wanted = spec(checkpoint_seconds=0.0)
-    running = load_or_train(wanted, data, device=CPU)
+def test_a_killed_training_resumes(data: Data) -> None:
+    teacher_spec = spec(checkpoint_seconds=0.0)
+    running = load_or_train(teacher_spec, data, device=CPU)
     first = next(running)
     next(running)
     running.close()
-    epochs, resumed = obtained(wanted, data)
+    epochs, resumed = load_teacher(teacher_spec, data)
     assert epochs[0] == first  # its time too: it was not trained again
     folder = Path(resumed.folder)
     assert [path.name for path in folder.glob("checkpoint-*.json")] == ["checkpoint-000003.json"]
     weights = load_file(folder / "weights.safetensors")
     for path in folder.iterdir():
         path.unlink()
-    _, whole = obtained(wanted, data)
+    _, whole = load_teacher(teacher_spec, data)
     for name, value in load_file(folder / "weights.safetensors").items():
         assert torch.equal(value, weights[name])
     assert (whole.sha256, whole.test_accuracy) == (resumed.sha256, resumed.test_accuracy)
@@ -180,14 +180,14 @@ def _weights(data: Data, path: Path, seed: int = 5) -> dict[str, torch.Tensor]:
 def test_ones_own_weights_are_used_and_not_trained(data: Data, tmp_path: Path) -> None:
     path = tmp_path / "own.safetensors"
     state = _weights(data, path)
-    wanted = spec(weights=str(path))
-    check_teacher(wanted, data)
-    epochs, file = obtained(wanted, data)
+    teacher_spec = spec(weights=str(path))
+    check_teacher(teacher_spec, data)
+    epochs, file = load_teacher(teacher_spec, data)
     assert (epochs, file.training_macs) == ([], 0)
-    opened = open_teacher(file, wanted, data, device=CPU)
+    opened = open_teacher(file, teacher_spec, data, device=CPU)
     assert all(torch.equal(value, state[name]) for name, value in opened.network.state_dict().items())
     _weights(data, path, seed=6)
-    assert teacher_key(wanted, data) != file.key
+    assert teacher_key(teacher_spec, data) != file.key
 
 
 def _not_there(path: Path, state: dict[str, torch.Tensor]) -> None:
@@ -215,7 +215,7 @@ def _not_finite(path: Path, state: dict[str, torch.Tensor]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("harm", "said"),
+    ("harm", "message"),
     [
         (_not_there, "no such file"),
         (_no_safetensors, "not a safetensors file"),
@@ -226,12 +226,12 @@ def _not_finite(path: Path, state: dict[str, torch.Tensor]) -> None:
     ],
 )
 def test_wrong_weights_are_refused_in_one_short_line_before_anything_is_started(
-    harm: object, said: str, data: Data, tmp_path: Path
+    harm: object, message: str, data: Data, tmp_path: Path
 ) -> None:
     path = tmp_path / "own.safetensors"
     assert callable(harm)
     harm(path, _weights(data, path))
-    with pytest.raises((ValueError, FileNotFoundError), match=said) as error:
+    with pytest.raises((ValueError, FileNotFoundError), match=message) as error:
         check_teacher(spec(weights=str(path)), data)
     line = str(error.value)
     assert line.startswith("[teacher] weights: ")
@@ -247,27 +247,27 @@ def test_a_network_too_large_for_the_images_is_refused(data: Data) -> None:
 
 
 def test_a_damaged_teacher_is_made_again_from_its_checkpoint_and_says_so(data: Data) -> None:
-    before, file = obtained(spec(), data)
+    before, file = load_teacher(spec(), data)
     path = Path(file.folder) / "weights.safetensors"
     content = path.read_bytes()
     path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    epochs, again = obtained(spec(), data)
+    epochs, again = load_teacher(spec(), data)
     assert path.read_bytes() == content
     assert again.sha256 == file.sha256
-    assert [replace(epoch, warnings=()) for epoch in epochs] == before  # told again, not trained again
+    assert [replace(epoch, warnings=()) for epoch in epochs] == before  # reported again, not trained again
     (warning,) = epochs[0].warnings
     assert "its sha-256 differs from the one recorded" in warning
     assert not epochs[1].warnings
-    assert obtained(spec(), data) == ([], again)
+    assert load_teacher(spec(), data) == ([], again)
 
 
 def test_a_teacher_that_is_asked_to_pause_writes_a_checkpoint_and_gives_no_file(
     data: Data, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("lpstudy.training.partial_epoch.POLL_SECONDS", 1e9)
-    wanted = spec(checkpoint_seconds=1000.0)
+    teacher_spec = spec(checkpoint_seconds=1000.0)
     asks = iter([Directive.CONTINUE] * 4 + [Directive.PAUSE])  # before and after each epoch
-    before = list(load_or_train(wanted, data, device=CPU, poll=lambda: next(asks)))
-    assert [told.epoch for told in before if isinstance(told, EpochResult)] == [1, 2]
-    epochs, _ = obtained(wanted, data)
+    before = list(load_or_train(teacher_spec, data, device=CPU, poll=lambda: next(asks)))
+    assert [result.epoch for result in before if isinstance(result, EpochResult)] == [1, 2]
+    epochs, _ = load_teacher(teacher_spec, data)
     assert epochs[:2] == before  # their times too: they were not trained again

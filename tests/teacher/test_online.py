@@ -29,11 +29,11 @@ def test_the_outputs_are_those_of_autocast_to_the_last_digit(teacher: str) -> No
     online = OnlineTeacher(network, 1, bf16=True)
     with torch.no_grad(), autocast(CPU, bf16=True):
         expected = network(images.contiguous(memory_format=online._layout), needs.maps)
-    found = online.outputs(batch, needs)
-    assert torch.equal(found.logits, expected.logits)
-    assert torch.equal(found.embedding, expected.embedding)
-    assert all(torch.equal(found.maps[name], expected.maps[name]) for name in needs.maps)
-    assert found.logits.dtype == expected.logits.dtype
+    actual = online.outputs(batch, needs)
+    assert torch.equal(actual.logits, expected.logits)
+    assert torch.equal(actual.embedding, expected.embedding)
+    assert all(torch.equal(actual.maps[name], expected.maps[name]) for name in needs.maps)
+    assert actual.logits.dtype == expected.logits.dtype
 
 
 def test_the_network_that_others_read_stays_in_float32() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from small_banks import Banked
+from small_banks import SmallBank
 
 from lpstudy.data import Data
 from lpstudy.folder import LocalFolder
@@ -17,7 +17,7 @@ from lpstudy.study import RunJob, RunJobs, StudyContext, StudyControl, StudyPath
 from lpstudy.study.run_epochs import run_reports
 from lpstudy.training import train
 
-MakeBank = Callable[..., Banked]
+MakeBank = Callable[..., SmallBank]
 CPU = torch.device("cpu")
 
 
@@ -38,26 +38,26 @@ class Reads:
         return len(self._split)
 
 
-def watched(data: Data) -> tuple[Data, Reads]:
+def with_counted_reads(data: Data) -> tuple[Data, Reads]:
     reads = Reads(data.test)
     return replace(data, test=reads), reads  # type: ignore[arg-type]  # it has what is read of a split
 
 
 def runs(ledger: Ledger) -> list[Assignment]:
     """The trials and finals of a study."""
-    found = []
+    assignments = []
     while isinstance(run := ledger.next(), Assignment):
-        found.append(run)
+        assignments.append(run)
         epochs = range(1, ledger.spec.budget.epochs + 1)
         ledger.report(run, [EpochResult(n, {"validation_accuracy": 50.0}) for n in epochs])
         ledger.finish(run, "finished")
     assert isinstance(run, Done | Waiting)
-    return found
+    return assignments
 
 
 @pytest.fixture
-def jobs(make_bank: MakeBank, tmp_path: Path) -> tuple[Banked, dict[str, RunJob]]:
-    """What Tune would run for a trial and a final of plain back-prop."""
+def jobs(make_bank: MakeBank, tmp_path: Path) -> tuple[SmallBank, dict[str, RunJob]]:
+    """The jobs of a trial and a final of plain back-prop."""
     bank = make_bank({"bp": {}, "kd": {}}, views=1)
     bank.fill()
     table = {"trials": 1, "epochs": 2, "seeds": 1}
@@ -77,29 +77,29 @@ def jobs(make_bank: MakeBank, tmp_path: Path) -> tuple[Banked, dict[str, RunJob]
     )
     paths, control = StudyPaths(LocalFolder(tmp_path), None), StudyControl(LocalFolder(tmp_path), "token")
     all_jobs = RunJobs(ledger, shared, paths, control, lambda training: training)
-    found = {run.kind: all_jobs.job(run) for run in runs(ledger) if run.arm.startswith("bp")}
-    return bank, found
+    jobs_by_kind = {run.kind: all_jobs.job(run) for run in runs(ledger) if run.arm.startswith("bp")}
+    return bank, jobs_by_kind
 
 
-def test_a_run_reads_it_once_where_it_is_told_to(jobs: tuple[Banked, dict[str, RunJob]]) -> None:
-    bank, found = jobs
+def test_a_run_reads_it_once_if_read_test_is_true(jobs: tuple[SmallBank, dict[str, RunJob]]) -> None:
+    bank, jobs_by_kind = jobs
     for read_test, count in ((False, 0), (True, 1)):
-        data, reads = watched(bank.data)
-        results = list(train(found["trial"].trial, data, None, device=CPU, read_test=read_test))
+        data, reads = with_counted_reads(bank.data)
+        results = list(train(jobs_by_kind["trial"].trial, data, None, device=CPU, read_test=read_test))
         assert reads.count == count
         assert ["test_accuracy" in one.metrics for one in results] == [False, read_test]
 
 
-def test_of_a_study_it_is_the_final_that_is_told_to(jobs: tuple[Banked, dict[str, RunJob]]) -> None:
-    _, found = jobs
-    assert (found["trial"].final, found["final"].final) == (False, True)
-    reports = [report for job in found.values() for report in run_reports(job)]
+def test_only_the_final_of_a_study_reads_it(jobs: tuple[SmallBank, dict[str, RunJob]]) -> None:
+    _, jobs_by_kind = jobs
+    assert (jobs_by_kind["trial"].final, jobs_by_kind["final"].final) == (False, True)
+    reports = [report for job in jobs_by_kind.values() for report in run_reports(job)]
     assert {end for _, end in reports} == {None}
-    told = [result for results, _ in reports for result in results]
-    assert ["test_accuracy" in one.metrics for one in told] == [False, False, False, True]
+    all_results = [result for results, _ in reports for result in results]
+    assert ["test_accuracy" in one.metrics for one in all_results] == [False, False, False, True]
 
 
-def test_finals_are_never_pruned(jobs: tuple[Banked, dict[str, RunJob]]) -> None:
-    _, found = jobs
-    assert found["trial"].rungs == (1,)
-    assert found["final"].rungs == ()
+def test_finals_are_never_pruned(jobs: tuple[SmallBank, dict[str, RunJob]]) -> None:
+    _, jobs_by_kind = jobs
+    assert jobs_by_kind["trial"].rungs == (1,)
+    assert jobs_by_kind["final"].rungs == ()

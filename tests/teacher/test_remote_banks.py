@@ -5,19 +5,19 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_banks import Banked
+from small_banks import SmallBank
 
 from lpstudy.data import Data
 from lpstudy.folder import folder_at
 from lpstudy.teacher import Store, TrainedTeacher, bank_origin, bank_store, compute_blocks, load_or_train
 
-MakeBank = Callable[..., Banked]
+MakeBank = Callable[..., SmallBank]
 CPU = torch.device("cpu")
 
 
 @pytest.fixture
-def bank(make_bank: MakeBank, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Banked:
-    """One that is filled on this disk, and is then to be had in a store."""
+def bank(make_bank: MakeBank, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SmallBank:
+    """A bank that is computed on this disk and then read from an object store."""
     near = make_bank(views=2)
     near.fill()
     monkeypatch.setenv("LPSTUDY_CACHE", f"local://{tmp_path}/afar")
@@ -27,7 +27,7 @@ def bank(make_bank: MakeBank, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 class Machine:
     """One with a disk of its own."""
 
-    def __init__(self, near: Banked, disk: Path, patch: pytest.MonkeyPatch) -> None:
+    def __init__(self, near: SmallBank, disk: Path, patch: pytest.MonkeyPatch) -> None:
         self._near, self._disk, self._patch = near, disk, patch
 
     def _store(self) -> Store:
@@ -36,18 +36,18 @@ class Machine:
         return bank_store(near.plan, near.file, near.spec.teacher, near.data, CPU)
 
     def fill(self) -> list[tuple[int, int]]:
-        """As a study does it; which blocks were computed."""
+        """Compute the missing blocks as a study does; return the computed blocks."""
         store, near = self._store(), self._near
         missing, damaged = store.missing()
         assert damaged == []
         store.prepare()
         store.describe(bank_origin(near.plan, near.file, near.data))
-        for filled in compute_blocks(store, near.data, near.teacher, missing):
-            store.enter(filled.block, filled.digests)
+        for computed_block in compute_blocks(store, near.data, near.teacher, missing):
+            store.enter(computed_block.block, computed_block.digests)
         return [(block.view, block.first) for block in missing]
 
     def open_outputs(self) -> dict[str, torch.Tensor]:
-        """As a trial sees it."""
+        """Open the outputs as a trial does."""
         return self._store().open_outputs()
 
 
@@ -56,14 +56,14 @@ ALL = [(view, first) for view in (0, 1) for first in (0, 40, 80)]
 
 def objects(tmp_path: Path) -> dict[str, list[Path]]:
     """By output."""
-    found: dict[str, list[Path]] = {}
+    paths: dict[str, list[Path]] = {}
     for path in sorted((tmp_path / "afar").glob("banks/*/*/*")):
-        found.setdefault(path.parent.name, []).append(path)
-    return found
+        paths.setdefault(path.parent.name, []).append(path)
+    return paths
 
 
 def test_what_one_machine_fills_another_one_reads(
-    bank: Banked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bank: SmallBank, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = (Machine(bank, tmp_path / name, monkeypatch) for name in ("first", "second"))
     assert first.fill() == ALL
@@ -74,13 +74,13 @@ def test_what_one_machine_fills_another_one_reads(
     }
     expected = bank.store.open_outputs()
     for machine in (second, first):
-        found = machine.open_outputs()
-        assert found.keys() == expected.keys()
-        assert all(torch.equal(found[name], expected[name]) for name in expected)
+        outputs = machine.open_outputs()
+        assert outputs.keys() == expected.keys()
+        assert all(torch.equal(outputs[name], expected[name]) for name in expected)
 
 
 def test_an_object_that_differs_from_its_name_is_removed_and_computed_again(
-    bank: Banked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bank: SmallBank, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     machine = Machine(bank, tmp_path / "machine", monkeypatch)
     machine.fill()
@@ -95,7 +95,7 @@ def test_an_object_that_differs_from_its_name_is_removed_and_computed_again(
 
 
 def test_a_copy_that_is_damaged_is_fetched_again(
-    bank: Banked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    bank: SmallBank, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     machine = Machine(bank, tmp_path / "machine", monkeypatch)
     machine.fill()
@@ -105,16 +105,18 @@ def test_a_copy_that_is_damaged_is_fetched_again(
     assert torch.equal(machine.open_outputs()["logits"], bank.store.open_outputs()["logits"])
 
 
-def test_what_was_never_filled_is_told(bank: Banked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_blocks_are_reported(
+    bank: SmallBank, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(ValueError, match="view 0 is incomplete"):
         Machine(bank, tmp_path / "machine", monkeypatch).open_outputs()
 
 
-def test_a_teacher_is_kept_in_the_store(bank: Banked, data: Data, tmp_path: Path) -> None:
-    told = [list(load_or_train(bank.spec.teacher, data, device=CPU)) for _ in range(2)]
-    (file,) = told[0]
+def test_a_teacher_is_saved_in_the_store(bank: SmallBank, data: Data, tmp_path: Path) -> None:
+    results = [list(load_or_train(bank.spec.teacher, data, device=CPU)) for _ in range(2)]
+    (file,) = results[0]
     assert isinstance(file, TrainedTeacher)
-    assert told[1] == [file]
+    assert results[1] == [file]
     assert file.folder == f"local://{tmp_path}/afar/teachers/{file.key}"
     assert folder_at(file.folder).names() == ["model.json", "teacher.json", "weights.safetensors"]
     assert file.sha256 == bank.file.sha256

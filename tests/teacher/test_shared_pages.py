@@ -11,30 +11,30 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_banks import Banked
+from small_banks import SmallBank
 
 from lpstudy.data import Data
 from lpstudy.distill import Needs
 from lpstudy.space import TeacherSpec
 from lpstudy.teacher import BankPlan, TrainedTeacher, open_teacher_outputs
 
-MakeBank = Callable[..., Banked]
+MakeBank = Callable[..., SmallBank]
 
 PROCESSES = 8
 CPU = torch.device("cpu")
 
 
 def mapped(name: str) -> dict[str, int]:
-    """What this process holds of a file, in bytes, by the kernel's names (proc_pid_smaps(5))."""
-    held: dict[str, int] = {}
-    ours = False
+    """Bytes of a file in this process's memory, by the kernel's names (proc_pid_smaps(5))."""
+    sizes: dict[str, int] = {}
+    in_mapping = False
     for line in Path("/proc/self/smaps").read_text().splitlines():
         if re.match(r"[0-9a-f]+-[0-9a-f]+ ", line):
-            ours = line.endswith(name)
-        elif ours and line.endswith(" kB"):
+            in_mapping = line.endswith(name)
+        elif in_mapping and line.endswith(" kB"):
             key, size = line.removesuffix(" kB").split(":")
-            held[key] = held.get(key, 0) + 1024 * int(size)
-    return held
+            sizes[key] = sizes.get(key, 0) + 1024 * int(size)
+    return sizes
 
 
 def use(
@@ -44,7 +44,7 @@ def use(
     spec: TeacherSpec,
     data: Data,
     barrier: Barrier,
-    told: Connection,
+    connection: Connection,
 ) -> None:
     """Read every row of the bank as a trial does, and wait until all others have."""
     os.environ["LPSTUDY_CACHE"] = cache
@@ -55,7 +55,7 @@ def use(
         (batch,) = data.train.one_view(view, everything, batch_size=plan.samples, device=CPU)
         targets.outputs(batch, Needs(logits=True, maps=("conv1",)))
     barrier.wait(120)
-    told.send(mapped("map.conv1.fp16"))
+    connection.send(mapped("map.conv1.fp16"))
     barrier.wait(120)
 
 
@@ -67,7 +67,7 @@ def test_eight_processes_share_the_pages_of_a_bank(make_bank: MakeBank, tmp_path
     assert size == 18 * 100 * 256 * 2
     context = multiprocessing.get_context("fork")  # torch is imported already; the bank is mapped after
     barrier = context.Barrier(PROCESSES)
-    told = []
+    reports = []
     cache = str(tmp_path / "cache")
     shared = (cache, bank.plan, bank.file, bank.spec.teacher, bank.data, barrier)
     running = []
@@ -78,10 +78,10 @@ def test_eight_processes_share_the_pages_of_a_bank(make_bank: MakeBank, tmp_path
         running.append((process, receiver))
     for process, receiver in running:
         assert receiver.poll(240)
-        told.append(receiver.recv())
+        reports.append(receiver.recv())
         process.join(60)
         assert process.exitcode == 0
-    for held in told:
-        assert held["Rss"] >= 0.99 * size
-        assert held["Private_Clean"] + held["Private_Dirty"] + held["Anonymous"] == 0
-    assert sum(held["Pss"] for held in told) <= 1.1 * size
+    for sizes in reports:
+        assert sizes["Rss"] >= 0.99 * size
+        assert sizes["Private_Clean"] + sizes["Private_Dirty"] + sizes["Anonymous"] == 0
+    assert sum(sizes["Pss"] for sizes in reports) <= 1.1 * size

@@ -1,4 +1,4 @@
-"""A teacher with its own normalisation and size sees what it was trained on, of the student's very crop."""
+"""A teacher with its own normalisation and size sees the student's crop in the form it was trained on."""
 
 from pathlib import Path
 
@@ -49,13 +49,13 @@ def spec(tmp_path: Path, **values: object) -> TeacherSpec:
     network = StudentSpec(family="convnet", depth=2, width=4)
     if not path.exists():
         save_file(build(network, input_shape=(3, 16, 16), classes=2, seed=5).state_dict(), path)
-    given = {"family": "convnet", "depth": 2, "width": 4, "weights": str(path), "precision": "fp32"}
-    return TeacherSpec.model_validate(given | values)
+    defaults = {"family": "convnet", "depth": 2, "width": 4, "weights": str(path), "precision": "fp32"}
+    return TeacherSpec.model_validate(defaults | values)
 
 
-def obtained(wanted: TeacherSpec, data: Data) -> TrainedTeacher:
-    check_teacher(wanted, data)
-    (file,) = load_or_train(wanted, data, device=CPU)
+def load_teacher(teacher_spec: TeacherSpec, data: Data) -> TrainedTeacher:
+    check_teacher(teacher_spec, data)
+    (file,) = load_or_train(teacher_spec, data, device=CPU)
     assert isinstance(file, TrainedTeacher)
     return file
 
@@ -64,32 +64,36 @@ def obtained(wanted: TeacherSpec, data: Data) -> TrainedTeacher:
 def test_the_teacher_sees_its_own_normalisation_and_size_of_the_students_crop(
     size: int | None, data: Data, tmp_path: Path
 ) -> None:
-    wanted = spec(tmp_path, mean=MEAN, std=STD, image_size=size)
-    file = obtained(wanted, data)
-    teacher = open_teacher(file, wanted, data, device=CPU)
+    teacher_spec = spec(tmp_path, mean=MEAN, std=STD, image_size=size)
+    file = load_teacher(teacher_spec, data)
+    teacher = open_teacher(file, teacher_spec, data, device=CPU)
     (batch,) = data.train.one_view(7, torch.arange(6), batch_size=6, device=CPU)
 
-    found = teacher.outputs(batch, Needs(logits=True, embedding=True))
+    actual = teacher.outputs(batch, Needs(logits=True, embedding=True))
 
     mean, std = (torch.tensor(values, dtype=torch.float64).view(-1, 1, 1) for values in (data.mean, data.std))
     crop = batch.images.double() * std + mean  # in 0..1, as the student's crop is before it is normalised
     assert torch.allclose(crop * 255, (crop * 255).round(), atol=1e-4)
-    own = (crop - torch.tensor(MEAN).view(-1, 1, 1)) / torch.tensor(STD).view(-1, 1, 1)
+    network_input = (crop - torch.tensor(MEAN).view(-1, 1, 1)) / torch.tensor(STD).view(-1, 1, 1)
     if size is not None:
-        own = functional.interpolate(own, size=(size, size), mode="bilinear", antialias=True)
+        network_input = functional.interpolate(
+            network_input, size=(size, size), mode="bilinear", antialias=True
+        )
     shape = (3, size or 16, size or 16)
     network = build(
-        wanted.network.model_copy(update={"weights": wanted.weights}), input_shape=shape, classes=2
+        teacher_spec.network.model_copy(update={"weights": teacher_spec.weights}),
+        input_shape=shape,
+        classes=2,
     )
-    expected = network.eval()(own.float())
-    torch.testing.assert_close(found.logits, expected.logits, rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(found.embedding, expected.embedding, rtol=1e-4, atol=1e-4)
+    expected = network.eval()(network_input.float())
+    torch.testing.assert_close(actual.logits, expected.logits, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(actual.embedding, expected.embedding, rtol=1e-4, atol=1e-4)
 
 
 def test_a_teacher_of_pixels_in_0_to_255_keeps_its_accuracy(data: Data, tmp_path: Path) -> None:
-    """It tells dark from bright by the mean of what it is given, which the data's statistics make small."""
-    wanted = spec(tmp_path, depth=1, width=1, weights=str(tmp_path / "w.safetensors"))
-    state = build(wanted.network, input_shape=data.input_shape, classes=2).state_dict()
+    """It separates dark from bright by the mean of its input, which the data's statistics make small."""
+    teacher_spec = spec(tmp_path, depth=1, width=1, weights=str(tmp_path / "w.safetensors"))
+    state = build(teacher_spec.network, input_shape=data.input_shape, classes=2).state_dict()
     for name, value in state.items():
         if value.is_floating_point():
             state[name] = torch.ones_like(value) if name.endswith("running_var") else torch.zeros_like(value)
@@ -99,10 +103,10 @@ def test_a_teacher_of_pixels_in_0_to_255_keeps_its_accuracy(data: Data, tmp_path
     state["classifier.bias"][:] = torch.tensor([-125.0, 125.0])
     save_file(state, tmp_path / "w.safetensors")
 
-    raw = TeacherSpec.model_validate(wanted.model_dump() | {"mean": (0.0,) * 3, "std": (1 / 255,) * 3})
+    raw = TeacherSpec.model_validate(teacher_spec.model_dump() | {"mean": (0.0,) * 3, "std": (1 / 255,) * 3})
 
-    assert obtained(raw, data).test_accuracy == 100
-    assert obtained(wanted, data).test_accuracy == 50
+    assert load_teacher(raw, data).test_accuracy == 100
+    assert load_teacher(teacher_spec, data).test_accuracy == 50
 
 
 def test_shapes_and_costs_are_those_of_its_own_size(data: Data, tmp_path: Path) -> None:
@@ -115,10 +119,10 @@ def test_shapes_and_costs_are_those_of_its_own_size(data: Data, tmp_path: Path) 
             "methods": {"fitnet": {"hint": "conv2"}},
         }
     )
-    file = obtained(study.teacher, data)
+    file = load_teacher(study.teacher, data)
     assert file.macs == cost_of(study.teacher.network, input_shape=(3, 64, 64), classes=2).macs
-    kept = {output.name: output.shape for output in plan_bank(study, data).banked_outputs}
-    assert kept == {"logits": (2,), "map.conv2": (8, 32, 32)}
+    shapes = {output.name: output.shape for output in plan_bank(study, data).banked_outputs}
+    assert shapes == {"logits": (2,), "map.conv2": (8, 32, 32)}
 
 
 def test_what_it_sees_enters_its_key_and_the_banks(data: Data, tmp_path: Path) -> None:
@@ -140,26 +144,26 @@ def test_what_it_sees_enters_its_key_and_the_banks(data: Data, tmp_path: Path) -
     ]
     keys, banks = set(), set()
     for values in variants:
-        wanted = spec(tmp_path, **values)
-        file = obtained(wanted, data)
+        teacher_spec = spec(tmp_path, **values)
+        file = load_teacher(teacher_spec, data)
         keys.add(file.key)
-        banks.add(bank_store(plan_bank(study, data), file, wanted, data, CPU).folder.name)
+        banks.add(bank_store(plan_bank(study, data), file, teacher_spec, data, CPU).folder.name)
     assert len(keys) == len(banks) == len(variants)
-    own = spec(tmp_path, mean=data.mean, std=data.std, image_size=16)
-    assert teacher_key(own, data) == teacher_key(spec(tmp_path), data)
+    same = spec(tmp_path, mean=data.mean, std=data.std, image_size=16)
+    assert teacher_key(same, data) == teacher_key(spec(tmp_path), data)
 
 
 @pytest.mark.parametrize(
-    ("values", "said"),
+    ("values", "message"),
     [
         ({"mean": [0.5], "std": [0.5]}, "mean has 1 values but the images have 3 channels"),
         ({"image_size": 1}, "at least 2x2 pixels but got 1x1"),
     ],
 )
 def test_what_does_not_suit_the_images_is_refused(
-    values: dict[str, object], said: str, data: Data, tmp_path: Path
+    values: dict[str, object], message: str, data: Data, tmp_path: Path
 ) -> None:
-    with pytest.raises(ValueError, match=said) as error:
+    with pytest.raises(ValueError, match=message) as error:
         check_teacher(
             spec(tmp_path, **values),
             data,
@@ -168,7 +172,7 @@ def test_what_does_not_suit_the_images_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("values", "said"),
+    ("values", "message"),
     [
         (
             {"weights": None, "mean": [0.5] * 3, "std": [0.5] * 3},
@@ -181,14 +185,14 @@ def test_what_does_not_suit_the_images_is_refused(
         ({"mean": [0.5] * 3, "std": [0.5, 0.5, 0]}, "greater than 0"),
     ],
 )
-def test_what_makes_no_sense_is_refused(values: dict[str, object], said: str, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_what_makes_no_sense_is_refused(values: dict[str, object], message: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=message):
         spec(tmp_path, **values)
 
 
 def test_what_is_recorded_is_what_the_adapted_network_does(data: Data, tmp_path: Path) -> None:
-    wanted = spec(tmp_path, mean=MEAN, std=STD, image_size=24)
-    file = obtained(wanted, data)
-    network = open_teacher(file, wanted, data, device=CPU).network
+    teacher_spec = spec(tmp_path, mean=MEAN, std=STD, image_size=24)
+    file = load_teacher(teacher_spec, data)
+    network = open_teacher(file, teacher_spec, data, device=CPU).network
     assert evaluate(network, data.validation)[0] == file.validation_accuracy
     assert evaluate(network, data.test)[0] == file.test_accuracy

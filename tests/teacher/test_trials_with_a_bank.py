@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from small_banks import Banked
+from small_banks import SmallBank
 
 from lpstudy.cost import cost_of
 from lpstudy.distill import METHODS, Needs
@@ -13,7 +13,7 @@ from lpstudy.teacher import Bank, open_teacher_outputs
 from lpstudy.training import TeacherOutputs, train
 from lpstudy.training.trainer import Trainer
 
-MakeBank = Callable[..., Banked]
+MakeBank = Callable[..., SmallBank]
 
 CPU = torch.device("cpu")
 CASES: dict[str, dict[str, object]] = {method: {} for method in METHODS} | {
@@ -50,7 +50,7 @@ def study_of(name: str) -> dict[str, dict[str, object]]:
     return {method: values, "kd": {}}
 
 
-def opened(bank: Banked) -> TeacherOutputs:
+def opened(bank: SmallBank) -> TeacherOutputs:
     bank.fill()
     return open_teacher_outputs(bank.plan, bank.file, bank.spec.teacher, bank.data, device=CPU)
 
@@ -66,27 +66,27 @@ def test_the_first_steps_have_the_losses_of_those_with_the_teacher(
     data = bank.data.with_views(VIEWS)
     for steps in (1, STEPS):
         for epoch in (1, 3):  # fitnet's hint stage, and what follows
-            kept = Trainer(trial_of(name), data, teacher_outputs, CPU).steps(epoch, steps)
+            banked_metrics = Trainer(trial_of(name), data, teacher_outputs, CPU).steps(epoch, steps)
             online = Trainer(trial_of(name), data, bank.teacher, CPU).steps(epoch, steps)
-            assert kept["train_loss"] == pytest.approx(online["train_loss"], rel=rel)
+            assert banked_metrics["train_loss"] == pytest.approx(online["train_loss"], rel=rel)
             # Of ten samples one may get another neighbour by rounding: the terms alone are less close.
             terms = {key: value for key, value in online.items() if key.startswith("train_")}
-            assert {key: kept[key] for key in terms} == pytest.approx(terms, rel=10 * rel)
+            assert {key: banked_metrics[key] for key in terms} == pytest.approx(terms, rel=10 * rel)
 
 
 @pytest.mark.parametrize("name", ["fitnet", "joint", "lp_kd"])
-def test_a_map_that_is_not_kept_changes_nothing(name: str, make_bank: MakeBank) -> None:
+def test_a_map_outside_the_bank_changes_nothing(name: str, make_bank: MakeBank) -> None:
     room = VIEWS * 100 * (18 + 128) * 4 / 1e9
     bank = make_bank(study_of(name) | LP_AND_HINT, views=VIEWS, bank_dtype="fp32", bank_gb=room)
     assert bank.plan.online == ("map.conv1",)
     data, teacher_outputs = bank.data.with_views(VIEWS), opened(bank)
-    kept = Trainer(trial_of(name), data, teacher_outputs, CPU).steps(1, STEPS)
+    banked_metrics = Trainer(trial_of(name), data, teacher_outputs, CPU).steps(1, STEPS)
     online = Trainer(trial_of(name), data, bank.teacher, CPU).steps(1, STEPS)
-    assert kept["train_loss"] == pytest.approx(online["train_loss"], rel=1e-6)
+    assert banked_metrics["train_loss"] == pytest.approx(online["train_loss"], rel=1e-6)
 
 
 @pytest.mark.parametrize(
-    ("name", "kept", "paid"),
+    ("name", "has_bank", "paid_views"),
     [
         ("bp", True, [0, 0, 0, 0, 0]),
         ("kd", True, [1, 2, 3, 3, 3]),  # of three views: each once
@@ -95,28 +95,30 @@ def test_a_map_that_is_not_kept_changes_nothing(name: str, make_bank: MakeBank) 
         ("joint", False, [1, 2, 3, 4, 5]),
     ],
 )
-def test_each_view_is_paid_once(name: str, kept: bool, paid: list[int], make_bank: MakeBank) -> None:
+def test_each_view_is_paid_once(
+    name: str, has_bank: bool, paid_views: list[int], make_bank: MakeBank
+) -> None:
     room = VIEWS * 100 * (18 + 128) * 2 / 1e9
-    bank = make_bank(study_of(name) | LP_AND_HINT, views=VIEWS, **({} if kept else {"bank_gb": room}))
-    teacher_outputs = opened(bank) if kept or name == "joint" else bank.teacher
+    bank = make_bank(study_of(name) | LP_AND_HINT, views=VIEWS, **({} if has_bank else {"bank_gb": room}))
+    teacher_outputs = opened(bank) if has_bank or name == "joint" else bank.teacher
     network = bank.spec.teacher.network
     macs = cost_of(network, input_shape=bank.data.input_shape, classes=bank.data.classes).macs
     results = list(train(trial_of(name, epochs=5), bank.data.with_views(VIEWS), teacher_outputs, device=CPU))
-    assert [result.metrics["teacher_macs"] for result in results] == [100 * macs * n for n in paid]
+    assert [result.metrics["teacher_macs"] for result in results] == [100 * macs * n for n in paid_views]
     alone = list(train(trial_of(name, epochs=5), bank.data.with_views(VIEWS), bank.teacher, device=CPU))
-    for banked, online in zip(results, alone, strict=True):
-        left = [r.metrics["training_macs"] - r.metrics["teacher_macs"] for r in (banked, online)]
-        assert left[0] == left[1]
+    for with_bank, online in zip(results, alone, strict=True):
+        rest = [r.metrics["training_macs"] - r.metrics["teacher_macs"] for r in (with_bank, online)]
+        assert rest[0] == rest[1]
 
 
-def test_nothing_of_the_teacher_is_loaded_where_all_is_kept(make_bank: MakeBank) -> None:
+def test_nothing_of_the_teacher_is_loaded_where_all_is_banked(make_bank: MakeBank) -> None:
     bank = make_bank(views=1)
     teacher_outputs = opened(bank)
     assert {parameter.device.type for parameter in teacher_outputs.network.parameters()} == {"meta"}
     assert teacher_outputs.network.map_names == bank.teacher.network.map_names
 
 
-def test_an_output_that_is_neither_kept_nor_computed_is_refused(make_bank: MakeBank) -> None:
+def test_an_output_that_is_neither_banked_nor_computed_is_refused(make_bank: MakeBank) -> None:
     bank = make_bank({"kd": {}}, views=1)
     (batch,) = bank.data.train.one_view(0, torch.arange(4), batch_size=4, device=CPU)
     with pytest.raises(ValueError, match="the teacher bank holds logits only"):

@@ -40,11 +40,11 @@ def make_trial() -> MakeTrial:
         student = values.pop("student", {"family": "convnet", "depth": 2, "width": 4})
         if method == "lp_kd":
             method, values = "lp", {"kd_weight": 1.0} | values
-        own = {key: values.pop(key) for key in list(values) if key in METHODS[method].model_fields}
+        method_values = {key: values.pop(key) for key in list(values) if key in METHODS[method].model_fields}
         return RunSpec.model_validate(
             {
                 "student": student,
-                "method": METHODS[method].model_validate(own),
+                "method": METHODS[method].model_validate(method_values),
                 "training": {"batch_size": 50, "checkpoint_seconds": 0.0, "precision": "fp32"} | values,
                 "epochs": epochs,
                 "seed": seed,

@@ -1,4 +1,4 @@
-"""A CUDA graph replayed on the CPU: a step's operators with their very tensors, run again in their order.
+"""A CUDA graph replayed on the CPU: the operators of a step on the same tensors in the same order.
 
 What a capture makes constant is constant here too: Python's numbers, and where the tensors lie. What waits
 for the device is refused, as by a capture, and nothing that is recorded happens.
@@ -47,7 +47,7 @@ def waits(func: Any, args: tuple[Any, ...]) -> bool:
 
 
 class NoWaits(TorchDispatchMode):
-    """As torch's `set_sync_debug_mode("error")`."""
+    """A context that raises where the host waits, like torch's `set_sync_debug_mode("error")`."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if waits(func, args):
@@ -56,7 +56,7 @@ class NoWaits(TorchDispatchMode):
 
 
 class Launches(TorchDispatchMode):
-    """What a GPU would have to launch, and what the host would wait for; a replayed tape is one launch."""
+    """Counts the launches on a GPU and the waits of the host; a replayed tape is one launch."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -80,11 +80,11 @@ class Launches(TorchDispatchMode):
 
 
 class Tape(TorchDispatchMode):
-    """In the place of `torch.cuda.CUDAGraph`."""
+    """A replacement of `torch.cuda.CUDAGraph`."""
 
     replaying = recording = False
-    begun = 0
-    """How many recordings have begun."""
+    recordings = 0
+    """The number of recordings so far."""
     collected: ClassVar[list[bool]] = []
     """Whether the garbage collector was on in them."""
     streams: ClassVar[list[object]] = []
@@ -127,7 +127,7 @@ class Tape(TorchDispatchMode):
 
 @contextmanager
 def _recording(tape: Tape, *, stream: object) -> Iterator[None]:
-    Tape.begun += 1
+    Tape.recordings += 1
     Tape.collected.append(gc.isenabled())
     Tape.streams.append(stream)
     drawn = torch.get_rng_state()
@@ -164,7 +164,7 @@ def on_the_cpu(patch: pytest.MonkeyPatch) -> None:
         elif errors_as_bad_input:
             errors_as_bad_input.pop().__exit__(None, None, None)
 
-    Tape.begun = 0
+    Tape.recordings = 0
     Tape.collected.clear()
     Tape.streams.clear()
     patch.setattr(torch.cuda, "Stream", _Stream)

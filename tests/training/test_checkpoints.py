@@ -1,4 +1,4 @@
-"""A run that is killed goes on from its last valid checkpoint, as if nothing had happened."""
+"""A run that is killed resumes from its last valid checkpoint with the same results."""
 
 import math
 from collections.abc import Callable
@@ -21,7 +21,7 @@ MakeTrial = Callable[..., RunSpec]
 CPU = torch.device("cpu")
 
 
-def told(results: list[EpochResult]) -> list[dict[str, float]]:
+def comparable(results: list[EpochResult]) -> list[dict[str, float]]:
     """All but the time."""
     return [{k: v for k, v in result.metrics.items() if k != "seconds"} for result in results]
 
@@ -58,7 +58,7 @@ def test_a_resumed_run_equals_one_that_was_never_stopped_bit_for_bit(
     whole = list(train(trial, data, teacher, device=CPU, folder=tmp_path / "whole"))
     killed_after(epochs, trial, data, teacher, tmp_path / "resumed")
     resumed = list(train(trial, data, teacher, device=CPU, folder=tmp_path / "resumed"))
-    assert told(resumed) == told(whole)
+    assert comparable(resumed) == comparable(whole)
     expected = load_file(tmp_path / "whole" / "weights.safetensors")
     for name, tensor in load_file(tmp_path / "resumed" / "weights.safetensors").items():
         assert torch.equal(tensor, expected[name]), name
@@ -68,7 +68,7 @@ def test_a_resumed_run_equals_one_that_was_never_stopped_bit_for_bit(
     assert any(name.startswith("auxiliary.") for name in last) == (method == "fitnet")
 
 
-def test_epochs_are_given_again_as_they_were_times_and_all(
+def test_epochs_are_reported_again_with_the_same_numbers_and_times(
     data: Data, make_trial: MakeTrial, tmp_path: Path
 ) -> None:
     trial = make_trial("bp")
@@ -79,7 +79,7 @@ def test_epochs_are_given_again_as_they_were_times_and_all(
     assert seconds == sorted(seconds)
 
 
-def test_the_last_two_checkpoints_are_kept(data: Data, make_trial: MakeTrial, tmp_path: Path) -> None:
+def test_the_last_two_checkpoints_remain(data: Data, make_trial: MakeTrial, tmp_path: Path) -> None:
     list(train(make_trial("bp", epochs=5), data, None, device=CPU, folder=tmp_path))
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "checkpoint-000004.json",
@@ -91,14 +91,14 @@ def test_the_last_two_checkpoints_are_kept(data: Data, make_trial: MakeTrial, tm
     ]
 
 
-def test_what_a_killed_process_left_half_written_goes_with_the_next_checkpoint(
+def test_half_written_files_of_a_killed_process_are_removed_by_the_next_checkpoint(
     data: Data, make_trial: MakeTrial, tmp_path: Path
 ) -> None:
-    left = ["checkpoint-000009.safetensors", ".checkpoint-000009.safetensors.a1b2"]
-    for name in left:  # before its JSON file was there, and before it had its name
+    leftovers = ["checkpoint-000009.safetensors", ".checkpoint-000009.safetensors.a1b2"]
+    for name in leftovers:  # before its JSON file was there, and before it had its name
         (tmp_path / name).write_bytes(b"tensors")
     list(train(make_trial("bp"), data, None, device=CPU, folder=tmp_path))
-    assert not any((tmp_path / name).exists() for name in left)
+    assert not any((tmp_path / name).exists() for name in leftovers)
     assert len(list(tmp_path.glob("checkpoint-*"))) == 4
 
 
@@ -149,11 +149,11 @@ def test_a_harmed_checkpoint_is_refused_with_a_warning_and_the_one_before_is_use
     trial = make_trial("bp", epochs=4)
     whole = list(train(trial, data, None, device=CPU))
     killed_after(3, trial, data, None, tmp_path)
-    kept = (tmp_path / "checkpoint-000002.json").stat().st_mtime_ns
+    modified = (tmp_path / "checkpoint-000002.json").stat().st_mtime_ns
     harm(tmp_path / f"checkpoint-000003.{suffix}")
     resumed = list(train(trial, data, None, device=CPU, folder=tmp_path))
-    assert kept
-    assert told(resumed) == told(whole)
+    assert modified
+    assert comparable(resumed) == comparable(whole)
     assert [result.epoch for result in resumed if result.warnings] == [3]
     (warning,) = resumed[2].warnings
     assert warning.startswith("checkpoint-000003.json refused: ")
@@ -168,18 +168,18 @@ def test_with_no_valid_checkpoint_the_run_begins_anew(
     for path in tmp_path.glob("checkpoint-*.safetensors"):
         _flip_a_bit(path)
     again = list(train(trial, data, None, device=CPU, folder=tmp_path))
-    assert told(again) == told(whole)
+    assert comparable(again) == comparable(whole)
     assert [len(result.warnings) for result in again] == [2, 0, 0]
 
 
 @pytest.mark.parametrize("other", [{"seed": 1}, {"learning_rate": 0.001}])
-def test_no_run_goes_on_from_the_checkpoint_of_another(
+def test_no_run_resumes_from_the_checkpoint_of_another(
     other: dict[str, float], data: Data, make_trial: MakeTrial, tmp_path: Path
 ) -> None:
     list(train(make_trial("bp"), data, None, device=CPU, folder=tmp_path))
     trial = make_trial("bp", **other)
     results = list(train(trial, data, None, device=CPU, folder=tmp_path))
-    assert told(results) == told(list(train(trial, data, None, device=CPU)))
+    assert comparable(results) == comparable(list(train(trial, data, None, device=CPU)))
     assert all("another run made it" in warning for warning in results[0].warnings)
     assert results[0].warnings
 
@@ -192,11 +192,16 @@ def test_a_run_that_is_to_leave_in_the_middle_of_an_epoch_writes_nothing_more(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(partial_epoch, "POLL_SECONDS", math.inf)
-    said = iter(
+    directives = iter(
         [Directive.CONTINUE, Directive.CONTINUE, Directive.CONTINUE, Directive.ABANDON, Directive.ABANDON]
     )
     running = train(
-        make_trial(), data, teacher, device=CPU, folder=tmp_path, poll=lambda: next(said, Directive.ABANDON)
+        make_trial(),
+        data,
+        teacher,
+        device=CPU,
+        folder=tmp_path,
+        poll=lambda: next(directives, Directive.ABANDON),
     )
     assert [result.epoch for result in running] == [1, 2]
     assert sorted(path.name for path in tmp_path.glob("*.json")) == ["checkpoint-000001.json"]
@@ -205,9 +210,18 @@ def test_a_run_that_is_to_leave_in_the_middle_of_an_epoch_writes_nothing_more(
 def test_a_run_that_is_to_leave_in_its_last_epoch_writes_no_weights(
     data: Data, teacher: OnlineTeacher, make_trial: MakeTrial, tmp_path: Path
 ) -> None:
-    said = iter([Directive.CONTINUE])
+    directives = iter([Directive.CONTINUE])
     trial = make_trial(epochs=1)
-    list(train(trial, data, teacher, device=CPU, folder=tmp_path, poll=lambda: next(said, Directive.ABANDON)))
+    list(
+        train(
+            trial,
+            data,
+            teacher,
+            device=CPU,
+            folder=tmp_path,
+            poll=lambda: next(directives, Directive.ABANDON),
+        )
+    )
     assert list(tmp_path.iterdir()) == []
 
 

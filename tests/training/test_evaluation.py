@@ -67,13 +67,13 @@ def test_parts_are_even_and_never_larger_than_asked_for() -> None:
 
 def test_activations_are_counted_as_by_hand() -> None:
     # Layer 1: convolution and normalisation, 16 x 8 x 8 each, the ReLU in place; layer 2: 32 x 4 x 4 each.
-    # What is kept: both of both layers, the mean over positions has no need, the linear layer's input.
-    found = activations_of(
+    # Saved: both of both layers and the linear layer's input; the mean over positions needs nothing.
+    memory = activations_of(
         StudentSpec(family="convnet", depth=2, width=16), input_shape=(1, 8, 8), classes=10
     )
     first, second, pixels = 4 * 16 * 64, 4 * 32 * 16, 64 * 9
-    assert found.forward_peak == pytest.approx(2 * first + pixels, abs=2 * 4 * (16 + 32))
-    assert found.saved_for_backward == pytest.approx(
+    assert memory.forward_peak == pytest.approx(2 * first + pixels, abs=2 * 4 * (16 + 32))
+    assert memory.saved_for_backward == pytest.approx(
         2 * first + 2 * second + 4 * 32 + pixels, abs=4 * 4 * (16 + 32)
     )
 
@@ -84,12 +84,14 @@ def test_activations_are_counted_as_by_hand() -> None:
 def test_no_more_bytes_than_a_step_keeps_unless_they_are_few(
     side: int, batch_size: int, device: torch.device
 ) -> None:
-    found = activations_of(NETWORKS["convnet"], input_shape=(3, side, side), classes=10)
-    rows = found.rows(batch_size, device)
+    memory = activations_of(NETWORKS["convnet"], input_shape=(3, side, side), classes=10)
+    rows = memory.rows(batch_size, device)
     assert rows >= 1
-    took = rows * found.forward_peak
-    assert took <= max(batch_size * found.saved_for_backward, activations.SMALLEST, found.forward_peak)
-    assert took <= activations.LARGEST or rows == 1
+    used_bytes = rows * memory.forward_peak
+    assert used_bytes <= max(
+        batch_size * memory.saved_for_backward, activations.SMALLEST, memory.forward_peak
+    )
+    assert used_bytes <= activations.LARGEST or rows == 1
 
 
 def test_one_image_is_run_even_where_it_takes_more_than_the_limit() -> None:
@@ -133,7 +135,7 @@ print(peak() - before)
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux tells the peak")
 def test_the_process_is_no_larger_after_an_evaluation_than_after_training() -> None:
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", PEAKS], cwd=Path(__file__).parent, capture_output=True, text=True, check=True
     )
-    assert float(done.stdout) < 16  # MiB; with 200 images at once it is 466
+    assert float(process.stdout) < 16  # MiB; with 200 images at once it is 466

@@ -1,4 +1,4 @@
-"""How many operators a step launches, and that none of them lets the host wait for a GPU.
+"""The number of operators that a step launches; none of them makes the host wait for a GPU.
 
 Upper bounds, counted on the CPU. A launch on a GPU is expected to cost some 5 us of the host, within a CUDA
 graph some 1.3 us of the device (neither is measured), where a FitNet 1's step is to take 250 us.
@@ -40,9 +40,9 @@ the order's seed, the next view and the effective rank, are for tensors on the C
 
 
 def counted(work: Callable[[], object]) -> Launches:
-    with Launches() as seen:
+    with Launches() as launches:
         work()
-    return seen
+    return launches
 
 
 @pytest.mark.parametrize("method", [BP(), KD(), LP(ramp=0.5, kd_weight=1.0)], ids=["bp", "kd", "lp with kd"])
@@ -56,9 +56,9 @@ def test_a_recorded_step_has_no_more_operators_than_it_had(method: Distillation)
     batch = Batch(torch.randn(8, 3, 32, 32), torch.arange(8), torch.arange(8), 0)
     target = Outputs(torch.randn(8, 10), torch.randn(8, 500), {})
     weights = {name: torch.tensor(0.5) for name in method.weights(0.6)}
-    seen = counted(lambda: learner.step(batch, target, StepContext(weights, lambda rows: rows, 10)))
-    assert not seen.waited
-    assert len(seen.launched) <= INSIDE[method.method], Counter(seen.launched)
+    launches = counted(lambda: learner.step(batch, target, StepContext(weights, lambda rows: rows, 10)))
+    assert not launches.waited
+    assert len(launches.launched) <= INSIDE[method.method], Counter(launches.launched)
 
 
 @pytest.fixture
@@ -67,12 +67,12 @@ def run(data: Data, make_trial: MakeTrial, monkeypatch: pytest.MonkeyPatch) -> T
     on_the_cpu(monkeypatch)
     generator = torch.Generator().manual_seed(0)
     views = data.augmentations
-    kept = {
+    banked_outputs = {
         "logits": torch.randn(views, len(data.train), 10, generator=generator).half(),
         "embedding": torch.randn(views, len(data.train), 16, generator=generator).half(),
     }
     network = build(StudentSpec(family="convnet", depth=2, width=8), input_shape=data.input_shape, classes=10)
-    bank = Bank(kept, network, 1, None, CPU)
+    bank = Bank(banked_outputs, network, 1, None, CPU)
     run = Trainer(make_trial("lp_kd", batch_size=10, epochs=4), data, bank, CPU)
     for group in run.learner.optimizer.param_groups:
         group["lr"] = torch.tensor(group["lr"])

@@ -31,8 +31,8 @@ class TwoStage(nn.Module):
     def loss(self, images: Tensor, step: int) -> Tensor:
         """The body's alone, then the whole network's."""
         features = self.body(images).mean(dim=(2, 3))
-        given: Tensor = features if step < 3 else self.head(features)
-        return given.square().sum()
+        output: Tensor = features if step < 3 else self.head(features)
+        return output.square().sum()
 
 
 def network() -> TwoStage:
@@ -44,13 +44,13 @@ def network() -> TwoStage:
 @pytest.mark.parametrize("name", PLAIN)
 def test_equals_torchs_plain_one_also_where_gradients_come_later(name: str) -> None:
     training = Training.model_validate({"optimizer": name, "learning_rate": 0.05, "weight_decay": 0.01})
-    ours, theirs = network(), network()
+    tested, reference = network(), network()
     pairs = [
-        (ours, make_optimizer(ours.parameters(), training, CPU)),
-        (theirs, PLAIN[name](theirs.parameters())),
+        (tested, make_optimizer(tested.parameters(), training, CPU)),
+        (reference, PLAIN[name](reference.parameters())),
     ]
     generator = torch.Generator().manual_seed(1)
-    before = theirs.head.weight.detach().clone()
+    before = reference.head.weight.detach().clone()
     for step in range(6):
         images = torch.randn(5, 2, 6, 6, generator=generator)
         for module, optimizer in pairs:
@@ -58,7 +58,7 @@ def test_equals_torchs_plain_one_also_where_gradients_come_later(name: str) -> N
             module.loss(images, step).backward()
             optimizer.step()
         if step == 2:
-            assert torch.equal(ours.head.weight, before)
-        for own, expected in zip(ours.parameters(), theirs.parameters(), strict=True):
-            torch.testing.assert_close(own, expected, rtol=1e-5, atol=1e-7)
-    assert not torch.equal(theirs.head.weight, before)
+            assert torch.equal(tested.head.weight, before)
+        for parameter, expected in zip(tested.parameters(), reference.parameters(), strict=True):
+            torch.testing.assert_close(parameter, expected, rtol=1e-5, atol=1e-7)
+    assert not torch.equal(reference.head.weight, before)

@@ -1,4 +1,4 @@
-"""A run that is stopped in the middle of an epoch goes on there, as if nothing had happened."""
+"""A run that is stopped in the middle of an epoch resumes there with the same results."""
 
 import json
 from collections.abc import Callable
@@ -25,17 +25,17 @@ def _look_after_each_step(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(partial_epoch, "POLL_SECONDS", 0.0)
 
 
-def told(results: list[EpochResult]) -> list[tuple[dict[str, float], tuple[str, ...]]]:
+def comparable(results: list[EpochResult]) -> list[tuple[dict[str, float], tuple[str, ...]]]:
     """All but the time."""
     return [({k: v for k, v in r.metrics.items() if k != "seconds"}, r.warnings) for r in results]
 
 
 def after(looks: int, then: Directive | Exception) -> Callable[[], Directive]:
     """Asks for nothing so many times, then for that."""
-    left = iter(range(looks))
+    remaining = iter(range(looks))
 
     def poll() -> Directive:
-        if next(left, None) is not None:
+        if next(remaining, None) is not None:
             return Directive.CONTINUE
         if isinstance(then, Exception):
             raise then
@@ -62,7 +62,7 @@ def names(folder: Path) -> list[str]:
         ("lp_kd", {"optimizer": "adam"}),
     ],
 )
-def test_what_goes_on_equals_what_was_never_stopped_bit_for_bit(
+def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(
     method: str,
     values: dict[str, object],
     looks: int,
@@ -81,10 +81,10 @@ def test_what_goes_on_equals_what_was_never_stopped_bit_for_bit(
     step = looks % each
     assert names(folder) == [f"checkpoint-{len(before):06d}_{step:08d}.json"]
     resumed = list(train(trial, data, teacher, device=CPU, folder=folder))
-    assert told(resumed) == told(whole)
+    assert comparable(resumed) == comparable(whole)
     expected = load_file(tmp_path / "whole/weights.safetensors")
-    found = load_file(folder / "weights.safetensors")
-    assert all(torch.equal(found[name], value) for name, value in expected.items())
+    actual = load_file(folder / "weights.safetensors")
+    assert all(torch.equal(actual[name], value) for name, value in expected.items())
 
 
 @pytest.fixture
@@ -103,17 +103,17 @@ def test_a_killed_run_repeats_what_came_after_its_last_checkpoint_alone(
 ) -> None:
     trial, folder = killed
     expected = list(train(trial, data, teacher, device=CPU))
-    seen = []
+    calls = []
 
-    def watched(*given: object) -> object:
-        seen.append(given)
-        return teacher.outputs(*given)
+    def record_call(*arguments: object) -> object:
+        calls.append(arguments)
+        return teacher.outputs(*arguments)
 
     class Watching:
-        network, macs, outputs = teacher.network, teacher.macs, staticmethod(watched)
+        network, macs, outputs = teacher.network, teacher.macs, staticmethod(record_call)
 
-    assert told(list(train(trial, data, Watching(), device=CPU, folder=folder))) == told(expected)
-    assert len(seen) == 2 * STEPS - 5
+    assert comparable(list(train(trial, data, Watching(), device=CPU, folder=folder))) == comparable(expected)
+    assert len(calls) == 2 * STEPS - 5
 
 
 def test_a_part_that_is_spoilt_gives_way_to_the_one_before(
@@ -125,7 +125,7 @@ def test_a_part_that_is_spoilt_gives_way_to_the_one_before(
     resumed = list(train(trial, data, teacher, device=CPU, folder=folder))
     assert resumed[1].warnings == ("checkpoint-000001_00000005.json refused: its sha-256 differs",)
     expected = list(train(trial, data, teacher, device=CPU))
-    assert [metrics for metrics, _ in told(resumed)] == [metrics for metrics, _ in told(expected)]
+    assert [metrics for metrics, _ in comparable(resumed)] == [metrics for metrics, _ in comparable(expected)]
 
 
 def test_the_time_of_a_part_counts(killed: tuple[RunSpec, Path], data: Data, teacher: OnlineTeacher) -> None:
@@ -138,7 +138,7 @@ def test_the_time_of_a_part_counts(killed: tuple[RunSpec, Path], data: Data, tea
     assert resumed[1].metrics["seconds"] > spent
 
 
-def test_a_loss_that_is_not_finite_is_not_kept(
+def test_a_loss_that_is_not_finite_is_not_saved(
     data: Data, teacher: OnlineTeacher, make_trial: MakeTrial, tmp_path: Path
 ) -> None:
     trial = make_trial("kd", batch_size=10, student={"family": "maxout", "depth": 3, "width": 4})

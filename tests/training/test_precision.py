@@ -25,22 +25,22 @@ CPU = torch.device("cpu")
 def test_bf16_loses_two_percent_of_the_first_epochs_loss_at_the_most(
     method: str, data: Data, teacher: OnlineTeacher, make_trial: MakeTrial
 ) -> None:
-    told = {}
+    metrics = {}
     for precision in ("bf16", "fp32"):
         trial = make_trial(method, epochs=2, precision=precision)
-        told[precision] = next(iter(train(trial, data, teacher, device=CPU))).metrics
-    assert told["bf16"]["train_loss"] == pytest.approx(told["fp32"]["train_loss"], rel=0.02)
-    assert told["bf16"]["train_loss"] != told["fp32"]["train_loss"]
+        metrics[precision] = next(iter(train(trial, data, teacher, device=CPU))).metrics
+    assert metrics["bf16"]["train_loss"] == pytest.approx(metrics["fp32"]["train_loss"], rel=0.02)
+    assert metrics["bf16"]["train_loss"] != metrics["fp32"]["train_loss"]
 
 
 @pytest.mark.parametrize("hardware", [True, False])
-@pytest.mark.parametrize(("asked", "given"), [("auto", None), ("bf16", True), ("fp32", False)])
+@pytest.mark.parametrize(("setting", "expected"), [("auto", None), ("bf16", True), ("fp32", False)])
 def test_auto_is_bf16_where_the_hardware_has_it(
-    asked: str, given: bool | None, hardware: bool, data: Data, make_trial: MakeTrial, monkeypatch: Patch
+    setting: str, expected: bool | None, hardware: bool, data: Data, make_trial: MakeTrial, monkeypatch: Patch
 ) -> None:
     monkeypatch.setattr("lpstudy.training.precision.has_bf16", lambda device: hardware)
-    run = Trainer(make_trial(precision=asked), data, None, CPU)
-    assert run.learner.bf16 == (hardware if given is None else given)
+    run = Trainer(make_trial(precision=setting), data, None, CPU)
+    assert run.learner.bf16 == (hardware if expected is None else expected)
     run.steps(1, 1)
     assert run.learner.forward(next(data.train.batches(batch_size=2, device=CPU))).logits.dtype == (
         torch.bfloat16 if run.learner.bf16 else torch.float32
@@ -70,8 +70,8 @@ def test_lp_is_computed_in_float32_of_what_the_student_gave(
     target = teacher.outputs(batch, Needs(embedding=True))
     run.learner.student.train()
     terms, student = run.step(batch, target, StepContext({"lp": 0.01}, lambda rows: rows, data.classes))
-    given, taught = (outputs.embedding.double().numpy() for outputs in (student, target))
-    expected = lp_by_definition(given, taught, k=LP().n_neighbors)
+    student_features, teacher_features = (outputs.embedding.double().numpy() for outputs in (student, target))
+    expected = lp_by_definition(student_features, teacher_features, k=LP().n_neighbors)
     assert terms["lp"].dtype == terms["loss"].dtype == torch.float32
     assert terms["lp"].item() == pytest.approx(expected, rel=1e-5)
     assert {parameter.dtype for parameter in run.learner.parameters} == {torch.float32}

@@ -82,7 +82,7 @@ def test_eight_recorded_steps_equal_eight_plain_ones(
     graph = RecordedStep(recorded.learner)
     assert steps(recorded, graph) == steps(plain, plain.learner.step)
     assert graph.refusal is None
-    assert Tape.begun == (2 if method == "fitnet" else 1)
+    assert Tape.recordings == (2 if method == "fitnet" else 1)
     assert_equal_states(recorded, plain)
 
 
@@ -152,7 +152,7 @@ def test_a_loss_by_sample_sees_the_samples_of_each_step(make_run: MakeRun) -> No
 
 
 class Unrecordable(BP):
-    """Raises in a recording, where nothing has told before that it would."""
+    """A method that raises in a recording, without an earlier sign."""
 
     words: str
 
@@ -173,7 +173,9 @@ def test_a_step_that_cannot_be_recorded_is_run_as_it_is(
     recorded.step = graph = RecordedStep(replace(recorded.learner, method=method))
     assert steps(recorded, graph, 3) == steps(plain, plain.learner.step, 3)
     assert graph.refusal is not None
-    assert Tape.begun == recordings  # what waits is found before: a refused capture is an error of the device
+    assert (
+        Tape.recordings == recordings
+    )  # what waits is found before: a refused capture is an error of the device
     assert_equal_states(recorded, plain)
     results = [recorded.epoch(epoch, (), read_test=False) for epoch in (1, 2)]
     assert results[0].metrics["train_loss"] > results[1].metrics["train_loss"]

@@ -1,4 +1,4 @@
-"""What a run held is let go with it: the next run of the process needs the memory, of a GPU above all."""
+"""A finished run releases its memory: the next run of the process needs it, on a GPU above all."""
 
 import gc
 import weakref
@@ -29,7 +29,7 @@ def _no_collection() -> Iterator[None]:
     gc.enable()
 
 
-def held(run: Trainer) -> "list[weakref.ref[Tensor]]":
+def weights_of(run: Trainer) -> "list[weakref.ref[Tensor]]":
     """The student's weights, the regressor's, and the optimiser's averages."""
     averages = (value for state in run.learner.optimizer.state.values() for value in state.values())
     return [weakref.ref(tensor) for tensor in (*run.learner.parameters, *averages)]
@@ -37,16 +37,16 @@ def held(run: Trainer) -> "list[weakref.ref[Tensor]]":
 
 @pytest.fixture
 def runs(monkeypatch: pytest.MonkeyPatch) -> "list[list[weakref.ref[Tensor]]]":
-    """What the runs that `train` makes hold."""
-    found: list[list[weakref.ref[Tensor]]] = []
+    """References to the tensors of the runs of `train`."""
+    references: list[list[weakref.ref[Tensor]]] = []
 
     class Noted(Trainer):
-        def __init__(self, *given: object) -> None:
-            super().__init__(*given)  # type: ignore[arg-type]
-            found.append(held(self))
+        def __init__(self, *arguments: object) -> None:
+            super().__init__(*arguments)  # type: ignore[arg-type]
+            references.append(weights_of(self))
 
     monkeypatch.setattr("lpstudy.training.loop.Trainer", Noted)
-    return found
+    return references
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -55,7 +55,7 @@ def test_a_run_that_nobody_holds_is_gone(
 ) -> None:
     run = Trainer(make_trial(method), data, teacher, CPU)
     run.epoch(1, (), read_test=False)
-    weights = held(run)
+    weights = weights_of(run)
     assert len(weights) > 4
     del run
     assert not [one for one in weights if one() is not None]
@@ -69,7 +69,7 @@ def test_so_is_one_whose_step_was_recorded(
     run.step = graph = RecordedStep(run.learner)
     run.epoch(1, (), read_test=False)
     assert graph.refusal is None
-    tape, weights = weakref.ref(graph._graph), held(run)
+    tape, weights = weakref.ref(graph._graph), weights_of(run)
     del run, graph
     assert tape() is None
     assert not [one for one in weights if one() is not None]
@@ -90,7 +90,7 @@ def test_training_to_the_end_leaves_nothing(
     assert not [one for one in runs[0] if one() is not None]
 
 
-def test_nor_does_training_that_is_given_up(
+def test_nor_does_training_that_is_abandoned(
     data: Data, make_trial: MakeTrial, tmp_path: Path, runs: "list[list[weakref.ref[Tensor]]]"
 ) -> None:
     epochs = train(make_trial(), data, None, device=CPU, folder=tmp_path)

@@ -1,4 +1,4 @@
-"""A run whose checkpoints fsspec keeps goes on as one whose checkpoints lie on a disk."""
+"""A run resumes from checkpoints in an object store as from those on a disk."""
 
 from collections.abc import Callable
 from itertools import islice

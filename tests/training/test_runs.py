@@ -89,7 +89,7 @@ def test_evaluation_leaves_the_network_as_it_was(data: Data, make_trial: MakeTri
 
 
 class Watching:
-    """Notes which batches the teacher is asked for."""
+    """Records the batches that the teacher gets."""
 
     def __init__(self, teacher: OnlineTeacher) -> None:
         self._teacher = teacher
@@ -110,15 +110,15 @@ class Watching:
 def test_two_methods_see_the_same_batches_on_one_seed_and_others_on_another(
     data: Data, teacher: OnlineTeacher, make_trial: MakeTrial
 ) -> None:
-    watched = []
+    batches = []
     for method, seed in (("kd", 3), ("lp", 3), ("kd", 4)):
         watching = Watching(teacher)
         list(train(make_trial(method, epochs=2, seed=seed), data, watching, device=CPU))
-        watched.append(watching.seen)
-    assert len(watched[0]) == 4
-    assert watched[0] == watched[1]
-    assert watched[0] != watched[2]
-    assert watched[0][:2] != watched[0][2:]
+        batches.append(watching.seen)
+    assert len(batches[0]) == 4
+    assert batches[0] == batches[1]
+    assert batches[0] != batches[2]
+    assert batches[0][:2] != batches[0][2:]
 
 
 def test_a_run_is_the_same_whenever_it_is_run(data: Data, make_trial: MakeTrial) -> None:
@@ -126,12 +126,12 @@ def test_a_run_is_the_same_whenever_it_is_run(data: Data, make_trial: MakeTrial)
     first, torch_seed = run(make_trial(), data, None), torch.get_rng_state()
     torch.rand(7)
     second = run(make_trial(), data, None)
-    assert [told(r) for r in first] == [told(r) for r in second]
+    assert [comparable(r) for r in first] == [comparable(r) for r in second]
     assert torch.equal(state, torch_seed)
-    assert told(run(make_trial(seed=1), data, None)[-1]) != told(first[-1])
+    assert comparable(run(make_trial(seed=1), data, None)[-1]) != comparable(first[-1])
 
 
-def told(result: EpochResult) -> dict[str, float]:
+def comparable(result: EpochResult) -> dict[str, float]:
     """All but the time."""
     return {name: value for name, value in result.metrics.items() if name != "seconds"}
 
@@ -147,13 +147,13 @@ def test_training_macs_are_counted_by_the_image(
     # LP: a Gram matrix of 16 teacher features, and the Laplacian times 8 student features;
     # FitNet in its first two epochs: a 1 x 1 convolution of 4 on 8 maps, 8 x 8 pixels, in three passes.
     of_loss = {"lp": 50 * (16 + 8), "lp_kd": 50 * (16 + 8), "fitnet": 3 * 4 * 8 * 64 / 2}
-    taught = (
+    teacher_cost = (
         0
         if method == "bp"
         else images * cost_of(TEACHER, input_shape=data.input_shape, classes=data.classes).macs
     )
-    assert metrics["teacher_macs"] == taught
-    assert metrics["training_macs"] == images * (3 * student + of_loss.get(method, 0)) + taught
+    assert metrics["teacher_macs"] == teacher_cost
+    assert metrics["training_macs"] == images * (3 * student + of_loss.get(method, 0)) + teacher_cost
     assert metrics["auxiliary_parameters"] == (4 * 8 if method == "fitnet" else 0)
 
 

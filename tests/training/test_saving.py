@@ -9,32 +9,32 @@ from lpstudy.training.saving import BackgroundWriter
 
 
 def test_all_is_written_at_the_end() -> None:
-    done: list[int] = []
+    writes: list[int] = []
 
     def slow() -> None:
         time.sleep(0.1)
-        done.append(1)
+        writes.append(1)
 
     with BackgroundWriter() as writer:
         writer.start(slow)
-        assert done == []  # it runs beside
-    assert done == [1]
+        assert writes == []  # it runs beside
+    assert writes == [1]
 
 
 def test_one_write_at_a_time_in_their_order() -> None:
-    lock, done = threading.Lock(), []
+    lock, writes = threading.Lock(), []
 
     def write(number: int) -> None:
         assert lock.acquire(blocking=False), "another write is running"
         time.sleep(0.02)
-        done.append(number)
+        writes.append(number)
         lock.release()
 
     with BackgroundWriter() as writer:
         for number in range(5):
             writer.start(lambda number=number: write(number))
-            assert len(done) >= number  # the one before has ended
-    assert done == [0, 1, 2, 3, 4]
+            assert len(writes) >= number  # the one before has ended
+    assert writes == [0, 1, 2, 3, 4]
 
 
 def _full() -> None:
@@ -62,11 +62,11 @@ def test_a_failed_last_write_is_raised_at_the_end() -> None:
 
 
 def test_an_error_of_the_training_is_raised_once_the_write_is_done() -> None:
-    done: list[int] = []
+    writes: list[int] = []
 
     def slow() -> None:
         time.sleep(0.1)
-        done.append(1)
+        writes.append(1)
 
     def diverge() -> None:
         with BackgroundWriter() as writer:
@@ -75,4 +75,4 @@ def test_an_error_of_the_training_is_raised_once_the_write_is_done() -> None:
 
     with pytest.raises(ArithmeticError, match="diverged"):
         diverge()
-    assert done == [1]
+    assert writes == [1]

@@ -38,21 +38,21 @@ def pairs(rows: Tensor) -> Tensor:
 
 def longer(trial: RunSpec, **values: object) -> RunSpec:
     """The same in ten steps an epoch."""
-    told = {"batch_size": 10, "checkpoint_seconds": 1000.0} | values
-    return trial.model_copy(update={"training": trial.training.model_copy(update=told)})
+    settings = {"batch_size": 10, "checkpoint_seconds": 1000.0} | values
+    return trial.model_copy(update={"training": trial.training.model_copy(update=settings)})
 
 
 def after(looks: int, then: Directive) -> Poll:
     """Asks for nothing so many times, then for that."""
-    left = iter(range(looks))
-    return lambda: then if next(left, None) is None else Directive.CONTINUE
+    remaining = iter(range(looks))
+    return lambda: then if next(remaining, None) is None else Directive.CONTINUE
 
 
-def compared(told: EpochResult) -> dict[str, Tensor]:
+def compared(epoch_result: EpochResult) -> dict[str, Tensor]:
     """All but the time."""
     return {
         key: torch.tensor(value, dtype=torch.float64)
-        for key, value in told.metrics.items()
+        for key, value in epoch_result.metrics.items()
         if key != "seconds"
     }
 
@@ -81,12 +81,14 @@ def work(
     result["mean"] = norm.running_mean
 
     for name, trial in trials.items():
-        for told in train(trial, data, teacher, device=CPU, folder=Path(folder) / name):
-            result |= {f"{name}.{told.epoch}.{key}": value for key, value in compared(told).items()}
+        for epoch_result in train(trial, data, teacher, device=CPU, folder=Path(folder) / name):
+            result |= {
+                f"{name}.{epoch_result.epoch}.{key}": value for key, value in compared(epoch_result).items()
+            }
     tested = trials["bp"].model_copy(update={"epochs": 1})
-    (told,) = train(tested, data, None, device=CPU, read_test=True)
-    result["test_correct"] = torch.from_numpy(correctness.unpack(told.test_correct))
-    result["test_accuracy"] = torch.tensor(told.metrics["test_accuracy"], dtype=torch.float64)
+    (epoch_result,) = train(tested, data, None, device=CPU, read_test=True)
+    result["test_correct"] = torch.from_numpy(correctness.unpack(epoch_result.test_correct))
+    result["test_accuracy"] = torch.tensor(epoch_result.metrics["test_accuracy"], dtype=torch.float64)
     partial_epoch.POLL_SECONDS = 0.0
     below = checkpoint._strip_prefix
     # A file's tensors come in any order: here in another one on each worker, so that it is no matter of luck.
@@ -105,8 +107,10 @@ def work(
             distributed.barrier()  # the first worker has written what both go on from
             assert [path.name for path in of.glob("checkpoint-*.json")] == ["checkpoint-000001_00000005.json"]
             distributed.barrier()
-        for told in train(trial, data, teacher, device=CPU, folder=of):
-            result |= {f"{name}.{told.epoch}.{key}": value for key, value in compared(told).items()}
+        for epoch_result in train(trial, data, teacher, device=CPU, folder=of):
+            result |= {
+                f"{name}.{epoch_result.epoch}.{key}": value for key, value in compared(epoch_result).items()
+            }
 
     save_file(result, Path(folder) / f"rank-{rank}.safetensors")
     distributed.destroy_process_group()
@@ -138,15 +142,15 @@ def trials() -> dict[str, RunSpec]:
 def folder(
     trials: dict[str, RunSpec], data: Data, teacher: OnlineTeacher, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    """Where two workers left what they did."""
-    made = tmp_path_factory.mktemp("workers")
+    """The folder with the results of two workers."""
+    path = tmp_path_factory.mktemp("workers")
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(partial_epoch, "POLL_SECONDS", 0.0)
         trial, poll = longer(trials["lp"]), after(16, Directive.PAUSE)
-        assert len(list(train(trial, data, teacher, device=CPU, folder=made / "handed", poll=poll))) == 1
-    arguments = (str(made / "store"), str(made), trials, data, teacher)
+        assert len(list(train(trial, data, teacher, device=CPU, folder=path / "handed", poll=poll))) == 1
+    arguments = (str(path / "store"), str(path), trials, data, teacher)
     multiprocessing.spawn(work, args=arguments, nprocs=WORKERS)
-    return made
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -176,11 +180,11 @@ def test_two_workers_report_what_one_does(
     teacher: OnlineTeacher,
 ) -> None:
     shared = ("train_", "validation_", "training_macs", "teacher_macs")
-    for told in train(trials[name], data, teacher, device=CPU):
-        for key, value in told.metrics.items():
+    for epoch_result in train(trials[name], data, teacher, device=CPU):
+        for key, value in epoch_result.metrics.items():
             if key.startswith(shared):
-                reported = ranks[0][f"{name}.{told.epoch}.{key}"].item()
-                assert reported == pytest.approx(value, rel=2e-4), (told.epoch, key)
+                reported = ranks[0][f"{name}.{epoch_result.epoch}.{key}"].item()
+                assert reported == pytest.approx(value, rel=2e-4), (epoch_result.epoch, key)
 
 
 def test_workers_that_share_the_test_images_all_know_which_are_classified_correctly(
@@ -208,7 +212,7 @@ def test_gather_gives_the_rows_in_order_and_the_gradient_of_the_whole_batch(
 
 
 def numbers(ranks: list[dict[str, Tensor]], name: str) -> list[dict[str, float]]:
-    """What each worker reported of a run of theirs."""
+    """The numbers that each worker reported about a run."""
     return [
         {key.removeprefix(name): value.item() for key, value in rank.items() if key.startswith(f"{name}.")}
         for rank in ranks
@@ -219,20 +223,20 @@ def test_a_checkpoint_within_an_epoch_changes_nothing(ranks: list[dict[str, Tens
     assert numbers(ranks, "kept") == numbers(ranks, "whole")
 
 
-def test_two_workers_that_were_stopped_within_an_epoch_go_on_there(ranks: list[dict[str, Tensor]]) -> None:
+def test_two_workers_that_were_stopped_within_an_epoch_resume_there(ranks: list[dict[str, Tensor]]) -> None:
     # Their running statistics went on from the mean of both, hence not bit for bit. The first worker reports.
     assert numbers(ranks, "stopped")[0] == pytest.approx(numbers(ranks, "whole")[0], rel=1e-5)
 
 
-def test_two_workers_go_on_where_one_was_stopped_within_an_epoch(
+def test_two_workers_resume_where_one_was_stopped_within_an_epoch(
     ranks: list[dict[str, Tensor]], trials: dict[str, RunSpec], data: Data, teacher: OnlineTeacher
 ) -> None:
     one: dict[str, float] = {}
-    for told in train(longer(trials["lp"]), data, teacher, device=CPU):
-        one |= {f".{told.epoch}.{key}": value.item() for key, value in compared(told).items()}
-    for found in numbers(ranks, "handed"):
-        assert found.keys() == one.keys()
-        shared = {key: value for key, value in found.items() if ".train_" in key or ".validation_" in key}
+    for epoch_result in train(longer(trials["lp"]), data, teacher, device=CPU):
+        one |= {f".{epoch_result.epoch}.{key}": value.item() for key, value in compared(epoch_result).items()}
+    for metrics in numbers(ranks, "handed"):
+        assert metrics.keys() == one.keys()
+        shared = {key: value for key, value in metrics.items() if ".train_" in key or ".validation_" in key}
         assert shared == pytest.approx({key: one[key] for key in shared}, rel=2e-4)
 
 
