@@ -101,6 +101,8 @@ def stand_in(declaration: MethodDeclaration) -> type[Distillation]:
 
 def _kind_of(annotation: object) -> FieldKind | None:
     """The kind of a field's type; None where a study file has no such values."""
+    if get_origin(annotation) is Annotated:
+        return _kind_of(get_args(annotation)[0])
     if get_origin(annotation) in (Union, UnionType):
         kinds = {_kind_of(part) for part in get_args(annotation) if part is not NoneType}
         return kinds.pop() if len(kinds) == 1 else None

@@ -1,24 +1,24 @@
-"""What holds for every method; a new one is tested by being added to CASES."""
+"""What holds for every method, built-in ones by CASES; and every check fails where it must."""
 
-import math
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import ClassVar, Literal
 
 import pytest
 import torch
-from method_steps import step_on, unweighted
-from pydantic import BaseModel, TypeAdapter, ValidationError
-from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from pydantic import TypeAdapter, ValidationError
+from torch import Tensor
+from typing_extensions import override
 
-from lpstudy.distill import METHODS, Loss, Method, Needs, StepContext
+from lpstudy.diagnostic import Diagnostic
+from lpstudy.distill import METHODS, Loss, Method, Needs, Step, cross_entropy
 from lpstudy.distill.bp import BP
 from lpstudy.distill.fitnet import FitNet
 from lpstudy.distill.kd import KD
 from lpstudy.distill.lp import LP
 from lpstudy.distill.method import Distillation
 from lpstudy.distill.registry import BUILT_IN
-from lpstudy.outputs import Network, Outputs
+from lpstudy.outputs import Network
+from lpstudy.testing import CHECKS, MethodCase, check_method
 
 CASES: dict[str, Distillation] = {
     "bp": BP(),
@@ -31,28 +31,18 @@ CASES: dict[str, Distillation] = {
     "lp of maps": LP(layer="conv2", teacher_layer="conv1"),
     "lp_kd": LP(kd_weight=1.0),
 }
-PROGRESS = (0.0, 0.6)
 ANY: TypeAdapter[Distillation] = TypeAdapter(Method)
-
-Images = Callable[[int], Tensor]
-StepAt = Callable[[Distillation, float], StepContext]
 
 
 @pytest.fixture(params=list(CASES))
-def method(request: pytest.FixtureRequest, student: Network, teacher: Network) -> Distillation:
-    return CASES[request.param].resolved(student, teacher)
+def case(request: pytest.FixtureRequest, student: Network, teacher: Network) -> MethodCase:
+    """The teacher's maps differ from the student's in channels and size."""
+    return MethodCase(CASES[request.param].resolved(student, teacher), student, teacher)
 
 
-def outputs(
-    method: Distillation, student: Network, teacher: Network, images: Tensor
-) -> tuple[Outputs, Outputs]:
-    return student(images, method.student_maps()), teacher(images, method.teacher_needs().maps)
-
-
-def auxiliary(method: Distillation, student: Network, teacher: Network, images: Tensor) -> nn.Module | None:
-    with torch.random.fork_rng(), torch.no_grad():
-        torch.manual_seed(0)
-        return method.auxiliary(*outputs(method, student, teacher, images))
+@pytest.mark.parametrize("check", CHECKS.values(), ids=CHECKS)
+def test_passes_every_check(check: Callable[[MethodCase], None], case: MethodCase) -> None:
+    check(case)
 
 
 def test_every_built_in_method_is_listed_by_its_name_and_has_a_case() -> None:
@@ -80,187 +70,135 @@ def test_an_unknown_method_is_refused_with_the_known_ones() -> None:
         ANY.validate_python({"method": "mystery"})
 
 
-def test_a_method_cannot_be_changed(method: Distillation) -> None:
-    with pytest.raises(ValidationError, match="frozen"):
-        method.method = "other"
+class Sound(Distillation):
+    """CE + the squared difference of the means of the embeddings."""
+
+    method: Literal["sound"] = "sound"
+    diagnostics: ClassVar[tuple[Diagnostic, ...]] = (Diagnostic("gap", "gap"),)
+
+    @override
+    def teacher_needs(self) -> Needs:
+        return Needs(embedding=True)
+
+    @override
+    def weights(self, progress: float) -> dict[str, float]:
+        return {"gap": 1.0}
+
+    def gap(self, step: Step) -> Tensor:
+        return (step.student.embedding.float().mean() - step.teacher.embedding.float().mean()).square()
+
+    @override
+    def loss(self, step: Step) -> Loss:
+        return cross_entropy(step).plus("gap", self.gap(step).to(torch.get_default_dtype()), weight=1.0)
+
+    @override
+    def diagnose(self, step: Step) -> dict[str, float]:
+        return {"gap": float(self.gap(step).nan_to_num())}
 
 
-@pytest.mark.parametrize("samples", [1, 2, 5, 12])
-@pytest.mark.parametrize("progress", PROGRESS)
-def test_loss_is_finite_and_its_gradient_reaches_the_student_but_never_the_teacher(
-    method: Distillation,
-    student: Network,
-    teacher: Network,
-    images: Images,
-    labels: Images,
-    step_at: StepAt,
-    samples: int,
-    progress: float,
-) -> None:
-    extra = auxiliary(method, student, teacher, images(2))
-    mine, theirs = outputs(method, student, teacher, images(samples))
-    loss = method.loss(step_on(step_at(method, progress), mine, theirs, labels(samples), extra))
-    assert loss.total.shape == ()
-    assert loss.total.isfinite()
-    assert loss.parts
-    assert loss.parts.keys() <= {"ce", "kd", "hint", "lp"}
-    assert all(
-        part.isfinite() and part.shape == () and not part.requires_grad for part in loss.parts.values()
-    )
-    loss.total.backward()
-    first = student.get_parameter("conv1.weight").grad
-    assert first is not None
-    assert first.isfinite().all()
-    assert first.abs().sum() > 0
-    assert all(parameter.grad is None for parameter in teacher.parameters())
+class ReadsLogits(Sound):
+    """Reads what it does not name."""
+
+    @override
+    def gap(self, step: Step) -> Tensor:
+        return (step.student.logits.mean() - step.teacher.logits.mean()).square()
 
 
-def test_reads_nothing_of_the_teacher_but_what_it_names(
-    method: Distillation, student: Network, teacher: Network, images: Images, labels: Images, step_at: StepAt
-) -> None:
-    needs = method.teacher_needs()
-    extra = auxiliary(method, student, teacher, images(2))
-    mine, full = outputs(method, student, teacher, images(8))
-    void = torch.full((8, 1), math.nan)
-    theirs = Outputs(
-        full.logits if needs.logits else void, full.embedding if needs.embedding else void, full.maps
-    )
-    for progress in PROGRESS:
-        given = None if needs == Needs() else theirs
-        assert method.loss(step_on(step_at(method, progress), mine, given, labels(8), extra)).total.isfinite()
+class Waits(Sound):
+    """Branches on a value."""
+
+    @override
+    def gap(self, step: Step) -> Tensor:
+        gap = super().gap(step)
+        return gap if float(gap.detach()) > 0 else gap * 2
 
 
-def test_says_so_where_the_teacher_it_needs_is_missing(
-    method: Distillation, student: Network, teacher: Network, images: Images, labels: Images, step_at: StepAt
-) -> None:
-    if method.teacher_needs() == Needs():
-        return
-    extra = auxiliary(method, student, teacher, images(2))
-    mine, _ = outputs(method, student, teacher, images(4))
-    with pytest.raises(ValueError, match=r"\Athe loss needs the teacher's outputs but there is no teacher\Z"):
-        method.loss(step_on(step_at(method, 0.5), mine, None, labels(4), extra))
+class Draws(Sound):
+    """Draws noise from the global generator."""
+
+    @override
+    def gap(self, step: Step) -> Tensor:
+        return super().gap(step) + 0 * torch.randn(())
 
 
-@pytest.mark.parametrize("progress", PROGRESS)
-def test_under_bf16_autocast_the_loss_stays_in_float32_and_close(
-    method: Distillation,
-    student: Network,
-    teacher: Network,
-    images: Images,
-    labels: Images,
-    step_at: StepAt,
-    progress: float,
-) -> None:
-    extra = auxiliary(method, student, teacher, images(2))
+class Unweighted(Sound):
+    """Has a part without a weight."""
 
-    def measured() -> Loss:
-        mine, theirs = outputs(method, student, teacher, images(24))
-        return method.loss(step_on(step_at(method, progress), mine, theirs, labels(24), extra))
-
-    exact = measured()
-    with torch.autocast("cpu", torch.bfloat16):
-        half = measured()
-    assert half.total.dtype == torch.float32
-    assert half.parts.keys() == exact.parts.keys()
-    for name, part in exact.parts.items():
-        torch.testing.assert_close(half.parts[name], part, rtol=0.1, atol=1e-2)
-    half.total.backward()
-    assert all(p.grad is None or p.grad.isfinite().all() for p in student.parameters())
+    @override
+    def weights(self, progress: float) -> dict[str, float]:
+        return {}
 
 
-def test_float64_stays_float64(
-    method: Distillation, student: Network, teacher: Network, images: Images, labels: Images, step_at: StepAt
-) -> None:
-    extra = auxiliary(method, student.double(), teacher.double(), images(2).double())
-    mine, theirs = outputs(method, student, teacher, images(6).double())
-    extra = extra.double() if extra is not None else None
-    assert (
-        method.loss(step_on(step_at(method, 0.5), mine, theirs, labels(6), extra)).total.dtype
-        == torch.float64
-    )
+class Climbs(Sound):
+    """Learns to be wrong."""
+
+    @override
+    def loss(self, step: Step) -> Loss:
+        loss = super().loss(step)
+        return Loss(10 - loss.total + 1e4 * step.student.logits.detach().square().mean(), loss.parts)
 
 
-def test_nothing_in_a_step_waits_for_a_value(
-    method: Distillation, student: Network, teacher: Network, images: Images, labels: Images, step_at: StepAt
-) -> None:
-    # Fake tensors have no values: `.item()` or a branch on one raises.
-    extra = auxiliary(method, student, teacher, images(2))
-    with FakeTensorMode(allow_non_fake_inputs=True) as fake:
-        batch, targets = fake.from_tensor(images(6)), fake.from_tensor(labels(6))
-        for progress in PROGRESS:
-            mine, theirs = outputs(method, student, teacher, batch)
-            total = method.loss(step_on(step_at(method, progress), mine, theirs, targets, extra)).total
-            assert isinstance(total, FakeTensor)
-            total.backward()
+class Frozen(Sound):
+    """Has no gradient."""
+
+    @override
+    def loss(self, step: Step) -> Loss:
+        loss = super().loss(step)
+        return Loss(0 * loss.total, loss.parts)
 
 
-def test_leaves_the_global_random_generator_alone(
-    method: Distillation, student: Network, teacher: Network, images: Images, labels: Images, step_at: StepAt
-) -> None:
-    extra = auxiliary(method, student, teacher, images(2))
-    before = torch.get_rng_state()
-    mine, theirs = outputs(method, student, teacher, images(6))
-    method.loss(step_on(step_at(method, 0.5), mine, theirs, labels(6), extra))
-    method.start(step_on(step_at(method, 0.5), mine, theirs, labels(6)))
-    method.diagnose(step_on(unweighted(3), mine.detach(), theirs, labels(6)))
-    assert torch.equal(before, torch.get_rng_state())
+class TakesAName(Sound):
+    """Logs a metric of lpstudy."""
+
+    @override
+    def diagnose(self, step: Step) -> dict[str, float]:
+        return super().diagnose(step) | {"seconds": 1.0}
 
 
-def test_training_lowers_the_loss(
-    method: Distillation, student: Network, teacher: Network, images: Images, labels: Images, step_at: StepAt
-) -> None:
-    extra = auxiliary(method, student, teacher, images(2))
-    trained = [*student.parameters(), *(extra.parameters() if extra is not None else ())]
-    optimizer = torch.optim.Adam(trained, lr=1e-2)
-    totals = []
-    for _ in range(25):
-        mine, theirs = outputs(method, student, teacher, images(24))
-        total = method.loss(step_on(step_at(method, 0.0), mine, theirs, labels(24), extra)).total
-        optimizer.zero_grad()
-        total.backward()
-        optimizer.step()
-        totals.append(float(total.detach()))
-    assert totals[-1] < 0.95 * totals[0]
+class Silent(Sound):
+    """Does not log what it declares."""
+
+    @override
+    def diagnose(self, step: Step) -> dict[str, float]:
+        return {}
 
 
-@pytest.mark.parametrize("samples", [1, 2, 24])
-@pytest.mark.parametrize("factor", [0.0, 1.0, 1e4, math.nan])
-def test_metrics_are_finite_numbers_and_warnings_single_lines_that_do_not_vary(
-    method: Distillation,
-    student: Network,
-    teacher: Network,
-    images: Images,
-    labels: Images,
-    step_at: StepAt,
-    samples: int,
-    factor: float,
-) -> None:
-    mine, theirs = outputs(method, student, teacher, images(samples))
-    maps = {name: value * factor for name, value in mine.maps.items()}
-    scaled = Outputs(mine.logits, mine.embedding * factor, maps)
-    metrics = method.start(step_on(step_at(method, 0.0), mine, theirs, labels(samples)))
-    with torch.no_grad():
-        metrics |= method.diagnose(step_on(unweighted(3), scaled, theirs, labels(samples)))
-    assert all(type(value) is float and math.isfinite(value) for value in metrics.values())
-    found = method.warnings(metrics, batch_size=samples, classes=3)
-    assert all(line.strip() == line and "\n" not in line for line in found)
-    moved = {name: value * 1.0001 for name, value in metrics.items()}
-    assert method.warnings(moved, batch_size=samples, classes=3) == found
-    assert method.warnings({}, batch_size=10**6, classes=3) == ()
+class Varies(Sound):
+    """Warns with a number."""
+
+    @override
+    def warnings(self, metrics: Mapping[str, float], *, batch_size: int, classes: int) -> tuple[str, ...]:
+        return (f"gap is {metrics['gap']}",) if metrics else ()
 
 
-def test_the_graph_is_kept_for_the_step_after_the_start(
-    method: Distillation, student: Network, teacher: Network, images: Images, labels: Images, step_at: StepAt
-) -> None:
-    extra = auxiliary(method, student, teacher, images(2))
-    mine, theirs = outputs(method, student, teacher, images(6))
-    method.start(step_on(step_at(method, 0.0), mine, theirs, labels(6)))
-    assert all(parameter.grad is None for parameter in student.parameters())
-    method.loss(step_on(step_at(method, 0.0), mine, theirs, labels(6), extra)).total.backward()
+class Lonely(Sound):
+    """Works without the teacher that it names."""
+
+    @override
+    def gap(self, step: Step) -> Tensor:
+        return step.student.embedding.float().mean().square()
 
 
-def test_has_a_docstring_of_its_own_and_no_hyperparameter_without_a_default(method: Distillation) -> None:
-    assert type(method).__doc__ != Distillation.__doc__
-    assert issubclass(type(method), BaseModel)
-    fields: dict[str, Any] = dict(type(method).model_fields)
-    assert not [name for name, field in fields.items() if field.is_required()]
+def test_a_sound_method_passes() -> None:
+    check_method(Sound)
+    check_method(LP(layer="conv2", teacher_layer="conv3"))
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        (ReadsLogits, "needs: the loss reads what teacher_needs does not name"),
+        (Waits, "no wait: a step waits for a value"),
+        (Draws, "randomness: it draws from torch's global generator"),
+        (Unweighted, r"weights: parts \['ce', 'gap'\] but weights \[\]"),
+        (Climbs, "descent: training lowers the loss from .* to "),
+        (Frozen, "gradients: no gradient reaches the student"),
+        (TakesAName, "metrics: metric seconds is taken"),
+        (Silent, r"metrics: diagnostics \['gap'\] are declared"),
+        (Varies, "metrics: a warning holds a number that varies"),
+        (Lonely, "missing teacher: the loss needs the teacher but is computed without it"),
+    ],
+)
+def test_an_unsound_method_fails_by_the_name_of_the_check(model: type[Distillation], words: str) -> None:
+    with pytest.raises(AssertionError, match=rf"{model.__name__}: {words}"):
+        check_method(model)

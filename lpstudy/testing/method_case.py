@@ -1,0 +1,93 @@
+"""A method between two small networks, for its checks."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from lpstudy.distill import Distillation, Loss, Step, StepContext
+from lpstudy.outputs import Network, Outputs
+
+CLASSES = 3
+
+
+class SmallNetwork(Network):
+    """Convolutions `conv1` to `conv3` and a linear embedding, without batch normalisation, on 3x8x8 images.
+
+    Args:
+        channels: Channels of each map.
+        features: Size of the embedding.
+        kernel: Side of conv2's kernel; the maps of conv2 and conv3 have 9 - kernel rows and columns.
+        seed: Seed of the weights.
+    """
+
+    map_names = ("conv1", "conv2", "conv3")
+    middle = "conv2"
+
+    def __init__(self, channels: int, features: int, *, kernel: int = 3, seed: int = 0) -> None:
+        super().__init__()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.conv1 = nn.Conv2d(3, channels, 3, padding=1)
+            self.conv2 = nn.Conv2d(channels, channels, kernel)
+            self.conv3 = nn.Conv2d(channels, channels, 3, padding=1)
+            self.embed = nn.Linear(channels, features)
+            self.classify = nn.Linear(features, CLASSES)
+
+    def forward(self, images: Tensor, maps: tuple[str, ...] = ()) -> Outputs:
+        """See `Network.forward`."""
+        values, all_maps = images, {}
+        for name in self.map_names:
+            values = torch.relu(self.get_submodule(name)(values))
+            all_maps[name] = values
+        embedding = torch.tanh(self.embed(values.mean(dim=(2, 3))))
+        return Outputs(self.classify(embedding), embedding, {name: all_maps[name] for name in maps})
+
+
+@dataclass(frozen=True)
+class MethodCase:
+    """A method between two networks.
+
+    Args:
+        method: The method, resolved for the networks.
+        student: Takes 3 x 8 x 8 images; without batch normalisation.
+        teacher: Likewise.
+    """
+
+    method: Distillation
+    student: Network
+    teacher: Network
+
+    def outputs(self, samples: int, dtype: torch.dtype = torch.float32) -> tuple[Outputs, Outputs]:
+        """Both networks' outputs for always the same images."""
+        images = example_images(samples).to(dtype)
+        student: Outputs = self.student(images, self.method.student_maps())
+        return student, self.teacher(images, self.method.teacher_needs().maps)
+
+    def auxiliary(self) -> nn.Module | None:
+        """The method's auxiliary module, always with the same weights."""
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            torch.manual_seed(0)
+            return self.method.auxiliary(*self.outputs(2))
+
+    def step(
+        self, progress: float, student: Outputs, teacher: Outputs | None, extra: nn.Module | None
+    ) -> Step:
+        """The step of a batch at a share of the training."""
+        context = StepContext(self.method.weights(progress), lambda rows: rows, CLASSES)
+        labels = example_labels(len(student.logits))
+        return context.step(student, teacher, labels, torch.arange(len(labels)), extra)
+
+    def loss(self, samples: int, progress: float, extra: nn.Module | None) -> Loss:
+        """The loss of some samples."""
+        return self.method.loss(self.step(progress, *self.outputs(samples), extra))
+
+
+def example_images(samples: int) -> Tensor:
+    """Always the same images, shape (samples, 3, 8, 8)."""
+    return torch.randn(samples, 3, 8, 8, generator=torch.Generator().manual_seed(3))
+
+
+def example_labels(samples: int) -> Tensor:
+    """Labels of all classes in turn."""
+    return torch.arange(samples) % CLASSES
