@@ -14,6 +14,7 @@ from lpstudy.command.prepare import check_writable
 from lpstudy.cost import cost_of
 from lpstudy.ledger import Assignment, LedgerReader, read_ledger
 from lpstudy.space import import_files
+from lpstudy.students import check_code
 from lpstudy.tables.text import hyperparameters_json, spreadsheet_safe
 from lpstudy.terminal import show, show_json
 
@@ -42,6 +43,8 @@ def _export(args: Namespace) -> int:
         import_files(args.imports)
         name = existing_study(args.storage, args.ledger, args.study)
         reader = read_ledger(ledger_engine(args.storage / name, args.ledger), ledger_name(name, args.ledger))
+        for arm in reader.arms.values():
+            check_code(arm.student.family)
         check_writable(folder)
         frames = {"runs": runs(reader), "epochs": epochs(reader)}
         paths = {kind: folder / f"{kind}.{args.format}" for kind in frames}

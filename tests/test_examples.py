@@ -7,11 +7,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from commands import call, error_line
 from imports import no_imported_code
 
+from lpstudy import export, plan, reconcile, report, status, sweep
 from lpstudy.command.prepare import PreparedStudy, prepare
 from lpstudy.cost import cost
 from lpstudy.distill import METHODS
+from lpstudy.distill.declaration import StandIn
 from lpstudy.space.ranges import corners
 from lpstudy.teacher import OnlineTeacher, untrained_teacher
 from lpstudy.testing import check_method
@@ -19,6 +22,7 @@ from lpstudy.training import train
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 CODE = [EXAMPLES / f"my_{kind}.py" for kind in ("data", "network", "method")]
+STUDY = str(EXAMPLES / "my_study.toml")
 CPU = torch.device("cpu")
 
 
@@ -26,7 +30,7 @@ CPU = torch.device("cpu")
 def prepared() -> Iterator[PreparedStudy]:
     flags = {"trials": None, "epochs": None, "seeds": None, "data_root": None, "imports": CODE}
     with no_imported_code():
-        yield prepare(Namespace(study=str(EXAMPLES / "my_study.toml"), **flags))
+        yield prepare(Namespace(study=STUDY, **flags))
 
 
 def test_the_page_shows_the_files_as_they_are() -> None:
@@ -61,3 +65,62 @@ def test_the_study_names_its_code(prepared: PreparedStudy) -> None:
     assert [file.name for file in files] == [path.name for path in CODE]
     assert [code.sha256 for code in prepared.imported] == [file.sha256 for file in files]
     assert [output.name for output in prepared.plan.banked_outputs] == ["map.conv2", "map.conv1"]
+
+
+def imports(folder: Path = EXAMPLES) -> list[str]:
+    paths = [folder / path.name if (folder / path.name).exists() else path for path in CODE]
+    return [word for path in paths for word in ("--import", str(path))]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the study's sweep, whose code this process has not run."""
+    folder = tmp_path_factory.mktemp("examples")
+    with no_imported_code():
+        result = call(sweep.main, folder, STUDY, "--in-process", "--trials", "1", "--epochs", "2", *imports())
+    assert result.code == 0, result
+    return folder
+
+
+def test_the_report_is_written_again_without_the_code(finished: Path) -> None:
+    report_file = finished / "reports/my_study/report.md"
+    before = report_file.read_text()
+    with no_imported_code():
+        assert call(report.main, finished, "my_study").code == 0
+        assert issubclass(METHODS["at"], StandIn)
+    assert report_file.read_text() == before
+    shown = before.replace("\\", "")
+    assert 'teacher_layers ["conv1", "conv2"]' in shown.replace("`", "")
+    assert all(f"{path.name} " in shown for path in CODE)
+    with no_imported_code():
+        assert "at-separable-w8" in call(status.main, finished, "my_study").out
+
+
+def test_what_needs_the_code_of_a_network_says_so(finished: Path) -> None:
+    words = "the code of family 'separable' is not imported: give --import FILE"
+    for main, args in ((export.main, []), (reconcile.main, ["--check"])):
+        with no_imported_code():
+            result = call(main, finished, "my_study", *args)
+            assert (result.code, error_line(result).partition(": ")[2]) == (2, f"{words}\n")
+        with no_imported_code():
+            assert call(main, finished, "my_study", *args, *imports()).code == 0
+
+
+def test_another_version_of_the_code_does_not_resume_the_study(finished: Path, tmp_path: Path) -> None:
+    text = (EXAMPLES / "my_method.py").read_text()
+    (tmp_path / "my_method.py").write_text(text.replace("= 500.0", "= 400.0"))
+    with no_imported_code():
+        flags = ("--in-process", "--trials", "1", "--epochs", "2", *imports(tmp_path))
+        result = call(sweep.main, finished, STUDY, *flags)
+    assert result.code == 2
+    assert "study 'my_study' was started with other imported code (my_data.py " in error_line(result)
+
+
+def test_a_study_without_its_code_or_with_bad_code_is_refused(finished: Path, tmp_path: Path) -> None:
+    (tmp_path / "bad.py").write_text("x = 1\nprint(y)\n")
+    for main in (plan.main, sweep.main):
+        with no_imported_code():
+            assert "but got 'shapes'" in error_line(call(main, finished, STUDY))
+            bad = call(main, finished, STUDY, "--import", str(tmp_path / "bad.py"))
+        assert bad.code == 2
+        assert error_line(bad).endswith("bad.py:2: NameError: name 'y' is not defined\n")

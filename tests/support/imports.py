@@ -6,24 +6,37 @@ from contextlib import contextmanager
 from typing import Any
 
 from lpstudy.data.registry import LOADERS
-from lpstudy.distill import METHODS
+from lpstudy.distill.registry import BUILT_IN, METHODS
 from lpstudy.space import imported_code
 from lpstudy.students.families import CODE, FAMILIES
+
+TABLES: tuple[dict[str, Any], ...] = (METHODS, FAMILIES, CODE, LOADERS, imported_code._LOADED)
 
 
 @contextmanager
 def no_imported_code() -> Iterator[None]:
-    """A context from which no imported code remains."""
-    modules = {name: module for name, module in sys.modules.items() if name.startswith(imported_code.PREFIX)}
-    tables: list[dict[str, Any]] = [METHODS, FAMILIES, CODE, LOADERS, imported_code._LOADED]
-    before, finders = [dict(table) for table in tables], list(sys.meta_path)
+    """A context that begins without imported code, whatever was imported before, and restores that."""
+    before = [dict(table) for table in TABLES]
+    modules, finders = _imported_modules(), list(sys.meta_path)
+    _clear()
     try:
         yield
     finally:
-        for table, earlier in zip(tables, before, strict=True):
-            table.clear()
+        _clear()
+        for table, earlier in zip(TABLES, before, strict=True):
             table.update(earlier)
-        for name in [name for name in sys.modules if name.startswith(imported_code.PREFIX)]:
-            if name not in modules:
-                del sys.modules[name]
+        sys.modules.update(modules)
         sys.meta_path[:] = finders
+
+
+def _clear() -> None:
+    for name in _imported_modules():
+        del sys.modules[name]
+    sys.meta_path[:] = [one for one in sys.meta_path if not isinstance(one, imported_code._Finder)]
+    for table in TABLES:
+        table.clear()
+    METHODS.update({model.model_fields["method"].default: model for model in BUILT_IN})
+
+
+def _imported_modules() -> dict[str, Any]:
+    return {name: module for name, module in sys.modules.items() if name.startswith(imported_code.PREFIX)}
