@@ -102,8 +102,8 @@ def test_one_thread_queues_a_step_of_each_run_in_turn() -> None:
     split = workload.data(workload.images(None, 24), train=16).with_views(1)
     generator = torch.Generator().manual_seed(0)
     sizes = {"logits": (1, 16, 10), "embedding": (1, 16, 500)}
-    kept = {name: torch.randn(size, generator=generator).half() for name, size in sizes.items()}
-    bank = Bank(kept, workload.network("teacher"), 1, None, CPU)
+    outputs = {name: torch.randn(size, generator=generator).half() for name, size in sizes.items()}
+    bank = Bank(outputs, workload.network("teacher"), 1, None, CPU)
     runs = [packing.runner("fitnet1", split, bank, CPU, "fp32", seed) for seed in range(2)]
     order: list[tuple[int, int]] = []
 
@@ -147,9 +147,9 @@ def test_a_process_that_fails_lets_no_other_wait_for_it() -> None:
     assert packing.STARTED <= 60
 
 
-@pytest.mark.parametrize(("agrees_on", "tried"), [(0, [0]), (32, [0, 32]), (64, [0, 32, 64]), (96, None)])
+@pytest.mark.parametrize(("agrees_on", "shares"), [(0, [0]), (32, [0, 32]), (64, [0, 32, 64]), (96, None)])
 def test_a_gate_opens_where_the_sides_agree_on_one_of_three_sets(
-    agrees_on: int, tried: list[int] | None
+    agrees_on: int, shares: list[int] | None
 ) -> None:
     seen = []
 
@@ -160,13 +160,13 @@ def test_a_gate_opens_where_the_sides_agree_on_one_of_three_sets(
         return agrees_on
 
     given = Images(torch.arange(200).view(200, 1), torch.arange(200), "numbers")
-    if tried is None:
+    if shares is None:
         with pytest.raises(measuring.DisagreementError):
             ours.gated(compare, given)
         assert seen == [0, 32, 64]
     else:
         assert ours.gated(compare, given) == agrees_on
-        assert seen == tried
+        assert seen == shares
 
 
 @pytest.mark.parametrize("form", ["gather", "broadcast", "loop"])

@@ -18,9 +18,9 @@ def test_a_gpu_s_tests_need_the_core_alone() -> None:
     blocked = f"import sys; sys.modules.update(dict.fromkeys({OTHERS!r}))"
     program = f"{blocked}; import pytest; sys.exit(pytest.main({flags!r}))"
     environment = os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-    left = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True, text=True
     )
-    assert left.returncode == 0, left.stdout + left.stderr
+    assert process.returncode == 0, process.stdout + process.stderr
     for name in ("six_recorded_steps", "cannot_be_recorded", "its_share_of_the_memory", "plain_ones_drop"):
-        assert name in left.stdout
+        assert name in process.stdout

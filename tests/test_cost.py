@@ -18,9 +18,9 @@ def test_equals_the_analytic_count() -> None:
     convolutions = 9 * (1 * 8 + 8 * 16 + 16 * 32)
     normalisations = 2 * (8 + 16 + 32)
 
-    found = cost_of(CONVNET, input_shape=(1, 8, 8), classes=10)
+    cost = cost_of(CONVNET, input_shape=(1, 8, 8), classes=10)
 
-    assert found == Cost(parameters=convolutions + normalisations + 32 * 10 + 10, macs=macs)
+    assert cost == Cost(parameters=convolutions + normalisations + 32 * 10 + 10, macs=macs)
 
 
 @pytest.mark.parametrize(

@@ -18,14 +18,14 @@ def test_every_run_and_every_epoch_is_there(kind: str, smoke: Smoke, tmp_path: P
     folder, _ = smoke
     result = call(export.main, folder, "smoke", "--format", kind, "--to", str(tmp_path), "--json")
     assert result.code == 0, result.err
-    told = json.loads(result.out)
+    exported = json.loads(result.out)
     read = pd.read_parquet if kind == "parquet" else pd.read_csv
-    frames = {name: read(told[name]["file"]) for name in ("runs", "epochs")}
-    assert {name: told[name]["rows"] for name in frames} == {name: len(f) for name, f in frames.items()}
+    frames = {name: read(exported[name]["file"]) for name in ("runs", "epochs")}
+    assert {name: exported[name]["rows"] for name in frames} == {name: len(f) for name, f in frames.items()}
     sizes = pd.read_csv(folder / "reports/smoke/comparison.csv").set_index("method")
-    known = records(folder, "smoke")
-    assert len(frames["runs"]) == len(known)
-    for row, record in zip(frames["runs"].itertuples(), known, strict=True):
+    ledger_records = records(folder, "smoke")
+    assert len(frames["runs"]) == len(ledger_records)
+    for row, record in zip(frames["runs"].itertuples(), ledger_records, strict=True):
         assert (row.arm, row.kind, row.trial) == (
             record.assignment.arm,
             record.assignment.kind,
@@ -39,8 +39,8 @@ def test_every_run_and_every_epoch_is_there(kind: str, smoke: Smoke, tmp_path: P
         assert fixed["batch_size"] > 0
         assert not fixed.keys() & record.assignment.values.keys()
         assert row.validation_accuracy == pytest.approx(record.last["validation_accuracy"])
-    wanted = [(record.assignment.key, epoch.epoch) for record in known for epoch in record.epochs]
-    assert list(zip(frames["epochs"]["run"], frames["epochs"]["epoch"], strict=True)) == wanted
+    expected = [(record.assignment.key, epoch.epoch) for record in ledger_records for epoch in record.epochs]
+    assert list(zip(frames["epochs"]["run"], frames["epochs"]["epoch"], strict=True)) == expected
 
 
 def test_in_words_it_says_where_and_how_many(smoke: Smoke, tmp_path: Path) -> None:
@@ -51,8 +51,8 @@ def test_in_words_it_says_where_and_how_many(smoke: Smoke, tmp_path: Path) -> No
 def test_a_list_has_a_line_for_each_study(smoke: Smoke) -> None:
     listing = partial(status.main, command="list")
     assert call(listing, smoke[0]) == CommandResult(0, "smoke: finished; 10 of 10 runs\n", "")
-    (found,) = json.loads(call(listing, smoke[0], "--json").out)
-    assert (found["study"], found["state"], found["done"], found["wanted"]) == ("smoke", "finished", 10, 10)
+    (row,) = json.loads(call(listing, smoke[0], "--json").out)
+    assert (row["study"], row["state"], row["done"], row["wanted"]) == ("smoke", "finished", 10, 10)
 
 
 def test_a_study_that_is_not_there_is_named_with_those_that_are(smoke: Smoke) -> None:

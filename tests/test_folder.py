@@ -134,5 +134,5 @@ def test_a_store_that_does_not_answer_is_named_without_credentials(
         with pytest.raises(UnreachableError, match=r"blocked/a: ") as refused:
             act()
         assert isinstance(refused.value, StorageError)
-    shown = RemoteFolder("ftp://user:secret@host/x")
-    assert str(shown) == "ftp://host/x"
+    folder = RemoteFolder("ftp://user:secret@host/x")
+    assert str(folder) == "ftp://host/x"

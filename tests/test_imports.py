@@ -74,6 +74,6 @@ def test_what_a_command_imports(line: str, code: int, says: str, storage: Path) 
     words = line.replace("STORAGE", str(storage)).split()
     program = [sys.executable, "-c", PROGRAM, *words]
     result = subprocess.run(program, capture_output=True, text=True, cwd=ROOT, env=environment(), check=True)
-    found, said, modules = json.loads(result.stdout)
-    assert (found, says in said) == (code, True), said
+    exit_code, output, modules = json.loads(result.stdout)
+    assert (exit_code, says in output) == (code, True), output
     assert HEAVY & set(modules) == set()

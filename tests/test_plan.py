@@ -30,8 +30,8 @@ def test_a_plan_names_arms_sizes_runs_and_time_and_leaves_nothing(tmp_path: Path
 def test_a_plan_says_what_the_bank_holds(tmp_path: Path) -> None:
     out = call(plan.main, tmp_path, "smoke").out
     # Halves of 10 logits, 64 features and a map of 32 x 4 x 4, of 100 samples in 2 views.
-    kept = 2 * (10 + 64 + 32 * 4 * 4) * 100 * 2
-    assert f"logits, embedding, map.conv2 stored, {kept / 1e3:.0f} kB in fp16; 2 of 9 views" in out
+    bank_bytes = 2 * (10 + 64 + 32 * 4 * 4) * 100 * 2
+    assert f"logits, embedding, map.conv2 stored, {bank_bytes / 1e3:.0f} kB in fp16; 2 of 9 views" in out
     assert "warning: data: validation has more labels (239) than training (100)" in out
 
 

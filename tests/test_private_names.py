@@ -38,10 +38,10 @@ BOUNDED = ("optuna", "ray", "torch")
 
 @pytest.mark.parametrize(("module", "name"), [(m, n) for m, names in NAMES.items() for n in names])
 def test_a_private_name_is_there(module: str, name: str) -> None:
-    found = import_module(module)
+    value = import_module(module)
     for part in name.split("."):
-        assert hasattr(found, part), f"{module}.{name} is gone: mend what uses it in lpstudy"
-        found = getattr(found, part)
+        assert hasattr(value, part), f"{module}.{name} is gone: mend what uses it in lpstudy"
+        value = getattr(value, part)
 
 
 def test_the_list_has_the_private_modules_that_are_imported_and_no_others() -> None:

@@ -35,12 +35,12 @@ def test_trials_csv_has_a_row_for_each_trial_and_final(smoke: Smoke) -> None:
 
 
 def test_the_report_is_whole(smoke: Smoke) -> None:
-    made = files(smoke[0] / "reports/smoke")
-    assert {"report.md", "comparison.csv", "trials.csv", "figures/accuracy_over_macs.png"} <= set(made)
+    names = files(smoke[0] / "reports/smoke")
+    assert {"report.md", "comparison.csv", "trials.csv", "figures/accuracy_over_macs.png"} <= set(names)
     text = (smoke[0] / "reports/smoke/report.md").read_text()
-    shown = re.findall(r"\]\((figures/[^)]+)\)", text)
-    assert shown
-    assert set(shown) <= set(made)
+    figures = re.findall(r"\]\((figures/[^)]+)\)", text)
+    assert figures
+    assert set(figures) <= set(names)
     assert "python -m lpstudy.sweep smoke" in text
     assert text.count("`method` lp") == 1  # [methods.lp_kd] is a table of another name
 

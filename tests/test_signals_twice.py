@@ -9,15 +9,15 @@ from lpstudy.signals import DUPLICATE_SECONDS, debounced
 
 
 @pytest.mark.parametrize(
-    ("later", "heard"), [(0.0, 1), (0.9 * DUPLICATE_SECONDS, 1), (1.1 * DUPLICATE_SECONDS, 2)]
+    ("later", "received"), [(0.0, 1), (0.9 * DUPLICATE_SECONDS, 1), (1.1 * DUPLICATE_SECONDS, 2)]
 )
-def test_a_signal_that_comes_again(later: float, heard: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_signal_that_comes_again(later: float, received: int, monkeypatch: pytest.MonkeyPatch) -> None:
     numbers: list[int] = []
     handler = debounced(lambda number, frame: numbers.append(number))
     for now in (0.0, later):
         monkeypatch.setattr(time, "monotonic", lambda now=now: 100.0 + now)
         handler(signal.SIGTERM, None)
-    assert numbers == [signal.SIGTERM] * heard
+    assert numbers == [signal.SIGTERM] * received
 
 
 def test_whoever_signals_again_and_again_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -57,7 +57,7 @@ def test_a_study_in_a_store_ends_with_its_weights_there_and_in_mlflow(
     assert not (study / "tune").exists()
     client = client_of(tmp_path)
     (final,) = (one for one in runs(client, "tiny") if one.data.tags["lpstudy.kind"] == "final")
-    artifacts = [found.path for found in client.list_artifacts(final.info.run_id)]
+    artifacts = [artifact.path for artifact in client.list_artifacts(final.info.run_id)]
     assert artifacts == ["model.json", "test_correct.txt", "weights.safetensors"]
     assert not (tmp_path / "studies").exists()
 

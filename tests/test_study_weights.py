@@ -49,16 +49,16 @@ def test_both_networks_start_from_their_files(
 ) -> None:
     save(tmp_path, "teacher", width=4, prefix=prefix)
     save(tmp_path, "student", width=2, prefix=prefix, seed=5)
-    found = prepared(tmp_path, monkeypatch, TEACHER, STUDENT)
-    (arm,) = found.spec.arms()
+    prepared_study = prepared(tmp_path, monkeypatch, TEACHER, STUDENT)
+    (arm,) = prepared_study.spec.arms()
     student = build(arm.student_spec({}), input_shape=(1, 8, 8), classes=10, seed=0).state_dict()
     expected = build(
         StudentSpec(family="convnet", depth=2, width=2), input_shape=(1, 8, 8), classes=10, seed=5
     )
     assert all(torch.equal(student[name], value) for name, value in expected.state_dict().items())
-    assert found.weights.notes == (
+    assert prepared_study.weights.notes == (
         f"students: convnet-d2-w2: weights: trials and finals start from"
-        f" {found.weights.files['student.safetensors'][:16]}",
+        f" {prepared_study.weights.files['student.safetensors'][:16]}",
     )
 
 
@@ -66,15 +66,15 @@ def test_a_run_starts_from_the_copy_that_all_nodes_see(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save(tmp_path, "student", width=2)
-    found = prepared(tmp_path, monkeypatch, STUDENT, ("high = 1e-1", "high = 1e-3"))
-    places = share_weights(found.weights)
+    prepared_study = prepared(tmp_path, monkeypatch, STUDENT, ("high = 1e-1", "high = 1e-3"))
+    places = share_weights(prepared_study.weights)
     monkeypatch.chdir("/")
     (place,) = places.values()
-    assert Path(place).name == f"{found.weights.files['student.safetensors']}.safetensors"
-    (arm,) = found.spec.arms()
+    assert Path(place).name == f"{prepared_study.weights.files['student.safetensors']}.safetensors"
+    (arm,) = prepared_study.spec.arms()
     trial = arm.resolve({"learning_rate": 1e-12}, epochs=1, seed=1)
     shared = trial.model_copy(update={"student": trial.student.model_copy(update={"weights": place})})
-    list(train(shared, found.data, None, device=torch.device("cpu"), folder=tmp_path / "run"))
+    list(train(shared, prepared_study.data, None, device=torch.device("cpu"), folder=tmp_path / "run"))
     learnt, start = (
         load_file(tmp_path / "run/weights.safetensors"),
         load_file(tmp_path / "student.safetensors"),
@@ -85,11 +85,11 @@ def test_a_run_starts_from_the_copy_that_all_nodes_see(
 
 def test_a_damaged_copy_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save(tmp_path, "student", width=2)
-    found = prepared(tmp_path, monkeypatch, STUDENT)
-    (place,) = share_weights(found.weights).values()
+    prepared_study = prepared(tmp_path, monkeypatch, STUDENT)
+    (place,) = share_weights(prepared_study.weights).values()
     content = Path(place).read_bytes()
     Path(place).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    share_weights(found.weights)
+    share_weights(prepared_study.weights)
     assert Path(place).read_bytes() == content
 
 
@@ -97,10 +97,10 @@ def test_a_file_that_changes_while_the_study_starts_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save(tmp_path, "student", width=2, seed=11)
-    found = prepared(tmp_path, monkeypatch, STUDENT)
+    prepared_study = prepared(tmp_path, monkeypatch, STUDENT)
     save(tmp_path, "student", width=2, seed=12)
     with pytest.raises(ValueError, match=r"student\.safetensors has changed while the study started"):
-        share_weights(found.weights)
+        share_weights(prepared_study.weights)
 
 
 def test_what_students_start_from_is_part_of_the_study(
@@ -111,8 +111,8 @@ def test_what_students_start_from_is_part_of_the_study(
     assert contents == [teacher_key(plain.spec.teacher, plain.data)]  # as ever, without weights
     for seed in (1, 2):
         save(tmp_path, "student", width=2, seed=seed)
-        found = prepared(tmp_path, monkeypatch, STUDENT)
-        contents.append(content_hash(found.spec, found.data, found.weights))
+        prepared_study = prepared(tmp_path, monkeypatch, STUDENT)
+        contents.append(content_hash(prepared_study.spec, prepared_study.data, prepared_study.weights))
     assert len(set(contents)) == 3
 
 
@@ -121,15 +121,15 @@ def test_a_head_of_another_class_count_is_told_and_its_logits_are_refused(
 ) -> None:
     save(tmp_path, "teacher", width=4, classes=7)
     save(tmp_path, "student", width=2, classes=3)
-    found = prepared(
+    prepared_study = prepared(
         tmp_path,
         monkeypatch,
         TEACHER,
         STUDENT,
         ("[methods.bp]", "[methods.bp]\n[methods.lp]\nn_neighbors = 3"),
     )
-    told, _, student = found.weights.notes
-    assert told == (
+    note, _, student = prepared_study.weights.notes
+    assert note == (
         "[teacher] weights: the file has 7 classes, the data 10: the last layer (classifier) is new,"
         " so its logits are untrained"
     )
@@ -240,18 +240,18 @@ def test_a_teacher_that_guesses_is_warned_of_unless_its_last_layer_is_new(
     classes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save(tmp_path, "teacher", width=4, classes=classes)
-    found = prepared(tmp_path, monkeypatch, TEACHER)
+    prepared_study = prepared(tmp_path, monkeypatch, TEACHER)
     monkeypatch.setenv("LPSTUDY_CACHE", str(tmp_path / "cache"))
-    (file,) = load_or_train(found.spec.teacher, found.data, device=torch.device("cpu"))
+    (file,) = load_or_train(prepared_study.spec.teacher, prepared_study.data, device=torch.device("cpu"))
     assert isinstance(file, TrainedTeacher)
-    words = teacher_lines(file, found)
+    words = teacher_lines(file, prepared_study)
     if classes == 7:
         assert words == ["teacher: convnet-d2-w4, its last layer untrained"]
         return
-    told, warning = words
-    assert told == f"teacher: convnet-d2-w4, test {file.test_accuracy:.2f} %"
+    note, warning = words
+    assert note == f"teacher: convnet-d2-w4, test {file.test_accuracy:.2f} %"
     assert warning.startswith(
         f"warning: the teacher reaches {file.validation_accuracy:.2f} % on validation and guessing"
     )
     good = replace(file, validation_accuracy=90.0)
-    assert teacher_lines(good, found) == [told]
+    assert teacher_lines(good, prepared_study) == [note]

@@ -54,15 +54,15 @@ def test_a_log_has_a_line_for_each_phase_and_each_run_and_none_else(smoke: Smoke
     lines = [
         line for line in result.err.splitlines() if not line.startswith(progress) and "running" not in line
     ]
-    ray, process, teacher, outputs, trials, *told = lines
+    ray, process, teacher, outputs, trials, *rest = lines
     assert (ray, process) == ("starting Ray", "teacher: starting its process")
     assert re.fullmatch(r"starting trials, \d+ at once", trials)
     assert teacher.startswith("teacher: convnet-d3-w16, test ")
     # 100 samples, 2 views, fp16: 10 logits, an embedding of 64, a map of 32 x 4 x 4.
     stored = "logits, embedding, map.conv2 stored, 234 kB in fp16; 2 of 9 views, one for each epoch of a run"
     assert outputs == f"teacher's outputs: {stored}"
-    assert [int(line.split("/")[0]) for line in told] == list(range(1, 11)), result.err
-    assert all(" finished " in line for line in told)
+    assert [int(line.split("/")[0]) for line in rest] == list(range(1, 11)), result.err
+    assert all(" finished " in line for line in rest)
 
 
 def test_the_ledger_has_every_trial_and_final_once(smoke: Smoke) -> None:

@@ -45,16 +45,18 @@ def test_other_text_is_printed_as_it_is(text: str, capsys: pytest.CaptureFixture
     assert capsys.readouterr().out == f"{text}\nsecond line\n"
 
 
-@pytest.mark.parametrize(("encoding", "seen"), [("latin-1", "d \xb1 - \\u65e5"), ("ascii", "d ~ - \\u65e5")])
+@pytest.mark.parametrize(
+    ("encoding", "expected"), [("latin-1", "d \xb1 - \\u65e5"), ("ascii", "d ~ - \\u65e5")]
+)
 def test_a_letter_that_the_stream_cannot_take_is_shown_as_an_escape(
-    encoding: str, seen: str, monkeypatch: pytest.MonkeyPatch
+    encoding: str, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, write in (("stdout", terminal.show), ("stderr", terminal.say)):
         buffer = io.BytesIO()
         monkeypatch.setattr(sys, name, io.TextIOWrapper(buffer, encoding=encoding))
         write("Δ ± ─ 日")
         getattr(sys, name).flush()
-        assert buffer.getvalue().decode(encoding) == f"{seen}\n"
+        assert buffer.getvalue().decode(encoding) == f"{expected}\n"
 
 
 def test_a_message_that_was_broken_into_lines_becomes_one() -> None:
@@ -74,11 +76,11 @@ def test_json_is_ascii_without_control_characters(capsys: pytest.CaptureFixture[
 
 def test_nothing_else_in_the_package_prints() -> None:
     prints = re.compile(r"(?<![\w.])print\(|std(?:out|err)\.write|\b_?bar\.write\((?!terminal\.)")
-    found = [
+    calls = [
         f"{path.relative_to(ROOT)}:{number}"
         for path in sorted(ROOT.rglob("*.py"))
         if path != ROOT / "terminal.py"
         for number, line in enumerate(path.read_text().splitlines(), 1)
         if prints.search(line)
     ]
-    assert found == []
+    assert calls == []

@@ -67,9 +67,9 @@ def changed(read: Any, change: Change) -> Any:
 
 def pinned(name: str) -> str:
     """The version of a package in constraints.txt."""
-    found = re.search(rf"^{name}==(\S+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
-    assert found, name
-    return str(found[1])
+    match = re.search(rf"^{name}==(\S+)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
+    assert match, name
+    return str(match[1])
 
 
 def is_pinned(image: str) -> bool:

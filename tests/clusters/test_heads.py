@@ -58,9 +58,9 @@ def test_a_secret_would_be_found(secret: str) -> None:
 def test_its_sweep_is_one_that_the_sweep_takes_and_keeps_on_shared_storage(name: str) -> None:
     lines = [line for line in commands(name) if "lpstudy.sweep" in line]
     assert len(lines) == 1
-    given = parser().parse_args(sweep_words(lines[0]))
-    assert below_mount(given.storage.url)
-    assert below_mount(given.reports)
+    args = parser().parse_args(sweep_words(lines[0]))
+    assert below_mount(args.storage.url)
+    assert below_mount(args.reports)
 
 
 @pytest.mark.parametrize("name", LAUNCHED)
@@ -76,10 +76,10 @@ def test_its_ray_commands_exist(name: str) -> None:
             command, words = command.commands[words[1]], words[1:]
         ours = words[1 : words.index("--")] if "--" in words else words[1:]
         command.make_context(group, ours, resilient_parsing=True)
-        known = {
+        options = {
             option for parameter in command.params for option in parameter.opts + parameter.secondary_opts
         }
-        assert {word for word in ours if word.startswith("--")} <= known, part
+        assert {word for word in ours if word.startswith("--")} <= options, part
 
 
 @pytest.mark.parametrize("name", [*LAUNCHED, "Dockerfile"])

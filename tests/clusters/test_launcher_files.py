@@ -31,7 +31,7 @@ def spot(node: dict[str, Any]) -> bool:
     )
 
 
-def started(config: dict[str, Any], role: str) -> list[str]:
+def start_commands(config: dict[str, Any], role: str) -> list[str]:
     """The words of `ray start` on the head or a worker."""
     commands: list[str] = config[f"{role}_start_ray_commands"]
     return shlex.split(next(command for command in commands if command.startswith("ray start ")))[2:]
@@ -44,23 +44,23 @@ def container(config: dict[str, Any]) -> list[str]:
 
 def open_ports(config: dict[str, Any]) -> Iterator[str]:
     """What lets in somebody else."""
-    if "--dashboard-host=127.0.0.1" not in started(config, "head"):
+    if "--dashboard-host=127.0.0.1" not in start_commands(config, "head"):
         yield "the dashboard is not on loopback"
     if re.search(r"0\.0\.0\.0|::/0", str(config)):
         yield "something is open to the world"
     for name, node in config.get("available_node_types", {}).items():
-        made = node["node_config"]
-        if config["provider"]["type"] == "aws" and not made.get("SecurityGroupIds"):
+        node_config = node["node_config"]
+        if config["provider"]["type"] == "aws" and not node_config.get("SecurityGroupIds"):
             yield f"{name}: Ray would make a security group with port 22 open to the world"
         if config["provider"]["type"] == "gcp":
-            nets = [net.get("subnetwork", "default") for net in made.get("networkInterfaces", [{}])]
+            nets = [net.get("subnetwork", "default") for net in node_config.get("networkInterfaces", [{}])]
             if any(net.rpartition("/")[2] == "default" for net in nets):
                 yield f"{name}: the default network lets the world in at port 22"
 
 
 def machines(config: dict[str, Any]) -> Iterator[str]:
     """What costs the head, or more money than spot nodes do."""
-    if "--num-cpus=0" not in started(config, "head"):
+    if "--num-cpus=0" not in start_commands(config, "head"):
         yield "trials may run on the head"
     if config["provider"]["type"] == "local":
         return
@@ -98,11 +98,11 @@ def storage(config: dict[str, Any]) -> Iterator[str]:
         yield "the shared folder is not mounted"
     if f"-v {MOUNT}:{MOUNT}" not in container(config):
         yield "the container does not see the shared folder"
-    given = dict(
+    arguments = dict(
         option.removeprefix("-e ").split("=", 1) for option in container(config) if option.startswith("-e ")
     )
     for name in ("LPSTUDY_CACHE", "LPSTUDY_DATA", "MLFLOW_TRACKING_URI"):
-        if not below_mount(given.get(name, "").removeprefix("sqlite:///")):
+        if not below_mount(arguments.get(name, "").removeprefix("sqlite:///")):
             yield f"{name} is not in the shared folder"
 
 
@@ -115,19 +115,19 @@ def versions(config: dict[str, Any]) -> Iterator[str]:
     if not config["docker"].get("image"):
         yield "no image"
     for name, node in config.get("available_node_types", {}).items():
-        made = node["node_config"]
+        node_config = node["node_config"]
         if config["provider"]["type"] == "aws" and not re.fullmatch(
-            r"ami-[0-9a-f]{17}", made.get("ImageId", "")
+            r"ami-[0-9a-f]{17}", node_config.get("ImageId", "")
         ):
             yield f"{name}: no AMI is named"
-        disks = [disk["initializeParams"]["sourceImage"] for disk in made.get("disks", [])]
+        disks = [disk["initializeParams"]["sourceImage"] for disk in node_config.get("disks", [])]
         if any("/family/" in disk for disk in disks):
             yield f"{name}: a family's image moves"
 
 
 def complaints(config: dict[str, Any]) -> list[str]:
     """Every rule that a file breaks."""
-    return [said for rule in (open_ports, machines, token, storage, versions) for said in rule(config)]
+    return [problem for rule in (open_ports, machines, token, storage, versions) for problem in rule(config)]
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -140,10 +140,10 @@ def test_ray_takes_it_but_not_with_an_unknown_key(name: str) -> None:
 @pytest.mark.parametrize("name", FILES)
 def test_it_leaves_none_of_rays_own_commands_in_place(name: str) -> None:
     """Ray's defaults install another Ray and show the dashboard to all."""
-    prepared, own = prepare_config(document(name)), document(name)
+    prepared, original = prepare_config(document(name)), document(name)
     for key in COMMANDS:
-        assert prepared[key] == own[key]
-    assert prepared["head_setup_commands"] == prepared["worker_setup_commands"] == own["setup_commands"]
+        assert prepared[key] == original[key]
+    assert prepared["head_setup_commands"] == prepared["worker_setup_commands"] == original["setup_commands"]
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -154,9 +154,9 @@ def test_keeps_every_rule(name: str) -> None:
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("role", ["head", "worker"])
 def test_ray_start_knows_its_options(name: str, role: str) -> None:
-    words = started(document(name), role)
-    known = {option for parameter in RAY["start"].params for option in parameter.opts}
-    assert {word.partition("=")[0] for word in words} <= known
+    words = start_commands(document(name), role)
+    options = {option for parameter in RAY["start"].params for option in parameter.opts}
+    assert {word.partition("=")[0] for word in words} <= options
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -253,11 +253,11 @@ IN_A_CLOUD: list[tuple[str, str, Change]] = [
 
 
 @pytest.mark.parametrize("name", FILES)
-@pytest.mark.parametrize(("said", "mistake"), ANYWHERE)
-def test_a_broken_rule_is_found(name: str, said: str, mistake: Change) -> None:
-    assert any(said in complaint for complaint in complaints(changed(document(name), mistake)))
+@pytest.mark.parametrize(("problem", "mistake"), ANYWHERE)
+def test_a_broken_rule_is_found(name: str, problem: str, mistake: Change) -> None:
+    assert any(problem in complaint for complaint in complaints(changed(document(name), mistake)))
 
 
-@pytest.mark.parametrize(("name", "said", "mistake"), IN_A_CLOUD)
-def test_a_broken_rule_of_a_cloud_is_found(name: str, said: str, mistake: Change) -> None:
-    assert any(said in complaint for complaint in complaints(changed(document(name), mistake)))
+@pytest.mark.parametrize(("name", "problem", "mistake"), IN_A_CLOUD)
+def test_a_broken_rule_of_a_cloud_is_found(name: str, problem: str, mistake: Change) -> None:
+    assert any(problem in complaint for complaint in complaints(changed(document(name), mistake)))

@@ -22,12 +22,12 @@ def faults(file: Any) -> list[str]:
     return [f"{error.json_path}: {error.message}" for error in Draft7Validator(SCHEMA).iter_errors(file)]
 
 
-def said(file: Any) -> dict[str, str]:
+def settings(file: Any) -> dict[str, str]:
     """What `mlflow server` is told."""
     return dict(word.split("=", 1) for word in file["services"]["mlflow"]["command"][2:])
 
 
-def opened(file: Any) -> Iterator[str]:
+def open_ports(file: Any) -> Iterator[str]:
     """Who else could come in."""
     for name, service in file["services"].items():
         for port in service.get("ports", []):
@@ -39,19 +39,19 @@ def opened(file: Any) -> Iterator[str]:
         "internal"
     ):
         yield "the database can be reached"
-    told = said(file)
-    if told.get("--app-name") != "basic-auth":
+    values = settings(file)
+    if values.get("--app-name") != "basic-auth":
         yield "no password is asked for"
     ports = [
         port.removeprefix("127.0.0.1:").partition(":")[0] for port in file["services"]["mlflow"]["ports"]
     ]
     hosts = {f"{host}:{port}" for host in ("127.0.0.1", "localhost") for port in ports}
-    if set(told.get("--allowed-hosts", "*").split(",")) != hosts:
+    if set(values.get("--allowed-hosts", "*").split(",")) != hosts:
         yield "other host names are allowed"
-    given = file["services"]["mlflow"]["environment"]
-    if given.get("MLFLOW_SERVER_ENABLE_JOB_EXECUTION") != "false":
+    variables = file["services"]["mlflow"]["environment"]
+    if variables.get("MLFLOW_SERVER_ENABLE_JOB_EXECUTION") != "false":
         yield "the server runs jobs"
-    if given.get("MLFLOW_DISABLE_TELEMETRY") != "true":
+    if variables.get("MLFLOW_DISABLE_TELEMETRY") != "true":
         yield "the server reports to its makers"
 
 
@@ -86,7 +86,7 @@ def lasting(file: Any) -> Iterator[str]:
 
 def complaints(file: Any) -> list[str]:
     """Every rule that a file breaks."""
-    return [complaint for rule in (opened, secret, lasting) for complaint in rule(file)]
+    return [complaint for rule in (open_ports, secret, lasting) for complaint in rule(file)]
 
 
 def test_follows_the_compose_specification() -> None:
@@ -99,7 +99,7 @@ def test_keeps_every_rule() -> None:
 
 def test_the_server_knows_its_options() -> None:
     assert FILE["services"]["mlflow"]["command"][:2] == ["mlflow", "server"]
-    assert set(said(FILE)) <= {option for parameter in server.params for option in parameter.opts}
+    assert set(settings(FILE)) <= {option for parameter in server.params for option in parameter.opts}
 
 
 def test_users_are_kept_in_a_database_of_their_own_that_is_made_at_the_first_start() -> None:
@@ -107,7 +107,7 @@ def test_users_are_kept_in_a_database_of_their_own_that_is_made_at_the_first_sta
     config.read_string(FILE["configs"]["basic_auth"]["content"])
     database = config["mlflow"]["database_uri"].rpartition("/")[2]
     assert FILE["configs"]["databases"]["content"].split() == ["CREATE", "DATABASE", f"{database};"]
-    assert said(FILE)["--backend-store-uri"].rpartition("/")[2] != database
+    assert settings(FILE)["--backend-store-uri"].rpartition("/")[2] != database
     assert "admin_password" not in config["mlflow"]
     targets = {c["source"]: c["target"] for s in FILE["services"].values() for c in s["configs"]}
     assert targets["basic_auth"] == FILE["services"]["mlflow"]["environment"]["MLFLOW_AUTH_CONFIG_PATH"]
@@ -137,7 +137,7 @@ def _given(file: Any, **variables: str) -> None:
     ],
 )
 def test_what_the_specification_does_not_know_is_found(fault: str, mistake: Change) -> None:
-    assert any(fault in found for found in faults(changed(FILE, mistake)))
+    assert any(fault in problem for problem in faults(changed(FILE, mistake)))
 
 
 @pytest.mark.parametrize(
@@ -175,4 +175,4 @@ def test_what_the_specification_does_not_know_is_found(fault: str, mistake: Chan
     ],
 )
 def test_a_broken_rule_is_found(complaint: str, mistake: Change) -> None:
-    assert any(complaint in found for found in complaints(changed(FILE, mistake)))
+    assert any(complaint in problem for problem in complaints(changed(FILE, mistake)))

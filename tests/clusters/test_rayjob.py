@@ -35,33 +35,35 @@ def faults(job: Any) -> list[str]:
 def pods(job: Any) -> dict[str, Any]:
     """The pods that the job makes, by their part in it."""
     cluster = job["spec"]["rayClusterSpec"]
-    made = {group["groupName"]: group["template"]["spec"] for group in cluster["workerGroupSpecs"]}
+    specs = {group["groupName"]: group["template"]["spec"] for group in cluster["workerGroupSpecs"]}
     head = cluster["headGroupSpec"]["template"]["spec"]
-    return {"submitter": job["spec"]["submitterPodTemplate"]["spec"], "head": head} | made
+    return {"submitter": job["spec"]["submitterPodTemplate"]["spec"], "head": head} | specs
 
 
 def terms(pod: Any) -> list[list[dict[str, Any]]]:
     """What a pod asks of its node: any of these, and of each all that it says."""
-    wanted = pod.get("affinity", {}).get("nodeAffinity", {})
-    chosen = wanted.get("requiredDuringSchedulingIgnoredDuringExecution", {}).get("nodeSelectorTerms", [])
-    return [term["matchExpressions"] for term in chosen]
+    affinity = pod.get("affinity", {}).get("nodeAffinity", {})
+    node_terms = affinity.get("requiredDuringSchedulingIgnoredDuringExecution", {}).get(
+        "nodeSelectorTerms", []
+    )
+    return [term["matchExpressions"] for term in node_terms]
 
 
 def machines(job: Any) -> Iterator[str]:
     """What costs the head, or more money than spot nodes do."""
-    made = pods(job)
+    specs = pods(job)
     cluster = job["spec"]["rayClusterSpec"]
     if cluster["headGroupSpec"]["rayStartParams"].get("num-cpus") != "0":
         yield "trials may run on the head"
-    shunned = {said["key"] for term in terms(made["head"]) for said in term if said["operator"] == "NotIn"}
-    if len(terms(made["head"])) != 1 or shunned != set(SPOT):
+    shunned = {rule["key"] for term in terms(specs["head"]) for rule in term if rule["operator"] == "NotIn"}
+    if len(terms(specs["head"])) != 1 or shunned != set(SPOT):
         yield "the head may be on spot"
-    if any(toleration["key"] in SPOT for toleration in made["head"].get("tolerations", [])):
+    if any(toleration["key"] in SPOT for toleration in specs["head"].get("tolerations", [])):
         yield "the head may be on spot"
     for group in cluster["workerGroupSpecs"]:
         pod = group["template"]["spec"]
         sought = {
-            said["key"]: said["values"] for term in terms(pod) for said in term if said["operator"] == "In"
+            rule["key"]: rule["values"] for term in terms(pod) for rule in term if rule["operator"] == "In"
         }
         if sought != {label: [value] for label, value in SPOT.items()}:
             yield "workers may be on nodes that are not spot"
@@ -103,9 +105,9 @@ def guarded(job: Any) -> Iterator[str]:
         if part != "head" and pod.get("automountServiceAccountToken") is not False:
             yield f"{part}: holds a key to Kubernetes"
         for container in pod["containers"]:
-            held = container.get("securityContext", {})
-            drops = held.get("capabilities", {}).get("drop")
-            if held.get("allowPrivilegeEscalation") is not False or drops != ["ALL"]:
+            security = container.get("securityContext", {})
+            drops = security.get("capabilities", {}).get("drop")
+            if security.get("allowPrivilegeEscalation") is not False or drops != ["ALL"]:
                 yield f"{part}: may become root"
             for entry in container.get("env", []):
                 if any(word in entry["name"] for word in ("TOKEN", "PASSWORD", "KEY")) and "value" in entry:
@@ -126,8 +128,8 @@ def storage(job: Any) -> Iterator[str]:
             if not below_mount(given.get(name, "").removeprefix("sqlite:///")):
                 yield f"{part}: {name} is not in the shared folder"
     words = shlex.split(job["spec"]["entrypoint"])
-    asked = dict(pairwise(words))
-    if not all(below_mount(asked.get(flag, "")) for flag in ("--storage", "--reports")):
+    resources = dict(pairwise(words))
+    if not all(below_mount(resources.get(flag, "")) for flag in ("--storage", "--reports")):
         yield "the sweep does not write to the shared folder"
 
 
@@ -144,7 +146,7 @@ def versions(job: Any) -> Iterator[str]:
 
 def complaints(job: Any) -> list[str]:
     """Every rule that a RayJob breaks."""
-    return [said for rule in (machines, ends, guarded, storage, versions) for said in rule(job)]
+    return [problem for rule in (machines, ends, guarded, storage, versions) for problem in rule(job)]
 
 
 def test_its_fields_are_those_of_the_api() -> None:
@@ -164,10 +166,10 @@ def test_its_storage_is_of_many_nodes_and_has_the_name_that_it_asks_for() -> Non
     claim = document("kuberay-storage.yaml")
     assert (claim["apiVersion"], claim["kind"]) == ("v1", "PersistentVolumeClaim")
     assert claim["spec"]["accessModes"] == ["ReadWriteMany"]
-    asked = {
+    resources = {
         v["persistentVolumeClaim"]["claimName"] for p in pods(JOB).values() for v in p.get("volumes", [])
     }
-    assert asked == {claim["metadata"]["name"]}
+    assert resources == {claim["metadata"]["name"]}
 
 
 def _cluster(job: Any) -> Any:
@@ -188,7 +190,7 @@ def _env(job: Any, name: str, value: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "mistake"),
+    ("problem", "mistake"),
     [
         ("shutdownAfterJobFinish", lambda j: j["spec"].update(shutdownAfterJobFinish=True)),
         ("headGroupSpec", lambda j: _cluster(j).pop("headGroupSpec")),
@@ -202,12 +204,12 @@ def _env(job: Any, name: str, value: str) -> None:
         ("0 is not of type 'string'", lambda j: _cluster(j)["headGroupSpec"]["rayStartParams"].update(a=0)),
     ],
 )
-def test_a_field_that_the_api_does_not_know_is_found(said: str, mistake: Change) -> None:
-    assert any(said in fault for fault in faults(changed(JOB, mistake)))
+def test_a_field_that_the_api_does_not_know_is_found(problem: str, mistake: Change) -> None:
+    assert any(problem in fault for fault in faults(changed(JOB, mistake)))
 
 
 @pytest.mark.parametrize(
-    ("said", "mistake"),
+    ("problem", "mistake"),
     [
         ("on the head", lambda j: _cluster(j)["headGroupSpec"]["rayStartParams"].pop("num-cpus")),
         ("head may be on spot", lambda j: pods(j)["head"].pop("affinity")),
@@ -239,5 +241,5 @@ def test_a_field_that_the_api_does_not_know_is_found(said: str, mistake: Change)
         ("not one image", lambda j: _container(j, "submitter").update(image="rayproject/ray:2.52.0")),
     ],
 )
-def test_a_broken_rule_is_found(said: str, mistake: Change) -> None:
-    assert any(said in complaint for complaint in complaints(changed(JOB, mistake)))
+def test_a_broken_rule_is_found(problem: str, mistake: Change) -> None:
+    assert any(problem in complaint for complaint in complaints(changed(JOB, mistake)))

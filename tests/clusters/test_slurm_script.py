@@ -22,13 +22,13 @@ DIRECTIVES = dict(
 
 @pytest.fixture
 def job(tmp_path: Path) -> Iterator[Job]:
-    made = Job(tmp_path)
-    yield made
-    if hasattr(made, "process"):
+    job_files = Job(tmp_path)
+    yield job_files
+    if hasattr(job_files, "process"):
         try:
-            os.killpg(made.process.pid, signal.SIGKILL)
+            os.killpg(job_files.process.pid, signal.SIGKILL)
         except ProcessLookupError:
-            made.process.wait()
+            job_files.process.wait()
 
 
 def test_bash_can_read_it() -> None:
@@ -163,10 +163,10 @@ def test_on_one_node_ray_stays_on_loopback(job: Job) -> None:
 def test_ray_start_knows_its_options(job: Job) -> None:
     job.begin("cifar10", ENDS="0")
     job.end()
-    known = {option for parameter in RAY["start"].params for option in parameter.opts}
+    options = {option for parameter in RAY["start"].params for option in parameter.opts}
     for line in job.called("on n"):
         words = line.partition("ray start ")[2].split()
-        assert {word.partition("=")[0] for word in words} <= known
+        assert {word.partition("=")[0] for word in words} <= options
     assert "health-check" in RAY
 
 
@@ -174,10 +174,10 @@ def test_its_sweep_is_one_that_the_sweep_takes_and_keeps_in_the_shared_folder(jo
     job.begin("cifar10", "--gpus-per-trial", "0.25", ENDS="0")
     job.end()
     (line,) = job.called("sweep at")
-    given = parser().parse_args(line.partition("-m lpstudy.sweep ")[2].split())
+    args = parser().parse_args(line.partition("-m lpstudy.sweep ")[2].split())
     shared = job.folder / "shared"
-    assert (given.study, given.gpus_per_trial) == ("cifar10", 0.25)
-    assert (Path(given.storage.url), Path(given.reports)) == (shared / "studies", shared / "reports")
+    assert (args.study, args.gpus_per_trial) == ("cifar10", 0.25)
+    assert (Path(args.storage.url), Path(args.reports)) == (shared / "studies", shared / "reports")
     assert job.called("cache") == [f"cache {shared}/cache sqlite:///{shared}/mlflow.db"]
 
 
@@ -189,7 +189,7 @@ def test_a_node_that_does_not_join_ends_the_job_without_a_sweep(job: Job) -> Non
 
 
 @pytest.mark.parametrize(
-    ("words", "variables", "said"),
+    ("words", "variables", "message"),
     [
         ([], {}, "usage: sbatch"),
         (["cifar10"], {"LPSTUDY_STORAGE": ""}, "LPSTUDY_STORAGE"),
@@ -197,11 +197,11 @@ def test_a_node_that_does_not_join_ends_the_job_without_a_sweep(job: Job) -> Non
     ],
 )
 def test_what_is_missing_is_said_in_one_line(
-    job: Job, words: list[str], variables: dict[str, str], said: str
+    job: Job, words: list[str], variables: dict[str, str], message: str
 ) -> None:
     job.begin(*words, **variables)
     code, err = job.end()
     assert code == exits.BAD_INPUT
-    assert said in err
+    assert message in err
     assert err.count("\n") == 1
     assert not job.seen

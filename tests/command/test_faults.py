@@ -54,7 +54,7 @@ def test_the_code_and_the_words_of_a_sweep_agree(case: str, capsys: pytest.Captu
 
 
 @pytest.mark.parametrize(
-    ("error", "fresh", "begun"),
+    ("error", "fresh", "status"),
     [
         (ValueError("no such key"), 2, 2),
         (StudyRunningError("is running already"), 2, 2),
@@ -67,9 +67,9 @@ def test_the_code_and_the_words_of_a_sweep_agree(case: str, capsys: pytest.Captu
     ],
 )
 def test_a_folder_that_cannot_be_written_is_bad_input_until_the_study_has_begun(
-    error: Exception, fresh: int, begun: int
+    error: Exception, fresh: int, status: int
 ) -> None:
-    for is_begun, code in ((False, fresh), (True, begun)):
+    for is_begun, code in ((False, fresh), (True, status)):
 
         def body(is_begun: bool = is_begun) -> int:
             with errors_as_bad_input(lambda: is_begun):

@@ -44,7 +44,7 @@ def beats(study: StudySession) -> int:
     return row.heartbeat
 
 
-def told(study: StudySession) -> dict[str, Any]:
+def stored_gauges(study: StudySession) -> dict[str, Any]:
     """What the newest heartbeat says."""
     row = read_lease(study.storage.engine, "tiny")
     assert row is not None
@@ -87,13 +87,13 @@ def test_a_gauge_that_fails_is_left_out_and_named_once(
     read_value: Callable[[], object], running: StudySession, capsys: pytest.CaptureFixture[str]
 ) -> None:
     running.gauges.add(bad=read_value, good=lambda: 5)
-    wait_for(lambda: told(running).get("good") == 5, seconds=10)
+    wait_for(lambda: stored_gauges(running).get("good") == 5, seconds=10)
     assert goes_on(running)
-    assert "bad" not in told(running)
+    assert "bad" not in stored_gauges(running)
     assert running.control.fault is None
-    said = capsys.readouterr().err
-    assert said.count("warning: lpstudy status lacks 'bad': ") == 1
-    assert said.count("\n") == 1
+    output = capsys.readouterr().err
+    assert output.count("warning: lpstudy status lacks 'bad': ") == 1
+    assert output.count("\n") == 1
 
 
 def test_a_gauge_that_succeeds_again_is_reported_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,9 +116,9 @@ def test_a_slow_gauge_delays_neither_heartbeats_nor_other_gauges(
     monkeypatch.setattr(gauges, "STOP_SECONDS", 0.01)
     forever = threading.Event()
     running.gauges.add(slow=forever.wait, fast=lambda: 1)
-    wait_for(lambda: told(running).get("fast") == 1, seconds=10)
+    wait_for(lambda: stored_gauges(running).get("fast") == 1, seconds=10)
     assert goes_on(running)
-    assert "slow" not in told(running)
+    assert "slow" not in stored_gauges(running)
     forever.set()
 
 
@@ -213,14 +213,14 @@ with study.running():
 
 
 def test_a_process_whose_main_thread_hangs_ends_with_its_words_and_frees_the_study(tmp_path: Path) -> None:
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", STUCK, str(tmp_path)],
         capture_output=True,
         text=True,
         timeout=60,
         env=os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[2])},
     )
-    assert (done.returncode, done.stdout) == (75, "killed\n")
-    assert done.stderr == "lpstudy sweep: paused: Ray hangs; run the same command to resume\n"
+    assert (process.returncode, process.stdout) == (75, "killed\n")
+    assert process.stderr == "lpstudy sweep: paused: Ray hangs; run the same command to resume\n"
     study = StudySession(LocalFolder(tmp_path / "tiny"), None, "tiny", fresh=False)
     assert study.previous_process is None

@@ -38,12 +38,12 @@ OFTEN = ("checkpoint_seconds = 0.0", "checkpoint_seconds = 0.2")
 
 def checkpoints(folder: Path) -> list[Path]:
     """Of all runs, from the tenth epoch on, or within one."""
-    found = sorted((folder / "studies/tiny/runs").glob("*/*/checkpoint-*.json"))
-    return [path for path in found if len(path.stem.partition("-")[2].lstrip("0")) > 1]
+    paths = sorted((folder / "studies/tiny/runs").glob("*/*/checkpoint-*.json"))
+    return [path for path in paths if len(path.stem.partition("-")[2].lstrip("0")) > 1]
 
 
 @contextmanager
-def still(process: "Popen[str]") -> Iterator[None]:
+def suspended_trials(process: "Popen[str]") -> Iterator[None]:
     """The processes of a sweep's trials stand still."""
     with suspend(trial_processes(process.pid)):
         yield
@@ -51,34 +51,34 @@ def still(process: "Popen[str]") -> Iterator[None]:
 
 def by_key(folder: Path) -> dict[str, Record]:
     """The ledger's runs; none is there twice."""
-    found = records(folder, "tiny")
-    keys = [record.assignment.key for record in found]
+    ledger_records = records(folder, "tiny")
+    keys = [record.assignment.key for record in ledger_records]
     assert len(set(keys)) == len(keys)
-    return dict(zip(keys, found, strict=True))
+    return dict(zip(keys, ledger_records, strict=True))
 
 
-def reached(folder: Path) -> Mapping[str, int]:
+def newest_epochs(folder: Path) -> Mapping[str, int]:
     """The newest epoch of each run in the ledger."""
     return {key: len(record.epochs) for key, record in by_key(folder).items()}
 
 
-def whole(folder: Path, expected: int) -> None:
+def check_study(folder: Path, expected: int) -> None:
     """Every run ended once, with all its epochs once, and MLflow has the same runs, none twice, none open."""
-    found = by_key(folder)
-    assert len(found) == expected
-    for record in found.values():
+    ledger_runs = by_key(folder)
+    assert len(ledger_runs) == expected
+    for record in ledger_runs.values():
         assert record.state in ("finished", "pruned")
         assert [epoch.epoch for epoch in record.epochs] == list(range(1, len(record.epochs) + 1))
-    told = [run.data.tags["lpstudy.key"] for run in runs(client_of(folder), "tiny")]
-    assert len(told) == len(set(told))
-    assert {key for key in told if "/" in key and not key.startswith("arm/")} == {
-        record.assignment.key for record in found.values()
+    mlflow_keys = [run.data.tags["lpstudy.key"] for run in runs(client_of(folder), "tiny")]
+    assert len(mlflow_keys) == len(set(mlflow_keys))
+    assert {key for key in mlflow_keys if "/" in key and not key.startswith("arm/")} == {
+        record.assignment.key for record in ledger_runs.values()
     }
     assert "RUNNING" not in {run.info.status for run in runs(client_of(folder), "tiny")}
 
 
 @contextmanager
-def begun(folder: Path, *words: str, **variables: str) -> Iterator["Popen[str]"]:
+def running_sweep(folder: Path, *words: str, **variables: str) -> Iterator["Popen[str]"]:
     """A sweep of `tiny.toml` that has trials with checkpoints."""
     process = start(folder, "sweep", "tiny.toml", *words, **variables)
     try:
@@ -96,24 +96,24 @@ def last_line(result: CommandResult) -> str:
     return result.err.rstrip().splitlines()[-1]
 
 
-def frames(folder: Path) -> dict[str, pd.DataFrame]:
+def exported_frames(folder: Path) -> dict[str, pd.DataFrame]:
     """Runs and epochs of a study without what a clock has said, and without attempts."""
     result = call(export.main, folder, "tiny", "--to", str(folder / "export"))
     assert result.code == 0, result.err
-    found = {kind: pd.read_parquet(folder / f"export/{kind}.parquet") for kind in ("runs", "epochs")}
-    return {kind: frame.drop(columns=TIMES, errors="ignore") for kind, frame in found.items()}
+    frames = {kind: pd.read_parquet(folder / f"export/{kind}.parquet") for kind in ("runs", "epochs")}
+    return {kind: frame.drop(columns=TIMES, errors="ignore") for kind, frame in frames.items()}
 
 
-def told(folder: Path) -> str:
+def report_text(folder: Path) -> str:
     """The report but for links to runs in MLflow, and where and when it was made."""
     text = (folder / "reports/tiny/report.md").read_text().partition("## Provenance")[0]
     return re.sub(r"\[[0-9a-f]{8}\]\([^)]*\)", "", text)
 
 
-def equal_to_undisturbed(disturbed: Path, undisturbed: Path) -> None:
+def check_equal(disturbed: Path, undisturbed: Path) -> None:
     """Ledger and report say the same."""
-    mine, other = frames(disturbed), frames(undisturbed)
+    mine, other = exported_frames(disturbed), exported_frames(undisturbed)
     for kind in mine:
         pd.testing.assert_frame_equal(mine[kind], other[kind], check_exact=True)
-    assert "## Comparison" in told(disturbed)
-    assert told(disturbed) == told(undisturbed)
+    assert "## Comparison" in report_text(disturbed)
+    assert report_text(disturbed) == report_text(undisturbed)

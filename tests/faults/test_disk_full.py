@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy
 from commands import run, trial_processes, wait_for_exit, write_study
-from staging import FIXED, LONG, OFTEN, begun, by_key, checkpoints, last_line, whole
+from staging import FIXED, LONG, OFTEN, by_key, check_study, checkpoints, last_line, running_sweep
 
 from lpstudy.disk import DiskFullError, write_atomically
 from lpstudy.ledger import Ledger, UnwritableError, ledger_file_url
@@ -34,8 +34,8 @@ def test_a_file_that_finds_no_room_leaves_the_old_one_and_nothing_else(tmp_path:
 
 def test_a_trial_that_finds_no_room_pauses_the_study(tmp_path: Path) -> None:
     write_study(tmp_path, LONG, FIXED, OFTEN)
-    with begun(tmp_path) as process:
-        kept = checkpoints(tmp_path)
+    with running_sweep(tmp_path) as process:
+        paths = checkpoints(tmp_path)
         for pid in trial_processes(process.pid):
             resource.prlimit(pid, resource.RLIMIT_FSIZE, (SMALL, SMALL))
         result = wait_for_exit(process)
@@ -43,10 +43,10 @@ def test_a_trial_that_finds_no_room_pauses_the_study(tmp_path: Path) -> None:
     assert "paused: disk full: " in last_line(result)
     assert "/runs/bp-convnet-d2-w2/trial-0/checkpoint-" in last_line(result)
     assert "bytes" in last_line(result)
-    assert kept
+    assert paths
     again = run(tmp_path, "sweep", "tiny.toml")
     assert again.code == 0, again.err
-    whole(tmp_path, 2)
+    check_study(tmp_path, 2)
     assert not [w for record in by_key(tmp_path).values() for w in record.warnings if "refused" in w]
 
 

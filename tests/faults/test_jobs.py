@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from commands import ROOT, environment, free_port, run, start, stop_group, wait_for, write_study
-from staging import FIXED, LONG, OFTEN, checkpoints, whole
+from staging import FIXED, LONG, OFTEN, check_study, checkpoints
 
 from lpstudy.ray_cluster.ray_patches import LOOPBACK_VARIABLE
 
@@ -43,8 +43,10 @@ class Head:
     def job(self, *words: str, **variables: str) -> "subprocess.CompletedProcess[str]":
         """`ray job ...` as a client gives it."""
         address = f"http://127.0.0.1:{self.dashboard}"
-        given = environment(**self.variables) | {"RAY_ADDRESS": address} | variables
-        return subprocess.run([RAY, "job", *words], env=given, capture_output=True, text=True, timeout=400)
+        job_variables = environment(**self.variables) | {"RAY_ADDRESS": address} | variables
+        return subprocess.run(
+            [RAY, "job", *words], env=job_variables, capture_output=True, text=True, timeout=400
+        )
 
 
 @pytest.fixture(scope="module")
@@ -75,8 +77,8 @@ def submission(folder: Path, name: str, *words: str) -> Sequence[str]:
 def test_a_job_is_stopped_and_goes_on_when_it_is_submitted_again(head: Head, tmp_path: Path) -> None:
     (tmp_path / "work").mkdir()
     write_study(tmp_path / "work", LONG, FIXED, OFTEN, ("trials = 1", "trials = 2"))
-    begun = head.job(*submission(tmp_path, "first", "--no-wait"))
-    assert begun.returncode == 0, begun
+    first_job = head.job(*submission(tmp_path, "first", "--no-wait"))
+    assert first_job.returncode == 0, first_job
     wait_for(lambda: checkpoints(tmp_path))
     assert head.job("stop", "first").returncode == 0
     assert "Job 'first' was stopped" in head.job("status", "first").stdout
@@ -85,7 +87,7 @@ def test_a_job_is_stopped_and_goes_on_when_it_is_submitted_again(head: Head, tmp
     again = head.job(*submission(tmp_path, "second"))
     assert again.returncode == 0, again
     assert f"report  {tmp_path}/reports/tiny/report.md" in head.job("logs", "second").stdout
-    whole(tmp_path, 3)
+    check_study(tmp_path, 3)
 
 
 def test_bad_input_makes_the_job_fail(head: Head, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from commands import run, start, write_study
-from staging import OFTEN, equal_to_undisturbed, whole
+from staging import OFTEN, check_equal, check_study
 
 EPOCHS = {3: 60, 20: 800}
 """Of a run, by how often the driver is to be killed."""
@@ -20,22 +20,22 @@ RUNS = 8
 
 def kills(folder: Path, times: int, seed: int) -> int:
     """Begin the study so many times, each time until a random moment; how often that was before its end."""
-    moments, done = random.Random(seed), 0
+    moments, kills = random.Random(seed), 0
     for _ in range(times):
         process = start(folder, "sweep", "tiny.toml", "--concurrent", "1")
         until = time.monotonic() + moments.uniform(5, 25)
         while process.poll() is None and time.monotonic() < until:
             time.sleep(0.05)
-        done += process.poll() is None
+        kills += process.poll() is None
         process.kill()
         process.communicate()
-    return done
+    return kills
 
 
 def to_its_end(folder: Path) -> None:
     result = run(folder, "sweep", "tiny.toml", "--concurrent", "1")
     assert result.code == 0, result.err
-    whole(folder, RUNS)
+    check_study(folder, RUNS)
 
 
 @pytest.mark.parametrize("times", [3, pytest.param(20, marks=pytest.mark.soak)])
@@ -47,4 +47,4 @@ def test_a_study_whose_driver_is_killed_equals_one_that_was_left_alone(times: in
     to_its_end(undisturbed)
     assert kills(disturbed, times, seed=times) >= LEAST[times]
     to_its_end(disturbed)
-    equal_to_undisturbed(disturbed, undisturbed)
+    check_equal(disturbed, undisturbed)

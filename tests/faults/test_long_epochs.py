@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 from commands import descendants, run, suspend, trial_processes, wait_for, wait_for_exit, write_study
-from staging import FIXED, begun, by_key, equal_to_undisturbed, frames, last_line, whole
+from staging import FIXED, by_key, check_equal, check_study, exported_frames, last_line, running_sweep
 
 pytestmark = pytest.mark.soak
 LONG = (
@@ -28,9 +28,9 @@ STEPS = 600
 
 def newest(folder: Path) -> dict[str, Any]:
     """Checkpoint, as JSON; empty where there is none in the middle of an epoch."""
-    found = sorted((folder / "studies/tiny/runs").glob("*/trial-0/checkpoint-*.json"))
-    told: dict[str, Any] = json.loads(found[-1].read_bytes()) if found else {}
-    return told if told.get("part") else {}
+    paths = sorted((folder / "studies/tiny/runs").glob("*/trial-0/checkpoint-*.json"))
+    description: dict[str, Any] = json.loads(paths[-1].read_bytes()) if paths else {}
+    return description if description.get("part") else {}
 
 
 def stopped_within_an_epoch(folder: Path, *words: str) -> tuple[Path, Path, dict[str, Any]]:
@@ -39,21 +39,21 @@ def stopped_within_an_epoch(folder: Path, *words: str) -> tuple[Path, Path, dict
     for one in (stopped, alone):
         one.mkdir()
         write_study(one, *LONG)
-    with begun(stopped, *words) as process:
+    with running_sweep(stopped, *words) as process:
         wait_for(lambda: is_early(newest(stopped)))
         process.send_signal(signal.SIGTERM)
         result = wait_for_exit(process)
     assert result.code == 75, last_line(result)
-    kept = newest(stopped)
-    assert kept, "it waited for the end of the epoch"
-    return stopped, alone, kept
+    checkpoint = newest(stopped)
+    assert checkpoint, "it waited for the end of the epoch"
+    return stopped, alone, checkpoint
 
 
 def test_it_goes_on_in_the_epoch_and_ends_as_one_that_was_left_alone(tmp_path: Path) -> None:
     words = ("--concurrent", "1")
-    stopped, alone, kept = stopped_within_an_epoch(tmp_path, *words)
-    with begun(stopped, *words) as process:
-        further = wait_for(lambda: (now := newest(stopped)) and at(now) > at(kept) and now)
+    stopped, alone, checkpoint = stopped_within_an_epoch(tmp_path, *words)
+    with running_sweep(stopped, *words) as process:
+        further = wait_for(lambda: (now := newest(stopped)) and at(now) > at(checkpoint) and now)
         with suspend(trial_processes(process.pid)):
             for pid in trial_processes(process.pid):
                 os.kill(pid, signal.SIGKILL)
@@ -61,25 +61,27 @@ def test_it_goes_on_in_the_epoch_and_ends_as_one_that_was_left_alone(tmp_path: P
     assert result.code == 0, result.err
     assert further["part"]["step"] > 0
     assert run(alone, "sweep", "tiny.toml", *words).code == 0
-    whole(stopped, 2)
+    check_study(stopped, 2)
     assert by_key(stopped)["kd-convnet-d4-w32/trial-0"].assignment.attempt == 3
-    equal_to_undisturbed(stopped, alone)
+    check_equal(stopped, alone)
 
 
 def test_two_workers_go_on_in_the_epoch_too(tmp_path: Path) -> None:
     words = ("--concurrent", "1", "--workers-per-trial", "2")
-    stopped, alone, kept = stopped_within_an_epoch(tmp_path, *words)
-    with begun(stopped, *words) as process:
-        wait_for(lambda: (now := newest(stopped)) and at(now) > at(kept))
+    stopped, alone, checkpoint = stopped_within_an_epoch(tmp_path, *words)
+    with running_sweep(stopped, *words) as process:
+        wait_for(lambda: (now := newest(stopped)) and at(now) > at(checkpoint))
         workers = [pid for pid, line in descendants(process.pid).items() if "RayTrainWorker" in line]
         os.kill(workers[1], signal.SIGKILL)
         result = wait_for_exit(process)
     assert result.code == 0, result.err
     assert run(alone, "sweep", "tiny.toml", *words).code == 0
-    whole(stopped, 2)
+    check_study(stopped, 2)
     assert by_key(stopped)["kd-convnet-d4-w32/trial-0"].assignment.attempt == 3
     # The running statistics of both went on from their mean, which is rounded.
-    pd.testing.assert_frame_equal(frames(stopped)["epochs"], frames(alone)["epochs"], rtol=1e-5)
+    pd.testing.assert_frame_equal(
+        exported_frames(stopped)["epochs"], exported_frames(alone)["epochs"], rtol=1e-5
+    )
 
 
 def is_early(checkpoint: dict[str, Any]) -> bool:

@@ -5,7 +5,7 @@ import signal
 from pathlib import Path
 
 from commands import run, trial_processes, wait_for_exit, write_study
-from staging import FIXED, LONG, OFTEN, begun, last_line, whole
+from staging import FIXED, LONG, OFTEN, check_study, last_line, running_sweep
 
 KD = ("[methods.bp]", "[methods.kd]")
 
@@ -13,7 +13,7 @@ KD = ("[methods.bp]", "[methods.kd]")
 def test_a_study_whose_bank_is_lost_pauses_and_the_next_start_fills_it_anew(tmp_path: Path) -> None:
     write_study(tmp_path, LONG, FIXED, OFTEN, KD)
     cache = tmp_path / "cache"
-    with begun(tmp_path, LPSTUDY_CACHE=str(cache)) as process:
+    with running_sweep(tmp_path, LPSTUDY_CACHE=str(cache)) as process:
         (logits,) = cache.glob("banks/*/logits.*")
         logits.rename(tmp_path / "lost")  # processes that have it open still read it
         for pid in trial_processes(process.pid):
@@ -25,4 +25,4 @@ def test_a_study_whose_bank_is_lost_pauses_and_the_next_start_fills_it_anew(tmp_
     result = run(tmp_path, "sweep", "tiny.toml", LPSTUDY_CACHE=str(cache))
     assert result.code == 0, result.err
     assert logits.read_bytes() == (tmp_path / "lost").read_bytes()
-    whole(tmp_path, 2)
+    check_study(tmp_path, 2)

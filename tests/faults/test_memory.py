@@ -90,6 +90,6 @@ def test_what_is_no_lack_of_memory_is_raised() -> None:
 
 
 def test_a_process_that_ray_killed_for_memory_is_told_so() -> None:
-    said = "ray.exceptions.OutOfMemoryError: Task was killed due to the node running low on memory."
-    assert describe_death(said) == f"oom: {said}"
+    message = "ray.exceptions.OutOfMemoryError: Task was killed due to the node running low on memory."
+    assert describe_death(message) == f"oom: {message}"
     assert describe_death("its process died") == "its process died"

@@ -19,7 +19,7 @@ from commands import (
     write_study,
 )
 from mlflow.tracking import MlflowClient
-from staging import FIXED, LONG, OFTEN, begun, by_key, last_line
+from staging import FIXED, LONG, OFTEN, by_key, last_line, running_sweep
 
 pytestmark = pytest.mark.soak
 
@@ -32,7 +32,7 @@ class Stage:
     result: CommandResult
     behind: dict[str, object]
     """From `reconcile --check --json` when the server is back."""
-    mended: CommandResult
+    reconciled: CommandResult
     equal: CommandResult
     doubled: CommandResult
     """After a run was deleted and another one doubled by hand."""
@@ -45,13 +45,13 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Stage:
     write_study(folder, LONG, FIXED, OFTEN, ("trials = 1", "trials = 2"))
     port = free_port()
     server = {"MLFLOW_TRACKING_URI": f"http://127.0.0.1:{port}"}
-    with mlflow_server(folder / "server", port) as process, begun(folder, **server) as driver:
+    with mlflow_server(folder / "server", port) as process, running_sweep(folder, **server) as driver:
         stop_group(process)
         result = wait_for_exit(driver)
     shutil.rmtree(folder / "reports", ignore_errors=True)
     with mlflow_server(folder / "server", port):
         check = run(folder, "__main__", "reconcile", "tiny", "--check", "--json", **server)
-        mended = run(folder, "__main__", "reconcile", "tiny", **server)
+        reconciled = run(folder, "__main__", "reconcile", "tiny", **server)
         equal = run(folder, "__main__", "reconcile", "tiny", "--check", **server)
         client = MlflowClient(tracking_uri=server["MLFLOW_TRACKING_URI"])
         trials = [one for one in runs(client, "tiny") if one.data.tags.get("lpstudy.kind") == "trial"]
@@ -59,7 +59,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Stage:
         client.create_run(trials[1].info.experiment_id, tags=trials[1].data.tags)
         doubled = run(folder, "__main__", "reconcile", "tiny", **server)
         report = run(folder, "report", "tiny", **server)
-    return Stage(folder, result, json.loads(check.out), mended, equal, doubled, report)
+    return Stage(folder, result, json.loads(check.out), reconciled, equal, doubled, report)
 
 
 def test_training_goes_on_to_its_end(stage: Stage) -> None:
@@ -76,7 +76,7 @@ def test_the_end_is_74_and_names_reconcile(stage: Stage) -> None:
 def test_what_differs_is_found_and_mended(stage: Stage) -> None:
     assert stage.behind["runs"] == 3
     assert stage.behind["differences"]
-    assert stage.mended.code == 0, stage.mended.err
+    assert stage.reconciled.code == 0, stage.reconciled.err
     assert (stage.equal.code, stage.equal.out) == (0, "3 runs in the ledger, 0 differ in MLflow\n")
 
 
@@ -103,11 +103,11 @@ def test_a_server_that_is_away_for_a_while_is_caught_up_with(tmp_path: Path) -> 
 
     with (
         mlflow_server(tmp_path / "server", port) as process,
-        begun(tmp_path, "--concurrent", "1", **variables) as driver,
+        running_sweep(tmp_path, "--concurrent", "1", **variables) as driver,
     ):
         stop_group(process)
         behind = wait_for(lambda: (told := now())["mlflow_error"] and told["done"] and told)
-        said = run(tmp_path, "status", "tiny").out
+        output = run(tmp_path, "status", "tiny").out
         with mlflow_server(tmp_path / "server", port):
             caught_up = wait_for(lambda: not (told := now())["mlflow_error"] and told)
             result = wait_for_exit(driver)
@@ -119,14 +119,14 @@ def test_a_server_that_is_away_for_a_while_is_caught_up_with(tmp_path: Path) -> 
                 for key, one in found.items()
             }
     assert behind["mlflow_behind"] >= 1
-    assert " runs behind (" in said
+    assert " runs behind (" in output
     assert behind["runs_per_hour"] > 0
     assert behind["eta_seconds"] > 0
     assert (behind["workers"], behind["nodes"]) == (1, 1)
-    assert "; 1 worker on 1 node; " in said
+    assert "; 1 worker on 1 node; " in output
     assert 0 < behind["free_bytes"] <= shutil.disk_usage(tmp_path).total
-    assert " free" in said
-    assert " runs an hour, ETA " in said
+    assert " free" in output
+    assert " runs an hour, ETA " in output
     assert (caught_up["state"], caught_up["alive"]) == ("running", True), "the study was over too early"
     assert result.code == 0, result.err
     assert result.err.count("MLflow lags behind") == 1

@@ -11,7 +11,7 @@ import ray
 from commands import CommandResult, call, wait_for, wait_for_exit, write_study
 from ray.cluster_utils import Cluster
 from raylets import MEMORY, raylets
-from staging import FIXED, begun, by_key, whole
+from staging import FIXED, by_key, check_study, running_sweep
 
 from lpstudy import status
 from lpstudy.ray_cluster.cluster import SHORTAGE_SECONDS
@@ -24,8 +24,8 @@ LONG = ("epochs = 2\n", "epochs = 1500\n")
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
     """A head without CPUs, and two nodes with one each."""
-    with raylets(num_cpus=0) as made:
-        yield made
+    with raylets(num_cpus=0) as cluster:
+        yield cluster
 
 
 class Stage:
@@ -43,7 +43,7 @@ class Stage:
             ("checkpoint_seconds = 0.0", "checkpoint_seconds = 0.5"),
         )
         self.folder = folder
-        with begun(folder, RAY_ADDRESS=cluster.address) as process:
+        with running_sweep(folder, RAY_ADDRESS=cluster.address) as process:
             wait_for(lambda: self.running() == 2)
             self.two = self.status()
             cluster.remove_node(first, allow_graceful=False)
@@ -65,8 +65,8 @@ class Stage:
         return cluster.add_node(wait=False, num_cpus=1, object_store_memory=MEMORY)
 
     def status(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(call(status.main, self.folder, "tiny", "--json").out)
-        return found
+        answer: dict[str, Any] = json.loads(call(status.main, self.folder, "tiny", "--json").out)
+        return answer
 
     def waiting(self) -> str:
         return str(self.status()["waiting"])
@@ -95,6 +95,6 @@ def test_a_cluster_that_is_too_small_is_told_with_needed_and_available(stage: St
 
 def test_trials_move_and_the_study_ends_whole(stage: Stage) -> None:
     assert stage.result.code == 0, stage.result.err
-    whole(stage.folder, 4)
+    check_study(stage.folder, 4)
     assert max(record.assignment.attempt for record in by_key(stage.folder).values()) > 1
     assert not ray.is_initialized()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from commands import call, start, wait_for, wait_for_exit, write_study
 from raylets import MEMORY, raylets
-from staging import whole
+from staging import check_study
 
 from lpstudy import status
 from lpstudy.ray_cluster.cluster import SHORTAGE_SECONDS
@@ -20,8 +20,8 @@ def test_what_is_waited_for_is_told_and_the_teacher_goes_on(tmp_path: Path) -> N
     cache = tmp_path / "cache"
 
     def waiting() -> str:
-        told = json.loads(call(status.main, tmp_path, "tiny", "--json").out)
-        return str(told["waiting"])
+        answer = json.loads(call(status.main, tmp_path, "tiny", "--json").out)
+        return str(answer["waiting"])
 
     with raylets(num_cpus=0) as cluster:
         node = cluster.add_node(wait=True, num_cpus=1, object_store_memory=MEMORY)
@@ -30,13 +30,13 @@ def test_what_is_waited_for_is_told_and_the_teacher_goes_on(tmp_path: Path) -> N
         try:
             wait_for(lambda: len(list(cache.glob("teachers/*/**/checkpoint-*.json"))) > 1, seconds=280)
             cluster.remove_node(node, allow_graceful=False)
-            said = wait_for(waiting, seconds=60)
+            waiting_text = wait_for(waiting, seconds=60)
             time.sleep(SHORTAGE_SECONDS + 5)  # until the shortage is reported
             cluster.add_node(wait=False, num_cpus=1, object_store_memory=MEMORY)
             result = wait_for_exit(process)
         finally:
             process.kill()
-    assert said == "a trial needs 1 CPU but there are 0 CPUs and 0 GPUs"
-    assert result.err.count(f"waiting for the cluster: {said}") == 1, result.err
+    assert waiting_text == "a trial needs 1 CPU but there are 0 CPUs and 0 GPUs"
+    assert result.err.count(f"waiting for the cluster: {waiting_text}") == 1, result.err
     assert result.code == 0, result.err
-    whole(tmp_path, 2)
+    check_study(tmp_path, 2)

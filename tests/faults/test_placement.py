@@ -14,7 +14,7 @@ from commands import error_line, run, wait_for_exit, write_study
 from ray import tune
 from ray.cluster_utils import Cluster
 from raylets import raylets
-from staging import FIXED, LONG, OFTEN, begun, whole
+from staging import FIXED, LONG, OFTEN, check_study, running_sweep
 from tune_driver import DONE, run_in_tune
 
 from lpstudy.ray_cluster.cluster import Capacity, machines
@@ -31,23 +31,23 @@ def cluster() -> Iterator[Cluster]:
     node = {"num_cpus": 2, "num_gpus": 1}
     with raylets(
         node, node, num_cpus=0, include_dashboard=True
-    ) as made:  # Train asks it for placement groups
-        yield made
+    ) as cluster:  # Train asks it for placement groups
+        yield cluster
 
 
 def drive_six(address: str, folder: Path) -> None:
     """Runs that end when four are under way at once, in a study of the calling process."""
     os.environ["RAY_ADDRESS"] = address
-    seen = folder / "seen"
-    seen.mkdir()
+    gpu_folder = folder / "seen"
+    gpu_folder.mkdir()
 
     def wait_for_three_others(config: dict[str, Any]) -> None:
         """Travels whole, being defined in here."""
         context = ray.get_runtime_context()
-        told = {"node": context.get_node_id(), "gpus": context.get_accelerator_ids()["GPU"]}
-        (seen / f"trial-{config['number']}").write_text(json.dumps(told))
+        placement = {"node": context.get_node_id(), "gpus": context.get_accelerator_ids()["GPU"]}
+        (gpu_folder / f"trial-{config['number']}").write_text(json.dumps(placement))
         deadline = time.monotonic() + 100
-        while len(list(seen.iterdir())) < 4:
+        while len(list(gpu_folder.iterdir())) < 4:
             assert time.monotonic() < deadline, "fewer than four at once"
             time.sleep(0.1)
         tune.report(DONE)
@@ -67,15 +67,15 @@ def test_half_a_gpu_each_makes_four_trials_at_once_on_two_nodes(cluster: Cluster
     process.start()
     process.join(timeout=300)
     assert process.exitcode == 0
-    told = [json.loads(path.read_bytes()) for path in (tmp_path / "seen").iterdir()]
-    assert len({one["node"] for one in told}) == 2
-    assert all(len(one["gpus"]) == 1 for one in told)
+    placements = [json.loads(path.read_bytes()) for path in (tmp_path / "seen").iterdir()]
+    assert len({one["node"] for one in placements}) == 2
+    assert all(len(one["gpus"]) == 1 for one in placements)
 
 
 def test_four_workers_of_a_trial_are_on_both_nodes(cluster: Cluster, tmp_path: Path) -> None:
     write_study(tmp_path, LONG, ("batch_size = 50\nlearning", "batch_size = 40\nlearning"), FIXED, OFTEN)
     words = ["--workers-per-trial", "4"]  # of two cores each node has
-    with begun(tmp_path, *words, RAY_ADDRESS=cluster.address) as process:
+    with running_sweep(tmp_path, *words, RAY_ADDRESS=cluster.address) as process:
         ray.init(address=cluster.address, log_to_driver=False)
         try:
             groups = ray.util.placement_group_table()
@@ -83,7 +83,7 @@ def test_four_workers_of_a_trial_are_on_both_nodes(cluster: Cluster, tmp_path: P
             ray.shutdown()
         result = wait_for_exit(process)
     assert result.code == 0, result.err
-    whole(tmp_path, 2)
+    check_study(tmp_path, 2)
     workers = [
         group for group in groups.values() if len(group["bundles"]) == 4 and group["state"] == "CREATED"
     ]

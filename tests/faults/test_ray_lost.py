@@ -11,7 +11,7 @@ from subprocess import Popen
 
 import pytest
 from commands import descendants, run, start, wait_for, wait_for_exit, write_study
-from staging import LONG, OFTEN, begun, by_key, last_line, reached, whole
+from staging import LONG, OFTEN, by_key, check_study, last_line, newest_epochs, running_sweep
 
 SERVERS = {
     "raylet": "/raylet/raylet",
@@ -45,7 +45,7 @@ def lose(process: "Popen[str]", name: str, number: int) -> float:
     for one in victims:
         os.kill(one, number)
     result = wait_for_exit(process)
-    taken = time.monotonic() - began
+    seconds = time.monotonic() - began
     assert result.code == 75, result
     what = (
         "did not answer for" if number == signal.SIGSTOP else f"{name} on this machine has ended (signal 9)"
@@ -54,9 +54,9 @@ def lose(process: "Popen[str]", name: str, number: int) -> float:
     assert what in last_line(result)
     assert last_line(result).endswith("run the same command to resume")
     assert "Raylet is terminated" not in result.err
-    assert taken < SECONDS
+    assert seconds < SECONDS
     wait_for(lambda: not any(running(one) for one in below), seconds=5)
-    return taken
+    return seconds
 
 
 @pytest.mark.soak
@@ -66,15 +66,15 @@ def lose(process: "Popen[str]", name: str, number: int) -> float:
 )
 def test_a_sweep_pauses_where_ray_is_lost_under_its_trials(name: str, number: int, tmp_path: Path) -> None:
     write_study(tmp_path, LONG, OFTEN)
-    with begun(tmp_path) as process:
-        before = reached(tmp_path)
+    with running_sweep(tmp_path) as process:
+        before = newest_epochs(tmp_path)
         print(f"{name}, {signal.Signals(number).name}: {lose(process, name, number):.1f} s")
-    after = reached(tmp_path)
+    after = newest_epochs(tmp_path)
     assert all(after[key] >= epochs for key, epochs in before.items())
     assert {record.state for record in by_key(tmp_path).values()} <= {"running", "finished"}
     result = run(tmp_path, "sweep", "tiny.toml")
     assert result.code == 0, result.err
-    whole(tmp_path, 2)
+    check_study(tmp_path, 2)
 
 
 @contextmanager
@@ -99,15 +99,15 @@ def test_a_sweep_pauses_where_ray_is_lost_under_its_teacher(name: str, number: i
         print(f"teacher: {name}, {signal.Signals(number).name}: {lose(process, name, number):.1f} s")
     result = run(tmp_path, "sweep", "tiny.toml", LPSTUDY_CACHE=str(tmp_path / "cache"))
     assert result.code == 0, result.err
-    whole(tmp_path, 2)
+    check_study(tmp_path, 2)
 
 
 @pytest.mark.soak
 def test_a_sweep_does_not_notice_that_the_dashboard_is_killed(tmp_path: Path) -> None:
     write_study(tmp_path, LONG, OFTEN)
-    with begun(tmp_path) as process:
+    with running_sweep(tmp_path) as process:
         for one in of_ray(process.pid, "dashboard"):
             os.kill(one, signal.SIGKILL)
         result = wait_for_exit(process)
     assert result.code == 0, result.err
-    whole(tmp_path, 2)
+    check_study(tmp_path, 2)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from commands import CommandResult, call, run, trial_processes, wait_for, wait_for_exit, write_study
-from staging import FIXED, LONG, OFTEN, begun, by_key, last_line, reached, still
+from staging import FIXED, LONG, OFTEN, by_key, last_line, newest_epochs, running_sweep, suspended_trials
 
 from lpstudy import operate, reconcile, status
 
@@ -32,7 +32,7 @@ def ask_in_a_trial(
     process: "Popen[str]", folder: Path, command: operate.Command
 ) -> tuple[CommandResult, str]:
     """The answer, and the trial that ran when the wish was heard: it stands still until then."""
-    with still(process):
+    with suspended_trials(process):
         answer = ask(folder, command)
         (unfinished,) = (key for key, state in states(folder).items() if state != "finished")
     return answer, unfinished
@@ -47,7 +47,7 @@ class Stage:
     paused: dict[str, Any]
     before: dict[str, int]
     after: dict[str, int]
-    stopped: CommandResult
+    result_of_stop: CommandResult
     stopped_in: str
     after_stop: dict[str, str]
     cancelled: CommandResult
@@ -61,18 +61,18 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Stage:
     folder = tmp_path_factory.mktemp("wishes")
     write_study(folder, LONG, FIXED, FOUR, OFTEN)
     answers = {"resume, none runs": CommandResult(0, "", "")}
-    with begun(folder, "--concurrent", "1") as process:
+    with running_sweep(folder, "--concurrent", "1") as process:
         answers["pause"], _ = ask_in_a_trial(process, folder, "pause")
         wait_for(lambda: not trial_processes(process.pid))
-        before, paused = dict(reached(folder)), now(folder)
+        before, paused = dict(newest_epochs(folder)), now(folder)
         answers["resume"] = ask(folder, "resume")
-        wait_for(lambda: sum(reached(folder).values()) > sum(before.values()))
-        after = dict(reached(folder))
+        wait_for(lambda: sum(newest_epochs(folder).values()) > sum(before.values()))
+        after = dict(newest_epochs(folder))
         answers["stop"], stopped_in = ask_in_a_trial(process, folder, "stop")
-        stopped = wait_for_exit(process)
+        result_of_stop = wait_for_exit(process)
     after_stop = states(folder)
     answers["resume, none runs"] = ask(folder, "resume")
-    with begun(folder, "--concurrent", "1") as process:
+    with running_sweep(folder, "--concurrent", "1") as process:
         answers["cancel"], cancelled_in = ask_in_a_trial(process, folder, "cancel")
         cancelled = wait_for_exit(process)
     after_cancel = states(folder)
@@ -83,7 +83,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Stage:
         paused,
         before,
         after,
-        stopped,
+        result_of_stop,
         stopped_in,
         after_stop,
         cancelled,
@@ -107,9 +107,9 @@ def test_a_paused_study_waits_without_trials_and_goes_on(stage: Stage) -> None:
 
 
 def test_stop_lets_the_running_trial_end_and_reports(stage: Stage) -> None:
-    assert stage.stopped.code == 0, stage.stopped.err
-    assert "report  " in stage.stopped.out
-    assert f"{len(stage.after_stop)} finished" in stage.stopped.out
+    assert stage.result_of_stop.code == 0, stage.result_of_stop.err
+    assert "report  " in stage.result_of_stop.out
+    assert f"{len(stage.after_stop)} finished" in stage.result_of_stop.out
     assert list(stage.after_stop)[-1] == stage.stopped_in  # none was begun after it
     assert set(stage.after_stop.values()) == {"finished"}
 

@@ -23,7 +23,17 @@ from commands import (
     wait_for_exit,
     write_study,
 )
-from staging import FIXED, LONG, OFTEN, begun, checkpoints, last_line, reached, still, whole
+from staging import (
+    FIXED,
+    LONG,
+    OFTEN,
+    check_study,
+    checkpoints,
+    last_line,
+    newest_epochs,
+    running_sweep,
+    suspended_trials,
+)
 
 from lpstudy.signals import DUPLICATE_SECONDS
 
@@ -36,11 +46,11 @@ class Stage:
 
     folder: Path
     second: CommandResult
-    ended: CommandResult
+    sweep: CommandResult
     status: dict[str, object]
     acknowledged: dict[str, int]
     """Epochs of each run in the ledger after the end."""
-    kept: dict[str, int]
+    checkpoint_epochs: dict[str, int]
     """Epochs of each run in its newest checkpoint after the end."""
     of_ray: list[int]
     """Processes below the sweep's, before the end."""
@@ -55,19 +65,29 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Stage:
     """
     folder = tmp_path_factory.mktemp("signals")
     write_study(folder, LONG, FIXED, RARELY, ("trials = 1", "trials = 2"))
-    with begun(folder) as process:
-        with still(process):  # they would end while the second start imports
+    with running_sweep(folder) as process:
+        with suspended_trials(process):  # they would end while the second start imports
             second = run(folder, "sweep", "tiny.toml")
         of_ray = list(descendants(process.pid))
         terminate_all(process.pid)
         result = wait_for_exit(process)
     status = json.loads(run(folder, "__main__", "status", "tiny", "--json").out)
-    found = checkpoints(folder)
-    kept = {f"{path.parts[-3]}/{path.parts[-2]}": json.loads(path.read_bytes())["epoch"] for path in found}
-    acknowledged = dict(reached(folder))
+    checkpoint_paths = checkpoints(folder)
+    checkpoint_epochs = {
+        f"{path.parts[-3]}/{path.parts[-2]}": json.loads(path.read_bytes())["epoch"]
+        for path in checkpoint_paths
+    }
+    acknowledged = dict(newest_epochs(folder))
     assert "RUNNING" not in {run.info.status for run in runs(client_of(folder), "tiny")}
     return Stage(
-        folder, second, result, status, acknowledged, kept, of_ray, run(folder, "sweep", "tiny.toml")
+        folder,
+        second,
+        result,
+        status,
+        acknowledged,
+        checkpoint_epochs,
+        of_ray,
+        run(folder, "sweep", "tiny.toml"),
     )
 
 
@@ -77,8 +97,8 @@ def test_a_second_start_is_refused_and_names_the_first(stage: Stage) -> None:
 
 
 def test_sigterm_ends_in_one_line_and_75(stage: Stage) -> None:
-    assert stage.ended.code == 75, stage.ended.err
-    assert last_line(stage.ended) == (
+    assert stage.sweep.code == 75, stage.sweep.err
+    assert last_line(stage.sweep) == (
         "lpstudy sweep: paused: terminated (SIGTERM); run the same command to resume"
     )
 
@@ -89,8 +109,8 @@ def test_status_says_why_it_is_paused(stage: Stage) -> None:
 
 
 def test_every_trial_wrote_a_checkpoint_of_all_that_it_had_done(stage: Stage) -> None:
-    assert stage.kept
-    assert stage.kept == {key: stage.acknowledged[key] for key in stage.kept}
+    assert stage.checkpoint_epochs
+    assert stage.checkpoint_epochs == {key: stage.acknowledged[key] for key in stage.checkpoint_epochs}
 
 
 def test_no_process_of_ray_is_left(stage: Stage) -> None:
@@ -100,7 +120,7 @@ def test_no_process_of_ray_is_left(stage: Stage) -> None:
 
 def test_the_next_start_goes_on_and_loses_nothing(stage: Stage) -> None:
     assert stage.again.code == 0, stage.again.err
-    whole(stage.folder, 3)
+    check_study(stage.folder, 3)
     assert not checkpoints(stage.folder)
 
 
@@ -144,7 +164,10 @@ def test_a_signal_in_a_hook_of_a_fork_is_not_lost(name: str, code: int, tmp_path
 
 def test_a_second_interrupt_does_not_wait(tmp_path: Path) -> None:
     write_study(tmp_path, LONG, FIXED, OFTEN)
-    with begun(tmp_path, "--grace", "1000") as process, still(process):  # no checkpoint will come
+    with (
+        running_sweep(tmp_path, "--grace", "1000") as process,
+        suspended_trials(process),
+    ):  # no checkpoint will come
         process.send_signal(signal.SIGINT)
         wait_for(lambda: (tmp_path / "studies/tiny/control.json").read_text().count("pause"))
         time.sleep(1.5 * DUPLICATE_SECONDS)

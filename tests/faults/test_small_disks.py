@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from commands import environment, write_study
-from staging import FIXED, OFTEN, whole
+from staging import FIXED, OFTEN, check_study
 
 pytestmark = pytest.mark.soak
 
@@ -33,7 +33,7 @@ class Swept:
     second: str
 
 
-def swept(folder: Path, size: str, make_room: str, **variables: str) -> Swept:
+def sweep_twice(folder: Path, size: str, make_room: str, **variables: str) -> Swept:
     """`tiny.toml` in a mount namespace of its own; skipped where this user may make none."""
     (folder / "small").mkdir()
     sweep = f"{sys.executable} -m lpstudy.sweep tiny.toml --storage small/studies --concurrent 1"
@@ -48,10 +48,10 @@ def swept(folder: Path, size: str, make_room: str, **variables: str) -> Swept:
     return Swept(codes, (folder / "first").read_text(), (folder / "second").read_text())
 
 
-def paused(said: str) -> str:
+def paused(message: str) -> str:
     """The one line of a sweep that paused, without a traceback before it."""
-    assert "Traceback" not in said, said
-    return said.rstrip().splitlines()[-1]
+    assert "Traceback" not in message, message
+    return message.rstrip().splitlines()[-1]
 
 
 WIDE = ('family = "convnet"\ndepth = 2\nwidth = 2', 'family = "convnet"\ndepth = 3\nwidth = 64')
@@ -60,11 +60,11 @@ EPOCHS = ("epochs = 2\n", "epochs = 30\n")
 
 def test_a_storage_that_is_too_small_for_a_checkpoint(tmp_path: Path) -> None:
     write_study(tmp_path, EPOCHS, FIXED, OFTEN, WIDE)
-    found = swept(tmp_path, "1500k", "mount -o remount,size=200m small")
-    assert found.codes == [75, 0], (found.first, found.second)
-    line = paused(found.first)
+    sweeps = sweep_twice(tmp_path, "1500k", "mount -o remount,size=200m small")
+    assert sweeps.codes == [75, 0], (sweeps.first, sweeps.second)
+    line = paused(sweeps.first)
     assert re.search(r"disk full: \S+/runs/\S+: no room for [\d,]+ bytes, [\d,]+ are free", line), line
-    whole(tmp_path, 2)
+    check_study(tmp_path, 2)
 
 
 def test_a_storage_that_is_too_small_for_the_ledger(tmp_path: Path) -> None:
@@ -74,12 +74,12 @@ def test_a_storage_that_is_too_small_for_the_ledger(tmp_path: Path) -> None:
         FIXED,
         ("checkpoint_seconds = 0.0", "checkpoint_seconds = 60.0"),
     )
-    found = swept(tmp_path, "320k", "mount -o remount,size=200m small")
-    assert found.codes == [75, 0], (found.first, found.second)
-    line = paused(found.first)
+    sweeps = sweep_twice(tmp_path, "320k", "mount -o remount,size=200m small")
+    assert sweeps.codes == [75, 0], (sweeps.first, sweeps.second)
+    line = paused(sweeps.first)
     assert "ledger.db" in line, line
     assert re.search(r"disk is full, [\d,]+ bytes are free|no room for [\d,]+ bytes", line), line
-    whole(tmp_path, 2)
+    check_study(tmp_path, 2)
 
 
 def test_a_cache_that_is_too_small_for_the_bank(tmp_path: Path) -> None:
@@ -93,8 +93,8 @@ def test_a_cache_that_is_too_small_for_the_bank(tmp_path: Path) -> None:
         ("labels_per_class = 5\n", ""),
     )
     cache = tmp_path / "small/cache"
-    found = swept(tmp_path, "3m", "mount -o remount,size=200m small", LPSTUDY_CACHE=str(cache))
-    assert found.codes == [1, 0], (found.first, found.second)
-    line = paused(found.first)
+    sweeps = sweep_twice(tmp_path, "3m", "mount -o remount,size=200m small", LPSTUDY_CACHE=str(cache))
+    assert sweeps.codes == [1, 0], (sweeps.first, sweeps.second)
+    line = paused(sweeps.first)
     assert re.search(r"the teacher bank: \S+: .* takes [\d,]+ bytes more, but [\d,]+ are free", line), line
-    whole(tmp_path, 2)
+    check_study(tmp_path, 2)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from commands import run, wait_for, wait_for_exit, write_study
-from staging import FIXED, OFTEN, begun, by_key, last_line, reached, whole
+from staging import FIXED, OFTEN, by_key, check_study, last_line, newest_epochs, running_sweep
 
 TRIAL = "bp-convnet-d2-w2/trial-0"
 
@@ -20,35 +20,37 @@ def flip(content: bytes) -> bytes:
     return content[:-1] + bytes([content[-1] ^ 1])
 
 
-def kept(folder: Path) -> dict[int, Path]:
+def checkpoint_paths(folder: Path) -> dict[int, Path]:
     """The trial's checkpoints by epoch; one may vanish while they are looked at."""
-    found = {}
+    paths = {}
     for path in (folder / f"studies/tiny/runs/{TRIAL}").glob("checkpoint-*.json"):
         with contextlib.suppress(FileNotFoundError):
-            found[json.loads(path.read_bytes())["epoch"]] = path
-    return found
+            paths[json.loads(path.read_bytes())["epoch"]] = path
+    return paths
 
 
 @pytest.mark.parametrize("spoil", [truncate, pytest.param(flip, marks=pytest.mark.soak)])
 def test_the_one_before_is_used_and_the_report_says_so(spoil: object, tmp_path: Path) -> None:
     assert callable(spoil)
     write_study(tmp_path, ("epochs = 2\n", "epochs = 1500\n"), FIXED, OFTEN)
-    with begun(tmp_path) as process:
-        wait_for(lambda: len(kept(tmp_path)) == 2)
+    with running_sweep(tmp_path) as process:
+        wait_for(lambda: len(checkpoint_paths(tmp_path)) == 2)
         process.send_signal(signal.SIGTERM)
         result = wait_for_exit(process)
     assert result.code == 75, last_line(result)
-    acknowledged = dict(reached(tmp_path))
-    epochs = kept(tmp_path)
+    acknowledged = dict(newest_epochs(tmp_path))
+    epochs = checkpoint_paths(tmp_path)
     assert len(epochs) == 2
     newest = epochs[max(epochs)].with_suffix(".safetensors")
     newest.write_bytes(spoil(newest.read_bytes()))
     again = run(tmp_path, "sweep", "tiny.toml")
     assert again.code == 0, again.err
-    whole(tmp_path, 2)
-    assert reached(tmp_path)[TRIAL] >= acknowledged[TRIAL]
-    told = [epoch for epoch in by_key(tmp_path)[TRIAL].epochs if any("refused" in w for w in epoch.warnings)]
-    assert [epoch.epoch for epoch in told] == [max(epochs) + 1]
-    assert newest.stem in " ".join(told[0].warnings)
+    check_study(tmp_path, 2)
+    assert newest_epochs(tmp_path)[TRIAL] >= acknowledged[TRIAL]
+    refused_epochs = [
+        epoch for epoch in by_key(tmp_path)[TRIAL].epochs if any("refused" in w for w in epoch.warnings)
+    ]
+    assert [epoch.epoch for epoch in refused_epochs] == [max(epochs) + 1]
+    assert newest.stem in " ".join(refused_epochs[0].warnings)
     assert "refused" in again.err
     assert "refused" in (tmp_path / "reports/tiny/report.md").read_text()

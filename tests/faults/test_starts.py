@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from commands import CommandResult, call, error_line, free_port, write_study
-from staging import by_key, last_line, whole
+from staging import by_key, check_study, last_line
 
 from lpstudy import export, operate, reconcile, status, sweep
 from lpstudy.ledger import retry, storage
@@ -19,7 +19,7 @@ HUGE = ("depth = 2\nwidth = 4", "depth = 2\nwidth = 65_000")
 
 
 @pytest.fixture(scope="module")
-def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Working directory of a study that has ended."""
     folder = tmp_path_factory.mktemp("swept")
     write_study(folder)
@@ -29,9 +29,9 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def folder(swept: Path, tmp_path: Path) -> Path:
+def folder(finished_study: Path, tmp_path: Path) -> Path:
     """A copy of it."""
-    return shutil.copytree(swept, tmp_path / "copy")
+    return shutil.copytree(finished_study, tmp_path / "copy")
 
 
 def test_a_begun_study_goes_on_while_mlflow_is_away_and_is_written_later(
@@ -48,7 +48,7 @@ def test_a_begun_study_goes_on_while_mlflow_is_away_and_is_written_later(
     again = call(sweep.main, folder, "tiny.toml", "--trials", "2")
     assert again.code == 0, again.err
     assert {"bp-convnet-d2-w2/trial-0", "bp-convnet-d2-w2/trial-1"} < by_key(folder).keys()
-    whole(folder, len(by_key(folder)))
+    check_study(folder, len(by_key(folder)))
     check = call(reconcile.main, folder, "tiny", "--check")
     assert check.code == 0, check.out
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from commands import call, start, wait_for, wait_for_exit, write_study
-from staging import FIXED, OFTEN, begun, by_key, last_line, reached, whole
+from staging import FIXED, OFTEN, by_key, check_study, last_line, newest_epochs, running_sweep
 
 from lpstudy import reconcile
 from lpstudy.ledger import STALE_SECONDS
@@ -17,13 +17,13 @@ pytestmark = pytest.mark.soak
 
 def test_the_second_goes_on_and_the_first_writes_nothing_and_ends(tmp_path: Path) -> None:
     write_study(tmp_path, ("epochs = 2\n", "epochs = 3000\n"), FIXED, OFTEN)
-    with begun(tmp_path, "--concurrent", "1") as first:
+    with running_sweep(tmp_path, "--concurrent", "1") as first:
         os.kill(first.pid, signal.SIGSTOP)
-        acknowledged = dict(reached(tmp_path))
+        acknowledged = dict(newest_epochs(tmp_path))
         began = time.monotonic()
         second = start(tmp_path, "sweep", "tiny.toml", "--concurrent", "1")
         try:
-            wait_for(lambda: sum(reached(tmp_path).values()) > sum(acknowledged.values()), seconds=280)
+            wait_for(lambda: sum(newest_epochs(tmp_path).values()) > sum(acknowledged.values()), seconds=280)
             assert time.monotonic() - began >= STALE_SECONDS
             os.kill(first.pid, signal.SIGCONT)
             old = wait_for_exit(first)
@@ -35,7 +35,7 @@ def test_the_second_goes_on_and_the_first_writes_nothing_and_ends(tmp_path: Path
     assert old.err.count("taken over") == 1
     assert new.code == 0, new.err
     assert new.err.startswith("resuming after host ")
-    whole(tmp_path, 2)
+    check_study(tmp_path, 2)
     assert by_key(tmp_path)["bp-convnet-d2-w2/trial-0"].assignment.attempt == 2
     check = call(reconcile.main, tmp_path, "tiny", "--check")
     assert check.code == 0, check.out

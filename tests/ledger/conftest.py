@@ -28,11 +28,11 @@ class Play:
 
     def one(self, ledger: Ledger, *, searching: bool = True) -> Assignment | Waiting | Done:
         """Take the next run and bring it to its end."""
-        taken = ledger.next(searching=searching)
-        if isinstance(taken, Assignment):
-            self.handed.append(taken)
-            self.run(ledger, taken)
-        return taken
+        assignment = ledger.next(searching=searching)
+        if isinstance(assignment, Assignment):
+            self.handed.append(assignment)
+            self.run(ledger, assignment)
+        return assignment
 
     def run(self, ledger: Ledger, assignment: Assignment) -> None:
         """Report every epoch and tell the end."""
@@ -91,9 +91,9 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """Every test that writes a ledger runs on both databases."""
     if request.param == "postgresql":
         server: Postgres = request.getfixturevalue("server")
-        made = server.database(request.getfixturevalue("empty_database"))
-        yield made
-        server.drop(made)
+        database_url = server.database(request.getfixturevalue("empty_database"))
+        yield database_url
+        server.drop(database_url)
     else:
         shutil.copy(request.getfixturevalue("empty_storage"), tmp_path)
         yield ledger_file_url(tmp_path)

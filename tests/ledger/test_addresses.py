@@ -30,12 +30,12 @@ NAMES = [
 def test_a_ledger_is_in_the_folder_of_that_very_name(name: str, tmp_path: Path) -> None:
     folder = tmp_path / name
     folder.mkdir()
-    made = open_storage(ledger_file_url(folder))
+    storage = open_storage(ledger_file_url(folder))
     assert sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*")) == [
         Path(name),
         Path(name, "ledger.db"),
     ]
-    assert display_url(str(engine_of(made).url)) == str(folder / "ledger.db")
+    assert display_url(str(engine_of(storage).url)) == str(folder / "ledger.db")
     assert sqlite_file(sqlite_url(folder / "x.db")) == folder / "x.db"
 
 

@@ -30,7 +30,7 @@ def results(*percents: float) -> list[EpochResult]:
     return [EpochResult(n, {"validation_accuracy": p}) for n, p in enumerate(percents, 1)]
 
 
-def taken(ledger: Ledger) -> Assignment:
+def next_run(ledger: Ledger) -> Assignment:
     run = ledger.next()
     assert isinstance(run, Assignment)
     return run
@@ -44,19 +44,19 @@ def reported(ledger: Ledger, run: Assignment, *percents: float) -> list[bool]:
 def test_a_weak_trial_is_pruned_once_there_are_enough_to_judge_by(make: Make, reopen: Open) -> None:
     ledger = reopen(make(methods=ONE_ARM, budget={"trials": 6, "epochs": 4, "seeds": 5}))
     for _ in range(4):  # as many as the median rule wants
-        run = taken(ledger)
+        run = next_run(ledger)
         assert reported(ledger, run, 5, 6, 7, 8) == [False] * 4
         ledger.finish(run, "finished")
-    run = taken(ledger)
+    run = next_run(ledger)
     # Not judged before half of the epochs; the last one has nothing left to save.
     assert reported(ledger, run, 1, 2) == [False, True]
     ledger.finish(run, "pruned")
     assert ledger.record(run).state == "pruned"
-    run = taken(ledger)
+    run = next_run(ledger)
     assert reported(ledger, run, 10, 11, 12, 3) == [False] * 4
     ledger.finish(run, "finished")
     for percent in (90, 90, 90, 90, 1):
-        final = taken(ledger)
+        final = next_run(ledger)
         assert final.kind == "final"
         assert reported(ledger, final, *[percent] * 4) == [False] * 4
         ledger.finish(final, "finished")
@@ -70,10 +70,10 @@ def test_a_trial_ends_at_its_rung_however_few_epochs_are_told_together(
     spec = make(methods=ONE_ARM, budget=budget)
     ledger = reopen(spec)
     for together, curve in enumerate(CURVES):
-        run, told = taken(ledger), results(*curve)
+        run, epoch_results = next_run(ledger), results(*curve)
         assert list(ledger.rungs(run)) == RUNGS[pruner]
         cuts = sorted({0, *RUNGS[pruner], 16, *range(0, 16, (1, 2, 5, 16)[together % 4])})
-        chunks = [told[first:after] for first, after in pairwise(cuts)]
+        chunks = [epoch_results[first:after] for first, after in pairwise(cuts)]
         pruned = next((True for chunk in chunks if ledger.report(run, chunk)), False)
         ledger.finish(run, "pruned" if pruned else "finished")
         if together % 2:
@@ -84,14 +84,14 @@ def test_a_trial_ends_at_its_rung_however_few_epochs_are_told_together(
 def test_a_trial_that_has_trained_to_its_end_is_finished_and_may_win(make: Make, reopen: Open) -> None:
     ledger = reopen(make(methods=ONE_ARM, budget={"trials": 6, "epochs": 4, "seeds": 1}))
     for _ in range(4):
-        run = taken(ledger)
+        run = next_run(ledger)
         reported(ledger, run, 50, 60, 70, 80)
         ledger.finish(run, "finished")
-    late = taken(ledger)
+    late = next_run(ledger)
     assert ledger.report(late, results(1, 2, 3, 99)) is False  # the rungs at 2 and 3 would have pruned it
     ledger.finish(late, "finished")
     assert (ledger.record(late).state, len(ledger.record(late).epochs)) == ("finished", 4)
-    short = taken(ledger)
+    short = next_run(ledger)
     assert ledger.report(short, results(1, 2, 3)) is True
     ledger.finish(short, "pruned")
     assert len(ledger.record(short).epochs) == 3  # all that was trained, past the rung at 2
@@ -102,25 +102,25 @@ def test_a_trial_that_has_trained_to_its_end_is_finished_and_may_win(make: Make,
 
 def test_a_pruned_trial_never_wins_whatever_it_reached(make: Make, reopen: Open) -> None:
     ledger = reopen(make(methods=ONE_ARM, budget={"trials": 2, "epochs": 4, "seeds": 1}))
-    stopped = taken(ledger)
+    stopped = next_run(ledger)
     reported(ledger, stopped, 97, 98, 99)
     ledger.finish(stopped, "pruned")
-    other = taken(ledger)
+    other = next_run(ledger)
     reported(ledger, other, 10, 11, 12, 13)
     ledger.finish(other, "finished")
     assert ledger.record(stopped).state == "pruned"
-    final = taken(ledger)
+    final = next_run(ledger)
     assert (final.kind, final.number) == ("final", other.number)
 
 
 def test_the_last_epoch_selects_and_not_the_best_one(make: Make, reopen: Open) -> None:
     ledger = reopen(make(methods=ONE_ARM, budget={"trials": 2, "epochs": 3, "seeds": 1}))
-    early, late = taken(ledger), taken(ledger)
+    early, late = next_run(ledger), next_run(ledger)
     reported(ledger, early, 10, 99, 50)
     reported(ledger, late, 20, 30, 60)
     for run in (early, late):
         ledger.finish(run, "finished")
-    final = taken(ledger)
+    final = next_run(ledger)
     assert (final.kind, final.number) == ("final", late.number)
 
 
@@ -131,27 +131,27 @@ def test_nothing_is_pruned_by_none_nor_with_two_objectives(sizes: bool, make: Ma
     students = [{"family": "convnet", "depth": 2, "width": width}]
     ledger = reopen(make(methods=ONE_ARM, students=students, budget=budget))
     for percent in (90, 90, 90, 1):
-        run = taken(ledger)
+        run = next_run(ledger)
         assert reported(ledger, run, percent, percent, percent) == [False] * 3
         ledger.finish(run, "finished")
 
 
 def test_a_failed_trial_counts_and_never_wins(make: Make, reopen: Open) -> None:
     ledger = reopen(make(methods=ONE_ARM, budget={"trials": 2, "epochs": 2, "seeds": 1}))
-    run = taken(ledger)
+    run = next_run(ledger)
     reported(ledger, run, 99)
     ledger.finish(run, "failed", "nan: loss is nan in epoch 2")
     assert (ledger.record(run).state, ledger.record(run).cause) == ("failed", "nan: loss is nan in epoch 2")
-    other = taken(ledger)
+    other = next_run(ledger)
     reported(ledger, other, 10, 11)
     ledger.finish(other, "finished")
-    final = taken(ledger)
+    final = next_run(ledger)
     assert (final.kind, final.number) == ("final", other.number)
 
 
 def test_a_run_that_ends_before_its_last_epoch_has_failed(make: Make, reopen: Open) -> None:
     ledger = reopen(make(methods=ONE_ARM))
-    run = taken(ledger)
+    run = next_run(ledger)
     reported(ledger, run, 99)
     ledger.finish(run, "finished")
     record = ledger.record(run)
@@ -161,7 +161,7 @@ def test_a_run_that_ends_before_its_last_epoch_has_failed(make: Make, reopen: Op
 
 def test_a_run_that_has_ended_stays_as_it_is(make: Make, reopen: Open) -> None:
     ledger = reopen(make(methods=ONE_ARM))
-    run = taken(ledger)
+    run = next_run(ledger)
     reported(ledger, run, 50, 60)
     ledger.finish(run, "finished")
     ledger.finish(run, "failed", "a late word")
@@ -174,7 +174,7 @@ def test_a_run_that_has_ended_stays_as_it_is(make: Make, reopen: Open) -> None:
 def test_an_arm_all_of_whose_trials_failed_has_no_finals(make: Make, reopen: Open) -> None:
     ledger = reopen(make(methods=ONE_ARM, budget={"trials": 1, "epochs": 1, "seeds": 3}))
     assert ledger.expected_runs == 4
-    ledger.finish(taken(ledger), "failed", "died")
+    ledger.finish(next_run(ledger), "failed", "died")
     assert isinstance(ledger.next(), Done)
     assert ledger.is_complete()
     assert ledger.expected_runs == len(ledger.records()) == 1
@@ -198,11 +198,11 @@ def test_finals_train_each_winner_once_on_every_seed(make: Make, reopen: Open, p
 
 def test_finals_wait_for_the_last_trial_of_their_arm(make: Make, reopen: Open, play: Any) -> None:
     ledger = reopen(make(methods=ONE_ARM, budget={"trials": 2, "epochs": 1, "seeds": 1}))
-    first, second = taken(ledger), taken(ledger)
+    first, second = next_run(ledger), next_run(ledger)
     play.run(ledger, first)
     assert isinstance(ledger.next(), Waiting)
     play.run(ledger, second)
-    assert taken(ledger).kind == "final"
+    assert next_run(ledger).kind == "final"
     assert not ledger.is_complete()
     assert isinstance(ledger.next(), Waiting)
 
@@ -267,7 +267,7 @@ def test_another_process_reads_the_records_while_the_study_runs(
 ) -> None:
     ledger = reopen(make(methods=ONE_ARM))
     play.one(ledger)
-    running = taken(ledger)
+    running = next_run(ledger)
     reported(ledger, running, 12.5)
     code = (
         "import sys; from lpstudy.ledger import read_ledger\n"

@@ -20,7 +20,7 @@ WRITES = (
     "set_study_user_attr",
     "set_trial_state_values",
 )
-MADE = 17
+WRITE_COUNT = 17
 """So many writes are made by the small study below."""
 
 
@@ -28,19 +28,19 @@ class KilledError(BaseException):
     """Nothing in the ledger catches it."""
 
 
-@pytest.mark.parametrize("survived", range(1, MADE, 2))
+@pytest.mark.parametrize("writes", range(1, WRITE_COUNT, 2))
 def test_a_kill_between_two_writes_loses_nothing_and_repeats_nothing(
-    survived: int, make: Make, reopen: Open, play: Any
+    writes: int, make: Make, reopen: Open, play: Any
 ) -> None:
     spec = make(methods={"bp": {}}, budget={"trials": 2, "epochs": 1, "seeds": 1})
     with pytest.MonkeyPatch.context() as patch:
-        _kill_after(survived, patch)
+        _kill_after(writes, patch)
         try:
             play.all(reopen(spec))
         except KilledError:
             pass
         else:
-            pytest.fail(f"the study makes no {survived} writes")
+            pytest.fail(f"the study makes no {writes} writes")
     ledger = reopen(spec)
     play.all(ledger)
     assert ledger.is_complete()
@@ -56,18 +56,18 @@ def test_a_kill_between_two_writes_loses_nothing_and_repeats_nothing(
     assert len(play.handed) <= 4
 
 
-def _kill_after(survived: int, patch: pytest.MonkeyPatch) -> None:
+def _kill_after(writes: int, patch: pytest.MonkeyPatch) -> None:
     """Let so many writes of the storage through, and none after them."""
-    remaining = [survived]
+    remaining = [writes]
 
-    def killing(write: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*given: Any, **named: Any) -> Any:
+    def failing(write: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
             if remaining[0] == 0:
                 raise KilledError
             remaining[0] -= 1
-            return write(*given, **named)
+            return write(*args, **kwargs)
 
         return call
 
     for name in WRITES:
-        patch.setattr(RDBStorage, name, killing(getattr(RDBStorage, name)))
+        patch.setattr(RDBStorage, name, failing(getattr(RDBStorage, name)))

@@ -46,13 +46,13 @@ def url(tmp_path: Path) -> str:
 
 def test_a_second_process_is_refused_and_told_who_holds_the_study(url: str) -> None:
     _, lease = acquire(url)
-    over = threading.Event()
-    thread = send_heartbeats(lease, over)
+    stop = threading.Event()
+    thread = send_heartbeats(lease, stop)
     try:
         with pytest.raises(StudyRunningError) as refused:
             Lease(open_storage(url).engine, NAME).acquire()
     finally:
-        over.set()
+        stop.set()
         thread.join()
     assert f"host {socket.gethostname()}, pid {os.getpid()}, since 20" in str(refused.value)
 
@@ -115,11 +115,11 @@ def _compete(url: str, barrier: Barrier, won: "multiprocessing.SimpleQueue[bool]
     except StudyRunningError:
         won.put(False)
     else:
-        over = threading.Event()
-        send_heartbeats(lease, over)
+        stop = threading.Event()
+        send_heartbeats(lease, stop)
         won.put(True)
         barrier.wait()  # the winner lives until the others have lost
-        over.set()
+        stop.set()
         return
     barrier.wait()
 
@@ -139,13 +139,13 @@ def test_of_processes_that_begin_together_one_wins(url: str) -> None:
 
 
 def test_the_newest_wish_is_heard_with_its_number(url: str) -> None:
-    made, lease = acquire(url)
+    lease_storage, lease = acquire(url)
     first = ledger.send_request(open_storage(url).engine, NAME, "pause")
     assert (lease.heartbeat({}).request, lease.heartbeat({}).request_number) == (
         "pause",
         first.request_number,
     )
-    second = ledger.send_request(made.engine, NAME, "run")
+    second = ledger.send_request(lease_storage.engine, NAME, "run")
     assert second.request_number > first.request_number
     assert lease.heartbeat({}).request == "run"
     lease.release({})
@@ -155,8 +155,8 @@ def test_the_newest_wish_is_heard_with_its_number(url: str) -> None:
 
 def test_a_clock_that_is_set_back_changes_nothing(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     _, lease = acquire(url)
-    over = threading.Event()
-    thread = send_heartbeats(lease, over)
+    stop = threading.Event()
+    thread = send_heartbeats(lease, stop)
     now = time.time
     try:
         for shift in (-3600.0, 3600.0):
@@ -165,7 +165,7 @@ def test_a_clock_that_is_set_back_changes_nothing(url: str, monkeypatch: pytest.
             with pytest.raises(StudyRunningError):
                 Lease(open_storage(url).engine, NAME).acquire()
     finally:
-        over.set()
+        stop.set()
         thread.join()
 
 
@@ -173,11 +173,11 @@ def test_a_ledger_that_is_locked_for_a_moment_is_written_all_the_same(
     url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(storage, "LOCK_SECONDS", 0.1)
-    made, _ = acquire(url)
-    study = made.create_new_study([StudyDirection.MAXIMIZE], NAME)
-    locked = lock(tmp_path)
-    threading.Timer(1.0, locked.rollback).start()
-    retry.retry_while_locked(lambda: made.set_study_user_attr(study, "k", 1), url)
+    lease_storage, _ = acquire(url)
+    study = lease_storage.create_new_study([StudyDirection.MAXIMIZE], NAME)
+    connection = lock(tmp_path)
+    threading.Timer(1.0, connection.rollback).start()
+    retry.retry_while_locked(lambda: lease_storage.set_study_user_attr(study, "k", 1), url)
     assert open_storage(url).get_study_user_attrs(study) == {"k": 1}
 
 
@@ -185,12 +185,14 @@ def test_a_ledger_that_stays_locked_is_given_up_with_its_name_and_time(
     url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(storage, "LOCK_SECONDS", 0.1)
-    made, _ = acquire(url)
-    study = made.create_new_study([StudyDirection.MAXIMIZE], NAME)
-    locked = lock(tmp_path)
+    lease_storage, _ = acquire(url)
+    study = lease_storage.create_new_study([StudyDirection.MAXIMIZE], NAME)
+    connection = lock(tmp_path)
     with pytest.raises(UnwritableError, match=r"ledger\.db cannot be written for \d+ s: database is locked"):
-        retry.retry_while_locked(lambda: made.set_study_user_attr(study, "k", 1), "ledger.db", seconds=2.0)
-    locked.rollback()
+        retry.retry_while_locked(
+            lambda: lease_storage.set_study_user_attr(study, "k", 1), "ledger.db", seconds=2.0
+        )
+    connection.rollback()
     assert open_storage(url).get_study_user_attrs(study) == {}
 
 

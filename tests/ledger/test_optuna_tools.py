@@ -42,12 +42,12 @@ def test_every_epoch_of_every_run_is_an_intermediate_value(
 def test_epochs_reported_in_parts_and_again_are_there_once(make: Make, reopen: Open, url: str) -> None:
     spec = make(budget={"trials": 1, "epochs": 3, "seeds": 1})
     ledger = reopen(spec)
-    taken = ledger.next()
-    assert isinstance(taken, Assignment)
-    ledger.report(taken, [EpochResult(n, {"validation_accuracy": 50.0 + n}) for n in (1, 2)])
+    run = ledger.next()
+    assert isinstance(run, Assignment)
+    ledger.report(run, [EpochResult(n, {"validation_accuracy": 50.0 + n}) for n in (1, 2)])
     ledger = reopen(spec)
-    again = ledger.next()
-    assert isinstance(again, Assignment)
-    ledger.report(again, [EpochResult(n, {"validation_accuracy": 50.0 + n}) for n in (1, 2, 3)])
+    next_run = ledger.next()
+    assert isinstance(next_run, Assignment)
+    ledger.report(next_run, [EpochResult(n, {"validation_accuracy": 50.0 + n}) for n in (1, 2, 3)])
     (trial,) = loaded(url, "small/bp-convnet-d2-w4").trials
     assert trial.intermediate_values == {1: 51.0, 2: 52.0, 3: 53.0}

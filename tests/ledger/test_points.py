@@ -26,7 +26,7 @@ def budget(trials: int, seeds: int = 1) -> dict[str, int]:
     return {"trials": trials, "epochs": 1, "seeds": seeds}
 
 
-def tried(play: Any) -> list[dict[str, object]]:
+def searched_values(play: Any) -> list[dict[str, object]]:
     return [dict(run.values) for run in play.handed if run.kind == "trial"]
 
 
@@ -90,7 +90,7 @@ def test_a_finite_space_is_tried_once_whole_however_large_the_budget(
     ledger = reopen(make(methods=ONE_ARM, training=training, budget=budget(50)))
     assert not ledger.is_complete()
     play.all(ledger)
-    points = tried(play)
+    points = searched_values(play)
     assert len(points) == len({tuple(point.items()) for point in points}) == 6
     assert ledger.is_complete()
     assert ledger.expected_runs == len(ledger.records())
@@ -110,7 +110,7 @@ def test_a_large_finite_space_has_no_point_twice(make: Make, reopen: Open, play:
         "weight_decay": {"low": 0.0, "high": 0.99, "step": 0.01},
     }
     play.all(reopen(make(methods=ONE_ARM, training=training, budget=budget(40))))
-    points = tried(play)
+    points = searched_values(play)
     assert len({tuple(point.items()) for point in points}) == len(points) == 40
 
 
@@ -157,7 +157,7 @@ def test_designs_beyond_the_limits_are_no_points(make: Make, reopen: Open, play:
     ledger = reopen(spec)
     assert ledger.expected_runs == 4
     play.all(ledger)
-    assert sorted(int(str(point["width"])) for point in tried(play)) == [2, 4, 8]
+    assert sorted(int(str(point["width"])) for point in searched_values(play)) == [2, 4, 8]
     assert ledger.is_complete()
 
 
@@ -189,8 +189,11 @@ def test_the_sampler_learns_from_what_the_hyperparameters_broke(
         if end is None:
             ledger.report(run, [EpochResult(2, {"validation_accuracy": 1.0})])
         ledger.finish(run, "failed" if end else "finished", end)
-    broken, lost, done = reopen(spec).records()
-    assert [(r.state, r.cause) for r in (broken, lost)] == [("failed", cause), ("failed", "its process died")]
+    broken, interrupted, done = reopen(spec).records()
+    assert [(r.state, r.cause) for r in (broken, interrupted)] == [
+        ("failed", cause),
+        ("failed", "its process died"),
+    ]
     study = optuna.load_study(study_name=f"small/{ARM}", storage=open_storage(url))
     # TPE reads complete and pruned trials alone; of those, infeasible ones are the worst there are.
     assert [trial.state.name for trial in study.trials] == ["PRUNED", "FAIL", "COMPLETE"]

@@ -17,7 +17,7 @@ Open = Callable[[StudySpec], Ledger]
 BUDGET = {"trials": 2, "epochs": 10, "seeds": 2}
 
 
-def taken(ledger: Ledger) -> Assignment:
+def next_run(ledger: Ledger) -> Assignment:
     run = ledger.next()
     assert isinstance(run, Assignment)
     return run
@@ -29,12 +29,12 @@ def trained(ledger: Ledger, run: Assignment, first: int, last: int) -> None:
 
 def test_epochs_are_counted_over_all_runs(make: Make, reopen: Open) -> None:
     ledger = reopen(make(methods={"bp": {}}, budget=BUDGET))
-    first, second = taken(ledger), taken(ledger)
+    first, second = next_run(ledger), next_run(ledger)
     trained(ledger, first, 1, 10)
     ledger.finish(first, "finished")
     trained(ledger, second, 1, 4)
-    found = count_epochs(ledger.records(), wanted=ledger.expected_runs, epochs=10)
-    assert found == EpochCounts(trained=14, remaining=6 + 2 * 10)  # of the second trial, and two finals
+    counts = count_epochs(ledger.records(), wanted=ledger.expected_runs, epochs=10)
+    assert counts == EpochCounts(trained=14, remaining=6 + 2 * 10)  # of the second trial, and two finals
     ledger.finish(second, "pruned")
     assert count_epochs(ledger.records(), wanted=ledger.expected_runs, epochs=10) == EpochCounts(
         trained=14, remaining=20
@@ -62,7 +62,7 @@ def test_a_log_shows_the_epochs_of_a_run_and_an_eta_before_it_has_ended(
     monkeypatch.setattr("lpstudy.command.progress.LOG_SECONDS", 0.0)
     ledger = reopen(make(methods={"bp": {}}, budget=BUDGET))
     console = Console(ledger, live=False)
-    run = taken(ledger)
+    run = next_run(ledger)
     trained(ledger, run, 1, 3)
     console.changed(run)
     trained(ledger, run, 4, 6)
@@ -81,15 +81,15 @@ def test_a_terminal_shows_epochs_in_its_line(
     monkeypatch.setattr("lpstudy.command.progress.REFRESH_SECONDS", 0.0)
     ledger = reopen(make(methods={"bp": {}}, budget=BUDGET))
     console = Console(ledger, live=True)
-    run = taken(ledger)
+    run = next_run(ledger)
     for last in (3, 6):
         trained(ledger, run, last - 2, last)
         console.changed(run)
     console.close()
-    shown = capsys.readouterr().err
-    assert "0/4 runs" in shown
-    assert "starting processes" in shown
-    assert "bp-convnet-d2-w4/trial-0 epoch 6/10, best: none yet" in shown.split("\r")[-1]
+    output = capsys.readouterr().err
+    assert "0/4 runs" in output
+    assert "starting processes" in output
+    assert "bp-convnet-d2-w4/trial-0 epoch 6/10, best: none yet" in output.split("\r")[-1]
 
 
 def test_a_student_twice_as_good_as_the_teacher_is_told_once(
@@ -99,7 +99,7 @@ def test_a_student_twice_as_good_as_the_teacher_is_told_once(
     teacher = TrainedTeacher("", "k", "0", "convnet", 20.0, 20.0, 1, 1, 1.0, 0)
     console = Console(ledger, live=False, teacher=teacher)
     for best in (36.0, 50.0, 60.0):
-        run = taken(ledger)
+        run = next_run(ledger)
         epochs = [EpochResult(n, {"validation_accuracy": best * n / 10}) for n in range(1, 11)]
         ledger.report(run, epochs)
         ledger.finish(run, "finished")

@@ -112,8 +112,8 @@ def test_what_a_repeated_epoch_warns_of_is_told_with_the_next_one(make: Make, re
     ledger.report(run, [replace(accuracy(50), warnings=("checkpoint-000002 is refused",))])
     ledger.report(run, [replace(accuracy(60, 2), warnings=("collapse",)), accuracy(70, 3)])
     ledger.report(run, [accuracy(80, 4)])
-    told = [row.warnings for row in ledger.record(run).epochs]
-    assert told == [(), ("collapse",), ("checkpoint-000002 is refused",), ()]
+    warnings = [row.warnings for row in ledger.record(run).epochs]
+    assert warnings == [(), ("collapse",), ("checkpoint-000002 is refused",), ()]
 
 
 def test_infeasible_designs_are_told_and_neither_counted_nor_run(
@@ -129,9 +129,9 @@ def test_infeasible_designs_are_told_and_neither_counted_nor_run(
     )
     ledger = reopen(spec)
     play.all(ledger)
-    handed = [run for run in play.handed if run.kind == "trial"]
-    assert len(handed) == 6
-    assert {run.values["width"] for run in handed} <= {2, 4, 8}
+    trials = [run for run in play.handed if run.kind == "trial"]
+    assert len(trials) == 6
+    assert {run.values["width"] for run in trials} <= {2, 4, 8}
     records = ledger.records()
     infeasible = [record for record in records if record.state == "infeasible"]
     assert infeasible
@@ -176,10 +176,10 @@ def test_an_arm_with_searched_sizes_has_accuracy_and_macs_as_objectives(
 
 def test_no_trial_is_begun_after_the_hours_but_finals_are(make: Make, reopen: Open, play: Any) -> None:
     ledger = reopen(make(methods={"bp": {}}))
-    begun = ledger.next()
+    unfinished = ledger.next()
     assert isinstance(ledger.next(searching=False), Waiting)
-    assert isinstance(begun, Assignment)
-    play.run(ledger, begun)
+    assert isinstance(unfinished, Assignment)
+    play.run(ledger, unfinished)
     finals = [play.one(ledger, searching=False) for _ in range(3)]
     assert [getattr(run, "kind", None) for run in finals] == ["final", "final", None]
     assert isinstance(finals[-1], Done)

@@ -30,7 +30,7 @@ HEARTBEAT_SECONDS = 0.2
 FORK = multiprocessing.get_context("fork")
 
 
-def space(name: str, trials: int = 4) -> StudySpec:
+def study_spec(name: str, trials: int = 4) -> StudySpec:
     """Two arms with one searched hyperparameter, two finals each."""
     table = {
         "name": name,
@@ -44,14 +44,14 @@ def space(name: str, trials: int = 4) -> StudySpec:
     return parse(table, "here")
 
 
-def book(url: str, name: str, trials: int = 4) -> Ledger:
+def open_ledger(url: str, name: str, trials: int = 4) -> Ledger:
     """A ledger as a new process opens it."""
     return ledger_in(open_storage(url), name, trials)
 
 
-def ledger_in(where: Storage, name: str, trials: int = 4) -> Ledger:
+def ledger_in(storage: Storage, name: str, trials: int = 4) -> Ledger:
     """The study's ledger in an opened storage."""
-    ledger = Ledger(where, space(name, trials), input_shape=SHAPE, classes=CLASSES)
+    ledger = Ledger(storage, study_spec(name, trials), input_shape=SHAPE, classes=CLASSES)
     ledger.check_unchanged("images")
     ledger.adopt_unfinished()
     return ledger
@@ -74,15 +74,15 @@ def play(ledger: Ledger, seconds: float = 0.0) -> None:
             ledger.finish(run, "finished")
 
 
-def run_tune(url: str, name: str, trials: int, seconds: float, patience: float) -> None:
+def run_driver(url: str, name: str, trials: int, seconds: float, patience: float) -> None:
     """Hold the study, play it, and leave as a sweep does."""
     retry.RETRY_SECONDS = patience
-    made = open_storage(url)
-    lease = Lease(made.engine, name)
-    over = threading.Event()
+    storage = open_storage(url)
+    lease = Lease(storage.engine, name)
+    stop = threading.Event()
 
-    def live() -> None:
-        while not over.wait(HEARTBEAT_SECONDS):
+    def send_heartbeats() -> None:
+        while not stop.wait(HEARTBEAT_SECONDS):
             try:
                 lease.heartbeat({})
             except UnwritableError:
@@ -90,8 +90,8 @@ def run_tune(url: str, name: str, trials: int, seconds: float, patience: float) 
 
     try:
         lease.acquire()
-        threading.Thread(target=live, daemon=True).start()
-        play(ledger_in(made, name, trials), seconds)
+        threading.Thread(target=send_heartbeats, daemon=True).start()
+        play(ledger_in(storage, name, trials), seconds)
     except UnwritableError:
         sys.exit(PAUSED)
     except StudyRunningError:
@@ -99,20 +99,20 @@ def run_tune(url: str, name: str, trials: int, seconds: float, patience: float) 
     except FencedError:
         sys.exit(FENCED)
     finally:
-        over.set()
+        stop.set()
         lease.release({"state": "left"})
 
 
-def begin(
+def start_driver(
     url: str, name: str, trials: int = 4, seconds: float = 0.0, patience: float = retry.RETRY_SECONDS
 ) -> ForkProcess:
     """A driver, started; psycopg leaves the connections of the process that it is forked from alone."""
-    process = FORK.Process(target=run_tune, args=(url, name, trials, seconds, patience), daemon=True)
+    process = FORK.Process(target=run_driver, args=(url, name, trials, seconds, patience), daemon=True)
     process.start()
     return process
 
 
-def ended(process: ForkProcess, seconds: float = 240) -> int | None:
+def exit_code_of(process: ForkProcess, seconds: float = 240) -> int | None:
     """The exit code of a driver; None where it did not end in time."""
     process.join(seconds)
     process.kill()
@@ -124,7 +124,7 @@ def assert_whole(url: str, name: str, trials: int = 4) -> list[Record]:
     records = read_ledger(url, name).records()
     keys = Counter(record.assignment.key for record in records)
     assert set(keys.values()) == {1}, keys
-    arms = [arm.name for arm in space(name, trials).arms()]
+    arms = [arm.name for arm in study_spec(name, trials).arms()]
     expected = {f"{arm}/trial-{number}" for arm in arms for number in range(trials)}
     finals = {key for key in keys if "/final-" in key}
     assert set(keys) - finals == expected

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 from commands import wait_for
-from drivers import PAUSED, assert_whole, begin, book, ended, play
+from drivers import PAUSED, assert_whole, exit_code_of, open_ledger, play, start_driver
 from postgres_server import Postgres
 from proxy import Proxy
 
@@ -29,8 +29,8 @@ DRIVERS = 8
 def test_eight_drivers_at_once_each_bring_their_study_to_its_end(server: Postgres) -> None:
     url = server.database()  # without tables: all eight make them
     studies = [f"study-{number}" for number in range(DRIVERS)]
-    processes = [begin(url, name, 2) for name in studies]
-    assert [ended(process) for process in processes] == [0] * DRIVERS
+    processes = [start_driver(url, name, 2) for name in studies]
+    assert [exit_code_of(process) for process in processes] == [0] * DRIVERS
     assert study_names(open_storage(url)) == studies
     for name in studies:
         assert_whole(url, name, 2)
@@ -38,17 +38,21 @@ def test_eight_drivers_at_once_each_bring_their_study_to_its_end(server: Postgre
 
 
 def test_a_driver_goes_on_when_the_server_was_away_for_a_moment(server: Postgres, url: str) -> None:
-    driver, made = begin(url, "moment", 6, seconds=0.05), open_storage(url)
+    driver, storage = start_driver(url, "moment", 6, seconds=0.05), open_storage(url)
     try:
-        for how, wanted in ((signal.SIGQUIT, 3), (signal.SIGINT, 8), (signal.SIGQUIT, 12)):
-            wait_for(lambda wanted=wanted: runs(made, "moment") >= wanted)
+        for signal_number, run_count in ((signal.SIGQUIT, 3), (signal.SIGINT, 8), (signal.SIGQUIT, 12)):
+            wait_for(lambda run_count=run_count: runs(storage, "moment") >= run_count)
             time.sleep(random.uniform(0, 0.2))
-            server.stop(how)
+            server.stop(signal_number)
             time.sleep(1.0)
             server.start()
-            seen = beats(made, "moment")
-            wait_for(lambda seen=seen: beats(made, "moment") > seen or driver.exitcode is not None)
-        assert ended(driver) == 0
+            last_count = heartbeat_count(storage, "moment")
+            wait_for(
+                lambda last_count=last_count: (
+                    heartbeat_count(storage, "moment") > last_count or driver.exitcode is not None
+                )
+            )
+        assert exit_code_of(driver) == 0
     finally:
         driver.kill()
         server.ensure_running()
@@ -59,17 +63,17 @@ def test_a_driver_goes_on_when_the_server_was_away_for_a_moment(server: Postgres
 def test_a_study_pauses_when_the_server_stays_away_and_goes_on_when_it_is_back(
     server: Postgres, url: str
 ) -> None:
-    driver, made = begin(url, "away", seconds=0.05, patience=1.0), open_storage(url)
+    driver, storage = start_driver(url, "away", seconds=0.05, patience=1.0), open_storage(url)
     try:
-        wait_for(lambda: runs(made, "away") >= 3)
+        wait_for(lambda: runs(storage, "away") >= 3)
         server.stop()
-        assert ended(driver) == PAUSED
+        assert exit_code_of(driver) == PAUSED
     finally:
         driver.kill()
         server.ensure_running()
     before = {record.assignment.key: record for record in read_ledger(url, "away").records()}
     assert not is_study_running(open_storage(url).engine, "away")
-    assert ended(begin(url, "away")) == 0
+    assert exit_code_of(start_driver(url, "away")) == 0
     after = {record.assignment.key: record for record in assert_whole(url, "away")}
     for key, record in before.items():
         assert after[key].epochs[: len(record.epochs)] == record.epochs
@@ -79,7 +83,7 @@ def test_a_study_pauses_when_the_server_stays_away_and_goes_on_when_it_is_back(
 
 def test_a_commit_whose_answer_is_lost_is_made_once(server: Postgres, url: str) -> None:
     with Proxy(server.port) as proxy:
-        ledger = book(url.replace(f":{server.port}/", f":{proxy.port}/"), "lost")
+        ledger = open_ledger(url.replace(f":{server.port}/", f":{proxy.port}/"), "lost")
         proxy.lose(every=6)
         play(ledger)
         assert proxy.lost >= 5
@@ -87,9 +91,9 @@ def test_a_commit_whose_answer_is_lost_is_made_once(server: Postgres, url: str) 
 
 
 def test_an_old_study_is_read_under_its_new_name(url: str) -> None:
-    play(book(url, "small", 1))
+    play(open_ledger(url, "small", 1))
     rename_study(open_storage(url), "small", "small.old1")
-    play(book(url, "small", 2))
+    play(open_ledger(url, "small", 2))
     assert study_names(open_storage(url)) == ["small", "small.old1"]
     old = read_ledger(url, "small.old1").records()
     assert len(old) == 2 * (1 + 2)
@@ -98,7 +102,7 @@ def test_an_old_study_is_read_under_its_new_name(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (lambda url: url.replace("kept-s3cret", "wr0ng"), "password authentication failed"),
         (
@@ -109,8 +113,8 @@ def test_an_old_study_is_read_under_its_new_name(url: str) -> None:
         (lambda url: url.replace("postgresql://", "postgres://"), r"must be postgresql://\.\.\. or"),
     ],
 )
-def test_what_the_server_refuses_is_bad_input(url: str, change: Callable[[str], str], said: str) -> None:
-    with pytest.raises(ValueError, match=said) as refused:
+def test_what_the_server_refuses_is_bad_input(url: str, change: Callable[[str], str], message: str) -> None:
+    with pytest.raises(ValueError, match=message) as refused:
         open_storage(change(url))
     assert "wr0ng" not in str(refused.value)
     assert "kept-s3cret" not in str(refused.value)
@@ -124,15 +128,15 @@ def test_a_server_that_is_not_there_is_said_at_once(server: Postgres) -> None:
     assert time.monotonic() - began < 5
 
 
-def runs(made: Storage, name: str) -> int:
+def runs(storage: Storage, name: str) -> int:
     """That have begun."""
     try:
-        return len(read_ledger(made, name).records())
+        return len(read_ledger(storage, name).records())
     except ValueError:  # not begun yet
         return 0
 
 
-def beats(made: Storage, name: str) -> int:
+def heartbeat_count(storage: Storage, name: str) -> int:
     """The driver's signs of life so far."""
-    row = read_lease(made.engine, name)
+    row = read_lease(storage.engine, name)
     return row.heartbeat if row is not None and row.token is not None else -1

@@ -16,7 +16,7 @@ STUDIES = [f"tiny{number}" for number in range(8)]
 EPOCHS = 300
 
 
-def found(url: str, study: str) -> list[Record]:
+def records_of(url: str, study: str) -> list[Record]:
     """What its ledger has; none before it has begun."""
     try:
         return read_ledger(url, study).records()
@@ -25,7 +25,7 @@ def found(url: str, study: str) -> list[Record]:
 
 
 def epochs(url: str, study: str) -> int:
-    return sum(len(record.epochs) for record in found(url, study))
+    return sum(len(record.epochs) for record in records_of(url, study))
 
 
 def test_all_end_whole(server: Postgres, empty_database: str, tmp_path: Path) -> None:
@@ -55,7 +55,7 @@ def test_all_end_whole(server: Postgres, empty_database: str, tmp_path: Path) ->
             wait_for(lambda: all(epochs(url, study) for study in (killed, paused)), seconds=500)
             processes[killed].kill()
             processes[killed].communicate()
-            acknowledged = found(url, killed)
+            acknowledged = records_of(url, killed)
             begin(killed)
             words = [paused, "--ledger", url, "--json"]
             for wish in ("pause", "resume"):
@@ -67,16 +67,16 @@ def test_all_end_whole(server: Postgres, empty_database: str, tmp_path: Path) ->
                 process.kill()
     assert {study: one.code for study, one in result.items()} == dict.fromkeys(STUDIES, 0), result
     for study in STUDIES:
-        told = found(url, study)
-        assert len({record.assignment.key for record in told}) == len(told) == 3
-        assert {record.state for record in told} <= {"finished", "pruned"}
-        for record in told:
+        ledger_records = records_of(url, study)
+        assert len({record.assignment.key for record in ledger_records}) == len(ledger_records) == 3
+        assert {record.state for record in ledger_records} <= {"finished", "pruned"}
+        for record in ledger_records:
             assert [e.epoch for e in record.epochs] == list(range(1, len(record.epochs) + 1))
         assert (tmp_path / study / f"reports/{study}/report.md").is_file()
-    after = {record.assignment.key: record for record in found(url, killed)}
+    after = {record.assignment.key: record for record in records_of(url, killed)}
     for record in acknowledged:
         assert after[record.assignment.key].epochs[: len(record.epochs)] == record.epochs
-    listed = json.loads(
+    statuses = json.loads(
         call(lambda words: status.main(words, "list"), tmp_path, "--ledger", url, "--json").out
     )
-    assert {one["study"]: one["state"] for one in listed} == dict.fromkeys(STUDIES, "finished")
+    assert {one["study"]: one["state"] for one in statuses} == dict.fromkeys(STUDIES, "finished")

@@ -43,15 +43,15 @@ def contents(server: Postgres, url: str) -> dict[str, list[str]]:
 
 def test_a_second_holder_is_refused_and_told_host_pid_and_since(url: str) -> None:
     _, lease = acquire(url)
-    over = threading.Event()
-    thread = send_heartbeats(lease, over)
+    stop = threading.Event()
+    thread = send_heartbeats(lease, stop)
     try:
         with pytest.raises(
             StudyRunningError, match=f"host {socket.gethostname()}, pid {os.getpid()}, since 20"
         ) as refused:
             acquire(url)
     finally:
-        over.set()
+        stop.set()
         thread.join()
     assert str(refused.value).isprintable()
 
@@ -149,10 +149,10 @@ def compete(url: str, barrier: Barrier, won: "Any") -> None:
             barrier.wait()
         else:
             won.put((number, True))
-            over = threading.Event()
-            thread = send_heartbeats(lease, over)  # the other may look only now
+            stop = threading.Event()
+            thread = send_heartbeats(lease, stop)  # the other may look only now
             barrier.wait()
-            over.set()
+            stop.set()
             thread.join()
             lease.release({})
 
@@ -173,12 +173,12 @@ def test_of_processes_that_take_at_the_same_moment_one_wins(url: str) -> None:
 def test_wishes_of_another_connection_are_heard_in_their_order(url: str) -> None:
     _, lease = acquire(url)
     other = open_storage(url).engine
-    heard = [lease.heartbeat({})]
+    rows = [lease.heartbeat({})]
     for wanted in ledger.REQUESTS:
         ledger.send_request(other, NAME, wanted)
-        heard += [lease.heartbeat({}), lease.heartbeat({})]
-    assert [row.request for row in heard[1::2]] == list(ledger.REQUESTS)
-    assert [row.request_number for row in heard] == [
+        rows += [lease.heartbeat({}), lease.heartbeat({})]
+    assert [row.request for row in rows[1::2]] == list(ledger.REQUESTS)
+    assert [row.request_number for row in rows] == [
         0,
         *(n for n in range(1, 1 + len(ledger.REQUESTS)) for _ in "12"),
     ]

@@ -53,7 +53,7 @@ def swept(server: Postgres, empty_database: str, tmp_path_factory: pytest.TempPa
     config = service / "basic_auth.ini"
     words = {
         "default_permission": "READ",
-        "database_uri": driven(server.database()),
+        "database_uri": sqlalchemy_url(server.database()),
         "admin_username": "admin",
     }
     words |= {"authorization_function": "mlflow.server.auth:authenticate_request_basic_auth"}
@@ -63,7 +63,7 @@ def swept(server: Postgres, empty_database: str, tmp_path_factory: pytest.TempPa
         "MLFLOW_AUTH_CONFIG_PATH": str(config),
         "MLFLOW_FLASK_SERVER_SECRET_KEY": secrets.token_hex(),
     }
-    store_words = ["--backend-store-uri", driven(store), "--app-name", "basic-auth"]
+    store_words = ["--backend-store-uri", sqlalchemy_url(store), "--app-name", "basic-auth"]
     with mlflow_server(service, port, *store_words, **variables), pytest.MonkeyPatch.context() as patch:
         make_user(f"http://127.0.0.1:{port}")
         tracking = f"http://owner:{OWNER}@127.0.0.1:{port}"
@@ -75,7 +75,7 @@ def swept(server: Postgres, empty_database: str, tmp_path_factory: pytest.TempPa
         yield Swept(folder, ledger, tracking, store, result)
 
 
-def driven(url: str) -> str:
+def sqlalchemy_url(url: str) -> str:
     """As MLflow wants it."""
     return url.replace("postgresql://", "postgresql+psycopg://")
 
@@ -125,29 +125,29 @@ def test_the_other_commands_read_the_database(swept: Swept) -> None:
         result = command(swept, name)
         assert result.code == 0, result.err
         assert result.out.startswith("tiny: finished"), result.out
-    shown = command(swept, "status", "tiny", "--json")
-    assert json.loads(shown.out)["done"] == 2
-    held = command(swept, "reconcile", "tiny", "--check")
-    assert (held.code, held.out) == (0, "2 runs in the ledger, 0 differ in MLflow\n"), held.err
+    status = command(swept, "status", "tiny", "--json")
+    assert json.loads(status.out)["done"] == 2
+    check = command(swept, "reconcile", "tiny", "--check")
+    assert (check.code, check.out) == (0, "2 runs in the ledger, 0 differ in MLflow\n"), check.err
     exported = command(swept, "export", "tiny")
     assert exported.code == 0, exported.err
     assert [name for name in files(swept.folder / "exports/tiny") if name.startswith("runs")]
 
 
 def test_no_password_is_kept_or_shown_anywhere(swept: Swept, server: Postgres) -> None:
-    kept = [swept.result.out, swept.result.err]
-    kept += [path.read_bytes().decode("latin-1") for path in swept.folder.rglob("*") if path.is_file()]
-    kept += [text for url in (swept.ledger, swept.store) for text in rows(server, url)]
+    texts = [swept.result.out, swept.result.err]
+    texts += [path.read_bytes().decode("latin-1") for path in swept.folder.rglob("*") if path.is_file()]
+    texts += [text for url in (swept.ledger, swept.store) for text in rows(server, url)]
     client = MlflowClient(tracking_uri=swept.tracking)
     for run in runs(client, "tiny"):
-        kept += [
+        texts += [
             Path(client.download_artifacts(run.info.run_id, item.path)).read_bytes().decode("latin-1")
             for item in client.list_artifacts(run.info.run_id)
             if not item.is_dir
         ]
-    assert any("lpstudy.sweep tiny.toml --ledger postgresql://127.0.0.1" in text for text in kept)
+    assert any("lpstudy.sweep tiny.toml --ledger postgresql://127.0.0.1" in text for text in texts)
     for secret in (PASSWORD, OWNER, ADMIN):
-        assert [text[:200] for text in kept if secret in text] == []
+        assert [text[:200] for text in texts if secret in text] == []
 
 
 def test_a_wrong_password_of_mlflow_is_refused_in_one_line(swept: Swept) -> None:

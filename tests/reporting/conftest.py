@@ -82,7 +82,7 @@ def curves_frame(rows: list[tuple[object, ...]]) -> pd.DataFrame:
 
 
 def facts(arms: tuple[ArmFacts, ...], **changes: object) -> StudyFacts:
-    given: dict[str, object] = {
+    columns: dict[str, object] = {
         "name": "mnist",
         "data": "mnist",
         "classes": 10,
@@ -101,7 +101,7 @@ def facts(arms: tuple[ArmFacts, ...], **changes: object) -> StudyFacts:
         },
         "experiment_id": "7",
     }
-    return StudyFacts(**(given | changes))
+    return StudyFacts(**(columns | changes))
 
 
 def make(
@@ -122,8 +122,10 @@ def make(
             name = f"{method}-{student}"
             ranges = RANGES.get(method, {}) | {"learning_rate": "0.002 to 0.02 (log)"}
             fixed = {"batch_size": "64", "epochs": "20"}
-            shown = DIAGNOSTICS if method in ("lp", "lp_kd") else ()
-            arms.append(ArmFacts(name, method, student, 1, ranges, fixed, f"arm-{name}", diagnostics=shown))
+            diagnostics = DIAGNOSTICS if method in ("lp", "lp_kd") else ()
+            arms.append(
+                ArmFacts(name, method, student, 1, ranges, fixed, f"arm-{name}", diagnostics=diagnostics)
+            )
             weights = rng.dirichlet(np.ones(len(ranges)) * 0.7)
             importances[name] = dict(zip(ranges, map(float, weights), strict=True))
             shared = {
@@ -151,7 +153,7 @@ def make(
                 searched = {key: float(10 ** rng.uniform(-4, 0)) for key in ranges}
                 if "n_neighbors" in ranges:
                     searched["n_neighbors"] = int(rng.choice([1, 3, 5, 8]))
-                known = state in ("finished", "pruned")
+                has_result = state in ("finished", "pruned")
                 rows.append(
                     shared
                     | {
@@ -160,10 +162,10 @@ def make(
                         "trial": trial,
                         "seed": 0,
                         "state": state,
-                        "validation_accuracy": value if known else None,
-                        "training_macs": 4e12 if known else None,
-                        "teacher_macs": 3e12 if known and method != "bp" else 0.0,
-                        "seconds": float(rng.uniform(8, 12)) if known else None,
+                        "validation_accuracy": value if has_result else None,
+                        "training_macs": 4e12 if has_result else None,
+                        "teacher_macs": 3e12 if has_result and method != "bp" else 0.0,
+                        "seconds": float(rng.uniform(8, 12)) if has_result else None,
                         "hyperparameters": searched | {"batch_size": 64},
                         "searched": searched,
                         "warnings": ["collapse: 97 % of the student's units are dead"] if collapsed else [],
@@ -175,7 +177,7 @@ def make(
                 continue
             _, best, searched = max(results, key=lambda result: result[:2])
             for seed in range(seeds):
-                own = float(rng.normal(0, 0.25))
+                effect = float(rng.normal(0, 0.25))
                 run = f"{name}-f{seed}"
                 rows.append(
                     shared
@@ -185,8 +187,8 @@ def make(
                         "trial": best,
                         "seed": seed,
                         "state": "finished",
-                        "validation_accuracy": top + noise[seed] + own,
-                        **record(top - 0.3 + noise[seed] + own),
+                        "validation_accuracy": top + noise[seed] + effect,
+                        **record(top - 0.3 + noise[seed] + effect),
                         "training_macs": 1.6e13 + (0 if method == "bp" else 4.4e13),
                         "teacher_macs": 0.0 if method == "bp" else 4.4e13,
                         "seconds": 40.0,
@@ -196,7 +198,7 @@ def make(
                 )
                 for epoch in range(1, EPOCHS + 1):
                     rate = 0.32 if method in ("kd", "lp_kd") else 0.26
-                    value = 10 + (top + noise[seed] + own - 10) * (1 - np.exp(-rate * epoch))
+                    value = 10 + (top + noise[seed] + effect - 10) * (1 - np.exp(-rate * epoch))
                     value += float(rng.normal(0, 0.3))
                     points.append((run, name, "final", best, seed, epoch, "validation_accuracy", value))
                     if method in ("lp", "lp_kd"):

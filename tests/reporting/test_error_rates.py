@@ -71,7 +71,7 @@ WORLDS = {
 }
 
 
-def known(method: str, scores: Scores) -> ArmResult:
+def arm_result(method: str, scores: Scores) -> ArmResult:
     """An arm whose finals are given as scores, without a frame that would take longer than all else."""
     arm = ArmFacts(method, method, "net", 1, {}, {}, "")
     result = ArmResult(arm, NO_RUNS, NO_RUNS, IMAGES)
@@ -80,7 +80,7 @@ def known(method: str, scores: Scores) -> ArmResult:
 
 
 def study(scores: list[Scores]) -> list[ArmResult]:
-    return [known("bp" if not place else f"m{place}", one) for place, one in enumerate(scores)]
+    return [arm_result("bp" if not place else f"m{place}", one) for place, one in enumerate(scores)]
 
 
 @pytest.mark.parametrize("seeds", SEEDS)
@@ -90,10 +90,10 @@ def test_where_no_method_differs_at_most_one_report_in_twenty_claims_a_differenc
     claims = alone = 0
     for _ in range(studies):
         results = study(World().scores(rng, 1 + methods, seeds))
-        found = verdicts(results)
+        study_verdicts = verdicts(results)
         best = max(results, key=lambda one: one.accuracy.mean)
-        claims += any(one.is_beyond_noise for one in found) or is_best(best, results)
-        alone += any(one.delta.excludes_zero for one in found)
+        claims += any(one.is_beyond_noise for one in study_verdicts) or is_best(best, results)
+        alone += any(one.delta.excludes_zero for one in study_verdicts)
     noise = 2 * np.sqrt(0.05 * 0.95 / studies)
     assert claims / studies <= 0.05 + noise
     if methods == 14:
@@ -107,8 +107,8 @@ def test_intervals_cover_the_true_difference_and_the_true_accuracy(name, seeds):
     differences, accuracies = [], []
     for _ in range(100):
         base, *others = world.scores(rng, 4, seeds)
-        found = [one.less(base) for one in others]
-        differences += [one.low <= 0 <= one.high for one in found]
+        deltas = [one.less(base) for one in others]
+        differences += [one.low <= 0 <= one.high for one in deltas]
         accuracies.append(base.mean.low <= world.accuracy <= base.mean.high)
     assert np.mean(differences) >= 0.93
     assert np.mean(accuracies) >= 0.91
@@ -120,17 +120,17 @@ def test_seeds_alone_do_not_cover_what_other_images_would_give():
     covered = []
     for _ in range(100):
         base, *others = world.scores(rng, 4, 8)
-        found = [Scores(one.accuracy).less(Scores(base.accuracy)) for one in others]
-        covered += [one.low <= 0 <= one.high for one in found]
+        deltas = [Scores(one.accuracy).less(Scores(base.accuracy)) for one in others]
+        covered += [one.low <= 0 <= one.high for one in deltas]
     assert np.mean(covered) < 0.8
 
 
 def test_a_clear_difference_is_found():
     rng, gains = np.random.default_rng(3), np.array([0.0, 1.2, 0.0, 0.0, -0.8])
-    found = [verdicts(study(World(seed=0.1, image=0.3).scores(rng, 5, 5, gains))) for _ in range(40)]
-    assert np.mean([one[1].is_better for one in found]) > 0.9
-    assert np.mean([one[4].is_worse for one in found]) > 0.9
-    assert np.mean([one[2].is_beyond_noise or one[3].is_beyond_noise for one in found]) <= 0.1
+    studies = [verdicts(study(World(seed=0.1, image=0.3).scores(rng, 5, 5, gains))) for _ in range(40)]
+    assert np.mean([one[1].is_better for one in studies]) > 0.9
+    assert np.mean([one[4].is_worse for one in studies]) > 0.9
+    assert np.mean([one[2].is_beyond_noise or one[3].is_beyond_noise for one in studies]) <= 0.1
 
 
 # Through the frames, the tables and the words. All simulated studies of a test are students of one study.

@@ -71,8 +71,8 @@ def overlaps(figure: Figure) -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_texts_overlap_and_all_stay_within_the_figure(kind, frames, searched_frames):
-    chosen = searched_frames if kind == "pareto" else frames
-    figure = draw(kind, chosen)
+    frames_of_kind = searched_frames if kind == "pareto" else frames
+    figure = draw(kind, frames_of_kind)
     assert figure is not None
     assert overlaps(figure) == []
     for text in texts(figure):
@@ -97,9 +97,9 @@ def test_missing_numbers_leave_gaps_and_raise_nothing(make_frames):
     frames.runs.loc[frames.runs.index[::4], ["macs", "parameters"]] = None
     frames.curves.loc[frames.curves.index[::2], "value"] = np.nan
     frames.importances["lp-convnet-d4-w8"]["gamma"] = float("nan")
-    drawn = [figure for kind in KINDS if (figure := draw(kind, frames)) is not None]
-    assert drawn
-    for figure in drawn:
+    figures_drawn = [figure for kind in KINDS if (figure := draw(kind, frames)) is not None]
+    assert figures_drawn
+    for figure in figures_drawn:
         assert overlaps(figure) == []  # which draws it
 
 
@@ -156,13 +156,13 @@ def test_each_dot_is_a_seeds_difference_with_its_sign(one):
 
 def test_bold_difference_is_one_beyond_noise(one):
     figure = draw("differences", one)
-    shown = {text.get_text(): text.get_fontweight() for text in texts(figure) if "±" in text.get_text()}
+    weights = {text.get_text(): text.get_fontweight() for text in texts(figure) if "±" in text.get_text()}
     verdict = {
         f"{signed(found.delta.mean)} ± {found.delta.half_width:.2f}": found.is_beyond_noise
         for found in verdicts(arm_results(one.study, one.runs))
         if found.delta.n
     }
-    assert {words: weight == "bold" for words, weight in shown.items()} == verdict
+    assert {words: weight == "bold" for words, weight in weights.items()} == verdict
     assert set(verdict.values()) == {True, False}
 
 

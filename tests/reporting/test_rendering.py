@@ -182,8 +182,8 @@ def test_what_the_pruner_saved_is_told_in_epochs(one, text_of):
 
 def test_what_is_odd_about_the_data_is_among_the_warnings(make_frames, tmp_path):
     frames = make_frames(methods=("bp", "lp"))
-    told = "2 of 14 test images are also among the training images\n3 of 9 <b>images</b> are transparent"
-    provenance = {**frames.study.provenance, "data remarks": told}
+    remarks = "2 of 14 test images are also among the training images\n3 of 9 <b>images</b> are transparent"
+    provenance = {**frames.study.provenance, "data remarks": remarks}
     text = write(
         tmp_path, replace(frames, study=replace(frames.study, provenance=provenance))
     ).markdown.read_text()

@@ -237,10 +237,10 @@ def resize(frames, method: str, like: str) -> None:
 def test_winners_of_one_size_are_compared(searched_frames):
     frames = searched_frames
     resize(frames, "kd", "bp")
-    found = {one.result.arm.method: one for one in verdicts(results_of(frames))}
-    assert (found["kd"].delta.n, found["lp"].delta.n) == (3, 0)
-    assert found["lp"].differs_in_size
-    assert not found["kd"].differs_in_size
+    verdict_of = {one.result.arm.method: one for one in verdicts(results_of(frames))}
+    assert (verdict_of["kd"].delta.n, verdict_of["lp"].delta.n) == (3, 0)
+    assert verdict_of["lp"].differs_in_size
+    assert not verdict_of["kd"].differs_in_size
     text = text_of_answer(frames)
     assert "no method is ranked above another" in text
     assert "Not compared with back-prop" in text

@@ -23,7 +23,7 @@ def pickled(marker: Path) -> bytes:
     return pickle.dumps(Malicious(marker))
 
 
-def in_torch_format(marker: Path) -> bytes:
+def torch_pickle(marker: Path) -> bytes:
     """The same as torch.save writes it: a zip archive with a pickle in it."""
     import io
 
@@ -34,7 +34,7 @@ def in_torch_format(marker: Path) -> bytes:
     return buffer.getvalue()
 
 
-def in_numpy_format(marker: Path) -> bytes:
+def numpy_pickle(marker: Path) -> bytes:
     """The same as NumPy writes an array of objects."""
     import io
 
@@ -45,4 +45,4 @@ def in_numpy_format(marker: Path) -> bytes:
     return buffer.getvalue()
 
 
-FORMS = {"pickle": pickled, "torch": in_torch_format, "numpy": in_numpy_format}
+FORMS = {"pickle": pickled, "torch": torch_pickle, "numpy": numpy_pickle}

@@ -19,9 +19,9 @@ def listening(pids: Iterable[int]) -> list[tuple[int, Address, int]]:
     )
 
 
-def beyond_loopback(found: Iterable[tuple[int, Address, int]]) -> list[tuple[int, str, int]]:
+def beyond_loopback(sockets: Iterable[tuple[int, Address, int]]) -> list[tuple[int, str, int]]:
     """Those that another machine could reach."""
-    return [(pid, str(address), port) for pid, address, port in found if not _on_loopback(address)]
+    return [(pid, str(address), port) for pid, address, port in sockets if not _on_loopback(address)]
 
 
 def _on_loopback(address: Address) -> bool:
@@ -31,14 +31,14 @@ def _on_loopback(address: Address) -> bool:
 
 def _listening() -> dict[str, tuple[Address, int]]:
     """By inode."""
-    found = {}
+    sockets = {}
     for table in ("tcp", "tcp6"):
         for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
             words = line.split()
             if words[3] == LISTEN:
                 host, _, port = words[1].partition(":")
-                found[words[9]] = (_address(host), int(port, 16))
-    return found
+                sockets[words[9]] = (_address(host), int(port, 16))
+    return sockets
 
 
 def _address(digits: str) -> Address:

@@ -50,7 +50,7 @@ class Told:
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
+def study(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
     folder = tmp_path_factory.mktemp("canary")
     work = folder / "work"
     work.mkdir()
@@ -59,30 +59,30 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
     plant(work, marker)
     port = free_port()
     rays = Path(tempfile.mkdtemp(prefix="lpr", dir="/tmp"))  # a socket's path has 107 characters at most
-    own = {"LPSTUDY_CACHE": str(folder / "cache"), "RAY_TMPDIR": str(rays)}
-    given = VARIABLES | own | {"MLFLOW_TRACKING_URI": f"http://user:{CANARY}@127.0.0.1:{port}"}
+    folders = {"LPSTUDY_CACHE": str(folder / "cache"), "RAY_TMPDIR": str(rays)}
+    variables = VARIABLES | folders | {"MLFLOW_TRACKING_URI": f"http://user:{CANARY}@127.0.0.1:{port}"}
     try:
         with mlflow_server(folder / "server", port):
-            result = wait_for_exit(start(work, "sweep", "tiny.toml", **given))
+            result = wait_for_exit(start(work, "sweep", "tiny.toml", **variables))
             for path in (folder / "server").rglob("weights.safetensors"):
                 path.write_bytes(pickled(marker))
-            report = run(work, "report", "tiny", **given)
+            report = run(work, "report", "tiny", **variables)
             client = MlflowClient(tracking_uri=f"http://127.0.0.1:{port}")
             assert len(runs(client, "tiny")) == 5
-        yield Told(result, report, run(work, "report", "tiny", **given), folder, rays, marker)
+        yield Told(result, report, run(work, "report", "tiny", **variables), folder, rays, marker)
     finally:
         shutil.rmtree(rays, ignore_errors=True)
 
 
 def test_the_command_is_recorded_without_credentials(tmp_path: Path) -> None:
     path = write_study(tmp_path)
-    given = sweep.parser().parse_args([str(path)])
-    prepared = prepare(given)
+    variables = sweep.parser().parse_args([str(path)])
+    prepared = prepare(variables)
     teacher = TrainedTeacher("", "k", "0", "convnet", 1.0, 1.0, 1, 1, 1.0, 0)
     command = f"python -m lpstudy.sweep tiny --ledger=postgresql://me:{CANARY}@host/db"
-    kept = provenance(prepared, teacher, InProcess(TrialResources()), command)
-    assert kept["command"] == "python -m lpstudy.sweep tiny --ledger=postgresql://host/db"
-    assert CANARY not in str(kept)
+    values = provenance(prepared, teacher, InProcess(TrialResources()), command)
+    assert values["command"] == "python -m lpstudy.sweep tiny --ledger=postgresql://host/db"
+    assert CANARY not in str(values)
 
 
 def test_a_folder_that_is_an_address_with_a_password_is_refused_without_it(tmp_path: Path) -> None:
@@ -127,30 +127,30 @@ def holding(folder: Path) -> list[str]:
     return [str(path) for path in paths if CANARY in str(path) or CANARY.encode() in path.read_bytes()]
 
 
-def test_the_sweep_and_its_report_succeed(told: Told) -> None:
-    assert (told.result.code, told.report.code) == (0, 0), told
+def test_the_sweep_and_its_report_succeed(study: Told) -> None:
+    assert (study.result.code, study.report.code) == (0, 0), study
 
 
-def test_nothing_that_is_printed_holds_the_canary(told: Told) -> None:
-    for result in (told.result, told.report, told.again):
+def test_nothing_that_is_printed_holds_the_canary(study: Told) -> None:
+    for result in (study.result, study.report, study.again):
         assert CANARY not in result.out + result.err
 
 
-def test_a_server_that_is_gone_is_named_without_its_password(told: Told) -> None:
-    assert told.again.code == 2
-    assert "MLFLOW_TRACKING_URI=http://127.0.0.1:" in told.again.err
+def test_a_server_that_is_gone_is_named_without_its_password(study: Told) -> None:
+    assert study.again.code == 2
+    assert "MLFLOW_TRACKING_URI=http://127.0.0.1:" in study.again.err
 
 
-def test_ledger_checkpoints_reports_mlflow_and_cache_hold_no_canary(told: Told) -> None:
+def test_ledger_checkpoints_reports_mlflow_and_cache_hold_no_canary(study: Told) -> None:
     for name in ("work/studies", "work/reports", "server", "cache"):
-        assert any(path.is_file() for path in (told.folder / name).rglob("*")), name
-    assert holding(told.folder) == []
+        assert any(path.is_file() for path in (study.folder / name).rglob("*")), name
+    assert holding(study.folder) == []
 
 
-def test_rays_logs_hold_no_canary(told: Told) -> None:
-    assert len([path for path in told.rays.rglob("*.log")]) > 3
-    assert holding(told.rays) == []
+def test_rays_logs_hold_no_canary(study: Told) -> None:
+    assert len([path for path in study.rays.rglob("*.log")]) > 3
+    assert holding(study.rays) == []
 
 
-def test_no_pickle_in_the_studys_folder_or_among_the_artifacts_was_loaded(told: Told) -> None:
-    assert not told.marker.exists()
+def test_no_pickle_in_the_studys_folder_or_among_the_artifacts_was_loaded(study: Told) -> None:
+    assert not study.marker.exists()

@@ -186,12 +186,12 @@ def test_processor_time_is_limited_whatever_it_is_spent_on(
     path = tmp_path / "slow.ppm"
     path.write_bytes(b"P3 1000 1000 255\n" + b"1 " * 3_000_000)
     monkeypatch.setattr(limited_file, "SECONDS", 0.05)
-    said: list[str] = []
+    messages: list[str] = []
 
     def read() -> None:
         with pytest.raises(ValueError, match=r"slow\.ppm' takes more than 0.05 s") as error:
             decode_pixels(bytes(path), 8)
-        said.append(str(error.value))
+        messages.append(str(error.value))
 
     if in_thread:
         thread = threading.Thread(target=read)
@@ -199,7 +199,7 @@ def test_processor_time_is_limited_whatever_it_is_spent_on(
         thread.join(20)
     else:
         read()
-    assert len(said) == 1
+    assert len(messages) == 1
 
 
 @pytest.mark.parametrize("threads", [1, 2])

@@ -46,7 +46,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     lease.acquire()
     lease.heartbeat(TOLD)
     count = 0
-    while not isinstance(taken := ledger.next(), Waiting | Done):
+    while not isinstance(assignment := ledger.next(), Waiting | Done):
         count += 1
         for epoch in (1, 2):
             metrics = {
@@ -55,9 +55,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 "seconds": 1.0,
                 "training_macs": 1e6,
             }
-            ledger.report(taken, [EpochResult(epoch, metrics, ("a word",))])
-        ledger.set_attempt(taken, 2)
-        ledger.finish(taken, "failed" if count == 1 else "finished", "nan" if count == 1 else None)
+            ledger.report(assignment, [EpochResult(epoch, metrics, ("a word",))])
+        ledger.set_attempt(assignment, 2)
+        ledger.finish(assignment, "failed" if count == 1 else "finished", "nan" if count == 1 else None)
     assert count == 2 * (2 + 1)
     ledger.engine.dispose()
     return folder / "ledger.db"
@@ -160,8 +160,8 @@ def test_a_damaged_study_hides_no_other(folder: Path) -> None:
 def test_control_characters_of_a_ledger_reach_no_terminal(folder: Path) -> None:
     hostile = "a\x1b[2J\x9b31m\x7f\r\n\u202e\u2028\u0007b"
     holder = {"host": hostile, "pid": 1, "since": hostile, "machine": hostile, "started": hostile}
-    told = {**TOLD, "state": hostile, "why": hostile, "waiting": hostile, "mlflow": hostile, "behind": 1}
-    damage(folder, "UPDATE lpstudy_leases SET token = NULL, holder = ?, told = ?", text(holder), text(told))
+    gauges = {**TOLD, "state": hostile, "why": hostile, "waiting": hostile, "mlflow": hostile, "behind": 1}
+    damage(folder, "UPDATE lpstudy_leases SET token = NULL, holder = ?, told = ?", text(holder), text(gauges))
     rename = "UPDATE studies SET study_name = replace(study_name, 'bp-convnet', ?)"
     damage(folder, rename, hostile.replace("\n", ""))
     damage(folder, "UPDATE trial_user_attributes SET value_json = ? WHERE key = 'cause'", text(hostile))
@@ -175,9 +175,9 @@ def test_control_characters_of_a_ledger_reach_no_terminal(folder: Path) -> None:
 
 
 def test_a_whole_ledger_is_read_by_each_command(folder: Path) -> None:
-    found = call(COMMANDS["status"], folder)
-    assert found.code == 0
-    assert "held: " in found.out
-    assert "6 of 6 runs" in found.out
+    output = call(COMMANDS["status"], folder)
+    assert output.code == 0
+    assert "held: " in output.out
+    assert "6 of 6 runs" in output.out
     assert call(COMMANDS["list"], folder).code == 0
     assert call(COMMANDS["export"], folder, "held").code == 0

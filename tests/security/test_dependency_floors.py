@@ -24,12 +24,12 @@ def canonical(name: str) -> str:
 def requirements() -> dict[str, str]:
     """Rule by name of everything that pyproject.toml asks for."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    asked = [
+    requirement_lines = [
         *project["dependencies"],
         *(one for group in project["optional-dependencies"].values() for one in group),
     ]
-    found = (REQUIREMENT.fullmatch(one.partition(";")[0].replace(" ", "")) for one in asked)
-    return {canonical(one["name"]): one["rule"] for one in found if one}
+    matches = (REQUIREMENT.fullmatch(one.partition(";")[0].replace(" ", "")) for one in requirement_lines)
+    return {canonical(one["name"]): one["rule"] for one in matches if one}
 
 
 def release(version: str) -> tuple[int, ...]:

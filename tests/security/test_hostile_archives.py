@@ -42,8 +42,8 @@ def accept(path: Path, patch: pytest.MonkeyPatch) -> None:
 
 def outside(folder: Path) -> list[str]:
     """What lies beside the data's folder."""
-    kept = ("root", "cache")
-    return [path.name for path in folder.iterdir() if path.name not in kept]
+    names = ("root", "cache")
+    return [path.name for path in folder.iterdir() if path.name not in names]
 
 
 HOSTILE = {

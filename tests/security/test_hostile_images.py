@@ -159,7 +159,7 @@ def test_what_is_no_image_is_named_whatever_its_suffix(case: str, suffix: str, t
         decode_pixels(bytes(path), 16)
 
 
-def said(path: Path) -> str | None:
+def refusal(path: Path) -> str | None:
     """What is wrong with an image; None where nothing is."""
     try:
         assert decode_pixels(bytes(path), 8).shape == (3, 8, 8)
@@ -179,7 +179,7 @@ def test_a_spoilt_file_is_an_image_or_one_line_that_names_it(form: str, tmp_path
         for at in rng.integers(0, min(120, len(content)), rng.integers(1, 5)):
             content[at] = rng.choice([0, 1, 127, 128, 255])
         path.write_bytes(content[: rng.integers(1, len(content) + 1)] if rng.random() < 0.3 else content)
-        if (line := said(path)) is not None:
+        if (line := refusal(path)) is not None:
             refused.append(line)
     assert len(refused) > 10
     assert all("spoilt.img" in line and "\n" not in line for line in refused)

@@ -43,10 +43,10 @@ SEARCHED: dict[str, Any] = {
 @pytest.fixture
 def folder(tmp_path: Path, empty_store: Path) -> Path:
     """A working directory with the database."""
-    made = tmp_path / "work"
-    made.mkdir()
-    shutil.copy(empty_store, made)
-    return made
+    work = tmp_path / "work"
+    work.mkdir()
+    shutil.copy(empty_store, work)
+    return work
 
 
 def logged(folder: Path, content: bytes, *, name: str = "held", **trial: str) -> MlflowClient:
@@ -189,11 +189,11 @@ def test_nothing_is_written_where_a_server_keeps_files_outside_of_its_store(
     experiment = client.create_experiment("lpstudy/held", artifact_location=named)
     tags = {"lpstudy.key": "report", "lpstudy.kind": "report"}
     run = client.create_run(experiment, tags=tags)
-    made = next(path for path in (outside, folder, folder.parent) if path.exists())
+    work = next(path for path in (outside, folder, folder.parent) if path.exists())
     client.log_text(run.info.run_id, json.dumps(TOLD), "study.json")
     before = files(folder.parent)
     result = call(report.main, folder, "held")
-    assert result.code == 1, (result, made)
+    assert result.code == 1, (result, work)
     assert "which is not in its own store" in error_line(result)
     assert [path for path in files(folder.parent) if path not in before] == []
 

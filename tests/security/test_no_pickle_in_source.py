@@ -23,7 +23,7 @@ ATTRIBUTES = {
 }  # fmt: skip
 
 
-def found(source: str) -> Iterator[str]:
+def unsafe_calls(source: str) -> Iterator[str]:
     """What is forbidden, with its line."""
     for node in ast.walk(ast.parse(source)):
         match node:
@@ -52,7 +52,7 @@ def found(source: str) -> Iterator[str]:
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_no_source_unpickles_or_evaluates(path: Path) -> None:
-    assert list(found(path.read_text("utf-8"))) == []
+    assert list(unsafe_calls(path.read_text("utf-8"))) == []
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_no_source_unpickles_or_evaluates(path: Path) -> None:
     ],
 )  # fmt: skip
 def test_the_search_finds_what_it_is_for(source: str) -> None:
-    assert list(found(source))
+    assert list(unsafe_calls(source))
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_the_search_finds_what_it_is_for(source: str) -> None:
     ["network.eval()", "np.load(x, allow_pickle=False)", "json.load(x)", "regex.compile(x)", "load(x)"],
 )
 def test_the_search_leaves_what_is_harmless(source: str) -> None:
-    assert list(found(source)) == []
+    assert list(unsafe_calls(source)) == []
 
 
 def test_the_whole_package_is_searched() -> None:

@@ -76,13 +76,13 @@ def session(process: "subprocess.Popen[bytes]") -> tuple[int, dict[str, Any]]:
 
 
 def test_all_servers_listen_on_loopback_alone(session: tuple[int, dict[str, Any]]) -> None:
-    pid, told = session
-    found = listening({pid, *descendants(pid)})
-    ports = {port for _, _, port in found}
-    assert int(told["gcs"].rpartition(":")[2]) in ports
-    assert int(told["dashboard"].rpartition(":")[2]) in ports
-    assert len(found) > 5
-    assert beyond_loopback(found) == []
+    pid, addresses = session
+    sockets = listening({pid, *descendants(pid)})
+    ports = {port for _, _, port in sockets}
+    assert int(addresses["gcs"].rpartition(":")[2]) in ports
+    assert int(addresses["dashboard"].rpartition(":")[2]) in ports
+    assert len(sockets) > 5
+    assert beyond_loopback(sockets) == []
 
 
 def test_the_token_is_its_owners_alone(session: tuple[int, dict[str, Any]], home: Path) -> None:
@@ -121,9 +121,9 @@ def join(address: str, home: Path, **variables: str) -> "subprocess.CompletedPro
 
 def test_a_driver_without_the_token_is_refused(session: tuple[int, dict[str, Any]], tmp_path: Path) -> None:
     here = {LOOPBACK_VARIABLE: "0"}  # or it would look for the head at this machine's outward address
-    done = join(session[1]["gcs"], tmp_path, RAY_AUTH_MODE="token", RAY_AUTH_TOKEN="0" * 64, **here)
-    assert done.returncode == 3, done
-    assert "Unauthenticated" in done.stderr, done
+    joined = join(session[1]["gcs"], tmp_path, RAY_AUTH_MODE="token", RAY_AUTH_TOKEN="0" * 64, **here)
+    assert joined.returncode == 3, joined
+    assert "Unauthenticated" in joined.stderr, joined
 
 
 def test_a_raylet_that_is_killed_is_noticed_and_nothing_of_ray_remains(
@@ -132,8 +132,8 @@ def test_a_raylet_that_is_killed_is_noticed_and_nothing_of_ray_remains(
     """The last test of this file: the process ends."""
     below = descendants(session[0])
     out, _ = process.communicate(b"\n", timeout=60)
-    told, end = out.decode().splitlines()
-    why, seconds = json.loads(told)
+    result, end = out.decode().splitlines()
+    why, seconds = json.loads(result)
     assert why == "Ray's raylet on this machine has ended (signal 9)"
     assert seconds < 10
     assert end == "out"

@@ -26,7 +26,7 @@ from commands import records, run, start, write_study
 from mlflow.tracking import MlflowClient
 from optuna.exceptions import StorageInternalError
 from sqlalchemy.exc import SQLAlchemyError
-from staging import frames
+from staging import exported_frames
 from strikes import Strikes
 
 from lpstudy.ledger import UnwritableError
@@ -110,7 +110,7 @@ class Soak:
     def _differs(self, folder: Path) -> str:
         """What runs, epochs and the comparison have otherwise than those of the undisturbed study."""
         assert self.reference is not None
-        mine, other = frames(folder), frames(self.reference)
+        mine, other = exported_frames(folder), exported_frames(self.reference)
         mine["comparison"], other["comparison"] = (
             pd.read_csv(each / "reports/tiny/comparison.csv") for each in (folder, self.reference)
         )

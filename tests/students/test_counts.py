@@ -20,10 +20,10 @@ FITNETS = [
 
 @pytest.mark.parametrize(("design", "parameters", "macs"), FITNETS)
 def test_fitnets_have_their_published_size(design: str, parameters: float, macs: float) -> None:
-    found = cost_of(StudentSpec(family="maxout", design=design), input_shape=CIFAR, classes=10)
+    cost = cost_of(StudentSpec(family="maxout", design=design), input_shape=CIFAR, classes=10)
 
-    assert float(f"{found.parameters:.{_digits(parameters)}g}") == parameters
-    assert float(f"{found.macs:.{_digits(macs)}g}") == macs
+    assert float(f"{cost.parameters:.{_digits(parameters)}g}") == parameters
+    assert float(f"{cost.macs:.{_digits(macs)}g}") == macs
 
 
 def _digits(value: float) -> int:
@@ -73,11 +73,11 @@ def test_hint_and_guided_layers_are_the_published_ones(
 def test_wide_residual_networks_have_their_published_size(
     depth: int, width: int, classes: int, parameters: float
 ) -> None:
-    found = cost_of(
+    cost = cost_of(
         StudentSpec(family="wrn", depth=depth, width=width), input_shape=CIFAR, classes=classes
     ).parameters
 
-    assert found == parameters or round(found / 1e6, 1) == parameters / 1e6
+    assert cost == parameters or round(cost / 1e6, 1) == parameters / 1e6
 
 
 @pytest.mark.parametrize(
@@ -100,12 +100,12 @@ def test_torchvision_models_cost_what_torchvision_publishes(design: str, side: i
 
     published = models.get_model_weights(design).IMAGENET1K_V1.meta
 
-    found = cost_of(
+    cost = cost_of(
         StudentSpec(family="torchvision", design=design), input_shape=(3, side, side), classes=1000
     )
 
-    assert found.parameters == published["num_params"]
-    assert found.macs / 1e9 == pytest.approx(published["_ops"], abs=6e-4)
+    assert cost.parameters == published["num_params"]
+    assert cost.macs / 1e9 == pytest.approx(published["_ops"], abs=6e-4)
 
 
 def test_resnets_have_the_parameters_that_everyone_knows() -> None:

@@ -31,11 +31,13 @@ def test_gradient_is_that_of_torchs_maximum_where_nothing_ties() -> None:
 
 
 def test_keeps_a_bool_for_each_unit_and_neither_piece() -> None:
-    kept = []
+    tensors = []
     x = torch.randn(4, 2 * 5, 3, 2, requires_grad=True)
-    with torch.autograd.graph.saved_tensors_hooks(lambda tensor: kept.append(tensor) or tensor, lambda t: t):
+    with torch.autograd.graph.saved_tensors_hooks(
+        lambda tensor: tensors.append(tensor) or tensor, lambda t: t
+    ):
         maxout(x)
-    assert [(tensor.dtype, tuple(tensor.shape)) for tensor in kept] == [(torch.bool, (4, 5, 3, 2))]
+    assert [(tensor.dtype, tuple(tensor.shape)) for tensor in tensors] == [(torch.bool, (4, 5, 3, 2))]
 
 
 def test_a_value_that_is_no_number_stays_one() -> None:

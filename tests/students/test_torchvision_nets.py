@@ -54,6 +54,6 @@ def test_the_other_families_need_neither_torchvision_nor_safetensors() -> None:
         "print(*({'torchvision', 'safetensors', 'PIL'} & sys.modules.keys()))"
     )
 
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    process = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
 
-    assert done.stdout.strip() == ""
+    assert process.stdout.strip() == ""

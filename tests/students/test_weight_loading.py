@@ -77,8 +77,8 @@ def test_every_family_takes_its_own_weights(spec: StudentSpec, file: Path) -> No
 
     network = build(spec.model_copy(update={"weights": file}), input_shape=SHAPE, classes=5, seed=2)
 
-    found = network.state_dict()
-    assert all(torch.equal(found[name], value) for name, value in trained.state_dict().items())
+    tensors = network.state_dict()
+    assert all(torch.equal(tensors[name], value) for name, value in trained.state_dict().items())
 
 
 def _below(*prefixes: str) -> Callable[[dict[str, Tensor]], dict[str, Tensor]]:
@@ -163,11 +163,11 @@ def test_names_that_torchvision_has_given_up_load(design: str) -> None:
     }
     assert tensor not in state
 
-    found, head = fit_weights(network, WeightsFile("file", b"", "", state))
+    tensors, head = fit_weights(network, WeightsFile("file", b"", "", state))
 
     assert head is None
-    assert found.keys() == network.state_dict().keys()
-    assert found[f"network.{tensor}"].unique().tolist() == [0.5]
+    assert tensors.keys() == network.state_dict().keys()
+    assert tensors[f"network.{tensor}"].unique().tolist() == [0.5]
 
 
 def test_a_model_that_asks_for_the_version_of_its_weights_loads(file: Path) -> None:

@@ -93,8 +93,8 @@ def another_study(folder: str, address: str, cache: str, line: Connection) -> No
     with ray_session():
         line.send("ready")
         while dtype := line.recv():
-            for told in study_of(Path(folder), dtype).filling():
-                line.send(told)
+            for progress in study_of(Path(folder), dtype).filling():
+                line.send(progress)
             line.send("end")
 
 
@@ -104,11 +104,11 @@ Other = tuple[BaseProcess, Connection]
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Of a cluster and a cache of their own."""
-    made = tmp_path_factory.mktemp("filling")
+    folder = tmp_path_factory.mktemp("filling")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("LPSTUDY_CACHE", str(made / "cache"))
+        patch.setenv("LPSTUDY_CACHE", str(folder / "cache"))
         with ray_session():
-            yield made
+            yield folder
 
 
 @pytest.fixture(scope="module")
@@ -129,30 +129,30 @@ def others(folder: Path) -> Iterator[tuple[Other, Other]]:
         started.append((process, here))
     monkeypatch.undo()
     for _, line in started:
-        assert heard(line) == "ready"
+        assert received(line) == "ready"
     yield started[0], started[1]
     for process, _ in started:
         process.kill()
         process.join()
 
 
-def heard(line: Connection) -> object:
+def received(line: Connection) -> object:
     assert line.poll(240)
     return line.recv()
 
 
 def to_the_end(line: Connection) -> list[object]:
-    return list(iter(lambda: heard(line), "end"))
+    return list(iter(lambda: received(line), "end"))
 
 
 def stopped_in_the_middle(filling: Other, waiting: Other, dtype: str) -> None:
     """One has begun to fill and is halted with its bank's lock in hand; the other has said that it waits."""
     filling[1].send(dtype)
     for done in (1, 2, 3):
-        assert heard(filling[1]) == (done, "")
+        assert received(filling[1]) == (done, "")
     os.kill(filling[0].pid or 0, signal.SIGSTOP)
     waiting[1].send(dtype)
-    assert heard(waiting[1]) == (0, WAITING)
+    assert received(waiting[1]) == (0, WAITING)
 
 
 def content(store: Store) -> dict[str, str]:
@@ -208,10 +208,10 @@ def test_the_rest_alone_is_filled_after_a_kill(others: tuple[Other, Other], fold
     (process, _), (_, waiting) = others
     process.kill()
     process.join()
-    told = to_the_end(waiting)
-    entered = VIEWS - len(told)
+    progress = to_the_end(waiting)
+    entered = VIEWS - len(progress)
     assert 3 <= entered < VIEWS
-    assert told == [(done, "") for done in range(entered + 1, VIEWS + 1)]
+    assert progress == [(done, "") for done in range(entered + 1, VIEWS + 1)]
     assert study.store.missing() == ([], [])
     half = study_of(folder, "fp16").store.open_outputs()["logits"]
     torch.testing.assert_close(study.store.open_outputs()["logits"].half(), half, rtol=1e-3, atol=1e-6)
@@ -220,11 +220,11 @@ def test_the_rest_alone_is_filled_after_a_kill(others: tuple[Other, Other], fold
 def test_as_many_processes_fill_as_there_are_cores(folder: Path) -> None:
     study = study_of(folder, "fp32")
     shutil.rmtree(study.store.folder, ignore_errors=True)
-    cores, seen = int(cluster_resources()[0]), set()
+    cores, pids = int(cluster_resources()[0]), set()
     for _ in study.filling():
-        if len(seen) < cores:
-            seen |= {pid for pid, line in descendants(os.getpid()).items() if "ray::_fill" in line}
-    assert len(seen) == cores
+        if len(pids) < cores:
+            pids |= {pid for pid, line in descendants(os.getpid()).items() if "ray::_fill" in line}
+    assert len(pids) == cores
     assert study.store.missing() == ([], [])
 
 
@@ -234,14 +234,14 @@ def test_workers_that_die_in_the_middle_are_replaced(folder: Path) -> None:
     list(study.filling())
     before = content(study.store)
     shutil.rmtree(study.store.folder)
-    told: list[tuple[int, str]] = []
+    progress: list[tuple[int, str]] = []
     for one in study.filling():
-        told.append(one)
-        if len(told) == 3:
+        progress.append(one)
+        if len(progress) == 3:
             workers = [pid for pid, line in descendants(os.getpid()).items() if "ray::_fill" in line]
             assert workers
             for pid in workers:
                 os.kill(pid, signal.SIGKILL)
-    assert told == [(done, "") for done in range(1, VIEWS + 1)]
+    assert progress == [(done, "") for done in range(1, VIEWS + 1)]
     assert study.store.missing() == ([], [])
     assert content(study.store) == before

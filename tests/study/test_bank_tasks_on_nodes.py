@@ -26,12 +26,12 @@ def test_each_node_fills_its_share(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         with ray_session():
             study = study_of(tmp_path, "fp16")
             filled_by: dict[int, int] = {}
-            told = []
+            progress = []
             for one in study.filling():
-                told.append(one)
+                progress.append(one)
                 if len(filled_by) < 2:
-                    found = [pid for pid, line in descendants(os.getpid()).items() if "ray::_fill" in line]
-                    filled_by |= {pid: raylet_of(pid) for pid in found}
-    assert told == [(done, "") for done in range(1, VIEWS + 1)]
+                    pids = [pid for pid, line in descendants(os.getpid()).items() if "ray::_fill" in line]
+                    filled_by |= {pid: raylet_of(pid) for pid in pids}
+    assert progress == [(done, "") for done in range(1, VIEWS + 1)]
     assert len(filled_by) == len(set(filled_by.values())) == 2
     assert study.store.missing() == ([], [])

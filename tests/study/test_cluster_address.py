@@ -62,12 +62,12 @@ def test_what_names_no_head_is_refused(value: str, words: str, monkeypatch: pyte
     monkeypatch.setenv("RAY_ADDRESS", value)
     with pytest.raises(ValueError, match="RAY_ADDRESS=") as refused:
         cluster_address()
-    said = str(refused.value)
-    assert words in said
-    assert "give HOST:PORT of the cluster's head" in said
-    assert "unset it" in said
-    assert len(said) < 500
-    assert "\n" not in said
+    message = str(refused.value)
+    assert words in message
+    assert "give HOST:PORT of the cluster's head" in message
+    assert "unset it" in message
+    assert len(message) < 500
+    assert "\n" not in message
 
 
 def test_a_password_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,7 +29,7 @@ def test_as_many_as_the_nodes_take(resources: TrialResources, have: list[Node], 
 
 
 @pytest.mark.parametrize(
-    ("resources", "have", "said"),
+    ("resources", "have", "message"),
     [
         (TrialResources(), [], "a trial needs 1 CPU but there are 0 CPUs and 0 GPUs"),
         (
@@ -56,7 +56,7 @@ def test_as_many_as_the_nodes_take(resources: TrialResources, have: list[Node], 
     ],
 )
 def test_what_does_not_fit_is_told_with_needed_and_available(
-    resources: TrialResources, have: list[Node], said: str
+    resources: TrialResources, have: list[Node], message: str
 ) -> None:
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=message):
         concurrent_trials(resources, have)

@@ -152,9 +152,9 @@ def test_the_same_command_after_a_kill_ends_every_run_once(whole: Stage) -> None
 def test_a_resumed_run_has_each_metric_point_once(whole: Stage) -> None:
     run = next(run for run in whole.runs if run.data.tags["lpstudy.key"].endswith("/trial-0"))
     history = client_of(whole.folder).get_metric_history(run.info.run_id, "validation_accuracy")
-    told = whole.records["trial-0"].epochs
+    epochs = whole.records["trial-0"].epochs
     assert [(point.step, point.value) for point in history] == [
-        (epoch.epoch, epoch.metrics["validation_accuracy"]) for epoch in told
+        (epoch.epoch, epoch.metrics["validation_accuracy"]) for epoch in epochs
     ]
 
 

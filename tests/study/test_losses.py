@@ -39,7 +39,7 @@ def die() -> None:
 
 
 def test_a_trial_that_goes_on_between_its_losses_is_not_given_up(tmp_path: Path) -> None:
-    reached, last = tmp_path / "reached", MAX_RESTARTS + 2
+    position, last = tmp_path / "reached", MAX_RESTARTS + 2
 
     def an_epoch_a_life(config: dict[str, Any]) -> None:
         if config["number"]:  # the final
@@ -47,8 +47,8 @@ def test_a_trial_that_goes_on_between_its_losses_is_not_given_up(tmp_path: Path)
                 as_report([EpochResult(n, {"validation_accuracy": 50.0}) for n in range(1, last + 1)])
             )
             return
-        done = int(reached.read_text()) + 1 if reached.exists() else 1
-        reached.write_text(str(done))
+        done = int(position.read_text()) + 1 if position.exists() else 1
+        position.write_text(str(done))
         tune.report(epoch(done))
         if done < last:
             die()
@@ -63,11 +63,11 @@ def test_a_trial_that_goes_on_between_its_losses_is_not_given_up(tmp_path: Path)
 
 
 def test_a_trial_that_goes_on_within_an_epoch_between_its_losses_is_not_given_up(tmp_path: Path) -> None:
-    reached, last = tmp_path / "reached", MAX_RESTARTS + 2
+    position, last = tmp_path / "reached", MAX_RESTARTS + 2
 
     def a_part_a_life(config: dict[str, Any]) -> None:
-        done = int(reached.read_text()) + 1 if reached.exists() else 1
-        reached.write_text(str(done))
+        done = int(position.read_text()) + 1 if position.exists() else 1
+        position.write_text(str(done))
         if done < last:
             die()
         tune.report(as_report([EpochResult(n, {"validation_accuracy": 50.0}) for n in (1, 2)]))
@@ -76,7 +76,7 @@ def test_a_trial_that_goes_on_within_an_epoch_between_its_losses_is_not_given_up
         tmp_path,
         a_part_a_life,
         TrialResources(concurrent=1),
-        newest_checkpoint=lambda run: reached.read_text(),
+        newest_checkpoint=lambda run: position.read_text(),
     )
     trial, _ = ledger.records()
     assert (trial.state, trial.assignment.attempt) == ("finished", last)
@@ -127,18 +127,18 @@ def _raises(error: Exception) -> Iterator[int]:
 
 
 def counted(begin: Any, kept: Callable[[], str] = str) -> list[int]:
-    told: list[int] = []
+    results: list[int] = []
 
     def new(number: int) -> bool:
-        return number > max(told, default=0)
+        return number > max(results, default=0)
 
     stream = RestartingTask(begin, new, kept)
     while True:
         try:
             if (number := stream.next()) is not None:
-                told.append(number)
+                results.append(number)
         except StopIteration:
-            return told
+            return results
 
 
 def test_a_task_that_goes_on_between_its_losses_comes_to_its_end(tmp_path: Path) -> None:
@@ -163,7 +163,7 @@ def test_a_task_that_never_goes_on_is_given_up(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "kind", "said"),
+    ("error", "kind", "message"),
     [
         (ValueError("no such images"), ValueError, "no such images"),
         (FileNotFoundError(2, "gone", "a.png"), FileNotFoundError, "a.png"),
@@ -175,8 +175,8 @@ def test_a_task_that_never_goes_on_is_given_up(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_what_a_task_raises_is_told_in_a_line(error: Exception, kind: type[Exception], said: str) -> None:
-    with pytest.raises(kind, match=said):
+def test_what_a_task_raises_is_told_in_a_line(error: Exception, kind: type[Exception], message: str) -> None:
+    with pytest.raises(kind, match=message):
         counted(partial(_raises.remote, error))
 
 

@@ -59,13 +59,13 @@ def card(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     class Card:
         total_memory: ClassVar[int] = 80 * GB
 
-    def started(device: object = None) -> str:
+    def describe(device: object = None) -> str:
         raise AssertionError("CUDA was started")
 
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: Card)
-    monkeypatch.setattr(torch.cuda, "get_device_name", started)
+    monkeypatch.setattr(torch.cuda, "get_device_name", describe)
     monkeypatch.setattr(
         torch.cuda, "set_per_process_memory_fraction", lambda fraction, device: limits.append(fraction)
     )

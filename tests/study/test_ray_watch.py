@@ -76,11 +76,11 @@ def test_who_meets_an_error_learns_at_once_that_a_server_has_ended(
     assert control.current.why == "Ray's gcs_server on this machine has ended (signal 15)"
 
 
-@pytest.mark.parametrize("own", [True, False])
+@pytest.mark.parametrize("is_owned", [True, False])
 def test_a_server_that_does_not_answer_is_named_after_a_while(
-    own: bool, control: StudyControl, server: "subprocess.Popen[bytes]", mute: str
+    is_owned: bool, control: StudyControl, server: "subprocess.Popen[bytes]", mute: str
 ) -> None:
-    watch = RayWatch(control, {"raylet": server} if own else {}, {mute: "head"})
+    watch = RayWatch(control, {"raylet": server} if is_owned else {}, {mute: "head"})
     watch.thread.start()
     assert reason(control) == "Ray's head did not answer for 1 s"
     watch.thread.join(5)
@@ -91,17 +91,17 @@ def test_a_server_that_is_silent_for_a_moment_is_not_lost(
     control: StudyControl, server: "subprocess.Popen[bytes]", monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As on a machine that was suspended: silence is counted in questions too."""
-    answers, asked = [["a"], [], ["a"], ["a"], [], ["a"], ["a"], []], []
+    answers, questions = [["a"], [], ["a"], ["a"], [], ["a"], ["a"], []], []
 
     def silent_servers(addresses: object) -> list[str]:
-        asked.append(addresses)
-        return answers[(len(asked) - 1) % len(answers)]
+        questions.append(addresses)
+        return answers[(len(questions) - 1) % len(answers)]
 
     monkeypatch.setattr(ray_watch, "OWN_SILENT_SECONDS", 0.0)
     monkeypatch.setattr(ray_watch, "silent_servers", silent_servers)
     watch = RayWatch(control, {"raylet": server}, {"a": "head"})
     watch.thread.start()
-    wait_for(lambda: len(asked) > 2 * len(answers), seconds=20)
+    wait_for(lambda: len(questions) > 2 * len(answers), seconds=20)
     assert not control.current.is_exit
     assert watch.thread.stop(5)
 

@@ -45,14 +45,14 @@ class Stranger:
     """A fourth node, in a mount namespace of its own."""
 
     def __init__(self, address: str) -> None:
-        known = _ids()
+        ids = _ids()
         self.process = subprocess.Popen(
             ["unshare", "--mount", sys.executable, *NODE.split(), *PORTS.split(), f"--address={address}"],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
-        self.id: str = wait_for(lambda: _ids() - known).pop()
+        self.id: str = wait_for(lambda: _ids() - ids).pop()
 
     @contextlib.contextmanager
     def seeing(self, folder: object, mount: str) -> Iterator[None]:
@@ -84,8 +84,8 @@ class Stranger:
 @pytest.fixture(scope="module")
 def stranger(address: str) -> Iterator[Stranger]:
     """To be used after the tests of a cluster where all is well."""
-    tried = ["unshare", "--mount", "sh", "-c", "mount -t tmpfs none /mnt && nsenter --version"]
-    may = subprocess.run(tried, capture_output=True, check=False, text=True)
+    command = ["unshare", "--mount", "sh", "-c", "mount -t tmpfs none /mnt && nsenter --version"]
+    may = subprocess.run(command, capture_output=True, check=False, text=True)
     if may.returncode:
         pytest.skip(f"no mount namespace of one's own may be made here: {may.stderr.strip()}")
     made = Stranger(address)
@@ -121,10 +121,10 @@ def test_the_node_that_does_not_share_a_folder_is_named_with_it(
     errors_as_bad_input = pytest.raises(ValueError, match=r"all nodes must share")
     with stranger.seeing(folders[setting], mount), errors_as_bad_input as refused:
         check_shared(folders)
-    said = str(refused.value)
-    assert said.startswith(f"{setting}: all nodes must share {folders[setting]}, but node ")
-    assert said.endswith(f"id {stranger.id[:8]}) {reason}")
-    assert said.count("(host ") == 1
+    message = str(refused.value)
+    assert message.startswith(f"{setting}: all nodes must share {folders[setting]}, but node ")
+    assert message.endswith(f"id {stranger.id[:8]}) {reason}")
+    assert message.count("(host ") == 1
     assert [path for folder in folders.values() for path in folder.path.iterdir()] == []
     check_shared(folders)  # once it is mended
 

@@ -28,15 +28,15 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, CommandResul
 def test_a_study_ends_well(shared: tuple[Path, CommandResult]) -> None:
     folder, result = shared
     assert result.code == 0, result.err
-    found = records(folder, "tiny")
-    assert len(found) == 3
-    for record in found:
+    ledger_records = records(folder, "tiny")
+    assert len(ledger_records) == 3
+    for record in ledger_records:
         assert (record.state, record.assignment.attempt) in (("finished", 1), ("pruned", 1))
         assert [epoch.epoch for epoch in record.epochs] == list(range(1, len(record.epochs) + 1))
     statuses = {"finished": "FINISHED", "pruned": "KILLED"}
-    told = {run.data.tags["lpstudy.key"]: run.info.status for run in runs(client_of(folder), "tiny")}
-    for record in found:
-        assert told[record.assignment.key] == statuses[record.state]
+    mlflow_states = {run.data.tags["lpstudy.key"]: run.info.status for run in runs(client_of(folder), "tiny")}
+    for record in ledger_records:
+        assert mlflow_states[record.assignment.key] == statuses[record.state]
 
 
 def test_after_a_trial_that_was_stopped_early_the_next_one_gets_its_cores(

@@ -63,25 +63,26 @@ def projection(client: MlflowClient, ledger: Ledger, folder: Path) -> tracking.P
 
 def project(client: MlflowClient, ledger: Ledger, folder: Path) -> None:
     """Once, as a process does that finds the ledger as it is."""
-    made = projection(client, ledger, folder)
-    made.start()
-    made.close(seconds=120)
-    assert made.error is None
+    thread = projection(client, ledger, folder)
+    thread.start()
+    thread.close(seconds=120)
+    assert thread.error is None
 
 
 def play(ledger: Ledger, changed: Callable[[Assignment], None] = lambda assignment: None) -> None:
     """Bring every run to its end; the first trial of each arm fails."""
-    while not isinstance(taken := ledger.next(), Waiting | Done):
+    while not isinstance(assignment := ledger.next(), Waiting | Done):
         for epoch in range(1, EPOCHS + 1):
-            metrics = {"validation_accuracy": 50.0 + taken.number + epoch / 7, "train_loss": 1 / epoch}
+            metrics = {"validation_accuracy": 50.0 + assignment.number + epoch / 7, "train_loss": 1 / epoch}
             correct = ""
-            if taken.kind == "final" and epoch == EPOCHS:
-                metrics["test_accuracy"], correct = 100 * (3 + taken.seed) / 5, record_of(taken)
+            if assignment.kind == "final" and epoch == EPOCHS:
+                metrics["test_accuracy"], correct = 100 * (3 + assignment.seed) / 5, record_of(assignment)
             warnings = ("k is large",) if epoch == 1 else ()
-            ledger.report(taken, [EpochResult(epoch, metrics, warnings, correct)])
-            changed(taken)
-        ledger.finish(taken, "failed" if taken.kind == "trial" and taken.number == 0 else "finished", None)
-        changed(taken)
+            ledger.report(assignment, [EpochResult(epoch, metrics, warnings, correct)])
+            changed(assignment)
+        has_failed = assignment.kind == "trial" and assignment.number == 0
+        ledger.finish(assignment, "failed" if has_failed else "finished", None)
+        changed(assignment)
 
 
 def record_of(final: Assignment) -> str:
@@ -91,11 +92,11 @@ def record_of(final: Assignment) -> str:
 
 def content(client: MlflowClient) -> dict[str, object]:
     """All that MLflow has of the study: each run's status, tags, parameters and every metric point."""
-    found = {}
+    runs_by_id = {}
     for run in runs(client, "held"):
         points = {
             name: [(p.step, p.timestamp, p.value) for p in client.get_metric_history(run.info.run_id, name)]
             for name in run.data.metrics
         }
-        found[run.info.run_id] = (run.info.status, run.data.tags, run.data.params, points)
-    return found
+        runs_by_id[run.info.run_id] = (run.info.status, run.data.tags, run.data.params, points)
+    return runs_by_id

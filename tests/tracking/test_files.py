@@ -15,7 +15,7 @@ from lpstudy.tracking.client import reason
 
 
 @pytest.fixture
-def held(client: MlflowClient, ledger: Ledger, tmp_path: Path) -> LocalFolder:
+def run_folder(client: MlflowClient, ledger: Ledger, tmp_path: Path) -> LocalFolder:
     """Folder of the runs of a study that has ended, with weights, and is in MLflow."""
     play(ledger)
     folder = LocalFolder(tmp_path / "held/runs")
@@ -36,17 +36,17 @@ def repair(client: MlflowClient, ledger: Ledger, folder: LocalFolder) -> str | N
 
 def weights(client: MlflowClient, ledger: Ledger) -> dict[str, bytes]:
     """Of each final in MLflow, by its key."""
-    found = {}
+    artifacts = {}
     experiment = tracking.find_experiment(client, "held")
     for run in client.search_runs([experiment.experiment_id]):
         key = run.data.tags["lpstudy.key"]
         if any(file.path == WEIGHTS for file in client.list_artifacts(run.info.run_id)):
-            found[key] = Path(client.download_artifacts(run.info.run_id, WEIGHTS)).read_bytes()
-    return found
+            artifacts[key] = Path(client.download_artifacts(run.info.run_id, WEIGHTS)).read_bytes()
+    return artifacts
 
 
 def test_files_that_are_gone_are_counted_and_given_again(
-    client: MlflowClient, ledger: Ledger, held: LocalFolder, tmp_path: Path
+    client: MlflowClient, ledger: Ledger, run_folder: LocalFolder, tmp_path: Path
 ) -> None:
     before = weights(client, ledger)
     assert {key.encode() for key in before} == {*before.values()}
@@ -56,17 +56,17 @@ def test_files_that_are_gone_are_counted_and_given_again(
         ValueError, match=r"not their file study\.json .*: lpstudy reconcile held writes it again"
     ):
         tracking.read_study(client, "held")
-    lacks = {one.key: one.what for one in tracking.compare(ledger, client, held)}
+    lacks = {one.key: one.what for one in tracking.compare(ledger, client, run_folder)}
     assert lacks.keys() == {*before, "report"}
     assert all(WEIGHTS in what and DESCRIPTION in what for key, what in lacks.items() if key != "report")
-    assert repair(client, ledger, held) is None
-    assert tracking.compare(ledger, client, held) == []
+    assert repair(client, ledger, run_folder) is None
+    assert tracking.compare(ledger, client, run_folder) == []
     assert weights(client, ledger) == before
     tracking.read_study(client, "held")
 
 
 def test_an_experiment_whose_folder_cannot_be_written_is_replaced(
-    client: MlflowClient, ledger: Ledger, held: LocalFolder, tmp_path: Path
+    client: MlflowClient, ledger: Ledger, run_folder: LocalFolder, tmp_path: Path
 ) -> None:
     before = weights(client, ledger)
     blocked = tmp_path / "blocked"
@@ -78,7 +78,7 @@ def test_an_experiment_whose_folder_cannot_be_written_is_replaced(
         "lpstudy/held", artifact_location=str(blocked / "x"), tags={"lpstudy.id": ledger.facts["id"]}
     )
     tracking.check_files(client, "held")
-    assert repair(client, ledger, held) is None
+    assert repair(client, ledger, run_folder) is None
     assert tracking.find_experiment(client, "held").experiment_id != old
     assert weights(client, ledger) == before
 
@@ -113,8 +113,8 @@ def test_a_server_whose_store_takes_no_files_is_named_before_the_study(
 def test_a_reason_keeps_its_cause() -> None:
     long = "API request to http://host/api failed: " + "x" * 900 + " (Caused by Error('Connection refused'))"
     assert reason(OSError(long)).endswith("(Caused by Error('Connection refused'))")
-    said = "(sqlite3.OperationalError) database is locked\n[SQL: INSERT INTO x " + "y" * 900
-    assert reason(OSError(said + "]\n(Background on this error at: https://sqlalche.me/e/20/e3q8)")) == (
+    message = "(sqlite3.OperationalError) database is locked\n[SQL: INSERT INTO x " + "y" * 900
+    assert reason(OSError(message + "]\n(Background on this error at: https://sqlalche.me/e/20/e3q8)")) == (
         "(sqlite3.OperationalError) database is locked"
     )
     assert len(reason(OSError("z" * 5000))) <= 405

@@ -111,29 +111,31 @@ def test_the_record_of_a_finals_test_images_comes_back_and_is_mended(
     facts = tracking.StudyMetadata(dump(ledger.spec), data, TEACHER, PROVENANCE)
     assert tracking.repair(ledger, client, facts, LocalFolder(tmp_path / "held/runs"), seconds=120) is None
     order = ["arm", "kind", "trial", "seed"]
-    mended = tracking.read_study(client, "held").results.runs.sort_values(order).reset_index(drop=True)
-    assert mended["test_correct"].tolist() == read.sort_values(order)["test_correct"].tolist()
+    repaired = tracking.read_study(client, "held").results.runs.sort_values(order).reset_index(drop=True)
+    assert repaired["test_correct"].tolist() == read.sort_values(order)["test_correct"].tolist()
 
 
 def test_an_unfinished_run_is_paused_and_goes_on(
     client: MlflowClient, ledger: Ledger, tmp_path: Path
 ) -> None:
-    taken = ledger.next()
-    assert isinstance(taken, Assignment)
-    ledger.report(taken, [EpochResult(1, {"validation_accuracy": 50.0})])
+    assignment = ledger.next()
+    assert isinstance(assignment, Assignment)
+    ledger.report(assignment, [EpochResult(1, {"validation_accuracy": 50.0})])
     following = projection(client, ledger, tmp_path)
     following.start()
-    following.note_change(taken)
+    following.note_change(assignment)
     wait_for(
-        lambda: client.get_experiment_by_name("lpstudy/held") and taken.key in run_keys(runs(client, "held"))
+        lambda: (
+            client.get_experiment_by_name("lpstudy/held") and assignment.key in run_keys(runs(client, "held"))
+        )
     )
     following.close(seconds=120)
     statuses = {run.data.tags["lpstudy.key"]: run.info.status for run in runs(client, "held")}
     assert "RUNNING" not in statuses.values()
-    paused = next(run for run in runs(client, "held") if run.data.tags["lpstudy.key"] == taken.key)
+    paused = next(run for run in runs(client, "held") if run.data.tags["lpstudy.key"] == assignment.key)
     assert paused.data.tags["lpstudy.state"] == "paused"
-    ledger.report(taken, [EpochResult(n, {"validation_accuracy": 49.0 + n}) for n in (2, 3)])
-    ledger.finish(taken, "finished")
+    ledger.report(assignment, [EpochResult(n, {"validation_accuracy": 49.0 + n}) for n in (2, 3)])
+    ledger.finish(assignment, "finished")
     project(client, ledger, tmp_path)
     again = client.get_run(paused.info.run_id)
     assert again.info.status == "FINISHED"
@@ -193,19 +195,19 @@ def test_a_server_that_dies_stops_nothing_and_is_caught_up_with(
         client = tracking.connect()
         following = projection(client, ledger, tmp_path)
         following.start()
-        taken = ledger.next()
-        assert isinstance(taken, Assignment)
-        ledger.report(taken, [EpochResult(1, {"validation_accuracy": 50.0})])
-        following.note_change(taken)
-    ledger.finish(taken, "failed", "of no matter")
+        assignment = ledger.next()
+        assert isinstance(assignment, Assignment)
+        ledger.report(assignment, [EpochResult(1, {"validation_accuracy": 50.0})])
+        following.note_change(assignment)
+    ledger.finish(assignment, "failed", "of no matter")
     play(ledger, following.note_change)  # would raise if MLflow could stop it
     following.close(seconds=3)
     assert following.error
     with mlflow_server(tmp_path / "server", port):
         project(client, ledger, tmp_path)
-        found = runs(client, "held")
-        assert len(set(run_keys(found))) == len(run_keys(found)) == 2 + 2 + 2 * (3 + 2)
-        assert "RUNNING" not in {run.info.status for run in found}
+        mlflow_runs = runs(client, "held")
+        assert len(set(run_keys(mlflow_runs))) == len(run_keys(mlflow_runs)) == 2 + 2 + 2 * (3 + 2)
+        assert "RUNNING" not in {run.info.status for run in mlflow_runs}
         assert len(tracking.read_study(client, "held").results.runs) == len(ledger.records())
 
 
@@ -227,7 +229,7 @@ def test_facts_are_what_the_report_reads(client: MlflowClient, ledger: Ledger, t
 
 
 @pytest.mark.parametrize(
-    ("students", "pruner", "said"),
+    ("students", "pruner", "message"),
     [
         ([{"depth": 2}], "median", "median"),
         (
@@ -240,10 +242,10 @@ def test_facts_are_what_the_report_reads(client: MlflowClient, ledger: Ledger, t
     ],
 )
 def test_pruner_is_said_of_the_arms_that_it_prunes(
-    students: list[dict[str, object]], pruner: str, said: str
+    students: list[dict[str, object]], pruner: str, message: str
 ) -> None:
     table = SPACE | {
         "students": [{"family": "convnet", "width": 4} | student for student in students],
         "budget": {"trials": 3, "epochs": EPOCHS, "seeds": 2, "pruner": pruner},
     }
-    assert pruner_words(parse(table, "here")) == said
+    assert pruner_words(parse(table, "here")) == message

@@ -29,10 +29,10 @@ def test_what_is_to_be_written_at_the_end_is_written_after_an_error(
     monkeypatch.setattr(tracking.Projection, "_write_all", write_all)
     ledger: Any = None
     facts: Any = None
-    made = tracking.Projection(
+    thread = tracking.Projection(
         MlflowClient(f"sqlite:///{tmp_path / 'none.db'}"), ledger, facts, LocalFolder(tmp_path), allowed
     )
-    made.start()
-    made.close(seconds=20)
-    assert made.error is None
+    thread.start()
+    thread.close(seconds=20)
+    assert thread.error is None
     assert written[-1] is True
