@@ -10,7 +10,7 @@ FAULTS = (
     "faults/test_disk_full.py",
     "study/test_trials_on_workers.py",
     "study/test_losses.py",
-    "faults/test_spoilt_checkpoints.py",
+    "faults/test_damaged_checkpoints.py",
     "study/test_bank_tasks.py",
     "faults/test_lost_banks.py",
     "faults/",

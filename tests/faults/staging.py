@@ -1,4 +1,4 @@
-"""Studies that something is done to while they run."""
+"""Helpers for tests that disturb running studies."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -24,33 +24,33 @@ from lpstudy import export
 from lpstudy.ledger import Record
 
 EPOCHS = 400
-"""Some seconds of a tiny trial."""
+"""Epochs of a tiny trial of some seconds."""
 LONG = ("epochs = 2\n", f"epochs = {EPOCHS}\n")
 FIXED = (
     "learning_rate = { low = 1e-3, high = 1e-1, log = true }",
     "learning_rate = { low = 0.0099, high = 0.0101 }",
 )
-"""As good as fixed, and yet no two trials are the same."""
+"""A learning rate in so small a range that trials are comparable, but not equal."""
 TIMES = ["started", "ended", "seconds", "attempt"]
 """Columns of an export that a fault may change."""
 OFTEN = ("checkpoint_seconds = 0.0", "checkpoint_seconds = 0.2")
 
 
 def checkpoints(folder: Path) -> list[Path]:
-    """Of all runs, from the tenth epoch on, or within one."""
+    """Checkpoints of all runs, from the tenth epoch on or within an epoch."""
     paths = sorted((folder / "studies/tiny/runs").glob("*/*/checkpoint-*.json"))
     return [path for path in paths if len(path.stem.partition("-")[2].lstrip("0")) > 1]
 
 
 @contextmanager
 def suspended_trials(process: "Popen[str]") -> Iterator[None]:
-    """The processes of a sweep's trials stand still."""
+    """Suspend the processes of a sweep's trials within the context."""
     with suspend(trial_processes(process.pid)):
         yield
 
 
 def by_key(folder: Path) -> dict[str, Record]:
-    """The ledger's runs; none is there twice."""
+    """The ledger's runs by their key, which must be unique."""
     ledger_records = records(folder, "tiny")
     keys = [record.assignment.key for record in ledger_records]
     assert len(set(keys)) == len(keys)
@@ -63,7 +63,7 @@ def newest_epochs(folder: Path) -> Mapping[str, int]:
 
 
 def check_study(folder: Path, expected: int) -> None:
-    """Every run ended once, with all its epochs once, and MLflow has the same runs, none twice, none open."""
+    """Check that every run has ended with each epoch once, and that MLflow has the same ended runs."""
     ledger_runs = by_key(folder)
     assert len(ledger_runs) == expected
     for record in ledger_runs.values():
@@ -79,7 +79,7 @@ def check_study(folder: Path, expected: int) -> None:
 
 @contextmanager
 def running_sweep(folder: Path, *words: str, **variables: str) -> Iterator["Popen[str]"]:
-    """A sweep of `tiny.toml` that has trials with checkpoints."""
+    """Start a sweep of `tiny.toml`, and wait for checkpoints of its trials."""
     process = start(folder, "sweep", "tiny.toml", *words, **variables)
     try:
         wait_for(lambda: process.poll() is not None or checkpoints(folder), seconds=280)
@@ -91,13 +91,13 @@ def running_sweep(folder: Path, *words: str, **variables: str) -> Iterator["Pope
 
 
 def last_line(result: CommandResult) -> str:
-    """What a command said at its end."""
+    """The last line of a command's standard error."""
     assert "Traceback" not in result.err, result.err
     return result.err.rstrip().splitlines()[-1]
 
 
 def exported_frames(folder: Path) -> dict[str, pd.DataFrame]:
-    """Runs and epochs of a study without what a clock has said, and without attempts."""
+    """The exported runs and epochs of a study, without times and attempts."""
     result = call(export.main, folder, "tiny", "--to", str(folder / "export"))
     assert result.code == 0, result.err
     frames = {kind: pd.read_parquet(folder / f"export/{kind}.parquet") for kind in ("runs", "epochs")}
@@ -105,13 +105,13 @@ def exported_frames(folder: Path) -> dict[str, pd.DataFrame]:
 
 
 def report_text(folder: Path) -> str:
-    """The report but for links to runs in MLflow, and where and when it was made."""
+    """The text of the report, without links to MLflow and without provenance."""
     text = (folder / "reports/tiny/report.md").read_text().partition("## Provenance")[0]
     return re.sub(r"\[[0-9a-f]{8}\]\([^)]*\)", "", text)
 
 
 def check_equal(disturbed: Path, undisturbed: Path) -> None:
-    """Ledger and report say the same."""
+    """Check that two studies have equal exports and reports."""
     mine, other = exported_frames(disturbed), exported_frames(undisturbed)
     for kind in mine:
         pd.testing.assert_frame_equal(mine[kind], other[kind], check_exact=True)

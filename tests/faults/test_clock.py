@@ -1,4 +1,4 @@
-"""The wall clock of all processes of a study is set forward and back by an hour while it runs."""
+"""A wall clock that is set forward and back by an hour while a study runs."""
 
 import json
 import time

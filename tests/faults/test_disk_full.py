@@ -1,4 +1,4 @@
-"""A disk that is full pauses the study, with path and bytes named; what was kept before stays whole."""
+"""A full disk pauses the study with a message of path and bytes, and damages no stored file."""
 
 import resource
 import signal
@@ -15,7 +15,7 @@ from lpstudy.outputs import EpochResult
 from lpstudy.space import parse
 
 SMALL = 1000
-"""Bytes that a file may have."""
+"""Largest size of a file in bytes."""
 
 
 def test_a_file_that_finds_no_room_leaves_the_old_one_and_nothing_else(tmp_path: Path) -> None:
@@ -96,5 +96,5 @@ def test_a_ledger_that_finds_no_room_keeps_what_it_has(tmp_path: Path) -> None:
 
 @pytest.fixture(autouse=True)
 def _no_signal() -> None:
-    """Python ignores the signal of the limit, and gets an error instead."""
+    """Ignore the signal of the file size limit, so that Python raises an error."""
     assert signal.getsignal(signal.SIGXFSZ) == signal.SIG_IGN

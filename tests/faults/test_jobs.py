@@ -1,4 +1,4 @@
-"""`ray job submit` to a real head with a token: begun, stopped, submitted again; refused without it."""
+"""`ray job submit` to a real head with a token: a study is started, stopped and submitted again."""
 
 import json
 import os
@@ -19,7 +19,7 @@ TOKEN = "f" * 64
 
 
 class Head:
-    """Of a cluster of one node with two CPUs."""
+    """The head of a cluster of one node with two CPUs."""
 
     def __init__(self, home: Path) -> None:
         self.gcs, self.dashboard, agent, client = (free_port() for _ in range(4))
@@ -41,7 +41,7 @@ class Head:
         )
 
     def job(self, *words: str, **variables: str) -> "subprocess.CompletedProcess[str]":
-        """`ray job ...` as a client gives it."""
+        """Run `ray job ...` as a client."""
         address = f"http://127.0.0.1:{self.dashboard}"
         job_variables = environment(**self.variables) | {"RAY_ADDRESS": address} | variables
         return subprocess.run(
@@ -60,7 +60,7 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
 
 
 def submission(folder: Path, name: str, *words: str) -> Sequence[str]:
-    """Of the tiny study, whose files are at absolute paths."""
+    """The submission of the tiny study, with absolute paths."""
     variables = {
         "PYTHONPATH": str(ROOT),
         "OMP_NUM_THREADS": "1",

@@ -1,4 +1,4 @@
-"""The driver is killed again and again at random moments; what comes of the study is what would have come."""
+"""A driver that is killed at random moments: the study has the same results."""
 
 import random
 import time
@@ -9,17 +9,17 @@ from commands import run, start, write_study
 from staging import OFTEN, check_equal, check_study
 
 EPOCHS = {3: 60, 20: 800}
-"""Of a run, by how often the driver is to be killed."""
+"""Epochs of a run, by the number of kills."""
 LEAST = {3: 1, 20: 20}
-"""Kills; a fast machine may end the short study before the others."""
+"""Smallest number of kills; a fast machine may finish the short study before the others."""
 ARMS = ("[methods.bp]", "[methods.bp]\n[methods.lp]\nn_neighbors = 3")
 TRIALS = ("trials = 1", "trials = 3")
 RUNS = 8
-"""Two arms of three trials and a final."""
+"""Number of runs: two arms with three trials and a final each."""
 
 
 def kills(folder: Path, times: int, seed: int) -> int:
-    """Begin the study so many times, each time until a random moment; how often that was before its end."""
+    """Start the study and kill it at random moments; the number of kills before its end."""
     moments, kills = random.Random(seed), 0
     for _ in range(times):
         process = start(folder, "sweep", "tiny.toml", "--concurrent", "1")

@@ -1,4 +1,4 @@
-"""Trials whose processes die go on as another attempt, or fail with their cause; others do not notice."""
+"""Trials whose processes die: they resume as another attempt or fail with the cause, and others continue."""
 
 import json
 import os
@@ -40,7 +40,7 @@ def test_it_repeats_a_checkpoint_interval_at_most_and_its_neighbour_nothing(tmp_
 
 
 def newest(folder: Path) -> dict[str, int]:
-    """Epoch of each run's newest checkpoint."""
+    """The epoch of each run's newest checkpoint."""
     found: dict[str, int] = {}
     for path in checkpoints(folder):
         key = f"{path.parts[-3]}/{path.parts[-2]}"

@@ -1,4 +1,4 @@
-"""Another process holds the ledger of a running study locked for longer than it waits."""
+"""A ledger that another process keeps locked for longer than the study waits."""
 
 import contextlib
 import sqlite3

@@ -1,4 +1,4 @@
-"""Studies whose epochs take longer than a checkpoint's interval: stopped and killed in the middle of one."""
+"""Epochs that take longer than the interval of checkpoints: studies stopped and killed within one."""
 
 import json
 import os
@@ -21,20 +21,20 @@ LONG = (
     ("depth = 2\nwidth = 2\n", "depth = 4\nwidth = 32\n"),
     ("[methods.bp]", "[methods.kd]"),
 )
-"""Some seconds of an epoch."""
+"""An epoch of some seconds."""
 STEPS = 600
-"""Of an epoch, or more."""
+"""Smallest number of steps of an epoch."""
 
 
 def newest(folder: Path) -> dict[str, Any]:
-    """Checkpoint, as JSON; empty where there is none in the middle of an epoch."""
+    """The newest checkpoint within an epoch, as JSON; empty if there is none."""
     paths = sorted((folder / "studies/tiny/runs").glob("*/trial-0/checkpoint-*.json"))
     description: dict[str, Any] = json.loads(paths[-1].read_bytes()) if paths else {}
     return description if description.get("part") else {}
 
 
 def stopped_within_an_epoch(folder: Path, *words: str) -> tuple[Path, Path, dict[str, Any]]:
-    """Where a study was stopped, where one like it is not yet begun, and the checkpoint of the first."""
+    """A study stopped within an epoch, the folder of an equal new study, and the checkpoint of the first."""
     stopped, alone = folder / "stopped", folder / "alone"
     for one in (stopped, alone):
         one.mkdir()
@@ -85,10 +85,10 @@ def test_two_workers_go_on_in_the_epoch_too(tmp_path: Path) -> None:
 
 
 def is_early(checkpoint: dict[str, Any]) -> bool:
-    """Whether the run has more of its epoch before it than it takes to hear."""
+    """Whether the rest of the epoch takes longer than the study needs to receive a request."""
     return bool(checkpoint) and checkpoint["part"]["step"] < STEPS // 3
 
 
 def at(checkpoint: dict[str, Any]) -> tuple[int, int]:
-    """How far the run was."""
+    """The position of the run: epoch and step."""
     return checkpoint["epoch"], checkpoint["part"]["step"]

@@ -1,4 +1,4 @@
-"""Images and teacher's outputs vanish, or are cut, while a study runs."""
+"""Images and teacher's outputs that vanish or are truncated while a study runs."""
 
 import os
 import signal

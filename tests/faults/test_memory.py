@@ -1,4 +1,4 @@
-"""A trial that asks for more memory than there is fails at once with the size; its neighbours go on."""
+"""A trial that needs too much memory fails at once with the size, and other trials continue."""
 
 import re
 from pathlib import Path
@@ -11,7 +11,7 @@ from lpstudy import sweep
 from lpstudy.study.run_end import describe_death, end_of
 
 HUGE = 65_000
-"""Channels: the last convolution alone has 304 GB of weights."""
+"""Channels with which the last convolution alone has 304 GB of weights."""
 WIDTHS = ('family = "convnet"\ndepth = 2\nwidth = 2\n', f"width = {{ choices = [2, {HUGE}] }}\n")
 
 

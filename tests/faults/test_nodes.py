@@ -1,4 +1,4 @@
-"""Nodes that leave and come while a study runs on a cluster of real raylets."""
+"""Nodes that leave and join a cluster of real raylets while a study runs."""
 
 import json
 import time
@@ -18,7 +18,7 @@ from lpstudy.ray_cluster.cluster import SHORTAGE_SECONDS
 
 pytestmark = pytest.mark.soak
 LONG = ("epochs = 2\n", "epochs = 1500\n")
-"""Long enough to be met by all that happens."""
+"""A number of epochs that lasts for the whole scenario."""
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def cluster() -> Iterator[Cluster]:
 
 
 class Stage:
-    """Both nodes go, one comes, and the study ends."""
+    """Both nodes leave, one joins, and the study finishes."""
 
     def __init__(self, cluster: Cluster, folder: Path) -> None:
         first, second = (self.node(cluster) for _ in range(2))

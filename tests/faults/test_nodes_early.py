@@ -1,4 +1,4 @@
-"""The only node for trials leaves while the teacher is trained, and another one comes."""
+"""The only node for trials leaves during the teacher's training, and another one joins."""
 
 import json
 import time

@@ -1,4 +1,4 @@
-"""What a trial asks for on a cluster of two nodes: workers on both, halves of GPUs that are not there."""
+"""The resources of a trial on a cluster of two nodes: workers on both, and shares of simulated GPUs."""
 
 import json
 import os
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.soak
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
-    """A head without CPUs, and two nodes with two cores and a GPU that is not there."""
+    """A head without CPUs, and two nodes with two cores and a simulated GPU each."""
     node = {"num_cpus": 2, "num_gpus": 1}
     with raylets(
         node, node, num_cpus=0, include_dashboard=True
@@ -36,13 +36,13 @@ def cluster() -> Iterator[Cluster]:
 
 
 def drive_six(address: str, folder: Path) -> None:
-    """Runs that end when four are under way at once, in a study of the calling process."""
+    """Run trials that end as soon as four run at the same time."""
     os.environ["RAY_ADDRESS"] = address
     gpu_folder = folder / "seen"
     gpu_folder.mkdir()
 
     def wait_for_three_others(config: dict[str, Any]) -> None:
-        """Travels whole, being defined in here."""
+        """Defined here, so that Ray pickles it by value."""
         context = ray.get_runtime_context()
         placement = {"node": context.get_node_id(), "gpus": context.get_accelerator_ids()["GPU"]}
         (gpu_folder / f"trial-{config['number']}").write_text(json.dumps(placement))

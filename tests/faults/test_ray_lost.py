@@ -1,4 +1,4 @@
-"""Ray's own processes are lost under a sweep that has started them: it pauses, and can be resumed."""
+"""Ray's own processes die under a sweep that started them: it pauses and can be resumed."""
 
 import contextlib
 import os
@@ -18,26 +18,26 @@ SERVERS = {
     "gcs_server": "/gcs/gcs_server",
     "dashboard": "/dashboard/dashboard.py",
 }
-"""What stands in the command lines."""
+"""Parts of the servers' command lines."""
 SECONDS = 60.0
 TEACHER = ("width = 4\nepochs = 1\n", "width = 4\nepochs = 1500\n")
 
 
 def of_ray(pid: int, name: str) -> list[int]:
-    """A server of the Ray that a sweep has started; `all`: every process of it."""
+    """The processes of a server of the Ray that a sweep has started; `all` means every server."""
     below = descendants(pid)
     return [one for one, line in below.items() if name == "all" or SERVERS[name] in line]
 
 
 def running(pid: int) -> bool:
-    """Whether there is such a process, and not only its end to be read."""
+    """Whether the process exists and is no zombie."""
     with contextlib.suppress(OSError):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     return False
 
 
 def lose(process: "Popen[str]", name: str, number: int) -> float:
-    """Signal a server and wait for the sweep's end: exit code 75, one line, no process left; the seconds."""
+    """Signal a server, check that the sweep pauses in one line, and return the seconds until then."""
     below = descendants(process.pid)
     victims = of_ray(process.pid, name)
     assert victims
@@ -79,7 +79,7 @@ def test_a_sweep_pauses_where_ray_is_lost_under_its_trials(name: str, number: in
 
 @contextmanager
 def at_its_teacher(folder: Path) -> Iterator["Popen[str]"]:
-    """A sweep whose teacher has a checkpoint."""
+    """Start a sweep, and wait for a checkpoint of its teacher."""
     cache = folder / "cache"
     process = start(folder, "sweep", "tiny.toml", LPSTUDY_CACHE=str(cache))
     try:

@@ -1,4 +1,4 @@
-"""Wishes from other shells: pause, resume, cancel, stop; and a driver that is killed meanwhile."""
+"""Requests from other shells: pause, resume, cancel and stop; and a driver that is killed meanwhile."""
 
 import json
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ def states(folder: Path) -> dict[str, str]:
 def ask_in_a_trial(
     process: "Popen[str]", folder: Path, command: operate.Command
 ) -> tuple[CommandResult, str]:
-    """The answer, and the trial that ran when the wish was heard: it stands still until then."""
+    """The answer to a request, and the key of the trial that ran, which is suspended until then."""
     with suspended_trials(process):
         answer = ask(folder, command)
         (unfinished,) = (key for key, state in states(folder).items() if state != "finished")
@@ -40,7 +40,7 @@ def ask_in_a_trial(
 
 @dataclass(frozen=True)
 class Stage:
-    """What was seen."""
+    """The observations of the scenario."""
 
     folder: Path
     answers: dict[str, CommandResult]

@@ -1,4 +1,4 @@
-"""A study that is asked to end by signals writes its checkpoints, says so, and goes on at its next start."""
+"""A study that signals end: it writes checkpoints, prints one line and resumes at its next start."""
 
 import json
 import os
@@ -42,7 +42,7 @@ RARELY = ("checkpoint_seconds = 0.0", "checkpoint_seconds = 1.0")
 
 @dataclass(frozen=True)
 class Stage:
-    """What was seen."""
+    """The observations of the scenario."""
 
     folder: Path
     second: CommandResult
@@ -59,9 +59,9 @@ class Stage:
 
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Stage:
-    """SIGTERM among the trials; before it, the study is begun a second time; after it, a third time.
+    """SIGTERM during the trials; the study is started a second time before and a third time after it.
 
-    It comes to all processes, and to the sweep twice.
+    All processes receive it, and the sweep receives it twice.
     """
     folder = tmp_path_factory.mktemp("signals")
     write_study(folder, LONG, FIXED, RARELY, ("trials = 1", "trials = 2"))

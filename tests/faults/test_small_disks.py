@@ -1,4 +1,4 @@
-"""Sweeps whose storage is a small disk of its own that fills up: they pause, and go on when there is room."""
+"""Sweeps whose storage is a small disk that fills up: they pause, and resume on a larger one."""
 
 import re
 import subprocess
@@ -26,7 +26,7 @@ cp -r small/studies studies
 
 @dataclass(frozen=True)
 class Swept:
-    """What two sweeps in a row left: on a disk that became full, and with more room."""
+    """The results of two sweeps in a row: on a disk that became full, and with more room."""
 
     codes: list[int]
     first: str
@@ -34,7 +34,7 @@ class Swept:
 
 
 def sweep_twice(folder: Path, size: str, make_room: str, **variables: str) -> Swept:
-    """`tiny.toml` in a mount namespace of its own; skipped where this user may make none."""
+    """Run `tiny.toml` twice in a mount namespace of its own; skips where the user may not create one."""
     (folder / "small").mkdir()
     sweep = f"{sys.executable} -m lpstudy.sweep tiny.toml --storage small/studies --concurrent 1"
     script = SCRIPT.format(size=size, sweep=sweep, make_room=make_room)
@@ -49,7 +49,7 @@ def sweep_twice(folder: Path, size: str, make_room: str, **variables: str) -> Sw
 
 
 def paused(message: str) -> str:
-    """The one line of a sweep that paused, without a traceback before it."""
+    """The pattern of the single line of a sweep that paused."""
     assert "Traceback" not in message, message
     return message.rstrip().splitlines()[-1]
 

@@ -1,4 +1,4 @@
-"""Starts and commands that meet a fault: one line, the right exit code, and nothing lost."""
+"""Faults at the start of a study and of commands: one line, the right exit code, and no loss."""
 
 import contextlib
 import shutil
@@ -20,7 +20,7 @@ HUGE = ("depth = 2\nwidth = 4", "depth = 2\nwidth = 65_000")
 
 @pytest.fixture(scope="module")
 def finished_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Working directory of a study that has ended."""
+    """Working directory of a finished study."""
     folder = tmp_path_factory.mktemp("swept")
     write_study(folder)
     result = call(sweep.main, folder, "tiny.toml")
@@ -30,7 +30,7 @@ def finished_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def folder(finished_study: Path, tmp_path: Path) -> Path:
-    """A copy of it."""
+    """A copy of the finished study's working directory."""
     return shutil.copytree(finished_study, tmp_path / "copy")
 
 
@@ -67,7 +67,7 @@ def test_a_new_study_is_refused_while_mlflow_is_away(
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Another process's transaction on the ledger."""
+    """Lock the ledger as another process's transaction does."""
     with contextlib.closing(sqlite3.connect(folder / "studies/tiny/ledger.db")) as other:
         other.execute("BEGIN EXCLUSIVE")
         yield

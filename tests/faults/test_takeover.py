@@ -1,4 +1,4 @@
-"""A driver that stands still for longer than its lease is taken over; awake again it writes nothing."""
+"""A driver that is suspended for longer than its lease: another one takes over, and it writes no more."""
 
 import os
 import signal

@@ -20,14 +20,14 @@ Accuracy = Callable[[Assignment, int], float]
 
 
 class Play:
-    """Does what a ledger hands out, with made-up accuracies, and keeps what was handed out."""
+    """Plays the runs of a ledger with invented accuracies, and records them."""
 
     def __init__(self, accuracy: Accuracy) -> None:
         self.accuracy = accuracy
         self.handed: list[Assignment] = []
 
     def one(self, ledger: Ledger, *, searching: bool = True) -> Assignment | Waiting | Done:
-        """Take the next run and bring it to its end."""
+        """Run the next assignment to its end."""
         assignment = ledger.next(searching=searching)
         if isinstance(assignment, Assignment):
             self.handed.append(assignment)
@@ -35,7 +35,7 @@ class Play:
         return assignment
 
     def run(self, ledger: Ledger, assignment: Assignment) -> None:
-        """Report every epoch and tell the end."""
+        """Report every epoch and the end of a run."""
         for epoch in range(1, ledger.spec.budget.epochs + 1):
             result = EpochResult(epoch, {"validation_accuracy": self.accuracy(assignment, epoch)})
             if ledger.report(assignment, [result]):
@@ -44,7 +44,7 @@ class Play:
         ledger.finish(assignment, "finished")
 
     def all(self, ledger: Ledger) -> None:
-        """Everything, until the ledger is done."""
+        """Run all assignments of the ledger."""
         while not isinstance(self.one(ledger), Done):
             pass
 
@@ -80,7 +80,7 @@ def make() -> Make:
 
 @pytest.fixture(scope="session")
 def empty_storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A storage with its tables made, which takes Optuna longer than all else."""
+    """A storage with empty tables, whose creation by Optuna is slow."""
     folder = tmp_path_factory.mktemp("storage")
     optuna.storages.RDBStorage(ledger_file_url(folder)).remove_session()
     return folder / "ledger.db"
@@ -88,7 +88,7 @@ def empty_storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """Every test that writes a ledger runs on both databases."""
+    """The URL of a new database, once of SQLite and once of PostgreSQL."""
     if request.param == "postgresql":
         server: Postgres = request.getfixturevalue("server")
         database_url = server.database(request.getfixturevalue("empty_database"))
@@ -101,7 +101,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 
 @pytest.fixture
 def reopen(url: str) -> Open:
-    """The ledger of the test's storage, as a new process opens it."""
+    """Open the ledger of the test's storage as a new process does."""
 
     def open_ledger(spec: StudySpec) -> Ledger:
         ledger = Ledger(url, spec, input_shape=SHAPE, classes=CLASSES)

@@ -1,4 +1,4 @@
-"""Ledgers in folders whose names mean something in a URL: each is where it was put, and nowhere else."""
+"""Ledgers in folders whose names have a meaning in URLs."""
 
 from pathlib import Path
 

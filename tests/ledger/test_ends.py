@@ -1,4 +1,4 @@
-"""How runs end, who wins, what the finals are, and when a study is complete."""
+"""Ends of runs, winners, finals, and completed studies."""
 
 import subprocess
 import sys
@@ -23,7 +23,7 @@ CURVES = [
 ]
 EPOCHS_TRAINED = {"median": [16, 16, 16, 16, 8, 16, 16, 8], "halving": [16, 2, 16, 2, 2, 2, 16, 2]}
 RUNGS = {"median": [8, 10, 12, 14], "halving": [2, 8]}
-"""After so many epochs the rules, written down anew over these curves in NumPy, end each trial."""
+"""Rungs of each pruner; EPOCHS_TRAINED is computed from the rules in NumPy over these curves."""
 
 
 def results(*percents: float) -> list[EpochResult]:
@@ -37,7 +37,7 @@ def next_run(ledger: Ledger) -> Assignment:
 
 
 def reported(ledger: Ledger, run: Assignment, *percents: float) -> list[bool]:
-    """Whether the ledger wanted to prune after each epoch."""
+    """The decision of the ledger to prune after each epoch."""
     return [ledger.report(run, [result]) for result in results(*percents)]
 
 

@@ -1,4 +1,4 @@
-"""A process may be killed between any two writes of the storage; the next one brings the study to its end."""
+"""A process that is killed between two writes of the storage: the next one completes the study."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -21,11 +21,11 @@ WRITES = (
     "set_trial_state_values",
 )
 WRITE_COUNT = 17
-"""So many writes are made by the small study below."""
+"""Number of writes of the small study below."""
 
 
 class KilledError(BaseException):
-    """Nothing in the ledger catches it."""
+    """A kill, which the ledger does not catch."""
 
 
 @pytest.mark.parametrize("writes", range(1, WRITE_COUNT, 2))
@@ -57,7 +57,7 @@ def test_a_kill_between_two_writes_loses_nothing_and_repeats_nothing(
 
 
 def _kill_after(writes: int, patch: pytest.MonkeyPatch) -> None:
-    """Let so many writes of the storage through, and none after them."""
+    """Let the storage do some writes, and fail at the next."""
     remaining = [writes]
 
     def failing(write: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,4 +1,4 @@
-"""One process runs a study; who gives no sign of life any more may write nothing."""
+"""The lease: one process runs a study, and one without heartbeats can write no more."""
 
 import multiprocessing
 import os
@@ -197,7 +197,7 @@ def test_a_ledger_that_stays_locked_is_given_up_with_its_name_and_time(
 
 
 def lock(folder: Path) -> sqlite3.Connection:
-    """Another process's transaction."""
+    """Lock the database as another process's transaction does."""
     connection = sqlite3.connect(folder / "ledger.db", check_same_thread=False)
     connection.execute("BEGIN EXCLUSIVE")
     return connection

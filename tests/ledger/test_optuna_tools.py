@@ -1,4 +1,4 @@
-"""What Optuna's own tools, optuna-dashboard among them, find in a ledger."""
+"""A ledger in Optuna's own tools, such as optuna-dashboard."""
 
 from collections.abc import Callable
 from typing import Any

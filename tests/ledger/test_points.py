@@ -1,4 +1,4 @@
-"""Arms with few different points, and what the sampler learns: no trial repeats another one."""
+"""Arms with few points in their search space: no trial repeats another."""
 
 import math
 from collections.abc import Callable
@@ -205,7 +205,7 @@ def test_the_sampler_learns_from_what_the_hyperparameters_broke(
 
 
 def diverged(ledger: Ledger, cause: str) -> int:
-    """How many of the last 25 of 40 trials go beyond a cliff, up to which more is better."""
+    """The number of the last 25 of 40 trials beyond a cliff, up to which a larger value is better."""
     beyond = []
     for _ in range(40):
         run = ledger.next()

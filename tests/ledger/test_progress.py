@@ -1,4 +1,4 @@
-"""What a sweep shows of its runs: epochs within a run, and an ETA before the first one has ended."""
+"""The progress of a sweep: epochs within a run, and an ETA before the first run has ended."""
 
 import re
 from collections.abc import Callable

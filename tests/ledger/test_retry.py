@@ -1,4 +1,4 @@
-"""Which database errors are waited out, and for how long."""
+"""Retries of transactions: which database errors are waited out."""
 
 import pytest
 from optuna.exceptions import StorageInternalError

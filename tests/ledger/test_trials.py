@@ -1,4 +1,4 @@
-"""What the ledger hands out in the search, before and after a kill."""
+"""The assignments of a search, before and after a kill."""
 
 from collections import Counter
 from collections.abc import Callable

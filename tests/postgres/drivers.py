@@ -1,4 +1,4 @@
-"""A driver as a process of its own, with made-up results: what a sweep does to its ledger, without Ray."""
+"""A process that writes a ledger as a sweep does, with invented results and without Ray."""
 
 import multiprocessing
 import sys
@@ -31,7 +31,7 @@ FORK = multiprocessing.get_context("fork")
 
 
 def study_spec(name: str, trials: int = 4) -> StudySpec:
-    """Two arms with one searched hyperparameter, two finals each."""
+    """A study of two arms with one searched hyperparameter and two finals each."""
     table = {
         "name": name,
         "data": {"kind": "digits"},
@@ -45,12 +45,12 @@ def study_spec(name: str, trials: int = 4) -> StudySpec:
 
 
 def open_ledger(url: str, name: str, trials: int = 4) -> Ledger:
-    """A ledger as a new process opens it."""
+    """Open a ledger as a new process does."""
     return ledger_in(open_storage(url), name, trials)
 
 
 def ledger_in(storage: Storage, name: str, trials: int = 4) -> Ledger:
-    """The study's ledger in an opened storage."""
+    """Open the study's ledger in a storage."""
     ledger = Ledger(storage, study_spec(name, trials), input_shape=SHAPE, classes=CLASSES)
     ledger.check_unchanged("images")
     ledger.adopt_unfinished()
@@ -58,12 +58,12 @@ def ledger_in(storage: Storage, name: str, trials: int = 4) -> Ledger:
 
 
 def results() -> list[EpochResult]:
-    """What each run reports, epoch by epoch."""
+    """The results that each run reports."""
     return [EpochResult(epoch, {"validation_accuracy": 50.0 + epoch}) for epoch in range(1, EPOCHS + 1)]
 
 
 def play(ledger: Ledger, seconds: float = 0.0) -> None:
-    """All that the ledger hands out, each epoch so many seconds after the one before."""
+    """Run all assignments of the ledger, with a pause in seconds before each epoch."""
     while isinstance(run := ledger.next(), Assignment):
         for result in results():
             time.sleep(seconds)
@@ -75,7 +75,7 @@ def play(ledger: Ledger, seconds: float = 0.0) -> None:
 
 
 def run_driver(url: str, name: str, trials: int, seconds: float, patience: float) -> None:
-    """Hold the study, play it, and leave as a sweep does."""
+    """Acquire the study's lease, run it, and exit as a sweep does."""
     retry.RETRY_SECONDS = patience
     storage = open_storage(url)
     lease = Lease(storage.engine, name)
@@ -106,21 +106,21 @@ def run_driver(url: str, name: str, trials: int, seconds: float, patience: float
 def start_driver(
     url: str, name: str, trials: int = 4, seconds: float = 0.0, patience: float = retry.RETRY_SECONDS
 ) -> ForkProcess:
-    """A driver, started; psycopg leaves the connections of the process that it is forked from alone."""
+    """Start a driver as a forked process; psycopg does not touch the connections of its parent."""
     process = FORK.Process(target=run_driver, args=(url, name, trials, seconds, patience), daemon=True)
     process.start()
     return process
 
 
 def exit_code_of(process: ForkProcess, seconds: float = 240) -> int | None:
-    """The exit code of a driver; None where it did not end in time."""
+    """The exit code of a driver; None if it does not end in time."""
     process.join(seconds)
     process.kill()
     return process.exitcode
 
 
 def assert_whole(url: str, name: str, trials: int = 4) -> list[Record]:
-    """Every run of the study is there once, in one final state, with all its epochs; the records."""
+    """Check that the ledger has each run once, ended and with all its epochs; its records."""
     records = read_ledger(url, name).records()
     keys = Counter(record.assignment.key for record in records)
     assert set(keys.values()) == {1}, keys

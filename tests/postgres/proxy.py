@@ -1,4 +1,4 @@
-"""A TCP proxy that loses the answers to some commits: done by the server, unknown to the client."""
+"""A TCP proxy that loses the answers to some commits, which the server has done."""
 
 import contextlib
 import socket
@@ -10,7 +10,7 @@ COMMIT = b"Q\x00\x00\x00\x0bCOMMIT\x00"
 
 
 class Proxy:
-    """Between a client of its port and a server on loopback, for as long as the context lasts."""
+    """A proxy for a server on loopback, while the context lasts."""
 
     def __init__(self, server: int) -> None:
         self._server, self._every, self._commits = server, 0, 0
@@ -28,7 +28,7 @@ class Proxy:
         self._listening.close()
 
     def lose(self, *, every: int) -> None:
-        """From now on every so many-th commit breaks its connection after the server has done it."""
+        """Break the connection of every n-th commit after the server has done it."""
         self._every = every
 
     def _accept(self) -> None:

@@ -1,4 +1,4 @@
-"""Several drivers at once in one database, and a server that goes away under one of them."""
+"""Several drivers in one database, and a server that stops under one of them."""
 
 import random
 import re
@@ -129,14 +129,14 @@ def test_a_server_that_is_not_there_is_said_at_once(server: Postgres) -> None:
 
 
 def runs(storage: Storage, name: str) -> int:
-    """That have begun."""
+    """The number of runs that have started."""
     try:
         return len(read_ledger(storage, name).records())
-    except ValueError:  # not begun yet
+    except ValueError:  # not started yet
         return 0
 
 
 def heartbeat_count(storage: Storage, name: str) -> int:
-    """The driver's signs of life so far."""
+    """The number of the driver's heartbeats."""
     row = read_lease(storage.engine, name)
     return row.heartbeat if row is not None and row.token is not None else -1

@@ -1,4 +1,4 @@
-"""Eight sweeps of eight studies at once, on one cluster and one PostgreSQL; one is killed and begun again."""
+"""Eight sweeps at the same time on one cluster and one PostgreSQL server; one is killed and restarted."""
 
 import json
 from pathlib import Path
@@ -17,7 +17,7 @@ EPOCHS = 300
 
 
 def records_of(url: str, study: str) -> list[Record]:
-    """What its ledger has; none before it has begun."""
+    """The records of a study's ledger; none before its start."""
     try:
         return read_ledger(url, study).records()
     except (ValueError, UnwritableError):

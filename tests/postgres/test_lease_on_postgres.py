@@ -1,4 +1,4 @@
-"""The lease where transactions of several processes run at once: one holder, none else writes."""
+"""The lease on PostgreSQL, where transactions of several processes run at the same time."""
 
 import os
 import socket
@@ -31,7 +31,7 @@ ROUNDS, RIVALS = 20, 2
 
 
 def contents(server: Postgres, url: str) -> dict[str, list[str]]:
-    """All rows of all tables but the leases."""
+    """All rows of all tables except the leases."""
     with server.connect(url) as connection:
         names = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
         return {
@@ -118,7 +118,7 @@ def test_a_takeover_waits_for_a_commit_that_has_begun(url: str, monkeypatch: pyt
     rival, happened = open_storage(url), []
 
     def linger(connection: object) -> None:
-        """After the guard has let the commit pass."""
+        """Delay the commit after the guard has passed it."""
         thread.start()
         time.sleep(2.0)
         happened.append("committed")
@@ -137,7 +137,7 @@ def test_a_takeover_waits_for_a_commit_that_has_begun(url: str, monkeypatch: pyt
 
 
 def compete(url: str, barrier: Barrier, won: "Any") -> None:
-    """Each study once when it is new, and once when it was released."""
+    """Compete for each study when it is new, and again when it is released."""
     made = open_storage(url)
     for number in range(ROUNDS):
         lease = Lease(made.engine, f"study-{number % (ROUNDS // 2)}")

@@ -1,4 +1,4 @@
-"""One sweep with its ledger on PostgreSQL and MLflow, with passwords, on the same server: end to end."""
+"""One sweep with its ledger and MLflow on one PostgreSQL server, with passwords, end to end."""
 
 import json
 import os
@@ -34,7 +34,7 @@ KEYS = ["bp-convnet-d2-w2/final-0-seed-1", "bp-convnet-d2-w2/trial-0"]
 
 @dataclass(frozen=True)
 class Swept:
-    """A working directory, its databases and what the sweep said."""
+    """A working directory, its databases and the result of the sweep."""
 
     folder: Path
     ledger: str
@@ -45,7 +45,7 @@ class Swept:
 
 @pytest.fixture(scope="module")
 def swept(server: Postgres, empty_database: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Swept]:
-    """The study, begun by a user who is no administrator of MLflow."""
+    """The study, started by a user who is no administrator of MLflow."""
     folder, port = tmp_path_factory.mktemp("sweep"), free_port()
     store, ledger = server.database(), server.database(empty_database)
     service = folder.with_name("service")
@@ -76,12 +76,12 @@ def swept(server: Postgres, empty_database: str, tmp_path_factory: pytest.TempPa
 
 
 def sqlalchemy_url(url: str) -> str:
-    """As MLflow wants it."""
+    """The URL with the driver that MLflow needs."""
     return url.replace("postgresql://", "postgresql+psycopg://")
 
 
 def make_user(address: str) -> None:
-    """As the administrator does it."""
+    """Create a user of MLflow as its administrator."""
     from mlflow.server.auth.client import AuthServiceClient
 
     with pytest.MonkeyPatch.context() as patch:
@@ -91,7 +91,7 @@ def make_user(address: str) -> None:
 
 
 def command(swept: Swept, name: str, *words: str) -> CommandResult:
-    """Another command of the same user in the same folder."""
+    """Run another command of the same user in the same folder."""
     mains = {"list": partial(status.main, command="list"), "status": status.main, "sweep": sweep.main}
     mains |= {"export": export.main, "reconcile": reconcile.main}
     return call(mains[name], swept.folder, *words, "--ledger", swept.ledger)

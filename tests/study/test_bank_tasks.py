@@ -1,4 +1,4 @@
-"""Two studies that want one bank at once: real processes on one Ray cluster."""
+"""Two studies that need one bank at the same time: real processes on one Ray cluster."""
 
 import hashlib
 import multiprocessing
@@ -36,7 +36,7 @@ WAITING = "another study is filling it, waiting"
 
 
 def spec_of(folder: Path, dtype: str) -> StudySpec:
-    """Digits in 162 views: as many blocks."""
+    """A study of the digits in 162 views, which are 162 blocks."""
     return StudySpec.model_validate(
         {
             "name": "shared",
@@ -58,7 +58,7 @@ def spec_of(folder: Path, dtype: str) -> StudySpec:
 
 @dataclass
 class Study:
-    """One that wants its bank."""
+    """A study that needs its bank."""
 
     spec: StudySpec
     data: Data
@@ -66,7 +66,7 @@ class Study:
     store: Store
 
     def filling(self) -> Iterator[tuple[int, str]]:
-        """How many blocks are valid, and what is said."""
+        """The number of valid blocks, and the message."""
         plan, paths = self.store.plan, StudyPaths(LocalFolder(Path.cwd()), None)
         control = StudyControl(LocalFolder(self.store.folder.parent), "test")
         backend = RayBackend(TrialResources(), lambda error: 1)
@@ -88,7 +88,7 @@ def study_of(folder: Path, dtype: str) -> Study:
 
 
 def another_study(folder: str, address: str, cache: str, line: Connection) -> None:
-    """A process that fills the bank it is told to, and says how far it is."""
+    """Fill a bank in another process, and send its progress."""
     os.environ |= {"RAY_ADDRESS": address, "LPSTUDY_CACHE": cache}
     with ray_session():
         line.send("ready")
@@ -103,7 +103,7 @@ Other = tuple[BaseProcess, Connection]
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Of a cluster and a cache of their own."""
+    """The folder of a cluster and a cache."""
     folder = tmp_path_factory.mktemp("filling")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LPSTUDY_CACHE", str(folder / "cache"))
@@ -113,7 +113,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def others(folder: Path) -> Iterator[tuple[Other, Other]]:
-    """Two processes that have joined it."""
+    """Two processes on that cluster."""
     study_of(folder, "fp16")
     address = str(ray.get_runtime_context().gcs_address)
     context = multiprocessing.get_context("spawn")
@@ -146,7 +146,7 @@ def to_the_end(line: Connection) -> list[object]:
 
 
 def stopped_in_the_middle(filling: Other, waiting: Other, dtype: str) -> None:
-    """One has begun to fill and is halted with its bank's lock in hand; the other has said that it waits."""
+    """Two processes: one is suspended while it fills the bank and holds its lock, the other waits."""
     filling[1].send(dtype)
     for done in (1, 2, 3):
         assert received(filling[1]) == (done, "")
@@ -156,7 +156,7 @@ def stopped_in_the_middle(filling: Other, waiting: Other, dtype: str) -> None:
 
 
 def content(store: Store) -> dict[str, str]:
-    """SHA-256 of the bank's files; its lock is there only after a filling."""
+    """SHA-256 of the bank's files, without its lock."""
     return {
         path.name: hashlib.sha256(path.read_bytes()).hexdigest()
         for path in store.folder.rglob("*")

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.soak
 
 
 def raylet_of(pid: int) -> int:
-    """The process that has started a worker: that of its node."""
+    """The raylet that has started a worker."""
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 

@@ -1,4 +1,4 @@
-"""RAY_ADDRESS: each form names a head or is refused in one line that says what is allowed."""
+"""Each form of RAY_ADDRESS names a head, or is refused in one line with the allowed forms."""
 
 import time
 from pathlib import Path
@@ -10,7 +10,7 @@ from lpstudy.ray_cluster.cluster_address import cluster_address
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where `ray start` would write the address of its head down."""
+    """The folder where `ray start` stores the address of its head."""
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
     (tmp_path / "ray").mkdir()
     return tmp_path / "ray"

@@ -1,4 +1,4 @@
-"""The file by which trials hear of what their study is asked: it belongs to the newest process."""
+"""The control file, by which trials receive requests and which belongs to the newest process."""
 
 import json
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""How many trials fit: each of their processes on one node."""
+"""The number of trials that fit on a cluster, with each process on one node."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A head that does not answer as one is refused within seconds."""
+"""A server that does not answer like a head is refused within seconds."""
 
 import contextlib
 import os
@@ -30,7 +30,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def mute() -> Iterator[str]:
-    """A server that accepts connections and says nothing."""
+    """A server that accepts connections and never answers."""
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         server.listen(16)
@@ -39,7 +39,7 @@ def mute() -> Iterator[str]:
 
 @pytest.fixture
 def web() -> Iterator[str]:
-    """A web server, a dashboard say."""
+    """A web server, such as a dashboard."""
     server = HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
@@ -51,7 +51,7 @@ def web() -> Iterator[str]:
 
 @contextlib.contextmanager
 def answering(answer: Any) -> Iterator[str]:
-    """A gRPC server that answers everything so: bytes, or the status of an error."""
+    """A gRPC server that answers every call with these bytes or this error status."""
 
     def handle(request: bytes, context: Any) -> bytes:
         if isinstance(answer, bytes):
@@ -153,7 +153,7 @@ print("out", flush=True)
 
 
 def limited(limit: float, body: float) -> "subprocess.Popen[str]":
-    """A process whose main thread hears no signal for so many seconds, with a limit."""
+    """A process with a time limit whose main thread receives no signal for some seconds."""
     words = [sys.executable, "-c", LIMIT, str(limit), str(body)]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     return subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=environment, cwd=Path("/"))

@@ -1,6 +1,6 @@
-"""One study that is interrupted, loses a trial's process, is killed, raised and begun afresh: five sweeps.
+"""One study in five sweeps: interrupted, killed, resumed, raised and started with --fresh.
 
-Each stage is run once; its tests look at what it left.
+Each stage runs once; its tests check its results.
 """
 
 import contextlib
@@ -39,7 +39,7 @@ CASES = "weight_decay = { choices = [0.0, 1.0] }\nlearning_rate = 10.0"
 
 @dataclass(frozen=True)
 class Stage:
-    """What one sweep left."""
+    """The results of one sweep."""
 
     folder: Path
     result: CommandResult
@@ -55,12 +55,12 @@ def look(folder: Path, result: CommandResult) -> Stage:
 
 
 def checkpoint(folder: Path, number: int) -> list[Path]:
-    """Checkpoints of a trial after some epochs."""
+    """Whether a trial has checkpoints of some epochs."""
     return list((folder / "studies/tiny/runs").glob(f"*/trial-{number}/checkpoint-*[1-9]?.json"))
 
 
 def second_attempt(folder: Path, key: str) -> bool:
-    """Whether it is under way, and the ledger knows some of the run's epochs."""
+    """Whether the run's second attempt has started and the ledger has some of its epochs."""
     found = (record for record in records(folder, "tiny") if record.assignment.key.endswith(f"/{key}"))
     return any(record.assignment.attempt == 2 and record.epochs for record in found)
 
@@ -77,7 +77,7 @@ def interrupted(tmp_path_factory: pytest.TempPathFactory) -> Stage:
 
 @pytest.fixture(scope="module")
 def killed(interrupted: Stage) -> Stage:
-    """A trial's process is killed first; when it goes on, the sweep itself with all its processes."""
+    """Kill a trial's process, and after it has resumed the sweep with all its processes."""
     folder = interrupted.folder
     running = start(folder, "sweep", "tiny.toml", "--concurrent", "1")
     victims = wait_for(lambda: checkpoint(folder, 1) and trial_processes(running.pid))
@@ -104,7 +104,7 @@ def raised(whole: Stage) -> Stage:
 
 @pytest.fixture(scope="module")
 def afresh(raised: Stage) -> Stage:
-    """Another space under the same name; half of its trials diverge."""
+    """Start another study under the same name; half of its trials diverge."""
     rate = "learning_rate = { low = 1e-3, high = 1e-1, log = true }"
     write_study(raised.folder, LONG, (rate, f'optimizer = "sgd"\n{CASES}'), ("trials = 1", "trials = 4"))
     refused = call(sweep.main, raised.folder, "tiny.toml")

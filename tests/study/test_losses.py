@@ -1,4 +1,4 @@
-"""Processes that die again and again: what goes on in between counts anew, what does not is given up."""
+"""Processes that die repeatedly: progress resets the count of restarts; without it the task fails."""
 
 import os
 import signal
@@ -98,7 +98,7 @@ def test_a_trial_that_never_goes_on_is_given_up_and_its_neighbour_is_not(tmp_pat
 
 @ray.remote(max_retries=0, num_cpus=1, num_returns="streaming")
 def _counts(kept: str, last: int, step: int) -> Iterator[int]:
-    """What a process before has counted, then on; each dies after so many steps."""
+    """Count on from the previous process, and die after some steps."""
     path = Path(kept)
     done = int(path.read_text()) if path.exists() else 0
     for number in range(1, min(done + step, last) + 1):
@@ -111,7 +111,7 @@ def _counts(kept: str, last: int, step: int) -> Iterator[int]:
 
 @ray.remote(max_retries=0, num_cpus=1, num_returns="streaming")
 def _keeps(kept: str, last: int) -> Iterator[int]:
-    """Keeps one part more than the process before, and dies; the last one has a result."""
+    """Store one part more than the previous process, and die; the last process returns a result."""
     path = Path(kept)
     done = int(path.read_text()) + 1 if path.exists() else 1
     path.write_text(str(done))

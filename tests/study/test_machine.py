@@ -1,4 +1,4 @@
-"""What Ray needs of this machine: made, or refused with the variable to set."""
+"""The folders and limits that Ray needs: created, or refused with the variable to set."""
 
 import os
 import tempfile
@@ -17,7 +17,7 @@ PATH = "RAY_AUTH_TOKEN_PATH"
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A user's folder; Ray's is short."""
+    """A user's home folder."""
     home = tmp_path / "home"
     home.mkdir()
     monkeypatch.setenv("HOME", str(home))
@@ -84,7 +84,7 @@ def test_an_empty_file_is_refused(home: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_a_home_that_cannot_be_written_is_refused_with_the_variable(
     kind: str, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A mode would not stop root, as which the tests may run."""
+    """The tests may run as root, whom a file mode does not stop."""
     if kind == "a file":
         (home / ".ray").write_text("")
     else:

@@ -1,4 +1,4 @@
-"""What a study asks of a GPU and of the processes on it, as far as a machine without one can tell."""
+"""The resources of trials on a GPU, as far as a machine without one can test them."""
 
 import sys
 from collections.abc import Callable
@@ -53,7 +53,7 @@ def test_a_share_of_a_gpu_has_its_share_of_the_memory(gpus: float, total: int, s
 
 @pytest.fixture
 def card(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """A machine whose torch says that it has an 80 GB GPU; the limits that it is given."""
+    """Simulate an 80 GB GPU; the memory limits that are set on it."""
     limits: list[float] = []
 
     class Card:

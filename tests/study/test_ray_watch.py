@@ -1,4 +1,4 @@
-"""The loss of Ray's servers pauses the study in one line; without Ray, with processes of the test's own."""
+"""The loss of Ray's servers pauses the study in one line; tested with other processes instead of Ray."""
 
 import signal
 import socket
@@ -40,7 +40,7 @@ def server() -> Iterator["subprocess.Popen[bytes]"]:
 
 @pytest.fixture
 def mute() -> Iterator[str]:
-    """A server that accepts connections and says nothing, as one that was stopped."""
+    """A server that accepts connections and never answers, as a suspended one does."""
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         one.listen(64)
@@ -48,7 +48,7 @@ def mute() -> Iterator[str]:
 
 
 def reason(control: StudyControl) -> str:
-    """Why the study pauses, once it does."""
+    """The reason of the pause, once the study pauses."""
     wait_for(lambda: control.current.is_exit, seconds=20)
     assert control.request == "pause"
     return control.current.why
@@ -90,7 +90,7 @@ def test_a_server_that_does_not_answer_is_named_after_a_while(
 def test_a_server_that_is_silent_for_a_moment_is_not_lost(
     control: StudyControl, server: "subprocess.Popen[bytes]", monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As on a machine that was suspended: silence is counted in questions too."""
+    """As on a machine that was suspended, a short silence is not a loss."""
     answers, questions = [["a"], [], ["a"], ["a"], [], ["a"], ["a"], []], []
 
     def silent_servers(addresses: object) -> list[str]:

@@ -1,4 +1,4 @@
-"""What a trial tells the driver, and when it waits for its answer."""
+"""The reports of a trial to the driver, and the epochs at which it waits for an answer."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""Nodes that do not see the same folders are found before anything is trained: real nodes, own mounts."""
+"""Nodes that do not share the folders are refused before training: real nodes with mounts of their own."""
 
 import contextlib
 import json
@@ -33,7 +33,7 @@ PORTS = "--min-worker-port=0 --max-worker-port=0"
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
-    """Of a cluster of three nodes on this machine, which this process has joined."""
+    """The address of a cluster of three nodes on this machine, which this process has joined."""
     one = {"num_cpus": 1}
     with raylets(one, one, **one) as cluster, pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_ADDRESS", cluster.address)
@@ -42,7 +42,7 @@ def address() -> Iterator[str]:
 
 
 class Stranger:
-    """A fourth node, in a mount namespace of its own."""
+    """A fourth node in a mount namespace of its own."""
 
     def __init__(self, address: str) -> None:
         ids = _ids()
@@ -56,7 +56,7 @@ class Stranger:
 
     @contextlib.contextmanager
     def seeing(self, folder: object, mount: str) -> Iterator[None]:
-        """Within it something else is mounted there on this node alone."""
+        """Mount something else on this node alone within the context."""
         self._do(mount.format(folder))
         try:
             yield
@@ -69,12 +69,12 @@ class Stranger:
 
     @contextlib.contextmanager
     def stopped(self) -> Iterator[None]:
-        """Within it the node does nothing."""
+        """Suspend the node within the context."""
         with suspend(pid for pid, line in descendants(self.process.pid).items() if "raylet/raylet " in line):
             yield
 
     def end(self) -> None:
-        """With all that it has started."""
+        """End the node with all its processes."""
         for process in (*descendants(self.process.pid), self.process.pid):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
@@ -83,7 +83,7 @@ class Stranger:
 
 @pytest.fixture(scope="module")
 def stranger(address: str) -> Iterator[Stranger]:
-    """To be used after the tests of a cluster where all is well."""
+    """A fourth node, for the tests that run last."""
     command = ["unshare", "--mount", "sh", "-c", "mount -t tmpfs none /mnt && nsenter --version"]
     may = subprocess.run(command, capture_output=True, check=False, text=True)
     if may.returncode:
@@ -102,7 +102,7 @@ def folders(tmp_path: Path) -> dict[str, LocalFolder]:
 
 
 def _ids() -> set[str]:
-    """Of the nodes that are alive."""
+    """The ids of the live nodes."""
     return {node["NodeID"] for node in ray.nodes() if node["Alive"]}
 
 

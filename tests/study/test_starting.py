@@ -1,4 +1,4 @@
-"""How a study's trials begin."""
+"""The start of a study's trials."""
 
 import os
 import time
@@ -20,7 +20,7 @@ def test_processes_are_started_at_once_and_each_runs_many_trials(tmp_path: Path)
     driver = os.getpid()
 
     class Starting:
-        """Taken up by the process of a trial, waits there until another has taken it up; travels whole."""
+        """A function that waits in a trial until another trial has started; Ray pickles it by value."""
 
         def __setstate__(self, state: dict[str, Any]) -> None:
             if os.getpid() == driver:  # where Tune copies it

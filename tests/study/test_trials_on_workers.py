@@ -14,7 +14,7 @@ RATES = (
 HALVING = 'seeds = 1\npruner = "halving"'
 EPOCHS = ("epochs = 2\n", "epochs = 8\n")
 pytestmark = pytest.mark.timeout(1500)
-"""Seconds: Ray Train takes its time to begin, on a busy machine minutes."""
+"""Ray Train takes minutes to start on a busy machine."""
 LP = ("[methods.bp]", "[methods.lp]\nn_neighbors = 3")
 
 

@@ -1,4 +1,4 @@
-"""A study is paused, its newest checkpoint is spoilt, and it goes on from the one before."""
+"""A paused study whose newest checkpoint is damaged resumes from the previous one."""
 
 import contextlib
 import json
@@ -21,7 +21,7 @@ def flip(content: bytes) -> bytes:
 
 
 def checkpoint_paths(folder: Path) -> dict[int, Path]:
-    """The trial's checkpoints by epoch; one may vanish while they are looked at."""
+    """The trial's checkpoints by epoch; one may vanish meanwhile."""
     paths = {}
     for path in (folder / f"studies/tiny/runs/{TRIAL}").glob("checkpoint-*.json"):
         with contextlib.suppress(FileNotFoundError):

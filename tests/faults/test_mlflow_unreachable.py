@@ -1,4 +1,4 @@
-"""A tracking server that goes for good stops no training; what it lacks is put there later."""
+"""A tracking server that stops during a study: training continues, and `reconcile` writes what is missing."""
 
 import json
 import shutil
@@ -26,16 +26,16 @@ pytestmark = pytest.mark.soak
 
 @dataclass(frozen=True)
 class Stage:
-    """What was seen."""
+    """The observations of the scenario."""
 
     folder: Path
     result: CommandResult
     behind: dict[str, object]
-    """From `reconcile --check --json` when the server is back."""
+    """The output of `reconcile --check --json` when the server runs again."""
     reconciled: CommandResult
     equal: CommandResult
     doubled: CommandResult
-    """After a run was deleted and another one doubled by hand."""
+    """The result after a run was deleted and another duplicated by hand."""
     report: CommandResult
 
 
