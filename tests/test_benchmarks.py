@@ -43,7 +43,7 @@ def _one_thread() -> None:
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
-    """Batches of eight images: what is computed is the same, the times mean nothing."""
+    """Shrink batches to eight images: the computation is the same, and the times are meaningless."""
     for module in (
         lp,
         step,

@@ -1,4 +1,4 @@
-"""Tests that need a GPU are found on a machine that has torch, NumPy, pydantic and pytest alone."""
+"""The tests for GPUs can be collected with only torch, NumPy, pydantic and pytest."""
 
 import os
 import subprocess

@@ -45,7 +45,7 @@ def test_is_the_same_on_the_meta_device() -> None:
 
 
 def test_attention_is_counted_whole() -> None:
-    """Of a transformer layer without its fused operator: projections, attention and two linear layers."""
+    """A transformer layer without its fused operator: projections, attention and two linear layers."""
     layer = nn.TransformerEncoderLayer(16, nhead=2, dim_feedforward=32, batch_first=True)
     tokens = 5
     model = nn.Sequential(nn.Flatten(2), layer)
@@ -91,7 +91,7 @@ def test_a_design_that_does_not_fit_is_refused() -> None:
 
 
 def test_a_great_network_is_counted_without_its_weights() -> None:
-    """36 million weights that never exist."""
+    """A network of 36 million weights, which are never allocated."""
     spec = StudentSpec(family="wrn", depth=28, width=10)
 
     assert cost_of(spec, input_shape=(3, 32, 32), classes=10).parameters == 36_479_194

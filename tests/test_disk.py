@@ -1,4 +1,4 @@
-"""Storage that fails is told from all other faults, and named."""
+"""Errors of the storage are distinguished from all other errors, and name the path."""
 
 import errno
 import os
@@ -24,7 +24,7 @@ from lpstudy.folder import LocalFolder
 from lpstudy.study.run_end import end_of
 
 NOBODYS = Path("/sys/lpstudy")
-"""Where nobody may make a folder, not even root."""
+"""A path where nobody can create a folder, not even root."""
 on_linux = pytest.mark.skipif(not NOBODYS.parent.is_dir(), reason="needs Linux")
 
 

@@ -1,4 +1,4 @@
-"""Variables and names of folders as users write them: each is taken as meant, or refused in one line."""
+"""Environment variables and folder names as users write them: accepted, or refused in one line."""
 
 import os
 from pathlib import Path

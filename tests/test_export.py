@@ -1,4 +1,4 @@
-"""What a study's ledger gives as files, and the studies of a storage in a list."""
+"""The export of a study's ledger to files, and the list of a storage's studies."""
 
 import json
 from functools import partial

@@ -1,4 +1,4 @@
-"""Every kind of folder keeps the same promises."""
+"""One suite for every kind of folder."""
 
 import os
 import subprocess
@@ -17,7 +17,7 @@ KINDS = ["path", "file", "fsspec", "s3"]
 
 @pytest.fixture(scope="module")
 def s3() -> Iterator[str]:
-    """URL of a bucket."""
+    """The URL of a bucket."""
     with object_store() as variables, pytest.MonkeyPatch.context() as patch:
         for name, value in variables.items():
             patch.setenv(name, value)

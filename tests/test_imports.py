@@ -1,4 +1,4 @@
-"""Commands that ask how far a study is import nothing that takes seconds."""
+"""Commands that show a study's progress import no package that takes seconds."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""A trained network taken home: one function loads it, and it does what the study said of it."""
+"""Loading of a trained network: its test accuracy is the one that the study reports."""
 
 import json
 import re
@@ -34,7 +34,7 @@ def data() -> Data:
 
 
 def trained(data: Data, folder: Path, student: StudentSpec = STUDENT, *, final: bool = True) -> float | None:
-    """Train in a folder; the test accuracy that the study reports."""
+    """Train in a folder; returns the reported test accuracy."""
     training = Training(batch_size=50, precision="fp32", learning_rate=0.05)
     run = RunSpec(student=student, method=BP(), training=training, epochs=20, seed=1)
     *_, last = train(run, data, None, device=CPU, folder=folder, read_test=final)
@@ -48,7 +48,7 @@ def folder(data: Data, tmp_path: Path) -> Path:
 
 
 def raw_images(data: Data) -> tuple[Tensor, Tensor]:
-    """The test images as their files have them, uint8, and their labels."""
+    """The undecoded test images (uint8) and their labels."""
     split = data.test
     (images,) = split.pixels.read([torch.arange(len(split))])
     return images, split.labels
@@ -196,7 +196,7 @@ def test_images_of_another_size_are_refused(folder: Path) -> None:
 
 @pytest.fixture
 def pictures(tmp_path: Path) -> Data:
-    """Images of many sizes, in two classes, cut to 16 pixels."""
+    """Images of several sizes in two classes, cropped to 16 pixels."""
     generator = np.random.default_rng(0)
     for part in ("train", "test"):
         for name in ("cat", "dog"):
@@ -246,7 +246,7 @@ def test_a_teacher_is_loaded_the_same_way(
 def test_a_teacher_from_an_earlier_study_needs_no_key_for_its_images(
     data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On other data, with other statistics, it sees what it was trained on."""
+    """It normalises other data with the statistics of its training data."""
     monkeypatch.setenv("LPSTUDY_CACHE", str(tmp_path / "cache"))
     trained(data, tmp_path / "run")
     written = load(DataSpec(kind="digits", labels_per_class=10, split_seed=3))

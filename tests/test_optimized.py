@@ -1,4 +1,4 @@
-"""Commands where Python has removed docstrings, without which Ray cannot be imported."""
+"""Commands under `python -OO`, which removes the docstrings that Ray needs."""
 
 import subprocess
 import sys
@@ -15,7 +15,7 @@ with open("levels", "a") as file:
 
 
 def levels(folder: Path, words: list[str], **variables: str) -> str:
-    """Of each start of Python that the command line makes."""
+    """The optimisation levels of the Python processes that the command starts."""
     (folder / "sitecustomize.py").write_text(CUSTOM)
     variables["PYTHONPATH"] = f"{folder}:{ROOT}"
     ran = subprocess.run(

@@ -1,7 +1,6 @@
-"""Private names of other packages that lpstudy uses: each is there, and each is in this list.
+"""The private names of other packages that lpstudy uses: each exists and is in this list.
 
-An update of such a package that removes one fails here, by name, before anything else does. `pyproject.toml`
-bounds the versions from above.
+An update that removes one fails here by its name. `pyproject.toml` bounds the versions from above.
 """
 
 import ast

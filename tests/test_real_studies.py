@@ -1,4 +1,4 @@
-"""Whole studies on real images, tiny: MNIST, CIFAR-10 as a folder, streamed photographs."""
+"""Small studies on real images: MNIST, CIFAR-10 as a folder, streamed photographs."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""Every study file that lpstudy brings along, without its data."""
+"""The study files of the package, without their data."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""A signal that comes twice at the same time is heard once."""
+"""A signal that arrives twice at the same time counts once."""
 
 import signal
 import time

@@ -1,4 +1,4 @@
-"""Whole studies whose files lie elsewhere: a file:// URL on a second mount, fsspec's way, an object store."""
+"""Studies whose files are elsewhere: a file:// URL on another mount, an fsspec URL, an object store."""
 
 import hashlib
 import subprocess
@@ -23,7 +23,7 @@ def sqlite(folder: Path) -> str:
 
 @pytest.fixture
 def afar(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str, dict[str, str]]]:
-    """A URL that is reached by fsspec, and the variables that it needs."""
+    """A URL of fsspec, and the environment variables that it needs."""
     if request.param == "fsspec":
         yield f"local://{tmp_path}/afar", {}
         return

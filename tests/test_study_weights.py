@@ -1,4 +1,4 @@
-"""Weights that a study starts from: found from everywhere, held against the networks, part of what it is."""
+"""Initial weights of a study: found from any folder, checked against the networks, part of its identity."""
 
 from argparse import Namespace
 from collections.abc import Callable
@@ -146,7 +146,7 @@ LOGITS = {
     "fitnet, the hint alone": ("[methods.fitnet]\nkd_weight = 0.0", False),
     "lp": ("[methods.lp]\nn_neighbors = 3", False),
 }
-"""A method's table, and whether it learns from the teacher's logits."""
+"""Tables of methods, and whether the method learns from the teacher's logits."""
 
 
 @pytest.mark.parametrize("case", LOGITS)

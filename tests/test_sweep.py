@@ -1,4 +1,4 @@
-"""What one whole study leaves: the smoke study, run once as a user runs it."""
+"""The files, ledger and MLflow runs of the smoke study, which runs once."""
 
 import json
 import re

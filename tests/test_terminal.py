@@ -1,4 +1,4 @@
-"""Text from outside acts on no terminal, and every letter can be printed in every encoding."""
+"""Foreign text never controls the terminal, and prints in every encoding."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""An error in a thread is reported, and the thread starts again."""
+"""An error in a thread is reported, and the thread restarts."""
 
 import threading
 from collections.abc import Callable
@@ -16,7 +16,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def failing(error: BaseException, times: int, done: list[int]) -> Callable[[threading.Event], None]:
-    """A body that raises so many times before it does its work."""
+    """A thread's body that raises a number of times before it works."""
     calls = iter(range(times))
 
     def body(stop: threading.Event) -> None:
@@ -67,7 +67,7 @@ def test_an_error_is_one_line() -> None:
 
 
 def test_no_thread_is_started_without_the_guard() -> None:
-    """Pools of `concurrent.futures` keep an error for whoever asks for the result; a bare thread does not."""
+    """A pool of `concurrent.futures` raises the error with the result; a bare thread loses it."""
     import ast
     from pathlib import Path
 

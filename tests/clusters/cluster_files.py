@@ -1,4 +1,4 @@
-"""The files of clusters/ as read, what their heads say, and one change made to them."""
+"""The files of clusters/, their header comments, and changed copies of them."""
 
 import copy
 import re
@@ -17,13 +17,13 @@ with warnings.catch_warnings():
 
 FOLDER = ROOT / "clusters"
 MOUNT = "/mnt/lpstudy"
-"""Where every node has the shared folder."""
+"""The path of the shared folder on every node."""
 
 RAY = cli.commands
-"""What `ray` can be told."""
+"""The command line interface of `ray`."""
 
 Change = Callable[[Any], object]
-"""Makes one mistake in what was read of a file."""
+"""A function that makes one mistake in a file's content."""
 
 SECRETS = re.compile(
     r"AKIA[0-9A-Z]{16}"
@@ -33,21 +33,21 @@ SECRETS = re.compile(
     r"|://[^/\s:@]+:[^/\s@$]+@"
     r"|(?i:password|secret_key)\s*[=:]\s*['\"]?[^\s'\"${/(?]"
 )
-"""Keys, tokens and passwords; a variable, a path and a command are none."""
+"""Patterns of keys, tokens and passwords, but not of variables, paths and commands."""
 
 
 def document(name: str) -> Any:
-    """What a YAML file says."""
+    """The content of a YAML file."""
     return yaml.safe_load((FOLDER / name).read_text())
 
 
 def text(name: str) -> str:
-    """A file as it is."""
+    """The text of a file."""
     return (FOLDER / name).read_text()
 
 
 def header(name: str) -> str:
-    """The comment at a file's top, without its signs."""
+    """The comment at the top of a file, without its signs."""
     lines = text(name).splitlines()
     lines = lines[1:] if lines[0].startswith("#!") else lines
     head: list[str] = []
@@ -59,7 +59,7 @@ def header(name: str) -> str:
 
 
 def changed(read: Any, change: Change) -> Any:
-    """A copy in which one mistake was made."""
+    """A copy with one mistake."""
     copied = copy.deepcopy(read)
     change(copied)
     return copied
@@ -73,13 +73,13 @@ def pinned(name: str) -> str:
 
 
 def is_pinned(image: str) -> bool:
-    """Whether an image's tag begins with a version of three numbers, or its digest is given."""
+    """Whether an image's tag starts with a version of three numbers, or the image has a digest."""
     tag = image.rpartition("/")[2].partition(":")[2]
     return "@sha256:" in image or re.match(r"v?\d+\.\d+(\.\d+)?(-|$)", tag) is not None
 
 
 def sweep_words(line: str) -> list[str]:
-    """What follows `python -m lpstudy.sweep` in a command, up to its end."""
+    """The arguments of `python -m lpstudy.sweep` in a command."""
     command = line.partition("python -m lpstudy.sweep ")[2]
     assert command, line
     return shlex.split(command, comments=True)

@@ -1,4 +1,4 @@
-"""A batch job of clusters/slurm.sh, with stand-ins for what it calls that note how they were called."""
+"""A batch job of clusters/slurm.sh, with stand-ins that record how the script calls them."""
 
 import stat
 import subprocess
@@ -50,7 +50,7 @@ echo waiting >> "$SEEN"
 while :; do sleep 0.05; done
 """,
 }
-"""What the script calls. `ENDS`: the sweep's exit code; empty: it waits for SIGTERM, gives `AFTER_TERM`."""
+"""Stand-ins. `ENDS`: the sweep's exit code; empty: it waits for SIGTERM and exits with `AFTER_TERM`."""
 
 
 @dataclass
@@ -94,16 +94,16 @@ class Job:
         )
 
     def end(self) -> tuple[int, str]:
-        """Exit code and standard error."""
+        """Wait for the script; its exit code and standard error."""
         _, err = self.process.communicate(timeout=30)
         return self.process.returncode, err
 
     @property
     def seen(self) -> list[str]:
-        """What was called, in order."""
+        """The recorded calls, in order."""
         path = self.folder / "seen"
         return path.read_text().splitlines() if path.exists() else []
 
     def called(self, word: str) -> list[str]:
-        """Of it, what begins with a word."""
+        """The recorded calls of a command."""
         return [line for line in self.seen if line.startswith(word)]

@@ -1,4 +1,4 @@
-"""Every file of clusters/ says on top what it needs and how to use it, in commands that exist."""
+"""The header of each file of clusters/ states its requirements and its use, in commands that exist."""
 
 import re
 import shlex
@@ -16,7 +16,7 @@ LAUNCHED = ["aws.yaml", "gcp.yaml", "local.yaml"]
 
 
 def commands(name: str) -> list[str]:
-    """The head's lines from Start on, each without its word and its remark."""
+    """The commands in a file's header, from Start on."""
     lines = re.sub(r"\\\n\s*", "", header(name).partition("\nStart:")[2]).splitlines()
     return [
         re.split(r"\s#\s", line.removeprefix("Submit:").removeprefix("Stop:").strip())[0] for line in lines

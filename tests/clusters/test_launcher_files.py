@@ -1,4 +1,4 @@
-"""Ray's cluster launcher takes these files, and they keep to the rules that a cloud would not enforce."""
+"""Ray's cluster launcher accepts these files, and they follow rules that no cloud enforces."""
 
 import re
 import shlex
@@ -22,7 +22,7 @@ COMMANDS = (
 
 
 def spot(node: dict[str, Any]) -> bool:
-    """Whether a node can be taken back (EC2's InstanceMarketOptions, Compute Engine's scheduling)."""
+    """Whether a node is a spot node (EC2's InstanceMarketOptions, Compute Engine's scheduling)."""
     scheduling = node.get("scheduling", {})
     return (
         node.get("InstanceMarketOptions", {}).get("MarketType") == "spot"
@@ -38,12 +38,12 @@ def start_commands(config: dict[str, Any], role: str) -> list[str]:
 
 
 def container(config: dict[str, Any]) -> list[str]:
-    """What every container is started with."""
+    """The options of every container."""
     return [" ".join(shlex.split(option)) for option in config["docker"]["run_options"]]
 
 
 def open_ports(config: dict[str, Any]) -> Iterator[str]:
-    """What lets in somebody else."""
+    """The settings that let others in."""
     if "--dashboard-host=127.0.0.1" not in start_commands(config, "head"):
         yield "the dashboard is not on loopback"
     if re.search(r"0\.0\.0\.0|::/0", str(config)):
@@ -59,7 +59,7 @@ def open_ports(config: dict[str, Any]) -> Iterator[str]:
 
 
 def machines(config: dict[str, Any]) -> Iterator[str]:
-    """What costs the head, or more money than spot nodes do."""
+    """The settings that risk the head, or cost more than spot nodes."""
     if "--num-cpus=0" not in start_commands(config, "head"):
         yield "trials may run on the head"
     if config["provider"]["type"] == "local":
@@ -79,7 +79,7 @@ def machines(config: dict[str, Any]) -> Iterator[str]:
 
 
 def token(config: dict[str, Any]) -> Iterator[str]:
-    """Where somebody without the token could run a job."""
+    """The settings that let somebody without the token run a job."""
     if "-e RAY_AUTH_MODE=token" not in container(config):
         yield "no token is asked for"
     if config["file_mounts"].get("~/.ray/auth_token") != "~/.ray/auth_token":
@@ -89,7 +89,7 @@ def token(config: dict[str, Any]) -> Iterator[str]:
 
 
 def storage(config: dict[str, Any]) -> Iterator[str]:
-    """What would stay on one node."""
+    """Files that would stay on one node."""
     before = config["initialization_commands"]
     if not any(command.startswith(f"mountpoint -q {MOUNT}") for command in before):
         yield "a node without the shared folder is not refused"
@@ -107,7 +107,7 @@ def storage(config: dict[str, Any]) -> Iterator[str]:
 
 
 def versions(config: dict[str, Any]) -> Iterator[str]:
-    """What may be another one tomorrow."""
+    """Versions that are not pinned."""
     for key in ("image", "head_image", "worker_image"):
         image = config["docker"].get(key)
         if image and not (is_pinned(image) and pinned("ray") in image):
@@ -126,7 +126,7 @@ def versions(config: dict[str, Any]) -> Iterator[str]:
 
 
 def complaints(config: dict[str, Any]) -> list[str]:
-    """Every rule that a file breaks."""
+    """The problems of a file by all rules."""
     return [problem for rule in (open_ports, machines, token, storage, versions) for problem in rule(config)]
 
 

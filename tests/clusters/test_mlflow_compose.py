@@ -1,4 +1,4 @@
-"""The MLflow server's file follows the compose specification, and opens nothing to others."""
+"""The MLflow server's file follows the compose specification, and opens no port to others."""
 
 import configparser
 import json
@@ -13,22 +13,22 @@ from jsonschema import Draft7Validator
 from mlflow.cli import server
 
 SCHEMA = json.loads((Path(__file__).parent / "compose-spec.json").read_text())
-"""The compose specification's own; see SOURCES.md."""
+"""The schema of the compose specification; see SOURCES.md."""
 FILE = document("mlflow-compose.yaml")
 
 
 def faults(file: Any) -> list[str]:
-    """What the compose specification does not allow."""
+    """The faults of a file by the compose specification."""
     return [f"{error.json_path}: {error.message}" for error in Draft7Validator(SCHEMA).iter_errors(file)]
 
 
 def settings(file: Any) -> dict[str, str]:
-    """What `mlflow server` is told."""
+    """The options of `mlflow server`."""
     return dict(word.split("=", 1) for word in file["services"]["mlflow"]["command"][2:])
 
 
 def open_ports(file: Any) -> Iterator[str]:
-    """Who else could come in."""
+    """The settings that let others in."""
     for name, service in file["services"].items():
         for port in service.get("ports", []):
             if not str(port).startswith("127.0.0.1:"):
@@ -56,7 +56,7 @@ def open_ports(file: Any) -> Iterator[str]:
 
 
 def secret(file: Any) -> Iterator[str]:
-    """What is written down, or may be forgotten."""
+    """Secrets that are written down or may be missing."""
     for name, service in file["services"].items():
         for key, value in service["environment"].items():
             if re.search("PASSWORD|SECRET", key) and not re.fullmatch(r"\$\{[A-Z_]+:\?[^}]+\}", value):
@@ -66,7 +66,7 @@ def secret(file: Any) -> Iterator[str]:
 
 
 def lasting(file: Any) -> Iterator[str]:
-    """What would be lost, or another one tomorrow."""
+    """Data that would be lost, and versions that are not pinned."""
     for name, service in file["services"].items():
         if not is_pinned(service["image"]):
             yield f"{name}: {service['image']} moves"
@@ -85,7 +85,7 @@ def lasting(file: Any) -> Iterator[str]:
 
 
 def complaints(file: Any) -> list[str]:
-    """Every rule that a file breaks."""
+    """The problems of a file by all rules."""
     return [complaint for rule in (open_ports, secret, lasting) for complaint in rule(file)]
 
 

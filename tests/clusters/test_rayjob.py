@@ -1,4 +1,4 @@
-"""The RayJob's fields are those of ray.io/v1, and it keeps to rules that the operator does not enforce."""
+"""The RayJob has the fields of ray.io/v1, and follows rules that the operator does not enforce."""
 
 import json
 import shlex
@@ -15,25 +15,25 @@ from lpstudy.sweep import parser
 
 FILE = "kuberay-rayjob.yaml"
 SCHEMA = json.loads((Path(__file__).parent / "rayjob.schema.json").read_text())
-"""Cut from KubeRay's own definition of RayJob; see SOURCES.md."""
+"""The schema of RayJob, from KubeRay's definition; see SOURCES.md."""
 SPOT = {
     "cloud.google.com/gke-spot": "true",
     "eks.amazonaws.com/capacityType": "SPOT",
     "karpenter.sh/capacity-type": "spot",
     "kubernetes.azure.com/scalesetpriority": "spot",
 }
-"""By which label each cloud marks a spot node."""
+"""The label with which each cloud marks a spot node."""
 
 JOB = document(FILE)
 
 
 def faults(job: Any) -> list[str]:
-    """What ray.io/v1 does not know or would refuse."""
+    """The faults of a job by ray.io/v1."""
     return [f"{error.json_path}: {error.message}" for error in Draft7Validator(SCHEMA).iter_errors(job)]
 
 
 def pods(job: Any) -> dict[str, Any]:
-    """The pods that the job makes, by their part in it."""
+    """The pods of the job, by their role."""
     cluster = job["spec"]["rayClusterSpec"]
     specs = {group["groupName"]: group["template"]["spec"] for group in cluster["workerGroupSpecs"]}
     head = cluster["headGroupSpec"]["template"]["spec"]
@@ -41,7 +41,7 @@ def pods(job: Any) -> dict[str, Any]:
 
 
 def terms(pod: Any) -> list[list[dict[str, Any]]]:
-    """What a pod asks of its node: any of these, and of each all that it says."""
+    """The alternative requirements of a pod for its node."""
     affinity = pod.get("affinity", {}).get("nodeAffinity", {})
     node_terms = affinity.get("requiredDuringSchedulingIgnoredDuringExecution", {}).get(
         "nodeSelectorTerms", []
@@ -50,7 +50,7 @@ def terms(pod: Any) -> list[list[dict[str, Any]]]:
 
 
 def machines(job: Any) -> Iterator[str]:
-    """What costs the head, or more money than spot nodes do."""
+    """The settings that risk the head, or cost more than spot nodes."""
     specs = pods(job)
     cluster = job["spec"]["rayClusterSpec"]
     if cluster["headGroupSpec"]["rayStartParams"].get("num-cpus") != "0":
@@ -76,7 +76,7 @@ def machines(job: Any) -> Iterator[str]:
 
 
 def ends(job: Any) -> Iterator[str]:
-    """What would leave GPUs running, or a study unfinished."""
+    """The settings that would leave GPUs running or a study unfinished."""
     spec = job["spec"]
     if not spec.get("shutdownAfterJobFinishes"):
         yield "the cluster stays when the job has ended"
@@ -90,7 +90,7 @@ def ends(job: Any) -> Iterator[str]:
 
 
 def guarded(job: Any) -> Iterator[str]:
-    """Who else could run something, or become root."""
+    """The settings that let others run code, or become root."""
     cluster = job["spec"]["rayClusterSpec"]
     if cluster.get("authOptions", {}).get("mode") != "token":
         yield "no token is asked for"
@@ -115,7 +115,7 @@ def guarded(job: Any) -> Iterator[str]:
 
 
 def storage(job: Any) -> Iterator[str]:
-    """What would go with its pod."""
+    """Files that would vanish with their pod."""
     for part, pod in pods(job).items():
         if part == "submitter":
             continue
@@ -134,7 +134,7 @@ def storage(job: Any) -> Iterator[str]:
 
 
 def versions(job: Any) -> Iterator[str]:
-    """What may be another one tomorrow."""
+    """Versions that are not pinned."""
     if job["spec"]["rayClusterSpec"].get("rayVersion") != pinned("ray"):
         yield "not the pinned Ray"
     images = {container["image"] for pod in pods(job).values() for container in pod["containers"]}
@@ -145,7 +145,7 @@ def versions(job: Any) -> Iterator[str]:
 
 
 def complaints(job: Any) -> list[str]:
-    """Every rule that a RayJob breaks."""
+    """The problems of a RayJob by all rules."""
     return [problem for rule in (machines, ends, guarded, storage, versions) for problem in rule(job)]
 
 

@@ -1,4 +1,4 @@
-"""The Slurm script, run against stand-ins for Slurm, Ray and the sweep that note how they were called."""
+"""The Slurm script with stand-ins for Slurm, Ray and the sweep, which record their calls."""
 
 import os
 import re
@@ -129,7 +129,7 @@ def test_told_to_end_before_anything_runs_it_is_queued_again_without_a_sweep(job
 
 
 def test_a_study_that_pauses_by_itself_waits_in_the_queue_until_it_is_released(job: Job) -> None:
-    """A full disk or `lpstudy pause`: queued again at once it would pause again, for ever."""
+    """After a full disk or `lpstudy pause`, a job that is queued at once would pause again, for ever."""
     job.begin("cifar10", ENDS="75")
     assert job.end()[0] == 75
     assert job.called("scontrol") == ["scontrol requeuehold 4321"]

@@ -1,4 +1,4 @@
-"""A network that cannot train on one image a worker is refused before anything starts."""
+"""A network that cannot train on one image per worker is refused before the study starts."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What ends a command: its exit code and its words say whether the same command can mend it."""
+"""The exit code and message of an error, which say whether to run the same command again."""
 
 import errno
 import os

@@ -1,4 +1,4 @@
-"""A study that a process runs: its heartbeats go on whatever its gauges and its threads meet."""
+"""A study that a process runs: its heartbeats continue whatever fails in its gauges and threads."""
 
 import itertools
 import os
@@ -25,14 +25,14 @@ from lpstudy.study import PausedError
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Heartbeats, readings and restarts at once."""
+    """Shorten the intervals of heartbeats, gauges and restarts."""
     monkeypatch.setattr(study_session, "HEARTBEAT_SECONDS", 0.02)
     monkeypatch.setattr(threads, "RESTART_SECONDS", 0.02)
 
 
 @pytest.fixture
 def running(tmp_path: Path) -> Iterator[StudySession]:
-    """A study that this process runs."""
+    """A session of this process."""
     study = StudySession(LocalFolder(tmp_path / "tiny"), None, "tiny", fresh=False)
     with study.running():
         yield study
@@ -45,20 +45,20 @@ def beats(study: StudySession) -> int:
 
 
 def stored_gauges(study: StudySession) -> dict[str, Any]:
-    """What the newest heartbeat says."""
+    """The gauges of the newest heartbeat."""
     row = read_lease(study.storage.engine, "tiny")
     assert row is not None
     return dict(row.gauges)
 
 
 def goes_on(study: StudySession) -> bool:
-    """Whether there are three more heartbeats."""
+    """Whether three more heartbeats follow."""
     before = beats(study)
     return bool(wait_for(lambda: beats(study) >= before + 3, seconds=10))
 
 
 def test_gauges_may_be_added_while_heartbeats_run(running: StudySession) -> None:
-    """The dictionary of gauges was changed in place once, while the heartbeat's thread went through it."""
+    """The heartbeat's thread iterates over the gauges meanwhile."""
     names = itertools.count()
     until = time.monotonic() + 1.0
     while time.monotonic() < until:

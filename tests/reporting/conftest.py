@@ -1,4 +1,4 @@
-"""A synthetic study: what `tracking` reads from a store, with numbers drawn from a seeded generator."""
+"""A synthetic study as `tracking` reads one, with numbers from a seeded generator."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -71,7 +71,7 @@ def runs_frame(rows: list[dict[str, object]]) -> pd.DataFrame:
 
 
 def record(accuracy: float, images: int = 10_000) -> dict[str, object]:
-    """A test accuracy in percent, to the image, and its record: no two finals are wrong in their own ways."""
+    """A test accuracy in percent and its record of test images; the errors of two finals are nested."""
     correct = np.arange(images) < round(accuracy * images / 100)
     return {"test_accuracy": 100 * correct.mean(), "test_correct": pack(correct)}
 
@@ -111,7 +111,7 @@ def make(
     trials: int = 12,
     generator_seed: int = 0,
 ) -> Frames:
-    """A study with fixed students: one objective, some trials pruned, one failed, one infeasible an arm."""
+    """A study with fixed students and one objective; each arm has pruned, failed and infeasible trials."""
     rng = np.random.default_rng(generator_seed)
     arms, rows, points = [], [], []
     importances: dict[str, dict[str, float]] = {}
@@ -208,7 +208,7 @@ def make(
 
 
 def make_searched(methods: tuple[str, ...] = ("bp", "kd", "lp"), trials: int = 30) -> Frames:
-    """A study whose depth and width are searched: two objectives, a front and one winner an arm."""
+    """A study with searched depth and width: two objectives, and a front and a winner per arm."""
     rng = np.random.default_rng(7)
     arms, rows = [], []
     importances: dict[str, dict[str, float]] = {}
@@ -281,7 +281,7 @@ def one(make_frames: Callable[..., Frames]) -> Frames:
 
 @pytest.fixture(scope="session")
 def text_of() -> Callable[[Frames], str]:
-    """The report's Markdown, as if every figure had been drawn."""
+    """The report's Markdown with all figures."""
     names = (
         "differences",
         "accuracy_over_macs",

@@ -7,7 +7,7 @@ def answered(frames) -> list[str]:
 
 
 def set_differences(frames, name: str, differences: list[float]) -> None:
-    """Makes the arm's test accuracies back-prop's of the same seeds plus the differences."""
+    """Set the arm's test accuracies to back-prop's of the same seeds plus the differences."""
     runs = frames.runs
     final = runs["kind"].eq("final")
     base = runs[final & runs["arm"].eq(f"bp-{name.split('-', 1)[1]}")].set_index("seed")["test_accuracy"]

@@ -1,4 +1,4 @@
-"""How often the tables and the answer's words are wrong, in simulated studies whose truth is known.
+"""Error rates of the tables and the answer in simulated studies with known differences.
 
 Fixed seeds. A network classifies an image correctly where skill of the seed + easiness of the image + chance
 is above 0; methods share easiness and, of one seed, a part of the skill, as paired finals do.
@@ -34,7 +34,7 @@ class World:
 
     seed: float = 0.3
     image: float = 0.5
-    """Of what makes one image easier for one method."""
+    """Deviation of an image's easiness between methods."""
     chance: float = 0.7
 
     def scores(
@@ -57,7 +57,7 @@ class World:
 
     @property
     def accuracy(self) -> float:
-        """Of a method without a gain, over all images and seeds, in percent."""
+        """The accuracy in percent of a method without a gain, over all images and seeds."""
         rng, n = np.random.default_rng(11), 400_000
         spread = np.sqrt(2 * self.seed**2 + 1.5**2 + self.image**2 + self.chance**2)
         return float(100 * (2.6 + spread * rng.normal(size=n) > 0).mean())
@@ -72,7 +72,7 @@ WORLDS = {
 
 
 def arm_result(method: str, scores: Scores) -> ArmResult:
-    """An arm whose finals are given as scores, without a frame that would take longer than all else."""
+    """An arm's result from the scores of its finals, without a slow frame."""
     arm = ArmFacts(method, method, "net", 1, {}, {}, "")
     result = ArmResult(arm, NO_RUNS, NO_RUNS, IMAGES)
     result.__dict__.update(scores=scores, failed=False)  # where cached_property keeps them

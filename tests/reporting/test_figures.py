@@ -36,7 +36,7 @@ def draw(kind: str, frames) -> Figure | None:
 
 
 def texts(figure: Figure) -> list[Text]:
-    """What can be read: matplotlib keeps labels of ticks beyond the limits, which it does not draw."""
+    """The visible texts; matplotlib has labels of ticks beyond the limits, which it does not draw."""
     beyond = set()
     for axes in figure.axes:
         for axis, coordinate in ((axes.xaxis, 0), (axes.yaxis, 1)):
@@ -54,7 +54,7 @@ def texts(figure: Figure) -> list[Text]:
 
 
 def overlaps(figure: Figure) -> list[tuple[str, str]]:
-    """Pairs of visible texts whose boxes cover each other by more than a pixel."""
+    """Pairs of visible texts whose boxes overlap by more than a pixel."""
     figure.canvas.draw()
     seen = [
         (text.get_text(), text.get_window_extent())

@@ -1,4 +1,4 @@
-"""Hostile names throughout a study's files: no cell of a table is a formula, no figure typesets them."""
+"""Hostile names in a study's files: no table's cell is a formula, and no figure typesets them."""
 
 import csv
 from dataclasses import replace

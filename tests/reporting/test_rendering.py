@@ -16,7 +16,7 @@ def write(folder, frames):
 
 @pytest.fixture(scope="module")
 def written(make_frames, tmp_path_factory):
-    """The report of a study of two methods and two students, one trial of which warned of a file."""
+    """The report of a study with two methods and two students and a trial with a warning."""
     frames = make_frames(methods=("bp", "lp"))
     frames.runs.at[0, "warnings"] = ["cannot read /home/someone/data/x.png"]
     return frames, write(tmp_path_factory.mktemp("out") / "reports" / "mnist", frames)

@@ -51,7 +51,7 @@ def test_no_shared_seed_gives_no_difference():
 
 
 def bits(*rows: str) -> dict[int, np.ndarray]:
-    """For each seed which images are classified correctly."""
+    """The correctly classified images of each seed."""
     return {seed: np.array([letter == "1" for letter in row]) for seed, row in enumerate(rows)}
 
 

@@ -1,4 +1,4 @@
-"""What may be claimed: Holm over the methods of a student, best of all, designs, failures."""
+"""The verdicts on methods: Holm's correction per student, the best method, designs, failures."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -20,7 +20,7 @@ IMAGES = 10_000
 
 
 def set_differences(frames, method: str, differences: Sequence[float], *, student: str = STUDENT) -> None:
-    """Make an arm's finals right on back-prop's images and as many more, or fewer, of the same seed."""
+    """Set an arm's finals to back-prop's of the same seed with some more or fewer correct images."""
     runs = frames.runs
     final = runs["kind"].eq("final")
     base = runs[final & runs["arm"].eq(f"bp-{student}")].set_index("seed")["test_accuracy"]
@@ -48,7 +48,7 @@ def rows_of_table(frames) -> dict[str, str]:
 
 @pytest.fixture
 def many(make_frames):
-    """Back-prop and five methods, all equal to back-prop within noise."""
+    """Back-prop and five methods within noise of it."""
     frames = make_frames(methods=("bp", "kd", "fitnet", "lp", "lp_kd", "at"), students=(STUDENT,))
     for method in ("kd", "fitnet", "lp", "lp_kd", "at"):
         set_differences(frames, method, [0.5, -0.5, 0.4, -0.4, 0.0])
@@ -56,7 +56,7 @@ def many(make_frames):
 
 
 BORDER = [1.2, 0.25, 0.9, 0.4, 0.6]
-"""Beyond noise alone, not as one of five."""
+"""A difference beyond noise as a single test, but not as one of five."""
 CLEAR = [2.0, 2.2, 1.8, 2.1, 1.9]
 
 

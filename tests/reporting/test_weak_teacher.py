@@ -1,4 +1,4 @@
-"""A teacher that guesses, or that its students outdo twofold, is warned of."""
+"""Warnings of a teacher that guesses, or has twice its students' error rate."""
 
 from collections.abc import Callable
 from dataclasses import replace

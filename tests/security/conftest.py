@@ -12,7 +12,7 @@ def _one_thread() -> None:
 
 @pytest.fixture
 def marker(tmp_path: Path) -> Iterator[Path]:
-    """What a pickle that is loaded would make; not there at the end of any test."""
+    """The file that a loaded pickle would create; it must not exist after a test."""
     path = tmp_path / "pwned"
     yield path
     assert not path.exists()
@@ -20,6 +20,6 @@ def marker(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache of the test's own, which it may poison."""
+    """A cache for one test, which it may poison."""
     monkeypatch.setenv("LPSTUDY_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"

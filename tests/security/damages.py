@@ -1,4 +1,4 @@
-"""Values that a ledger never has, by the place where they may stand."""
+"""Values that lpstudy never writes to a ledger, by their column."""
 
 import json
 from collections.abc import Sequence
@@ -30,14 +30,14 @@ def text(value: object) -> str:
 
 
 NO_JSON: Sequence[object] = ("not json", "[", "[" * 100_000, "", None, b"\xff\xfe", '"\\ud800', "9" * 5000)
-"""What the column of any JSON may hold."""
+"""Wrong values of any JSON column."""
 OBJECTS, LISTS, TEXTS = ("{}", '{"a": [1]}'), ("[]", "[3]", '["a", null]'), ('"a"',)
 NUMBERS = ("0", "-1", "1.5", "1e999", "NaN", "1e308", "123456789012345678901234567890")
 OTHER = ("null", "true")
 
 
 def other_than(*kinds: Sequence[str]) -> list[object]:
-    """Wrong values for what is one of the kinds."""
+    """Wrong values for a field of the given kinds."""
     every = (OBJECTS, LISTS, TEXTS, NUMBERS, OTHER)
     return [*NO_JSON, *(value for kind in every if kind not in kinds for value in kind)]
 

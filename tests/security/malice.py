@@ -1,11 +1,11 @@
-"""Pickles that leave a trace where anybody loads them."""
+"""Pickles that create a file when they are loaded."""
 
 import pickle
 from pathlib import Path
 
 
 class Malicious:
-    """Makes a file when it is unpickled.
+    """An object that creates a file when it is unpickled.
 
     Args:
         marker: The file.
@@ -19,12 +19,12 @@ class Malicious:
 
 
 def pickled(marker: Path) -> bytes:
-    """A pickle that makes the file."""
+    """A pickle that creates the file."""
     return pickle.dumps(Malicious(marker))
 
 
 def torch_pickle(marker: Path) -> bytes:
-    """The same as torch.save writes it: a zip archive with a pickle in it."""
+    """Such a pickle in the format of torch.save, a zip archive."""
     import io
 
     import torch
@@ -35,7 +35,7 @@ def torch_pickle(marker: Path) -> bytes:
 
 
 def numpy_pickle(marker: Path) -> bytes:
-    """The same as NumPy writes an array of objects."""
+    """Such a pickle in NumPy's format of object arrays."""
     import io
 
     import numpy as np

@@ -1,4 +1,4 @@
-"""Which sockets processes listen on, as the kernel tells it (Linux)."""
+"""The listening sockets of processes, from the kernel's tables (Linux)."""
 
 import contextlib
 import os
@@ -11,7 +11,7 @@ Address = IPv4Address | IPv6Address
 
 
 def listening(pids: Iterable[int]) -> list[tuple[int, Address, int]]:
-    """Process, address and port of each TCP socket that some processes listen on."""
+    """Process, address and port of each listening TCP socket of some processes."""
     sockets = _listening()
     return sorted(
         ((pid, *sockets[inode]) for pid in pids for inode in _inodes(pid) & sockets.keys()),
@@ -20,7 +20,7 @@ def listening(pids: Iterable[int]) -> list[tuple[int, Address, int]]:
 
 
 def beyond_loopback(sockets: Iterable[tuple[int, Address, int]]) -> list[tuple[int, str, int]]:
-    """Those that another machine could reach."""
+    """The sockets that another machine can reach."""
     return [(pid, str(address), port) for pid, address, port in sockets if not _on_loopback(address)]
 
 
@@ -30,7 +30,7 @@ def _on_loopback(address: Address) -> bool:
 
 
 def _listening() -> dict[str, tuple[Address, int]]:
-    """By inode."""
+    """Address and port of each listening socket, by its inode."""
     sockets = {}
     for table in ("tcp", "tcp6"):
         for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
@@ -42,7 +42,7 @@ def _listening() -> dict[str, tuple[Address, int]]:
 
 
 def _address(digits: str) -> Address:
-    """In words of 32 bits, each in the machine's byte order."""
+    """Parse an address in words of 32 bits, each in the machine's byte order."""
     words = (digits[i : i + 8] for i in range(0, len(digits), 8))
     return ip_address(b"".join(int(word, 16).to_bytes(4, "little") for word in words))
 

@@ -1,4 +1,4 @@
-"""A study with credentials in its addresses, variables and command: nothing that it writes holds them."""
+"""A study with credentials in its addresses, variables and command writes them nowhere."""
 
 import shutil
 import tempfile
@@ -39,7 +39,7 @@ VARIABLES = {
 
 @dataclass(frozen=True)
 class Told:
-    """A sweep's words, the report that was made again, and where all of it was written."""
+    """The results of a sweep and of two reports, and the folders that they wrote."""
 
     result: CommandResult
     report: CommandResult
@@ -108,7 +108,7 @@ def test_a_tracking_server_that_does_not_answer_is_named_without_its_password(
 
 
 def plant(work: Path, marker: Path) -> None:
-    """Pickles where Ray Tune keeps its own."""
+    """Plant pickles in the folder of Ray Tune's pickles."""
     for name in (
         "tuner.pkl",
         "trainable.pkl",
@@ -122,7 +122,7 @@ def plant(work: Path, marker: Path) -> None:
 
 
 def holding(folder: Path) -> list[str]:
-    """Files below a folder in whose names or bytes the canary is."""
+    """The files below a folder whose names or bytes contain the canary."""
     paths = (path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
     return [str(path) for path in paths if CANARY in str(path) or CANARY.encode() in path.read_bytes()]
 

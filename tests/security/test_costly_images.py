@@ -1,4 +1,4 @@
-"""An image that would take minutes or gigabytes is one line that names it, said at once."""
+"""An image that takes minutes or gigabytes to decode is refused at once, in one line that names it."""
 
 import io
 import os
@@ -41,7 +41,7 @@ def png(*extra: bytes) -> bytes:
 
 
 def many_scans(count: int) -> bytes:
-    """A progressive JPEG whose last scan stands there again and again."""
+    """A progressive JPEG that repeats its last scan."""
     content = jpeg(progressive=True)
     last = content.rindex(b"\xff\xda")
     return content[:last] + content[last:-2] * count + content[-2:]
@@ -57,7 +57,7 @@ def segment(marker: int, body: bytes) -> bytes:
 
 
 def greedy_exif(entries: int) -> bytes:
-    """A directory all of whose entries name the same bytes."""
+    """An EXIF directory whose entries all refer to the same bytes."""
     end = 8 + 2 + 12 * entries + 4
     size = 65_500 - end
     body = b"".join(struct.pack("<HHII", tag + 1000, 7, size, end) for tag in range(entries))
@@ -74,7 +74,7 @@ def gif_with_comment(blocks: int) -> bytes:
 
 
 def tiff(entries: int = 0, strips: int = 1) -> bytes:
-    """Its directory has that many entries more, and names so many strips."""
+    """A TIFF with a number of additional entries and of strips."""
     tags = [(256, 3, 1, 8), (257, 3, 1, 8), (273, 4, strips, 8), (279, 4, strips, 8)]
     tags += [(40_000 + number % 20_000, 3, 1, 0) for number in range(entries)]
     body = b"".join(struct.pack("<HHII", *tag) for tag in tags)

@@ -1,4 +1,4 @@
-"""Any value of a ledger that is not as lpstudy writes it ends every command that reads it in one line."""
+"""A wrong value in a ledger ends every command that reads it in one line."""
 
 import shutil
 import sqlite3
@@ -25,7 +25,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "export": export.main,
 }
 TURNS = cycle(COMMANDS)
-"""All commands read through one reader: each wrong value is shown to one of them in turn."""
+"""The commands in turn; since they share one reader, each wrong value is tested with one of them."""
 SQL = Callable[[sqlite3.Connection], Any]
 
 
@@ -77,7 +77,7 @@ def damage(folder: Path, change: SQL | str, *values: object) -> None:
 
 
 def refused(folder: Path, command: str, *parts: str) -> None:
-    """One line, exit code 1, no traceback; the line names the study and what else is asked for."""
+    """Check that the command ends with exit code 1 and one line that names the study and the parts."""
     result = call(COMMANDS[command], folder, *([] if command == "list" else ["held"]))
     assert result.code == 1, (command, result)
     line = result.out if command in ("list", "status") else result.err
@@ -89,7 +89,7 @@ def refused(folder: Path, command: str, *parts: str) -> None:
 
 
 def short(value: object) -> str:
-    """Fit for a test's name."""
+    """A value as the name of a test."""
     return ascii(value)[:30]
 
 

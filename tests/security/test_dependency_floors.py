@@ -1,4 +1,4 @@
-"""Versions with known holes are excluded, and what is installed is pinned."""
+"""Versions with known vulnerabilities are excluded, and installed packages are pinned."""
 
 import re
 import tomllib
@@ -17,12 +17,12 @@ PINS = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if 
 
 
 def canonical(name: str) -> str:
-    """As package indexes compare names (PEP 503)."""
+    """The name as package indexes compare it (PEP 503)."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def requirements() -> dict[str, str]:
-    """Rule by name of everything that pyproject.toml asks for."""
+    """The version rule of each package in pyproject.toml, by its name."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     requirement_lines = [
         *project["dependencies"],

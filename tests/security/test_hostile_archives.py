@@ -1,4 +1,4 @@
-"""An archive of a data set is unpacked where its checksum is right, and into its own folder alone."""
+"""An archive of a data set is unpacked only with the right checksum, and only into its own folder."""
 
 import hashlib
 import io
@@ -15,7 +15,7 @@ ARCHIVE = "cifar-10-python.tar.gz"
 
 @pytest.fixture(autouse=True)
 def _no_network(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
-    """A proxy that nobody runs: a download fails as it does without a network."""
+    """Set a proxy that does not exist, so that downloads fail."""
     del cache
     for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
@@ -36,12 +36,12 @@ def packed(path: Path, *members: tarfile.TarInfo) -> None:
 
 
 def accept(path: Path, patch: pytest.MonkeyPatch) -> None:
-    """Has torchvision take the archive for the right one."""
+    """Make torchvision accept the archive's checksum."""
     patch.setattr(datasets.CIFAR10, "tgz_md5", hashlib.md5(path.read_bytes()).hexdigest())
 
 
 def outside(folder: Path) -> list[str]:
-    """What lies beside the data's folder."""
+    """The files beside the data's folder."""
     names = ("root", "cache")
     return [path.name for path in folder.iterdir() if path.name not in names]
 

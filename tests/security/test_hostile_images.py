@@ -1,4 +1,4 @@
-"""An image file that is a bomb, or none at all, is one line that names it; it is not unpacked first."""
+"""A decompression bomb or a file that is no image is refused in one line before it is decoded."""
 
 import io
 import struct
@@ -15,7 +15,7 @@ from lpstudy.data.images import SUFFIXES, decode_pixels, size_of
 
 PNG = b"\x89PNG\r\n\x1a\n"
 SIDE = 60_000
-"""Pixels of a bomb's side: 10 GB decoded."""
+"""Height and width of a bomb in pixels: 10 GB decoded."""
 SECONDS = 2.0
 PIXELS = np.random.default_rng(0).integers(0, 256, (9, 11, 3), dtype=np.uint8)
 
@@ -29,12 +29,12 @@ def head(side: int) -> bytes:
 
 
 def zeros(megabytes: int) -> bytes:
-    """Compressed a thousandfold."""
+    """Zeros, compressed a thousandfold."""
     return zlib.compress(bytes(megabytes << 20), 9)
 
 
 def png_with(*chunks: bytes) -> bytes:
-    """An image that is good but for what stands before its pixels."""
+    """A valid PNG with additional chunks before its pixels."""
     body = chunk(b"IDAT", zlib.compress(bytes((1 + 3 * 8) * 8)))
     return head(8) + b"".join(chunks) + body + chunk(b"IEND", b"")
 
@@ -100,7 +100,7 @@ BOMBS = {
     "PNG texts": png_with(*(chunk(b"zTXt", b"k%d\0\0" % n + zeros(1)) for n in range(80))),
     "PNG colour profile": png_with(chunk(b"iCCP", b"k\0\0" + zeros(200))),
 }
-"""None is longer than 300 kB."""
+"""The bombs, each of at most 300 kB."""
 
 
 @pytest.mark.parametrize("case", BOMBS)
@@ -160,7 +160,7 @@ def test_what_is_no_image_is_named_whatever_its_suffix(case: str, suffix: str, t
 
 
 def refusal(path: Path) -> str | None:
-    """What is wrong with an image; None where nothing is."""
+    """The error of reading an image; None for a good one."""
     try:
         assert decode_pixels(bytes(path), 8).shape == (3, 8, 8)
     except ValueError as error:

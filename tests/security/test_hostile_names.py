@@ -1,4 +1,4 @@
-"""A name is shown as text: it runs in no spreadsheet, leaves no folder and carries no credentials."""
+"""A name is only text: it runs in no spreadsheet, leaves no folder and carries no credentials."""
 
 import math
 from pathlib import Path

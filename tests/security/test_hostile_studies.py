@@ -1,4 +1,4 @@
-"""A study is TOML of a limited size and of numbers that networks and databases hold; all else is one line."""
+"""A study file is TOML of limited size and numbers; any other file is refused in one line."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A pickle in place of any file that lpstudy keeps is refused or made again, and never run."""
+"""A pickle in place of any file of lpstudy is refused or replaced, and never loaded."""
 
 import hashlib
 import json
@@ -28,7 +28,7 @@ CPU = torch.device("cpu")
 DATA = DataSpec(kind="digits", labels_per_class=10)
 TEACHER = {"family": "convnet", "depth": 2, "width": 4, "epochs": 1, "batch_size": 50, "precision": "fp32"}
 NESTED = b"[" * 200_000
-"""JSON that no parser can go down into."""
+"""JSON that is nested too deeply for a parser."""
 
 
 def test_the_marker_appears_where_the_pickle_is_loaded(tmp_path: Path) -> None:
@@ -45,7 +45,7 @@ def test_the_marker_appears_where_the_pickle_is_loaded(tmp_path: Path) -> None:
 
 @pytest.fixture(params=[*FORMS, "nested"])
 def malicious(request: pytest.FixtureRequest, marker: Path) -> bytes:
-    """A file's hostile content, in every form."""
+    """Each form of a file's hostile content."""
     return NESTED if request.param == "nested" else FORMS[request.param](marker)
 
 

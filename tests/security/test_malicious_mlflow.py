@@ -1,4 +1,4 @@
-"""What MLflow gives back was written by anybody: it is read as JSON of known keys, or refused in one line."""
+"""Data in MLflow is not trusted: it is read as JSON of known keys, or refused in one line."""
 
 import json
 import math
@@ -42,7 +42,7 @@ SEARCHED: dict[str, Any] = {
 
 @pytest.fixture
 def folder(tmp_path: Path, empty_store: Path) -> Path:
-    """A working directory with the database."""
+    """A working directory with MLflow's database."""
     work = tmp_path / "work"
     work.mkdir()
     shutil.copy(empty_store, work)
@@ -50,7 +50,7 @@ def folder(tmp_path: Path, empty_store: Path) -> Path:
 
 
 def logged(folder: Path, content: bytes, *, name: str = "held", **trial: str) -> MlflowClient:
-    """A study of which MLflow has `study.json`, and a trial with some tags."""
+    """Log a study's `study.json` and a trial with some tags."""
     client = MlflowClient(tracking_uri=f"sqlite:///{folder / 'mlflow.db'}")
     experiment = client.create_experiment(
         f"lpstudy/{name}", artifact_location=(folder / "artifacts").as_uri()
@@ -130,7 +130,7 @@ WRONG: list[tuple[str, object]] = [
     *(("trials_infeasible", value) for value in (1e9, 0.5, *FIGURES)),
     ("test_correct.txt", None),
 ]  # fmt: skip
-"""Keys and values; None: it is missing."""
+"""Wrong values by key; None: the key is missing."""
 
 
 def test_a_value_that_lpstudy_does_not_write_is_named(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Nothing in lpstudy's source can run what a file holds."""
+"""No code of lpstudy can execute the content of a file."""
 
 import ast
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ MODULES = {
     "pickle", "_pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve", "yaml", "code",
     "ctypes",
 }  # fmt: skip
-"""As an attribute `code` is allowed: errors of gRPC have a method of that name."""
+"""Modules that execute code; the attribute `code` is allowed, since gRPC's errors have such a method."""
 CALLS = {"eval", "exec", "compile", "__import__"}
 ATTRIBUTES = {
     ("torch", "load"), ("torch", "package"), ("torch.jit", "load"), ("torch.hub", "load"), ("os", "system"),
@@ -24,7 +24,7 @@ ATTRIBUTES = {
 
 
 def unsafe_calls(source: str) -> Iterator[str]:
-    """What is forbidden, with its line."""
+    """The forbidden calls, with their lines."""
     for node in ast.walk(ast.parse(source)):
         match node:
             case ast.Import(names=names):

@@ -1,4 +1,4 @@
-"""The Ray that a study starts is out of other machines' reach, and answers none without its token."""
+"""The Ray that a study starts is unreachable for other machines, and answers only with its token."""
 
 import http.client
 import json
@@ -48,13 +48,13 @@ except BaseException as error:
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A user's folder of its own: the token is made there."""
+    """A user's home folder, in which the token is created."""
     return tmp_path_factory.mktemp("home")
 
 
 @pytest.fixture(scope="module")
 def process(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator["subprocess.Popen[bytes]"]:
-    """A process that has started Ray as a study does."""
+    """A process that starts Ray as a study does."""
     process = subprocess.Popen(
         [sys.executable, "-c", SESSION, str(tmp_path_factory.mktemp("study"))],
         env=environment(HOME=str(home), RAY_ADDRESS="local"),
@@ -70,7 +70,7 @@ def process(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator["s
 
 @pytest.fixture(scope="module")
 def session(process: "subprocess.Popen[bytes]") -> tuple[int, dict[str, Any]]:
-    """Its process id, and where its Ray answers."""
+    """The process's id and the addresses of its Ray."""
     assert process.stdout is not None
     return process.pid, json.loads(process.stdout.readline())
 
@@ -92,7 +92,7 @@ def test_the_token_is_its_owners_alone(session: tuple[int, dict[str, Any]], home
 
 
 def request(address: str, token: str | None) -> int:
-    """The answer's status."""
+    """The status of the answer."""
     connection = http.client.HTTPConnection(address, timeout=20)
     try:
         connection.request("GET", "/api/jobs/", headers={"Authorization": f"Bearer {token}"} if token else {})

@@ -1,4 +1,4 @@
-"""Credentials are taken out of URLs, wherever in a text they stand, and nothing else is."""
+"""Credentials in URLs are removed from any text, and nothing else is."""
 
 import pytest
 

@@ -42,57 +42,57 @@ from staging import FIXED, OFTEN, by_key, checkpoints
 
 ENDLESS = ("epochs = 2\n", "epochs = 100_000\n")
 UNREACHABLE = 5.0
-"""Seconds for which the ledger is locked, the tracking server away."""
+"""Seconds for which the ledger is locked or the tracking server stopped."""
 WORDS = ("sweep", "tiny.toml", "--concurrent", "1")
 
 
 @dataclass
 class Scene:
-    """A study under way."""
+    """A running study."""
 
     folder: Path
     process: "subprocess.Popen[str]"
     variables: Mapping[str, str]
     words: Sequence[str]
     cluster: Any = None
-    """Of two nodes, where there is one."""
+    """A cluster of two nodes, if the fault needs one."""
     server: Any = None
-    """The process of a tracking server, where there is one."""
+    """The process of a tracking server, if the fault needs one."""
 
 
 def kill_trial(scene: Scene) -> None:
-    """Of a trial, its process."""
+    """Kill a trial's process."""
     os.kill(trial_processes(scene.process.pid)[0], signal.SIGKILL)
 
 
 def kill_worker(scene: Scene) -> None:
-    """Of a trial on two Ray Train workers, one."""
+    """Kill one of two Ray Train workers of a trial."""
     workers = [pid for pid, line in descendants(scene.process.pid).items() if "RayTrainWorker" in line]
     os.kill(workers[-1], signal.SIGKILL)
 
 
 def kill_driver(scene: Scene) -> None:
-    """Of the sweep, the process."""
+    """Kill the sweep's process."""
     scene.process.kill()
 
 
 def terminate(scene: Scene) -> None:
-    """As `ray job stop` does."""
+    """Terminate the sweep as `ray job stop` does."""
     scene.process.send_signal(signal.SIGTERM)
 
 
 def shut_down(scene: Scene) -> None:
-    """As the machine does."""
+    """Terminate all processes as a machine's shutdown does."""
     terminate_all(scene.process.pid)
 
 
 def interrupt(scene: Scene) -> None:
-    """As Ctrl-C does."""
+    """Interrupt the sweep as Ctrl-C does."""
     scene.process.send_signal(signal.SIGINT)
 
 
 def lock(scene: Scene) -> None:
-    """For some seconds, the ledger."""
+    """Lock the ledger for some seconds."""
     with contextlib.closing(sqlite3.connect(scene.folder / "studies/tiny/ledger.db", timeout=60)) as other:
         other.execute("BEGIN EXCLUSIVE")
         time.sleep(UNREACHABLE)
@@ -100,12 +100,12 @@ def lock(scene: Scene) -> None:
 
 
 def halt(scene: Scene) -> None:
-    """The driver, for good: a second start takes the study over."""
+    """Suspend the driver for ever; a second start takes the study over."""
     scene.process.send_signal(signal.SIGSTOP)
 
 
 def spoil(scene: Scene) -> None:
-    """The newest checkpoint, and kill the trial's process."""
+    """Damage the newest checkpoint and kill the trial's process."""
     with suspend(trial_processes(scene.process.pid)):
         path = max(checkpoints(scene.folder)).with_suffix(".safetensors")
         path.write_bytes(path.read_bytes()[:-100])
@@ -113,13 +113,13 @@ def spoil(scene: Scene) -> None:
 
 
 def fill_disk(scene: Scene) -> None:
-    """As the trial's process sees it."""
+    """Simulate a full disk in the trial's process."""
     for pid in trial_processes(scene.process.pid):
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (1000, 1000))
 
 
 def remove_node(scene: Scene) -> None:
-    """The one on which the trial runs."""
+    """Remove the node on which the trial runs."""
     (trial,) = trial_processes(os.getpid())
     node = next(one for one in scene.cluster.worker_nodes if trial in descendants(_raylet(one)))
     scene.cluster.remove_node(node, allow_graceful=False)
@@ -130,26 +130,26 @@ def _raylet(node: Any) -> int:
 
 
 def lose_server(scene: Scene) -> None:
-    """For good."""
+    """Stop the tracking server for good."""
     stop_group(scene.server)
 
 
 @contextlib.contextmanager
 def nothing(folder: Path) -> Iterator[dict[str, Any]]:
-    """The sweep starts Ray itself, and MLflow is a file."""
+    """No setup: the sweep starts Ray itself, and MLflow is a file."""
     yield {"variables": {}}
 
 
 @contextlib.contextmanager
 def two_nodes(folder: Path) -> Iterator[dict[str, Any]]:
-    """A cluster to be joined; its head runs no trials."""
+    """Start a cluster whose head runs no trials."""
     with raylets({"num_cpus": 1}, {"num_cpus": 1}, num_cpus=0) as cluster:
         yield {"variables": {"RAY_ADDRESS": cluster.address}, "cluster": cluster}
 
 
 @contextlib.contextmanager
 def a_server(folder: Path) -> Iterator[dict[str, Any]]:
-    """A tracking server."""
+    """Start a tracking server."""
     port = free_port()
     with mlflow_server(folder / "server", port) as server:
         yield {"variables": {"MLFLOW_TRACKING_URI": f"http://127.0.0.1:{port}"}, "server": server}
@@ -171,16 +171,16 @@ FAULTS: dict[str, tuple[Callable[[Scene], None], Setup, tuple[str, ...]]] = {
     "tracking server gone": (lose_server, a_server, ()),
 }
 WITHIN = (kill_trial, spoil, kill_worker, remove_node, lock, lose_server)
-"""Faults that the sweep itself lives through."""
+"""Faults that the sweep survives."""
 
 
 def acknowledged(folder: Path) -> int:
-    """Epochs in the ledger."""
+    """The epochs of each run in the ledger."""
     return sum(len(record.epochs) for record in by_key(folder).values())
 
 
 def measure(name: str, folder: Path) -> dict[str, object]:
-    """One study, one fault."""
+    """Run one study and inflict one fault."""
     fault, setup, words = FAULTS[name]
     write_study(folder, ENDLESS, FIXED, OFTEN)
     with setup(folder) as made:

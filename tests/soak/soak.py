@@ -40,19 +40,19 @@ SPACE = (
     ("checkpoint_seconds = 0.0", "checkpoint_seconds = 1.0"),
 )
 RUNS = 12
-"""Two arms of four trials and two finals."""
+"""Number of runs: two arms with four trials and two finals each."""
 GOES_ON = (74, 75, 130, -9, -15)
-"""Ways for a sweep to end after which it is begun again."""
+"""Ends of a sweep after which it is started again."""
 REFUSED = "no tracking server answers"
-"""Said by a start while the server is away."""
+"""Messages of a start while the server is stopped."""
 Acknowledged = dict[tuple[str, int], EpochResult]
 
 
 class Soak:
-    """The studies, what is done to them, and what was seen.
+    """Studies under random faults, and the counts of what was lost.
 
     Args:
-        folder: For everything.
+        folder: The folder of all files.
         seed: Of the faults and their moments.
     """
 
@@ -64,10 +64,10 @@ class Soak:
         self.process: subprocess.Popen[str] | None = None
         self.acknowledged: Acknowledged = {}
         self.reference: Path | None = None
-        """Of the study that was left alone."""
+        """The tables of the undisturbed study."""
 
     def study(self, name: str, until: float) -> None:
-        """One study to its end; after `until` without more faults."""
+        """Run one study to its end; after `until` without more faults."""
         folder = self.folder / name
         folder.mkdir()
         write_study(folder, *SPACE)
@@ -108,7 +108,7 @@ class Soak:
             print(f"{name}: {differs}", flush=True)
 
     def _differs(self, folder: Path) -> str:
-        """What runs, epochs and the comparison have otherwise than those of the undisturbed study."""
+        """The differences of runs, epochs and comparison to the undisturbed study."""
         assert self.reference is not None
         mine, other = exported_frames(folder), exported_frames(self.reference)
         mine["comparison"], other["comparison"] = (
@@ -130,7 +130,7 @@ class Soak:
         )
 
     def _look(self, folder: Path) -> Acknowledged:
-        """What the ledger has acknowledged by now; each of it must be there at the end."""
+        """Store the acknowledged epochs of the ledger, which must exist at the end."""
         with contextlib.suppress(ValueError, UnwritableError, SQLAlchemyError, StorageInternalError):
             for record in records(folder, "tiny"):
                 for epoch in record.epochs:
@@ -138,7 +138,7 @@ class Soak:
         return self.acknowledged
 
     def _check(self, folder: Path) -> None:
-        """Hold what there is against what had been acknowledged, and MLflow against the ledger."""
+        """Check the ledger against the acknowledged epochs, and MLflow against the ledger."""
         found = records(folder, "tiny")
         epochs = {(r.assignment.key, e.epoch): e for r in found for e in r.epochs}
         self.seen["studies finished"] += 1
@@ -166,7 +166,7 @@ class Soak:
 
 
 def load() -> dict[str, int]:
-    """What a leak would raise: open files of the system, its processes of Ray, memory in MB."""
+    """Figures that a leak raises: open files, processes of Ray, and memory in MB."""
     memory = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
     kinds = {"anonymous": "AnonPages", "shared": "Shmem", "kernel's": "SUnreclaim"}
     used = {f"{name} memory MB": int(memory[key].split()[0]) // 1024 for name, key in kinds.items()}
@@ -196,7 +196,7 @@ BAD = (
 
 
 def main() -> int:
-    """Run, print, write; 1 where something was lost."""
+    """Run the studies, print and write the counts; returns 1 if something was lost."""
     parser = argparse.ArgumentParser(description="Digits studies under faults.")
     parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("--seed", type=int, default=0)

@@ -1,4 +1,4 @@
-"""What is done to a study while it runs: faults by chance."""
+"""Random faults of a running study."""
 
 import contextlib
 import os
@@ -14,11 +14,11 @@ from pathlib import Path
 from commands import free_port, mlflow_server, run, stop_group, terminate_all, trial_processes
 
 UNREACHABLE = 5.0
-"""Seconds that a server or a process is away, a ledger locked."""
+"""Seconds for which a server or a process is suspended, or a ledger locked."""
 
 
 class Strikes:
-    """Faults, and the tracking server that is met by some.
+    """Random faults, and the tracking server that some of them concern.
 
     Args:
         folder: Of the server.
@@ -29,23 +29,23 @@ class Strikes:
         self.folder, self.draw = folder, random.Random(seed)
         self.port = free_port()
         self.seen: Counter[str] = Counter()
-        """How often each was done."""
+        """The number of each fault so far."""
         self.next = 0.0
-        """When the next one is due, by the monotonic clock."""
+        """The time of the next fault, by the monotonic clock."""
         self.server = self._server()
         self.wait()
 
     @property
     def variables(self) -> dict[str, str]:
-        """Of every command."""
+        """The environment variables of every command."""
         return {"MLFLOW_TRACKING_URI": f"http://127.0.0.1:{self.port}"}
 
     def wait(self) -> None:
-        """Let a while pass before the next one."""
+        """Set the time of the next fault."""
         self.next = time.monotonic() + self.draw.uniform(20, 40)
 
     def close(self) -> None:
-        """End the server."""
+        """Stop the server."""
         stop_group(self.server[1])
 
     def _server(self) -> tuple[contextlib.AbstractContextManager[object], "subprocess.Popen[bytes]"]:
@@ -53,7 +53,7 @@ class Strikes:
         return context, context.__enter__()
 
     def one(self, pid: int, folder: Path) -> None:
-        """A fault for the sweep with that process id; the next one is due a while later."""
+        """Inflict a fault on the sweep with this process id, and set the time of the next."""
         fault: Callable[[int, Path], None] = self.draw.choice(
             [
                 self._kill_driver,

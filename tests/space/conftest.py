@@ -63,7 +63,7 @@ def study_file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def changed(study_file: Path) -> Callable[..., StudySpec]:
-    """Reads the study file with some of its text replaced."""
+    """Read the study file with some of its text replaced."""
 
     def change(*pairs: tuple[str, str]) -> StudySpec:
         text = STUDY

@@ -1,4 +1,4 @@
-"""A bad section, key or value is refused in one line: the file, the key, what is wrong, what is allowed."""
+"""A bad section, key or value is refused in one line: file, key, problem and allowed values."""
 
 from collections.abc import Callable
 from pathlib import Path

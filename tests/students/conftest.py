@@ -1,4 +1,4 @@
-"""Weights as torchvision publishes them, and a place for a file of them."""
+"""Weights as torchvision publishes them, and a path for their file."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 @pytest.fixture(scope="session")
 def published() -> dict[str, Tensor]:
-    """A torchvision model's own state, of 5 classes."""
+    """The state of a torchvision model with 5 classes."""
     from torchvision import models
 
     with torch.random.fork_rng():

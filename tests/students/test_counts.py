@@ -1,4 +1,4 @@
-"""Published sizes: what a design's name promises."""
+"""The published sizes of designs."""
 
 import pytest
 import torch

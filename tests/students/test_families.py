@@ -1,4 +1,4 @@
-"""What every family keeps to: one suite, and a new design is tested by being added to DESIGNS."""
+"""One suite for all families; a new design is tested by being added to DESIGNS."""
 
 import copy
 import random

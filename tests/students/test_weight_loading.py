@@ -1,4 +1,4 @@
-"""Weights of other programs load into a network, whatever their names are wrapped in."""
+"""Weights of other programs load into a network, with any prefix of their names."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -90,7 +90,7 @@ def _averaged(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _wrapped_inside(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """As where a part of the network was given to DataParallel or torch.compile."""
+    """The names where DataParallel or torch.compile wraps a part of the network."""
     return {name.replace("layer1.", "layer1._orig_mod.module."): value for name, value in state.items()}
 
 
@@ -149,7 +149,7 @@ FORMER = {
         "encoder_layer_0.mlp.linear_2.",
     ),
 }
-"""A tensor of the model, part of its name today, and what published files have in that place."""
+"""A tensor of the model, part of its name today, and that part in published files."""
 
 
 @pytest.mark.parametrize("design", FORMER)

@@ -1,4 +1,4 @@
-"""What all tests of MLflow begin with: a study, its ledger, and a client of a database of their own."""
+"""Fixtures of the tests of MLflow: a study, its ledger, and a client with a new database."""
 
 import shutil
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A study with made-up results, and what MLflow has of it."""
+"""A study with invented results, and its content in MLflow."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -62,7 +62,7 @@ def projection(client: MlflowClient, ledger: Ledger, folder: Path) -> tracking.P
 
 
 def project(client: MlflowClient, ledger: Ledger, folder: Path) -> None:
-    """Once, as a process does that finds the ledger as it is."""
+    """Write the ledger to MLflow once, as a new process does."""
     thread = projection(client, ledger, folder)
     thread.start()
     thread.close(seconds=120)
@@ -70,7 +70,7 @@ def project(client: MlflowClient, ledger: Ledger, folder: Path) -> None:
 
 
 def play(ledger: Ledger, changed: Callable[[Assignment], None] = lambda assignment: None) -> None:
-    """Bring every run to its end; the first trial of each arm fails."""
+    """Run all assignments; the first trial of each arm fails."""
     while not isinstance(assignment := ledger.next(), Waiting | Done):
         for epoch in range(1, EPOCHS + 1):
             metrics = {"validation_accuracy": 50.0 + assignment.number + epoch / 7, "train_loss": 1 / epoch}
@@ -86,12 +86,12 @@ def play(ledger: Ledger, changed: Callable[[Assignment], None] = lambda assignme
 
 
 def record_of(final: Assignment) -> str:
-    """Of five test images those that a final classifies correctly: four with seed 1, five with seed 2."""
+    """The record of five test images, of which four are correct with seed 1 and five with seed 2."""
     return pack(np.arange(5) < 3 + final.seed)
 
 
 def content(client: MlflowClient) -> dict[str, object]:
-    """All that MLflow has of the study: each run's status, tags, parameters and every metric point."""
+    """The status, tags, parameters and metric points of each of the study's runs in MLflow."""
     runs_by_id = {}
     for run in runs(client, "held"):
         points = {

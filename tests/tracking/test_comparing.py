@@ -1,4 +1,4 @@
-"""What MLflow needs to compare the methods of a study: figures, names, parameters, data, descriptions."""
+"""The metrics, names, parameters, data and descriptions by which MLflow compares methods."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""The files of runs in MLflow: tried before a study starts, counted and given again by reconcile."""
+"""The files of runs in MLflow: checked before a study starts, and uploaded again by reconcile."""
 
 import shutil
 from pathlib import Path
@@ -16,7 +16,7 @@ from lpstudy.tracking.client import reason
 
 @pytest.fixture
 def run_folder(client: MlflowClient, ledger: Ledger, tmp_path: Path) -> LocalFolder:
-    """Folder of the runs of a study that has ended, with weights, and is in MLflow."""
+    """The folder of runs of a finished study with weights that MLflow has."""
     play(ledger)
     folder = LocalFolder(tmp_path / "held/runs")
     for record in ledger.records():
@@ -35,7 +35,7 @@ def repair(client: MlflowClient, ledger: Ledger, folder: LocalFolder) -> str | N
 
 
 def weights(client: MlflowClient, ledger: Ledger) -> dict[str, bytes]:
-    """Of each final in MLflow, by its key."""
+    """The weights of each final in MLflow, by its key."""
     artifacts = {}
     experiment = tracking.find_experiment(client, "held")
     for run in client.search_runs([experiment.experiment_id]):

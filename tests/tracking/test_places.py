@@ -1,4 +1,4 @@
-"""Where MLflow keeps what a study gives it, in folders whose names mean something in a URL."""
+"""The folders of MLflow's files, with names that have a meaning in URLs."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The ledger written to MLflow and read back, without Ray: against a database, and a server that dies."""
+"""The ledger written to MLflow and read back without Ray, with a database and with a server that dies."""
 
 from dataclasses import asdict
 from pathlib import Path

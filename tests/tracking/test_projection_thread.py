@@ -1,4 +1,4 @@
-"""The thread that writes to MLflow starts again after any error."""
+"""The thread that writes to MLflow restarts after any error."""
 
 from pathlib import Path
 from typing import Any
