@@ -83,7 +83,7 @@ def test_the_gate_stops_a_comparison_with_another_loss(main: Main, monkeypatch: 
 
 
 @pytest.mark.usefixtures("small")
-def test_gpu_tells_of_a_closed_gate_and_goes_on(
+def test_gpu_tells_of_a_closed_gate_and_continues(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     kd_term = plain.kd_term

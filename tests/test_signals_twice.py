@@ -20,7 +20,7 @@ def test_a_signal_that_comes_again(later: float, received: int, monkeypatch: pyt
     assert numbers == [signal.SIGTERM] * received
 
 
-def test_whoever_signals_again_and_again_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_whoever_signals_again_and_again_is_received(monkeypatch: pytest.MonkeyPatch) -> None:
     numbers: list[int] = []
     handler = debounced(lambda number, frame: numbers.append(number))
     for now in range(10):

@@ -40,7 +40,7 @@ def test_a_study_that_was_put_aside_and_one_that_is_broken_hide_no_other(
     assert heads[1:] == ["smoke: finished; 10 of 10 runs", "smoke.old1: finished; 10 of 10 runs"]
 
 
-def test_a_storage_without_studies_is_told(tmp_path: Path) -> None:
+def test_a_storage_without_studies_is_reported(tmp_path: Path) -> None:
     assert call(status.main, tmp_path, "--storage", "none") == CommandResult(0, "no studies in none\n", "")
 
 

@@ -116,7 +116,7 @@ def test_what_students_start_from_is_part_of_the_study(
     assert len(set(contents)) == 3
 
 
-def test_a_head_of_another_class_count_is_told_and_its_logits_are_refused(
+def test_a_head_of_another_class_count_is_reported_and_its_logits_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save(tmp_path, "teacher", width=4, classes=7)

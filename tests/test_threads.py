@@ -39,7 +39,7 @@ def test_every_error_is_reported_and_the_body_starts_again(error: BaseException)
     assert done == [1]
 
 
-def test_a_report_that_fails_is_printed_and_the_thread_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_report_that_fails_is_printed_and_the_thread_continues(capsys: pytest.CaptureFixture[str]) -> None:
     done: list[int] = []
 
     def report(error: BaseException) -> None:

@@ -55,7 +55,7 @@ def test_the_sweeps_exit_code_is_passed_on_and_the_job_is_not_queued_again(job: 
     assert not job.called("scontrol")
 
 
-def test_told_to_end_it_tells_the_sweep_waits_for_it_and_queues_itself_again(job: Job) -> None:
+def test_signalled_to_end_it_tells_the_sweep_waits_for_it_and_queues_itself_again(job: Job) -> None:
     job.begin("cifar10")
     wait_for(lambda: job.called("waiting"), seconds=30)
     job.process.send_signal(signal.SIGTERM)
@@ -65,7 +65,7 @@ def test_told_to_end_it_tells_the_sweep_waits_for_it_and_queues_itself_again(job
     assert job.seen.index("sweep heard TERM") < job.seen.index("ended on n1")
 
 
-def test_told_to_end_by_a_study_that_then_finishes_it_is_not_queued_again(job: Job) -> None:
+def test_signalled_to_end_by_a_study_that_then_finishes_it_is_not_queued_again(job: Job) -> None:
     job.begin("cifar10", AFTER_TERM="0")
     wait_for(lambda: job.called("waiting"), seconds=30)
     job.process.send_signal(signal.SIGTERM)
@@ -74,7 +74,7 @@ def test_told_to_end_by_a_study_that_then_finishes_it_is_not_queued_again(job: J
 
 
 @pytest.mark.parametrize("code", ["143", "15"])
-def test_told_to_end_before_the_sweep_could_answer_it_is_queued_again(job: Job, code: str) -> None:
+def test_signalled_to_end_before_the_sweep_could_answer_it_is_queued_again(job: Job, code: str) -> None:
     job.begin("cifar10", AFTER_TERM=code)
     wait_for(lambda: job.called("waiting"), seconds=30)
     job.process.send_signal(signal.SIGTERM)
@@ -82,7 +82,7 @@ def test_told_to_end_before_the_sweep_could_answer_it_is_queued_again(job: Job, 
     assert job.called("scontrol") == ["scontrol requeue 4321"]
 
 
-def test_told_to_end_while_ray_starts_it_is_queued_again_without_a_sweep(job: Job) -> None:
+def test_signalled_to_end_while_ray_starts_it_is_queued_again_without_a_sweep(job: Job) -> None:
     (job.folder / "broken").touch()
     job.begin("cifar10")
     wait_for(lambda: job.called("ray health-check"), seconds=30)
@@ -92,7 +92,7 @@ def test_told_to_end_while_ray_starts_it_is_queued_again_without_a_sweep(job: Jo
     assert not job.called("sweep")
 
 
-def test_told_to_end_while_nodes_join_it_is_queued_again_without_a_sweep(job: Job) -> None:
+def test_signalled_to_end_while_nodes_join_it_is_queued_again_without_a_sweep(job: Job) -> None:
     (job.folder / "missing").touch()
     job.begin("cifar10")
     wait_for(lambda: job.called("up on n2"), seconds=30)
@@ -119,7 +119,7 @@ def test_a_head_that_nobody_can_find_ends_the_job(job: Job) -> None:
     assert "n2 does not know the address of n1" in err
 
 
-def test_told_to_end_before_anything_runs_it_is_queued_again_without_a_sweep(job: Job) -> None:
+def test_signalled_to_end_before_anything_runs_it_is_queued_again_without_a_sweep(job: Job) -> None:
     job.begin("cifar10", LOOKUP="1")
     wait_for(lambda: job.called("on n2: getent"), seconds=30)
     job.process.send_signal(signal.SIGTERM)

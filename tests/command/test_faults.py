@@ -66,7 +66,7 @@ def test_the_code_and_the_words_of_a_sweep_agree(case: str, capsys: pytest.Captu
         (UnwritableError("is locked"), 75, 75),
     ],
 )
-def test_a_folder_that_cannot_be_written_is_bad_input_until_the_study_has_begun(
+def test_a_folder_that_cannot_be_written_is_bad_input_until_the_study_has_started(
     error: Exception, fresh: int, status: int
 ) -> None:
     for is_begun, code in ((False, fresh), (True, status)):
@@ -87,7 +87,7 @@ def test_what_repetition_cannot_mend_does_not_promise_it(error: Exception) -> No
     assert (str(result), result.status) == (f"the teacher: {error}", 1)
 
 
-def test_a_pause_goes_on() -> None:
+def test_a_pause_continues() -> None:
     from lpstudy.command.faults import fault
 
     assert fault(PausedError("x")).status == 75

@@ -140,7 +140,7 @@ def test_an_old_reading_is_not_reported(monkeypatch: pytest.MonkeyPatch) -> None
     collection.stop()
 
 
-def test_an_error_in_the_thread_of_heartbeats_pauses_the_study_and_heartbeats_go_on(
+def test_an_error_in_the_thread_of_heartbeats_pauses_the_study_and_heartbeats_continue(
     running: StudySession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = running._lease.heartbeat
@@ -175,7 +175,7 @@ def test_an_error_in_the_thread_of_the_deadline_pauses_the_study(
     assert running.deadline._thread.is_alive()
 
 
-def test_a_signal_is_not_lost_to_a_wish_that_comes_at_the_same_time(running: StudySession) -> None:
+def test_a_signal_is_not_lost_to_a_request_that_comes_at_the_same_time(running: StudySession) -> None:
     def ask() -> None:
         for _ in range(200):
             running.control.send("run")

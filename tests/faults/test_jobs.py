@@ -74,7 +74,7 @@ def submission(folder: Path, name: str, *words: str) -> Sequence[str]:
     return [*made, "--reports", str(folder / "reports")]
 
 
-def test_a_job_is_stopped_and_goes_on_when_it_is_submitted_again(head: Head, tmp_path: Path) -> None:
+def test_a_job_is_stopped_and_continues_when_it_is_submitted_again(head: Head, tmp_path: Path) -> None:
     (tmp_path / "work").mkdir()
     write_study(tmp_path / "work", LONG, FIXED, OFTEN, ("trials = 1", "trials = 2"))
     first_job = head.job(*submission(tmp_path, "first", "--no-wait"))

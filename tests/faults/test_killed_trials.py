@@ -48,7 +48,7 @@ def newest(folder: Path) -> dict[str, int]:
     return found
 
 
-def test_one_of_two_train_workers_is_killed_and_the_trial_goes_on(tmp_path: Path) -> None:
+def test_one_of_two_train_workers_is_killed_and_the_trial_continues(tmp_path: Path) -> None:
     write_study(tmp_path, LONG, FIXED, OFTEN)
     key = "bp-convnet-d2-w2/trial-0"
     with running_sweep(tmp_path, "--workers-per-trial", "2") as process:

@@ -11,7 +11,7 @@ from staging import FIXED, LONG, OFTEN, check_study, last_line, newest_epochs, r
 pytestmark = pytest.mark.soak
 
 
-def test_it_pauses_naming_the_ledger_and_goes_on_later(tmp_path: Path) -> None:
+def test_it_pauses_naming_the_ledger_and_continues_later(tmp_path: Path) -> None:
     write_study(tmp_path, LONG, FIXED, OFTEN, ("trials = 1", "trials = 2"))
     path = tmp_path / "studies/tiny/ledger.db"
     with running_sweep(tmp_path) as process, contextlib.closing(sqlite3.connect(path, timeout=60)) as other:

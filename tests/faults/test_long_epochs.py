@@ -49,7 +49,7 @@ def stopped_within_an_epoch(folder: Path, *words: str) -> tuple[Path, Path, dict
     return stopped, alone, checkpoint
 
 
-def test_it_goes_on_in_the_epoch_and_ends_as_one_that_was_left_alone(tmp_path: Path) -> None:
+def test_it_continues_in_the_epoch_and_ends_as_one_that_was_left_alone(tmp_path: Path) -> None:
     words = ("--concurrent", "1")
     stopped, alone, checkpoint = stopped_within_an_epoch(tmp_path, *words)
     with running_sweep(stopped, *words) as process:
@@ -66,7 +66,7 @@ def test_it_goes_on_in_the_epoch_and_ends_as_one_that_was_left_alone(tmp_path: P
     check_equal(stopped, alone)
 
 
-def test_two_workers_go_on_in_the_epoch_too(tmp_path: Path) -> None:
+def test_two_workers_continue_in_the_epoch_too(tmp_path: Path) -> None:
     words = ("--concurrent", "1", "--workers-per-trial", "2")
     stopped, alone, checkpoint = stopped_within_an_epoch(tmp_path, *words)
     with running_sweep(stopped, *words) as process:

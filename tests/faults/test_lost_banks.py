@@ -10,7 +10,7 @@ from staging import FIXED, LONG, OFTEN, check_study, last_line, running_sweep
 KD = ("[methods.bp]", "[methods.kd]")
 
 
-def test_a_study_whose_bank_is_lost_pauses_and_the_next_start_fills_it_anew(tmp_path: Path) -> None:
+def test_a_study_whose_bank_is_lost_pauses_and_the_next_start_fills_it_again(tmp_path: Path) -> None:
     write_study(tmp_path, LONG, FIXED, OFTEN, KD)
     cache = tmp_path / "cache"
     with running_sweep(tmp_path, LPSTUDY_CACHE=str(cache)) as process:

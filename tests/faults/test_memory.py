@@ -89,7 +89,7 @@ def test_what_is_no_lack_of_memory_is_raised() -> None:
         end_of(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
 
 
-def test_a_process_that_ray_killed_for_memory_is_told_so() -> None:
+def test_a_process_that_ray_killed_for_memory_is_reported_so() -> None:
     message = "ray.exceptions.OutOfMemoryError: Task was killed due to the node running low on memory."
     assert describe_death(message) == f"oom: {message}"
     assert describe_death("its process died") == "its process died"

@@ -62,7 +62,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Stage:
     return Stage(folder, result, json.loads(check.out), reconciled, equal, doubled, report)
 
 
-def test_training_goes_on_to_its_end(stage: Stage) -> None:
+def test_training_continues_to_its_end(stage: Stage) -> None:
     assert {record.state for record in by_key(stage.folder).values()} <= {"finished", "pruned"}
     assert len(by_key(stage.folder)) == 3
 
@@ -73,14 +73,14 @@ def test_the_end_is_74_and_names_reconcile(stage: Stage) -> None:
     assert "`lpstudy reconcile tiny` brings it up to date" in last_line(stage.result)
 
 
-def test_what_differs_is_found_and_mended(stage: Stage) -> None:
+def test_what_differs_is_found_and_repaired(stage: Stage) -> None:
     assert stage.behind["runs"] == 3
     assert stage.behind["differences"]
     assert stage.reconciled.code == 0, stage.reconciled.err
     assert (stage.equal.code, stage.equal.out) == (0, "3 runs in the ledger, 0 differ in MLflow\n")
 
 
-def test_lost_and_doubled_runs_are_mended_too(stage: Stage) -> None:
+def test_lost_and_doubled_runs_are_repaired_too(stage: Stage) -> None:
     assert stage.doubled.code == 0, stage.doubled.err
     assert "is missing in MLflow" in stage.doubled.out
     assert "is there twice" in stage.doubled.out

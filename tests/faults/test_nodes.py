@@ -88,7 +88,7 @@ def test_what_is_there_is_used(stage: Stage) -> None:
     assert stage.one["nodes"] == 2
 
 
-def test_a_cluster_that_is_too_small_is_told_with_needed_and_available(stage: Stage) -> None:
+def test_a_cluster_that_is_too_small_is_reported_with_needed_and_available(stage: Stage) -> None:
     assert stage.none == "a trial needs 1 CPU but there are 0 CPUs and 0 GPUs"
     assert f"waiting for the cluster: {stage.none}" in stage.result.err
 

@@ -15,7 +15,7 @@ from lpstudy.ray_cluster.cluster import SHORTAGE_SECONDS
 pytestmark = pytest.mark.soak
 
 
-def test_what_is_waited_for_is_told_and_the_teacher_goes_on(tmp_path: Path) -> None:
+def test_what_is_waited_for_is_reported_and_the_teacher_continues(tmp_path: Path) -> None:
     write_study(tmp_path, ("epochs = 1\n", "epochs = 4000\ncheckpoint_seconds = 0.5\n"))
     cache = tmp_path / "cache"
 

@@ -93,14 +93,14 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Stage:
     )
 
 
-def test_every_wish_is_heard(stage: Stage) -> None:
+def test_every_request_is_received(stage: Stage) -> None:
     for wish in ("pause", "resume", "stop", "cancel"):
         answer = stage.answers[wish]
         assert answer.code == 0, answer.err
         assert json.loads(answer.out) == {"study": "tiny", "command": wish, "heard": True}
 
 
-def test_a_paused_study_waits_without_trials_and_goes_on(stage: Stage) -> None:
+def test_a_paused_study_waits_without_trials_and_continues(stage: Stage) -> None:
     assert (stage.paused["state"], stage.paused["alive"]) == ("pausing", True)
     assert stage.paused["holder"]["pid"]
     assert sum(stage.after.values()) > sum(stage.before.values())
@@ -114,7 +114,7 @@ def test_stop_lets_the_running_trial_end_and_reports(stage: Stage) -> None:
     assert set(stage.after_stop.values()) == {"finished"}
 
 
-def test_resume_without_a_process_says_how_to_begin(stage: Stage) -> None:
+def test_resume_without_a_process_says_how_to_start(stage: Stage) -> None:
     result = stage.answers["resume, none runs"]
     assert result.code == 1
     assert "no process runs study 'tiny'; start it with: python -m lpstudy.sweep tiny.toml" in last_line(

@@ -118,14 +118,14 @@ def test_no_process_of_ray_is_left(stage: Stage) -> None:
     assert not [pid for pid in stage.of_ray if Path(f"/proc/{pid}").exists()]
 
 
-def test_the_next_start_goes_on_and_loses_nothing(stage: Stage) -> None:
+def test_the_next_start_continues_and_loses_nothing(stage: Stage) -> None:
     assert stage.again.code == 0, stage.again.err
     check_study(stage.folder, 3)
     assert not checkpoints(stage.folder)
 
 
 @pytest.mark.parametrize("seconds", [0.0, 2.0, 4.0])
-def test_sigterm_to_the_group_while_the_study_begins_pauses_it(seconds: float, tmp_path: Path) -> None:
+def test_sigterm_to_the_group_while_the_study_starts_pauses_it(seconds: float, tmp_path: Path) -> None:
     write_study(tmp_path)
     process = start(tmp_path, "sweep", "tiny.toml")
     wait_for((tmp_path / "studies/tiny/control.json").exists)

@@ -34,7 +34,7 @@ def folder(finished_study: Path, tmp_path: Path) -> Path:
     return shutil.copytree(finished_study, tmp_path / "copy")
 
 
-def test_a_begun_study_goes_on_while_mlflow_is_away_and_is_written_later(
+def test_a_started_study_continues_while_mlflow_is_unreachable_and_is_written_later(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
@@ -54,7 +54,7 @@ def test_a_begun_study_goes_on_while_mlflow_is_away_and_is_written_later(
 
 
 @pytest.mark.parametrize("words", [["other.toml"], ["tiny.toml", "--fresh"]])
-def test_a_new_study_is_refused_while_mlflow_is_away(
+def test_a_new_study_is_refused_while_mlflow_is_unreachable(
     words: list[str], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_study(folder, name="other")
@@ -101,7 +101,7 @@ def test_a_command_that_finds_the_ledger_locked_waits_and_gives_up_in_one_line(
     assert (folder / "studies/tiny/ledger.db").read_bytes() == before
 
 
-def test_a_teacher_that_does_not_fit_into_memory_is_told_with_the_size(tmp_path: Path) -> None:
+def test_a_teacher_that_does_not_fit_into_memory_is_reported_with_the_size(tmp_path: Path) -> None:
     write_study(tmp_path, HUGE)
     result: CommandResult = call(sweep.main, tmp_path, "tiny.toml")
     assert result.code == 1, result

@@ -15,7 +15,7 @@ from lpstudy.ledger import STALE_SECONDS
 pytestmark = pytest.mark.soak
 
 
-def test_the_second_goes_on_and_the_first_writes_nothing_and_ends(tmp_path: Path) -> None:
+def test_the_second_continues_and_the_first_writes_nothing_and_ends(tmp_path: Path) -> None:
     write_study(tmp_path, ("epochs = 2\n", "epochs = 3000\n"), FIXED, OFTEN)
     with running_sweep(tmp_path, "--concurrent", "1") as first:
         os.kill(first.pid, signal.SIGSTOP)

@@ -63,7 +63,7 @@ def test_a_weak_trial_is_pruned_once_there_are_enough_to_judge_by(make: Make, re
 
 
 @pytest.mark.parametrize("pruner", ["median", "halving"])
-def test_a_trial_ends_at_its_rung_however_few_epochs_are_told_together(
+def test_a_trial_ends_at_its_rung_however_few_epochs_are_reported_together(
     pruner: str, make: Make, reopen: Open
 ) -> None:
     budget = {"trials": 8, "epochs": 16, "seeds": 1, "pruner": pruner}
@@ -256,7 +256,7 @@ def test_a_change_of_the_data_is_named_and_not_shown_as_hashes(make: Make, reope
     assert "->  others" not in str(error.value)
 
 
-def test_a_study_that_was_never_begun_is_refused(make: Make, reopen: Open, url: str) -> None:
+def test_a_study_that_was_never_started_is_refused(make: Make, reopen: Open, url: str) -> None:
     reopen(make())
     with pytest.raises(ValueError, match="no study 'smal'"):
         read_ledger(url, "smal")

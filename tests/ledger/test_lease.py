@@ -44,7 +44,7 @@ def url(tmp_path: Path) -> str:
     return ledger_file_url(tmp_path)
 
 
-def test_a_second_process_is_refused_and_told_who_holds_the_study(url: str) -> None:
+def test_a_second_process_is_refused_and_shown_who_holds_the_study(url: str) -> None:
     _, lease = acquire(url)
     stop = threading.Event()
     thread = send_heartbeats(lease, stop)
@@ -82,7 +82,7 @@ def test_a_holder_that_was_killed_is_replaced_at_once(url: str) -> None:
     assert lease.predecessor.pid == holder.pid
 
 
-def test_a_holder_that_gives_no_sign_of_life_is_replaced_and_can_write_nothing(
+def test_a_holder_that_sends_no_heartbeat_is_replaced_and_can_write_nothing(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(leases, "STALE_SECONDS", 1.0)
@@ -124,7 +124,7 @@ def _compete(url: str, barrier: Barrier, won: "multiprocessing.SimpleQueue[bool]
     barrier.wait()
 
 
-def test_of_processes_that_begin_together_one_wins(url: str) -> None:
+def test_of_processes_that_start_together_one_wins(url: str) -> None:
     open_storage(url)
     context = multiprocessing.get_context("fork")
     for _ in range(3):
@@ -138,7 +138,7 @@ def test_of_processes_that_begin_together_one_wins(url: str) -> None:
         assert sorted(answers) == [False, False, False, True]
 
 
-def test_the_newest_wish_is_heard_with_its_number(url: str) -> None:
+def test_the_newest_request_is_received_with_its_number(url: str) -> None:
     lease_storage, lease = acquire(url)
     first = ledger.send_request(open_storage(url).engine, NAME, "pause")
     assert (lease.heartbeat({}).request, lease.heartbeat({}).request_number) == (

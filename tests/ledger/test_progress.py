@@ -92,7 +92,7 @@ def test_a_terminal_shows_epochs_in_its_line(
     assert "bp-convnet-d2-w4/trial-0 epoch 6/10, best: none yet" in output.split("\r")[-1]
 
 
-def test_a_student_twice_as_good_as_the_teacher_is_told_once(
+def test_a_student_twice_as_good_as_the_teacher_is_reported_once(
     make: Make, reopen: Open, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ledger = reopen(make(methods={"bp": {}}, budget=BUDGET))

@@ -78,7 +78,7 @@ def test_no_suggestion_comes_twice_though_each_is_asked_for_by_a_new_process(
     assert len({run.values["learning_rate"] for run in play.handed}) == 6
 
 
-def test_epochs_told_again_after_a_kill_are_kept_once(make: Make, reopen: Open) -> None:
+def test_epochs_reported_again_after_a_kill_are_kept_once(make: Make, reopen: Open) -> None:
     spec = make(budget={"trials": 1, "epochs": 3, "seeds": 1})
     ledger = reopen(spec)
     run = ledger.next()
@@ -100,7 +100,7 @@ def test_epochs_told_again_after_a_kill_are_kept_once(make: Make, reopen: Open) 
     ]
 
 
-def test_what_a_repeated_epoch_warns_of_is_told_with_the_next_one(make: Make, reopen: Open) -> None:
+def test_what_a_repeated_epoch_warns_of_is_reported_with_the_next_one(make: Make, reopen: Open) -> None:
     spec = make(budget={"trials": 1, "epochs": 4, "seeds": 1})
     ledger = reopen(spec)
     run = ledger.next()
@@ -116,7 +116,7 @@ def test_what_a_repeated_epoch_warns_of_is_told_with_the_next_one(make: Make, re
     assert warnings == [(), ("collapse",), ("checkpoint-000002 is refused",), ()]
 
 
-def test_infeasible_designs_are_told_and_neither_counted_nor_run(
+def test_infeasible_designs_are_reported_and_neither_counted_nor_run(
     make: Make, reopen: Open, url: str, play: Any
 ) -> None:
     small = make(students=SIZES).arms()[0]
@@ -142,7 +142,7 @@ def test_infeasible_designs_are_told_and_neither_counted_nor_run(
     assert {study.trials[record.assignment.number].state.name for record in infeasible} == {"PRUNED"}
 
 
-def test_an_arm_without_a_feasible_design_is_given_up_and_the_others_go_on(
+def test_an_arm_without_a_feasible_design_is_given_up_and_the_others_continue(
     make: Make, reopen: Open, play: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "MAX_SUGGESTIONS", 4)
@@ -174,7 +174,7 @@ def test_an_arm_with_searched_sizes_has_accuracy_and_macs_as_objectives(
         assert study.trials[run.number].values == [play.accuracy(run, 1), macs]
 
 
-def test_no_trial_is_begun_after_the_hours_but_finals_are(make: Make, reopen: Open, play: Any) -> None:
+def test_no_trial_is_started_after_the_hours_but_finals_are(make: Make, reopen: Open, play: Any) -> None:
     ledger = reopen(make(methods={"bp": {}}))
     unfinished = ledger.next()
     assert isinstance(ledger.next(searching=False), Waiting)

@@ -37,7 +37,7 @@ def test_eight_drivers_at_once_each_bring_their_study_to_its_end(server: Postgre
     server.drop(url)
 
 
-def test_a_driver_goes_on_when_the_server_was_away_for_a_moment(server: Postgres, url: str) -> None:
+def test_a_driver_continues_when_the_server_was_away_for_a_moment(server: Postgres, url: str) -> None:
     driver, storage = start_driver(url, "moment", 6, seconds=0.05), open_storage(url)
     try:
         for signal_number, run_count in ((signal.SIGQUIT, 3), (signal.SIGINT, 8), (signal.SIGQUIT, 12)):
@@ -60,7 +60,7 @@ def test_a_driver_goes_on_when_the_server_was_away_for_a_moment(server: Postgres
     assert {record.assignment.attempt for record in records} == {1}
 
 
-def test_a_study_pauses_when_the_server_stays_away_and_goes_on_when_it_is_back(
+def test_a_study_pauses_when_the_server_stays_away_and_continues_when_it_is_back(
     server: Postgres, url: str
 ) -> None:
     driver, storage = start_driver(url, "away", seconds=0.05, patience=1.0), open_storage(url)

@@ -41,7 +41,7 @@ def contents(server: Postgres, url: str) -> dict[str, list[str]]:
         }
 
 
-def test_a_second_holder_is_refused_and_told_host_pid_and_since(url: str) -> None:
+def test_a_second_holder_is_refused_and_shown_host_pid_and_since(url: str) -> None:
     _, lease = acquire(url)
     stop = threading.Event()
     thread = send_heartbeats(lease, stop)
@@ -111,7 +111,7 @@ def test_a_transaction_that_was_open_at_the_takeover_is_not_committed(
     assert contents(server, url) == before
 
 
-def test_a_takeover_waits_for_a_commit_that_has_begun(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_takeover_waits_for_a_commit_that_has_started(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leases, "STALE_SECONDS", 0.5)
     made, _ = acquire(url)
     ledger_in(made, NAME)
@@ -170,7 +170,7 @@ def test_of_processes_that_take_at_the_same_moment_one_wins(url: str) -> None:
     assert winners == dict.fromkeys(range(ROUNDS), 1)
 
 
-def test_wishes_of_another_connection_are_heard_in_their_order(url: str) -> None:
+def test_requests_of_another_connection_are_received_in_their_order(url: str) -> None:
     _, lease = acquire(url)
     other = open_storage(url).engine
     rows = [lease.heartbeat({})]

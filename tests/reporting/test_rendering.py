@@ -164,7 +164,7 @@ def test_an_arm_whose_test_set_was_read_for_two_winners_is_named(one, text_of):
     assert "the winner of all trials is in the table: `kd` on `convnet-d4-w8` (2 winners)." in text
 
 
-def test_what_the_pruner_saved_is_told_in_epochs(one, text_of):
+def test_what_the_pruner_saved_is_reported_in_epochs(one, text_of):
     trials = one.runs["kind"].eq("trial")
     assert "The pruner ended" not in text_of(one)  # of runs of before, which do not tell their epochs
     one.runs.loc[trials, "state"] = "finished"

@@ -172,7 +172,7 @@ def test_arm_whose_trials_all_failed_is_named(one):
     assert "**`lp` has no result**: all of its trials failed." in text_of_answer(one)
 
 
-def test_failed_finals_alone_are_told_too(one):
+def test_failed_finals_alone_are_reported_too(one):
     final = one.runs["kind"].eq("final")
     one.runs.loc[final, ["state", "test_accuracy"]] = ["failed", np.nan]
     assert "15 finals failed" in text_of_answer(one)

@@ -28,7 +28,7 @@ NEAR = {
 
 
 @pytest.mark.parametrize("case", NEAR)
-def test_near_chance_is_told_from_learnt(case: str) -> None:
+def test_near_chance_is_distinguished_from_learnt(case: str) -> None:
     accuracy, chance, samples, near = NEAR[case]
     assert is_near_chance(accuracy, chance, samples) == near
 
@@ -75,7 +75,7 @@ def test_advice_is_by_where_the_weights_come_from() -> None:
     assert "it has learnt next to nothing" in chance
 
 
-def test_an_untrained_head_is_told_in_place_of_its_accuracy() -> None:
+def test_an_untrained_head_is_reported_in_place_of_its_accuracy() -> None:
     (warning,) = teacher_warnings(replace(TEACHER, file_classes=1000, validation_accuracy=4.0), RUNS, 1000)
     assert "its file has 1000 classes: its logits mean nothing" in warning
 

@@ -38,7 +38,7 @@ VARIABLES = {
 
 
 @dataclass(frozen=True)
-class Told:
+class CanaryStudy:
     """The results of a sweep and of two reports, and the folders that they wrote."""
 
     result: CommandResult
@@ -50,7 +50,7 @@ class Told:
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
+def study(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CanaryStudy]:
     folder = tmp_path_factory.mktemp("canary")
     work = folder / "work"
     work.mkdir()
@@ -69,7 +69,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
             report = run(work, "report", "tiny", **variables)
             client = MlflowClient(tracking_uri=f"http://127.0.0.1:{port}")
             assert len(runs(client, "tiny")) == 5
-        yield Told(result, report, run(work, "report", "tiny", **variables), folder, rays, marker)
+        yield CanaryStudy(result, report, run(work, "report", "tiny", **variables), folder, rays, marker)
     finally:
         shutil.rmtree(rays, ignore_errors=True)
 
@@ -127,30 +127,30 @@ def holding(folder: Path) -> list[str]:
     return [str(path) for path in paths if CANARY in str(path) or CANARY.encode() in path.read_bytes()]
 
 
-def test_the_sweep_and_its_report_succeed(study: Told) -> None:
+def test_the_sweep_and_its_report_succeed(study: CanaryStudy) -> None:
     assert (study.result.code, study.report.code) == (0, 0), study
 
 
-def test_nothing_that_is_printed_holds_the_canary(study: Told) -> None:
+def test_nothing_that_is_printed_holds_the_canary(study: CanaryStudy) -> None:
     for result in (study.result, study.report, study.again):
         assert CANARY not in result.out + result.err
 
 
-def test_a_server_that_is_gone_is_named_without_its_password(study: Told) -> None:
+def test_a_server_that_is_gone_is_named_without_its_password(study: CanaryStudy) -> None:
     assert study.again.code == 2
     assert "MLFLOW_TRACKING_URI=http://127.0.0.1:" in study.again.err
 
 
-def test_ledger_checkpoints_reports_mlflow_and_cache_hold_no_canary(study: Told) -> None:
+def test_ledger_checkpoints_reports_mlflow_and_cache_hold_no_canary(study: CanaryStudy) -> None:
     for name in ("work/studies", "work/reports", "server", "cache"):
         assert any(path.is_file() for path in (study.folder / name).rglob("*")), name
     assert holding(study.folder) == []
 
 
-def test_rays_logs_hold_no_canary(study: Told) -> None:
+def test_rays_logs_hold_no_canary(study: CanaryStudy) -> None:
     assert len([path for path in study.rays.rglob("*.log")]) > 3
     assert holding(study.rays) == []
 
 
-def test_no_pickle_in_the_studys_folder_or_among_the_artifacts_was_loaded(study: Told) -> None:
+def test_no_pickle_in_the_studys_folder_or_among_the_artifacts_was_loaded(study: CanaryStudy) -> None:
     assert not study.marker.exists()

@@ -170,7 +170,7 @@ def refusal(path: Path) -> str | None:
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # of Pillow, on TIFF's tags
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "GIF", "BMP", "PPM", "TIFF", "WEBP"])
-def test_a_spoilt_file_is_an_image_or_one_line_that_names_it(form: str, tmp_path: Path) -> None:
+def test_a_damaged_file_is_an_image_or_one_line_that_names_it(form: str, tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     path = tmp_path / "spoilt.img"
     good, refused = saved(form), []

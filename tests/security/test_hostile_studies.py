@@ -79,7 +79,7 @@ def test_a_file_that_is_no_study_is_refused_in_one_line(case: str, tmp_path: Pat
         ("epochs = 1\n", f"epochs = 1\nviews = {HUGE}\n", "views"),
     ],
 )
-def test_no_network_of_endless_size_is_begun(old: str, new: str, word: str, tmp_path: Path) -> None:
+def test_no_network_of_endless_size_is_started(old: str, new: str, word: str, tmp_path: Path) -> None:
     write_study(tmp_path, (old, new))
     assert word in refused(tmp_path, "tiny.toml")
 

@@ -142,7 +142,9 @@ def test_the_hash_is_of_names_and_texts_and_not_of_the_folder(tmp_path: Path) ->
         (NETWORK.replace('"thin", build', '"wrn", build'), "mine.py:10: ValueError: the family 'wrn' exists"),
     ],
 )
-def test_what_is_wrong_is_told_in_one_line_and_nothing_stays(tmp_path: Path, text: str, words: str) -> None:
+def test_what_is_wrong_is_reported_in_one_line_and_nothing_stays(
+    tmp_path: Path, text: str, words: str
+) -> None:
     known = set(METHODS), set(FAMILIES)
     with pytest.raises(ValueError, match=words) as caught:
         import_files([write(tmp_path, text)])

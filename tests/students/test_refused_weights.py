@@ -49,7 +49,7 @@ def test_a_folder_with_a_file_of_torch_alone_says_how_to_convert_it(tmp_path: Pa
         build(_resnet(tmp_path), input_shape=SHAPE, classes=5)
 
 
-def test_another_architecture_is_told_by_its_first_difference(file: Path) -> None:
+def test_another_architecture_is_reported_by_its_first_difference(file: Path) -> None:
     from torchvision import models
 
     save_file(models.resnet50(num_classes=5).state_dict(), file)

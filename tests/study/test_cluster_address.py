@@ -77,7 +77,7 @@ def test_a_password_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "secret" not in str(refused.value)
 
 
-def test_a_file_of_ray_start_that_is_spoilt_names_no_head(
+def test_a_file_of_ray_start_that_is_damaged_names_no_head(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "auto")

@@ -47,7 +47,9 @@ def test_a_process_that_was_taken_over_leaves_the_file_to_the_newer_one(
     assert ControlReader(str(tmp_path), "new")() is Directive.PAUSE
 
 
-def test_a_trial_whose_storage_has_gone_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_trial_whose_storage_has_gone_is_reported_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("lpstudy.study.control.POLL_SECONDS", 0.0)
     StudyControl(LocalFolder(tmp_path / "study"), "own")
     hearing = ControlReader(str(tmp_path / "study"), "own")
@@ -58,7 +60,7 @@ def test_a_trial_whose_storage_has_gone_is_told_so(tmp_path: Path, monkeypatch: 
     assert ControlReader(str(tmp_path / "study"), "own")() is Directive.CONTINUE  # it has not been there yet
 
 
-def test_a_file_that_is_spoilt_is_written_anew(tmp_path: Path) -> None:
+def test_a_file_that_is_damaged_is_written_again(tmp_path: Path) -> None:
     control = StudyControl(LocalFolder(tmp_path), "own")
     (tmp_path / FILE).write_text("{")
     control.send("pause")

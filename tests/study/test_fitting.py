@@ -55,7 +55,7 @@ def test_as_many_as_the_nodes_take(resources: TrialResources, have: list[Node], 
         ),
     ],
 )
-def test_what_does_not_fit_is_told_with_needed_and_available(
+def test_what_does_not_fit_is_reported_with_needed_and_available(
     resources: TrialResources, have: list[Node], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):

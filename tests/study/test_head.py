@@ -129,7 +129,7 @@ def test_a_head_of_another_version_is_named_with_both() -> None:
         check_head(address)
 
 
-def test_servers_that_are_silent_are_told_from_those_that_answer(mute: str) -> None:
+def test_servers_that_are_silent_are_distinguished_from_those_that_answer(mute: str) -> None:
     with answering(b"") as healthy, answering(grpc.StatusCode.UNAUTHENTICATED) as refusing_server:
         address = f"127.0.0.1:{free_port()}"
         assert silent_servers([healthy, mute, refusing_server, address]) == [mute, address]

@@ -128,7 +128,7 @@ def test_an_interrupt_leaves_no_run_running_in_mlflow(interrupted: Stage) -> Non
     }
 
 
-def test_a_trial_whose_process_died_goes_on_from_its_checkpoint(killed: Stage, whole: Stage) -> None:
+def test_a_trial_whose_process_died_continues_from_its_checkpoint(killed: Stage, whole: Stage) -> None:
     trial = whole.records["trial-1"]
     assert trial.state == "finished"
     assert trial.assignment.attempt >= 2
@@ -187,7 +187,7 @@ def test_a_fresh_study_keeps_the_old_one_under_another_name(raised: Stage, afres
     assert not {run.info.run_id for run in afresh.runs} & {run.info.run_id for run in raised.runs}
 
 
-def test_a_diverged_trial_is_failed_with_its_cause_and_the_study_goes_on(afresh: Stage) -> None:
+def test_a_diverged_trial_is_failed_with_its_cause_and_the_study_continues(afresh: Stage) -> None:
     assert afresh.result.code == 0, afresh.result.err
     trials = {key: record for key, record in afresh.records.items() if key.startswith("trial")}
     assert len(trials) == 2  # two points, of a budget of four trials

@@ -38,7 +38,7 @@ def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def test_a_trial_that_goes_on_between_its_losses_is_not_given_up(tmp_path: Path) -> None:
+def test_a_trial_that_continues_between_its_losses_is_not_given_up(tmp_path: Path) -> None:
     position, last = tmp_path / "reached", MAX_RESTARTS + 2
 
     def an_epoch_a_life(config: dict[str, Any]) -> None:
@@ -62,7 +62,7 @@ def test_a_trial_that_goes_on_between_its_losses_is_not_given_up(tmp_path: Path)
     assert (final.state, final.assignment.attempt) == ("finished", 1)
 
 
-def test_a_trial_that_goes_on_within_an_epoch_between_its_losses_is_not_given_up(tmp_path: Path) -> None:
+def test_a_trial_that_continues_within_an_epoch_between_its_losses_is_not_given_up(tmp_path: Path) -> None:
     position, last = tmp_path / "reached", MAX_RESTARTS + 2
 
     def a_part_a_life(config: dict[str, Any]) -> None:
@@ -83,7 +83,7 @@ def test_a_trial_that_goes_on_within_an_epoch_between_its_losses_is_not_given_up
     assert [one.epoch for one in trial.epochs] == [1, 2]
 
 
-def test_a_trial_that_never_goes_on_is_given_up_and_its_neighbour_is_not(tmp_path: Path) -> None:
+def test_a_trial_that_never_continues_is_given_up_and_its_neighbour_is_not(tmp_path: Path) -> None:
     def dead_or_alive(config: dict[str, Any]) -> None:
         if config["number"] == 0:
             die()
@@ -141,7 +141,7 @@ def counted(begin: Any, kept: Callable[[], str] = str) -> list[int]:
             return results
 
 
-def test_a_task_that_goes_on_between_its_losses_comes_to_its_end(tmp_path: Path) -> None:
+def test_a_task_that_continues_between_its_losses_comes_to_its_end(tmp_path: Path) -> None:
     assert counted(partial(_counts.remote, str(tmp_path / "kept"), 6, 1)) == [1, 2, 3, 4, 5, 6]
 
 
@@ -157,7 +157,7 @@ def test_a_task_that_keeps_nothing_more_is_given_up(tmp_path: Path) -> None:
         counted(begin, lambda: "checkpoint-000001.json")
 
 
-def test_a_task_that_never_goes_on_is_given_up(tmp_path: Path) -> None:
+def test_a_task_that_never_continues_is_given_up(tmp_path: Path) -> None:
     with pytest.raises(TaskError, match="its process was lost 3 times in a row: "):
         counted(partial(_counts.remote, str(tmp_path / "kept"), 6, 0))
 
@@ -175,7 +175,9 @@ def test_a_task_that_never_goes_on_is_given_up(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_what_a_task_raises_is_told_in_a_line(error: Exception, kind: type[Exception], message: str) -> None:
+def test_what_a_task_raises_is_reported_in_a_line(
+    error: Exception, kind: type[Exception], message: str
+) -> None:
     with pytest.raises(kind, match=message):
         counted(partial(_raises.remote, error))
 

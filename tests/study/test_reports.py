@@ -40,7 +40,7 @@ def test_a_trial_that_is_pruned_at_a_rung_trains_no_further_epoch() -> None:
     assert trained == [1, 2, 3, 4]
 
 
-def test_what_was_trained_before_an_early_end_is_told_with_it() -> None:
+def test_what_was_trained_before_an_early_end_is_reported_with_it() -> None:
     assert told(3, 2, of=8) == [([1, 2], ""), ([3], "paused")]
     ends = told(1, 2, of=8, error=DivergedError("loss is nan in epoch 2"))
     assert ends == [([1], "nan: loss is nan in epoch 2")]

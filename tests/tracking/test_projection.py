@@ -89,7 +89,7 @@ def test_hyperparameters_come_back_with_their_types(
         assert row.warnings == ["k is large"]
 
 
-def test_the_record_of_a_finals_test_images_comes_back_and_is_mended(
+def test_the_record_of_a_finals_test_images_comes_back_and_is_repaired(
     client: MlflowClient, ledger: Ledger, tmp_path: Path
 ) -> None:
     play(ledger)
@@ -115,7 +115,7 @@ def test_the_record_of_a_finals_test_images_comes_back_and_is_mended(
     assert repaired["test_correct"].tolist() == read.sort_values(order)["test_correct"].tolist()
 
 
-def test_an_unfinished_run_is_paused_and_goes_on(
+def test_an_unfinished_run_is_paused_and_continues(
     client: MlflowClient, ledger: Ledger, tmp_path: Path
 ) -> None:
     assignment = ledger.next()
