@@ -52,11 +52,11 @@ def no_user_settings() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def smoke(tmp_path_factory: pytest.TempPathFactory) -> "tuple[Path, CommandResult]":
-    """The working directory and the result of `python -m lpstudy.sweep smoke`."""
+    """The working directory and the result of `python -m lpstudy.sweep smoke --in-process`."""
     from commands import run
 
     folder = tmp_path_factory.mktemp("smoke")
-    return folder, run(folder, "sweep", "smoke")
+    return folder, run(folder, "sweep", "smoke", "--in-process")
 
 
 @pytest.fixture(scope="session")

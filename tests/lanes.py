@@ -24,7 +24,13 @@ FAULTS = (
     "ledger/test_kills.py",
 )
 """Files and folders of `make test-faults`: real Ray, real servers, kills. The slowest are first."""
-SLOW = ("test_sweep.py", "tracking/test_projection.py", "test_bad_input.py", "training/test_workers.py")
+SLOW = (
+    "study/test_backends.py",
+    "test_sweep.py",
+    "tracking/test_projection.py",
+    "test_bad_input.py",
+    "training/test_workers.py",
+)
 """The slowest files of `make test`, which start first, so that no worker waits for a long one at the end."""
 
 

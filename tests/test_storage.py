@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from commands import call, client_of, environment, error_line, run, runs, write_study
+from commands import call, client_of, environment, error_line, runs, write_study
 from object_store import BUCKET, object_store
 from safetensors.torch import save_file
 
@@ -41,13 +41,14 @@ def test_a_study_in_a_store_ends_with_its_weights_there_and_in_mlflow(
 ) -> None:
     url, variables = afar
     write_study(tmp_path)
-    words = ["--storage", url, "--ledger", sqlite(tmp_path), "--workers-per-trial", str(workers)]
-    result = run(tmp_path, "sweep", "tiny.toml", *words, **variables)
+    words = ["--storage", url, "--ledger", sqlite(tmp_path)]
+    words += ["--workers-per-trial", str(workers)] if workers > 1 else ["--in-process"]
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    result = call(sweep.main, tmp_path, "tiny.toml", *words)
     assert result.code == 0, result.err
     records = read_ledger(sqlite(tmp_path), "tiny").records()
     assert [record.state for record in records] == ["finished", "finished"]
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
     study = folder_at(url) / "tiny"
     for record in records:
         kept = study / f"runs/{record.assignment.key}"
@@ -79,7 +80,7 @@ def test_a_cache_in_a_store_serves_a_machine_that_has_nothing_on_its_disk(
         monkeypatch.setenv(name, value)
     for trials, disk in (("1", "one"), ("2", "other")):
         monkeypatch.setenv("LPSTUDY_LOCAL", str(tmp_path / disk))
-        result = run(tmp_path, "sweep", "tiny.toml", "--trials", trials, **variables)
+        result = call(sweep.main, tmp_path, "tiny.toml", "--trials", trials, "--in-process")
         assert result.code == 0, result.err
         assert ("teacher's outputs: computed" in result.err) == (disk == "one")
         assert len(list((tmp_path / disk).glob("banks/*/logits.fp16"))) == 1
@@ -92,7 +93,7 @@ def test_a_study_at_a_file_url_on_a_second_mount_ends(tmp_path: Path) -> None:
     write_study(tmp_path)
     second = tmp_path / "second"
     second.mkdir()
-    sweeping = f"{sys.executable} -m lpstudy.sweep tiny.toml --storage file://{second}/studies"
+    sweeping = f"{sys.executable} -m lpstudy.sweep tiny.toml --in-process --storage file://{second}/studies"
     looking = f"find {second} -name '*.safetensors' -o -name ledger.db"
     line = f"mount -t tmpfs none {second} && {sweeping} && {looking}"
     may = subprocess.run(["unshare", "--mount", "mount", "-t", "tmpfs", "none", "/mnt"], check=False)

@@ -6,8 +6,10 @@ import signal
 from pathlib import Path
 
 import pytest
-from commands import run, wait_for, wait_for_exit, write_study
+from commands import call, wait_for, wait_for_exit, write_study
 from staging import FIXED, OFTEN, by_key, check_study, last_line, newest_epochs, running_sweep
+
+from lpstudy import sweep
 
 TRIAL = "bp-convnet-d2-w2/trial-0"
 
@@ -33,7 +35,7 @@ def checkpoint_paths(folder: Path) -> dict[int, Path]:
 def test_the_one_before_is_used_and_the_report_says_so(spoil: object, tmp_path: Path) -> None:
     assert callable(spoil)
     write_study(tmp_path, ("epochs = 2\n", "epochs = 1500\n"), FIXED, OFTEN)
-    with running_sweep(tmp_path) as process:
+    with running_sweep(tmp_path, "--in-process") as process:
         wait_for(lambda: len(checkpoint_paths(tmp_path)) == 2)
         process.send_signal(signal.SIGTERM)
         result = wait_for_exit(process)
@@ -43,7 +45,7 @@ def test_the_one_before_is_used_and_the_report_says_so(spoil: object, tmp_path: 
     assert len(epochs) == 2
     newest = epochs[max(epochs)].with_suffix(".safetensors")
     newest.write_bytes(spoil(newest.read_bytes()))
-    again = run(tmp_path, "sweep", "tiny.toml")
+    again = call(sweep.main, tmp_path, "tiny.toml", "--in-process")
     assert again.code == 0, again.err
     check_study(tmp_path, 2)
     assert newest_epochs(tmp_path)[TRIAL] >= acknowledged[TRIAL]

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy
-from commands import run, trial_processes, wait_for_exit, write_study
+from commands import call, trial_processes, wait_for_exit, write_study
 from staging import FIXED, LONG, OFTEN, by_key, check_study, checkpoints, last_line, running_sweep
 
+from lpstudy import sweep
 from lpstudy.disk import DiskFullError, write_atomically
 from lpstudy.ledger import Ledger, UnwritableError, ledger_file_url
 from lpstudy.outputs import EpochResult
@@ -44,7 +45,7 @@ def test_a_trial_that_finds_no_room_pauses_the_study(tmp_path: Path) -> None:
     assert "/runs/bp-convnet-d2-w2/trial-0/checkpoint-" in last_line(result)
     assert "bytes" in last_line(result)
     assert paths
-    again = run(tmp_path, "sweep", "tiny.toml")
+    again = call(sweep.main, tmp_path, "tiny.toml", "--in-process")
     assert again.code == 0, again.err
     check_study(tmp_path, 2)
     assert not [w for record in by_key(tmp_path).values() for w in record.warnings if "refused" in w]

@@ -4,13 +4,18 @@ import os
 import signal
 from pathlib import Path
 
-from commands import run, trial_processes, wait_for_exit, write_study
+import pytest
+from commands import call, trial_processes, wait_for_exit, write_study
 from staging import FIXED, LONG, OFTEN, check_study, last_line, running_sweep
+
+from lpstudy import sweep
 
 KD = ("[methods.bp]", "[methods.kd]")
 
 
-def test_a_study_whose_bank_is_lost_pauses_and_the_next_start_fills_it_again(tmp_path: Path) -> None:
+def test_a_study_whose_bank_is_lost_pauses_and_the_next_start_fills_it_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_study(tmp_path, LONG, FIXED, OFTEN, KD)
     cache = tmp_path / "cache"
     with running_sweep(tmp_path, LPSTUDY_CACHE=str(cache)) as process:
@@ -22,7 +27,8 @@ def test_a_study_whose_bank_is_lost_pauses_and_the_next_start_fills_it_again(tmp
     assert result.code == 75, result
     assert "teacher's outputs cannot be read: " in last_line(result)
     assert "logits" in last_line(result)
-    result = run(tmp_path, "sweep", "tiny.toml", LPSTUDY_CACHE=str(cache))
+    monkeypatch.setenv("LPSTUDY_CACHE", str(cache))
+    result = call(sweep.main, tmp_path, "tiny.toml", "--in-process")
     assert result.code == 0, result.err
     assert logits.read_bytes() == (tmp_path / "lost").read_bytes()
     check_study(tmp_path, 2)

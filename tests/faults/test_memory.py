@@ -51,7 +51,7 @@ def test_other_errors_of_the_card_are_raised_again(words: str) -> None:
 def test_a_study_with_trials_that_do_not_fit(tmp_path: Path) -> None:
     old, new = WIDTHS
     write_study(tmp_path, (old, f'family = "convnet"\ndepth = 2\n{new}'), ("trials = 1", "trials = 6"))
-    result = call(sweep.main, tmp_path, "tiny.toml")
+    result = call(sweep.main, tmp_path, "tiny.toml", "--in-process")
     assert result.code == 0, result.err
     trials = [record for record in records(tmp_path, "tiny") if record.assignment.kind == "trial"]
     by_width = {width: [r for r in trials if r.assignment.values["width"] == width] for width in (2, HUGE)}

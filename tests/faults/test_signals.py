@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from commands import (
     CommandResult,
+    call,
     client_of,
     descendants,
     environment,
-    run,
     runs,
     start,
     terminate_all,
@@ -35,6 +35,7 @@ from staging import (
     suspended_trials,
 )
 
+from lpstudy import status, sweep
 from lpstudy.signals import DUPLICATE_SECONDS
 
 RARELY = ("checkpoint_seconds = 0.0", "checkpoint_seconds = 1.0")
@@ -67,11 +68,11 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Stage:
     write_study(folder, LONG, FIXED, RARELY, ("trials = 1", "trials = 2"))
     with running_sweep(folder) as process:
         with suspended_trials(process):  # they would end while the second start imports
-            second = run(folder, "sweep", "tiny.toml")
+            second = call(sweep.main, folder, "tiny.toml", "--in-process")
         of_ray = list(descendants(process.pid))
         terminate_all(process.pid)
         result = wait_for_exit(process)
-    status = json.loads(run(folder, "__main__", "status", "tiny", "--json").out)
+    shown = json.loads(call(status.main, folder, "tiny", "--json").out)
     checkpoint_paths = checkpoints(folder)
     checkpoint_epochs = {
         f"{path.parts[-3]}/{path.parts[-2]}": json.loads(path.read_bytes())["epoch"]
@@ -83,11 +84,11 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Stage:
         folder,
         second,
         result,
-        status,
+        shown,
         acknowledged,
         checkpoint_epochs,
         of_ray,
-        run(folder, "sweep", "tiny.toml"),
+        call(sweep.main, folder, "tiny.toml", "--in-process"),
     )
 
 

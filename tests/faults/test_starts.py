@@ -23,7 +23,7 @@ def finished_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Working directory of a finished study."""
     folder = tmp_path_factory.mktemp("swept")
     write_study(folder)
-    result = call(sweep.main, folder, "tiny.toml")
+    result = call(sweep.main, folder, "tiny.toml", "--in-process")
     assert result.code == 0, result.err
     return folder
 
@@ -39,13 +39,13 @@ def test_a_started_study_continues_while_mlflow_is_unreachable_and_is_written_la
 ) -> None:
     with monkeypatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{free_port()}")
-        result = call(sweep.main, folder, "tiny.toml", "--trials", "2")
+        result = call(sweep.main, folder, "tiny.toml", "--trials", "2", "--in-process")
     assert result.code == 74, result.err
     assert result.err.startswith(
         "warning: MLflow lags behind, training continues:  MLFLOW_TRACKING_URI=http://"
     )
     assert "`lpstudy reconcile tiny` updates it once it answers" in last_line(result)
-    again = call(sweep.main, folder, "tiny.toml", "--trials", "2")
+    again = call(sweep.main, folder, "tiny.toml", "--trials", "2", "--in-process")
     assert again.code == 0, again.err
     assert {"bp-convnet-d2-w2/trial-0", "bp-convnet-d2-w2/trial-1"} < by_key(folder).keys()
     check_study(folder, len(by_key(folder)))
@@ -103,6 +103,6 @@ def test_a_command_that_finds_the_ledger_locked_waits_and_gives_up_in_one_line(
 
 def test_a_teacher_that_does_not_fit_into_memory_is_reported_with_the_size(tmp_path: Path) -> None:
     write_study(tmp_path, HUGE)
-    result: CommandResult = call(sweep.main, tmp_path, "tiny.toml")
+    result: CommandResult = call(sweep.main, tmp_path, "tiny.toml", "--in-process")
     assert result.code == 1, result
     assert "the teacher: oom: tried to allocate 304200000000 bytes" in result.err.splitlines()[-1]

@@ -70,7 +70,9 @@ def swept(server: Postgres, empty_database: str, tmp_path_factory: pytest.TempPa
         patch.setenv("MLFLOW_TRACKING_URI", tracking)
         write_study(folder)
         result = wait_for_exit(
-            start(folder, "sweep", "tiny.toml", "--ledger", ledger, MLFLOW_TRACKING_URI=tracking)
+            start(
+                folder, "sweep", "tiny.toml", "--in-process", "--ledger", ledger, MLFLOW_TRACKING_URI=tracking
+            )
         )
         yield Swept(folder, ledger, tracking, store, result)
 
@@ -145,7 +147,8 @@ def test_no_password_is_kept_or_shown_anywhere(swept: Swept, server: Postgres) -
             for item in client.list_artifacts(run.info.run_id)
             if not item.is_dir
         ]
-    assert any("lpstudy.sweep tiny.toml --ledger postgresql://127.0.0.1" in text for text in texts)
+    command_line = "lpstudy.sweep tiny.toml --in-process --ledger postgresql://127.0.0.1"
+    assert any(command_line in text for text in texts)
     for secret in (PASSWORD, OWNER, ADMIN):
         assert [text[:200] for text in texts if secret in text] == []
 
@@ -174,7 +177,7 @@ def test_a_wrong_password_of_the_ledger_is_refused_in_one_line(swept: Swept) -> 
 @pytest.mark.soak
 def test_a_fresh_study_keeps_the_old_one_in_the_database(swept: Swept) -> None:
     before = read_ledger(swept.ledger, "tiny").records()
-    result = command(swept, "sweep", "tiny.toml", "--fresh")
+    result = command(swept, "sweep", "tiny.toml", "--fresh", "--in-process")
     assert result.code == 0, result.err
     assert read_ledger(swept.ledger, "tiny.old1").records() == before
     after = read_ledger(swept.ledger, "tiny").records()

@@ -69,7 +69,7 @@ def second_attempt(folder: Path, key: str) -> bool:
 def interrupted(tmp_path_factory: pytest.TempPathFactory) -> Stage:
     folder = tmp_path_factory.mktemp("interrupted")
     write_study(folder, LONG, TWO)
-    running = start(folder, "sweep", "tiny.toml", "--concurrent", "1")
+    running = start(folder, "sweep", "tiny.toml", "--in-process")
     wait_for(lambda: checkpoint(folder, 0))
     running.send_signal(signal.SIGINT)
     return look(folder, wait_for_exit(running))
@@ -94,12 +94,12 @@ def killed(interrupted: Stage) -> Stage:
 
 @pytest.fixture(scope="module")
 def whole(killed: Stage) -> Stage:
-    return look(killed.folder, call(sweep.main, killed.folder, "tiny.toml", "--concurrent", "1"))
+    return look(killed.folder, call(sweep.main, killed.folder, "tiny.toml", "--in-process"))
 
 
 @pytest.fixture(scope="module")
 def raised(whole: Stage) -> Stage:
-    return look(whole.folder, call(sweep.main, whole.folder, "tiny.toml", "--trials", "4"))
+    return look(whole.folder, call(sweep.main, whole.folder, "tiny.toml", "--trials", "4", "--in-process"))
 
 
 @pytest.fixture(scope="module")
@@ -107,10 +107,10 @@ def afresh(raised: Stage) -> Stage:
     """Start another study under the same name; half of its trials diverge."""
     rate = "learning_rate = { low = 1e-3, high = 1e-1, log = true }"
     write_study(raised.folder, LONG, (rate, f'optimizer = "sgd"\n{CASES}'), ("trials = 1", "trials = 4"))
-    refused = call(sweep.main, raised.folder, "tiny.toml")
+    refused = call(sweep.main, raised.folder, "tiny.toml", "--in-process")
     assert refused.code == 2
     assert "training.learning_rate" in error_line(refused)
-    return look(raised.folder, call(sweep.main, raised.folder, "tiny.toml", "--fresh"))
+    return look(raised.folder, call(sweep.main, raised.folder, "tiny.toml", "--fresh", "--in-process"))
 
 
 def test_an_interrupt_ends_in_one_line_and_130(interrupted: Stage) -> None:

@@ -1,0 +1,50 @@
+"""One study on Ray and in one process: the numbers are equal to the last digit."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from commands import CommandResult, run
+
+from lpstudy.space import find_study_file
+
+BACKENDS = {"ray": ("--concurrent", "1"), "in_process": ("--in-process",)}
+SHORT = ("--trials", "3", "--epochs", "6", "--seeds", "2")
+CLOCK = ["seconds", "started", "ended"]
+IDENTIFIERS = ["run_id", "mlflow_run_id"]
+
+
+@pytest.fixture(scope="module")
+def studies(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, CommandResult]]:
+    """The digits study in float32, shortened, on each backend, each with a cache of its own."""
+    text = find_study_file("digits").read_text()
+    for table in ("[teacher]", "[training]"):
+        assert text.count(table) == 1
+        text = text.replace(table, f'{table}\nprecision = "fp32"')
+    found = {}
+    for name, flags in BACKENDS.items():
+        folder = tmp_path_factory.mktemp(name)
+        (folder / "digits32.toml").write_text(text)
+        cache = str(folder / "cache")
+        found[name] = folder, run(folder, "sweep", "digits32.toml", *SHORT, *flags, LPSTUDY_CACHE=cache)
+    return found
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_the_study_ends_well(name: str, studies: dict[str, tuple[Path, CommandResult]]) -> None:
+    _, result = studies[name]
+    assert result.code == 0, result.err
+    assert ("starting Ray\nteacher: starting its process\n" in result.err) == (name == "ray")
+    assert ("teacher: starting\n" in result.err) == (name == "in_process")
+
+
+@pytest.mark.parametrize("table", ["comparison", "trials"])
+def test_its_tables_are_equal(table: str, studies: dict[str, tuple[Path, CommandResult]]) -> None:
+    frames = [
+        pd.read_csv(folder / f"reports/digits32/{table}.csv", dtype=str).drop(
+            columns=[*CLOCK, *IDENTIFIERS], errors="ignore"
+        )
+        for folder, _ in studies.values()
+    ]
+    assert len(frames[0]) == (6 if table == "comparison" else 5 * (3 + 2))
+    pd.testing.assert_frame_equal(*frames)
