@@ -1,48 +1,25 @@
 """A ledger's runs in Ray Tune, with a test's function in place of the training."""
 
 import itertools
-import tomllib
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from commands import write_study
+from driver_parts import AssignmentJobs, tiny_ledger
 from ray import tune
 
 from lpstudy.folder import LocalFolder
-from lpstudy.ledger import Assignment, Ledger, ledger_file_url
+from lpstudy.ledger import Assignment, Ledger
 from lpstudy.outputs import EpochResult
 from lpstudy.ray_cluster.actors import as_report
 from lpstudy.ray_cluster.cluster import Capacity
 from lpstudy.ray_cluster.tune import TuneLauncher, run_tune
-from lpstudy.space import parse
 from lpstudy.study import Driver, StudyControl, TrialResources
 
 DONE = as_report(
     [EpochResult(epoch, {"validation_accuracy": 50.0, "test_accuracy": 50.0}) for epoch in (1, 2)]
 )
 """The report of a run that has finished its two epochs."""
-
-
-@dataclass(frozen=True)
-class AssignmentJobs:
-    """Jobs of a driver that are the assignments themselves.
-
-    Args:
-        newest: Returns the name of a run's newest checkpoint.
-    """
-
-    newest: Callable[[Assignment], str]
-
-    def job(self, assignment: Assignment) -> Any:
-        return assignment
-
-    def newest_checkpoint(self, assignment: Assignment) -> str:
-        return self.newest(assignment)
-
-    def drop_checkpoints(self, assignment: Assignment) -> None:
-        """There is none."""
 
 
 def run_in_tune(
@@ -53,11 +30,7 @@ def run_in_tune(
     newest_checkpoint: Callable[[Assignment], str] = lambda assignment: "",
 ) -> Ledger:
     """Run the tiny study with some lines changed in this Ray session; each config has a number."""
-    table = tomllib.loads(write_study(folder, *changes).read_text())
-    spec = parse({"name": "tiny"} | table, "tiny")
-    ledger = Ledger(ledger_file_url(folder), spec, input_shape=(1, 8, 8), classes=10)
-    ledger.check_unchanged("a")
-    ledger.adopt_unfinished()
+    ledger = tiny_ledger(folder, *changes)
     numbers = itertools.count()
     launcher = TuneLauncher(
         tune.with_resources(function, {"cpu": 1.0, "gpu": resources.gpus_per_trial}),
