@@ -17,7 +17,7 @@ Outputs = Mapping[str, Mapping[str, Tensor]]
 
 
 def installed() -> bool:
-    """Whether torchdistill is here; it comes with the extra `bench`."""
+    """Whether torchdistill is installed; the extra `bench` has it."""
     return find_spec("torchdistill") is not None
 
 
@@ -37,7 +37,7 @@ class ReadyBatches(Dataset[tuple[Tensor, Tensor]]):
         self.batches = batches
 
     def __len__(self) -> int:
-        """How many batches there are."""
+        """The number of batches."""
         return len(self.batches)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:

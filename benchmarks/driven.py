@@ -45,7 +45,7 @@ PATIENCE = 120.0
 
 
 class TimedLedger(Ledger):
-    """Knows how much CPU the thread that drives the study spent in it."""
+    """A ledger that counts the CPU seconds that the study's driver spends in it."""
 
     spent = 0.0
     """CPU seconds."""
@@ -59,17 +59,17 @@ class TimedLedger(Ledger):
             self.spent += time.thread_time() - began
 
     def next(self, *, searching: bool = True) -> Assignment | Waiting | Done:
-        """As a ledger's."""
+        """Time the ledger's method."""
         with self._timed():
             return super().next(searching=searching)
 
     def report(self, assignment: Assignment, results: Sequence[EpochResult]) -> bool:
-        """As a ledger's."""
+        """Time the ledger's method."""
         with self._timed():
             return super().report(assignment, results)
 
     def finish(self, assignment: Assignment, state: State, cause: str | None = None) -> None:
-        """As a ledger's."""
+        """Time the ledger's method."""
         with self._timed():
             super().finish(assignment, state, cause)
 
@@ -83,7 +83,7 @@ class Service:
     ledger: float
     mlflow: float
     actor: float
-    """Of the process that the trial ran in, its training too."""
+    """CPU milliseconds of the trial's process, its training included."""
 
 
 class Watch:
@@ -140,7 +140,7 @@ class Watch:
         self._mlflow, self._others = 1e3 * self._written / runs, 1e3 * others / runs
 
     def took(self) -> tuple[Service, float]:
-        """What a run took, and how many trials ended in a minute."""
+        """The cost of a run, and the number of trials that ended in a minute."""
         first, last = self._seen[self.workers - 1], self._seen[-1]
         between = len(self._seen) - self.workers
         wall, mine, ledger, actor = (1e3 * (b - a) / between for a, b in zip(first, last, strict=True))
@@ -227,7 +227,7 @@ class Bench:
 
 
 _barrier: Barrier | None = None
-"""Of the processes that train at once."""
+"""The number of processes that train at once."""
 
 
 def _join(barrier: Barrier) -> None:
@@ -274,7 +274,7 @@ def cluster(nodes: int) -> Iterator[float]:
 
 
 def on_cluster(nodes: int, trials: int, epochs: int, seconds: float) -> tuple[Service, float]:
-    """What trials take that sleep, on all the nodes at once.
+    """The cost of sleeping trials on all nodes at once.
 
     Args:
         nodes: Of the cluster that is joined; one trial at a time on each.

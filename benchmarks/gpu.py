@@ -1,4 +1,4 @@
-"""What a training step costs on a GPU, alone and with trials packed on it, beside the card's limits.
+"""The cost of a training step on a GPU, alone and with packed trials, against the card's limits.
 
     python benchmarks/gpu.py [--student fitnet1] [--json FILE]
 
@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from banking import NEEDS, in_memory
+from banking import NEEDS, make_bank_in_memory
+from gate import changes, copies, first_agreement, gate_batch, one_update
 from measuring import DisagreementError, agree, show, write
-from ours import changes, copies, gate_batch, gated, one_update
 from packing import best, in_processes, on_streams, runner, two
 from plain import Pair, PlainLoop, PlainNet
 from timing import seconds
@@ -37,8 +37,8 @@ from workload import (
     TEACHER_SEED,
     Images,
     command,
-    data,
-    images,
+    load_images,
+    make_data,
     network,
     student_spec,
 )
@@ -53,16 +53,16 @@ LIMITS = {"H200": (989e12, 4.8e12), "H100": (989e12, 3.35e12), "A100": (312e12, 
 """FLOP/s in dense bfloat16 and bytes/s of the SXM cards, from their data sheets."""
 ROUNDS = 5
 EPOCH_STEPS = 312
-"""Of CIFAR-10 with 40,000 images to train on."""
+"""Steps of an epoch of CIFAR-10 with 40,000 training images."""
 
 
-def traffic(run: Trainer, split: Data, kept: Bank) -> Traffic:
-    """Of one step, not recorded."""
-    batch = next(split.train.epoch(Order(0, 1, BATCH), device=run.device))
+def traffic(run: Trainer, data: Data, bank: Bank) -> Traffic:
+    """The traffic of one step that is not recorded."""
+    batch = next(data.train.epoch(Order(0, 1, BATCH), device=run.device))
     step = StepContext(METHOD.weights(0.0), lambda rows: rows, CLASSES)
     counted = Traffic()
     with counted:
-        run.learner.step(batch, kept.outputs(batch, NEEDS), step)
+        run.learner.step(batch, bank.outputs(batch, NEEDS), step)
     return counted
 
 
@@ -83,7 +83,7 @@ def ceilings(device: torch.device) -> tuple[float, float]:
     return flops, 2 * source.nbytes / seconds(lambda: target.copy_(source), device, ROUNDS)
 
 
-def check(given: Images, student: str, device: torch.device) -> float:
+def check(images: Images, student: str, device: torch.device) -> float:
     """The gate: the relative difference between a plain loop's first update and lpstudy's, in float32.
 
     Raises:
@@ -92,14 +92,14 @@ def check(given: Images, student: str, device: torch.device) -> float:
     before_tf32 = torch.backends.cudnn.allow_tf32
     torch.backends.cudnn.allow_tf32 = False
     try:
-        batch = gate_batch(given, device=device)
+        batch = gate_batch(images, device=device)
         plain = _plain(student, itertools.repeat(batch), device)
         for net in (plain.student, plain.teacher):
             net.double()
         before = copies(plain.student.parameters())
         plain.step()
         update = changes(before, plain.student.parameters())
-        return agree(f"the plain update of {student}", one_update(given, student, device=device), update)
+        return agree(f"the plain update of {student}", one_update(images, student, device=device), update)
     finally:
         torch.backends.cudnn.allow_tf32 = before_tf32
 
@@ -114,30 +114,30 @@ def measure(
 ) -> dict[str, Any]:
     """All figures of a student."""
     steps, rounds = options.steps, options.rounds
-    given = images(root, (steps + 1) * BATCH)
-    results: dict[str, Any] = {"student": student, "data": given.source}
+    images = load_images(root, (steps + 1) * BATCH)
+    results: dict[str, Any] = {"student": student, "data": images.source}
     try:
-        results["agreement"] = gated(lambda some: check(some, student, device), given)
+        results["agreement"] = first_agreement(lambda some: check(some, student, device), images)
     except DisagreementError as error:
         results |= {"agreement": None, "gate": str(error)}
-    split = data(given, train=steps * BATCH).with_views(1).to(device)
-    kept = in_memory(split, device)
-    ready = [(batch.images, batch.labels) for batch in split.train.epoch(Order(0, 1, BATCH), device=device)]
+    data = make_data(images, train=steps * BATCH).with_views(1).to(device)
+    bank = make_bank_in_memory(data, device)
+    ready = [(batch.images, batch.labels) for batch in data.train.epoch(Order(0, 1, BATCH), device=device)]
     plain = _plain(student, itertools.cycle(ready), device)
     call: Callable[[], object] = plain.step
     results["plain_ms"] = 1e3 * seconds(lambda: [call() for _ in range(steps)], device, rounds) / steps
     results["best"] = best(device)
     for precision in dict.fromkeys(("fp32", best(device))):
-        run = runner(student, split, kept, device, precision, 0)
+        run = runner(student, data, bank, device, precision, 0)
         step, end = per_step(run, steps, rounds)
         results[precision] = {"ms": 1e3 * step, "epoch_end_ms": 1e3 * end}
         results[precision]["recorded"] = getattr(run.step, "refused", "not on this device") is None
-    counted = traffic(run, split, kept)
+    counted = traffic(run, data, bank)
     macs = cost_of(student_spec(student), input_shape=SHAPE, classes=CLASSES).macs
     results |= {"flop": 6 * macs * BATCH, "bytes": counted.bytes, "operators": counted.operators}
     results["packed"] = []
     for count in options.packed:
-        runs = [runner(student, split, kept, device, best(device), seed) for seed in range(count)]
+        runs = [runner(student, data, bank, device, best(device), seed) for seed in range(count)]
         ways = {
             "streams": partial(on_streams, runs, steps, rounds),
             "processes": partial(in_processes, count, student, root, device.type, steps),
@@ -147,14 +147,14 @@ def measure(
 
 
 def packed(ways: Mapping[str, Callable[[], float]]) -> dict[str, object]:
-    """Milliseconds of a trial-step by way; None for one that failed, with its words."""
-    found: dict[str, object] = {}
+    """Milliseconds of a trial-step by way; None for one that failed, with its message."""
+    milliseconds: dict[str, object] = {}
     for way, call in ways.items():
         try:
-            found[f"{way}_ms"] = 1e3 * call()
+            milliseconds[f"{way}_ms"] = 1e3 * call()
         except RuntimeError as error:
-            found |= {f"{way}_ms": None, f"{way}_failed": " ".join(str(error).split())[:200]}
-    return found
+            milliseconds |= {f"{way}_ms": None, f"{way}_failed": " ".join(str(error).split())[:200]}
+    return milliseconds
 
 
 def report(results: dict[str, Any], device: torch.device) -> None:

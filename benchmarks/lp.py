@@ -1,8 +1,8 @@
-"""What the LP term costs, forward and backward, against three naive forms of it; memory; share of a step.
+"""The cost of the LP term, forward and backward, against three naive forms; memory; share of a step.
 
     python benchmarks/lp.py [--json FILE]
 
-All forms are given the same features. First the gate: values and gradients agree to 1e-3. A form that would
+All forms get the same features. First the gate: values and gradients agree to 1e-3. A form that would
 take over about a second or a GiB is left out, and the table says `-`.
 """
 
@@ -15,7 +15,7 @@ from measuring import agree, interleaved, medians, one_thread, show, write
 from torch import Tensor, nn, optim
 from torch.nn import functional
 from watching import Allocations
-from workload import BATCH, CLASSES, command, data, images, network
+from workload import BATCH, CLASSES, command, load_images, make_data, network
 
 from lpstudy.data import Order
 from lpstudy.distill.lp import lp_loss
@@ -87,7 +87,7 @@ def features(samples: int, width: int) -> tuple[Tensor, Tensor, float]:
     return torch.randn(samples, width, generator=generator), teacher, 2 * 0.3**2 * width
 
 
-def chosen(samples: int, width: int) -> dict[str, Form]:
+def forms_of(samples: int, width: int) -> dict[str, Form]:
     """The forms that are run at a size."""
     elements = samples * samples * width
     return {name: form for name, form in FORMS.items() if elements <= LARGEST.get(name, elements)}
@@ -109,7 +109,7 @@ def measure(samples: int, width: int, rounds: int) -> dict[str, object]:
     student, teacher, bandwidth = features(samples, width)
     memory: dict[str, Allocations] = {}
     results: dict[str, tuple[Tensor, Tensor]] = {}
-    for name, form in chosen(samples, width).items():
+    for name, form in forms_of(samples, width).items():
         with Allocations() as memory[name]:
             results[name] = with_gradient(form, student, teacher, bandwidth)
     for name, result in results.items():
@@ -117,22 +117,22 @@ def measure(samples: int, width: int, rounds: int) -> dict[str, object]:
             agree(f"the {what} of the {name}, m = {samples}, d = {width}", [one], [other])
     sides = {
         name: lambda form=form: with_gradient(form, student, teacher, bandwidth)
-        for name, form in chosen(samples, width).items()
+        for name, form in forms_of(samples, width).items()
     }
     seconds = medians(interleaved(sides, rounds, warm=True))  # by the gate
     return {
         "m": samples,
         "d": width,
         "ms": {name: 1e3 * value for name, value in seconds.items()},
-        "peak_mib": {name: used.peak / 2**20 for name, used in memory.items()},
-        "largest_elements": {name: used.largest for name, used in memory.items()},
+        "peak_mib": {name: record.peak / 2**20 for name, record in memory.items()},
+        "largest_elements": {name: record.largest for name, record in memory.items()},
     }
 
 
 def share_of_step(root: Any, rounds: int) -> dict[str, float]:
     """CPU ms of FitNet 1's forward, backward and SGD on a batch in fp32, and of LP on its embedding."""
-    given = images(root, BATCH)
-    batch = next(data(given, train=BATCH).train.epoch(Order(0, 1, BATCH), device=torch.device("cpu")))
+    images = load_images(root, BATCH)
+    batch = next(make_data(images, train=BATCH).train.epoch(Order(0, 1, BATCH), device=torch.device("cpu")))
     student: nn.Module = network("fitnet1")
     optimizer = optim.SGD(student.parameters(), lr=0.01, momentum=0.9, nesterov=True)
     one, other, bandwidth = features(BATCH, 500)
@@ -174,21 +174,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--samples", type=int, nargs="+", default=SIZES, help="values of m")
     parser.add_argument("--features", type=int, nargs="+", default=SIZES, help="values of d")
     parser.add_argument("--rounds", type=int, default=3, help="timed rounds; the largest sizes have fewer")
-    given = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     one_thread()
     rows = []
-    for samples in given.samples:
-        for width in given.features:
-            rounds = 1 if samples * samples * width > LONG else given.rounds
+    for samples in options.samples:
+        for width in options.features:
+            rounds = 1 if samples * samples * width > LONG else options.rounds
             rows.append(measure(samples, width, rounds))
     show("LP, CPU ms forward and backward (k = 7); naive forms as ratios to the Laplacian", table(rows))
-    share = share_of_step(given.data_root, given.rounds)
+    share = share_of_step(options.data_root, options.rounds)
     part = share["lp_ms"] / (share["step_ms"] + share["lp_ms"])
     print(
         f"\nFitNet 1, batch {BATCH}, fp32: LP {share['lp_ms']:.2f} ms of a student step, {100 * part:.2f} %"
     )
-    if given.json:
-        write(given.json, {"sizes": rows, "n_neighbors": N_NEIGHBORS, "fitnet1": share, "lp_share": part})
+    if options.json:
+        write(options.json, {"sizes": rows, "n_neighbors": N_NEIGHBORS, "fitnet1": share, "lp_share": part})
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the benchmarks share: the gate, interleaved CPU time, medians, tables, results as JSON."""
+"""Tools of the benchmarks: the gate, interleaved CPU time, medians, tables, results as JSON."""
 
 import json
 import os
@@ -40,9 +40,9 @@ def one_thread() -> None:
 
 def cpu_seconds(call: Callable[[], object]) -> float:
     """CPU seconds, of all threads of this process together, that a call takes."""
-    began = time.process_time()
+    start = time.process_time()
     call()
-    return time.process_time() - began
+    return time.process_time() - start
 
 
 def interleaved(
@@ -114,7 +114,7 @@ def write(path: Path, results: Mapping[str, object]) -> None:
 
 def machine() -> dict[str, object]:
     """Processor, cores this process may use, torch's version and the instructions that it uses."""
-    told: dict[str, object] = {
+    description: dict[str, object] = {
         "cpu": _cpu_model(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "threads": torch.get_num_threads(),
@@ -123,8 +123,8 @@ def machine() -> dict[str, object]:
         "bf16_hardware": bf16_hardware(),
     }
     if torch.cuda.is_available():
-        told["gpu"] = torch.cuda.get_device_name()
-    return told
+        description["gpu"] = torch.cuda.get_device_name()
+    return description
 
 
 def bf16_hardware() -> bool:

@@ -1,4 +1,4 @@
-"""What bfloat16 does to test accuracy: the same runs in float32 and in bfloat16, paired by seed.
+"""The effect of bfloat16 on test accuracy: the same runs in float32 and in bfloat16, paired by seed.
 
     python benchmarks/numerics.py digits [--methods bp kd ...] [--seeds 12] [--epochs 30] [--device cuda]
         [--json FILE]
@@ -56,16 +56,18 @@ def banks(spec: StudySpec, data: Data, device: torch.device) -> dict[Precision, 
     *_, file = load_or_train(alone, data, device=device)
     if not isinstance(file, TrainedTeacher):
         raise RuntimeError("the teacher's training was ended early")
-    found: dict[Precision, TeacherOutputs] = {}
+    teacher_outputs: dict[Precision, TeacherOutputs] = {}
     for precision in BOTH:
         teacher = spec.teacher.model_copy(update={"precision": precision})
         store = bank_store(views, file, teacher, data, device)
         store.prepare()
-        wanted, _ = store.missing()
-        for done in compute_blocks(store, data, open_teacher(file, teacher, data, device=device), wanted):
-            store.enter(done.block, done.digests)
-        found[precision] = open_teacher_outputs(views, file, teacher, data, device=device)
-    return found
+        missing, _ = store.missing()
+        for computed_block in compute_blocks(
+            store, data, open_teacher(file, teacher, data, device=device), missing
+        ):
+            store.enter(computed_block.block, computed_block.digests)
+        teacher_outputs[precision] = open_teacher_outputs(views, file, teacher, data, device=device)
+    return teacher_outputs
 
 
 def trial_of(spec: StudySpec, method: str, precision: Precision, seed: int) -> RunSpec:
@@ -95,14 +97,14 @@ def compared(spec: StudySpec, methods: Sequence[str], seeds: int, device: torch.
     teacher_outputs = banks(spec, loaded, device)
     data = loaded.with_views(plan_bank(spec, loaded).views)
     for method in methods:
-        found: dict[Precision, dict[int, float]] = {precision: {} for precision in BOTH}
+        accuracies: dict[Precision, dict[int, float]] = {precision: {} for precision in BOTH}
         for seed in range(1, seeds + 1):
             for precision in BOTH:
                 value = accuracy(
                     trial_of(spec, method, precision, seed), data, teacher_outputs[precision], device
                 )
-                found[precision][seed] = value
-        one, other = found["fp32"], found["bf16"]
+                accuracies[precision][seed] = value
+        one, other = accuracies["fp32"], accuracies["bf16"]
         yield Compared(
             method,
             interval(list(one.values())),

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from banking import NEEDS, in_memory
+from banking import NEEDS, make_bank_in_memory
 from timing import seconds, wait
-from workload import BATCH, CLASSES, METHOD, data, images, trial
+from workload import BATCH, CLASSES, METHOD, load_images, make_data, trial
 
 from lpstudy.data import Data, Order
 from lpstudy.distill import StepContext
@@ -23,7 +23,7 @@ from lpstudy.training.precision import has_bf16
 from lpstudy.training.trainer import Trainer
 
 STARTED = 60.0
-"""Seconds within which all packed processes must have begun, or the others end too."""
+"""Seconds within which all packed processes must have started, or the others end too."""
 
 
 def best(device: torch.device) -> Precision:
@@ -32,17 +32,17 @@ def best(device: torch.device) -> Precision:
 
 
 def runner(
-    student: str, split: Data, kept: Bank, device: torch.device, precision: Precision, seed: int
+    student: str, data: Data, bank: Bank, device: torch.device, precision: Precision, seed: int
 ) -> Trainer:
     """A run whose step has been recorded."""
     one = trial(student, epochs=2, seed=seed, precision=precision, batch_size=BATCH)
-    run = Trainer(one, split, kept, device)
+    run = Trainer(one, data, bank, device)
     run.steps(1, 2)
     return run
 
 
 def two(steps: int) -> tuple[int, int]:
-    """So many steps and half of them: what their times differ by holds no epoch's end."""
+    """A number of steps and half of it: the difference of their times contains no end of an epoch."""
     return steps, steps // 2
 
 
@@ -73,7 +73,7 @@ def _stream(device: torch.device) -> Callable[[], AbstractContextManager[object]
 
 
 def queued(run: Trainer, count: int) -> Iterator[None]:
-    """So many steps of a run's second epoch, one at each call: its work is queued and not waited for."""
+    """Queue steps of a run's second epoch, one at each call, without waiting for them."""
     if run.teacher is None:
         raise ValueError("the run has no teacher")
     step = StepContext(METHOD.weights(0.5), parallel.gather, CLASSES)
@@ -86,10 +86,10 @@ def queued(run: Trainer, count: int) -> Iterator[None]:
 
 
 def in_processes(count: int, student: str, root: Path | None, kind: str, steps: int) -> float:
-    """The same with a process for each trial, as Ray packs them.
+    """Seconds of a step with a process for each trial, as Ray packs them.
 
     Raises:
-        RuntimeError: One of them failed, which ends the others, or did not begin in time.
+        RuntimeError: One of them failed, which ends the others, or did not start in time.
     """
     context = torch.multiprocessing.get_context("spawn")
     barrier, times = context.Barrier(count, timeout=STARTED), context.SimpleQueue()
@@ -98,10 +98,10 @@ def in_processes(count: int, student: str, root: Path | None, kind: str, steps: 
     for process in processes:
         process.start()
     join(processes, barrier)  # what they put fits into the pipe
-    taken = [times.get() for _ in range(2 * count)]
+    ends = [times.get() for _ in range(2 * count)]
     whole, part = (
-        max(end for one, _, end in taken if one == did) - min(begin for one, begin, _ in taken if one == did)
-        for did in two(steps)
+        max(end for n, _, end in ends if n == number) - min(start for n, start, _ in ends if n == number)
+        for number in two(steps)
     )
     return float(whole - part) / (count * (steps - steps // 2))
 
@@ -130,12 +130,12 @@ def _process(
 ) -> None:
     torch.set_num_threads(1)
     device = torch.device(kind)
-    split = data(images(root, (steps + 1) * BATCH), train=steps * BATCH).with_views(1).to(device)
-    run = runner(student, split, in_memory(split, device), device, best(device), seed)
-    for did in two(steps):
+    data = make_data(load_images(root, (steps + 1) * BATCH), train=steps * BATCH).with_views(1).to(device)
+    run = runner(student, data, make_bank_in_memory(data, device), device, best(device), seed)
+    for count in two(steps):
         wait(device)
         barrier.wait()
-        began = time.perf_counter()  # the machine's own clock: all processes read the same
-        run.steps(2, did)
+        start = time.perf_counter()  # the machine's own clock: all processes read the same
+        run.steps(2, count)
         wait(device)
-        times.put((did, began, time.perf_counter()))
+        times.put((count, start, time.perf_counter()))

@@ -96,7 +96,7 @@ class PlainLoop:
 
 @torch.no_grad()
 def correct(network: PlainNet, images: Tensor, labels: Tensor) -> int:
-    """How many images are classified rightly."""
+    """The number of images that are classified correctly."""
     network.eval()
     count = int((network(images).argmax(1) == labels).sum())
     network.train()
@@ -120,7 +120,7 @@ class PILImages(Dataset[tuple[Tensor, int]]):
         )
 
     def __len__(self) -> int:
-        """How many images there are."""
+        """The number of images."""
         return len(self.labels)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
@@ -130,15 +130,15 @@ class PILImages(Dataset[tuple[Tensor, int]]):
         return self.transform(Image.fromarray(self.images[index])), self.labels[index]
 
 
-def pil_images(given: Images, count: int) -> PILImages:
+def pil_images(images: Images, count: int) -> PILImages:
     """The first images as torchvision has them: an array of shape (n, 32, 32, 3) and a list of labels."""
-    array = np.ascontiguousarray(given.pixels[:count].numpy().transpose(0, 2, 3, 1))
-    return PILImages(array, given.labels[:count].tolist())
+    array = np.ascontiguousarray(images.pixels[:count].numpy().transpose(0, 2, 3, 1))
+    return PILImages(array, images.labels[:count].tolist())
 
 
-def pil_batches(given: Images, count: int) -> Iterator[Pair]:
+def pil_batches(images: Images, count: int) -> Iterator[Pair]:
     """Batches without end, shuffled, in the loop's own process."""
-    return endless(DataLoader(pil_images(given, count), BATCH, shuffle=True, drop_last=True))
+    return endless(DataLoader(pil_images(images, count), BATCH, shuffle=True, drop_last=True))
 
 
 def endless(batches: Iterable[Pair]) -> Iterator[Pair]:

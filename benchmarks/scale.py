@@ -1,4 +1,4 @@
-"""What a study's service costs, and how far it carries.
+"""The cost of a study's service, and its largest scale.
 
     python benchmarks/scale.py [--json FILE]      (about 2 minutes on 2 free cores)
 
@@ -25,13 +25,13 @@ from lpstudy.tracking.projection import BATCH_SECONDS as WRITTEN_EVERY
 
 BARE_RUNS = 3
 EPOCHS = 30
-"""Of a trial, as in the digits study."""
+"""Epochs of a trial, as in the digits study."""
 TRIALS = {1: 5, 2: 10}
-"""On so many workers, so many trials: four for each, and one for each to warm up."""
+"""Trials by the number of workers: four for each, and one for each to warm up."""
 PER_NODE = 2
 """Trials of the simulated cluster."""
 SHARES = (16, 4, 1)
-"""Of the most trials at once, a half of a half ...: linear cost stays the same from one to the next."""
+"""Divisors of the largest number of trials at once: a linear cost is the same for all of them."""
 GOAL_SECONDS = 0.3
 """CPU of the service a run, beyond the bare loop."""
 GOAL_THROUGHPUT = 0.9
@@ -39,26 +39,26 @@ GOAL_THROUGHPUT = 0.9
 
 
 def main() -> None:
-    """Measure, print tables, write JSON where asked."""
-    parser = argparse.ArgumentParser(description="What a study's service costs, and how far it carries.")
+    """Measure, print tables, write JSON with `--json`."""
+    parser = argparse.ArgumentParser(description="The cost of a study's service, and its largest scale.")
     parser.add_argument("--json", type=Path, help="also write the results to this file")
     parser.add_argument("--epochs", type=int, default=EPOCHS, help="of a trial (default: 30)")
     parser.add_argument("--nodes", type=int, default=16, help="of the simulated cluster (default: 16)")
     parser.add_argument("--at-once", type=int, default=1000, help="trials in virtual time (default: 1000)")
-    given = parser.parse_args()
+    options = parser.parse_args()
     one_thread()
     os.environ["OMP_NUM_THREADS"] = "1"
-    results: dict[str, object] = {"virtual": _virtual(given.at_once)}
+    results: dict[str, object] = {"virtual": _virtual(options.at_once)}
     with TemporaryDirectory() as name:
         os.environ["LPSTUDY_CACHE"] = str(Path(name) / "cache")
-        bench = Bench(Path(name), given.epochs)
+        bench = Bench(Path(name), options.epochs)
         bare = {workers: bench.bare(workers, BARE_RUNS) for workers in TRIALS}
         seconds, wall = bare[1]
         free = {workers: workers * wall / took for workers, (_, took) in bare.items()}
         results["workers"] = _workers(bench, seconds, free)
-    results["cluster"] = _cluster(given.nodes, given.epochs, wall)
-    if given.json is not None:
-        write(given.json, results)
+    results["cluster"] = _cluster(options.nodes, options.epochs, wall)
+    if options.json is not None:
+        write(options.json, results)
 
 
 def _workers(bench: Bench, bare: float, free: Mapping[int, float]) -> list[dict[str, object]]:

@@ -1,4 +1,4 @@
-"""Where the CPU time of one training step goes, by part, for FitNet 1 to 4: naive, and as lpstudy does it.
+"""The CPU time of one training step by part, for FitNet 1 to 4: naive, and in lpstudy.
 
     python benchmarks/step.py [--students fitnet1 ...] [--json FILE]
 
@@ -13,9 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import torch
-from banking import NEEDS, filled, own_cache
+from banking import NEEDS, make_bank, own_cache
+from gate import changes, copies, first_agreement, gate_batch, one_update
 from measuring import agree, bf16_hardware, interleaved, medians, one_thread, show, write
-from ours import changes, copies, gate_batch, gated, one_update
 from plain import PlainLoop, PlainNet, backward, kd_term, lp_term, pil_batches
 from torch import optim
 from torch.nn import functional
@@ -28,8 +28,8 @@ from workload import (
     TEACHER_SEED,
     Images,
     command,
-    data,
-    images,
+    load_images,
+    make_data,
     network,
     teacher,
     trial,
@@ -68,16 +68,16 @@ Call = Callable[[], object]
 Sides = dict[str, Call]
 
 
-def shared(given: Images, split: Data, bank: Bank, precisions: Sequence[Precision]) -> Sides:
-    """What costs the same for every student: data, teacher, the terms of the loss."""
-    by_pil = pil_batches(given, len(split.train))
-    epochs = (split.train.epoch(Order(0, epoch, BATCH), device=CPU) for epoch in itertools.count(1))
+def shared_sides(images: Images, data: Data, bank: Bank, precisions: Sequence[Precision]) -> Sides:
+    """The parts with the same cost for every student: data, teacher, the terms of the loss."""
+    by_pil = pil_batches(images, len(data.train))
+    epochs = (data.train.epoch(Order(0, epoch, BATCH), device=CPU) for epoch in itertools.count(1))
     in_memory = itertools.chain.from_iterable(epochs)
     batch = next(in_memory)
     plain = PlainNet(network("teacher", seed=TEACHER_SEED))
     online = {precision: teacher(bf16=precision == "bf16") for precision in precisions}
-    taught = online["fp32"].outputs(batch, NEEDS)
-    logits, embedding = taught.logits, taught.embedding
+    outputs = online["fp32"].outputs(batch, NEEDS)
+    logits, embedding = outputs.logits, outputs.embedding
     of_kd, of_lp = (torch.randn_like(tensor).requires_grad_() for tensor in (logits, embedding))
 
     def teach() -> None:
@@ -103,12 +103,12 @@ def shared(given: Images, split: Data, bank: Bank, precisions: Sequence[Precisio
     }
 
 
-def own(split: Data, bank: Bank, student: str, precisions: Sequence[Precision]) -> Sides:
-    """What the student determines: forward and backward, update, evaluation, FitNet's regressor."""
+def student_sides(data: Data, bank: Bank, student: str, precisions: Sequence[Precision]) -> Sides:
+    """The parts that the student determines: forward and backward, update, evaluation, FitNet's regressor."""
     plain = PlainNet(network(student))
     sgd = optim.SGD(plain.parameters(), lr=LEARNING_RATE, momentum=0.9, nesterov=True)
-    batch = next(split.train.epoch(Order(0, 1, BATCH), device=CPU))
-    validation = next(split.validation.batches(batch_size=VALIDATION, device=CPU))
+    batch = next(data.train.epoch(Order(0, 1, BATCH), device=CPU))
+    validation = next(data.validation.batches(batch_size=VALIDATION, device=CPU))
 
     def naive() -> None:
         sgd.zero_grad()
@@ -120,20 +120,21 @@ def own(split: Data, bank: Bank, student: str, precisions: Sequence[Precision]) 
 
     sides: Sides = {"naive student": naive, "naive update": sgd.step, "naive evaluation": look}
     for precision in precisions:
-        sides |= _ours(split, bank, student, precision)
+        sides |= lpstudy_sides(data, bank, student, precision)
     return sides | {"regressor": _regressor(student)}
 
 
-def _ours(split: Data, bank: Bank, student: str, precision: Precision) -> Sides:
-    learner = Trainer(trial(student, epochs=1, precision=precision), split, bank, CPU).learner
-    batch = next(split.train.epoch(Order(0, 1, BATCH), device=CPU))
+def lpstudy_sides(data: Data, bank: Bank, student: str, precision: Precision) -> Sides:
+    """The student's parts in lpstudy."""
+    learner = Trainer(trial(student, epochs=1, precision=precision), data, bank, CPU).learner
+    batch = next(data.train.epoch(Order(0, 1, BATCH), device=CPU))
 
     def forward_backward() -> None:
         learner.optimizer.zero_grad(set_to_none=True)
         backward(functional.cross_entropy(learner.forward(batch).logits.float(), batch.labels))
 
     def look() -> None:
-        evaluate(learner.student, split.validation, bf16=learner.bf16)
+        evaluate(learner.student, data.validation, bf16=learner.bf16)
 
     sides: Sides = {f"{precision} student": forward_backward, f"{precision} evaluation": look}
     return sides | {f"{precision} update": learner.optimizer.step} if precision == "fp32" else sides
@@ -150,8 +151,8 @@ def _regressor(student: str) -> Call:
 def _map_shape(name: str) -> tuple[int, int, int]:
     built = network(name)
     with torch.no_grad():
-        found = built(torch.zeros(1, 3, 32, 32), (built.middle,)).maps[built.middle]
-    return found.shape[1], found.shape[2], found.shape[3]
+        hidden_map = built(torch.zeros(1, 3, 32, 32), (built.middle,)).maps[built.middle]
+    return hidden_map.shape[1], hidden_map.shape[2], hidden_map.shape[3]
 
 
 def timed(sides: Mapping[str, Call], rounds: int, *, warm: bool) -> dict[str, float]:
@@ -167,7 +168,7 @@ def timed(sides: Mapping[str, Call], rounds: int, *, warm: bool) -> dict[str, fl
 
 def table(ms: Mapping[str, float], precisions: Sequence[Precision]) -> list[dict[str, object]]:
     """A line a part with its share of the naive step; their sums; what is outside the step."""
-    ours = {  # of what bf16 does not change there is one figure
+    lpstudy = {  # of what bf16 does not change there is one figure
         precision: {part: ms.get(f"{precision} {part}", ms.get(f"fp32 {part}", 0.0)) for part in PARTS}
         for precision in precisions
     }
@@ -180,16 +181,16 @@ def table(ms: Mapping[str, float], precisions: Sequence[Precision]) -> list[dict
             "naive ms": naive[part],
             "share %": 100 * naive[part] / whole,
         }
-        lines.append(line | {f"{precision} ms": ours[precision][part] for precision in precisions})
+        lines.append(line | {f"{precision} ms": lpstudy[precision][part] for precision in precisions})
     lines.append({"part": "step", "naive ms": whole, "share %": 100.0})
-    lines[-1] |= {f"{precision} ms": sum(ours[precision].values()) for precision in precisions}
+    lines[-1] |= {f"{precision} ms": sum(lpstudy[precision].values()) for precision in precisions}
     filling = {f"{precision} ms": ms[f"{precision} filling"] for precision in precisions}
     lines.append({"part": "(teacher, to fill the bank)", **filling})
     lines.append({"part": "(FitNet's regressor)", "fp32 ms": ms["regressor"]})
     return lines
 
 
-def check(given: Images, student: str) -> float:
+def check(images: Images, student: str) -> float:
     """The gate: the relative difference between the updates of the naive step and of lpstudy's.
 
     Raises:
@@ -197,11 +198,11 @@ def check(given: Images, student: str) -> float:
     """
     teaches = PlainNet(network("teacher", seed=TEACHER_SEED)).double()
     learns = PlainNet(network(student)).double()
-    naive = PlainLoop(learns, teaches, itertools.repeat(gate_batch(given)))
+    naive = PlainLoop(learns, teaches, itertools.repeat(gate_batch(images)))
     before = copies(naive.student.parameters())
     naive.step()
     update = changes(before, naive.student.parameters())
-    return agree(f"the naive update of {student}", one_update(given, student), update)
+    return agree(f"the naive update of {student}", one_update(images, student), update)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -212,22 +213,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     one_thread()
     torch.manual_seed(0)  # of the naive side's shuffling and views
-    given = images(options.data_root, BATCH + VALIDATION)
-    split = data(given, train=BATCH).with_views(1)
+    images = load_images(options.data_root, BATCH + VALIDATION)
+    data = make_data(images, train=BATCH).with_views(1)
     precisions: tuple[Precision, ...] = ("fp32", "bf16") if bf16_hardware() else ("fp32",)
-    results: dict[str, object] = {"data": given.source, "precisions": precisions}
+    results: dict[str, object] = {"data": images.source, "precisions": precisions}
     common: dict[str, float] = {}
     with own_cache():
-        bank = filled(split)
+        bank = make_bank(data)
         for student in options.students:
-            agreement = gated(partial(check, student=student), given)
-            of_student = own(split, bank, student, precisions)
-            sides = of_student if common else of_student | shared(given, split, bank, precisions)
+            agreement = first_agreement(partial(check, student=student), images)
+            of_student = student_sides(data, bank, student, precisions)
+            sides = of_student if common else of_student | shared_sides(images, data, bank, precisions)
             long = student in LONG
             ms = timed(sides, 1 if long else options.rounds, warm=long and bool(common))
             common = common or {name: value for name, value in ms.items() if name not in of_student}
             lines = table(common | ms, precisions)
-            show(f"{student}, CPU ms of a batch of {BATCH} ({given.source})", lines)
+            show(f"{student}, CPU ms of a batch of {BATCH} ({images.source})", lines)
             results[student] = {"parts": lines, "agreement": agreement}
     if "bf16" not in precisions:
         print("\nthis processor has no bf16; peer.py measures it emulated")

@@ -8,18 +8,18 @@ import torch
 
 
 def wait(device: torch.device) -> None:
-    """Until the device has done what it was given."""
+    """Wait until the device has finished its work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def seconds(call: Callable[[], object], device: torch.device, rounds: int) -> float:
     """Median wall seconds of a call, the device's work included; one call before is not counted."""
-    taken = []
+    times = []
     for _ in range(rounds + 1):
         wait(device)
-        began = time.perf_counter()
+        start = time.perf_counter()
         call()
         wait(device)
-        taken.append(time.perf_counter() - began)
-    return statistics.median(taken[1:])
+        times.append(time.perf_counter() - start)
+    return statistics.median(times[1:])

@@ -113,7 +113,7 @@ def open_ledger(folder: Path, spec: StudySpec) -> Ledger:
 
 
 def facts_of(spec: StudySpec) -> tracking.StudyMetadata:
-    """What the projection writes of a study beside its runs."""
+    """The facts of a study that the projection writes beside its runs."""
     names = ("data hash", "teacher hash", "versions", "commit", "machine", "command")
     data = {"name": "digits", "classes": 10, "train": 1, "validation": 1, "test": 1}
     teacher = {"key": "none", "label": "benchmark", "sha256": "", "test_accuracy": 50.0, "parameters": 1}
@@ -146,7 +146,7 @@ def reports_of(epochs: Sequence[EpochResult], per_report: int = PER_REPORT) -> l
 
 @contextmanager
 def memory() -> Iterator[Path]:
-    """A folder for databases that is gone afterwards."""
+    """A temporary folder for databases."""
     with TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as name:
         yield Path(name)
 

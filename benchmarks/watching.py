@@ -1,4 +1,4 @@
-"""What operators allocate and move, seen from beside them, forward and backward."""
+"""Bytes that operators allocate and move, forward and backward."""
 
 import weakref
 from typing import Any

@@ -1,6 +1,6 @@
-"""What the benchmarks compute: CIFAR-10 images, FitNets and their teacher, a trial of CE + KD + LP.
+"""The benchmarks' workload: CIFAR-10 images, FitNets and their teacher, a trial of CE + KD + LP.
 
-Weights are those that the networks start from: what a step costs does not depend on them.
+The weights are initial ones: the cost of a step does not depend on them.
 """
 
 import argparse
@@ -34,10 +34,10 @@ PAD = 4
 SHAPE = (3, 32, 32)
 CLASSES = 10
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)
-"""Of CIFAR-10, per channel."""
+"""Mean and standard deviation of CIFAR-10, per channel."""
 STUDENTS = ("fitnet1", "fitnet2", "fitnet3", "fitnet4")
 LEARNING_RATE = 1e-3
-"""Of SGD with Nesterov momentum 0.9."""
+"""The learning rate of SGD with Nesterov momentum 0.9."""
 METHOD = LP(gamma=0.01, n_neighbors=5, bandwidth=1.0, ramp=0.0, kd_weight=1.0, kd_temperature=4.0)
 """CE + KD + LP, the LP term at its full weight from the first step."""
 TEACHER_SEED = 9
@@ -69,7 +69,7 @@ def command(description: str | None) -> argparse.ArgumentParser:
     return parser
 
 
-def images(root: Path | None, count: int) -> Images:
+def load_images(root: Path | None, count: int) -> Images:
     """The first images of CIFAR-10, class by class in turn; generated ones where it cannot be read.
 
     Args:
@@ -104,16 +104,16 @@ def _from_folder(folder: Path, count: int) -> tuple[npt.NDArray[np.uint8], npt.N
     return np.ascontiguousarray(pixels), np.array([label for _, label in chosen], dtype=np.int64)
 
 
-def data(given: Images, *, train: int, pad: int = PAD) -> Data:
+def make_data(images: Images, *, train: int, pad: int = PAD) -> Data:
     """The first `train` images to train on, cropped and mirrored at random; the rest to validate."""
-    rows = torch.arange(len(given.labels))
+    rows = torch.arange(len(images.labels))
     plain = Preprocessing(MEAN, STD)
     views = Preprocessing(MEAN, STD, pad, pad > 0, 0)
 
     def part(chosen: Tensor, preprocessing: Preprocessing) -> Split:
-        return Split(ArrayPixels(given.pixels, chosen), given.labels[chosen], preprocessing)
+        return Split(ArrayPixels(images.pixels, chosen), images.labels[chosen], preprocessing)
 
-    content = hashlib.sha256(given.pixels.numpy().tobytes() + str((train, pad)).encode()).hexdigest()
+    content = hashlib.sha256(images.pixels.numpy().tobytes() + str((train, pad)).encode()).hexdigest()
     return Data(
         name="cifar10",
         class_names=tuple(str(label) for label in range(CLASSES)),
@@ -135,7 +135,7 @@ def student_spec(name: str) -> StudentSpec:
 
 
 def network(name: str, *, seed: int = 0) -> MaxoutNet:
-    """That network with the weights it starts from."""
+    """The network of a name with its initial weights."""
     built = build(student_spec(name), input_shape=SHAPE, classes=CLASSES, seed=seed)
     assert isinstance(built, MaxoutNet)
     return built

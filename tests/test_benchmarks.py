@@ -8,10 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import gate
 import gpu
 import lp
 import measuring
-import ours
 import packing
 import peer
 import plain
@@ -50,7 +50,7 @@ def small(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> No
         peer,
         gpu,
         packing,
-        *(sys.modules[name] for name in ("workload", "ours", "boxed", "plain")),
+        *(sys.modules[name] for name in ("workload", "gate", "boxed", "plain")),
     ):
         if hasattr(module, "BATCH"):
             monkeypatch.setattr(module, "BATCH", 8)
@@ -99,7 +99,7 @@ def test_gpu_tells_of_a_closed_gate_and_continues(
 
 @pytest.mark.usefixtures("small")
 def test_one_thread_queues_a_step_of_each_run_in_turn() -> None:
-    split = workload.data(workload.images(None, 24), train=16).with_views(1)
+    split = workload.make_data(workload.load_images(None, 24), train=16).with_views(1)
     generator = torch.Generator().manual_seed(0)
     sizes = {"logits": (1, 16, 10), "embedding": (1, 16, 500)}
     outputs = {name: torch.randn(size, generator=generator).half() for name, size in sizes.items()}
@@ -108,9 +108,9 @@ def test_one_thread_queues_a_step_of_each_run_in_turn() -> None:
     order: list[tuple[int, int]] = []
 
     def noted(number: int, step: Callable[..., object]) -> Callable[..., object]:
-        def call(*given: object) -> object:
+        def call(*arguments: object) -> object:
             order.append((number, threading.get_ident()))
-            return step(*given)
+            return step(*arguments)
 
         return call
 
@@ -153,19 +153,19 @@ def test_a_gate_opens_where_the_sides_agree_on_one_of_three_sets(
 ) -> None:
     seen = []
 
-    def compare(given: Images) -> int:
-        seen.append(int(given.labels[0]))
+    def compare(images: Images) -> int:
+        seen.append(int(images.labels[0]))
         if seen[-1] != agrees_on:
             raise measuring.DisagreementError("apart")
         return agrees_on
 
-    given = Images(torch.arange(200).view(200, 1), torch.arange(200), "numbers")
+    images = Images(torch.arange(200).view(200, 1), torch.arange(200), "numbers")
     if shares is None:
         with pytest.raises(measuring.DisagreementError):
-            ours.gated(compare, given)
+            gate.first_agreement(compare, images)
         assert seen == [0, 32, 64]
     else:
-        assert ours.gated(compare, given) == agrees_on
+        assert gate.first_agreement(compare, images) == agrees_on
         assert seen == shares
 
 
