@@ -24,7 +24,7 @@ import torch
 from banking import NEEDS, make_bank_in_memory
 from gate import changes, copies, first_agreement, gate_batch, one_update
 from measuring import DisagreementError, agree, show, write
-from packing import best, in_processes, on_streams, runner, two
+from packing import Workload, best, in_processes, on_streams, runner, two
 from plain import Pair, PlainLoop, PlainNet
 from timing import seconds
 from watching import Traffic
@@ -128,19 +128,19 @@ def measure(
     results["plain_ms"] = 1e3 * seconds(lambda: [call() for _ in range(steps)], device, rounds) / steps
     results["best"] = best(device)
     for precision in dict.fromkeys(("fp32", best(device))):
-        run = runner(student, data, bank, device, precision, 0)
+        run = runner(student, data, bank, precision, 0)
         step, end = per_step(run, steps, rounds)
         results[precision] = {"ms": 1e3 * step, "epoch_end_ms": 1e3 * end}
-        results[precision]["recorded"] = getattr(run.step, "refused", "not on this device") is None
+        results[precision]["recorded"] = getattr(run.step, "refusal", "not on this device") is None
     counted = traffic(run, data, bank)
     macs = cost_of(student_spec(student), input_shape=SHAPE, classes=CLASSES).macs
     results |= {"flop": 6 * macs * BATCH, "bytes": counted.bytes, "operators": counted.operators}
     results["packed"] = []
     for count in options.packed:
-        runs = [runner(student, data, bank, device, best(device), seed) for seed in range(count)]
+        runs = [runner(student, data, bank, best(device), seed) for seed in range(count)]
         ways = {
             "streams": partial(on_streams, runs, steps, rounds),
-            "processes": partial(in_processes, count, student, root, device.type, steps),
+            "processes": partial(in_processes, count, Workload(student, root, steps, device.type)),
         }
         results["packed"].append({"trials": count, **packed(ways)})
     return results

@@ -4,6 +4,7 @@ import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import wait as wait_for_any
 from pathlib import Path
@@ -31,10 +32,21 @@ def best(device: torch.device) -> Precision:
     return "bf16" if has_bf16(device) else "fp32"
 
 
-def runner(
-    student: str, data: Data, bank: Bank, device: torch.device, precision: Precision, seed: int
-) -> Trainer:
-    """A run whose step has been recorded."""
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """The runs of a comparison; also for a process that builds its own data and bank."""
+
+    student: str
+    root: Path | None
+    """The folder of the images: see `load_images`."""
+    steps: int
+    """Steps of an epoch."""
+    device: str
+
+
+def runner(student: str, data: Data, bank: Bank, precision: Precision, seed: int) -> Trainer:
+    """A run on the data's device whose step has been recorded."""
+    device = data.train.labels.device
     one = trial(student, epochs=2, seed=seed, precision=precision, batch_size=BATCH)
     run = Trainer(one, data, bank, device)
     run.steps(1, 2)
@@ -85,7 +97,7 @@ def queued(run: Trainer, count: int) -> Iterator[None]:
         yield
 
 
-def in_processes(count: int, student: str, root: Path | None, kind: str, steps: int) -> float:
+def in_processes(count: int, workload: Workload) -> float:
     """Seconds of a step with a process for each trial, as Ray packs them.
 
     Raises:
@@ -93,7 +105,7 @@ def in_processes(count: int, student: str, root: Path | None, kind: str, steps: 
     """
     context = torch.multiprocessing.get_context("spawn")
     barrier, times = context.Barrier(count, timeout=STARTED), context.SimpleQueue()
-    arguments = [(seed, student, root, kind, steps, barrier, times) for seed in range(count)]
+    arguments = [(seed, workload, barrier, times) for seed in range(count)]
     processes = [context.Process(target=_process, args=one, daemon=True) for one in arguments]
     for process in processes:
         process.start()
@@ -101,9 +113,9 @@ def in_processes(count: int, student: str, root: Path | None, kind: str, steps: 
     ends = [times.get() for _ in range(2 * count)]
     whole, part = (
         max(end for n, _, end in ends if n == number) - min(start for n, start, _ in ends if n == number)
-        for number in two(steps)
+        for number in two(workload.steps)
     )
-    return float(whole - part) / (count * (steps - steps // 2))
+    return float(whole - part) / (count * (workload.steps - workload.steps // 2))
 
 
 def join(processes: Sequence[Any], barrier: Any) -> None:
@@ -125,14 +137,13 @@ def join(processes: Sequence[Any], barrier: Any) -> None:
         raise RuntimeError(f"{failed} of {len(processes)} processes failed")
 
 
-def _process(
-    seed: int, student: str, root: Path | None, kind: str, steps: int, barrier: Any, times: Any
-) -> None:
+def _process(seed: int, workload: Workload, barrier: Any, times: Any) -> None:
     torch.set_num_threads(1)
-    device = torch.device(kind)
-    data = make_data(load_images(root, (steps + 1) * BATCH), train=steps * BATCH).with_views(1).to(device)
-    run = runner(student, data, make_bank_in_memory(data, device), device, best(device), seed)
-    for count in two(steps):
+    device = torch.device(workload.device)
+    images = load_images(workload.root, (workload.steps + 1) * BATCH)
+    data = make_data(images, train=workload.steps * BATCH).with_views(1).to(device)
+    run = runner(workload.student, data, make_bank_in_memory(data, device), best(device), seed)
+    for count in two(workload.steps):
         wait(device)
         barrier.wait()
         start = time.perf_counter()  # the machine's own clock: all processes read the same

@@ -104,7 +104,7 @@ def test_one_thread_queues_a_step_of_each_run_in_turn() -> None:
     sizes = {"logits": (1, 16, 10), "embedding": (1, 16, 500)}
     outputs = {name: torch.randn(size, generator=generator).half() for name, size in sizes.items()}
     bank = Bank(outputs, workload.network("teacher"), 1, None, CPU)
-    runs = [packing.runner("fitnet1", split, bank, CPU, "fp32", seed) for seed in range(2)]
+    runs = [packing.runner("fitnet1", split, bank, "fp32", seed) for seed in range(2)]
     order: list[tuple[int, int]] = []
 
     def noted(number: int, step: Callable[..., object]) -> Callable[..., object]:
