@@ -36,7 +36,7 @@ class Data:
     remarks: tuple[str, ...] = ()
     """Treatment of the files that may surprise their owner, one line each."""
     resizing: Resizing = "none"
-    """How files get the input's size: resized and cut (see `lpstudy.data.images`), or not at all."""
+    """The way of files to the input's size: resized and cut (see `lpstudy.data.images`), or unchanged."""
 
     @property
     def classes(self) -> int:

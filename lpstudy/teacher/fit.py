@@ -196,7 +196,7 @@ def teacher_chunk_size(spec: TeacherSpec, data: Data, device: torch.device) -> i
 
 @dataclass(frozen=True, slots=True)
 class _CachedTeacher:
-    """What a teacher's folder in the cache holds."""
+    """The content of a teacher's folder in the cache."""
 
     folder: Folder
     teacher: TrainedTeacher | None = None

@@ -26,10 +26,10 @@ def memory_error(error: BaseException) -> BaseException | None:
 
 def causes(error: BaseException) -> Iterator[BaseException]:
     """The error, its cause, the cause of that, and so on; each once."""
-    seen: list[BaseException] = []
+    chain: list[BaseException] = []
     current: BaseException | None = error
-    while current is not None and current not in seen:
-        seen.append(current)
+    while current is not None and current not in chain:
+        chain.append(current)
         yield current
         current = current.__cause__ or current.__context__
 
