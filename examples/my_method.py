@@ -7,17 +7,12 @@ from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor
 from torch.nn import functional
 
-from lpstudy.distill import Distillation, Loss, Needs, Step, cross_entropy
+from lpstudy.distill import Distillation, Loss, Needs, Step, cross_entropy, reduced
+from lpstudy.distill.reductions import attention
 
 Layers = Annotated[tuple[str, ...], Field(min_length=1)]
-
-
-def attention(maps: Tensor) -> Tensor:
-    """The mean of the squares over channels, scaled to length 1: (m, channels, h, w) to (m, h * w)."""
-    return functional.normalize(maps.float().square().mean(dim=1).flatten(1))
 
 
 class AT(Distillation):
@@ -31,8 +26,12 @@ class AT(Distillation):
     teacher_layers: Layers = ("conv1", "conv2")
     """The teacher's maps, each for the student's map in the same place."""
 
+    def check(self, *, batch_size: int) -> None:
+        if len(self.layers) != len(self.teacher_layers):
+            raise ValueError("layers: must be as many as teacher_layers")
+
     def teacher_needs(self) -> Needs:
-        return Needs(maps=self.teacher_layers)
+        return Needs(maps=tuple(reduced(name, "attention") for name in self.teacher_layers))
 
     def student_maps(self) -> tuple[str, ...]:
         return self.layers
@@ -41,9 +40,7 @@ class AT(Distillation):
         return {"at": self.weight}
 
     def loss(self, step: Step) -> Loss:
-        pairs = zip(self.layers, self.teacher_layers, strict=True)
-        terms = [
-            functional.mse_loss(attention(step.student.maps[mine]), attention(step.teacher.maps[theirs]))
-            for mine, theirs in pairs
-        ]
+        hints = [step.teacher.maps[reduced(name, "attention")] for name in self.teacher_layers]
+        maps = [attention(step.student.maps[name]) for name in self.layers]
+        terms = [functional.mse_loss(mine, hint) for mine, hint in zip(maps, hints, strict=True)]
         return cross_entropy(step).plus("at", torch.stack(terms).sum(), weight=step.weights["at"])

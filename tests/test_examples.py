@@ -64,7 +64,10 @@ def test_the_study_names_its_code(prepared: PreparedStudy) -> None:
     files = prepared.spec.imported or ()
     assert [file.name for file in files] == [path.name for path in CODE]
     assert [code.sha256 for code in prepared.imported] == [file.sha256 for file in files]
-    assert [output.name for output in prepared.plan.banked_outputs] == ["map.conv2", "map.conv1"]
+    assert [output.name for output in prepared.plan.banked_outputs] == [
+        "map.conv2@attention",
+        "map.conv1@attention",
+    ]
 
 
 def imports(folder: Path = EXAMPLES) -> list[str]:

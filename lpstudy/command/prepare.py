@@ -14,6 +14,7 @@ from lpstudy.command.starting_weights import StartingWeights, check_logits, star
 from lpstudy.cost import cost_of
 from lpstudy.data import Data, load, part_remarks, shared_cache
 from lpstudy.disk import StorageError, is_storage_error
+from lpstudy.distill.reductions import layer_names, reduce_maps
 from lpstudy.folder import Folder, RemoteFolder
 from lpstudy.outputs import Network, Outputs
 from lpstudy.space import (
@@ -198,9 +199,10 @@ def _check_arm(arm: Arm, spec: StudySpec, data: Data, teacher: Network) -> None:
     for values in corners(arm.hyperparameters):
         try:
             method = arm.resolve(fits[0] | values, epochs=1, seed=0).method.resolved(student, teacher)
+            needs = method.teacher_needs()
             method.auxiliary(
                 _shapes(student, data, method.student_maps()),
-                _shapes(teacher, data, method.teacher_needs().maps),
+                reduce_maps(_shapes(teacher, data, layer_names(needs.maps)), needs.maps),
             )
         except ValueError as error:
             raise ValueError(f"methods.{arm.method}: {error}") from None

@@ -2,6 +2,7 @@
 
 from lpstudy.distill.declaration import MethodDeclaration, declaration_of
 from lpstudy.distill.method import Distillation, Loss, Needs, Step, StepContext, cross_entropy
+from lpstudy.distill.reductions import reduced, register_reduction
 from lpstudy.distill.registry import METHODS, Method, declare_method, register_method
 
 __all__ = [
@@ -16,5 +17,7 @@ __all__ = [
     "cross_entropy",
     "declaration_of",
     "declare_method",
+    "reduced",
     "register_method",
+    "register_reduction",
 ]

@@ -15,6 +15,8 @@ from lpstudy.outputs import Network, Outputs
 
 EMBEDDING = "embedding"
 """The name of the penultimate features as a layer; every other name is a map's."""
+SEPARATOR = "@"
+"""Stands between a map and its reduction: see `lpstudy.distill.reductions.reduced`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +26,8 @@ class Needs:
     logits: bool = False
     embedding: bool = False
     maps: tuple[str, ...] = ()
-    """The names of maps, in the order in which the loss gets them; a repeated name counts once."""
+    """The names of maps, or of reduced ones, in the order in which the loss gets them; a repeated name counts
+    once."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "maps", tuple(dict.fromkeys(self.maps)))
@@ -155,7 +158,7 @@ class Distillation(BaseModel, ABC):
         else:
             named = self.with_default_layers(student, teacher)
             for name in named.teacher_needs().maps:
-                check_map(teacher, name, "teacher")
+                check_map(teacher, layer_name(name), "teacher")
         for name in named.student_maps():
             check_map(student, name, "student")
         return named
@@ -228,6 +231,11 @@ def cross_entropy(step: Step) -> Loss:
     """CE of the student's logits, the mean over the batch: the term that every loss starts from."""
     value = functional.cross_entropy(full_precision(step.student.logits), step.labels)
     return Loss(value, {"ce": value.detach()})
+
+
+def layer_name(name: str) -> str:
+    """The network's map that a name of `Needs.maps` is read from, which may be a reduced one."""
+    return name.partition(SEPARATOR)[0]
 
 
 def check_map(network: Network, name: str, role: str) -> None:

@@ -27,6 +27,7 @@ from lpstudy.distill import (
     MethodDeclaration,
     declaration_of,
     declare_method,
+    reductions,
     register_method,
 )
 from lpstudy.one_line import one_line
@@ -81,7 +82,7 @@ class ImportedCode(BaseModel):
             if _LOADED[module].sha256 != self.sha256:
                 raise ValueError(f"{self.name}: another version of it is loaded in this process")
             return _LOADED[module]
-        tables: tuple[dict[str, Any], ...] = (METHODS, FAMILIES, LOADERS)
+        tables: tuple[dict[str, Any], ...] = (METHODS, FAMILIES, LOADERS, reductions.REDUCTIONS)
         before = [set(table) for table in tables]
         finder = _Finder(module, self)
         sys.meta_path.append(finder)
@@ -98,6 +99,8 @@ class ImportedCode(BaseModel):
         families = tuple(name for name in FAMILIES if name not in before[1])
         kinds = tuple(name for name in LOADERS if name not in before[2])
         CODE.update(dict.fromkeys(families, self.sha256))
+        new_reductions = reductions.REDUCTIONS.keys() - before[3]
+        reductions.CODE.update(dict.fromkeys(new_reductions, self.sha256))
         methods = tuple(declaration_of(model) for model in models)
         _LOADED[module] = ImportedFile(
             name=self.name, sha256=self.sha256, methods=methods, families=families, kinds=kinds

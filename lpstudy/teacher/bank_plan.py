@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 
 from lpstudy.data import Data
-from lpstudy.distill import Needs
+from lpstudy.distill import Needs, reductions
 from lpstudy.distill.method import EMBEDDING, Distillation
-from lpstudy.outputs import Network, Outputs
+from lpstudy.outputs import Network
 from lpstudy.space import Arm, StudySpec, TeacherSpec
 from lpstudy.space.ranges import corners
 from lpstudy.students import skeleton
@@ -166,7 +166,8 @@ def _reason(
 
 @torch.no_grad()
 def _outputs(network: Network, data: Data, needs: Needs) -> Iterator[BankedOutput]:
-    outputs: Outputs = network(torch.empty(1, *data.input_shape, device="meta"), needs.maps)
+    image = torch.empty(1, *data.input_shape, device="meta")
+    outputs = reductions.teacher_outputs(network, image, needs.maps)
     if needs.logits:
         yield BankedOutput(LOGITS, tuple(outputs.logits.shape[1:]))
     if needs.embedding:

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from lpstudy.distill import Needs
+from lpstudy.distill.reductions import layer_names, reduce_maps
 from lpstudy.outputs import Batch, Network, Outputs
 from lpstudy.training.memory_format import set_memory_format
 from lpstudy.training.precision import autocast
@@ -36,11 +37,11 @@ class OnlineTeacher:
 
     @torch.no_grad()
     def outputs(self, batch: Batch, needs: Needs) -> Outputs:
-        """The teacher's outputs for the batch's images."""
+        """The teacher's outputs for the batch's images; reduced maps are in float32."""
         images = batch.images.contiguous(memory_format=self._layout)
         with autocast(self._device, bf16=self._bf16):
-            outputs: Outputs = self._running_network(images, needs.maps)
-        return outputs
+            outputs: Outputs = self._running_network(images, layer_names(needs.maps))
+        return reduce_maps(outputs, needs.maps)
 
 
 def _bf16_copy(network: Network) -> Network:

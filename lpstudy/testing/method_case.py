@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from lpstudy.distill import Distillation, Loss, Step, StepContext
+from lpstudy.distill.reductions import teacher_outputs
 from lpstudy.outputs import Network, Outputs
 
 CLASSES = 3
@@ -62,7 +63,7 @@ class MethodCase:
         """Both networks' outputs for always the same images."""
         images = example_images(samples).to(dtype)
         student: Outputs = self.student(images, self.method.student_maps())
-        return student, self.teacher(images, self.method.teacher_needs().maps)
+        return student, teacher_outputs(self.teacher, images, self.method.teacher_needs().maps)
 
     def auxiliary(self) -> nn.Module | None:
         """The method's auxiliary module, always with the same weights."""

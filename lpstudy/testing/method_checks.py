@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
 from lpstudy.distill import Distillation, Needs, StepContext, declaration_of
+from lpstudy.distill.reductions import teacher_outputs
 from lpstudy.outputs import Outputs
 from lpstudy.testing.method_case import CLASSES, MethodCase, example_images, example_labels
 
@@ -133,7 +134,7 @@ def check_no_wait(case: MethodCase) -> None:
         images, labels = fake.from_tensor(example_images(6)), fake.from_tensor(example_labels(6))
         for progress in PROGRESS:
             mine = case.student(images, case.method.student_maps())
-            theirs = case.teacher(images, needs.maps)
+            theirs = teacher_outputs(case.teacher, images, needs.maps)
             context = StepContext(case.method.weights(progress), lambda rows: rows, CLASSES)
             try:
                 total = case.method.loss(context.step(mine, theirs, labels, labels, extra)).total

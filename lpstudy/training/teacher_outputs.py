@@ -4,7 +4,7 @@ from typing import Protocol, runtime_checkable
 
 import torch
 
-from lpstudy.distill import Needs
+from lpstudy.distill import Needs, reductions
 from lpstudy.outputs import Batch, Network, Outputs
 
 
@@ -39,7 +39,7 @@ def example_outputs(teacher_outputs: TeacherOutputs, images: torch.Tensor, needs
     """Example outputs with the teacher's shapes for some images; zeros where it has no weights."""
     network = teacher_outputs.network
     device = next(network.parameters()).device
-    outputs: Outputs = network(images.to(device), needs.maps)
+    outputs = reductions.teacher_outputs(network, images.to(device), needs.maps)
     if device == images.device:
         return outputs
     maps = {name: torch.zeros_like(value, device=images.device) for name, value in outputs.maps.items()}

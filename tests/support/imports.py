@@ -6,11 +6,20 @@ from contextlib import contextmanager
 from typing import Any
 
 from lpstudy.data.registry import LOADERS
+from lpstudy.distill import reductions
 from lpstudy.distill.registry import BUILT_IN, METHODS
 from lpstudy.space import imported_code
 from lpstudy.students.families import CODE, FAMILIES
 
-TABLES: tuple[dict[str, Any], ...] = (METHODS, FAMILIES, CODE, LOADERS, imported_code._LOADED)
+TABLES: tuple[dict[str, Any], ...] = (
+    METHODS,
+    FAMILIES,
+    CODE,
+    LOADERS,
+    reductions.REDUCTIONS,
+    reductions.CODE,
+    imported_code._LOADED,
+)
 
 
 @contextmanager
@@ -35,6 +44,7 @@ def _clear() -> None:
     sys.meta_path[:] = [one for one in sys.meta_path if not isinstance(one, imported_code._Finder)]
     for table in TABLES:
         table.clear()
+    reductions.REDUCTIONS.update(reductions.BUILT_IN)
     METHODS.update({model.model_fields["method"].default: model for model in BUILT_IN})
 
 
