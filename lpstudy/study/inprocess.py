@@ -1,6 +1,7 @@
 """A backend without Ray: teacher, bank and runs are computed in this process, one after the other."""
 
 import traceback
+from bdb import BdbQuit
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -113,6 +114,8 @@ class InProcess(Backend):
             for results, end in run_reports(job):
                 if driver.on_report(job.key, results, end) is Decision.STOP:
                     break
+        except BdbQuit as error:  # the user has left the debugger
+            raise KeyboardInterrupt from error
         except Exception as error:  # of any kind: with Ray it would end the run's process
             self.say("".join(traceback.format_exception(error)).rstrip())
             return not driver.on_lost(job.key, describe_death(_last_line(error)))

@@ -18,7 +18,7 @@ from lpstudy.training.teacher_outputs import TeacherOutputs
 from lpstudy.training.trainer import Trainer
 
 
-def train(
+def train(  # noqa: PLR0913  # four keyword-only options
     trial: RunSpec,
     data: Data,
     teacher: TeacherOutputs | None,

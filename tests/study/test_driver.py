@@ -187,6 +187,6 @@ def test_cancel_fails_what_is_unfinished_and_pause_raises(tmp_path: Path) -> Non
 
 
 def test_no_trial_starts_after_the_budget_of_hours(tmp_path: Path) -> None:
-    driver, _ = tiny_driver(tmp_path, ("trials = 1", "trials = 5\nhours = 1e-6"))
+    driver, _ = tiny_driver(tmp_path, ("trials = 1", "trials = 5\nhours = 1e-9"))
     assert isinstance(driver.next(at_most=1), Done)
     assert driver.ledger.records() == []

@@ -22,7 +22,9 @@ from commands import (
 from lpstudy import operate, status, sweep
 from lpstudy.distill.bp import BP
 
-LONG = ("epochs = 2\n", "epochs = 3000\n")
+EPOCHS = 300
+LONG = ("epochs = 2\n", f"epochs = {EPOCHS}\n")
+OFTEN = ("checkpoint_seconds = 0.0", "checkpoint_seconds = 0.2")
 FIXED = ("learning_rate = { low = 1e-3, high = 1e-1, log = true }", "learning_rate = 0.01")
 
 
@@ -65,7 +67,7 @@ def test_more_than_one_process_is_refused(args: str, says: str, tmp_path: Path) 
 
 
 def test_ctrl_c_pauses_and_the_same_command_loses_nothing(tmp_path: Path) -> None:
-    write_study(tmp_path, LONG, FIXED)
+    write_study(tmp_path, LONG, FIXED, OFTEN)
     process = start(tmp_path, "sweep", "tiny.toml", "--in-process")
     wait_for(lambda: checkpoint(tmp_path) or process.poll() is not None)
     process.send_signal(signal.SIGINT)
@@ -78,7 +80,7 @@ def test_ctrl_c_pauses_and_the_same_command_loses_nothing(tmp_path: Path) -> Non
     assert again.code == 0, again.err
     trial_again, final = records(tmp_path, "tiny")
     assert trial_again.epochs[: len(trial.epochs)] == trial.epochs
-    assert [epoch.epoch for epoch in trial_again.epochs] == list(range(1, 3001))
+    assert [epoch.epoch for epoch in trial_again.epochs] == list(range(1, EPOCHS + 1))
     assert (trial_again.assignment.attempt, final.state) == (2, "finished")
 
 
@@ -91,7 +93,7 @@ def test_a_pause_from_another_shell_waits_and_resume_resumes(tmp_path: Path) -> 
         found: dict[str, object] = json.loads(call(status.main, tmp_path, "tiny", "--json").out)
         return found
 
-    write_study(tmp_path, LONG, FIXED)
+    write_study(tmp_path, LONG, FIXED, OFTEN)
     process = start(tmp_path, "sweep", "tiny.toml", "--in-process")
     wait_for(lambda: checkpoint(tmp_path) or process.poll() is not None)
     send("pause")
@@ -100,7 +102,7 @@ def test_a_pause_from_another_shell_waits_and_resume_resumes(tmp_path: Path) -> 
     result = wait_for_exit(process)
     assert result.code == 0, result.err
     assert "paused by lpstudy pause; resume with `lpstudy resume tiny`" in result.err
-    assert {(r.state, len(r.epochs)) for r in records(tmp_path, "tiny")} == {("finished", 3000)}
+    assert {(r.state, len(r.epochs)) for r in records(tmp_path, "tiny")} == {("finished", EPOCHS)}
 
 
 def test_an_error_in_a_loss_fails_the_run_and_shows_where(
@@ -135,3 +137,5 @@ def test_a_debugger_stops_in_a_loss(tmp_path: Path) -> None:
         check=False,
     )
     assert "(Pdb) 50" in done.stdout, done.stderr
+    assert done.returncode == 130
+    assert done.stderr.splitlines()[-1] == "lpstudy sweep: interrupted; run the same command to resume"
