@@ -192,9 +192,9 @@ def test_a_tracking_server_that_is_silent_is_refused_within_half_a_minute(
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "2")  # the default is 20 s, once
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{silent.getsockname()[1]}")
-        began = time.monotonic()
+        start_time = time.monotonic()
         refused(call(sweep.main, tmp_path, "tiny.toml"), "no tracking server answers")
-        assert time.monotonic() - began < 30
+        assert time.monotonic() - start_time < 30
 
 
 def test_a_place_that_takes_no_files_of_runs_is_refused(tmp_path: Path) -> None:

@@ -138,12 +138,12 @@ def test_a_process_that_fails_lets_no_other_wait_for_it() -> None:
     context = multiprocessing.get_context("spawn")
     barrier = context.Barrier(2, timeout=300)
     processes = [context.Process(target=barrier.wait), context.Process(target=sys.exit, args=(3,))]
-    began = time.monotonic()
+    start_time = time.monotonic()
     for process in processes:
         process.start()
     with pytest.raises(RuntimeError, match="2 of 2 processes failed"):
         packing.join(processes, barrier)
-    assert time.monotonic() - began < 60
+    assert time.monotonic() - start_time < 60
     assert packing.STARTED <= 60
 
 
@@ -195,15 +195,15 @@ def test_allocations_sees_what_is_held_and_what_is_let_go() -> None:
 
 
 @pytest.mark.parametrize(
-    ("other", "said"),
+    ("other", "message"),
     [
         ([torch.tensor([1.0, 1.1])], "differs by"),
         ([torch.tensor([1.0, float("nan")])], "differs by"),
         ([torch.ones(3)], "shape"),
     ],
 )
-def test_agree_refuses(other: list[Tensor], said: str) -> None:
-    with pytest.raises(measuring.DisagreementError, match=said):
+def test_agree_refuses(other: list[Tensor], message: str) -> None:
+    with pytest.raises(measuring.DisagreementError, match=message):
         measuring.agree("a sum", [torch.ones(2)], other)
 
 

@@ -111,44 +111,47 @@ def test_either_description_is_enough(folder: Path, tmp_path: Path) -> None:
 
 
 def test_a_file_that_says_something_else_than_the_weights_is_refused(folder: Path) -> None:
-    told = json.loads((folder / "model.json").read_text())
-    (folder / "model.json").write_text(json.dumps(told | {"mean": [0.5]}))
+    description = json.loads((folder / "model.json").read_text())
+    (folder / "model.json").write_text(json.dumps(description | {"mean": [0.5]}))
     with pytest.raises(ValueError, match=r"model\.json differs from the metadata of the weights"):
         lpstudy.load_model(folder)
 
 
 HOSTILE: dict[str, Callable[[dict[str, object]], object]] = {
-    "no JSON": lambda told: "{",
-    "no table": lambda told: [told],
-    "nested": lambda told: "[" * 100_000,
-    "an unknown key": lambda told: told | {"import": "os"},
-    "a missing key": lambda told: {key: value for key, value in told.items() if key != "mean"},
-    "a text for a number": lambda told: told | {"mean": ["0.5"]},
-    "not finite": lambda told: json.dumps(told | {"mean": [float("nan")]}),
-    "a deviation of 0": lambda told: told | {"std": [0.0]},
-    "statistics of another number of channels": lambda told: told | {"mean": [0.5] * 3},
-    "images without end": lambda told: told | {"input_shape": [1, 10**9, 10**9]},
-    "no images": lambda told: told | {"input_shape": [1, -8, 8]},
-    "a network that fills the memory": lambda told: (
-        told | {"architecture": {"family": "convnet", "depth": 900, "width": 60_000}}
+    "no JSON": lambda description: "{",
+    "no table": lambda description: [description],
+    "nested": lambda description: "[" * 100_000,
+    "an unknown key": lambda description: description | {"import": "os"},
+    "a missing key": lambda description: {key: value for key, value in description.items() if key != "mean"},
+    "a text for a number": lambda description: description | {"mean": ["0.5"]},
+    "not finite": lambda description: json.dumps(description | {"mean": [float("nan")]}),
+    "a deviation of 0": lambda description: description | {"std": [0.0]},
+    "statistics of another number of channels": lambda description: description | {"mean": [0.5] * 3},
+    "images without end": lambda description: description | {"input_shape": [1, 10**9, 10**9]},
+    "no images": lambda description: description | {"input_shape": [1, -8, 8]},
+    "a network that fills the memory": lambda description: (
+        description | {"architecture": {"family": "convnet", "depth": 900, "width": 60_000}}
     ),
-    "another network": lambda told: told | {"architecture": {"family": "wrn", "depth": 10, "width": 1}},
-    "a network with a file": lambda told: (
-        told | {"architecture": {"family": "convnet", "depth": 2, "width": 4, "weights": "/etc/passwd"}}
+    "another network": lambda description: (
+        description | {"architecture": {"family": "wrn", "depth": 10, "width": 1}}
     ),
-    "an unknown network": lambda told: told | {"architecture": {"family": "\x1b[2J"}},
-    "other classes": lambda told: told | {"class_names": ["a", "b"]},
-    "no classes": lambda told: told | {"class_names": []},
-    "another format": lambda told: told | {"format": 2},
-    "too long": lambda told: told | {"class_names": ["x" * 5_000_000]},
+    "a network with a file": lambda description: (
+        description
+        | {"architecture": {"family": "convnet", "depth": 2, "width": 4, "weights": "/etc/passwd"}}
+    ),
+    "an unknown network": lambda description: description | {"architecture": {"family": "\x1b[2J"}},
+    "other classes": lambda description: description | {"class_names": ["a", "b"]},
+    "no classes": lambda description: description | {"class_names": []},
+    "another format": lambda description: description | {"format": 2},
+    "too long": lambda description: description | {"class_names": ["x" * 5_000_000]},
 }
 
 
 @pytest.mark.parametrize("where", ["model.json", "metadata"])
 @pytest.mark.parametrize("case", HOSTILE)
 def test_a_hostile_description_is_refused_in_one_short_line(case: str, where: str, folder: Path) -> None:
-    made = HOSTILE[case](json.loads((folder / "model.json").read_text()))
-    text = made if isinstance(made, str) else json.dumps(made)
+    content = HOSTILE[case](json.loads((folder / "model.json").read_text()))
+    text = content if isinstance(content, str) else json.dumps(content)
     state = load_file(folder / "weights.safetensors")
     (folder / "model.json").unlink()
     save_file(state, folder / "weights.safetensors", {"lpstudy": text} if where == "metadata" else None)
@@ -173,9 +176,9 @@ def test_the_lines_of_the_docs_load_a_final(
     (place,) = re.findall(r'load_model\("(studies/[^"]+)"\)', lines)
     trained(data, tmp_path / place)
     monkeypatch.chdir(tmp_path)
-    found: dict[str, object] = {}
-    exec(lines, found)
-    assert isinstance(found["model"], TrainedModel)
+    namespace: dict[str, object] = {}
+    exec(lines, namespace)
+    assert isinstance(namespace["model"], TrainedModel)
 
 
 def test_what_is_no_weights_file_is_refused(folder: Path, tmp_path: Path) -> None:
@@ -263,9 +266,9 @@ def test_a_teacher_from_an_earlier_study_needs_no_key_for_its_images(
     same = TeacherSpec.model_validate(
         spec.model_dump() | {"weights": str(tmp_path / "run/weights.safetensors")}
     )
-    *_, found = load_or_train(same, data, device=CPU)
-    assert isinstance(found, TrainedTeacher)
-    assert found.input is None  # the data's own, so that nothing is computed twice
+    *_, teacher_of_other_data = load_or_train(same, data, device=CPU)
+    assert isinstance(teacher_of_other_data, TrainedTeacher)
+    assert teacher_of_other_data.input is None  # the data's own, so that nothing is computed twice
 
 
 def test_the_description_of_a_method_names_it(data: Data, tmp_path: Path) -> None:

@@ -48,8 +48,8 @@ def skeleton(student: StudentSpec, spec: StudySpec) -> Network:
 def outputs(network: Network, spec: StudySpec, maps: tuple[str, ...]) -> Outputs:
     shape, _ = SHAPES[spec.data.kind]
     with torch.no_grad():
-        given: Outputs = network(torch.empty(2, *shape, device="meta"), maps)
-    return given
+        network_outputs: Outputs = network(torch.empty(2, *shape, device="meta"), maps)
+    return network_outputs
 
 
 def ends(arm: Arm) -> list[dict[str, object]]:
@@ -81,10 +81,10 @@ def test_networks_and_regressors_fit_the_images(spec: StudySpec) -> None:
             trial = arm.resolve(next(corners(arm.hyperparameters)) | values, epochs=1, seed=0)
             student = skeleton(trial.student, spec)
             method = trial.method.resolved(student, teacher)
-            told = outputs(student, spec, method.student_maps())
-            taught = outputs(teacher, spec, method.teacher_needs().maps)
-            assert told.logits.shape == taught.logits.shape == (2, classes)
-            method.auxiliary(told, taught)
+            student_outputs = outputs(student, spec, method.student_maps())
+            teacher_outputs = outputs(teacher, spec, method.teacher_needs().maps)
+            assert student_outputs.logits.shape == teacher_outputs.logits.shape == (2, classes)
+            method.auxiliary(student_outputs, teacher_outputs)
 
 
 def test_students_within_the_limits_are_smaller_than_their_teacher(spec: StudySpec) -> None:
@@ -131,7 +131,7 @@ def test_a_wheel_brings_them_along(tmp_path: Path) -> None:
         archive.extractall(installed)
     files = "(s.find_study_file(name) for name in s.known_studies())"
     code = f"import lpstudy.space as s; print(s.__file__, *{files}, sep='\\n')"
-    told = subprocess.run(
+    lines = subprocess.run(
         [sys.executable, "-c", code],
         cwd=tmp_path,
         env=environment(PYTHONPATH=str(installed)),
@@ -139,14 +139,14 @@ def test_a_wheel_brings_them_along(tmp_path: Path) -> None:
         text=True,
         check=True,
     ).stdout.splitlines()
-    assert told[0].startswith(str(installed))
-    assert told[1:] == [str(installed / f"lpstudy/search_spaces/{name}.toml") for name in NAMES]
+    assert lines[0].startswith(str(installed))
+    assert lines[1:] == [str(installed / f"lpstudy/search_spaces/{name}.toml") for name in NAMES]
 
 
 def test_one_in_the_working_directory_goes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    own = Path("search_spaces/digits.toml")
-    own.parent.mkdir()
-    own.write_text("")
-    assert find_study_file("digits") == own
+    local_file = Path("search_spaces/digits.toml")
+    local_file.parent.mkdir()
+    local_file.write_text("")
+    assert find_study_file("digits") == local_file
     assert find_study_file("mnist").is_file()

@@ -51,9 +51,9 @@ def test_a_study_in_a_store_ends_with_its_weights_there_and_in_mlflow(
     assert [record.state for record in records] == ["finished", "finished"]
     study = folder_at(url) / "tiny"
     for record in records:
-        kept = study / f"runs/{record.assignment.key}"
-        assert kept.names() == ["model.json", "weights.safetensors"]
-        assert not (kept / "workers").exists()
+        run_folder = study / f"runs/{record.assignment.key}"
+        assert run_folder.names() == ["model.json", "weights.safetensors"]
+        assert not (run_folder / "workers").exists()
     assert study.names() == []
     assert not (study / "tune").exists()
     client = client_of(tmp_path)
@@ -68,8 +68,8 @@ def test_a_cache_in_a_store_serves_a_machine_that_has_nothing_on_its_disk(
     afar: tuple[str, dict[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url, variables = afar
-    started = ("width = 2", 'width = 2\nweights = "start"')
-    write_study(tmp_path, ("[methods.bp]", "[methods.kd]"), started)
+    with_weights = ("width = 2", 'width = 2\nweights = "start"')
+    write_study(tmp_path, ("[methods.bp]", "[methods.kd]"), with_weights)
     student = build(
         StudentSpec(family="convnet", depth=2, width=2), input_shape=(1, 8, 8), classes=10, seed=7
     )
@@ -103,9 +103,9 @@ def test_a_study_at_a_file_url_on_a_second_mount_ends(tmp_path: Path) -> None:
         cwd=tmp_path, env=environment(), capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert ran.returncode == 0, ran.stderr
-    kept = sorted(line.removeprefix(f"{second}/studies/tiny/") for line in ran.stdout.splitlines()[-3:])
-    assert kept[0] == "ledger.db"
-    assert [name.rpartition("/")[2] for name in kept[1:]] == ["weights.safetensors"] * 2
+    names = sorted(line.removeprefix(f"{second}/studies/tiny/") for line in ran.stdout.splitlines()[-3:])
+    assert names[0] == "ledger.db"
+    assert [name.rpartition("/")[2] for name in names[1:]] == ["weights.safetensors"] * 2
     assert may.returncode or list(second.iterdir()) == []  # it was the other mount
 
 

@@ -65,12 +65,12 @@ def test_a_log_has_a_line_for_each_phase_and_each_run_and_none_else(smoke: Smoke
 
 
 def test_the_ledger_has_every_trial_and_final_once(smoke: Smoke) -> None:
-    found = records(smoke[0], "smoke")
-    assert sorted(record.assignment.key for record in found) == [
+    ledger_records = records(smoke[0], "smoke")
+    assert sorted(record.assignment.key for record in ledger_records) == [
         key for key in KEYS if "/final" in key or "/trial" in key
     ]
-    assert {record.state for record in found} == {"finished"}
-    assert all([epoch.epoch for epoch in record.epochs] == [1, 2] for record in found)
+    assert {record.state for record in ledger_records} == {"finished"}
+    assert all([epoch.epoch for epoch in record.epochs] == [1, 2] for record in ledger_records)
 
 
 def test_nothing_but_ledger_weights_store_and_report_is_left(smoke: Smoke) -> None:
@@ -85,9 +85,9 @@ def test_nothing_but_ledger_weights_store_and_report_is_left(smoke: Smoke) -> No
 
 
 def test_mlflow_has_a_run_for_each_arm_trial_and_final_and_none_is_running(smoke: Smoke) -> None:
-    found = runs(client_of(smoke[0]), "smoke")
-    assert run_keys(found) == KEYS
-    assert {run.info.status for run in found} == {"FINISHED"}
+    mlflow_runs = runs(client_of(smoke[0]), "smoke")
+    assert run_keys(mlflow_runs) == KEYS
+    assert {run.info.status for run in mlflow_runs} == {"FINISHED"}
 
 
 def test_trials_and_finals_are_children_of_their_arm(smoke: Smoke) -> None:
@@ -169,9 +169,9 @@ def test_the_report_names_a_final_that_loads(smoke: Smoke, monkeypatch: pytest.M
         r"```python\n(.*?)```", (smoke[0] / "reports/smoke/report.md").read_text(encoding="utf-8"), re.DOTALL
     )
     monkeypatch.chdir(smoke[0])
-    found: dict[str, lpstudy.model_file.TrainedModel] = {}
-    exec(lines, found)  # type: ignore[arg-type]
-    assert found["model"].class_names == tuple("0123456789")
+    namespace: dict[str, lpstudy.model_file.TrainedModel] = {}
+    exec(lines, namespace)  # type: ignore[arg-type]
+    assert namespace["model"].class_names == tuple("0123456789")
 
 
 def test_the_same_command_again_says_it_is_finished_and_adds_no_run(smoke: Smoke) -> None:
@@ -199,9 +199,9 @@ def test_what_mlflow_has_lost_is_written_again(smoke: Smoke, tmp_path: Path) -> 
     table = (copy / "reports/smoke/comparison.csv").read_text()
     again = call(sweep.main, copy, "smoke")
     assert again.code == 0, again.err
-    found = runs(client_of(copy), "smoke")
-    assert run_keys(found) == KEYS
-    assert {run.info.status for run in found} == {"FINISHED"}
+    mlflow_runs = runs(client_of(copy), "smoke")
+    assert run_keys(mlflow_runs) == KEYS
+    assert {run.info.status for run in mlflow_runs} == {"FINISHED"}
     rebuilt = (copy / "reports/smoke/comparison.csv").read_text()
     assert without_ids(rebuilt) == without_ids(table)
 
@@ -236,7 +236,7 @@ def test_a_ledger_that_is_no_database_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "said"),
+    ("url", "message"),
     [
         ("sqlite://", "the ledger sqlite://: must name a file"),
         ("sqlite:///:memory:", "the ledger sqlite:///:memory:: must name a file"),
@@ -244,11 +244,11 @@ def test_a_ledger_that_is_no_database_is_refused(tmp_path: Path) -> None:
         ("ledger.db", "the ledger ledger.db: Could not parse"),
     ],
 )
-def test_a_ledger_that_would_keep_nothing_is_refused(url: str, said: str, tmp_path: Path) -> None:
+def test_a_ledger_that_would_keep_nothing_is_refused(url: str, message: str, tmp_path: Path) -> None:
     write_study(tmp_path)
     result = call(sweep.main, tmp_path, "tiny.toml", "--ledger", url)
     assert result.code == 2
-    assert said in error_line(result)
+    assert message in error_line(result)
     assert "s3cret" not in result.err
 
 
@@ -256,10 +256,10 @@ def test_mlflow_keeps_the_report_as_it_is(smoke: Smoke) -> None:
     folder, _ = smoke
     client = client_of(folder)
     run = next(run for run in runs(client, "smoke") if run.info.run_name == "report")
-    kept = Path(client.download_artifacts(run.info.run_id, "report"))
-    made = folder / "reports/smoke"
-    assert files(kept) == files(made)
-    assert all((kept / name).read_bytes() == (made / name).read_bytes() for name in files(made))
+    artifacts = Path(client.download_artifacts(run.info.run_id, "report"))
+    report = folder / "reports/smoke"
+    assert files(artifacts) == files(report)
+    assert all((artifacts / name).read_bytes() == (report / name).read_bytes() for name in files(report))
     facts = json.loads(Path(client.download_artifacts(run.info.run_id, "study.json")).read_text())
     assert facts["provenance"]["command"] == "python -m lpstudy.sweep smoke --in-process"
 
@@ -270,7 +270,9 @@ def without_ids(table: str) -> str:
 
 def test_the_report_command_makes_the_same_report_from_mlflow_alone(smoke: Smoke, tmp_path: Path) -> None:
     folder, _ = smoke
-    made = {name: (folder / "reports/smoke" / name).read_bytes() for name in files(folder / "reports/smoke")}
+    contents = {
+        name: (folder / "reports/smoke" / name).read_bytes() for name in files(folder / "reports/smoke")
+    }
     aside = (folder / "studies").rename(tmp_path / "studies")
     try:
         result = call(report.main, folder, "smoke", "--reports", str(tmp_path / "anew"))
@@ -278,4 +280,4 @@ def test_the_report_command_makes_the_same_report_from_mlflow_alone(smoke: Smoke
         aside.rename(folder / "studies")
     assert result.code == 0, result.err
     anew = tmp_path / "anew/smoke"
-    assert {name: (anew / name).read_bytes() for name in files(anew)} == made
+    assert {name: (anew / name).read_bytes() for name in files(anew)} == contents

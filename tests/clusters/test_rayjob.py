@@ -83,8 +83,8 @@ def ends(job: Any) -> Iterator[str]:
     if spec.get("backoffLimit", 0) < 1:
         yield "a head that is lost ends the study"
     head = pods(job)["head"]
-    given = {entry["name"]: entry.get("value") for entry in head["containers"][0]["env"]}
-    grace = int(given.get("RAY_JOB_STOP_WAIT_TIME_S") or 3)
+    variables = {entry["name"]: entry.get("value") for entry in head["containers"][0]["env"]}
+    grace = int(variables.get("RAY_JOB_STOP_WAIT_TIME_S") or 3)
     if not 30 < grace < head.get("terminationGracePeriodSeconds", 30):
         yield "a sweep that pauses is killed"
 
@@ -123,9 +123,9 @@ def storage(job: Any) -> Iterator[str]:
         mounts = {m["mountPath"]: m["name"] for m in pod["containers"][0].get("volumeMounts", [])}
         if mounts.get(MOUNT) not in claims:
             yield f"{part}: the shared folder is not mounted"
-        given = {entry["name"]: entry.get("value", "") for entry in pod["containers"][0].get("env", [])}
+        variables = {entry["name"]: entry.get("value", "") for entry in pod["containers"][0].get("env", [])}
         for name in ("LPSTUDY_CACHE", "LPSTUDY_DATA", "MLFLOW_TRACKING_URI"):
-            if not below_mount(given.get(name, "").removeprefix("sqlite:///")):
+            if not below_mount(variables.get(name, "").removeprefix("sqlite:///")):
                 yield f"{part}: {name} is not in the shared folder"
     words = shlex.split(job["spec"]["entrypoint"])
     resources = dict(pairwise(words))
@@ -158,8 +158,8 @@ def test_keeps_every_rule() -> None:
 
 
 def test_its_sweep_is_one_that_the_sweep_takes() -> None:
-    given = parser().parse_args(sweep_words(JOB["spec"]["entrypoint"]))
-    assert given.gpus_per_trial > 0
+    args = parser().parse_args(sweep_words(JOB["spec"]["entrypoint"]))
+    assert args.gpus_per_trial > 0
 
 
 def test_its_storage_is_of_many_nodes_and_has_the_name_that_it_asks_for() -> None:

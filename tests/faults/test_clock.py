@@ -20,7 +20,7 @@ def test_a_study_through_which_the_clock_is_set_is_whole(tmp_path: Path) -> None
     clock = tmp_path / "clock"
     clock.write_text("0")
     variables = {"LPSTUDY_TEST_CLOCK": str(clock), "PYTHONPATH": f"{Path(__file__).parent / 'clock'}:{ROOT}"}
-    began = time.monotonic()
+    start_time = time.monotonic()
     with running_sweep(tmp_path, "--concurrent", "1", **variables) as process:
         for shift in (HOUR, -HOUR):
             clock.write_text(str(shift))
@@ -30,7 +30,7 @@ def test_a_study_through_which_the_clock_is_set_is_whole(tmp_path: Path) -> None
             assert (now["state"], now["alive"]) == ("running", True)
         assert by_key(tmp_path)[TRIAL].state == "running"
         result = wait_for_exit(process)
-    took = time.monotonic() - began
+    took = time.monotonic() - start_time
     assert result.code == 0, result.err
     check_study(tmp_path, 2)
     trial, final = (by_key(tmp_path)[key] for key in (TRIAL, "bp-convnet-d2-w2/final-0-seed-1"))

@@ -68,10 +68,10 @@ def submission(folder: Path, name: str, *words: str) -> Sequence[str]:
         "MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}",
         LOOPBACK_VARIABLE: "0",
     }
-    made = ["submit", *words, "--submission-id", name, "--working-dir", str(folder / "work")]
-    made += ["--runtime-env-json", json.dumps({"env_vars": variables}), "--", sys.executable]
-    made += ["-m", "lpstudy.sweep", "tiny.toml", "--storage", str(folder / "studies")]
-    return [*made, "--reports", str(folder / "reports")]
+    args = ["submit", *words, "--submission-id", name, "--working-dir", str(folder / "work")]
+    args += ["--runtime-env-json", json.dumps({"env_vars": variables}), "--", sys.executable]
+    args += ["-m", "lpstudy.sweep", "tiny.toml", "--storage", str(folder / "studies")]
+    return [*args, "--reports", str(folder / "reports")]
 
 
 def test_a_job_is_stopped_and_continues_when_it_is_submitted_again(head: Head, tmp_path: Path) -> None:

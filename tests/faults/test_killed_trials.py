@@ -41,11 +41,11 @@ def test_it_repeats_a_checkpoint_interval_at_most_and_its_neighbour_nothing(tmp_
 
 def newest(folder: Path) -> dict[str, int]:
     """The epoch of each run's newest checkpoint."""
-    found: dict[str, int] = {}
+    epochs: dict[str, int] = {}
     for path in checkpoints(folder):
         key = f"{path.parts[-3]}/{path.parts[-2]}"
-        found[key] = max(found.get(key, 0), json.loads(path.read_bytes())["epoch"])
-    return found
+        epochs[key] = max(epochs.get(key, 0), json.loads(path.read_bytes())["epoch"])
+    return epochs
 
 
 def test_one_of_two_train_workers_is_killed_and_the_trial_continues(tmp_path: Path) -> None:

@@ -98,25 +98,25 @@ def test_a_server_that_is_away_for_a_while_is_caught_up_with(tmp_path: Path) -> 
     variables = {"MLFLOW_TRACKING_URI": f"http://127.0.0.1:{port}"}
 
     def now() -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(run(tmp_path, "status", "tiny", "--json").out)
-        return found
+        answer: dict[str, Any] = json.loads(run(tmp_path, "status", "tiny", "--json").out)
+        return answer
 
     with (
         mlflow_server(tmp_path / "server", port) as process,
         running_sweep(tmp_path, "--concurrent", "1", **variables) as driver,
     ):
         stop_group(process)
-        behind = wait_for(lambda: (told := now())["mlflow_error"] and told["done"] and told)
+        behind = wait_for(lambda: (answer := now())["mlflow_error"] and answer["done"] and answer)
         output = run(tmp_path, "status", "tiny").out
         with mlflow_server(tmp_path / "server", port):
-            caught_up = wait_for(lambda: not (told := now())["mlflow_error"] and told)
+            caught_up = wait_for(lambda: not (answer := now())["mlflow_error"] and answer)
             result = wait_for_exit(driver)
             check = run(tmp_path, "reconcile", "tiny", "--check", **variables)
             client = MlflowClient(tracking_uri=variables["MLFLOW_TRACKING_URI"])
-            found = {one.data.tags["lpstudy.key"]: one for one in runs(client, "tiny")}
+            mlflow_runs = {one.data.tags["lpstudy.key"]: one for one in runs(client, "tiny")}
             curves = {
                 key: [(p.step, p.value) for p in client.get_metric_history(one.info.run_id, "train_loss")]
-                for key, one in found.items()
+                for key, one in mlflow_runs.items()
             }
     assert behind["mlflow_behind"] >= 1
     assert " runs behind (" in output
@@ -133,7 +133,9 @@ def test_a_server_that_is_away_for_a_while_is_caught_up_with(tmp_path: Path) -> 
     assert (check.code, check.out) == (0, "4 runs in the ledger, 0 differ in MLflow\n")
     ledger = by_key(tmp_path)
     for key, record in ledger.items():
-        told = [(epoch.epoch, epoch.metrics["train_loss"]) for epoch in record.epochs]
-        assert curves[key] == told
-    begun_at = {key: found[key].info.start_time for key in ledger}
-    assert list(begun_at) == sorted(begun_at, key=lambda key: begun_at[key]), "not in the order of the ledger"
+        losses = [(epoch.epoch, epoch.metrics["train_loss"]) for epoch in record.epochs]
+        assert curves[key] == losses
+    start_times = {key: mlflow_runs[key].info.start_time for key in ledger}
+    assert list(start_times) == sorted(start_times, key=lambda key: start_times[key]), (
+        "not in the order of the ledger"
+    )

@@ -41,11 +41,11 @@ def lose(process: "Popen[str]", name: str, number: int) -> float:
     below = descendants(process.pid)
     victims = of_ray(process.pid, name)
     assert victims
-    began = time.monotonic()
+    start_time = time.monotonic()
     for one in victims:
         os.kill(one, number)
     result = wait_for_exit(process)
-    seconds = time.monotonic() - began
+    seconds = time.monotonic() - start_time
     assert result.code == 75, result
     what = (
         "did not answer for" if number == signal.SIGSTOP else f"{name} on this machine has ended (signal 9)"

@@ -16,8 +16,8 @@ FOUR = ("trials = 1", "trials = 4")
 
 
 def now(folder: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(call(status.main, folder, "tiny", "--json").out)
-    return found
+    answer: dict[str, Any] = json.loads(call(status.main, folder, "tiny", "--json").out)
+    return answer
 
 
 def ask(folder: Path, command: operate.Command) -> CommandResult:
@@ -58,7 +58,7 @@ class Stage:
 
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Stage:
-    folder = tmp_path_factory.mktemp("wishes")
+    folder = tmp_path_factory.mktemp("requests")
     write_study(folder, LONG, FIXED, FOUR, OFTEN)
     answers = {"resume, none runs": CommandResult(0, "", "")}
     with running_sweep(folder, "--concurrent", "1") as process:
@@ -94,10 +94,10 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Stage:
 
 
 def test_every_request_is_received(stage: Stage) -> None:
-    for wish in ("pause", "resume", "stop", "cancel"):
-        answer = stage.answers[wish]
+    for command in ("pause", "resume", "stop", "cancel"):
+        answer = stage.answers[command]
         assert answer.code == 0, answer.err
-        assert json.loads(answer.out) == {"study": "tiny", "command": wish, "heard": True}
+        assert json.loads(answer.out) == {"study": "tiny", "command": command, "heard": True}
 
 
 def test_a_paused_study_waits_without_trials_and_continues(stage: Stage) -> None:
@@ -110,7 +110,7 @@ def test_stop_lets_the_running_trial_end_and_reports(stage: Stage) -> None:
     assert stage.result_of_stop.code == 0, stage.result_of_stop.err
     assert "report  " in stage.result_of_stop.out
     assert f"{len(stage.after_stop)} finished" in stage.result_of_stop.out
-    assert list(stage.after_stop)[-1] == stage.stopped_in  # none was begun after it
+    assert list(stage.after_stop)[-1] == stage.stopped_in  # none was started after it
     assert set(stage.after_stop.values()) == {"finished"}
 
 
@@ -132,9 +132,9 @@ def test_cancel_fails_what_runs_now(stage: Stage) -> None:
 
 def test_a_later_start_does_the_rest(stage: Stage) -> None:
     assert stage.finished.code == 0, stage.finished.err
-    found = by_key(stage.folder)
-    assert sorted(record.state for record in found.values()) == ["failed", *["finished"] * 4]
-    assert [record.cause for record in found.values() if record.state == "failed"] == ["cancelled"]
+    ledger_runs = by_key(stage.folder)
+    assert sorted(record.state for record in ledger_runs.values()) == ["failed", *["finished"] * 4]
+    assert [record.cause for record in ledger_runs.values() if record.state == "failed"] == ["cancelled"]
 
 
 def test_ledger_and_mlflow_agree(stage: Stage) -> None:

@@ -20,11 +20,11 @@ def test_the_second_continues_and_the_first_writes_nothing_and_ends(tmp_path: Pa
     with running_sweep(tmp_path, "--concurrent", "1") as first:
         os.kill(first.pid, signal.SIGSTOP)
         acknowledged = dict(newest_epochs(tmp_path))
-        began = time.monotonic()
+        start_time = time.monotonic()
         second = start(tmp_path, "sweep", "tiny.toml", "--concurrent", "1")
         try:
             wait_for(lambda: sum(newest_epochs(tmp_path).values()) > sum(acknowledged.values()), seconds=280)
-            assert time.monotonic() - began >= STALE_SECONDS
+            assert time.monotonic() - start_time >= STALE_SECONDS
             os.kill(first.pid, signal.SIGCONT)
             old = wait_for_exit(first)
             new = wait_for_exit(second)

@@ -290,7 +290,7 @@ def test_the_hyperparameter_that_decides_has_the_higher_importance(make: Make) -
         ({"learning_rate": 1e-3 + rate * 1e-4, "temperature": 1.0 + (7 * rate) % 40 / 10}, 90.0 - rate)
         for rate in range(40)
     ]
-    found = hyperparameter_importances(arm, trials)
-    assert sum(found.values()) == pytest.approx(1)
-    assert found["learning_rate"] > found["temperature"]
+    importances = hyperparameter_importances(arm, trials)
+    assert sum(importances.values()) == pytest.approx(1)
+    assert importances["learning_rate"] > importances["temperature"]
     assert hyperparameter_importances(arm, trials[:3]) == {}

@@ -60,10 +60,10 @@ def test_a_second_process_is_refused_and_shown_who_holds_the_study(url: str) -> 
 def test_what_was_released_is_free_at_once(url: str) -> None:
     _, lease = acquire(url)
     lease.release({"state": "paused"})
-    began = time.monotonic()
+    start_time = time.monotonic()
     _, later = acquire(url)
     assert later.predecessor is None
-    assert time.monotonic() - began < leases.STALE_SECONDS / 4
+    assert time.monotonic() - start_time < leases.STALE_SECONDS / 4
 
 
 def test_a_holder_that_was_killed_is_replaced_at_once(url: str) -> None:
@@ -75,9 +75,9 @@ def test_a_holder_that_was_killed_is_replaced_at_once(url: str) -> None:
     assert holder.stdout.readline() == "held\n"
     holder.send_signal(signal.SIGKILL)
     holder.wait()
-    began = time.monotonic()
+    start_time = time.monotonic()
     _, lease = acquire(url)
-    assert time.monotonic() - began < leases.STALE_SECONDS / 4
+    assert time.monotonic() - start_time < leases.STALE_SECONDS / 4
     assert lease.predecessor is not None
     assert lease.predecessor.pid == holder.pid
 
@@ -89,9 +89,9 @@ def test_a_holder_that_sends_no_heartbeat_is_replaced_and_can_write_nothing(
     old_storage, old = acquire(url)
     study = old_storage.create_new_study([StudyDirection.MAXIMIZE], NAME)
     trial = old_storage.create_new_trial(study)
-    began = time.monotonic()
+    start_time = time.monotonic()
     new_storage, new = acquire(url)
-    assert time.monotonic() - began >= 1.0
+    assert time.monotonic() - start_time >= 1.0
     with pytest.raises(FencedError, match="was taken over by host"):
         old_storage.create_new_trial(study)
     with pytest.raises(FencedError):

@@ -88,7 +88,7 @@ def test_epochs_reported_again_after_a_kill_are_kept_once(make: Make, reopen: Op
     ledger = reopen(spec)
     run = ledger.next()
     assert isinstance(run, Assignment)
-    for epoch, percent in ((1, 1.0), (2, 1.0), (3, 70.0)):  # whatever they are told as
+    for epoch, percent in ((1, 1.0), (2, 1.0), (3, 70.0)):  # whichever values they repeat
         ledger.report(run, [accuracy(percent, epoch)])
     ledger.finish(run, "finished")
     record = ledger.record(run)

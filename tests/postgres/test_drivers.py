@@ -122,10 +122,10 @@ def test_what_the_server_refuses_is_bad_input(url: str, change: Callable[[str], 
 
 
 def test_a_server_that_is_not_there_is_said_at_once(server: Postgres) -> None:
-    began = time.monotonic()
+    start_time = time.monotonic()
     with pytest.raises(UnwritableError, match="onnection refused"):
         open_storage(server.url("any").replace(f":{server.port}/", ":1/"))
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - start_time < 5
 
 
 def runs(storage: Storage, name: str) -> int:

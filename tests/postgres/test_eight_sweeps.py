@@ -58,8 +58,8 @@ def test_all_end_whole(server: Postgres, empty_database: str, tmp_path: Path) ->
             acknowledged = records_of(url, killed)
             begin(killed)
             words = [paused, "--ledger", url, "--json"]
-            for wish in ("pause", "resume"):
-                answer = run(tmp_path, "__main__", wish, *words)
+            for command in ("pause", "resume"):
+                answer = run(tmp_path, "__main__", command, *words)
                 assert json.loads(answer.out)["heard"], answer
             result = {study: wait_for_exit(process) for study, process in processes.items()}
         finally:

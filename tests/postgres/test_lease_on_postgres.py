@@ -59,24 +59,24 @@ def test_a_second_holder_is_refused_and_shown_host_pid_and_since(url: str) -> No
 def test_what_was_released_is_taken_at_once(url: str) -> None:
     _, lease = acquire(url)
     lease.release({"state": "paused"})
-    began = time.monotonic()
+    start_time = time.monotonic()
     _, later = acquire(url)
     assert later.predecessor is None
-    assert time.monotonic() - began < leases.STALE_SECONDS / 4
+    assert time.monotonic() - start_time < leases.STALE_SECONDS / 4
 
 
 def test_a_silent_holder_is_replaced_and_then_writes_nothing(
     server: Postgres, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(leases, "STALE_SECONDS", 1.0)
-    made, old = acquire(url)
-    mine = ledger_in(made, NAME)
+    lease_storage, old = acquire(url)
+    mine = ledger_in(lease_storage, NAME)
     run = mine.next()
     assert isinstance(run, Assignment)
     mine.report(run, results()[:1])
-    began = time.monotonic()
+    start_time = time.monotonic()
     _, new = acquire(url)
-    assert time.monotonic() - began >= 1.0
+    assert time.monotonic() - start_time >= 1.0
     assert new.predecessor is not None
     before = contents(server, url)
     for write in (
@@ -97,12 +97,12 @@ def test_a_transaction_that_was_open_at_the_takeover_is_not_committed(
     server: Postgres, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(leases, "STALE_SECONDS", 0.5)
-    made, _ = acquire(url)
-    ledger_in(made, NAME)
+    lease_storage, _ = acquire(url)
+    ledger_in(lease_storage, NAME)
     before = contents(server, url)
 
     def change() -> None:
-        with made.engine.begin() as connection:
+        with lease_storage.engine.begin() as connection:
             connection.execute(sqlalchemy.text("UPDATE studies SET study_name = study_name || 'x'"))
             acquire(url)
 
@@ -113,8 +113,8 @@ def test_a_transaction_that_was_open_at_the_takeover_is_not_committed(
 
 def test_a_takeover_waits_for_a_commit_that_has_started(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leases, "STALE_SECONDS", 0.5)
-    made, _ = acquire(url)
-    ledger_in(made, NAME)
+    lease_storage, _ = acquire(url)
+    ledger_in(lease_storage, NAME)
     rival, happened = open_storage(url), []
 
     def linger(connection: object) -> None:
@@ -128,19 +128,19 @@ def test_a_takeover_waits_for_a_commit_that_has_started(url: str, monkeypatch: p
         happened.append("taken over")
 
     thread = threading.Thread(target=take_over)
-    event.listen(made.engine, "commit", linger)
-    with made.engine.begin() as connection:
+    event.listen(lease_storage.engine, "commit", linger)
+    with lease_storage.engine.begin() as connection:
         connection.execute(sqlalchemy.text("UPDATE studies SET study_name = study_name"))
-    event.remove(made.engine, "commit", linger)
+    event.remove(lease_storage.engine, "commit", linger)
     thread.join()
     assert happened == ["committed", "taken over"]
 
 
 def compete(url: str, barrier: Barrier, won: "Any") -> None:
     """Compete for each study when it is new, and again when it is released."""
-    made = open_storage(url)
+    lease_storage = open_storage(url)
     for number in range(ROUNDS):
-        lease = Lease(made.engine, f"study-{number % (ROUNDS // 2)}")
+        lease = Lease(lease_storage.engine, f"study-{number % (ROUNDS // 2)}")
         barrier.wait()
         try:
             lease.acquire()
@@ -174,8 +174,8 @@ def test_requests_of_another_connection_are_received_in_their_order(url: str) ->
     _, lease = acquire(url)
     other = open_storage(url).engine
     rows = [lease.heartbeat({})]
-    for wanted in ledger.REQUESTS:
-        ledger.send_request(other, NAME, wanted)
+    for request in ledger.REQUESTS:
+        ledger.send_request(other, NAME, request)
         rows += [lease.heartbeat({}), lease.heartbeat({})]
     assert [row.request for row in rows[1::2]] == list(ledger.REQUESTS)
     assert [row.request_number for row in rows] == [
@@ -188,15 +188,15 @@ def test_a_table_that_is_locked_for_a_moment_is_written_all_the_same(
     server: Postgres, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(storage, "LOCK_SECONDS", 0.2)
-    made, _ = acquire(url)
-    mine = ledger_in(made, NAME)
+    lease_storage, _ = acquire(url)
+    mine = ledger_in(lease_storage, NAME)
     connection = server.connect(url)
     connection.autocommit = False
     connection.execute("LOCK TABLE trials, trial_user_attributes IN ACCESS EXCLUSIVE MODE")
     threading.Timer(1.5, connection.rollback).start()
-    began = time.monotonic()
+    start_time = time.monotonic()
     play(mine)
-    assert time.monotonic() - began >= 1.5
+    assert time.monotonic() - start_time >= 1.5
     assert mine.is_complete()
     connection.close()
 
@@ -206,8 +206,8 @@ def test_a_table_that_stays_locked_is_given_up_with_its_name_and_nothing_is_writ
 ) -> None:
     monkeypatch.setattr(storage, "LOCK_SECONDS", 0.2)
     monkeypatch.setattr(retry, "RETRY_SECONDS", 1.5)
-    made, _ = acquire(url)
-    mine = ledger_in(made, NAME)
+    lease_storage, _ = acquire(url)
+    mine = ledger_in(lease_storage, NAME)
     run = mine.next()
     assert isinstance(run, Assignment)
     before = contents(server, url)

@@ -107,9 +107,9 @@ def test_it_ends_well_with_its_report(swept: Swept) -> None:
 
 
 def test_the_database_has_the_study_and_no_file_has(swept: Swept) -> None:
-    found = read_ledger(swept.ledger, "tiny").records()
-    assert sorted(record.assignment.key for record in found) == KEYS
-    assert {record.state for record in found} == {"finished"}
+    ledger_records = read_ledger(swept.ledger, "tiny").records()
+    assert sorted(record.assignment.key for record in ledger_records) == KEYS
+    assert {record.state for record in ledger_records} == {"finished"}
     assert [name for name in files(swept.folder) if name.endswith(".db")] == []
     row = read_lease(open_storage(swept.ledger).engine, "tiny")
     assert row is not None
@@ -117,9 +117,9 @@ def test_the_database_has_the_study_and_no_file_has(swept: Swept) -> None:
 
 
 def test_mlflow_has_every_run_once(swept: Swept) -> None:
-    found = runs(MlflowClient(tracking_uri=swept.tracking), "tiny")
-    assert run_keys(found) == sorted([*KEYS, "arm/bp-convnet-d2-w2", "report", "teacher"])
-    assert {run.info.status for run in found} == {"FINISHED"}
+    mlflow_runs = runs(MlflowClient(tracking_uri=swept.tracking), "tiny")
+    assert run_keys(mlflow_runs) == sorted([*KEYS, "arm/bp-convnet-d2-w2", "report", "teacher"])
+    assert {run.info.status for run in mlflow_runs} == {"FINISHED"}
 
 
 def test_the_other_commands_read_the_database(swept: Swept) -> None:
@@ -193,5 +193,7 @@ def rows(server: Postgres, url: str) -> list[str]:
     """Every row of every table of a database, as text."""
     with server.connect(url) as connection:
         tables = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
-        found = [connection.execute(f'SELECT t::text FROM "{name}" AS t').fetchall() for (name,) in tables]
-    return [str(text) for table in found for (text,) in table]
+        tables_rows = [
+            connection.execute(f'SELECT t::text FROM "{name}" AS t').fetchall() for (name,) in tables
+        ]
+    return [str(text) for table in tables_rows for (text,) in table]

@@ -47,9 +47,11 @@ def texts(figure: Figure) -> list[Text]:
                 for label in labels
                 if not axes.get_visible() or not low <= label.get_position()[coordinate] <= high
             }
-    found = figure.findobj(Text)
+    figure_texts = figure.findobj(Text)
     return [
-        text for text in found if text.get_visible() and text.get_text().strip() and id(text) not in beyond
+        text
+        for text in figure_texts
+        if text.get_visible() and text.get_text().strip() and id(text) not in beyond
     ]
 
 

@@ -11,8 +11,8 @@ from lpstudy.tables.scores import Scores
 def test_interval_is_scipys_t_interval_of_a_mean():
     values = [88.1, 88.9, 87.4, 90.2, 88.8]
     low, high = stats.t.interval(0.95, 4, loc=np.mean(values), scale=stats.sem(values))
-    found = interval(values)
-    assert (found.mean, found.low, found.high, found.n) == (
+    result = interval(values)
+    assert (result.mean, result.low, result.high, result.n) == (
         pytest.approx(np.mean(values)),
         pytest.approx(low),
         pytest.approx(high),
@@ -21,17 +21,17 @@ def test_interval_is_scipys_t_interval_of_a_mean():
 
 
 def test_one_value_has_a_mean_and_no_interval():
-    found = interval([91.0])
-    assert (found.mean, found.n) == (91.0, 1)
-    assert np.isnan([found.low, found.high]).all()
-    assert not found.excludes_zero
+    result = interval([91.0])
+    assert (result.mean, result.n) == (91.0, 1)
+    assert np.isnan([result.low, result.high]).all()
+    assert not result.excludes_zero
 
 
 @pytest.mark.parametrize("values", [[], [np.nan], [np.inf, np.nan]])
 def test_no_finite_value_gives_no_mean(values):
-    found = interval(values)
-    assert np.isnan(found.mean)
-    assert found.n == 0
+    result = interval(values)
+    assert np.isnan(result.mean)
+    assert result.n == 0
 
 
 def test_missing_values_are_left_out_of_an_interval():
@@ -42,8 +42,8 @@ def test_paired_difference_is_scipys_paired_t_test_over_the_shared_seeds():
     ours = {0: 90.1, 1: 91.0, 2: 89.5, 7: 12.0}
     theirs = {2: 89.9, 1: 90.2, 0: 89.6, 9: 99.0}
     test = stats.ttest_rel([90.1, 91.0, 89.5], [89.6, 90.2, 89.9]).confidence_interval(0.95)
-    found = Scores(ours).less(Scores(theirs))
-    assert (found.low, found.high, found.n) == (pytest.approx(test.low), pytest.approx(test.high), 3)
+    result = Scores(ours).less(Scores(theirs))
+    assert (result.low, result.high, result.n) == (pytest.approx(test.low), pytest.approx(test.high), 3)
 
 
 def test_no_shared_seed_gives_no_difference():
@@ -83,23 +83,26 @@ def anova(ours: Scores, theirs: Scores) -> tuple[float, float]:
 @pytest.mark.parametrize("seed", range(4))
 def test_difference_has_the_variance_of_a_layout_of_seeds_and_images(seed):
     ours, theirs = random_scores(seed), random_scores(seed + 100)
-    found = ours.less(theirs)
+    result = ours.less(theirs)
     seed_part, test_part = anova(ours, theirs)
-    assert (found.seed_variance, found.test_variance) == (pytest.approx(seed_part), pytest.approx(test_part))
+    assert (result.seed_variance, result.test_variance) == (
+        pytest.approx(seed_part),
+        pytest.approx(test_part),
+    )
     half = np.sqrt(stats.t.ppf(0.975, 4) ** 2 * seed_part + stats.norm.ppf(0.975) ** 2 * test_part)
-    assert (found.mean - found.low, found.high - found.mean) == (pytest.approx(half), pytest.approx(half))
+    assert (result.mean - result.low, result.high - result.mean) == (pytest.approx(half), pytest.approx(half))
 
 
 def test_two_equal_differences_of_one_image_are_no_certainty():
     # The case: 1 of 500 images, with both seeds.
     base = "1" * 450 + "0" * 50
     worse = "0" + base[1:]
-    found = scores(bits(worse, worse)).less(scores(bits(base, base)))
-    assert found.mean == pytest.approx(-0.2)
+    result = scores(bits(worse, worse)).less(scores(bits(base, base)))
+    assert result.mean == pytest.approx(-0.2)
     # McNemar: one discordant image and the one that is added, of 500.
-    assert found.half_width == pytest.approx(1.96 * 100 * np.sqrt(1 - 1 / 500 + 1) / 500, rel=1e-3)
-    assert found.is_tied
-    assert found.p_value == 1.0
+    assert result.half_width == pytest.approx(1.96 * 100 * np.sqrt(1 - 1 / 500 + 1) / 500, rel=1e-3)
+    assert result.is_tied
+    assert result.p_value == 1.0
 
 
 def test_discordant_images_widen_a_difference_that_the_seeds_agree_on():
@@ -119,17 +122,17 @@ def test_more_seeds_do_not_shrink_what_the_test_set_leaves_open():
 @pytest.mark.parametrize("seed", range(4))
 def test_interval_is_never_narrower_than_the_seeds_or_the_images_alone(seed):
     ours, theirs = random_scores(seed, seeds=3), random_scores(seed + 50, seeds=3)
-    found, plain = ours.less(theirs), Scores(ours.accuracy).less(Scores(theirs.accuracy))
+    result, plain = ours.less(theirs), Scores(ours.accuracy).less(Scores(theirs.accuracy))
     x = np.array([ours.correct[s].astype(float) - theirs.correct[s] for s in range(3)]).mean(0)
-    assert found.half_width >= plain.half_width - 1e-12
-    assert found.half_width >= 1.96 * 100 * np.sqrt(x.var() / 400) - 1e-3
+    assert result.half_width >= plain.half_width - 1e-12
+    assert result.half_width >= 1.96 * 100 * np.sqrt(x.var() / 400) - 1e-3
 
 
 def test_without_a_record_as_few_images_differ_as_can():
     ours, theirs = Scores({1: 90.0, 2: 90.0}, 500), Scores({1: 90.2, 2: 90.2}, 500)
-    found = ours.less(theirs)
-    assert found.half_width == pytest.approx(1.96 * 100 * np.sqrt(1 - 1 / 500 + 1) / 500, rel=1e-3)
-    assert not found.has_records
+    result = ours.less(theirs)
+    assert result.half_width == pytest.approx(1.96 * 100 * np.sqrt(1 - 1 / 500 + 1) / 500, rel=1e-3)
+    assert not result.has_records
     full = scores(bits("10", "11")).less(scores(bits("11", "10")))
     assert full.has_records
 
@@ -141,7 +144,7 @@ def test_records_of_another_number_of_images_are_not_used():
 
 @pytest.mark.parametrize(("share", "images"), [(100.0, 500), (0.0, 500), (92.0, 599), (50.0, 10_000)])
 def test_accuracy_of_seeds_that_agree_has_wilsons_interval(share, images):
-    found = accuracy_interval([share, share, share], images)
+    result = accuracy_interval([share, share, share], images)
     count = round(share * images / 100)
     exact = stats.binomtest(count, images).proportion_ci(0.95, method="wilson")
     value = accuracy_interval([100 * count / images] * 3, images)
@@ -149,20 +152,20 @@ def test_accuracy_of_seeds_that_agree_has_wilsons_interval(share, images):
         pytest.approx(100 * exact.low, abs=1e-6),
         pytest.approx(100 * exact.high, abs=1e-6),
     )
-    assert found.half_width > 0
+    assert result.half_width > 0
 
 
 def test_accuracy_has_the_seeds_and_the_images_part_on_each_side():
     values, images = [90.0, 92.0, 91.0, 93.0], 500
-    found, seeds = accuracy_interval(values, images), interval(values)
+    result, seeds = accuracy_interval(values, images), interval(values)
     exact = stats.binomtest(round(0.915 * 5000), 5000).proportion_ci(0.95, method="wilson")
-    assert found.mean == pytest.approx(91.5)
-    assert found.mean - found.low > np.hypot(
+    assert result.mean == pytest.approx(91.5)
+    assert result.mean - result.low > np.hypot(
         seeds.half_width, 91.5 - 100 * exact.low
     )  # of ten times the images
     share, z = 0.915, 1.959964
     low = (share + z**2 / 1000 - z * np.sqrt(share * (1 - share) / 500 + z**2 / 1e6)) / (1 + z**2 / 500)
-    assert found.mean - found.low == pytest.approx(np.hypot(seeds.half_width, 91.5 - 100 * low), rel=1e-6)
+    assert result.mean - result.low == pytest.approx(np.hypot(seeds.half_width, 91.5 - 100 * low), rel=1e-6)
 
 
 @pytest.mark.parametrize("n", [2, 3, 8])

@@ -59,10 +59,10 @@ def test_teacher_comes_first_then_the_arms_in_the_studys_order(frames):
 
 
 def test_row_of_an_arm_agrees_with_a_computation_by_hand(frames):
-    own = finals(frames, "lp-convnet-d4-w8")
+    arm_finals = finals(frames, "lp-convnet-d4-w8")
     base = finals(frames, "bp-convnet-d4-w8")
     row = row_of(frames, "lp-convnet-d4-w8")
-    values = own["test_accuracy"].to_numpy()
+    values = arm_finals["test_accuracy"].to_numpy()
     seeds = stats.t.ppf(0.975, 4) * stats.sem(values)
     images = stats.binomtest(round(100 * values.mean()), 10_000).proportion_ci(0.95, method="wilson")
     low = values.mean() - np.hypot(seeds, values.mean() - 100 * images.low)
@@ -86,7 +86,7 @@ def test_row_of_an_arm_agrees_with_a_computation_by_hand(frames):
     assert row["speedup"] == pytest.approx(110_400_000 / 1_210_000)
     assert row["flops"] == 2_420_000
     assert row["training_macs"] == pytest.approx(6.0e13)
-    assert json.loads(row["best_hyperparameters"]) == own["hyperparameters"].iloc[0]
+    assert json.loads(row["best_hyperparameters"]) == arm_finals["hyperparameters"].iloc[0]
     assert result_of(frames, "lp-convnet-d4-w8").teacher_share == pytest.approx(4.4 / 6)
 
 
@@ -139,9 +139,9 @@ def test_without_finals_the_best_trial_describes_the_arm(frames):
 def test_failed_final_or_missing_accuracy_leaves_its_seed_out(make_frames):
     frames = make_frames()
     name = "kd-convnet-d4-w8"
-    lost = finals(frames, name).index[:2]
-    frames.runs.loc[lost[0], "state"] = "failed"
-    frames.runs.loc[lost[1], "test_accuracy"] = np.nan
+    missing_finals = finals(frames, name).index[:2]
+    frames.runs.loc[missing_finals[0], "state"] = "failed"
+    frames.runs.loc[missing_finals[1], "test_accuracy"] = np.nan
     accuracies = finals(frames, name).iloc[2:]["test_accuracy"]
     row = row_of(frames, name)
     assert row["seeds"] == 3
@@ -176,9 +176,13 @@ def test_finals_of_an_earlier_winner_do_not_count(make_frames):
 
 def test_winner_of_a_size_search_brings_its_own_size(searched_frames):
     row = row_of(searched_frames, "kd-convnet")
-    own = finals(searched_frames, "kd-convnet").iloc[0]
-    assert row["student"] == own["student"]
-    assert (row["depth"], row["width"], row["macs"]) == (own["depth"], own["width"], own["macs"])
+    arm_finals = finals(searched_frames, "kd-convnet").iloc[0]
+    assert row["student"] == arm_finals["student"]
+    assert (row["depth"], row["width"], row["macs"]) == (
+        arm_finals["depth"],
+        arm_finals["width"],
+        arm_finals["macs"],
+    )
     assert np.isnan(row["delta_bp_mean"])  # back-prop's winner is of another size
 
 
@@ -254,8 +258,8 @@ def test_the_columns_are_those_that_the_methods_declare(make_frames):
         for seed in range(5)
     ]
     results = arm_results(study, frames.runs)
-    shown = diagnostics_section(results, pd.DataFrame(points, columns=frames.curves.columns))
-    assert [line.strip("| ").split(" | ") for line in str(shown).splitlines()][::2] == [
+    section = diagnostics_section(results, pd.DataFrame(points, columns=frames.curves.columns))
+    assert [line.strip("| ").split(" | ") for line in str(section).splitlines()][::2] == [
         ["arm", "gap (nats)"],
         ["`kd` on `convnet-d4-w16`", "2.5"],
     ]

@@ -41,8 +41,8 @@ def text_of_answer(frames) -> str:
 
 def rows_of_table(frames) -> dict[str, str]:
     """The lines of the comparison by method."""
-    shown = comparison_section(frames.study, results_of(frames), comparison(frames.study, frames.runs))
-    lines = [line for line in shown.splitlines() if line.startswith("| `")]
+    section = comparison_section(frames.study, results_of(frames), comparison(frames.study, frames.runs))
+    lines = [line for line in section.splitlines() if line.startswith("| `")]
     return {line.split("`")[1]: line.replace("\u00a0", " ") for line in lines}
 
 
@@ -228,10 +228,10 @@ def resize(frames, method: str, like: str) -> None:
     runs = frames.runs
     final = runs["kind"].eq("final")
     columns = ["student", "family", "depth", "width", "parameters", "macs"]
-    own = runs.index[final & runs["arm"].eq(f"{method}-convnet")]
+    rows_of_arm = runs.index[final & runs["arm"].eq(f"{method}-convnet")]
     of = runs[final & runs["arm"].eq(f"{like}-convnet")].iloc[0]
     for column in columns:
-        runs.loc[own, column] = of[column]
+        runs.loc[rows_of_arm, column] = of[column]
 
 
 def test_winners_of_one_size_are_compared(searched_frames):
@@ -251,8 +251,8 @@ def test_winners_of_one_size_are_compared(searched_frames):
 def test_equal_names_with_other_macs_are_other_sizes(searched_frames):
     frames = searched_frames
     resize(frames, "kd", "bp")
-    own = frames.runs["arm"].eq("kd-convnet") & frames.runs["kind"].eq("final")
-    frames.runs.loc[own, "macs"] = frames.runs.loc[own, "macs"] + 1
+    rows_of_arm = frames.runs["arm"].eq("kd-convnet") & frames.runs["kind"].eq("final")
+    frames.runs.loc[rows_of_arm, "macs"] = frames.runs.loc[rows_of_arm, "macs"] + 1
     assert all(one.delta.n == 0 for one in verdicts(results_of(frames)))
 
 

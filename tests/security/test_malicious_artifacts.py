@@ -118,11 +118,11 @@ def test_a_checkpoint_is_refused_and_the_one_before_is_used(
     file = tmp_path / "run" / f"checkpoint-000003.{suffix}"
     file.write_bytes(malicious)
     if digest == "made right" and suffix == "safetensors":
-        told = file.with_suffix(".json")
-        body = json.loads(told.read_bytes())
+        description = file.with_suffix(".json")
+        body = json.loads(description.read_bytes())
         del body["sha256"]
         sha256 = hashlib.sha256(json.dumps(body, sort_keys=True).encode() + malicious).hexdigest()
-        told.write_text(json.dumps(body | {"sha256": sha256}))
+        description.write_text(json.dumps(body | {"sha256": sha256}))
     again = list(train(trial, data, None, device=CPU, folder=tmp_path / "run"))
     (warning,) = again[-1].warnings
     assert warning.startswith("checkpoint-000003.json refused: ")
@@ -151,8 +151,8 @@ def test_a_cached_teacher_is_trained_again(name: str, digest: str, cache: Path, 
     before = content(Path(file.folder))
     (Path(file.folder) / name).write_bytes(malicious)
     if digest == "made right" and name == "weights.safetensors":
-        told = json.loads(before["teacher.json"]) | {"sha256": hashlib.sha256(malicious).hexdigest()}
-        (Path(file.folder) / "teacher.json").write_text(json.dumps(told))
+        description = json.loads(before["teacher.json"]) | {"sha256": hashlib.sha256(malicious).hexdigest()}
+        (Path(file.folder) / "teacher.json").write_text(json.dumps(description))
     *_, again = load_or_train(spec, data, device=CPU)
     assert (again, content(Path(file.folder))) == (file, before)
 

@@ -1,9 +1,9 @@
-"""What each fault costs a study that it meets: seconds until the next new epoch, and epochs trained twice.
+"""The cost of each fault: seconds until the next new epoch, and epochs that are trained twice.
 
     python tests/soak/recovery.py [--json FILE]
 
-One tiny study for each fault, with a checkpoint every 0.2 s. Where the fault ends the sweep, it is begun
-again at once; the time holds the whole start of Python, Ray and the trial.
+One tiny study for each fault, with a checkpoint every 0.2 s. If the fault ends the sweep, it is restarted at
+once, and the seconds include the start of Python, Ray and the trial.
 """
 
 import argparse
@@ -183,40 +183,42 @@ def measure(name: str, folder: Path) -> dict[str, object]:
     """Run one study and inflict one fault."""
     fault, setup, words = FAULTS[name]
     write_study(folder, ENDLESS, FIXED, OFTEN)
-    with setup(folder) as made:
-        scene = Scene(folder, start(folder, *WORDS, *words, **made["variables"]), words=words, **made)
+    with setup(folder) as setup_values:
+        scene = Scene(
+            folder, start(folder, *WORDS, *words, **setup_values["variables"]), words=words, **setup_values
+        )
         family: dict[int, str] = {}
         first = scene.process
         try:
             wait_for(lambda: len(checkpoints(folder)) > 1 and acknowledged(folder) > 100, seconds=300)
-            kept = sorted(json.loads(path.read_bytes())["epoch"] for path in checkpoints(folder))
+            checkpoint_epochs = sorted(json.loads(path.read_bytes())["epoch"] for path in checkpoints(folder))
             family = descendants(first.pid)
-            began = time.monotonic()
+            start_time = time.monotonic()
             fault(scene)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 first.wait(timeout=0.1 if fault in (*WITHIN, halt) else 60)
-            ended, code = time.monotonic() - began, first.returncode
+            seconds_to_exit, code = time.monotonic() - start_time, first.returncode
             before = acknowledged(folder)
             if code is not None or fault is halt:
-                scene.process = start(folder, *WORDS, *words, **made["variables"])
+                scene.process = start(folder, *WORDS, *words, **setup_values["variables"])
             wait_for(lambda: acknowledged(folder) > before, seconds=300)
-            took = time.monotonic() - began
+            took = time.monotonic() - start_time
             (record,) = by_key(folder).values()
             family |= descendants(scene.process.pid)
-            told = [epoch.epoch for epoch in record.epochs]
-            at = kept[-2] if fault is spoil else kept[-1]
+            epochs_of_run = [epoch.epoch for epoch in record.epochs]
+            at = checkpoint_epochs[-2] if fault is spoil else checkpoint_epochs[-1]
             if code in (75, 130) or record.assignment.attempt == 1:
                 at = (
                     before  # written when it was asked to end, as test_signals holds, or in the process still
                 )
             return {
                 "exit code": code,
-                "s to the exit": None if code is None else round(ended, 1),
+                "s to the exit": None if code is None else round(seconds_to_exit, 1),
                 "s to the next new epoch": round(took, 1),
                 "epochs acknowledged": before,
                 "trained twice, at most": max(0, before - at),
                 "attempt": record.assignment.attempt,
-                "whole": told == list(range(1, len(told) + 1)),
+                "whole": epochs_of_run == list(range(1, len(epochs_of_run) + 1)),
             }
         finally:
             for process in (first, scene.process):
@@ -231,15 +233,15 @@ def main() -> int:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description="What each fault costs a study.")
     parser.add_argument("--json", type=Path)
-    given = parser.parse_args()
+    args = parser.parse_args()
     rows = {}
     for name in FAULTS:
         with TemporaryDirectory(prefix="recovery", ignore_cleanup_errors=True) as folder:
             rows[name] = measure(name, Path(folder))
         print(f"{name}: {rows[name]}", flush=True)
-    if given.json is not None:
-        given.json.parent.mkdir(parents=True, exist_ok=True)
-        given.json.write_text(json.dumps(rows, indent=1))
+    if args.json is not None:
+        args.json.parent.mkdir(parents=True, exist_ok=True)
+        args.json.write_text(json.dumps(rows, indent=1))
     return int(not all(row["whole"] for row in rows.values()))
 
 

@@ -1,10 +1,10 @@
-"""Digits studies for a while, with a fault every 20 to 40 seconds; what was lost is counted.
+"""Studies of the digits with a fault every 20 to 40 seconds, and the count of lost results.
 
     python tests/soak/soak.py [--minutes 30] [--seed 0] [--json FILE]
 
-A tracking server, and one study after another, the first left alone; each is begun again until it ends by
-itself. Then its ledger is held against what had been acknowledged before each fault, against the ledger of
-the first, and against MLflow. Exit code 1 where anything was lost, changed, doubled or left open.
+A tracking server and one study after another, the first without faults. A study is restarted until it ends by
+itself. Its ledger is then compared with the epochs acknowledged before each fault, with the ledger of the
+first study, and with MLflow. Exit code 1 if anything is lost, changed, duplicated or still open.
 """
 
 import argparse
@@ -72,7 +72,7 @@ class Soak:
         folder.mkdir()
         write_study(folder, *SPACE)
         self.acknowledged = {}
-        self.process, ended_at, before, begun = self._begin(folder), 0.0, 0, 1
+        self.process, ended_at, before, starts = self._begin(folder), 0.0, 0, 1
         while True:
             time.sleep(0.5)
             code = self.process.poll()
@@ -91,14 +91,14 @@ class Soak:
                 if code == 74:
                     run(folder, "__main__", "reconcile", "tiny", **self.strikes.variables)
                 self.process = self._begin(folder)
-                begun += 1
+                starts += 1
             elif ended_at and len(self._look(folder)) > before:
                 self.recovery.append(time.monotonic() - ended_at)
                 ended_at = 0.0
             if self.strikes.next <= time.monotonic() < until and self.reference is not None:
                 self._look(folder)
                 self.strikes.one(self.process.pid, folder)
-        self.seen["sweeps begun"] += begun
+        self.seen["sweeps started"] += starts
         self._check(folder)
         if self.reference is None:
             self.reference = folder
@@ -139,21 +139,23 @@ class Soak:
 
     def _check(self, folder: Path) -> None:
         """Check the ledger against the acknowledged epochs, and MLflow against the ledger."""
-        found = records(folder, "tiny")
-        epochs = {(r.assignment.key, e.epoch): e for r in found for e in r.epochs}
+        ledger_records = records(folder, "tiny")
+        epochs = {(r.assignment.key, e.epoch): e for r in ledger_records for e in r.epochs}
         self.seen["studies finished"] += 1
-        self.seen["runs"] += len(found)
+        self.seen["runs"] += len(ledger_records)
         self.seen["acknowledged epochs"] += len(self.acknowledged)
-        self.seen["results lost"] += sum(epochs.get(key) != told for key, told in self.acknowledged.items())
-        self.seen["runs missing"] += max(0, RUNS - len(found))
-        self.seen["runs twice"] += len(found) - len({r.assignment.key for r in found})
-        self.seen["runs unfinished"] += sum(r.state == "running" for r in found)
-        self.seen["runs failed"] += sum(r.state == "failed" for r in found)
-        for record in found:
+        self.seen["results lost"] += sum(
+            epochs.get(key) != result for key, result in self.acknowledged.items()
+        )
+        self.seen["runs missing"] += max(0, RUNS - len(ledger_records))
+        self.seen["runs twice"] += len(ledger_records) - len({r.assignment.key for r in ledger_records})
+        self.seen["runs unfinished"] += sum(r.state == "running" for r in ledger_records)
+        self.seen["runs failed"] += sum(r.state == "failed" for r in ledger_records)
+        for record in ledger_records:
             if record.state == "failed":
                 print(f"{folder.name} {record.assignment.key}: failed: {record.cause}", flush=True)
-        left = run(folder, "__main__", "reconcile", "tiny", "--check", "--json", **self.strikes.variables)
-        differences = json.loads(left.out)["differences"] if left.out else [left.err]
+        check = run(folder, "__main__", "reconcile", "tiny", "--check", "--json", **self.strikes.variables)
+        differences = json.loads(check.out)["differences"] if check.out else [check.err]
         self.seen["runs that differ in MLflow"] += len(differences)
         for one in differences:
             print(f"{folder.name}: {one}", flush=True)
@@ -201,24 +203,24 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path)
-    given = parser.parse_args()
-    before, began = load(), time.monotonic()
-    until = began + 60 * given.minutes
+    args = parser.parse_args()
+    before, start_time = load(), time.monotonic()
+    until = start_time + 60 * args.minutes
     with TemporaryDirectory(prefix="soak") as name:
         os.environ["LPSTUDY_CACHE"] = str(Path(name) / "cache")
-        soak = Soak(Path(name), given.seed)
+        soak = Soak(Path(name), args.seed)
         try:
             number = 0
             while time.monotonic() < until:
                 soak.study(f"study{number}", until)
                 number += 1
-                said = f"{dict(soak.strikes.seen)}, {dict(soak.seen)}"
-                print(f"{(time.monotonic() - began) / 60:.1f} min: {said}", flush=True)
+                counts = f"{dict(soak.strikes.seen)}, {dict(soak.seen)}"
+                print(f"{(time.monotonic() - start_time) / 60:.1f} min: {counts}", flush=True)
         finally:
             soak.strikes.close()
     time.sleep(5)
     results = {
-        "minutes": (time.monotonic() - began) / 60,
+        "minutes": (time.monotonic() - start_time) / 60,
         "faults": dict(soak.strikes.seen),
         "seen": dict(soak.seen),
         "recovery seconds": sorted(round(value, 1) for value in soak.recovery),
@@ -226,9 +228,9 @@ def main() -> int:
         "after": load(),
     }
     print(json.dumps(results, indent=1))
-    if given.json is not None:
-        given.json.parent.mkdir(parents=True, exist_ok=True)
-        given.json.write_text(json.dumps(results, indent=1))
+    if args.json is not None:
+        args.json.parent.mkdir(parents=True, exist_ok=True)
+        args.json.write_text(json.dumps(results, indent=1))
     return int(any(soak.seen[what] for what in BAD))
 
 

@@ -82,7 +82,7 @@ def test_a_file_of_ray_start_that_is_damaged_names_no_head(
 ) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "auto")
     (folder / "ray_current_cluster").write_text("")
-    began = time.monotonic()
+    start_time = time.monotonic()
     with pytest.raises(ValueError, match="has not started Ray"):
         cluster_address()
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - start_time < 5

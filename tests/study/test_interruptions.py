@@ -48,9 +48,9 @@ class Stage:
 
 
 def look(folder: Path, result: CommandResult) -> Stage:
-    found = records(folder, "tiny")
-    assert len({record.assignment.key for record in found}) == len(found)
-    by_key = {record.assignment.key.partition("/")[2]: record for record in found}
+    ledger_records = records(folder, "tiny")
+    assert len({record.assignment.key for record in ledger_records}) == len(ledger_records)
+    by_key = {record.assignment.key.partition("/")[2]: record for record in ledger_records}
     return Stage(folder, result, by_key, runs(client_of(folder), "tiny"))
 
 
@@ -61,8 +61,10 @@ def checkpoint(folder: Path, number: int) -> list[Path]:
 
 def second_attempt(folder: Path, key: str) -> bool:
     """Whether the run's second attempt has started and the ledger has some of its epochs."""
-    found = (record for record in records(folder, "tiny") if record.assignment.key.endswith(f"/{key}"))
-    return any(record.assignment.attempt == 2 and record.epochs for record in found)
+    ledger_records = (
+        record for record in records(folder, "tiny") if record.assignment.key.endswith(f"/{key}")
+    )
+    return any(record.assignment.attempt == 2 and record.epochs for record in ledger_records)
 
 
 @pytest.fixture(scope="module")

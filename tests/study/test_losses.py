@@ -105,7 +105,7 @@ def _counts(kept: str, last: int, step: int) -> Iterator[int]:
         path.write_text(str(number))
         yield number
     if done + step < last:
-        time.sleep(0.5)  # Ray loses a result whose process dies before it was told
+        time.sleep(0.5)  # Ray loses a result whose process dies too early
         die()
 
 

@@ -65,9 +65,9 @@ def test_a_file_that_another_process_is_writing_is_waited_for(home: Path) -> Non
     path.parent.mkdir()
     path.touch(0o600)
     threading.Timer(0.3, lambda: path.write_text("token")).start()
-    began = time.monotonic()
+    start_time = time.monotonic()
     check_machine()
-    assert time.monotonic() - began > 0.2
+    assert time.monotonic() - start_time > 0.2
 
 
 def test_an_empty_file_is_refused(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,14 +16,16 @@ def epochs(last: int, error: Exception | None = None) -> Iterator[EpochResult]:
         raise error
 
 
-def told(last: int, *rungs: int, of: int, error: Exception | None = None) -> list[tuple[list[int], str]]:
+def report_chunks(
+    last: int, *rungs: int, of: int, error: Exception | None = None
+) -> list[tuple[list[int], str]]:
     reports = group_reports(epochs(last, error), rungs, epochs=of)
     return [([one.epoch for one in held], "" if end is None else end.cause) for held, end in reports]
 
 
 def test_each_report_ends_at_a_rung_or_at_the_last_epoch() -> None:
-    assert told(8, 4, 6, of=8) == [([1, 2, 3, 4], ""), ([5, 6], ""), ([7, 8], "")]
-    assert told(3, of=3) == [([1, 2, 3], "")]
+    assert report_chunks(8, 4, 6, of=8) == [([1, 2, 3, 4], ""), ([5, 6], ""), ([7, 8], "")]
+    assert report_chunks(3, of=3) == [([1, 2, 3], "")]
 
 
 def test_a_trial_that_is_pruned_at_a_rung_trains_no_further_epoch() -> None:
@@ -41,8 +43,8 @@ def test_a_trial_that_is_pruned_at_a_rung_trains_no_further_epoch() -> None:
 
 
 def test_what_was_trained_before_an_early_end_is_reported_with_it() -> None:
-    assert told(3, 2, of=8) == [([1, 2], ""), ([3], "paused")]
-    ends = told(1, 2, of=8, error=DivergedError("loss is nan in epoch 2"))
+    assert report_chunks(3, 2, of=8) == [([1, 2], ""), ([3], "paused")]
+    ends = report_chunks(1, 2, of=8, error=DivergedError("loss is nan in epoch 2"))
     assert ends == [([1], "nan: loss is nan in epoch 2")]
     with pytest.raises(RuntimeError, match="a fault of its own"):
-        told(1, of=8, error=RuntimeError("a fault of its own"))
+        report_chunks(1, of=8, error=RuntimeError("a fault of its own"))
