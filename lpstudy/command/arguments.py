@@ -12,7 +12,7 @@ from lpstudy.locations import parse_folder, parse_path
 from lpstudy.terminal import printable_line, say
 
 
-class Parser(argparse.ArgumentParser):
+class OneLineParser(argparse.ArgumentParser):
     """An argument parser that refuses bad input in one line, without the usage."""
 
     def error(self, message: str) -> NoReturn:
@@ -23,7 +23,7 @@ class Parser(argparse.ArgumentParser):
 
 def parser(command: str, description: str) -> argparse.ArgumentParser:
     """A parser for one command of `lpstudy`."""
-    return Parser(prog=f"lpstudy {command}", description=description, epilog=EXITS, allow_abbrev=False)
+    return OneLineParser(prog=f"lpstudy {command}", description=description, epilog=EXITS, allow_abbrev=False)
 
 
 def whole(lowest: int) -> Callable[[str], int]:

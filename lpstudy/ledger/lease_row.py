@@ -13,45 +13,45 @@ from lpstudy.ledger.row_models import json_value
 
 Request = Literal["run", "stop", "pause", "cancel"]
 REQUESTS: tuple[Request, ...] = get_args(Request)
-Text = Annotated[str, Field(max_length=1 << 16)]
-Number = Annotated[int, Field(ge=0, le=2**63 - 1)]
+LeaseText = Annotated[str, Field(max_length=1 << 16)]
+LeaseCount = Annotated[int, Field(ge=0, le=2**63 - 1)]
 
 
 class HolderRow(TypedDict):
     """A `ProcessId` as the database stores it."""
 
-    host: Text
+    host: LeaseText
     pid: Annotated[int, Field(ge=1, lt=2**31)]
-    since: Text
-    machine: Text
-    started: Text
+    since: LeaseText
+    machine: LeaseText
+    started: LeaseText
 
 
 class GaugesRow(TypedDict, total=False):
     """The holder's gauges: the keys that lpstudy reads, and any others."""
 
     __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]  # pydantic reads it there
-    state: Text
-    why: Text
+    state: LeaseText
+    why: LeaseText
     request: Request
-    heard: Number
+    heard: LeaseCount
     rate: Annotated[float, Field(ge=0, le=1e9)] | None
     eta: Annotated[float, Field(ge=0, le=1e12)] | None
-    nodes: Number | None
-    workers: Number | None
-    behind: Number | None
-    mlflow: Text | None
-    free: Number | None
-    waiting: Text
+    nodes: LeaseCount | None
+    workers: LeaseCount | None
+    behind: LeaseCount | None
+    mlflow: LeaseText | None
+    free: LeaseCount | None
+    waiting: LeaseText
 
 
 _ROW: dict[str, TypeAdapter[Any]] = {
     "token": TypeAdapter(Annotated[str, Field(max_length=32)] | None),
-    "beat": TypeAdapter(Number),
+    "beat": TypeAdapter(LeaseCount),
     "holder": TypeAdapter(HolderRow | None),
     "told": TypeAdapter(GaugesRow),
     "wish": TypeAdapter(Request),
-    "wished": TypeAdapter(Number),
+    "wished": TypeAdapter(LeaseCount),
 }
 _JSON = ("holder", "told")
 _FIELDS = {"beat": "heartbeat", "told": "gauges", "wish": "request", "wished": "request_number"}

@@ -27,8 +27,8 @@ MAX_CHARACTERS = 1 << 24
 Count = Annotated[int, Field(ge=0, le=2**63 - 1)]
 Amount = Annotated[int, Field(ge=1, le=MAX_COUNT)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
-Scalar = bool | int | Finite | str
-Text = Annotated[str, Field(max_length=1 << 20)]
+StoredScalar = bool | int | Finite | str
+StoredText = Annotated[str, Field(max_length=1 << 20)]
 
 
 class EpochRow(TypedDict):
@@ -37,7 +37,7 @@ class EpochRow(TypedDict):
     __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]  # pydantic reads it there
     epoch: Amount
     metrics: dict[str, Finite]
-    warnings: list[Text]
+    warnings: list[StoredText]
     test_correct: NotRequired[Annotated[str, Field(max_length=MAX_CHARACTERS)]]
 
 
@@ -47,7 +47,7 @@ class FinalRow(TypedDict):
     __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]  # pydantic reads it there
     number: Count
     seed: Amount
-    values: dict[str, Scalar]
+    values: dict[str, StoredScalar]
 
 
 class _StoredModel(BaseModel):
@@ -67,14 +67,14 @@ class StoredBudget(_StoredModel):
 class StoredCode(_StoredModel):
     """The name and hash of imported code."""
 
-    name: Text
-    sha256: Text
+    name: StoredText
+    sha256: StoredText
 
 
 class StoredSpec(_StoredModel):
     """The part of a study's spec that its progress depends on, validated without the networks' code."""
 
-    name: Text
+    name: StoredText
     data: dict[str, Any]
     teacher: dict[str, Any]
     students: Annotated[list[dict[str, Any]], Field(min_length=1)]
@@ -86,7 +86,7 @@ class StoredSpec(_StoredModel):
 
 
 class _Data(_StoredModel):
-    name: Text
+    name: StoredText
     classes: Amount
     train: Count
     validation: Count
@@ -94,8 +94,8 @@ class _Data(_StoredModel):
 
 
 class _Teacher(_StoredModel):
-    label: Text
-    sha256: Text
+    label: StoredText
+    sha256: StoredText
     test_accuracy: Annotated[float, Field(ge=0, le=100)]
     parameters: Annotated[int, Field(ge=1)]
     macs: Annotated[int, Field(ge=1)]
@@ -106,17 +106,17 @@ class _Teacher(_StoredModel):
 _Side = Annotated[int, Field(ge=1, le=1 << 16)]
 FACTS: dict[str, TypeAdapter[Any]] = {
     "format": TypeAdapter(Count),
-    "content": TypeAdapter(Text),
-    "images": TypeAdapter(Text),
-    "id": TypeAdapter(Text),
+    "content": TypeAdapter(StoredText),
+    "images": TypeAdapter(StoredText),
+    "id": TypeAdapter(StoredText),
     "spec": TypeAdapter(StoredSpec),
     "input_shape": TypeAdapter(Annotated[list[_Side], Field(min_length=3, max_length=3)]),
     "classes": TypeAdapter(Amount),
-    "exhausted": TypeAdapter(list[Text]),
+    "exhausted": TypeAdapter(list[StoredText]),
     "points": TypeAdapter(dict[str, Count]),
     "data": TypeAdapter(_Data),
     "teacher": TypeAdapter(_Teacher),
-    "provenance": TypeAdapter(dict[str, Text]),
+    "provenance": TypeAdapter(dict[str, StoredText]),
 }
 """The facts of a whole study, each with its model."""
 REQUIRED_FACTS = ("spec", "input_shape", "classes", "id")
@@ -126,7 +126,7 @@ _ATTRIBUTES: dict[str, TypeAdapter[Any]] = {
     FINAL: TypeAdapter(FinalRow),
     ATTEMPT: TypeAdapter(Amount),
     "infeasible": TypeAdapter(dict[str, Finite]),
-    "cause": TypeAdapter(Text),
+    "cause": TypeAdapter(StoredText),
 }
 _TIME = "%Y-%m-%d %H:%M:%S.%f"
 
@@ -212,7 +212,7 @@ def parse_time(value: object) -> datetime | None:
     return local.replace(tzinfo=None)
 
 
-def parse_parameter(value: object, distribution: object) -> tuple[Scalar, BaseDistribution]:
+def parse_parameter(value: object, distribution: object) -> tuple[StoredScalar, BaseDistribution]:
     """Parse a searched hyperparameter and its distribution.
 
     Raises:
@@ -226,7 +226,7 @@ def parse_parameter(value: object, distribution: object) -> tuple[Scalar, BaseDi
     number: float = validate_strictly(_FINITE, value)
     if not space._contains(number):
         raise ValueError(f"{number:g} is outside of its distribution")
-    parsed: Scalar = validate_strictly(_SCALAR, space.to_external_repr(number))
+    parsed: StoredScalar = validate_strictly(_SCALAR, space.to_external_repr(number))
     return parsed, space
 
 
@@ -237,9 +237,9 @@ class _Distribution(_StoredModel):
 
 _DISTRIBUTION: TypeAdapter[Any] = TypeAdapter(_Distribution)
 _FINITE: TypeAdapter[Any] = TypeAdapter(Finite)
-_SCALAR: TypeAdapter[Any] = TypeAdapter(Scalar)
+_SCALAR: TypeAdapter[Any] = TypeAdapter(StoredScalar)
 _COUNT: TypeAdapter[Any] = TypeAdapter(Count)
-Parser = Callable[[object], Any]
+ValueParser = Callable[[object], Any]
 
 
 def parse_count(value: object) -> int:

@@ -36,7 +36,7 @@ from lpstudy.students.families import CODE, FAMILIES
 
 PREFIX = "lpstudy_imported_"
 """Of the modules' names, so that none is that of an installed package."""
-LARGEST = 1 << 20
+MAX_BYTES = 1 << 20
 """Bytes of the source of one file or package; it travels with every run."""
 _LOADED: dict[str, "ImportedFile"] = {}
 """The code that this process has run, by module."""
@@ -148,8 +148,8 @@ def read_imported_code(path: Path) -> ImportedCode:
     if not name.removesuffix(".py").isidentifier() or not name.isascii():
         raise ValueError(f"{path}: its name must be letters, digits and _, as a module's")
     files = sorted(path.rglob("*.py")) if is_package else [path]
-    if sum(file.stat().st_size for file in files) > LARGEST:
-        raise ValueError(f"{path}: has more than {LARGEST} bytes of source")
+    if sum(file.stat().st_size for file in files) > MAX_BYTES:
+        raise ValueError(f"{path}: has more than {MAX_BYTES} bytes of source")
     root = path if is_package else path.parent
     try:
         sources = {file.relative_to(root).as_posix(): file.read_text(encoding="utf-8") for file in files}
