@@ -172,7 +172,7 @@ def test_two_of_one_name_and_too_long_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="--import mine: is given twice"):
         import_files([one, two])
     with pytest.raises(ValueError, match="more than 1048576 bytes"):
-        import_files([write(tmp_path, "#" * (module.LARGEST + 1))])
+        import_files([write(tmp_path, "#" * (module.MAX_BYTES + 1))])
 
 
 def test_another_version_in_one_process_is_refused(tmp_path: Path) -> None:
