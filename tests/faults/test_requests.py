@@ -7,10 +7,10 @@ from subprocess import Popen
 from typing import Any
 
 import pytest
-from commands import CommandResult, call, run, trial_processes, wait_for, wait_for_exit, write_study
+from commands import CommandResult, call, trial_processes, wait_for, wait_for_exit, write_study
 from staging import FIXED, LONG, OFTEN, by_key, last_line, newest_epochs, running_sweep, suspended_trials
 
-from lpstudy import operate, reconcile, status
+from lpstudy import operate, reconcile, status, sweep
 
 FOUR = ("trials = 1", "trials = 4")
 
@@ -76,7 +76,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Stage:
         answers["cancel"], cancelled_in = ask_in_a_trial(process, folder, "cancel")
         cancelled = wait_for_exit(process)
     after_cancel = states(folder)
-    finished = run(folder, "sweep", "tiny.toml")
+    finished = call(sweep.main, folder, "tiny.toml", "--in-process")
     return Stage(
         folder,
         answers,

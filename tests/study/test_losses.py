@@ -62,27 +62,6 @@ def test_a_trial_that_continues_between_its_losses_is_not_given_up(tmp_path: Pat
     assert (final.state, final.assignment.attempt) == ("finished", 1)
 
 
-def test_a_trial_that_continues_within_an_epoch_between_its_losses_is_not_given_up(tmp_path: Path) -> None:
-    position, last = tmp_path / "reached", MAX_RESTARTS + 2
-
-    def a_part_a_life(config: dict[str, Any]) -> None:
-        done = int(position.read_text()) + 1 if position.exists() else 1
-        position.write_text(str(done))
-        if done < last:
-            die()
-        tune.report(as_report([EpochResult(n, {"validation_accuracy": 50.0}) for n in (1, 2)]))
-
-    ledger = run_in_tune(
-        tmp_path,
-        a_part_a_life,
-        TrialResources(concurrent=1),
-        newest_checkpoint=lambda run: position.read_text(),
-    )
-    trial, _ = ledger.records()
-    assert (trial.state, trial.assignment.attempt) == ("finished", last)
-    assert [one.epoch for one in trial.epochs] == [1, 2]
-
-
 def test_a_trial_that_never_continues_is_given_up_and_its_neighbour_is_not(tmp_path: Path) -> None:
     def dead_or_alive(config: dict[str, Any]) -> None:
         if config["number"] == 0:
