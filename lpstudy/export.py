@@ -9,8 +9,8 @@ import pandas as pd
 
 from lpstudy.command import arguments as flags
 from lpstudy.command.exits import DONE, errors_as_bad_input, exit_code_of
-from lpstudy.command.overview import existing_study, ledger_engine, ledger_name
 from lpstudy.command.prepare import check_writable
+from lpstudy.command.study_ledgers import existing_study, ledger_engine, ledger_name
 from lpstudy.cost import cost_of
 from lpstudy.ledger import Assignment, LedgerReader, read_ledger
 from lpstudy.space import import_files

@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 from lpstudy import ledger
 from lpstudy.command import arguments as flags
 from lpstudy.command.exits import DONE, FaultError, errors_as_bad_input, exit_code_of
-from lpstudy.command.overview import existing_study, ledger_engine, ledger_name, ledger_url
+from lpstudy.command.study_ledgers import existing_study, ledger_engine, ledger_name, ledger_url
 from lpstudy.folder import Folder
 from lpstudy.ledger import HEARTBEAT_SECONDS, Request
 from lpstudy.terminal import show, show_json

@@ -13,9 +13,9 @@ from lpstudy.command.budget_notes import budget_notes, unused_trials_note
 from lpstudy.command.claims import missing_claims
 from lpstudy.command.estimate import ArmSeconds, Machine, estimate, slowness
 from lpstudy.command.exits import DONE, BadInputError, errors_as_bad_input, exit_code_of
-from lpstudy.command.overview import ledger_engine
 from lpstudy.command.prepare import PreparedStudy, feasible_sizes, prepare, resources_of, student_sizes
 from lpstudy.command.quantities import duration
+from lpstudy.command.study_ledgers import ledger_engine
 from lpstudy.command.study_words import bank_words
 from lpstudy.cost import cost, cost_of
 from lpstudy.data import Data

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from lpstudy import ledger, tracking
 from lpstudy.command import arguments as flags
 from lpstudy.command.exits import DONE, MLFLOW_BEHIND, FaultError, errors_as_bad_input, exit_code_of
-from lpstudy.command.overview import existing_study, ledger_engine, ledger_name
+from lpstudy.command.study_ledgers import existing_study, ledger_engine, ledger_name
 from lpstudy.disk import StorageError
 from lpstudy.ledger import Lease, LedgerReader, read_ledger
 from lpstudy.space import import_files

@@ -2,12 +2,12 @@
 
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from lpstudy.command import arguments as flags
 from lpstudy.command.exits import DONE, FAULT, errors_as_bad_input, exit_code_of
-from lpstudy.command.overview import STATES, UNREADABLE, existing_study, read_overview, studies, summary_line
+from lpstudy.command.overview import STATES, UNREADABLE, ArmOverview, read_overview
+from lpstudy.command.study_ledgers import existing_study, studies
 from lpstudy.terminal import printable, show, show_json
 
 HEAD = (
@@ -44,26 +44,27 @@ def _show(args: Namespace, command: str) -> int:
         else:
             names = studies(args.storage, args.ledger)
     overviews = [read_overview(args.storage, args.ledger, name) for name in names]
-    code = FAULT if any(one["state"] == UNREADABLE for one in overviews) else DONE
+    code = FAULT if any(one.state == UNREADABLE for one in overviews) else DONE
     if args.json:
-        show_json(overviews if args.study is None else overviews[0], indent=1)
+        rows = [one.to_json() for one in overviews]
+        show_json(rows if args.study is None else rows[0], indent=1)
         return code
     if not overviews:
         show(f"no studies in {'the ledger' if args.ledger else args.storage}")
     for one in overviews:
-        show(f"{one['study']}: {summary_line(one)}")
-        if command == "status" and one["arms"]:
+        show(f"{one.study}: {one.summary()}")
+        if command == "status" and one.arms:
             show(HEAD)
-            for line in one["arms"]:
-                _line(line)
-            show(*[f"note: {note}" for note in one["notes"]], "")
+            for arm in one.arms:
+                _show_arm(arm)
+            show(*[f"note: {note}" for note in one.notes], "")
     return code
 
 
-def _line(line: Mapping[str, Any]) -> None:
-    columns = " ".join(f"{line[state]:>{w}}" for state, w in zip(STATES, WIDTHS, strict=True))
-    best = f"{line['best']:.2f}" if line["best"] is not None else "-"
-    show(f"{printable(line['arm']):<28} {line['kind']:<6} {columns} {line['left']:>5}  {best}")
+def _show_arm(arm: ArmOverview) -> None:
+    columns = " ".join(f"{arm.states[state]:>{w}}" for state, w in zip(STATES, WIDTHS, strict=True))
+    best = f"{arm.best:.2f}" if arm.best is not None else "-"
+    show(f"{printable(arm.arm):<28} {arm.kind:<6} {columns} {arm.remaining:>5}  {best}")
 
 
 if __name__ == "__main__":

@@ -17,11 +17,11 @@ from lpstudy.command.exits import (
     leaving_at_signals,
 )
 from lpstudy.command.mlflow_client import connect_client
-from lpstudy.command.overview import ledger_url, will_resume
 from lpstudy.command.phase_progress import (
     on_terminal,
 )
 from lpstudy.command.prepare import check_writable, prepare, resources_of
+from lpstudy.command.study_ledgers import ledger_url, will_resume
 from lpstudy.command.study_session import GRACE, StudySession
 from lpstudy.command.sweep_phases import Sweep
 from lpstudy.disk import is_storage_error, storage_error

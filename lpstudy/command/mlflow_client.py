@@ -3,9 +3,9 @@
 from argparse import Namespace
 
 from lpstudy import terminal, tracking
-from lpstudy.command.overview import studies
 from lpstudy.command.prepare import PreparedStudy
 from lpstudy.command.provenance import data_facts
+from lpstudy.command.study_ledgers import studies
 from lpstudy.command.study_session import StudySession
 from lpstudy.ledger import Ledger, dump
 from lpstudy.tracking import Client, Projection

@@ -1,27 +1,17 @@
 """The progress of studies, read from their ledgers alone: for `list`, `status` and their JSON."""
 
-from argparse import Namespace
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from sqlalchemy import Engine
 
 from lpstudy.command.budget_notes import budget_notes
 from lpstudy.command.quantities import count_states, duration, size_words, three_digits
+from lpstudy.command.study_ledgers import ledger_engine, ledger_name
 from lpstudy.damage import DamagedError
-from lpstudy.folder import Folder, LocalFolder
-from lpstudy.ledger import (
-    Kind,
-    Record,
-    StudyProgress,
-    UnwritableError,
-    engine_at,
-    is_study_running,
-    ledger_file_url,
-    read_lease,
-    read_progress,
-    study_names,
-)
+from lpstudy.folder import Folder
+from lpstudy.ledger import Kind, Record, StudyProgress, is_study_running, read_lease, read_progress
 
 KINDS: tuple[Kind, ...] = ("trial", "final")
 REQUEST_STATES = {"pause": "pausing", "stop": "stopping", "cancel": "cancelling"}
@@ -30,66 +20,89 @@ UNREADABLE = "unreadable"
 STATES = ("finished", "pruned", "failed", "running")
 
 
-def studies(storage: Folder, url: str | None) -> list[str]:
-    """The names of all studies in a storage folder; one that --fresh archived is called NAME.old1."""
-    if isinstance(storage, LocalFolder) and url is None:
-        return sorted(path.parent.name for path in storage.path.glob("*/ledger.db"))
-    return study_names(engine_at(ledger_url(storage, url)))
+@dataclass(frozen=True, slots=True)
+class ArmOverview:
+    """The runs of one kind of an arm."""
+
+    arm: str
+    kind: Kind
+    states: Mapping[str, int]
+    """The number of runs by state, of those in STATES."""
+    remaining: int
+    best: float | None
+    """The best validation accuracy of a finished run in percent; None if there is none."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The overview as `--json` prints it."""
+        return {
+            "arm": self.arm,
+            "kind": self.kind,
+            **self.states,
+            "left": self.remaining,
+            "best": self.best,
+        }
 
 
-def will_resume(args: Namespace) -> bool:
-    """Whether a sweep will resume an existing study, as far as can be told."""
-    from lpstudy import space  # slow: it imports the networks
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """The state and progress of a study; the last values that its process reported are None without one."""
 
-    try:
-        name = space.read_study_file(space.find_study_file(args.study)).name
-        return not args.fresh and name in studies(args.storage, args.ledger)
-    except (ValueError, OSError, UnwritableError):
-        return False
+    study: str
+    state: str
+    why: str = ""
+    alive: bool = False
+    holder: Mapping[str, Any] | None = None
+    done: int = 0
+    wanted: int = 0
+    runs_per_hour: float | None = None
+    eta_seconds: float | None = None
+    nodes: int | None = None
+    workers: int | None = None
+    mlflow_behind: int | None = None
+    mlflow_error: str | None = None
+    free_bytes: int | None = None
+    waiting: str = ""
+    notes: list[str] = field(default_factory=list)
+    arms: list[ArmOverview] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        """The overview as `--json` prints it; of an unreadable study, the reason alone."""
+        row = asdict(self) | {"arms": [arm.to_json() for arm in self.arms]}
+        if self.state == UNREADABLE:
+            return {key: row[key] for key in ("study", "state", "why", "alive", "arms")}
+        return row
+
+    def summary(self) -> str:
+        """The study's state, progress and process in one line."""
+        words = [self.state + (f" ({self.why})" if self.why else "")]
+        if self.state != UNREADABLE:
+            words.append(f"{self.done} of {self.wanted} runs")
+        if self.holder:
+            words.append(
+                f"host {self.holder['host']}, pid {self.holder['pid']}, since {self.holder['since']}"
+            )
+        if self.nodes:
+            workers = f"{_count(self.workers, 'worker')} on " if self.workers else ""
+            words.append(f"{workers}{_count(self.nodes, 'node')}")
+        if self.eta_seconds is not None:
+            pace = f"{three_digits(self.runs_per_hour)} runs an hour, " if self.runs_per_hour else ""
+            words.append(f"{pace}ETA {duration(self.eta_seconds)}")
+        if self.alive and self.mlflow_behind is not None:
+            behind = f"{self.mlflow_behind} runs behind" if self.mlflow_behind else "up to date"
+            words.append(f"MLflow {behind}" + (f" ({self.mlflow_error})" if self.mlflow_error else ""))
+        if self.alive and self.free_bytes is not None:
+            words.append(f"{size_words(self.free_bytes)} free")
+        if self.waiting:
+            words.append(f"waiting: {self.waiting}")
+        return "; ".join(words)
 
 
-def ledger_url(folder: Folder, url: str | None) -> str:
-    """The address of a study's ledger: `url`, else a database file in the study's folder.
-
-    Raises:
-        ValueError: The folder is in an object store, which cannot hold a database.
-    """
-    if url is not None:
-        return url
-    if not isinstance(folder, LocalFolder):
-        raise ValueError(
-            f"--storage {folder}: it cannot hold a database: give --ledger postgresql://... or, with one"
-            " driver, --ledger sqlite:////local/folder/ledger.db"
-        )
-    return ledger_file_url(folder.path)
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)}"
 
 
-def ledger_engine(folder: Folder, url: str | None) -> Engine:
-    """The database engine of an existing study's ledger.
-
-    Raises:
-        ValueError: There is no such study.
-    """
-    if url is None and isinstance(folder, LocalFolder) and not (folder.path / "ledger.db").is_file():
-        raise ValueError(f"{folder}: no such study")
-    return engine_at(ledger_url(folder, url))
-
-
-def existing_study(storage: Folder, url: str | None, name: str) -> str:
-    """The name, if a study of this name exists.
-
-    Raises:
-        ValueError: There is none; the message lists the studies that exist.
-    """
-    existing_names = studies(storage, url)
-    if name not in existing_names:
-        where = "the ledger" if url is not None else str(storage)
-        raise ValueError(f"{where} has no study {name!r}; it has {', '.join(existing_names) or 'none'}")
-    return name
-
-
-def overview(progress: StudyProgress, engine: Engine, name: str) -> dict[str, Any]:
-    """The overview of a study, fit for JSON.
+def make_overview(progress: StudyProgress, engine: Engine, name: str) -> Overview:
+    """The overview of a study.
 
     Args:
         progress: The study's progress, from its ledger.
@@ -100,27 +113,25 @@ def overview(progress: StudyProgress, engine: Engine, name: str) -> dict[str, An
     gauges: Mapping[str, Any] = row.gauges if row is not None else {}
     is_alive = is_study_running(engine, name)
     records = [record for record in progress.records() if record.state != "infeasible"]
-    done, wanted = sum(record.state != "running" for record in records), progress.expected_runs
-    rate = gauges.get("rate") if is_alive else None
-    return {
-        "study": name,
-        "state": _state(progress, gauges, is_alive, has_holder=row is not None and row.token is not None),
-        "why": gauges.get("why", ""),
-        "alive": is_alive,
-        "holder": None if row is None or row.holder is None or not is_alive else row.holder.as_json(),
-        "done": done,
-        "wanted": wanted,
-        "runs_per_hour": rate,
-        "eta_seconds": gauges.get("eta") if is_alive else None,
-        "nodes": gauges.get("nodes"),
-        "workers": gauges.get("workers"),
-        "mlflow_behind": gauges.get("behind"),
-        "mlflow_error": gauges.get("mlflow"),
-        "free_bytes": gauges.get("free"),
-        "waiting": gauges.get("waiting", ""),
-        "notes": list(budget_notes(progress, progress.budget)),
-        "arms": [line for arm in progress.arm_names for line in _arm(progress, arm, records)],
-    }
+    return Overview(
+        study=name,
+        state=_state(progress, gauges, is_alive, has_holder=row is not None and row.token is not None),
+        why=gauges.get("why", ""),
+        alive=is_alive,
+        holder=None if row is None or row.holder is None or not is_alive else row.holder.as_json(),
+        done=sum(record.state != "running" for record in records),
+        wanted=progress.expected_runs,
+        runs_per_hour=gauges.get("rate") if is_alive else None,
+        eta_seconds=gauges.get("eta") if is_alive else None,
+        nodes=gauges.get("nodes"),
+        workers=gauges.get("workers"),
+        mlflow_behind=gauges.get("behind"),
+        mlflow_error=gauges.get("mlflow"),
+        free_bytes=gauges.get("free"),
+        waiting=gauges.get("waiting", ""),
+        notes=list(budget_notes(progress, progress.budget)),
+        arms=[_arm(progress, arm, kind, records) for arm in progress.arm_names for kind in KINDS],
+    )
 
 
 def _state(progress: StudyProgress, gauges: Mapping[str, Any], is_alive: bool, *, has_holder: bool) -> str:
@@ -132,30 +143,31 @@ def _state(progress: StudyProgress, gauges: Mapping[str, Any], is_alive: bool, *
     return "died" if has_holder else str(gauges.get("state", "unfinished"))
 
 
-def _arm(progress: StudyProgress, arm: str, records: list[Record]) -> list[dict[str, Any]]:
-    lines = []
-    for kind in KINDS:
-        mine = [r for r in records if r.assignment.arm == arm and r.assignment.kind == kind]
-        states = count_states(mine)
-        accuracies = [r.last["validation_accuracy"] for r in mine if r.state == "finished"]
-        line: dict[str, Any] = {"arm": arm, "kind": kind} | {state: states[state] for state in STATES}
-        line |= {"left": _left(progress, arm, kind, mine), "best": max(accuracies) if accuracies else None}
-        lines.append(line)
-    return lines
+def _arm(progress: StudyProgress, arm: str, kind: Kind, all_records: list[Record]) -> ArmOverview:
+    records = [r for r in all_records if r.assignment.arm == arm and r.assignment.kind == kind]
+    counts = count_states(records)
+    accuracies = [r.last["validation_accuracy"] for r in records if r.state == "finished"]
+    return ArmOverview(
+        arm=arm,
+        kind=kind,
+        states={state: counts[state] for state in STATES},
+        remaining=_remaining(progress, arm, kind, records),
+        best=max(accuracies, default=None),
+    )
 
 
-def _left(progress: StudyProgress, arm: str, kind: Kind, mine: list[Record]) -> int:
+def _remaining(progress: StudyProgress, arm: str, kind: Kind, records: list[Record]) -> int:
     """The number of remaining runs; finals of an earlier winner do not count."""
     if kind == "trial":
         return progress.remaining_trials(arm, progress.budget.trials)
     winner = progress.winner(arm)
     if winner is None:
         return progress.budget.seeds
-    of_winner = sum(record.assignment.number == winner.number for record in mine)
+    of_winner = sum(record.assignment.number == winner.number for record in records)
     return max(0, progress.budget.seeds - of_winner)
 
 
-def read_overview(storage: Folder, url: str | None, name: str) -> dict[str, Any]:
+def read_overview(storage: Folder, url: str | None, name: str) -> Overview:
     """The overview of a study by its name; if its ledger is damaged, the reason alone.
 
     Raises:
@@ -164,41 +176,6 @@ def read_overview(storage: Folder, url: str | None, name: str) -> dict[str, Any]
     try:
         engine = ledger_engine(storage.resolve() / name, url)
         stored_name = ledger_name(name, url)
-        return overview(read_progress(engine, stored_name), engine, stored_name) | {"study": name}
+        return replace(make_overview(read_progress(engine, stored_name), engine, stored_name), study=name)
     except (ValueError, DamagedError) as error:
-        return {"study": name, "state": UNREADABLE, "why": str(error), "alive": False, "arms": []}
-
-
-def ledger_name(name: str, url: str | None) -> str:
-    """A study's name in its ledger: an archived study keeps its original name in its own database file."""
-    return name if url is not None else name.partition(".")[0]
-
-
-def summary_line(overview: Mapping[str, Any]) -> str:
-    """A study's state, progress and process in one line."""
-    words = [overview["state"] + (f" ({overview['why']})" if overview["why"] else "")]
-    if "wanted" in overview:
-        words.append(f"{overview['done']} of {overview['wanted']} runs")
-    if overview.get("holder"):
-        holder = overview["holder"]
-        words.append(f"host {holder['host']}, pid {holder['pid']}, since {holder['since']}")
-    if overview.get("nodes"):
-        workers = overview.get("workers") or 0
-        on = f"{workers} worker{'s' * (workers != 1)} on " if workers else ""
-        words.append(f"{on}{overview['nodes']} node" + "s" * (overview["nodes"] != 1))
-    if overview.get("eta_seconds") is not None:
-        rate = overview.get("runs_per_hour")
-        pace = f"{three_digits(rate)} runs an hour, " if rate else ""
-        words.append(f"{pace}ETA {duration(overview['eta_seconds'])}")
-    if overview["alive"] and overview.get("mlflow_behind") is not None:
-        lag = (
-            f"MLflow {overview['mlflow_behind']} runs behind"
-            if overview["mlflow_behind"]
-            else "MLflow up to date"
-        )
-        words.append(lag + (f" ({overview['mlflow_error']})" if overview["mlflow_error"] else ""))
-    if overview["alive"] and overview.get("free_bytes") is not None:
-        words.append(f"{size_words(overview['free_bytes'])} free")
-    if overview.get("waiting"):
-        words.append(f"waiting: {overview['waiting']}")
-    return "; ".join(words)
+        return Overview(name, UNREADABLE, str(error))

@@ -13,7 +13,7 @@ from lpstudy.command.deadline import Deadline
 from lpstudy.command.exits import DONE, INTERRUPTED, PAUSED, TERMINATED, FaultError, exit_code_of
 from lpstudy.command.faults import WORDS, remedy_of
 from lpstudy.command.gauges import Gauges
-from lpstudy.command.overview import ledger_url
+from lpstudy.command.study_ledgers import ledger_url
 from lpstudy.folder import Folder, LocalFolder
 from lpstudy.ledger import (
     HEARTBEAT_SECONDS,

@@ -40,7 +40,7 @@ def test_a_ledger_is_in_the_folder_of_that_very_name(name: str, tmp_path: Path) 
 
 
 def test_two_storages_that_differ_after_a_question_mark_have_a_ledger_each(tmp_path: Path) -> None:
-    from lpstudy.command.overview import studies
+    from lpstudy.command.study_ledgers import studies
 
     for name in ("s?1", "s?2"):
         (tmp_path / name / "tiny").mkdir(parents=True)

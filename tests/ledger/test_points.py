@@ -8,7 +8,7 @@ import optuna
 import pytest
 
 from lpstudy.command.budget_notes import budget_notes, unused_trials_note
-from lpstudy.command.overview import overview
+from lpstudy.command.overview import make_overview
 from lpstudy.cost import cost_of
 from lpstudy.ledger import Assignment, Done, Ledger, open_storage, read_ledger, samplers
 from lpstudy.outputs import EpochResult
@@ -65,7 +65,8 @@ def test_an_arm_without_a_choice_has_one_trial(make: Make, reopen: Open, play: A
     assert ledger.is_complete()
     assert ledger.expected_runs == len(ledger.records()) == 3
     storage = open_storage(url)
-    lines = overview(read_ledger(url, "small"), storage.engine, "small")["arms"]
+    arms = make_overview(read_ledger(url, "small"), storage.engine, "small").arms
+    lines = [arm.to_json() for arm in arms]
     assert [(line["kind"], line["finished"], line["left"]) for line in lines] == [
         ("trial", 1, 0),
         ("final", 2, 0),
