@@ -7,7 +7,8 @@ import pytest
 from commands import call, error_line, files, write_study
 
 from lpstudy import environment, export, plan, report, status, sweep
-from lpstudy.data import DataSpec, cache_folder, configured_root, default_root, shared_cache
+from lpstudy.cache import cache_folder, shared_cache
+from lpstudy.data import DataSpec, configured_root, default_root
 from lpstudy.folder import LocalFolder, RemoteFolder, folder_at
 from lpstudy.locations import parse_folder, parse_path
 

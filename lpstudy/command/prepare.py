@@ -9,10 +9,11 @@ from pathlib import Path
 
 import torch
 
+from lpstudy.cache import shared_cache
 from lpstudy.command.batch_norm import check_batch_norm
 from lpstudy.command.starting_weights import StartingWeights, check_logits, starting_weights
 from lpstudy.cost import cost_of
-from lpstudy.data import Data, load, part_remarks, shared_cache
+from lpstudy.data import Data, load, part_remarks
 from lpstudy.disk import StorageError, is_storage_error
 from lpstudy.distill.reductions import layer_names, reduce_maps
 from lpstudy.folder import Folder, RemoteFolder

@@ -5,7 +5,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from lpstudy.data import Data, shared_cache
+from lpstudy.cache import shared_cache
+from lpstudy.data import Data
 from lpstudy.folder import Folder
 from lpstudy.model_file import check_weights
 from lpstudy.outputs import Network

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 
 from lpstudy import study, terminal, tracking
+from lpstudy.cache import shared_cache
 from lpstudy.command.budget_notes import budget_notes
 from lpstudy.command.exits import (
     DONE,
@@ -33,7 +34,7 @@ from lpstudy.command.quantities import count_states, duration
 from lpstudy.command.starting_weights import content_hash, share_weights
 from lpstudy.command.study_session import END_STATES, StudySession
 from lpstudy.command.study_words import bank_words, teacher_lines
-from lpstudy.data import configured_root, shared_cache
+from lpstudy.data import configured_root
 from lpstudy.disk import StorageError
 from lpstudy.ledger import Assignment, Ledger
 from lpstudy.study import (

@@ -1,6 +1,5 @@
 """Data sets: decoding or streaming, seeded splits, augmentation as a pure function."""
 
-from lpstudy.data.array_cache import cache_folder, shared_cache
 from lpstudy.data.arrays import Arrays, arrays_with_test_part
 from lpstudy.data.construction import data_from_arrays
 from lpstudy.data.dataset import Data
@@ -18,7 +17,6 @@ __all__ = [
     "Order",
     "Share",
     "arrays_with_test_part",
-    "cache_folder",
     "configured_root",
     "data_from_arrays",
     "declare_kind",
@@ -26,5 +24,4 @@ __all__ = [
     "load",
     "part_remarks",
     "register",
-    "shared_cache",
 ]

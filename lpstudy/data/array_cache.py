@@ -19,11 +19,9 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
-from lpstudy import environment
+from lpstudy.cache import cache_folder
 from lpstudy.data.arrays import Arrays, pixel_sums
 from lpstudy.disk import StorageError, is_storage_error, sync, write_atomically
-from lpstudy.folder import Folder, LocalFolder
-from lpstudy.locations import parse_folder, parse_path
 
 FORMAT = 2
 """Version of the decoding; an increase makes all earlier entries unused."""
@@ -49,38 +47,6 @@ class Entry:
     """Sums of the pixels and of their squares of every training image, shape (n, channels, 2)."""
     content: str
     """SHA-256 of all of it, in hexadecimal."""
-
-
-def shared_cache() -> Folder:
-    """The folder of teachers and banks: LPSTUDY_CACHE, by default ~/.cache/lpstudy/cache.
-
-    Raises:
-        ValueError: LPSTUDY_CACHE is a URL that cannot be used.
-    """
-    text = environment.location(environment.CACHE)
-    try:
-        return parse_folder(text)
-    except ValueError as error:
-        raise ValueError(f"{environment.CACHE}: {error}") from None
-
-
-def cache_folder() -> Path:
-    """The folder of the files that are mapped into memory: decoded images, and banks.
-
-    The shared cache; where that is an object store, a folder of this machine: LPSTUDY_LOCAL, by default
-    ~/.cache/lpstudy/local.
-
-    Raises:
-        ValueError: LPSTUDY_CACHE is a URL that cannot be used, or LPSTUDY_LOCAL is a URL.
-    """
-    shared = shared_cache()
-    if isinstance(shared, LocalFolder):
-        return shared.path
-    text = environment.location(environment.LOCAL)
-    try:
-        return parse_path(text)
-    except ValueError as error:
-        raise ValueError(f"{environment.LOCAL}: {error}") from None
 
 
 def load_or_decode(source: object, read: Callable[[], Arrays]) -> Entry:

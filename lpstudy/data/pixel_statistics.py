@@ -8,7 +8,8 @@ import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor
 
-from lpstudy.data.array_cache import FORMAT, cache_folder, cache_lock
+from lpstudy.cache import cache_folder
+from lpstudy.data.array_cache import FORMAT, cache_lock
 from lpstudy.data.augment import hash64
 from lpstudy.data.stream import StreamPixels
 from lpstudy.disk import write_atomically

@@ -10,7 +10,7 @@ import ray
 from ray.exceptions import RayError
 
 from lpstudy import environment
-from lpstudy.data import shared_cache
+from lpstudy.cache import shared_cache
 from lpstudy.one_line import one_line
 from lpstudy.ray_cluster.cluster_address import VARIABLE, cluster_address
 from lpstudy.ray_cluster.head import TOKEN, check_head

@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from lpstudy.data import Data, shared_cache
+from lpstudy.cache import shared_cache
+from lpstudy.data import Data
 from lpstudy.distill import Needs
 from lpstudy.distill.method import EMBEDDING
 from lpstudy.folder import LocalFolder

@@ -9,8 +9,9 @@ from dataclasses import asdict, dataclass, replace
 import torch
 from pydantic import TypeAdapter
 
+from lpstudy.cache import shared_cache
 from lpstudy.cost import cost
-from lpstudy.data import Data, shared_cache
+from lpstudy.data import Data
 from lpstudy.disk import StorageError, storage_errors_at
 from lpstudy.distill.bp import BP
 from lpstudy.folder import Folder, LocalFolder, folder_at

@@ -19,7 +19,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from lpstudy.data import Data, cache_folder, shared_cache
+from lpstudy.cache import cache_folder, shared_cache
+from lpstudy.data import Data
 from lpstudy.disk import storage_errors_at, write_atomically
 from lpstudy.teacher.bank_plan import BYTES, BankedOutput, BankPlan
 from lpstudy.teacher.fit import TrainedTeacher

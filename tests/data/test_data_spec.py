@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from lpstudy.data import DataSpec, cache_folder, default_root
+from lpstudy.cache import cache_folder
+from lpstudy.data import DataSpec, default_root
 
 
 def test_needs_a_kind_only():
