@@ -211,16 +211,8 @@ class Bench:
         with Watch(folder, spec, workers) as watch:
             control = study.StudyControl(LocalFolder(folder), "benchmark")
             backend = RayBackend(resources, lambda error: 1)
-            context = study.StudyContext(
-                data=spec.data,
-                data_root=None,
-                teacher=backend.resolve(spec.teacher),
-                teacher_file=self.teacher,
-                plan=self.plan,
-                gpus=0.0,
-                workers=1,
-            )
-            jobs = study.RunJobs(watch.ledger, context, paths, control, backend.resolve)
+            inputs = study.StudyInputs(spec, self.data, self.plan, paths)
+            jobs = backend.jobs(watch.ledger, inputs, self.teacher, control)
             study.run_all(study.Driver(watch.ledger, control, jobs, watch.changed), backend.train_runs)
         service, per_minute = watch.took()
         return Worked(workers, trials, per_minute, service)

@@ -41,8 +41,6 @@ from lpstudy.study import (
     Backend,
     Driver,
     PausedError,
-    RunJobs,
-    StudyContext,
     StudyInputs,
     StudyPaths,
     TaskError,
@@ -228,7 +226,7 @@ class Sweep:
             eta=console.eta,
             workers=lambda: session.control.live_trials * backend.resources.workers_per_trial,
         )
-        jobs = self._jobs(teacher)
+        jobs = backend.jobs(ledger, self.inputs, teacher, session.control)
         try:
             while True:
                 try:
@@ -245,21 +243,6 @@ class Sweep:
                     ledger.adopt_unfinished()
         finally:
             console.close()
-
-    def _jobs(self, teacher: TrainedTeacher) -> RunJobs:
-        """The jobs of the study's runs."""
-        spec, paths, resources = self.ledger.spec, self.inputs.paths, self.backend.resources
-        context = StudyContext(
-            imported=self.inputs.imported,
-            data=spec.data,
-            data_root=str(paths.data_root) if paths.data_root else None,
-            teacher=self.backend.resolve(spec.teacher),
-            teacher_file=teacher,
-            plan=self.prepared.plan,
-            gpus=resources.gpus_per_trial,
-            workers=resources.workers_per_trial,
-        )
-        return RunJobs(self.ledger, context, paths, self.session.control, self.backend.resolve)
 
     def publish(self, mlflow_error: str | None, took: str) -> int:
         """Write the report, unless MLflow lags behind; returns the exit code.

@@ -6,11 +6,12 @@ from contextlib import ExitStack
 from typing import ClassVar
 
 from lpstudy.folder import Folder
+from lpstudy.ledger import Ledger
 from lpstudy.outputs import EpochResult
 from lpstudy.study.control import StudyControl
 from lpstudy.study.driver import Driver
 from lpstudy.study.resources import Spec, TrialResources, with_resolved_precision
-from lpstudy.study.run_job import StudyInputs
+from lpstudy.study.run_job import RunJobs, StudyContext, StudyInputs
 from lpstudy.teacher import Block, ComputedBlock, TrainedTeacher
 
 
@@ -117,6 +118,23 @@ class Backend(ABC):
     @abstractmethod
     def train_runs(self, driver: Driver) -> None:
         """Train the driver's runs until it is done or its request changes."""
+
+    def jobs(
+        self, ledger: Ledger, study: StudyInputs, teacher: TrainedTeacher, control: StudyControl
+    ) -> RunJobs:
+        """The jobs of a study's runs, with the precision and resources of this backend."""
+        root = study.paths.data_root
+        context = StudyContext(
+            imported=study.imported,
+            data=study.spec.data,
+            data_root=str(root) if root else None,
+            teacher=self.resolve(study.spec.teacher),
+            teacher_file=teacher,
+            plan=study.plan,
+            gpus=self.resources.gpus_per_trial,
+            workers=self.resources.workers_per_trial,
+        )
+        return RunJobs(ledger, context, study.paths, control, self.resolve)
 
     def is_lost(self) -> bool:
         """Whether the backend itself has failed, which may be an error's cause; if so, the study pauses."""

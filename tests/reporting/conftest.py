@@ -293,9 +293,6 @@ def text_of() -> Callable[[Frames], str]:
     )
 
     def text(frames: Frames) -> str:
-        def address(run: str) -> str:
-            return f"http://127.0.0.1:5000/#/runs/{run}"
-
-        return report_text(frames.results, names, links=address)
+        return report_text(frames.results, names, links="http://127.0.0.1:5000/#/runs/{}".format)
 
     return text

@@ -1,27 +1,20 @@
 """Code of one's own: run once in a process, refused in one line, known to a study by its hash."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from imports import no_imported_code
 
 from lpstudy.command.study_file import EXAMPLE
-from lpstudy.data import load
-from lpstudy.data.registry import LOADERS
 from lpstudy.distill import METHODS
 from lpstudy.distill.declaration import StandIn
 from lpstudy.ledger import Ledger, dump
 from lpstudy.space import ImportedCode, changed_settings, import_files, parse, parse_stored, read_study_file
 from lpstudy.space import imported_code as module
-from lpstudy.students import StudentSpec, build, code_of
 from lpstudy.students.families import FAMILIES
-from lpstudy.study.run_job import StudyContext
 
 ROOT = Path(__file__).resolve().parents[2]
 METHOD = """
@@ -249,62 +242,3 @@ def test_a_study_that_was_started_with_other_code_is_refused_by_name(tmp_path: P
     words = rf"started with other imported code \(mine\.py {file.sha256[:16]} -> mine\.py f{{16}}\); restore"
     with pytest.raises(ValueError, match=words):
         Ledger(url, changed, **shape).check_unchanged("content")
-
-
-def test_a_network_of_ones_own_is_built_and_its_code_is_known(tmp_path: Path) -> None:
-    (code,) = import_files([write(tmp_path, NETWORK)])
-    spec = StudentSpec(family="thin", width=3)
-    assert spec.label() == "thin-w3"
-    assert code_of("thin") == code.sha256
-    assert code_of("wrn") == ""
-    network = build(spec, input_shape=(1, 8, 8), classes=10)
-    assert network(torch.zeros(2, 1, 8, 8)).logits.shape == (2, 10)
-    with pytest.raises(ValueError, match="family thin needs a width"):
-        build(StudentSpec(family="thin"), input_shape=(1, 8, 8), classes=10)
-
-
-def test_data_of_ones_own_are_loaded_and_named_where_their_code_is_not(tmp_path: Path) -> None:
-    (code,) = import_files([ROOT / "examples/my_data.py"])
-    table = spec_table(data={"kind": "shapes"}, imported=[code.load().model_dump()])
-    data = load(parse(table, "study").data, root=tmp_path)
-    assert (data.classes, data.input_shape, len(data.test)) == (2, (1, 12, 12), 100)
-    LOADERS.clear()
-    stored = parse_stored(table, "ledger")
-    with pytest.raises(ValueError, match="the code of data set 'shapes' is not imported: give --import FILE"):
-        load(stored.data, root=tmp_path)
-
-
-def test_the_context_of_a_study_runs_the_code_before_it_is_read(tmp_path: Path) -> None:
-    text = METHOD.replace("factor", "factor_of_a_worker") + NETWORK
-    script = """
-import sys
-from lpstudy.study.run_job import StudyContext
-context = StudyContext.model_validate_json(sys.stdin.read())
-from lpstudy.distill import METHODS
-print(context.teacher.network.label(), sorted(METHODS["plain"].model_fields))
-"""
-    (code,) = import_files([write(tmp_path, text)])
-    names = ("key", "sha256", "label", "folder")
-    numbers = ("validation_accuracy", "test_accuracy", "parameters", "macs", "training_macs", "seed")
-    plan = {"views": 1, "augmentations": 1, "samples": 1, "dtype": "fp16", "banked_outputs": [], "online": []}
-    context = StudyContext.model_validate(
-        {
-            "imported": [code.model_dump()],
-            "data": {"kind": "digits"},
-            "data_root": None,
-            "teacher": {"family": "thin", "width": 2},
-            "teacher_file": dict.fromkeys(names, "x") | dict.fromkeys(numbers, 1),
-            "plan": plan | {"reason": ""},
-            "gpus": 0.0,
-            "workers": 1,
-        }
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        input=context.model_dump_json(),
-        capture_output=True,
-        text=True,
-        check=True,
-        cwd=ROOT,
-    )
-    assert done.stdout.startswith("thin-w2 ['factor_of_a_worker'")
