@@ -96,7 +96,7 @@ def killed(interrupted: Stage) -> Stage:
 
 @pytest.fixture(scope="module")
 def whole(killed: Stage) -> Stage:
-    return look(killed.folder, call(sweep.main, killed.folder, "tiny.toml", "--in-process"))
+    return look(killed.folder, call(sweep.main, killed.folder, "tiny.toml", "--concurrent", "1"))
 
 
 @pytest.fixture(scope="module")
