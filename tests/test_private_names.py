@@ -29,6 +29,7 @@ NAMES = {
     "ray._private.utils": ("read_ray_address", "set_sigterm_handler"),
     "ray._private.worker": ("_global_node", "print_to_stdstream"),
     "torch.cpu": ("_is_avx512_bf16_supported", "_is_amx_tile_supported"),
+    "torch._subclasses.fake_tensor": ("FakeTensor", "FakeTensorMode"),
     "torch.utils._python_dispatch": ("TorchDispatchMode",),
     "torch.utils._pytree": ("tree_leaves",),
 }  # fmt: skip
