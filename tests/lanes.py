@@ -10,6 +10,7 @@ FAULTS = (
     "faults/test_disk_full.py",
     "study/test_trials_on_workers.py",
     "study/test_losses.py",
+    "study/test_backends.py",
     "faults/test_damaged_checkpoints.py",
     "study/test_bank_tasks.py",
     "faults/test_lost_banks.py",
@@ -22,10 +23,11 @@ FAULTS = (
     "study/test_head.py",
     "study/test_starting.py",
     "ledger/test_kills.py",
+    "tracking/test_servers.py",
 )
 """Files and folders of `make test-faults`: real Ray, real servers, kills. The slowest are first."""
 SLOW = (
-    "study/test_backends.py",
+    "study/test_inprocess.py",
     "test_sweep.py",
     "tracking/test_projection.py",
     "test_bad_input.py",

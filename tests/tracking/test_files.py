@@ -93,23 +93,6 @@ def test_a_folder_that_cannot_be_written_is_named_before_the_study(
         tracking.check_files(client, "held")
 
 
-def test_a_server_whose_store_takes_no_files_is_named_before_the_study(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from commands import free_port, mlflow_server
-
-    port = free_port()
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
-    (tmp_path / "server").mkdir()
-    with mlflow_server(tmp_path / "server", port):
-        client = tracking.connect()
-        tracking.check_files(client, "held")
-        shutil.rmtree(tmp_path / "server/artifacts", ignore_errors=True)
-        (tmp_path / "server/artifacts").write_text("a file where a folder should be")
-        with pytest.raises(tracking.MlflowUnavailableError, match="accepts no files of runs"):
-            tracking.check_files(client, "held")
-
-
 def test_a_reason_keeps_its_cause() -> None:
     long = "API request to http://host/api failed: " + "x" * 900 + " (Caused by Error('Connection refused'))"
     assert reason(OSError(long)).endswith("(Caused by Error('Connection refused'))")

@@ -1,11 +1,11 @@
-"""The ledger written to MLflow and read back without Ray, with a database and with a server that dies."""
+"""The ledger written to MLflow and read back without Ray, with a database."""
 
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import free_port, mlflow_server, run_keys, runs, wait_for
+from commands import run_keys, runs, wait_for
 from mlflow.tracking import MlflowClient
 from projecting import (
     EPOCHS,
@@ -183,32 +183,6 @@ def test_a_deleted_experiment_of_the_name_is_no_obstacle(
         tracking.find_experiment(client, "held")
     project(client, ledger, tmp_path)
     assert len(tracking.read_study(client, "held").results.runs) == len(ledger.records())
-
-
-def test_a_server_that_dies_stops_nothing_and_is_caught_up_with(
-    spec: StudySpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    port = free_port()
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
-    ledger = new_ledger(tmp_path / "held", spec)
-    with mlflow_server(tmp_path / "server", port):
-        client = tracking.connect()
-        following = projection(client, ledger, tmp_path)
-        following.start()
-        assignment = ledger.next()
-        assert isinstance(assignment, Assignment)
-        ledger.report(assignment, [EpochResult(1, {"validation_accuracy": 50.0})])
-        following.note_change(assignment)
-    ledger.finish(assignment, "failed", "of no matter")
-    play(ledger, following.note_change)  # would raise if MLflow could stop it
-    following.close(seconds=3)
-    assert following.error
-    with mlflow_server(tmp_path / "server", port):
-        project(client, ledger, tmp_path)
-        mlflow_runs = runs(client, "held")
-        assert len(set(run_keys(mlflow_runs))) == len(run_keys(mlflow_runs)) == 2 + 2 + 2 * (3 + 2)
-        assert "RUNNING" not in {run.info.status for run in mlflow_runs}
-        assert len(tracking.read_study(client, "held").results.runs) == len(ledger.records())
 
 
 def test_an_address_is_shown_without_its_password() -> None:
