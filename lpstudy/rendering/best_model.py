@@ -21,4 +21,4 @@ def best_model_section(study: StudyFacts, results: list[ArmResult]) -> tuple[Mar
     folder = f"{study.name}/runs/{best.arm.name}/final-{final['trial']}-seed-{final['seed']}"
     # JSON keeps the line in ASCII, and within the line no backtick ends the fence.
     path = json.dumps(public_text(f"studies/{folder}"))
-    return code(folder), Markdown(f"```python\nimport lpstudy\nmodel = lpstudy.load_model({path})\n```")
+    return code(folder), Markdown(f"```python\nimport lpstudy\n\nmodel = lpstudy.load_model({path})\n```")

@@ -97,7 +97,7 @@ def test_the_report_names_a_final_and_two_lines_that_load_it(frames: Any) -> Non
     fence = next(
         token for token in MarkdownIt().parse(text) if token.type == "fence" and token.info == "python"
     )
-    first, second = fence.content.splitlines()
+    first, _, second = fence.content.splitlines()
     assert first == "import lpstudy"
     called: list[str] = []
     load_model: Callable[[str], None] = called.append
