@@ -6,6 +6,7 @@ from lpstudy.outputs import Network
 from lpstudy.students import maxout
 from lpstudy.students.convnet import ConvNet
 from lpstudy.students.families import CODE, FAMILIES, check_code, declare_family, register_family
+from lpstudy.students.resnet import ResNet
 from lpstudy.students.spec import StudentSpec
 from lpstudy.students.weight_loading import ReplacedHead, fit_weights, load_state, load_weights
 from lpstudy.students.weights_file import (
@@ -96,4 +97,6 @@ def _construct(spec: StudentSpec, input_shape: tuple[int, int, int], classes: in
             return ConvNet(depth=depth, width=width, input_shape=input_shape, classes=classes)
         case StudentSpec(family="wrn", depth=int(depth), width=int(width)):
             return WideResNet(depth=depth, width=width, input_shape=input_shape, classes=classes)
+        case StudentSpec(family="resnet", depth=int(depth), width=int(width)):
+            return ResNet(depth=depth, width=width, input_shape=input_shape, classes=classes)
     raise ValueError(f"{spec.family} needs a design, or depth and width")

@@ -29,3 +29,21 @@ def last_linear(network: nn.Module) -> tuple[str, nn.Linear] | None:
     """The classifier by its position: the last linear layer with its name; None if there is none."""
     linears = [(name, module) for name, module in network.named_modules() if isinstance(module, nn.Linear)]
     return linears[-1] if linears else None
+
+
+def convolution(inputs: int, outputs: int, kernel: int, *, stride: int = 1, groups: int = 1) -> nn.Conv2d:
+    """A convolution without bias, whose padding keeps the size at stride 1; the kernel's side is odd."""
+    return nn.Conv2d(inputs, outputs, kernel, stride=stride, padding=kernel // 2, groups=groups, bias=False)
+
+
+def initialise_convolutions(network: nn.Module) -> None:
+    """Draw the convolutions' weights with variance 2 / (kernel^2 * outputs); biases are zero.
+
+    Source: He et al., arXiv 1502.01852, equation 14, as the code of CIFAR's networks uses it: the channels
+    of a grouped convolution are counted whole.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)

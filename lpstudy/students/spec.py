@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from lpstudy.students import maxout
 from lpstudy.students.families import FAMILIES, add_family_names, family_names
+from lpstudy.students.sizes import SIZE_KEYS, check_sizes, label_of_size
 
 DEEPEST, WIDEST = 1024, 2**16
 """Limits of depth and width, beyond any real network: a check of a spec builds it without weights."""
@@ -31,13 +32,14 @@ class StudentSpec(BaseModel):
 
     family: Annotated[str, AfterValidator(_known_family), Field(json_schema_extra=add_family_names)]
     """maxout: FitNets' networks; convnet: 3 x 3 convolutions with batch norm; wrn: wide residual networks;
-    torchvision: its classification models."""
+    resnet: residual networks for small images; torchvision: its classification models."""
     design: str | None = None
     """maxout: fitnet1 to fitnet4 or teacher; torchvision: the name of a classification model."""
     depth: int | None = Field(default=None, ge=1, le=DEEPEST)
-    """maxout, convnet: convolutional layers; wrn: 6n + 4."""
+    """maxout, convnet: convolutional layers; wrn: 6n + 4; resnet: 6n + 2."""
     width: int | None = Field(default=None, ge=1, le=WIDEST)
-    """maxout, convnet: channels of the first group or stage; wrn: the widening factor."""
+    """maxout, convnet: channels of the first group or stage; wrn: the widening factor; resnet: the factor of
+    16-32-64 filters, with a stem of 8 x width and at least 16 (depth 8, width 4 is ResNet8x4)."""
     weights: Annotated[str | None, BeforeValidator(_text)] = None
     """A safetensors file that every trial and final starts from, or a folder with weights.safetensors or
     model.safetensors; relative to the working directory unless absolute. Where the file has another class
@@ -62,31 +64,16 @@ class StudentSpec(BaseModel):
                     raise ValueError(f"unknown maxout design {self.design!r}: the known ones are {names}")
             case family:
                 if self.design is not None:
-                    raise ValueError(
-                        f"family {family} has no designs but got {self.design!r}: give depth and width"
-                    )
-                if self.depth is None or self.width is None:
-                    raise ValueError(f"family {family} needs both depth and width")
-                _check_depth(family, self.depth)
+                    keys = " and ".join(SIZE_KEYS[family]) or "nothing else"
+                    raise ValueError(f"family {family} has no designs but got {self.design!r}: give {keys}")
+                check_sizes(family, self.depth, self.width)
         return self
 
     def label(self) -> str:
-        """Short name for tables and arms, of [a-z0-9_-] alone: fitnet1, maxout-d9-w16, wrn-16-2, resnet18."""
+        """Short name for tables and arms, of [a-z0-9_-] alone: fitnet1, maxout-d9-w16, wrn-16-2, resnet20."""
         if self.design is not None:
             return "fitnet-teacher" if self.design == "teacher" else self.design
-        if self.family == "wrn":
-            return f"wrn-{self.depth}-{self.width}"
-        sizes = {"d": self.depth, "w": self.width}
-        return "-".join([self.family, *(f"{key}{size}" for key, size in sizes.items() if size is not None)])
-
-
-def _check_depth(family: str, depth: int) -> None:
-    if family == "wrn" and (depth < 10 or depth % 6 != 4):
-        raise ValueError(f"the depth of a wrn must be 6n + 4 (10, 16, 22, 28, ...) but got {depth}")
-    if family == "maxout" and depth < maxout.GROUPS:
-        raise ValueError(
-            f"the depth of a maxout net must be at least 3, a layer for each group, but got {depth}"
-        )
+        return label_of_size(self.family, self.depth, self.width)
 
 
 def _check_torchvision(design: str) -> None:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from lpstudy.outputs import Network, Outputs
-from lpstudy.students.layers import check_maps, run_layers
+from lpstudy.students.layers import check_maps, initialise_convolutions, run_layers
 
 SMALLEST_SIDE = 4
 """Smallest side in pixels: two of the three groups halve it."""
@@ -68,9 +68,7 @@ class WideResNet(Network):
         self.classifier = nn.Linear(inputs, classes)
         self.map_names = ("group1", "group2", "group3")
         self.middle = "group2"
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        initialise_convolutions(self)
         nn.init.zeros_(self.classifier.bias)
 
     def forward(self, images: Tensor, maps: tuple[str, ...] = ()) -> Outputs:

@@ -80,6 +80,39 @@ def test_wide_residual_networks_have_their_published_size(
     assert cost == parameters or round(cost / 1e6, 1) == parameters / 1e6
 
 
+LITERATURE = {
+    # Parameters with 100 classes: counted once in the models of https://github.com/HobbitLong/RepDistiller,
+    # whose mdistiller has the same.
+    "resnet8": ({"family": "resnet", "depth": 8, "width": 1}, 83_892),
+    "resnet14": ({"family": "resnet", "depth": 14, "width": 1}, 181_108),
+    "resnet20": ({"family": "resnet", "depth": 20, "width": 1}, 278_324),
+    "resnet32": ({"family": "resnet", "depth": 32, "width": 1}, 472_756),
+    "resnet44": ({"family": "resnet", "depth": 44, "width": 1}, 667_188),
+    "resnet56": ({"family": "resnet", "depth": 56, "width": 1}, 861_620),
+    "resnet110": ({"family": "resnet", "depth": 110, "width": 1}, 1_736_564),
+    "resnet8x4": ({"family": "resnet", "depth": 8, "width": 4}, 1_233_540),
+    "resnet32x4": ({"family": "resnet", "depth": 32, "width": 4}, 7_433_860),
+    "wrn-40-1": ({"family": "wrn", "depth": 40, "width": 1}, 569_780),
+}
+
+
+@pytest.mark.parametrize("label", LITERATURE)
+def test_the_networks_of_the_distillation_tables_have_their_parameters(label: str) -> None:
+    keys, parameters = LITERATURE[label]
+    spec = StudentSpec.model_validate(keys)
+
+    assert spec.label() == label
+    assert cost_of(spec, input_shape=CIFAR, classes=100).parameters == parameters
+
+
+@pytest.mark.parametrize(("depth", "mega"), [(20, 40.82), (32, 69.13), (44, 97.44), (56, 125.75)])
+def test_residual_networks_cost_their_published_macs(depth: int, mega: float) -> None:
+    """Source: the table of CIFAR-100 in https://github.com/chenyaofo/pytorch-cifar-models (MAdds)."""
+    spec = StudentSpec(family="resnet", depth=depth, width=1)
+
+    assert round(cost_of(spec, input_shape=CIFAR, classes=100).macs / 1e6, 2) == mega
+
+
 @pytest.mark.parametrize(
     ("design", "side"),
     [

@@ -15,6 +15,9 @@ from lpstudy.students import StudentSpec, build
         ({"family": "maxout", "depth": 9, "width": 16}, "maxout-d9-w16"),
         ({"family": "convnet", "depth": 4, "width": 16}, "convnet-d4-w16"),
         ({"family": "wrn", "depth": 16, "width": 2}, "wrn-16-2"),
+        ({"family": "resnet", "depth": 20, "width": 1}, "resnet20"),
+        ({"family": "resnet", "depth": 32, "width": 4}, "resnet32x4"),
+        ({"family": "resnet", "depth": 50, "width": 1}, "resnet-d50-w1"),
         ({"family": "torchvision", "design": "shufflenet_v2_x0_5"}, "shufflenet_v2_x0_5"),
         ({"family": "torchvision", "design": "resnet18", "weights": "a/b.safetensors"}, "resnet18"),
     ],
@@ -37,9 +40,16 @@ def test_weights_are_a_path_or_a_url_that_toml_writes_as_a_string(weights: objec
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({"family": "vit", "depth": 3, "width": 2}, "'maxout', 'convnet', 'wrn' or 'torchvision'"),
+        ({"family": "vit", "depth": 3, "width": 2}, "'maxout', 'convnet', 'wrn', .* or 'torchvision'"),
         ({"family": "wrn", "depth": 17, "width": 2}, r"depth of a wrn must be 6n \+ 4 .* but got 17"),
         ({"family": "wrn", "depth": 4, "width": 2}, r"depth of a wrn must be 6n \+ 4 .* but got 4"),
+        ({"family": "resnet", "depth": 18, "width": 1}, r"depth of a resnet must be 6n \+ 2 .* but got 18"),
+        ({"family": "resnet", "depth": 2, "width": 1}, r"depth of a resnet must be 6n \+ 2 .* but got 2"),
+        ({"family": "resnet", "depth": 20}, "resnet needs both depth and width"),
+        (
+            {"family": "resnet", "design": "resnet8x4"},
+            "resnet has no designs but got 'resnet8x4': give depth and width",
+        ),
         ({"family": "wrn", "depth": 16}, "wrn needs both depth and width"),
         (
             {"family": "wrn", "design": "wrn-16-2"},
@@ -91,6 +101,7 @@ def test_a_wrong_spec_is_refused_with_the_rule_and_the_value(keys: dict[str, obj
             "depth 4 .* at least 4x4 pixels but got 8x3",
         ),
         (StudentSpec(family="wrn", depth=10, width=1), (3, 2, 2), "at least 4x4 pixels but got 2x2"),
+        (StudentSpec(family="resnet", depth=8, width=1), (3, 32, 3), "at least 4x4 pixels but got 32x3"),
         (StudentSpec(family="torchvision", design="resnet18"), (1, 28, 28), "images of 3 channels but got 1"),
         (
             StudentSpec(family="torchvision", design="vgg11"),
@@ -124,6 +135,7 @@ def test_images_that_do_not_suit_a_design_are_refused(
         (StudentSpec(family="convnet", depth=4, width=2), 4),
         (StudentSpec(family="convnet", depth=1, width=2), 1),
         (StudentSpec(family="wrn", depth=10, width=1), 4),
+        (StudentSpec(family="resnet", depth=8, width=1), 4),
     ],
 )
 def test_the_smallest_images_work(spec: StudentSpec, side: int) -> None:
