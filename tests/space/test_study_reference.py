@@ -102,7 +102,7 @@ WRONG = [
     put("training", "precision", {"choices": ["fp32", "bf16"]}),
     put("training", "optimizer", {"low": 1, "high": 2}),
     put("students", "width", {"low": 2, "high": 4, "log": True}),
-    put("students", "family", "resnet"),
+    put("students", "family", "resnext"),
     put("budget", "trials", 0),
     put("budget", "pruner", "hyperband"),
     put("budget", "epochs", {"low": 1, "high": 2}),
