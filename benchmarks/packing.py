@@ -92,7 +92,9 @@ def queued(run: Trainer, count: int) -> Iterator[None]:
     training = run.training
     batches = run.data.train.epoch(Order(run.trial.seed, 2, training.batch_size), device=run.device)
     for number, batch in enumerate(itertools.islice(batches, count)):
-        optimizers.set_rate(run.learner.optimizer, optimizers.rate_at(training, 0.5 + 0.5 * number / count))
+        optimizers.set_rate(
+            run.learner.optimizer, optimizers.rate_at(training, 0.5 + 0.5 * number / count, 1)
+        )
         run.step(batch, run.teacher.outputs(batch, NEEDS), step)
         yield
 

@@ -11,7 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, create_model
 from typing_extensions import override
 
 from lpstudy.diagnostic import Diagnostic
-from lpstudy.distill.method import Distillation, Loss, Needs, Step
+from lpstudy.distill.loss import Loss, Step
+from lpstudy.distill.method import Distillation, Needs
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,31}")
 """What a method and its hyperparameters may be called."""

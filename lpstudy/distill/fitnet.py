@@ -9,15 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from typing_extensions import override
 
-from lpstudy.distill.method import (
-    Distillation,
-    Loss,
-    Needs,
-    Step,
-    cross_entropy,
-    full_precision,
-    layer_of,
-)
+from lpstudy.distill.loss import Loss, Step, cross_entropy, full_precision
+from lpstudy.distill.method import Distillation, Needs, layer_of
 from lpstudy.distill.soft_targets import Temperature, Weight, kd_loss
 from lpstudy.outputs import Network, Outputs
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lpstudy.distill.method import full_precision
+from lpstudy.distill.loss import full_precision
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,8 @@ from typing import Literal
 
 from typing_extensions import override
 
-from lpstudy.distill.method import Distillation, Loss, Needs, Step, cross_entropy
+from lpstudy.distill.loss import Loss, Step, cross_entropy
+from lpstudy.distill.method import Distillation, Needs
 from lpstudy.distill.soft_targets import Temperature, Weight, kd_loss
 
 

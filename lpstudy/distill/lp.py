@@ -12,15 +12,8 @@ from typing_extensions import override
 from lpstudy.diagnostic import Diagnostic
 from lpstudy.distill import lp_diagnostics
 from lpstudy.distill.graph import Graph, affinities, knn_graph, laplacian, relative_bandwidth
-from lpstudy.distill.method import (
-    EMBEDDING,
-    Loss,
-    Needs,
-    Step,
-    cross_entropy,
-    full_precision,
-    layer_of,
-)
+from lpstudy.distill.loss import Loss, Step, cross_entropy, full_precision
+from lpstudy.distill.method import EMBEDDING, Needs, layer_of
 from lpstudy.distill.soft_targets import FeatureMethod
 
 
@@ -131,6 +124,9 @@ class LP(FeatureMethod):
 
     @override
     def check(self, *, batch_size: int) -> None:
+        super().check(batch_size=batch_size)
+        if self.ce_weight == 0 and self.kd_weight == 0:
+            raise ValueError("ce_weight: must be above 0 without kd_weight, or all features may coincide")
         if self.n_neighbors >= batch_size:
             raise ValueError(
                 f"n_neighbors: must be below training.batch_size = {batch_size} but got {self.n_neighbors}"

@@ -1,16 +1,15 @@
 """The interface of a distillation method: its hyperparameters, its inputs from the teacher, its loss."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
-import torch
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
-from torch.nn import functional
 
 from lpstudy.diagnostic import Diagnostic
+from lpstudy.distill.loss import Loss, Step
 from lpstudy.outputs import Network, Outputs
 
 EMBEDDING = "embedding"
@@ -33,84 +32,6 @@ class Needs:
         object.__setattr__(self, "maps", tuple(dict.fromkeys(self.maps)))
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One batch of training, as a loss sees it."""
-
-    student: Outputs
-    """The student's outputs, with gradient; the maps are those of `student_maps`."""
-    labels: Tensor
-    """int64, shape (m,)."""
-    samples: Tensor
-    """int64, shape (m,): each sample's position in the training part."""
-    weights: Mapping[str, float | Tensor]
-    """The method's `weights` of the epoch; 0-dimensional tensors where a step is recorded once and replayed
-    with other values."""
-    gather: Callable[[Tensor], Tensor]
-    """The concatenation over workers along dimension 0, with gradient; the identity for one worker."""
-    classes: int
-    teacher_outputs: Outputs | None = None
-    """What `teacher` gives, or None where the method reads no teacher."""
-    auxiliary_module: nn.Module | None = None
-    """What `auxiliary` gives, or None where the method has none."""
-
-    @property
-    def teacher(self) -> Outputs:
-        """The teacher's outputs, without a gradient; the maps are those of `teacher_needs`.
-
-        Raises:
-            ValueError: There is no teacher.
-        """
-        if self.teacher_outputs is None:
-            raise ValueError("the loss needs the teacher's outputs but there is no teacher")
-        return self.teacher_outputs.detach()
-
-    @property
-    def auxiliary(self) -> nn.Module:
-        """The module that is trained beside the student.
-
-        Raises:
-            ValueError: There is none.
-        """
-        if self.auxiliary_module is None:
-            raise ValueError("the loss needs its auxiliary module but there is none")
-        return self.auxiliary_module
-
-
-@dataclass(frozen=True, slots=True)
-class StepContext:
-    """What all steps of an epoch have in common: see `Step`."""
-
-    weights: Mapping[str, float | Tensor]
-    gather: Callable[[Tensor], Tensor]
-    classes: int
-
-    def step(
-        self,
-        student: Outputs,
-        teacher: Outputs | None,
-        labels: Tensor,
-        samples: Tensor,
-        auxiliary: nn.Module | None = None,
-    ) -> Step:
-        """The step of one batch."""
-        return Step(student, labels, samples, self.weights, self.gather, self.classes, teacher, auxiliary)
-
-
-@dataclass(frozen=True, slots=True)
-class Loss:
-    """The loss, a sum of weighted terms."""
-
-    total: Tensor
-    """The sum, 0-dimensional, with gradient."""
-    parts: Mapping[str, Tensor]
-    """The terms before weighting, detached, 0-dimensional: `ce`, `kd`, `hint`, `lp`."""
-
-    def plus(self, name: str, term: Tensor, *, weight: float | Tensor) -> "Loss":
-        """The loss plus weight * term, with the term in `parts` under its name."""
-        return Loss(self.total + weight * term, {**self.parts, name: term.detach()})
-
-
 class Distillation(BaseModel, ABC):
     """The base class of a method, whose fields are its hyperparameters; each has a default.
 
@@ -122,6 +43,11 @@ class Distillation(BaseModel, ABC):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
     method: str
     """The method's name in a study file; a subclass gives it as `Literal["name"] = "name"`."""
+    ce_weight: Annotated[float, Field(ge=0, le=1000)] = 1.0
+    """Factor of CE. Published soft targets often have 0.1 beside 0.9."""
+    term_warmup_epochs: Annotated[int, Field(ge=0, le=10000)] = 0
+    """Epochs over which the factors of all terms but CE rise linearly: in epoch e they are
+    min(e / term_warmup_epochs, 1) times their values."""
     reads_teacher: ClassVar[bool] = True
     """Whether any of its hyperparameters lets it read the teacher: False for a baseline."""
     diagnostics: ClassVar[tuple[Diagnostic, ...]] = ()
@@ -144,6 +70,8 @@ class Distillation(BaseModel, ABC):
             ValueError: One line that begins with the hyperparameter.
         """
         del batch_size
+        if self.ce_weight == 0 and not any(self.weights(0.999).values()):
+            raise ValueError("ce_weight: must be above 0, for the loss has no other term")
 
     def resolved(self, student: Network, teacher: Network | None) -> Self:
         """The method for these networks: every layer has a name, and the networks have what it reads.
@@ -184,6 +112,12 @@ class Distillation(BaseModel, ABC):
         del student, teacher
         return None
 
+    def weights_in(self, epoch: int, epochs: int) -> dict[str, float]:
+        """`weights` at the start of an epoch, counted from 1, with the warm-up of the terms."""
+        warmup = self.term_warmup_epochs
+        factor = min(epoch / warmup, 1.0) if warmup else 1.0
+        return {name: factor * weight for name, weight in self.weights((epoch - 1) / epochs).items()}
+
     def weights(self, progress: float) -> dict[str, float]:
         """Factors of the terms besides CE: `kd`, `hint`, `lp`; a term without a factor is not computed.
 
@@ -220,17 +154,6 @@ class Distillation(BaseModel, ABC):
         """One line per problem; a problem has the same text in every epoch."""
         del metrics, batch_size, classes
         return ()
-
-
-def full_precision(values: Tensor) -> Tensor:
-    """The values in float32, or unchanged where they are float64; the gradient returns in their own dtype."""
-    return values if values.dtype == torch.float64 else values.float()
-
-
-def cross_entropy(step: Step) -> Loss:
-    """CE of the student's logits, the mean over the batch: the term that every loss starts from."""
-    value = functional.cross_entropy(full_precision(step.student.logits), step.labels)
-    return Loss(value, {"ce": value.detach()})
 
 
 def layer_name(name: str) -> str:

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from torch import Tensor
 from torch.nn import functional
 
-from lpstudy.distill.method import SEPARATOR, full_precision, layer_name
+from lpstudy.distill.loss import full_precision
+from lpstudy.distill.method import SEPARATOR, layer_name
 from lpstudy.outputs import Network, Outputs
 
 Reduction = Callable[[Tensor], Tensor]

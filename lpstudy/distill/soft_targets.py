@@ -9,7 +9,8 @@ from torch import Tensor
 from torch.nn import functional
 from typing_extensions import override
 
-from lpstudy.distill.method import Distillation, Loss, Needs, Step, full_precision
+from lpstudy.distill.loss import Loss, Step, full_precision
+from lpstudy.distill.method import Distillation, Needs
 
 Weight = Annotated[float, Field(ge=0, le=1000)]
 """Factor of the soft-target term; 0 leaves it out."""

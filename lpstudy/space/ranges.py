@@ -4,7 +4,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
-from typing import Annotated, Any, Self, get_origin
+from typing import Annotated, Any, Self, get_args, get_origin
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
 
@@ -12,11 +12,13 @@ Scalar = bool | int | float | str
 """A plain value of a hyperparameter: fixed, or chosen from a range or choices."""
 Names = tuple[str, ...]
 """A list of strings, such as names of layers; it is always fixed."""
-Fixed = Scalar | Names
+Numbers = tuple[int | float, ...]
+"""A list of numbers, such as milestones; it is always fixed."""
+Fixed = Scalar | Names | Numbers
 """A fixed hyperparameter."""
 
 
-def _finite(value: object) -> object:
+def _finite_number(value: object) -> int | float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError(f"must be a number but got {value!r}")
     try:
@@ -34,7 +36,7 @@ def _plain(value: object) -> object:
     return value
 
 
-Number = Annotated[int | float, BeforeValidator(_finite)]
+Number = Annotated[int | float, BeforeValidator(_finite_number)]
 
 
 class Range(BaseModel):
@@ -117,23 +119,27 @@ Searchable = Range | Choices | Fixed
 """A hyperparameter in a study file: searched in a range or choices, or fixed."""
 
 
-def is_list(model: type[BaseModel], key: str) -> bool:
-    """Whether the model's field is a list of strings: a `tuple[str, ...]`, with or without constraints."""
+def list_element(model: type[BaseModel], key: str) -> type[str] | type[float] | None:
+    """What the model's field is a list of, strings or numbers; None where it is no tuple."""
     field = model.model_fields.get(key)
-    return field is not None and get_origin(field.annotation) is tuple
+    if field is None or get_origin(field.annotation) is not tuple:
+        return None
+    return str if "str" in str(get_args(field.annotation)[0]) else float
 
 
-def read_names(value: object) -> Names:
-    """A TOML value as a fixed list of strings.
+def read_list(value: object, element: type[str] | type[float]) -> Names | Numbers:
+    """A TOML value as a fixed list of strings or of numbers.
 
     Raises:
-        ValueError: It is not a list of strings.
+        ValueError: It is not such a list.
     """
+    kind = "strings" if element is str else "numbers"
     if isinstance(value, Mapping | Range | Choices):
-        raise ValueError("cannot be searched, since it is a list: give a list of strings")
-    if not isinstance(value, list | tuple) or not all(isinstance(name, str) for name in value):
-        raise ValueError(f"must be a list of strings but got {value!r}")
-    return tuple(value)
+        raise ValueError(f"cannot be searched, since it is a list: give a list of {kind}")
+    allowed = str if element is str else int | float
+    if not isinstance(value, list | tuple) or not all(isinstance(entry, allowed) for entry in value):
+        raise ValueError(f"must be a list of {kind} but got {value!r}")
+    return tuple(value) if element is str else tuple(map(_finite_number, value))
 
 
 def read_searchable(value: object) -> Searchable:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from lpstudy.data import DataSpec
-from lpstudy.distill import METHODS
+from lpstudy.distill import METHODS, Distillation
 from lpstudy.distill.soft_targets import FeatureMethod
 from lpstudy.space.arm import Arm
 from lpstudy.space.imported_code import ImportedFile
@@ -18,8 +18,8 @@ from lpstudy.space.ranges import (
     Searchable,
     check_corners,
     corners,
-    is_list,
-    read_names,
+    list_element,
+    read_list,
     read_searchable,
 )
 from lpstudy.space.student_space import StudentSpace
@@ -33,6 +33,8 @@ ARM_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,31}")
 """Pattern of a table's name in [methods], which is part of the names of folders and runs."""
 METHOD = "method"
 """The key by which a table of [methods] with a free name names its method."""
+COMMON_KEYS = tuple(Distillation.model_fields)
+"""The hyperparameters that every method has, and its name."""
 UNSEARCHED = {"checkpoint_seconds": "it changes no result", "precision": "all runs share it"}
 """Keys of [training] that cannot be searched, with the reason."""
 
@@ -141,6 +143,15 @@ class StudySpec(BaseModel):
         return self
 
     @model_validator(mode="after")
+    def _check_training(self) -> Self:
+        for values in corners(self.training):
+            try:
+                Training.model_validate(values).check(self.budget.epochs)
+            except ValueError as error:
+                raise ValueError(f"training.{error}") from None
+        return self
+
+    @model_validator(mode="after")
     def _check_labels(self) -> Self:
         labels = [student.label for student in self.students]
         for label in labels:
@@ -186,12 +197,15 @@ def _loss_of(name: str, table: object) -> str:
 
 
 def _defaults(loss: str, table: Mapping[str, Searchable]) -> dict[str, Fixed]:
-    """The default hyperparameters of a method; those of soft targets only where the table weighs them."""
+    """The default hyperparameters of a method; those of soft targets only where the table weighs them.
+
+    Without those that all methods share, where the table leaves them out: they change nothing then.
+    """
     model = METHODS[loss]
-    defaults = model.model_validate({}).model_dump(exclude={METHOD}, exclude_none=True)
+    defaults = model.model_validate({}).model_dump(exclude={*COMMON_KEYS}, exclude_none=True)
     if not issubclass(model, FeatureMethod):
         return defaults
-    soft_targets = {key: defaults.pop(key) for key in FeatureMethod.model_fields if key != METHOD}
+    soft_targets = {key: defaults.pop(key) for key in FeatureMethod.model_fields if key not in COMMON_KEYS}
     return defaults | (soft_targets if table.get("kd_weight") else {})
 
 
@@ -210,7 +224,8 @@ def _read_table(model: type[BaseModel], table: object) -> dict[str, Searchable]:
     values: dict[str, Searchable] = {}
     for key, value in table.items():
         try:
-            values[key] = read_names(value) if is_list(model, key) else read_searchable(value)
+            element = list_element(model, key)
+            values[key] = read_list(value, element) if element else read_searchable(value)
         except ValueError as error:
             raise ValueError(f"{key}: {error}") from None
     check_corners(model, values)

@@ -72,6 +72,11 @@ class TeacherSpec(Training):
         return self
 
     @model_validator(mode="after")
+    def _check_training(self) -> Self:
+        self.check(self.epochs)
+        return self
+
+    @model_validator(mode="after")
     def _check_views(self) -> Self:
         if self.online and self.views is not None:
             raise ValueError("views: has no effect with online = true, which allows every crop and flip")

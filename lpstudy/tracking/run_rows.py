@@ -13,7 +13,7 @@ from lpstudy.correctness import MAX_IMAGES, unpack
 from lpstudy.damage import DamagedError, check_figure
 from lpstudy.ledger import State, check_searched
 from lpstudy.space import Arm, Fixed, Scalar, StudySpec
-from lpstudy.space.ranges import read_names
+from lpstudy.space.ranges import read_list
 from lpstudy.tracking.artifact_files import download
 from lpstudy.tracking.client import KEY, tag
 from lpstudy.tracking.frames import NUMBER_COLUMNS, design_columns
@@ -191,10 +191,12 @@ def _warnings(text: str) -> list[str]:
 
 def parse_fixed(text: str, arm: Arm, name: str) -> Fixed:
     """Parse a fixed hyperparameter; raises as `_scalar`."""
-    if not isinstance(arm.fixed[name], tuple):
+    fixed = arm.fixed[name]
+    if not isinstance(fixed, tuple):
         return _scalar(text, arm, name)
+    element = str if all(isinstance(entry, str) for entry in fixed) else float
     try:
-        return read_names(json.loads(text))
+        return read_list(json.loads(text), element)
     except RecursionError:
         raise ValueError("is nested too deeply") from None
 

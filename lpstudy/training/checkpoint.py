@@ -180,30 +180,29 @@ def _read(folder: Folder, name: str, run: str) -> Checkpoint:
     return Checkpoint(run, body.epoch, all_tensors, [row.model_dump() for row in body.history], partial)
 
 
-def pack_state(
-    student: nn.Module, auxiliary: nn.Module | None, optimizer: optim.Optimizer
-) -> dict[str, Tensor]:
-    """Collect all tensors of a run by name."""
-    tensors = {f"student.{key}": value for key, value in student.state_dict().items()}
-    if auxiliary is not None:
-        tensors |= {f"auxiliary.{key}": value for key, value in auxiliary.state_dict().items()}
+def pack_state(modules: Mapping[str, nn.Module], optimizer: optim.Optimizer) -> dict[str, Tensor]:
+    """Collect all tensors of a run by name: those of the modules, of which one is `student`, and averages."""
+    tensors = {
+        f"{name}.{key}": value
+        for name, module in modules.items()
+        for key, value in module.state_dict().items()
+    }
     for number, state in optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{number}.{k}": v for k, v in state.items() if isinstance(v, Tensor)}
     return tensors
 
 
-def student_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The student's tensors in a result of `pack_state`."""
-    return _strip_prefix(tensors, "student.")
+def copies(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Copies of tensors on the CPU."""
+    return {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
 
 
 def unpack_state(
-    tensors: Mapping[str, Tensor], student: nn.Module, auxiliary: nn.Module | None, optimizer: optim.Optimizer
+    tensors: Mapping[str, Tensor], modules: Mapping[str, nn.Module], optimizer: optim.Optimizer
 ) -> None:
     """Load the tensors of `pack_state` into a run."""
-    load_state(student, student_tensors(tensors))
-    if auxiliary is not None:
-        auxiliary.load_state_dict(_strip_prefix(tensors, "auxiliary."))
+    for name, module in modules.items():
+        load_state(module, _strip_prefix(tensors, f"{name}."))
     state: dict[int, dict[str, Tensor]] = {}
     for key, value in _strip_prefix(tensors, "optimizer.").items():
         number, _, name = key.partition(".")

@@ -121,8 +121,8 @@ class RecordedStep:
 
     def _changing_tensors(self) -> list[Tensor]:
         learner = self._learner
-        modules = [learner.student] if learner.auxiliary is None else [learner.student, learner.auxiliary]
-        tensors = [*learner.parameters, *(buffer for module in modules for buffer in module.buffers())]
+        buffers = (buffer for module in learner.modules.values() for buffer in module.buffers())
+        tensors = [*learner.parameters, *buffers]
         optimizer_values = (value for state in learner.optimizer.state.values() for value in state.values())
         return tensors + [value for value in optimizer_values if isinstance(value, Tensor)]
 

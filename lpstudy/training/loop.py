@@ -59,7 +59,7 @@ def train(  # noqa: PLR0913  # four keyword-only options
         def after_step(make_partial_epoch: Callable[[], PartialEpoch]) -> None:
             directive = poller()
             if directive in (Directive.CHECKPOINT, Directive.PAUSE):
-                with parallel.averaged_buffers(run.learner.student):
+                with parallel.averaged_buffers(run.learner.averaged_modules):
                     partial_epoch = make_partial_epoch()
                     if folder is not None and parallel.rank() == 0:
                         writer.start(run.prepare_save(folder, history, partial_epoch=partial_epoch))

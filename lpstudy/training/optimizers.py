@@ -8,8 +8,8 @@ from torch import nn, optim
 
 from lpstudy.space import Training
 
-STEPS = (0.625, 0.75, 0.875)
-"""Shares of the training after which `step` lowers the rate: epochs 150, 180 and 210 of the usual 240."""
+WARMUP_START = 0.01
+"""The least share of the rate in a warm-up; a rate of 0 would waste the first step."""
 
 
 def make_optimizer(
@@ -23,7 +23,10 @@ def make_optimizer(
         case "adam":
             return optim.AdamW(parameters, lr=rate, weight_decay=decay, fused=True, capturable=on_gpu)
         case "sgd":
-            sgd = optim.SGD(parameters, lr=rate, weight_decay=decay, momentum=0.9, nesterov=True, fused=True)
+            nesterov = training.nesterov
+            sgd = optim.SGD(
+                parameters, lr=rate, weight_decay=decay, momentum=0.9, nesterov=nesterov, fused=True
+            )
             # The fused form fails where weights get their first gradient later, as in FitNet's stages, for
             # they have no momentum yet; a first step from a momentum of 0 is the same step.
             for group in sgd.param_groups:
@@ -34,15 +37,30 @@ def make_optimizer(
             return optim.RMSprop(parameters, lr=rate, weight_decay=decay, foreach=True, capturable=on_gpu)
 
 
-def rate_at(training: Training, progress: float) -> float:
-    """The learning rate after a share `progress` in [0, 1) of all steps."""
+def rate_at(training: Training, epochs_done: float, epochs: int) -> float:
+    """The learning rate of the step that begins after so many epochs, whole ones and a share, of `epochs`.
+
+    Within `warmup_epochs` the schedule's rate is multiplied by the share of the warm-up that is done, from
+    WARMUP_START on.
+    """
+    rate = training.learning_rate * _factor(training, epochs_done, epochs)
+    if epochs_done >= training.warmup_epochs:
+        return rate
+    return rate * max(epochs_done / training.warmup_epochs, WARMUP_START)
+
+
+def _factor(training: Training, epochs_done: float, epochs: int) -> float:
+    """What the schedule multiplies the rate by."""
     match training.schedule:
         case "cosine":
-            return training.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
+            return 0.5 * (1 + math.cos(math.pi * epochs_done / epochs))
         case "step":
-            return training.learning_rate * 0.1 ** sum(progress >= step for step in STEPS)
+            milestones = (
+                milestone if milestone >= 1 else milestone * epochs for milestone in training.milestones
+            )
+            return 0.1 ** sum(epochs_done >= milestone for milestone in milestones)
         case "constant":
-            return training.learning_rate
+            return 1.0
 
 
 def set_rate(optimizer: optim.Optimizer, rate: float) -> None:

@@ -75,10 +75,12 @@ def average_buffers(module: nn.Module) -> None:
 
 
 @contextmanager
-def averaged_buffers(module: nn.Module) -> Iterator[None]:
+def averaged_buffers(modules: Iterable[nn.Module]) -> Iterator[None]:
     """Average running statistics within the context; restore each worker's own afterwards."""
-    local = [(buffer, buffer.clone()) for buffer in module.buffers()] if world_size() > 1 else []
-    average_buffers(module)
+    modules = [*modules] if world_size() > 1 else []
+    local = [(buffer, buffer.clone()) for module in modules for buffer in module.buffers()]
+    for module in modules:
+        average_buffers(module)
     try:
         yield
     finally:

@@ -1,6 +1,7 @@
 """One training step: forward, loss, backward, update."""
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +11,7 @@ from lpstudy.distill import Method, Step, StepContext
 from lpstudy.outputs import Batch, Network, Outputs
 from lpstudy.training import parallel
 from lpstudy.training.precision import autocast
+from lpstudy.training.weight_average import WeightAverage
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,23 @@ class Learner:
     layout: torch.memory_format
     """The memory format of the images."""
     bf16: bool
+    average: WeightAverage | None = None
+    """The moving average of the student's weights, where the run has one."""
+
+    @property
+    def modules(self) -> dict[str, nn.Module]:
+        """The modules with a state, by their names in checkpoints."""
+        modules = {"student": self.student, "auxiliary": self.auxiliary, "average": self.average}
+        return {name: module for name, module in modules.items() if module is not None}
+
+    @property
+    def averaged_modules(self) -> list[nn.Module]:
+        """The modules whose buffers the workers of a run average."""
+        return [self.student] if self.average is None else [self.student, self.average]
+
+    def evaluated(self, steps: int) -> AbstractContextManager[None]:
+        """The student has the weights that are evaluated and stored, those after so many steps."""
+        return nullcontext() if self.average is None else self.average.in_student(steps)
 
     @property
     def parameters(self) -> list[nn.Parameter]:
@@ -69,4 +88,6 @@ class Learner:
         loss.total.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         parallel.average_gradients(self.parameters)
         self.optimizer.step()
+        if self.average is not None:
+            self.average.update()
         return {"loss": loss.total.detach(), **loss.parts}, student.detach()

@@ -1,7 +1,5 @@
 """The trainer of one run: its networks, its epochs, its state on disk."""
 
-import hashlib
-import json
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -36,10 +34,12 @@ from lpstudy.training.partial_epoch import (
     restore_generators,
     temporary_seed,
 )
+from lpstudy.training.run_identity import run_identity
 from lpstudy.training.saving import describe_student
 from lpstudy.training.step import Learner
 from lpstudy.training.teacher_outputs import PrefetchingOutputs, TeacherOutputs, example_outputs
 from lpstudy.training.training_macs import TrainingMacs, epoch_loss_macs, loss_macs, teacher_macs
+from lpstudy.training.weight_average import WeightAverage
 
 LOOK_STEPS = 500
 """Steps between two checks that the loss is finite, at which the host waits for the device."""
@@ -106,12 +106,13 @@ class Trainer:
             device=self.device,
             layout=layout,
             bf16=precision.uses_bf16(self.training.precision, self.device),
+            average=WeightAverage(network, self.training.ema) if self.training.ema else None,
         )
         batch = torch.arange(min(self.training.batch_size, len(data.train)), device=self.device) % 2
         student, target = student.rows(batch), target.rows(batch) if target else None
 
         def loss_macs_with(weights: Mapping[str, float]) -> float:
-            context = StepContext(weights, _identity, data.classes)
+            context = self._context(weights, _identity)
             return loss_macs(self.method, context.step(student, target, batch, batch, auxiliary))
 
         epoch_weights = [self._weights(epoch) for epoch in range(1, trial.epochs + 1)]
@@ -121,17 +122,25 @@ class Trainer:
             loss=epoch_loss_macs(loss_macs_with, epoch_weights),
         )
 
+    @property
+    def steps_per_epoch(self) -> int:
+        """The number of steps of an epoch."""
+        return max(1, len(self.data.train) // self.training.batch_size)
+
     def _weights(self, epoch: int) -> dict[str, float]:
-        return self.method.weights((epoch - 1) / self.trial.epochs)
+        return self.method.weights_in(epoch, self.trial.epochs)
+
+    def _context(
+        self, weights: Mapping[str, float], gather: Callable[[Tensor], Tensor] = parallel.gather
+    ) -> StepContext:
+        """What the steps of an epoch with these factors have in common."""
+        smoothing = self.training.label_smoothing
+        return StepContext(weights, gather, self.data.classes, self.method.ce_weight, smoothing)
 
     @property
     def identity(self) -> str:
-        """The run's identity in its checkpoints: the hash of the spec and the data."""
-        data = self.data
-        spec = self.trial.model_dump(mode="json", exclude={"training": {"checkpoint_seconds"}})
-        spec["student"]["weights"] = self._weights_hash  # independent of the path
-        table = json.dumps([spec, data.fingerprint, data.pad, data.flip, data.views], sort_keys=True)
-        return hashlib.sha256(table.encode()).hexdigest()
+        """The run's identity in its checkpoints."""
+        return run_identity(self.trial, self.data, self._weights_hash)
 
     def restore(self, folder: Folder | None) -> tuple[list[EpochResult], list[str]]:
         """Resume from a folder's checkpoint; return its epochs, and one line for each refused checkpoint."""
@@ -139,7 +148,7 @@ class Trainer:
         if newest is None:
             return [], warnings
         learner = self.learner
-        checkpoint.unpack_state(newest.tensors, learner.student, learner.auxiliary, learner.optimizer)
+        checkpoint.unpack_state(newest.tensors, learner.modules, learner.optimizer)
         history = [EpochResult.from_row(row) for row in newest.history]
         self.seconds = history[-1].metrics["seconds"] if history else 0.0
         self.partial_epoch = newest.partial_epoch
@@ -155,17 +164,17 @@ class Trainer:
     ) -> Callable[[], None]:
         """Copy the current state; return a function that writes it while the training continues."""
         learner = self.learner
-        tensors = checkpoint.pack_state(learner.student, learner.auxiliary, learner.optimizer)
-        tensors = {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
+        tensors = checkpoint.copies(checkpoint.pack_state(learner.modules, learner.optimizer))
         rows = [result.as_row() for result in history]
         state = checkpoint.Checkpoint(self.identity, len(rows), tensors, rows, partial_epoch)
-        description = (
-            describe_student(self.trial, self.data, history[-1], bf16=learner.bf16) if is_last else None
-        )
+        description = None
+        if is_last:
+            description = describe_student(self.trial, self.data, history[-1], bf16=learner.bf16)
+            with learner.evaluated(len(history) * self.steps_per_epoch):
+                student = checkpoint.copies(learner.student.state_dict())
 
         def write() -> None:
             if description is not None:
-                student = checkpoint.student_tensors(tensors)
                 weights = checkpoint.to_safetensors(student, description.metadata())
                 folder.write(WEIGHTS, weights)
                 folder.write(DESCRIPTION, description.to_json().encode())
@@ -186,20 +195,22 @@ class Trainer:
         student, bf16 = self.learner.student, self.learner.bf16
         with temporary_seed(dropout_seed(self.trial.seed, epoch), self.device):
             metrics = self.steps(epoch, after_step=after_step, start=start)
-        parallel.average_buffers(student)
+        for module in self.learner.averaged_modules:
+            parallel.average_buffers(module)
         chunk_size = evaluation_chunk_size(
             self.trial.student, self.data, self.training.batch_size, self.device
         )
         evaluate_split = partial(evaluate, student, bf16=bf16, chunk_size=chunk_size)
-        accuracy, loss = evaluate_split(self.data.validation)
-        metrics |= {"validation_accuracy": accuracy, "validation_loss": loss}
-        if not math.isfinite(loss):  # the last step may have spoilt the weights
-            raise DivergedError(f"validation loss is {loss} in epoch {epoch}")
         test_correct = ""
-        if read_test and epoch == self.trial.epochs:
-            correct = torch.zeros(len(self.data.test), dtype=torch.uint8, device=self.device)
-            metrics["test_accuracy"], _ = evaluate_split(self.data.test, correct=correct)
-            test_correct = correctness.pack(correct.bool().cpu().numpy())
+        with self.learner.evaluated(epoch * self.steps_per_epoch):
+            accuracy, loss = evaluate_split(self.data.validation)
+            metrics |= {"validation_accuracy": accuracy, "validation_loss": loss}
+            if not math.isfinite(loss):  # the last step may have spoilt the weights
+                raise DivergedError(f"validation loss is {loss} in epoch {epoch}")
+            if read_test and epoch == self.trial.epochs:
+                correct = torch.zeros(len(self.data.test), dtype=torch.uint8, device=self.device)
+                metrics["test_accuracy"], _ = evaluate_split(self.data.test, correct=correct)
+                test_correct = correctness.pack(correct.bool().cpu().numpy())
         auxiliary = self.learner.auxiliary
         metrics |= {
             "teacher_macs": self.macs.of_teacher(epoch, self.images_seen),
@@ -230,9 +241,9 @@ class Trainer:
         """
         self.learner.student.train()
         weights = self._weights(epoch)
-        context = StepContext(weights, parallel.gather, self.data.classes)
+        context = self._context(weights)
         needs = self.method.needs_of(self.needs, weights)
-        steps = max(1, len(self.data.train) // self.training.batch_size)
+        steps = self.steps_per_epoch
         sums, metrics, steps_done = self._resume_partial()
 
         def make_partial_epoch() -> PartialEpoch:
@@ -251,8 +262,8 @@ class Trainer:
         share = Share(parallel.rank(), parallel.world_size())
         batches = self.data.train.epoch(order, device=self.device, share=share, first_batch=steps_done)
         for number, batch in enumerate(islice(batches, limit)):
-            progress = (epoch - 1 + steps_done / steps) / self.trial.epochs
-            optimizers.set_rate(self.learner.optimizer, optimizers.rate_at(self.training, progress))
+            rate = optimizers.rate_at(self.training, epoch - 1 + steps_done / steps, self.trial.epochs)
+            optimizers.set_rate(self.learner.optimizer, rate)
             target = self.teacher.outputs(batch, needs) if self.teacher else None
             if epoch == 1 and steps_done == 0:
                 metrics |= self.learner.start(batch, target, context)

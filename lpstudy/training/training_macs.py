@@ -61,7 +61,7 @@ def teacher_macs(
     """
 
     def macs(epoch: int) -> int:
-        epoch_needs = method.needs_of(needs, method.weights((epoch - 1) / epochs))
+        epoch_needs = method.needs_of(needs, method.weights_in(epoch, epochs))
         return teacher.macs(epoch_needs, epoch) if teacher else 0
 
     return macs

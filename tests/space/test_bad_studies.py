@@ -10,7 +10,10 @@ from lpstudy.space import StudySpec, read_study_file
 TEMPERATURE = "temperature = { low = 1, high = 6 }"
 CONVNET = 'family = "convnet"\ndepth = 2\nwidth = 8'
 RATE = "learning_rate = { low = 2e-3, high = 2e-2, log = true }"
-KEYS = "batch_size, optimizer, learning_rate, weight_decay, schedule, precision, checkpoint_seconds"
+KEYS = (
+    "batch_size, optimizer, nesterov, learning_rate, warmup_epochs, weight_decay, schedule, milestones,"
+    " label_smoothing, ema, precision, checkpoint_seconds"
+)
 
 BAD: dict[str, tuple[str, str, list[str]]] = {
     # What is wrong: text of a good study, what stands in its place, parts of the line.
@@ -48,7 +51,7 @@ BAD: dict[str, tuple[str, str, list[str]]] = {
     "unknown key of a method": (
         TEMPERATURE,
         "temprature = 3",
-        ["kd.temprature: unknown key", "allowed are weight, temperature"],
+        ["kd.temprature: unknown key", "allowed are ce_weight, term_warmup_epochs, weight, temperature"],
     ),
     "unknown key of the training": (
         RATE,

@@ -8,7 +8,8 @@ from pydantic import Field
 from typing_extensions import override
 
 from lpstudy.distill import METHODS, Loss, Needs, Step, register_method
-from lpstudy.distill.method import Distillation, cross_entropy
+from lpstudy.distill.loss import cross_entropy
+from lpstudy.distill.method import Distillation
 from lpstudy.ledger import dump
 from lpstudy.space import Arm, RunSpec, StudySpec, changed_settings, parse, value_text
 from lpstudy.space.json_schema import study_schema

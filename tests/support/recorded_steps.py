@@ -26,7 +26,7 @@ def steps(run: Trainer, step: Callable[..., Any], count: int = 8) -> list[dict[s
         for batch in run.data.train.epoch(Order(0, epoch, 50), device=run.device):
             if len(terms_of_steps) == count:
                 return terms_of_steps
-            rate = optimizers.rate_at(run.training, len(terms_of_steps) / (2 * EPOCHS))
+            rate = optimizers.rate_at(run.training, len(terms_of_steps) / 2, EPOCHS)
             optimizers.set_rate(run.learner.optimizer, rate)
             target = run.teacher.outputs(batch, needs) if run.teacher else None
             terms, _ = step(batch, target, StepContext(weights, lambda rows: rows, run.data.classes))
@@ -36,7 +36,7 @@ def steps(run: Trainer, step: Callable[..., Any], count: int = 8) -> list[dict[s
 
 def state(run: Trainer) -> dict[str, Tensor]:
     learner = run.learner
-    return checkpoint.pack_state(learner.student, learner.auxiliary, learner.optimizer)
+    return checkpoint.pack_state(learner.modules, learner.optimizer)
 
 
 class Dropping(Network):

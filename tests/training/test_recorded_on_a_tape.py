@@ -15,7 +15,7 @@ from torch import Tensor
 from lpstudy.data import Data
 from lpstudy.distill import Step, StepContext
 from lpstudy.distill.bp import BP
-from lpstudy.distill.method import Loss
+from lpstudy.distill.loss import Loss
 from lpstudy.outputs import Batch, Outputs
 from lpstudy.space import RunSpec
 from lpstudy.teacher import OnlineTeacher

@@ -162,11 +162,11 @@ def test_schedules_lower_the_rate_as_published(make_trial: MakeTrial) -> None:
         make_trial(schedule=schedule, learning_rate=0.05).training
         for schedule in ("cosine", "step", "constant")
     )
-    assert [rate_at(cosine, p) for p in (0, 0.5, 1 / 3)] == pytest.approx([0.05, 0.025, 0.0375])
+    assert [rate_at(cosine, p, 6) for p in (0, 3, 2)] == pytest.approx([0.05, 0.025, 0.0375])
     # 240 epochs, times 0.1 at 150, 180 and 210.
-    rates = [rate_at(step, epoch / 240) for epoch in (0, 149, 150, 179, 180, 209, 210, 239)]
+    rates = [rate_at(step, epoch, 240) for epoch in (0, 149, 150, 179, 180, 209, 210, 239)]
     assert rates == pytest.approx([0.05, 0.05, 5e-3, 5e-3, 5e-4, 5e-4, 5e-5, 5e-5])
-    assert [rate_at(constant, p) for p in (0, 0.99)] == [0.05, 0.05]
+    assert [rate_at(constant, p, 1) for p in (0, 0.99)] == [0.05, 0.05]
 
 
 def test_equals_a_plain_loop_of_sgd_whose_rate_falls_at_every_step(

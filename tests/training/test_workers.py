@@ -74,7 +74,7 @@ def work(
 
     norm = torch.nn.BatchNorm1d(2)
     norm.running_mean = torch.tensor([1.0, 2.0]) * (rank + 1)
-    with parallel.averaged_buffers(norm):
+    with parallel.averaged_buffers([norm]):
         result["mean_within"] = norm.running_mean.clone()
     result["mean_after"] = norm.running_mean.clone()
     parallel.average_buffers(norm)
