@@ -49,7 +49,7 @@ SPACES = {
         [('family = "convnet"\ndepth = 2\nwidth = 2', 'family = "wrn"\ndepth = 12\nwidth = 1')],
         ["6n", "12"],
     ),
-    "unknown family": ([('family = "convnet"\ndepth = 2\nwidth = 2', 'family = "vgg"')], ["vgg", "convnet"]),
+    "unknown family": ([('family = "convnet"\ndepth = 2\nwidth = 2', 'family = "vit"')], ["vit", "convnet"]),
     "unknown design": (
         [('family = "convnet"\ndepth = 2\nwidth = 2', 'family = "maxout"\ndesign = "fitnet9"')],
         ["fitnet9", "fitnet1"],

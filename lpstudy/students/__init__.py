@@ -6,8 +6,12 @@ from lpstudy.outputs import Network
 from lpstudy.students import maxout
 from lpstudy.students.convnet import ConvNet
 from lpstudy.students.families import CODE, FAMILIES, check_code, declare_family, register_family
-from lpstudy.students.resnet import ResNet
+from lpstudy.students.mobilenetv2 import MobileNetV2
+from lpstudy.students.resnet import cifar_resnet, resnet50_small
+from lpstudy.students.shufflenetv1 import ShuffleNetV1
+from lpstudy.students.shufflenetv2 import ShuffleNetV2
 from lpstudy.students.spec import StudentSpec
+from lpstudy.students.vgg import VGG
 from lpstudy.students.weight_loading import ReplacedHead, fit_weights, load_state, load_weights
 from lpstudy.students.weights_file import (
     WeightsFile,
@@ -98,5 +102,15 @@ def _construct(spec: StudentSpec, input_shape: tuple[int, int, int], classes: in
         case StudentSpec(family="wrn", depth=int(depth), width=int(width)):
             return WideResNet(depth=depth, width=width, input_shape=input_shape, classes=classes)
         case StudentSpec(family="resnet", depth=int(depth), width=int(width)):
-            return ResNet(depth=depth, width=width, input_shape=input_shape, classes=classes)
+            return cifar_resnet(depth=depth, width=width, input_shape=input_shape, classes=classes)
+        case StudentSpec(family="resnet50_small"):
+            return resnet50_small(input_shape=input_shape, classes=classes)
+        case StudentSpec(family="vgg", depth=int(depth), width=int(width)):
+            return VGG(depth=depth, width=width, input_shape=input_shape, classes=classes)
+        case StudentSpec(family="mobilenetv2", width=int(width)):
+            return MobileNetV2(width=width, input_shape=input_shape, classes=classes)
+        case StudentSpec(family="shufflenetv1", width=int(width)):
+            return ShuffleNetV1(width=width, input_shape=input_shape, classes=classes)
+        case StudentSpec(family="shufflenetv2", width=int(width)):
+            return ShuffleNetV2(width=width, input_shape=input_shape, classes=classes)
     raise ValueError(f"{spec.family} needs a design, or depth and width")

@@ -2,20 +2,20 @@
 
 from collections import OrderedDict
 
-from torch import Tensor, nn
+from torch import nn
 
-from lpstudy.outputs import Network, Outputs
-from lpstudy.students.layers import check_maps, run_layers
+from lpstudy.students.pooled_net import PooledNet
 
 STAGES = 3
 """Resolutions of a net of three or more layers, as in the CIFAR nets of the literature."""
 
 
-class ConvNet(Network):
+class ConvNet(PooledNet):
     """`depth` convolutions in up to three stages; each later stage has half the side and twice the channels.
 
     The first convolution of a later stage has stride 2. The embedding is the average over positions of the
-    last layer's activations, after its ReLU: 4 x width features where the depth is 3 or more.
+    last layer's activations, after its ReLU: 4 x width features where the depth is 3 or more. A map is a
+    layer's activations after its ReLU.
 
     Args:
         depth: Convolutional layers, spread evenly over the stages.
@@ -28,7 +28,6 @@ class ConvNet(Network):
     """
 
     def __init__(self, *, depth: int, width: int, input_shape: tuple[int, int, int], classes: int) -> None:
-        super().__init__()
         stages = min(STAGES, depth)
         channels, rows, columns = input_shape
         smallest_side = 2 ** (stages - 1)
@@ -48,18 +47,14 @@ class ConvNet(Network):
                 nn.ReLU(inplace=True),
             )
             channels = outputs
-        self.layers = nn.Sequential(layers)
-        self.classifier = nn.Linear(channels, classes)
-        self.map_names = tuple(layers)
-        middle_stage = (stages - 1) // 2
-        self.middle = f"conv{len(stage_of) - stage_of[::-1].index(middle_stage)}"
+        middle = len(stage_of) - stage_of[::-1].index((stages - 1) // 2)
+        super().__init__(
+            nn.Sequential(layers),
+            features=channels,
+            classes=classes,
+            map_names=tuple(layers),
+            middle=f"conv{middle}",
+        )
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-
-    def forward(self, images: Tensor, maps: tuple[str, ...] = ()) -> Outputs:
-        """Outputs; a map is a layer's activations after its ReLU."""
-        check_maps(maps, self.map_names)
-        features, selected_maps = run_layers(self.layers, images, maps)
-        embedding = features.mean(dim=(2, 3))
-        return Outputs(self.classifier(embedding), embedding, selected_maps)

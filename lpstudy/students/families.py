@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING, Any, NoReturn
 if TYPE_CHECKING:
     from lpstudy.outputs import Network
 
-BUILT_IN = ("maxout", "convnet", "wrn", "resnet", "torchvision")
+BUILT_IN = (
+    "maxout",
+    "convnet",
+    "wrn",
+    "resnet",
+    "resnet50_small",
+    "vgg",
+    "mobilenetv2",
+    "shufflenetv1",
+    "shufflenetv2",
+    "torchvision",
+)
 NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 Builder = Callable[..., "Network"]
 """Called with a `StudentSpec`, and by keyword `input_shape` and `classes`; see `register_family`."""

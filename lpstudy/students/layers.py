@@ -1,5 +1,7 @@
 """Named layers with selectable outputs, for all families of networks."""
 
+from collections import OrderedDict
+
 from torch import Tensor, nn
 
 
@@ -47,3 +49,30 @@ def initialise_convolutions(network: nn.Module) -> None:
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
+
+
+def conv_norm(conv: nn.Conv2d) -> nn.Sequential:
+    """A convolution and batch normalisation."""
+    return nn.Sequential(OrderedDict[str, nn.Module](conv=conv, norm=nn.BatchNorm2d(conv.out_channels)))
+
+
+def conv_norm_relu(conv: nn.Conv2d) -> nn.Sequential:
+    """A convolution, batch normalisation and ReLU."""
+    layers = conv_norm(conv)
+    layers.add_module("relu", nn.ReLU(inplace=True))
+    return layers
+
+
+def shuffle(x: Tensor, groups: int) -> Tensor:
+    """Interleave the channels of equal groups: channel i of group j moves to i * groups + j.
+
+    Source: Zhang et al., arXiv 1707.01083, figure 1.
+    """
+    images, channels, rows, columns = x.shape
+    return x.reshape(images, groups, channels // groups, rows, columns).transpose(1, 2).flatten(1, 2)
+
+
+def initialise_classifier(classifier: nn.Linear) -> None:
+    """Draw the weights with standard deviation 0.01; the bias is zero."""
+    nn.init.normal_(classifier.weight, std=0.01)
+    nn.init.zeros_(classifier.bias)

@@ -1,12 +1,17 @@
 """The sizes of the built-in families: which of depth and width a family has, and their values."""
 
-from lpstudy.students import maxout
+from lpstudy.students import maxout, mobilenetv2, shufflenetv1, shufflenetv2, vgg
 
 SIZE_KEYS: dict[str, tuple[str, ...]] = {
     "maxout": ("depth", "width"),
     "convnet": ("depth", "width"),
     "wrn": ("depth", "width"),
     "resnet": ("depth", "width"),
+    "resnet50_small": (),
+    "vgg": ("depth", "width"),
+    "mobilenetv2": ("width",),
+    "shufflenetv1": ("width",),
+    "shufflenetv2": ("width",),
 }
 """The sizes that a family without designs needs."""
 
@@ -26,6 +31,8 @@ def check_sizes(family: str, depth: int | None, width: int | None) -> None:
             raise ValueError(f"family {family} has no {key} but got {key} = {size}")
     if depth is not None:
         _check_depth(family, depth)
+    if width is not None:
+        _check_width(family, width)
 
 
 def _check_depth(family: str, depth: int) -> None:
@@ -34,10 +41,32 @@ def _check_depth(family: str, depth: int) -> None:
             raise ValueError(f"the depth of a wrn must be 6n + 4 (10, 16, 22, 28, ...) but got {depth}")
         case "resnet" if depth < 8 or depth % 6 != 2:
             raise ValueError(f"the depth of a resnet must be 6n + 2 (8, 14, 20, 26, ...) but got {depth}")
+        case "vgg" if depth not in vgg.GROUPS:
+            *depths, last = vgg.GROUPS
+            raise ValueError(
+                f"the depth of a vgg must be {', '.join(map(str, depths))} or {last} but got {depth}"
+            )
         case "maxout" if depth < maxout.GROUPS:
             raise ValueError(
                 f"the depth of a maxout net must be at least 3, a layer for each group, but got {depth}"
             )
+
+
+def _check_width(family: str, width: int) -> None:
+    """Refuse a width in percent that a family has not."""
+    match family:
+        case "mobilenetv2":
+            low, high = mobilenetv2.NARROWEST, mobilenetv2.WIDEST
+            is_known, values = low <= width <= high, f"{low} to {high}"
+        case "shufflenetv1":
+            step, high = shufflenetv1.WIDTH_STEP, shufflenetv1.WIDEST
+            is_known, values = width % step == 0 and width <= high, f"{step}, {2 * step}, ..., {high}"
+        case "shufflenetv2":
+            is_known, values = width in shufflenetv2.CHANNELS, ", ".join(map(str, shufflenetv2.CHANNELS))
+        case _:
+            return
+    if not is_known:
+        raise ValueError(f"the width of a {family} is in percent ({values}) but got {width}")
 
 
 IMAGENET_DEPTHS = (50, 152)
@@ -53,5 +82,9 @@ def label_of_size(family: str, depth: int | None, width: int | None) -> str:
             return f"resnet{depth}"
         case "resnet", int(), int() if width > 1:
             return f"resnet{depth}x{width}"
+        case "vgg", int(), vgg.PUBLISHED_WIDTH:
+            return f"vgg{depth}"
+        case "shufflenetv1" | "shufflenetv2", None, 100:
+            return family
     sizes = {"d": depth, "w": width}
     return "-".join([family, *(f"{key}{size}" for key, size in sizes.items() if size is not None)])

@@ -32,14 +32,17 @@ class StudentSpec(BaseModel):
 
     family: Annotated[str, AfterValidator(_known_family), Field(json_schema_extra=add_family_names)]
     """maxout: FitNets' networks; convnet: 3 x 3 convolutions with batch norm; wrn: wide residual networks;
-    resnet: residual networks for small images; torchvision: its classification models."""
+    resnet, resnet50_small, vgg, mobilenetv2, shufflenetv1, shufflenetv2: their forms for small images;
+    torchvision: its classification models."""
     design: str | None = None
     """maxout: fitnet1 to fitnet4 or teacher; torchvision: the name of a classification model."""
     depth: int | None = Field(default=None, ge=1, le=DEEPEST)
-    """maxout, convnet: convolutional layers; wrn: 6n + 4; resnet: 6n + 2."""
+    """maxout, convnet: convolutional layers; wrn: 6n + 4; resnet: 6n + 2; vgg: 8, 11, 13, 16, 19."""
     width: int | None = Field(default=None, ge=1, le=WIDEST)
-    """maxout, convnet: channels of the first group or stage; wrn: the widening factor; resnet: the factor of
-    16-32-64 filters, with a stem of 8 x width and at least 16 (depth 8, width 4 is ResNet8x4)."""
+    """maxout, convnet, vgg: channels of the first group or stage (VGG's paper has 64); wrn: the widening
+    factor; resnet: the factor of 16-32-64 filters, with a stem of 8 x width and at least 16 (depth 8, width 4
+    is ResNet8x4); mobilenetv2, shufflenetv1, shufflenetv2: percent of the paper's channels (MobileNetV2 in
+    the distillation tables has 50)."""
     weights: Annotated[str | None, BeforeValidator(_text)] = None
     """A safetensors file that every trial and final starts from, or a folder with weights.safetensors or
     model.safetensors; relative to the working directory unless absolute. Where the file has another class

@@ -92,7 +92,17 @@ LITERATURE = {
     "resnet110": ({"family": "resnet", "depth": 110, "width": 1}, 1_736_564),
     "resnet8x4": ({"family": "resnet", "depth": 8, "width": 4}, 1_233_540),
     "resnet32x4": ({"family": "resnet", "depth": 32, "width": 4}, 7_433_860),
+    "wrn-16-1": ({"family": "wrn", "depth": 16, "width": 1}, 180_916),
     "wrn-40-1": ({"family": "wrn", "depth": 40, "width": 1}, 569_780),
+    "resnet50_small": ({"family": "resnet50_small"}, 23_705_252),
+    "vgg8": ({"family": "vgg", "depth": 8, "width": 64}, 3_965_028),
+    "vgg11": ({"family": "vgg", "depth": 11, "width": 64}, 9_277_284),
+    "vgg13": ({"family": "vgg", "depth": 13, "width": 64}, 9_462_180),
+    "vgg16": ({"family": "vgg", "depth": 16, "width": 64}, 14_774_436),
+    "vgg19": ({"family": "vgg", "depth": 19, "width": 64}, 20_086_692),
+    "mobilenetv2-w50": ({"family": "mobilenetv2", "width": 50}, 812_836),
+    "shufflenetv1": ({"family": "shufflenetv1", "width": 100}, 949_258),
+    "shufflenetv2": ({"family": "shufflenetv2", "width": 100}, 1_355_528),
 }
 
 
@@ -111,6 +121,38 @@ def test_residual_networks_cost_their_published_macs(depth: int, mega: float) ->
     spec = StudentSpec(family="resnet", depth=depth, width=1)
 
     assert round(cost_of(spec, input_shape=CIFAR, classes=100).macs / 1e6, 2) == mega
+
+
+@pytest.mark.parametrize(
+    ("keys", "mega"),
+    [
+        ({"family": "mobilenetv2", "width": 100}, 2.35),
+        ({"family": "mobilenetv2", "width": 75}, 1.48),
+        ({"family": "mobilenetv2", "width": 50}, 0.82),
+        ({"family": "shufflenetv2", "width": 50}, 0.44),
+        ({"family": "shufflenetv2", "width": 100}, 1.36),
+        ({"family": "shufflenetv2", "width": 150}, 2.58),
+        ({"family": "shufflenetv2", "width": 200}, 5.55),
+    ],
+)
+def test_other_widths_have_their_published_parameters(keys: dict[str, object], mega: float) -> None:
+    """Source: the table of CIFAR-100 in https://github.com/chenyaofo/pytorch-cifar-models.
+
+    Its MobileNetV2 rounds channels to multiples of eight and its stems differ, by less than 0.02 million.
+    """
+    cost = cost_of(StudentSpec.model_validate(keys), input_shape=CIFAR, classes=100)
+
+    assert cost.parameters / 1e6 == pytest.approx(mega, abs=0.02)
+
+
+def test_shufflenets_cost_their_published_macs_but_for_the_stem() -> None:
+    """45.09 million with a stem of 3x3, in the same table; the distillation literature's is of 1x1."""
+    spec = StudentSpec(family="shufflenetv2", width=100)
+    stem = 3 * 24 * 32 * 32
+
+    macs = cost_of(spec, input_shape=CIFAR, classes=100).macs + 8 * stem
+
+    assert round(macs / 1e6, 2) == 45.09
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,12 @@ from lpstudy.students import StudentSpec, build
         ({"family": "wrn", "depth": 16, "width": 2}, "wrn-16-2"),
         ({"family": "resnet", "depth": 20, "width": 1}, "resnet20"),
         ({"family": "resnet", "depth": 32, "width": 4}, "resnet32x4"),
+        ({"family": "resnet50_small"}, "resnet50_small"),
+        ({"family": "vgg", "depth": 13, "width": 64}, "vgg13"),
+        ({"family": "vgg", "depth": 8, "width": 16}, "vgg-d8-w16"),
+        ({"family": "mobilenetv2", "width": 100}, "mobilenetv2-w100"),
+        ({"family": "shufflenetv1", "width": 100}, "shufflenetv1"),
+        ({"family": "shufflenetv2", "width": 150}, "shufflenetv2-w150"),
         ({"family": "resnet", "depth": 50, "width": 1}, "resnet-d50-w1"),
         ({"family": "torchvision", "design": "shufflenet_v2_x0_5"}, "shufflenet_v2_x0_5"),
         ({"family": "torchvision", "design": "resnet18", "weights": "a/b.safetensors"}, "resnet18"),
@@ -50,6 +56,28 @@ def test_weights_are_a_path_or_a_url_that_toml_writes_as_a_string(weights: objec
             {"family": "resnet", "design": "resnet8x4"},
             "resnet has no designs but got 'resnet8x4': give depth and width",
         ),
+        (
+            {"family": "vgg", "depth": 9, "width": 64},
+            "depth of a vgg must be 8, 11, 13, 16 or 19 but got 9",
+        ),
+        ({"family": "vgg", "depth": 8}, "vgg needs both depth and width"),
+        ({"family": "mobilenetv2"}, "mobilenetv2 needs width"),
+        ({"family": "mobilenetv2", "width": 1}, r"mobilenetv2 is in percent \(10 to 400\) but got 1"),
+        (
+            {"family": "mobilenetv2", "width": 50, "depth": 6},
+            "mobilenetv2 has no depth but got depth = 6",
+        ),
+        ({"family": "mobilenetv2", "design": "half"}, "has no designs but got 'half': give width"),
+        (
+            {"family": "shufflenetv1", "width": 30},
+            r"shufflenetv1 is in percent \(25, 50, ..., 400\) but got 30",
+        ),
+        (
+            {"family": "shufflenetv2", "width": 75},
+            r"shufflenetv2 is in percent \(50, 100, 150, 200\) but got 75",
+        ),
+        ({"family": "resnet50_small", "width": 2}, "resnet50_small has no width but got width = 2"),
+        ({"family": "resnet50_small", "design": "a"}, "has no designs but got 'a': give nothing else"),
         ({"family": "wrn", "depth": 16}, "wrn needs both depth and width"),
         (
             {"family": "wrn", "design": "wrn-16-2"},
@@ -102,6 +130,8 @@ def test_a_wrong_spec_is_refused_with_the_rule_and_the_value(keys: dict[str, obj
         ),
         (StudentSpec(family="wrn", depth=10, width=1), (3, 2, 2), "at least 4x4 pixels but got 2x2"),
         (StudentSpec(family="resnet", depth=8, width=1), (3, 32, 3), "at least 4x4 pixels but got 32x3"),
+        (StudentSpec(family="vgg", depth=8, width=8), (3, 7, 9), "at least 8x8 pixels but got 7x9"),
+        (StudentSpec(family="mobilenetv2", width=50), (1, 8, 8), "at least 16x16 pixels but got 8x8"),
         (StudentSpec(family="torchvision", design="resnet18"), (1, 28, 28), "images of 3 channels but got 1"),
         (
             StudentSpec(family="torchvision", design="vgg11"),
@@ -136,6 +166,11 @@ def test_images_that_do_not_suit_a_design_are_refused(
         (StudentSpec(family="convnet", depth=1, width=2), 1),
         (StudentSpec(family="wrn", depth=10, width=1), 4),
         (StudentSpec(family="resnet", depth=8, width=1), 4),
+        (StudentSpec(family="resnet50_small"), 8),
+        (StudentSpec(family="vgg", depth=16, width=2), 8),
+        (StudentSpec(family="mobilenetv2", width=10), 16),
+        (StudentSpec(family="shufflenetv1", width=25), 8),
+        (StudentSpec(family="shufflenetv2", width=50), 8),
     ],
 )
 def test_the_smallest_images_work(spec: StudentSpec, side: int) -> None:

@@ -1,0 +1,46 @@
+"""Networks whose embedding is the mean of their last layer's output over positions."""
+
+from torch import Tensor, nn
+
+from lpstudy.outputs import Network, Outputs
+from lpstudy.students.layers import check_maps, run_layers
+
+
+class PooledNet(Network):
+    """Named layers in turn, the mean over positions, which is the embedding, and a linear classifier.
+
+    Args:
+        layers: The layers; the last one's output has shape (m, features, h, w).
+        features: Channels of that output.
+        classes: Number of logits.
+        map_names: The layers whose outputs are maps, from the input to the classifier.
+        middle: The default hint and guided layer.
+    """
+
+    def __init__(
+        self, layers: nn.Sequential, *, features: int, classes: int, map_names: tuple[str, ...], middle: str
+    ) -> None:
+        super().__init__()
+        self.layers = layers
+        self.classifier = nn.Linear(features, classes)
+        self.map_names = map_names
+        self.middle = middle
+
+    def forward(self, images: Tensor, maps: tuple[str, ...] = ()) -> Outputs:
+        """Outputs for images of shape (m, channels, height, width)."""
+        check_maps(maps, self.map_names)
+        features, selected_maps = run_layers(self.layers, images, maps)
+        embedding = features.mean(dim=(2, 3))
+        return Outputs(self.classifier(embedding), embedding, selected_maps)
+
+
+def check_side(family: str, input_shape: tuple[int, int, int], smallest: int) -> None:
+    """Refuse images that are smaller than a family's layers can halve.
+
+    Raises:
+        ValueError: A side has fewer than `smallest` pixels.
+    """
+    _, rows, columns = input_shape
+    if min(rows, columns) < smallest:
+        size = f"{smallest}x{smallest} pixels but got {rows}x{columns}"
+        raise ValueError(f"a {family} needs images of at least {size}")
