@@ -8,7 +8,15 @@ from pydantic import BaseModel
 
 from lpstudy.data import DataSpec
 from lpstudy.distill import METHODS
-from lpstudy.space import Budget, Constraints, StudentSpace, TeacherSpec, Training
+from lpstudy.space import (
+    Budget,
+    Constraints,
+    PublishedResult,
+    Search,
+    StudentSpace,
+    TeacherSpec,
+    Training,
+)
 from lpstudy.space.json_schema import study_schema
 
 HEAD = """# The study file
@@ -93,7 +101,9 @@ MODELS: dict[str, type[BaseModel]] = {
     "methods": StudentSpace,
     "training": Training,
     "budget": Budget,
+    "search": Search,
     "constraints": Constraints,
+    "published": PublishedResult,
 }
 
 
@@ -108,8 +118,8 @@ def _sections() -> Iterator[str]:
     yield from _table({"name": schema["name"]}, [])
     for name, model in MODELS.items():
         match name:
-            case "students":
-                yield from _section("[[students]]", model, schema[name]["items"])
+            case "students" | "published":
+                yield from _section(f"[[{name}]]", model, schema[name]["items"])
             case "methods":
                 for method, of_method in METHODS.items():
                     yield from _section(f"[methods.{method}]", of_method, schema[name]["properties"][method])
@@ -160,6 +170,8 @@ def _takes(field: Mapping[str, Any]) -> str:
             return "`true`, `false`"
         case {"type": "string"}:
             return "text"
+        case {"type": "array", "items": {"type": "object"}}:
+            return "list of tables"
         case {"type": "array", "items": items}:
             return f"list of {_takes(items)}"
         case {"type": kind}:

@@ -143,8 +143,7 @@ class Ledger(LedgerReader):
         arm, study = self.arms[name], self._search[name]
         for _ in range(MAX_SUGGESTIONS):
             trials = study.get_trials(deepcopy=False)
-            previous = [trial.params for trial in trials if trial.state != TrialState.FAIL]
-            study.sampler = samplers.sampler(arm, self.spec.budget, len(trials), previous)
+            study.sampler = samplers.sampler(arm, self.spec, trials)
             if isinstance(study.sampler, UntriedSampler) and not study.sampler.untried_count:
                 break
             trial = study.ask()

@@ -7,14 +7,18 @@ from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import FrozenTrial, TrialState
 
+from lpstudy.ledger.sobol import SobolSampler
 from lpstudy.ledger.untried import UntriedSampler
-from lpstudy.space import Arm, Budget, Choices, Range, Scalar, Searchable
+from lpstudy.space import Arm, Budget, Choices, Range, Scalar, Searchable, StudySpec
 
 RUNGS = 8
 """Equal parts of a trial; `median` decides after each from the middle on: after half, five eighths, ..."""
 HALVING = 4
 """Reduction factor of `halving`: one of so many trials continues past a rung; Optuna's default."""
+HYPERBAND = 3
+"""Reduction factor of `hyperband`, which has up to three brackets; Optuna's default."""
 
 
 def distribution(arm: Arm, key: str, space: Searchable) -> BaseDistribution:
@@ -59,28 +63,41 @@ def suggest(trial: optuna.Trial, arm: Arm) -> dict[str, Scalar]:
     return values
 
 
-def sampler(
-    arm: Arm, budget: Budget, n_trials: int, previous: Sequence[Mapping[str, Any]]
-) -> optuna.samplers.BaseSampler:
-    """TPE, seeded by the arm and its number of trials, so that a restart does not repeat a suggestion.
+def sampler(arm: Arm, spec: StudySpec, trials: Sequence[FrozenTrial]) -> optuna.samplers.BaseSampler:
+    """The study's sampler for an arm's next trial; the same after a restart.
+
+    Its seed is made of the arm and the number of its trials, so that a restart does not repeat a suggestion.
+    In a finite space no point is suggested twice. The first points of the arm come first.
 
     Args:
         arm: The arm.
-        budget: The study's budget.
-        n_trials: The number of the arm's trials.
-        previous: Their hyperparameters; in a finite space they are not suggested again.
+        spec: The study.
+        trials: The arm's trials.
     """
-    seed = seed_of(arm, n_trials)
-    tpe = optuna.samplers.TPESampler(
-        seed=seed,
-        n_startup_trials=max(4, budget.trials // 3),
-        multivariate=True,
-        constant_liar=True,
-    )
+    valid_trials = [trial for trial in trials if trial.state != TrialState.FAIL]
+    inner = _sampler(arm, spec, len(trials))
+    if len(valid_trials) < len(arm.start):
+        point = {key: value for key, value in arm.start[len(valid_trials)].items() if key in arm.searched}
+        return optuna.samplers.PartialFixedSampler(point, inner)
     if arm.points is None:
-        return tpe
+        return inner
     spaces = {key: distribution(arm, key, space) for key, space in arm.searched.items()}
-    return UntriedSampler(tpe, spaces, previous, seed)
+    return UntriedSampler(inner, spaces, [trial.params for trial in valid_trials], seed_of(arm, len(trials)))
+
+
+def _sampler(arm: Arm, spec: StudySpec, n_trials: int) -> optuna.samplers.BaseSampler:
+    seed, n_startup_trials = seed_of(arm, n_trials), max(4, spec.budget.trials // 3)
+    match spec.search.sampler:
+        case "tpe":
+            return optuna.samplers.TPESampler(
+                seed=seed, n_startup_trials=n_startup_trials, multivariate=True, constant_liar=True
+            )
+        case "gp":
+            return optuna.samplers.GPSampler(seed=seed, n_startup_trials=n_startup_trials)
+        case "qmc":
+            return SobolSampler(seed_of(arm, 0), n_trials)
+        case "random":
+            return optuna.samplers.RandomSampler(seed=seed)
 
 
 def seed_of(arm: Arm, n_trials: int) -> int:
@@ -97,13 +114,16 @@ def rungs(budget: Budget) -> tuple[int, ...]:
     """The epochs after which a trial waits for the pruner's decision.
 
     Each costs a round trip to the driver. `median` has at most eight, from half of the epochs on; `halving`
-    the rungs of its rule. The last epoch is not among them: the trial has then finished.
+    and `hyperband` the rungs of their rules. The last epoch is not among them: the trial has then finished.
     """
     match budget.pruner:
         case "median":
             return tuple(range(warmup_epochs(budget), budget.epochs, max(1, budget.epochs // RUNGS)))
         case "halving":
             steps = (_min_resource(budget) * HALVING**rung for rung in count())
+            return tuple(takewhile(lambda step: step < budget.epochs, steps))
+        case "hyperband":
+            steps = (_hyperband_resource(budget) * HYPERBAND**rung for rung in count())
             return tuple(takewhile(lambda step: step < budget.epochs, steps))
         case "none":
             return ()
@@ -120,8 +140,18 @@ def pruner(budget: Budget) -> optuna.pruners.BasePruner:
             return optuna.pruners.SuccessiveHalvingPruner(
                 min_resource=_min_resource(budget), reduction_factor=HALVING
             )
+        case "hyperband":
+            return optuna.pruners.HyperbandPruner(
+                min_resource=_hyperband_resource(budget),
+                max_resource=budget.epochs,
+                reduction_factor=HYPERBAND,
+            )
         case "none":
             return optuna.pruners.NopPruner()
+
+
+def _hyperband_resource(budget: Budget) -> int:
+    return max(1, budget.epochs // HYPERBAND**2)
 
 
 def _min_resource(budget: Budget) -> int:

@@ -2,9 +2,10 @@
 
 from lpstudy.space.arm import Arm, RunSpec
 from lpstudy.space.imported_code import ImportedCode, ImportedFile, LoadedCode, import_files, load_all
+from lpstudy.space.published import PublishedResult
 from lpstudy.space.ranges import Choices, Fixed, Names, Range, Scalar, Searchable, value_text
 from lpstudy.space.student_space import StudentSpace
-from lpstudy.space.study_spec import Budget, Constraints, StudySpec
+from lpstudy.space.study_spec import Budget, Constraints, Search, StudySpec
 from lpstudy.space.study_toml import (
     changed_settings,
     find_study_file,
@@ -30,9 +31,11 @@ __all__ = [
     "LoadedCode",
     "Names",
     "Precision",
+    "PublishedResult",
     "Range",
     "RunSpec",
     "Scalar",
+    "Search",
     "Searchable",
     "StudentSpace",
     "StudentSpec",

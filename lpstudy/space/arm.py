@@ -39,6 +39,8 @@ class Arm(BaseModel):
     student: StudentSpace
     hyperparameters: dict[str, Any]
     """The hyperparameters of method and training by name, fixed or searched."""
+    start: tuple[dict[str, Scalar], ...] = ()
+    """The first points; the sampler completes what a point leaves open."""
 
     @property
     def searched(self) -> dict[str, Searchable]:

@@ -9,10 +9,12 @@ from typing import Any
 from pydantic import BaseModel
 
 from lpstudy.data import DataSpec
-from lpstudy.distill import METHODS
+from lpstudy.distill import METHODS, Distillation
 from lpstudy.one_line import one_line
+from lpstudy.space.method_tables import METHOD, START
+from lpstudy.space.published import PublishedResult
 from lpstudy.space.student_space import STUDENT_KEYS, StudentSpace
-from lpstudy.space.study_spec import METHOD, NAME, UNSEARCHED, Budget, Constraints, StudySpec
+from lpstudy.space.study_spec import NAME, UNSEARCHED, Budget, Constraints, Search, StudySpec
 from lpstudy.space.teacher_spec import TeacherSpec
 from lpstudy.space.training import Training
 from lpstudy.students import StudentSpec
@@ -24,7 +26,7 @@ DIALECT = "http://json-schema.org/draft-07/schema#"
 
 def study_schema() -> Schema:
     """The schema of a study file."""
-    methods = {name: _searched_table(_fields(model)) for name, model in METHODS.items()}
+    methods = {name: _arm_table(model) for name, model in METHODS.items()}
     arm_tables = [_method_table(name, table) for name, table in methods.items()]
     sections: Schema = {
         "name": {
@@ -38,12 +40,26 @@ def study_schema() -> Schema:
         "methods": _object(methods, []) | {"minProperties": 1, "additionalProperties": {"anyOf": arm_tables}},
         "training": _searched_table(_fields(Training)),
         "budget": _table(Budget, _fields(Budget)),
+        "search": _table(Search, _fields(Search)),
         "constraints": _table(Constraints, _fields(Constraints)),
+        "published": {"type": "array", "items": _table(PublishedResult, _fields(PublishedResult))},
     }
     required = [
         name for name, field in StudySpec.model_fields.items() if field.is_required() and name != "name"
     ]
     return {"$schema": DIALECT, "title": "lpstudy study file"} | _object(sections, required)
+
+
+def _arm_table(model: type[BaseModel]) -> Schema:
+    """The table of an arm: the method's hyperparameters and the first points."""
+    table = _searched_table(_fields(model))
+    point = {"type": "object", "minProperties": 1}
+    description = (
+        "First points, a table of searched hyperparameters for each; the sampler chooses what a point leaves"
+        " open. The published settings belong here."
+    )
+    start: Schema = {"type": "array", "items": point, "description": description}
+    return table | {"properties": table["properties"] | {START: start}}
 
 
 def _method_table(name: str, table: Schema) -> Schema:
@@ -92,7 +108,7 @@ def _fields(model: type[BaseModel]) -> dict[str, Schema]:
     return {
         name: _plain(schema) | ({"description": texts[name]} if name in texts else {})
         for name, schema in table["properties"].items()
-        if name != "method"
+        if name != METHOD or not issubclass(model, Distillation)
     }
 
 

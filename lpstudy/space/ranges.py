@@ -70,6 +70,12 @@ class Range(BaseModel):
         """Every integer of the range."""
         return range(int(self.low), int(self.high) + 1, int(self.step or 1))
 
+    def contains(self, value: int | float) -> bool:
+        """Whether a number is one of its values."""
+        if not self.low <= value <= self.high:
+            return False
+        return self.step is None or (_exact(value) - _exact(self.low)) % _exact(self.step) == 0
+
     def count(self, *, integer: bool) -> int | None:
         """The number of its values; None if it is continuous.
 

@@ -7,34 +7,28 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from lpstudy.data import DataSpec
-from lpstudy.distill import METHODS, Distillation
-from lpstudy.distill.soft_targets import FeatureMethod
+from lpstudy.distill import METHODS
 from lpstudy.space.arm import Arm
 from lpstudy.space.imported_code import ImportedFile
-from lpstudy.space.ranges import (
-    Choices,
-    Fixed,
-    Range,
-    Searchable,
-    check_corners,
-    corners,
-    list_element,
-    read_list,
-    read_searchable,
+from lpstudy.space.method_tables import (
+    METHOD,
+    START,
+    default_hyperparameters,
+    hyperparameters_of,
+    read_methods,
+    read_table,
 )
+from lpstudy.space.published import PublishedResult
+from lpstudy.space.ranges import Choices, Range, Searchable, corners
+from lpstudy.space.start import check_start
 from lpstudy.space.student_space import StudentSpace
 from lpstudy.space.teacher_spec import TeacherSpec
 from lpstudy.space.training import Training
 
-PRUNERS = Literal["median", "halving", "none"]
+PRUNERS = Literal["median", "halving", "hyperband", "none"]
+SAMPLERS = Literal["tpe", "gp", "qmc", "random"]
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 """Pattern of a study's name, which also names its folder and its MLflow experiment."""
-ARM_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,31}")
-"""Pattern of a table's name in [methods], which is part of the names of folders and runs."""
-METHOD = "method"
-"""The key by which a table of [methods] with a free name names its method."""
-COMMON_KEYS = tuple(Distillation.model_fields)
-"""The hyperparameters that every method has, and its name."""
 UNSEARCHED = {"checkpoint_seconds": "it changes no result", "precision": "all runs share it"}
 """Keys of [training] that cannot be searched, with the reason."""
 
@@ -54,7 +48,17 @@ class Budget(BaseModel):
     """Hours of a sweep after which no trial starts; running trials finish."""
     pruner: PRUNERS = "median"
     """Optuna's rule for stopping weak trials early. A trial waits for its decision after some epochs: median
-    from half of the epochs on, halving from an eighth. Arms with two objectives are never pruned."""
+    from half of the epochs on, halving from an eighth, hyperband from a ninth, a third or at the end. Arms
+    with two objectives are never pruned."""
+
+
+class Search(BaseModel):
+    """How the trials' hyperparameters are chosen, alike for all arms."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    sampler: SAMPLERS = "tpe"
+    """Optuna's sampler: `tpe`, `gp` (a Gaussian process), `random`; `qmc` is a scrambled Sobol sequence."""
 
 
 class Constraints(BaseModel):
@@ -86,7 +90,10 @@ class StudySpec(BaseModel):
     methods: dict[str, dict[str, Any]] = Field(min_length=1)
     training: dict[str, Any] = Field(default_factory=dict)
     budget: Budget = Budget()
+    search: Search = Search()
     constraints: Constraints = Constraints()
+    published: tuple[PublishedResult, ...] = Field(default=(), strict=False)
+    """What others have published for arms of the study."""
     imported: tuple[ImportedFile, ...] | None = Field(default=None, min_length=1, strict=False)
     """The code of one's own that the study uses; a flag names it, never the study file."""
 
@@ -107,7 +114,7 @@ class StudySpec(BaseModel):
     @field_validator("training", mode="before")
     @classmethod
     def _training(cls, table: object) -> dict[str, Searchable]:
-        training = _read_table(Training, table)
+        training = read_table(Training, table)
         for key, reason in UNSEARCHED.items():
             if isinstance(training.get(key), Range | Choices):
                 raise ValueError(f"{key}: cannot be searched, since {reason}")
@@ -115,19 +122,10 @@ class StudySpec(BaseModel):
 
     @field_validator("methods", mode="before")
     @classmethod
-    def _methods(cls, tables: object) -> dict[str, dict[str, Searchable]]:
+    def _methods(cls, tables: object) -> dict[str, dict[str, Any]]:
         if not isinstance(tables, Mapping):
             raise ValueError("must be a table of methods")
-        loss_of = {name: _loss_of(str(name), table) for name, table in tables.items()}
-        methods: dict[str, dict[str, Searchable]] = {}
-        for name, table in tables.items():
-            loss = loss_of[name]
-            try:
-                methods[name] = _read_method(loss, table) | ({METHOD: loss} if loss != name else {})
-            except ValueError as error:
-                separator = "." if isinstance(table, Mapping) else ": "
-                raise ValueError(f"{name}{separator}{error}") from None
-        return methods
+        return read_methods(tables)
 
     @model_validator(mode="after")
     def _check_methods(self) -> Self:
@@ -135,7 +133,7 @@ class StudySpec(BaseModel):
         smallest = min(int(values.get("batch_size", default)) for values in corners(self.training))
         for name, table in self.methods.items():
             model = METHODS[table.get(METHOD, name)]
-            for values in corners(model.model_validate({}).model_dump() | table):
+            for values in corners(model.model_validate({}).model_dump() | hyperparameters_of(table)):
                 try:
                     model.model_validate(values).check(batch_size=smallest)
                 except ValueError as error:
@@ -149,6 +147,30 @@ class StudySpec(BaseModel):
                 Training.model_validate(values).check(self.budget.epochs)
             except ValueError as error:
                 raise ValueError(f"training.{error}") from None
+        return self
+
+    @model_validator(mode="after")
+    def _check_start(self) -> Self:
+        for name, table in self.methods.items():
+            arms = [arm for arm in self.arms() if arm.method == name]
+            for number, point in enumerate(table.get(START, ())):
+                for key, value in point.items():
+                    try:
+                        check_start(arms, key, value)
+                    except ValueError as error:
+                        raise ValueError(f"methods.{name}.{START}.{number}.{key}: {error}") from None
+        return self
+
+    @model_validator(mode="after")
+    def _check_published(self) -> Self:
+        methods, labels = [*self.methods], [student.label for student in self.students]
+        for number, result in enumerate(self.published):
+            if result.method not in methods or result.student not in labels:
+                key, known = ("student", labels) if result.method in methods else ("method", methods)
+                value = getattr(result, key)
+                raise ValueError(
+                    f"published.{number}.{key}: must be one of {', '.join(known)} but got {value!r}"
+                )
         return self
 
     @model_validator(mode="after")
@@ -168,65 +190,12 @@ class StudySpec(BaseModel):
         for student in self.students:
             for method, table in self.methods.items():
                 loss = str(table.get(METHOD, method))
-                keys = {key: value for key, value in table.items() if key != METHOD}
+                keys = hyperparameters_of(table)
                 yield Arm(
                     name=f"{method}-{student.label}",
                     method=method,
                     loss=loss,
                     student=student,
-                    hyperparameters=training | _defaults(loss, keys) | keys,
+                    hyperparameters=training | default_hyperparameters(loss, keys) | keys,
+                    start=table.get(START, ()),
                 )
-
-
-def _loss_of(name: str, table: object) -> str:
-    """The name in METHODS of the method of a table in [methods]."""
-    loss = table.get(METHOD, name) if isinstance(table, Mapping) else name
-    if not isinstance(loss, str) or loss not in METHODS:
-        problem = f"{name}: unknown method" if loss == name else f"{name}.{METHOD}: unknown method {loss!r}"
-        raise ValueError(
-            f"{problem}; known are {', '.join(METHODS)}; a table of another name needs method = ...,"
-            " a method of one's own --import FILE"
-        )
-    if name in METHODS and isinstance(table, Mapping) and METHOD in table:
-        raise ValueError(
-            f"{name}.{METHOD}: is the name of the table; leave it out, or give the table another one"
-        )
-    if not ARM_NAME.fullmatch(name):
-        raise ValueError(f"{name!r:.40}: must be a letter and at most 31 more letters, digits and _")
-    return loss
-
-
-def _defaults(loss: str, table: Mapping[str, Searchable]) -> dict[str, Fixed]:
-    """The default hyperparameters of a method; those of soft targets only where the table weighs them.
-
-    Without those that all methods share, where the table leaves them out: they change nothing then.
-    """
-    model = METHODS[loss]
-    defaults = model.model_validate({}).model_dump(exclude={*COMMON_KEYS}, exclude_none=True)
-    if not issubclass(model, FeatureMethod):
-        return defaults
-    soft_targets = {key: defaults.pop(key) for key in FeatureMethod.model_fields if key not in COMMON_KEYS}
-    return defaults | (soft_targets if table.get("kd_weight") else {})
-
-
-def _read_method(loss: str, table: object) -> dict[str, Searchable]:
-    if isinstance(table, Mapping):
-        table = {key: value for key, value in table.items() if key != METHOD}
-    values = _read_table(METHODS[loss], table)
-    if "kd_temperature" in values and not values.get("kd_weight"):
-        raise ValueError("kd_temperature: has no effect without kd_weight")
-    return values
-
-
-def _read_table(model: type[BaseModel], table: object) -> dict[str, Searchable]:
-    if not isinstance(table, Mapping):
-        raise ValueError(f"must be a table but got {table!r}")
-    values: dict[str, Searchable] = {}
-    for key, value in table.items():
-        try:
-            element = list_element(model, key)
-            values[key] = read_list(value, element) if element else read_searchable(value)
-        except ValueError as error:
-            raise ValueError(f"{key}: {error}") from None
-    check_corners(model, values)
-    return values

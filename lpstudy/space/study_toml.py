@@ -10,9 +10,10 @@ from pydantic import BaseModel, ValidationError
 
 from lpstudy.data import DataSpec
 from lpstudy.space.imported_code import ImportedFile, declare
+from lpstudy.space.published import PublishedResult
 from lpstudy.space.ranges import first_error
 from lpstudy.space.student_space import StudentSpace
-from lpstudy.space.study_spec import NAME, Budget, Constraints, StudySpec
+from lpstudy.space.study_spec import NAME, Budget, Constraints, Search, StudySpec
 from lpstudy.space.teacher_spec import TeacherSpec
 from lpstudy.space.training import Training
 from lpstudy.terminal import printable
@@ -30,7 +31,9 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "students": StudentSpace,
     "training": Training,
     "budget": Budget,
+    "search": Search,
     "constraints": Constraints,
+    "published": PublishedResult,
 }
 
 

@@ -246,7 +246,8 @@ def test_suggestions_are_those_of_multivariate_tpe_with_a_constant_liar(make: Ma
             study.add_trial(optuna.trial.create_trial(params=values, distributions=spaces, **running))
         return study.ask(spaces).params
 
-    ours = suggestion(samplers.sampler(arm, spec.budget, 12, []))
+    failed = optuna.trial.create_trial(state=optuna.trial.TrialState.FAIL)
+    ours = suggestion(samplers.sampler(arm, spec, [failed] * 12))
     kwargs = {"seed": samplers.seed_of(arm, 12), "n_startup_trials": 4}
     oracle = {
         (together, liar): suggestion(

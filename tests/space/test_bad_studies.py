@@ -26,7 +26,7 @@ BAD: dict[str, tuple[str, str, list[str]]] = {
         "[trainin]",
         [
             "trainin: unknown key",
-            "allowed are name, data, teacher, students, methods, training, budget, constraints",
+            "allowed are name, data, teacher, students, methods, training, budget, search, constraints",
         ],
     ),
     "unknown key of the data": (
@@ -142,7 +142,46 @@ BAD: dict[str, tuple[str, str, list[str]]] = {
     "no trials": ("trials = 8", "trials = 0", ["budget.trials", "greater than or equal to 1", "got 0"]),
     "no epochs": ("epochs = 30", "epochs = 0", ["budget.epochs", "greater than or equal to 1", "got 0"]),
     "no hours": ("trials = 8", "hours = 0", ["budget.hours", "greater than 0", "got 0"]),
-    "unknown pruner": ("trials = 8", "pruner = 'asha'", ["budget.pruner", "'median', 'halving' or 'none'"]),
+    "milestones that fall": (
+        RATE,
+        "schedule = 'step'\nmilestones = [0.5, 0.25]",
+        ["training", "milestones: must rise but got [0.5, 0.25]"],
+    ),
+    "shares and epochs as milestones": (
+        RATE,
+        "schedule = 'step'\nmilestones = [0.5, 10]",
+        ["milestones: must all be shares below 1, or all epochs from 1 on"],
+    ),
+    "milestones after the end": (
+        RATE,
+        "schedule = 'step'\nmilestones = [20, 500]",
+        ["training.milestones: must be below the number of epochs", "500"],
+    ),
+    "a loss without a term": (
+        "[methods.bp]",
+        "[methods.bp]\nce_weight = 0.0",
+        ["methods.bp.ce_weight: must be above 0"],
+    ),
+    "LP without CE": (
+        "gamma = 0.02",
+        "gamma = 0.02\nce_weight = 0.0",
+        ["methods.lp.ce_weight: must be above 0 without kd_weight"],
+    ),
+    "unknown sampler": (
+        "trials = 8",
+        "trials = 8\n[search]\nsampler = 'cmaes'",
+        ["search.sampler", "'tpe', 'gp'"],
+    ),
+    "a published result of no arm": (
+        "[methods.bp]",
+        "[[published]]\nmethod = 'crd'\nstudent = 'x'\nvalue = 70.0\nsource = 's'\n[methods.bp]",
+        ["published.0.method: must be one of bp, kd", "'crd'"],
+    ),
+    "unknown pruner": (
+        "trials = 8",
+        "pruner = 'asha'",
+        ["budget.pruner", "'median', 'halving', 'hyperband' or 'none'"],
+    ),
     "limit of 0": ("1000000", "0", ["constraints.max_macs", "greater than 0", "got 0"]),
     "seed that torch does not take": (
         "width = 32",

@@ -70,6 +70,7 @@ def put(section: str, key: str, value: object) -> Callable[[Table], None]:
     return change
 
 
+PUBLISHED = {"method": "kd", "student": "convnet", "value": 74.9, "source": "a table"}
 RIGHT = [
     put("methods.kd", "weight", 1),
     put("methods.kd", "weight", {"low": 0.5, "high": 1.0}),
@@ -81,9 +82,20 @@ RIGHT = [
     put("students", "depth", {"low": 2, "high": 4}),
     put("data", "labels_per_class", 20),
     put("data", "root", "somewhere"),
+    put("budget", "pruner", "hyperband"),
+    put("methods.kd", "start", [{"weight": 0.5}]),
+    put("training", "milestones", [0.5, 0.75]),
+    lambda table: table.update(search={"sampler": "gp"}),
+    lambda table: table.update(published=[PUBLISHED]),
     put("methods", "mine", {"method": "lp", "gamma": 0.5, "kd_weight": {"low": 0.5, "high": 1.0}}),
 ]
 WRONG = [
+    put("methods.kd", "start", [{}]),
+    put("methods.kd", "start", [0.5]),
+    put("training", "milestones", 0.5),
+    lambda table: table.update(search={"sampler": "grid"}),
+    lambda table: table.update(published=[PUBLISHED | {"value": 101}]),
+    lambda table: table.update(published=[{"method": "kd"}]),
     put("methods.kd", "wieght", 1),
     put("methods.kd", "weight", -1),
     put("methods.kd", "weight", "1"),
@@ -104,7 +116,7 @@ WRONG = [
     put("students", "width", {"low": 2, "high": 4, "log": True}),
     put("students", "family", "resnext"),
     put("budget", "trials", 0),
-    put("budget", "pruner", "hyperband"),
+    put("budget", "pruner", "asha"),
     put("budget", "epochs", {"low": 1, "high": 2}),
     put("data", "kind", "cifar"),
     put("data", "validation_fraction", 0.6),
