@@ -23,6 +23,7 @@ from lpstudy.students import (
     StudentSpec,
     build,
     fit_weights,
+    load_weights,
     locate_weights,
     read_metadata,
     read_weights,
@@ -226,9 +227,8 @@ def load_model(path: str | Path) -> TrainedModel:
     _, head = fit_weights(skeleton(description.architecture, input_shape=shape, classes=classes), file)
     if head is not None:
         raise ValueError(f"{file.place}: {head.file_classes} classes, but {classes} class names")
-    network = build(
-        description.architecture.model_copy(update={"weights": str(path)}), input_shape=shape, classes=classes
-    )
+    network = build(description.architecture, input_shape=shape, classes=classes)
+    load_weights(network, path)
     return TrainedModel(network, description)
 
 

@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from lpstudy.epoch_result import EpochResult
 
-__all__ = ["Batch", "EpochResult", "Network", "Outputs"]
+__all__ = ["Batch", "Classifier", "EpochResult", "Network", "Outputs"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,25 @@ class Outputs:
         return Outputs(self.logits[index], self.embedding[index], maps)
 
 
+@dataclass(frozen=True, slots=True)
+class Classifier:
+    """A network's linear map from its embedding to its logits."""
+
+    weight: Tensor
+    """Shape (classes, features)."""
+    bias: Tensor | None
+    """Shape (classes,); None: there is none."""
+
+    def __call__(self, embedding: Tensor) -> Tensor:
+        """Logits, shape (m, classes), of embeddings of shape (m, features), in their precision."""
+        bias = None if self.bias is None else self.bias.to(embedding.dtype)
+        return functional.linear(embedding, self.weight.to(embedding.dtype), bias)
+
+    def detach(self) -> "Classifier":
+        """The same map without a gradient for its weights."""
+        return Classifier(self.weight.detach(), None if self.bias is None else self.bias.detach())
+
+
 class Network(torch.nn.Module, ABC):
     """A student or a teacher: images in, `Outputs` out."""
 
@@ -55,6 +75,14 @@ class Network(torch.nn.Module, ABC):
     """The names of the network's intermediate maps, from the input to the classifier."""
     middle: str
     """The default hint layer (teacher) or guided layer (student)."""
+
+    @property
+    def pooled(self) -> str | None:
+        """The map whose average over positions is the embedding; None where there is no such map.
+
+        `forward` gives it, whether it is among `map_names` or not.
+        """
+        return None
 
     @abstractmethod
     def forward(self, images: Tensor, maps: tuple[str, ...] = ()) -> Outputs:

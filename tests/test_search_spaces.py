@@ -10,6 +10,7 @@ import torch
 from commands import ROOT, environment
 
 from lpstudy.cost import cost_of
+from lpstudy.distill import TrainingSamples
 from lpstudy.outputs import Network, Outputs
 from lpstudy.space import (
     Arm,
@@ -84,7 +85,7 @@ def test_networks_and_regressors_fit_the_images(spec: StudySpec) -> None:
             student_outputs = outputs(student, spec, method.student_maps())
             teacher_outputs = outputs(teacher, spec, method.teacher_needs().maps)
             assert student_outputs.logits.shape == teacher_outputs.logits.shape == (2, classes)
-            method.auxiliary(student_outputs, teacher_outputs)
+            method.auxiliary(student_outputs, teacher_outputs, TrainingSamples(torch.arange(2)))
 
 
 def test_students_within_the_limits_are_smaller_than_their_teacher(spec: StudySpec) -> None:

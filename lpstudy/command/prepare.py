@@ -15,6 +15,7 @@ from lpstudy.command.starting_weights import StartingWeights, check_logits, star
 from lpstudy.cost import cost_of
 from lpstudy.data import Data, load, part_remarks
 from lpstudy.disk import StorageError, is_storage_error
+from lpstudy.distill import TrainingSamples
 from lpstudy.distill.reductions import layer_names, reduce_maps
 from lpstudy.folder import Folder, RemoteFolder
 from lpstudy.outputs import Network, Outputs
@@ -30,6 +31,7 @@ from lpstudy.space import (
 )
 from lpstudy.space.ranges import Choices, Range, corners
 from lpstudy.students import skeleton
+from lpstudy.students.layers import classifier_layer
 from lpstudy.study import TrialResources
 from lpstudy.teacher import BankPlan, input_of, plan_bank, teacher_folder, teacher_skeleton
 
@@ -201,12 +203,22 @@ def _check_arm(arm: Arm, spec: StudySpec, data: Data, teacher: Network) -> None:
         try:
             method = arm.resolve(fits[0] | values, epochs=1, seed=0).method.resolved(student, teacher)
             needs = method.teacher_needs()
+            if needs.classifier:
+                _check_classifier(teacher, data)
             method.auxiliary(
                 _shapes(student, data, method.student_maps()),
                 reduce_maps(_shapes(teacher, data, layer_names(needs.maps)), needs.maps),
+                TrainingSamples(data.train.labels),
             )
         except ValueError as error:
             raise ValueError(f"methods.{arm.method}: {error}") from None
+
+
+def _check_classifier(teacher: Network, data: Data) -> None:
+    try:
+        classifier_layer(teacher, data.input_shape)
+    except ValueError as error:
+        raise ValueError(f"reads the teacher's classifier, but {error}") from None
 
 
 @torch.no_grad()

@@ -2,7 +2,7 @@
 
 from lpstudy.distill.declaration import MethodDeclaration, declaration_of
 from lpstudy.distill.loss import NO_LABEL, Loss, Step, StepContext, cross_entropy
-from lpstudy.distill.method import Distillation, Needs
+from lpstudy.distill.method import Distillation, Needs, TrainingSamples
 from lpstudy.distill.reductions import reduced, register_reduction
 from lpstudy.distill.registry import METHODS, Method, declare_method, register_method
 
@@ -16,6 +16,7 @@ __all__ = [
     "Needs",
     "Step",
     "StepContext",
+    "TrainingSamples",
     "cross_entropy",
     "declaration_of",
     "declare_method",

@@ -44,6 +44,7 @@ class MethodDeclaration(BaseModel):
     name: _Name
     fields: dict[_Name, FieldDeclaration]
     diagnostics: tuple[Diagnostic, ...] = ()
+    reuses_classifier: bool = False
 
 
 class StandIn(Distillation):
@@ -79,7 +80,12 @@ def declaration_of(model: type[Distillation]) -> MethodDeclaration:
             )
         fields[key] = FieldDeclaration(kind=kind, default=field.default)
     name = model.model_fields["method"].default
-    return MethodDeclaration(name=name, fields=fields, diagnostics=model.diagnostics)
+    return MethodDeclaration(
+        name=name,
+        fields=fields,
+        diagnostics=model.diagnostics,
+        reuses_classifier=model.reuses_classifier,
+    )
 
 
 def stand_in(declaration: MethodDeclaration) -> type[Distillation]:
@@ -97,6 +103,7 @@ def stand_in(declaration: MethodDeclaration) -> type[Distillation]:
         fields[key] = (kind | None if field.default is None else kind, field.default)
     model: type[StandIn] = create_model(declaration.name, __base__=StandIn, **fields)
     model.diagnostics = declaration.diagnostics
+    model.reuses_classifier = declaration.reuses_classifier
     return model
 
 

@@ -10,7 +10,7 @@ from torch.nn import functional
 from typing_extensions import override
 
 from lpstudy.distill.loss import Loss, Step, cross_entropy, full_precision
-from lpstudy.distill.method import Distillation, Needs, layer_of
+from lpstudy.distill.method import Distillation, Needs, TrainingSamples, layer_of
 from lpstudy.distill.soft_targets import Temperature, Weight, kd_loss
 from lpstudy.outputs import Network, Outputs
 
@@ -104,7 +104,7 @@ class FitNet(Distillation):
         return (self.guided,) if self.guided else ()
 
     @override
-    def auxiliary(self, student: Outputs, teacher: Outputs) -> nn.Module:
+    def auxiliary(self, student: Outputs, teacher: Outputs, samples: TrainingSamples) -> nn.Module:
         guided, hint = layer_of(student, self.guided), layer_of(teacher, self.hint)
         return Regressor(_image_shape(guided), _image_shape(hint), device=guided.device)
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lpstudy.outputs import Outputs
+from lpstudy.outputs import Classifier, Outputs
 
 NO_LABEL = -1
 """The label of an image that has none."""
@@ -37,6 +37,8 @@ class Step:
     """What `teacher` gives, or None where the method reads no teacher."""
     auxiliary_module: nn.Module | None = None
     """What `auxiliary` gives, or None where the method has none."""
+    classifier: Classifier | None = None
+    """What `teacher_classifier` gives, or None where the method reads none."""
 
     @property
     def teacher(self) -> Outputs:
@@ -48,6 +50,17 @@ class Step:
         if self.teacher_outputs is None:
             raise ValueError("the loss needs the teacher's outputs but there is no teacher")
         return self.teacher_outputs.detach()
+
+    @property
+    def teacher_classifier(self) -> Classifier:
+        """The teacher's linear map from its embedding to its logits; its weights get no gradient.
+
+        Raises:
+            ValueError: There is none.
+        """
+        if self.classifier is None:
+            raise ValueError("the loss needs the teacher's classifier but there is none")
+        return self.classifier.detach()
 
     @property
     def auxiliary(self) -> nn.Module:
@@ -70,6 +83,8 @@ class StepContext:
     classes: int
     ce_weight: float = 1.0
     label_smoothing: float = 0.0
+    classifier: Classifier | None = None
+    """The teacher's, where the method reads it."""
 
     def step(
         self,
@@ -91,6 +106,7 @@ class StepContext:
             self.label_smoothing,
             teacher,
             auxiliary,
+            self.classifier,
         )
 
 

@@ -27,9 +27,24 @@ class Needs:
     maps: tuple[str, ...] = ()
     """The names of maps, or of reduced ones, in the order in which the loss gets them; a repeated name counts
     once."""
+    classifier: bool = False
+    """Whether it reads `step.teacher_classifier`: the teacher is then refused where it has no such layer."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "maps", tuple(dict.fromkeys(self.maps)))
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingSamples:
+    """The training part, as an auxiliary module may need it."""
+
+    labels: Tensor
+    """int64, shape (n,): the label of each sample by its position, NO_LABEL for one without."""
+
+    @property
+    def count(self) -> int:
+        """n, the number of samples."""
+        return len(self.labels)
 
 
 class Distillation(BaseModel, ABC):
@@ -50,6 +65,9 @@ class Distillation(BaseModel, ABC):
     min(e / term_warmup_epochs, 1) times their values."""
     reads_teacher: ClassVar[bool] = True
     """Whether any of its hyperparameters lets it read the teacher: False for a baseline."""
+    reuses_classifier: ClassVar[bool] = False
+    """Whether the student ends in the teacher's classifier, in place of its own: it is then built with a
+    projector, whose map is `student.pooled`; both stay in the student."""
     diagnostics: ClassVar[tuple[Diagnostic, ...]] = ()
     """What of the numbers that `start` and `diagnose` return the report's table shows; all are in MLflow."""
     reads_samples: ClassVar[bool] = False
@@ -104,12 +122,18 @@ class Distillation(BaseModel, ABC):
         """The student's maps that the loss reads, in the order in which it gets them."""
         return ()
 
-    def auxiliary(self, student: Outputs, teacher: Outputs) -> nn.Module | None:
+    def auxiliary(self, student: Outputs, teacher: Outputs, samples: TrainingSamples) -> nn.Module | None:
         """A module that is trained with the student and then dropped, on the device of the outputs, or None.
 
-        Its weights come from the global random generator, which the caller forks and seeds.
+        Its weights come from the global random generator, which the caller forks and seeds. Its buffers are
+        state of the training too: they are part of the checkpoint.
+
+        Args:
+            student: Example outputs of the student, for their shapes.
+            teacher: Example outputs of the teacher.
+            samples: The training part.
         """
-        del student, teacher
+        del student, teacher, samples
         return None
 
     def weights_in(self, epoch: int, epochs: int) -> dict[str, float]:
@@ -139,6 +163,14 @@ class Distillation(BaseModel, ABC):
         Raises:
             ValueError: The method needs the teacher's outputs or an auxiliary module and there is none.
         """
+
+    def update(self, step: Step) -> None:
+        """Change the buffers of the auxiliary module, in place, after the gradient of a batch's loss.
+
+        It runs once a step under no_grad, before the weights change; the loss itself changes no state. All
+        workers must end with the same values: what a batch adds goes through `step.gather`.
+        """
+        del step
 
     def diagnose(self, step: Step) -> dict[str, float]:
         """Metrics of one batch, once an epoch and under no_grad; finite numbers only."""
@@ -175,7 +207,7 @@ def check_map(network: Network, name: str, role: str) -> None:
     maps = ", ".join(network.map_names)
     if name == EMBEDDING:
         raise ValueError(f"needs a map of the {role}, one of {maps}, not {name!r}")
-    if name not in network.map_names:
+    if name not in network.map_names and name != network.pooled:
         raise ValueError(f"the {role} has no layer {name!r}; it has {EMBEDDING}, {maps}")
 
 

@@ -12,8 +12,9 @@ from lpstudy.distill.fitnet import FitNet
 from lpstudy.distill.kd import KD
 from lpstudy.distill.lp import LP
 from lpstudy.distill.method import Distillation
+from lpstudy.distill.srrl import SRRL
 
-BUILT_IN: tuple[type[Distillation], ...] = (BP, KD, FitNet, LP)
+BUILT_IN: tuple[type[Distillation], ...] = (BP, KD, FitNet, LP, SRRL)
 """In the order of the reports."""
 METHODS: dict[str, type[Distillation]] = {model.model_fields["method"].default: model for model in BUILT_IN}
 """The class of each method by name."""

@@ -11,7 +11,7 @@ from lpstudy.distill import METHODS, Method
 from lpstudy.space.ranges import Choices, Fixed, Range, Scalar, Searchable, is_integer
 from lpstudy.space.student_space import STUDENT_KEYS, StudentSpace
 from lpstudy.space.training import Training
-from lpstudy.students import StudentSpec
+from lpstudy.students import ReusedHead, StudentSpec
 
 
 class RunSpec(BaseModel):
@@ -37,6 +37,8 @@ class Arm(BaseModel):
     loss: str
     """The name of its method in METHODS; it differs from `method` for a table with a free name."""
     student: StudentSpace
+    head: ReusedHead | None = None
+    """The teacher whose classifier its students end in, where the method asks for that."""
     hyperparameters: dict[str, Any]
     """The hyperparameters of method and training by name, fixed or searched."""
     start: tuple[dict[str, Scalar], ...] = ()
@@ -82,7 +84,7 @@ class Arm(BaseModel):
     def student_spec(self, values: Mapping[str, Any]) -> StudentSpec:
         """The student for some searched values."""
         sizes = {key: values[key] for key in self.student.searched}
-        return StudentSpec.model_validate(self.student.fixed | sizes)
+        return StudentSpec.model_validate(self.student.fixed | sizes | {"head": self.head})
 
     def resolve(self, values: Mapping[str, Scalar], *, epochs: int, seed: int) -> RunSpec:
         """The run with these searched values."""

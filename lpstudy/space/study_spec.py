@@ -196,6 +196,7 @@ class StudySpec(BaseModel):
                     method=method,
                     loss=loss,
                     student=student,
+                    head=self.teacher.head if METHODS[loss].reuses_classifier else None,
                     hyperparameters=training | default_hyperparameters(loss, keys) | keys,
                     start=table.get(START, ()),
                 )

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from lpstudy.space.training import Training
-from lpstudy.students import StudentSpec
+from lpstudy.students import ReusedHead, StudentSpec
 
 BANK_KEYS = ("views", "online", "bank_gb", "bank_dtype")
 """Keys of [teacher] about its stored outputs, which do not change the teacher itself."""
@@ -92,6 +92,12 @@ class TeacherSpec(Training):
         """The teacher's network."""
         keys = {"family": self.family, "design": self.design, "depth": self.depth, "width": self.width}
         return StudentSpec.model_validate(keys)
+
+    @property
+    def head(self) -> ReusedHead:
+        """What a student that ends in this teacher's classifier says of it."""
+        network = self.network.model_dump(include={"family", "design", "depth", "width"})
+        return ReusedHead(**network, image_size=self.image_size)
 
     @property
     def training(self) -> Training:

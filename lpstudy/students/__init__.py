@@ -1,5 +1,7 @@
 """Students and teachers: one family per file, each giving logits, an embedding and named maps."""
 
+from functools import cache
+
 import torch
 
 from lpstudy.outputs import Network
@@ -8,9 +10,10 @@ from lpstudy.students.convnet import ConvNet
 from lpstudy.students.families import CODE, FAMILIES, check_code, declare_family, register_family
 from lpstudy.students.mobilenetv2 import MobileNetV2
 from lpstudy.students.resnet import cifar_resnet, resnet50_small
+from lpstudy.students.reused_head import HeadShape, ReusedHeadNetwork
 from lpstudy.students.shufflenetv1 import ShuffleNetV1
 from lpstudy.students.shufflenetv2 import ShuffleNetV2
-from lpstudy.students.spec import StudentSpec
+from lpstudy.students.spec import ReusedHead, StudentSpec
 from lpstudy.students.vgg import VGG
 from lpstudy.students.weight_loading import ReplacedHead, fit_weights, load_state, load_weights
 from lpstudy.students.weights_file import (
@@ -23,7 +26,10 @@ from lpstudy.students.weights_file import (
 from lpstudy.students.wrn import WideResNet
 
 __all__ = [
+    "HeadShape",
     "ReplacedHead",
+    "ReusedHead",
+    "ReusedHeadNetwork",
     "StudentSpec",
     "WeightsFile",
     "build",
@@ -66,7 +72,8 @@ def build(spec: StudentSpec, *, input_shape: tuple[int, int, int], classes: int,
         spec: The family and its size.
         input_shape: (channels, height, width) of an image.
         classes: Number of logits.
-        seed: Seed of the initial weights; with `spec.weights`, of a replaced head.
+        seed: Seed of the initial weights; with `spec.weights`, of a replaced head. The classifier of
+            `spec.head` must then be filled in: `ReusedHeadNetwork.reuse`.
 
     Raises:
         ValueError: The images do not suit the design, or the weights do not fit.
@@ -82,7 +89,19 @@ def build(spec: StudentSpec, *, input_shape: tuple[int, int, int], classes: int,
         network = _construct(spec, input_shape, classes)
         if spec.weights is not None and not is_meta:
             load_weights(network, spec.weights)
+        if spec.head is not None:
+            teacher = _head_shape(spec.head, input_shape, classes)
+            network = ReusedHeadNetwork(network, teacher, input_shape=input_shape, classes=classes)
     return network
+
+
+@cache
+def _head_shape(head: ReusedHead, student: tuple[int, int, int], classes: int) -> HeadShape:
+    shape = head.input_shape(student)
+    try:
+        return HeadShape.of(skeleton(head.network, input_shape=shape, classes=classes), shape)
+    except ValueError as error:
+        raise ValueError(f"a student cannot end in the classifier of this teacher: {error}") from None
 
 
 def _construct(spec: StudentSpec, input_shape: tuple[int, int, int], classes: int) -> Network:

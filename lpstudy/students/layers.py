@@ -2,7 +2,10 @@
 
 from collections import OrderedDict
 
+import torch
 from torch import Tensor, nn
+
+from lpstudy.outputs import Network, Outputs
 
 
 def run_layers(
@@ -17,13 +20,13 @@ def run_layers(
     return images, {name: maps[name] for name in selected}
 
 
-def check_maps(maps: tuple[str, ...], map_names: tuple[str, ...]) -> None:
+def check_maps(maps: tuple[str, ...], map_names: tuple[str, ...], pooled: str | None = None) -> None:
     """Refuse maps that a network does not have.
 
     Raises:
-        ValueError: A name is not among `map_names`.
+        ValueError: A name is neither among `map_names` nor `pooled`.
     """
-    if unknown := sorted(set(maps).difference(map_names)):
+    if unknown := sorted(set(maps).difference((*map_names, pooled))):
         raise ValueError(f"unknown map {', '.join(unknown)}: this network has {', '.join(map_names)}")
 
 
@@ -31,6 +34,36 @@ def last_linear(network: nn.Module) -> tuple[str, nn.Linear] | None:
     """The classifier by its position: the last linear layer with its name; None if there is none."""
     linears = [(name, module) for name, module in network.named_modules() if isinstance(module, nn.Linear)]
     return linears[-1] if linears else None
+
+
+def classifier_layer(network: Network, input_shape: tuple[int, int, int]) -> tuple[str, nn.Linear]:
+    """The linear layer that maps the network's embedding to its logits, with its name.
+
+    One image of zeros is run in evaluation mode, on the device of the weights.
+
+    Raises:
+        ValueError: The logits are not a linear layer of the embedding.
+    """
+    head = last_linear(network)
+    passed: list[Tensor] = []
+
+    def store(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        passed.extend((inputs[0], output))
+
+    if head is not None:
+        was_training, example = network.training, head[1].weight
+        image = torch.zeros(1, *input_shape, device=example.device, dtype=example.dtype)
+        handle = head[1].register_forward_hook(store)
+        try:
+            with torch.no_grad():
+                outputs: Outputs = network.eval()(image)
+        finally:
+            handle.remove()
+            network.train(was_training)
+        # The very tensors: a layer that happens to have their shapes may be another one.
+        if len(passed) == 2 and passed[0] is outputs.embedding and passed[1] is outputs.logits:
+            return head
+    raise ValueError("its logits are not a linear layer of its embedding")
 
 
 def convolution(inputs: int, outputs: int, kernel: int, *, stride: int = 1, groups: int = 1) -> nn.Conv2d:

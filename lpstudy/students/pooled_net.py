@@ -26,9 +26,14 @@ class PooledNet(Network):
         self.map_names = map_names
         self.middle = middle
 
+    @property
+    def pooled(self) -> str:
+        """The last layer, which need not be among `map_names`."""
+        return [name for name, _ in self.layers.named_children()][-1]
+
     def forward(self, images: Tensor, maps: tuple[str, ...] = ()) -> Outputs:
         """Outputs for images of shape (m, channels, height, width)."""
-        check_maps(maps, self.map_names)
+        check_maps(maps, self.map_names, self.pooled)
         features, selected_maps = run_layers(self.layers, images, maps)
         embedding = features.mean(dim=(2, 3))
         return Outputs(self.classifier(embedding), embedding, selected_maps)

@@ -25,6 +25,28 @@ def _text(path: object) -> object:
     return str(path) if isinstance(path, Path) else path
 
 
+class ReusedHead(BaseModel):
+    """The teacher whose classifier a student ends in: its network and the size of its images."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    family: str
+    design: str | None = None
+    depth: int | None = None
+    width: int | None = None
+    image_size: int | None = None
+    """Height and width in pixels of its images; None: those of the student's images."""
+
+    @property
+    def network(self) -> "StudentSpec":
+        """The teacher's network."""
+        return StudentSpec(family=self.family, design=self.design, depth=self.depth, width=self.width)
+
+    def input_shape(self, student: tuple[int, int, int]) -> tuple[int, int, int]:
+        """Channels, height and width of the teacher's images, from those of the student's."""
+        return student if self.image_size is None else (student[0], self.image_size, self.image_size)
+
+
 class StudentSpec(BaseModel):
     """A student or a teacher: a design by name, or a depth and a width within its family."""
 
@@ -47,6 +69,9 @@ class StudentSpec(BaseModel):
     """A safetensors file that every trial and final starts from, or a folder with weights.safetensors or
     model.safetensors; relative to the working directory unless absolute. Where the file has another class
     count than the data, its last layer is new. Depth and width cannot be searched with it."""
+    head: ReusedHead | None = None
+    """The teacher whose classifier it ends in, behind a projector, in place of its own; a method says so, not
+    a study file."""
 
     @model_validator(mode="after")
     def _check_size(self) -> Self:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import cache
 
 import torch
 from torch import Tensor, nn
@@ -36,8 +37,14 @@ class TorchvisionNet(Network):
         if head is None:
             raise ValueError(f"{name} has no linear classifier and so no embedding: choose another design")
         self._head = head[0]
+        self._name, self._input_shape = name, input_shape
         self.map_names = tuple(shapes)
         self.middle = _middle(self.network, shapes)
+
+    @property
+    def pooled(self) -> str | None:
+        """The first map whose average over positions is the embedding, found by one image."""
+        return _pooled(self._name, self._input_shape)
 
     def forward(self, images: Tensor, maps: tuple[str, ...] = ()) -> Outputs:
         """Outputs for images of shape (m, 3, height, width)."""
@@ -127,3 +134,18 @@ def _middle(model: nn.Module, shapes: dict[str, torch.Size]) -> str:
     ]
     names = names_with_weights or list(shapes)[:1]
     return names[len(names) // 2]
+
+
+@cache
+def _pooled(name: str, input_shape: tuple[int, int, int]) -> str | None:
+    with torch.random.fork_rng(devices=[]), torch.device("cpu"), torch.no_grad():
+        torch.default_generator.manual_seed(0)
+        network = TorchvisionNet(name, input_shape=input_shape, classes=2).eval()
+        outputs: Outputs = network(torch.randn(2, *input_shape), network.map_names)
+    for child, values in outputs.maps.items():
+        average = values.mean(dim=(2, 3))
+        if average.shape == outputs.embedding.shape and torch.allclose(
+            average, outputs.embedding, rtol=1e-4, atol=1e-6
+        ):
+            return child
+    return None

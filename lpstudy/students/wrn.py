@@ -11,6 +11,9 @@ from lpstudy.students.layers import check_maps, initialise_convolutions, run_lay
 SMALLEST_SIDE = 4
 """Smallest side in pixels: two of the three groups halve it."""
 
+ACTIVATIONS = "activations"
+"""The name of the last group's output, normalised and rectified."""
+
 
 class ResidualBlock(nn.Module):
     """x + conv(relu(bn(conv(a)))), a = relu(bn(x)); where shapes differ, a 1x1 convolution of a for x."""
@@ -35,7 +38,8 @@ class WideResNet(Network):
     """WRN-depth-width: three groups of (depth - 4) / 6 blocks with 16, 32 and 64 times `width` channels.
 
     The embedding is the average over positions of the last group, normalised and rectified: 64 x width
-    features. A map is the output of a group, before the next normalisation. No dropout.
+    features. A map is the output of a group, before the next normalisation; `activations`, which is not among
+    `map_names`, is the last one after it. No dropout.
 
     Args:
         depth: Convolutional layers, 6n + 4.
@@ -71,9 +75,17 @@ class WideResNet(Network):
         initialise_convolutions(self)
         nn.init.zeros_(self.classifier.bias)
 
+    @property
+    def pooled(self) -> str:
+        """The last group's output, normalised and rectified."""
+        return ACTIVATIONS
+
     def forward(self, images: Tensor, maps: tuple[str, ...] = ()) -> Outputs:
         """Outputs for images of shape (m, channels, height, width)."""
-        check_maps(maps, self.map_names)
-        features, selected_maps = run_layers(self.layers, images, maps)
-        embedding = torch.relu(self.norm(features)).mean(dim=(2, 3))
-        return Outputs(self.classifier(embedding), embedding, selected_maps)
+        check_maps(maps, self.map_names, ACTIVATIONS)
+        groups = tuple(name for name in maps if name != ACTIVATIONS)
+        features, selected_maps = run_layers(self.layers, images, groups)
+        activations = torch.relu(self.norm(features))
+        embedding = activations.mean(dim=(2, 3))
+        all_maps = selected_maps | {ACTIVATIONS: activations}
+        return Outputs(self.classifier(embedding), embedding, {name: all_maps[name] for name in maps})

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from lpstudy.distill import Needs
 from lpstudy.distill.method import EMBEDDING
-from lpstudy.outputs import Batch, Network, Outputs
+from lpstudy.outputs import Batch, Classifier, Network, Outputs
 from lpstudy.teacher.bank_plan import LOGITS, MAP
 from lpstudy.teacher.device_views import DeviceViews, room_on
 from lpstudy.teacher.online import OnlineTeacher
@@ -36,6 +36,8 @@ class Bank:
     ) -> None:
         self._banked_outputs, self._network, self._macs = banked_outputs, network, macs
         self._online = online
+        self.classifier: Classifier | None = None if online is None else online.classifier
+        """The teacher's linear map from its embedding to its logits; None where no method needs it."""
         self._views = next(iter(banked_outputs.values())).shape[0]
         is_gpu = device.type == "cuda"
         self._device_views = DeviceViews(banked_outputs, device, room_on(device)) if is_gpu else None

@@ -50,6 +50,8 @@ class BankPlan:
     """Names of the outputs that are computed at each step."""
     reason: str
     """The reason for the number of views, in one line."""
+    classifier: bool = False
+    """Whether a method reads the teacher's classifier."""
 
     @property
     def bytes_per_view(self) -> int:
@@ -76,19 +78,25 @@ def resolved_methods(arm: Arm, data: Data, teacher: Network) -> Iterator[Distill
 
 def teacher_needs(spec: StudySpec, data: Data, teacher: Network) -> Needs:
     """The outputs that at least one run of a study reads of its teacher; raises as `resolved_methods`."""
-    logits = embedding = False
+    logits = embedding = classifier = False
     maps: tuple[str, ...] = ()
     for arm in spec.arms():
         for method in resolved_methods(arm, data, teacher):
             needs = method.teacher_needs()
             logits, embedding = logits or needs.logits, embedding or needs.embedding
+            classifier = classifier or needs.classifier
             maps += needs.maps
-    return Needs(logits, embedding, maps)
+    return Needs(logits, embedding, maps, classifier)
 
 
 def learns_from_logits(arm: Arm, data: Data, teacher: Network) -> bool:
-    """Whether an arm's loss has a term of the teacher's logits with a weight that is not always 0."""
+    """Whether an arm's loss has a term of the teacher's logits with a weight that is not always 0.
+
+    The teacher's classifier counts as well: what it makes of features are logits.
+    """
     for method in resolved_methods(arm, data, teacher):
+        if method.teacher_needs().classifier:
+            return True
         factors = [method.weights(progress).get("kd", 0.0) for progress in (0.0, NEARLY_DONE)]
         if method.teacher_needs().logits and any(factors):
             return True
@@ -113,7 +121,8 @@ def plan_bank(spec: StudySpec, data: Data) -> BankPlan:
 
     def make_plan(views: int, banked_outputs: list[BankedOutput], reason: str) -> BankPlan:
         online = tuple(output.name for output in outputs if output not in banked_outputs)
-        return BankPlan(views, distinct, samples, teacher.bank_dtype, tuple(banked_outputs), online, reason)
+        banked, dtype = tuple(banked_outputs), teacher.bank_dtype
+        return BankPlan(views, distinct, samples, dtype, banked, online, reason, needs.classifier)
 
     if teacher.views is not None and teacher.views > distinct:
         raise ValueError(

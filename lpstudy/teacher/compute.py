@@ -11,17 +11,19 @@ from lpstudy.cache import shared_cache
 from lpstudy.data import Data
 from lpstudy.distill import Needs
 from lpstudy.distill.method import EMBEDDING
-from lpstudy.folder import LocalFolder
-from lpstudy.outputs import Outputs
+from lpstudy.folder import LocalFolder, folder_at
+from lpstudy.model_file import WEIGHTS
+from lpstudy.outputs import Classifier, Outputs
 from lpstudy.space import TeacherSpec
-from lpstudy.students import code_of
+from lpstudy.students import code_of, fit_weights, read_weights_file, skeleton
+from lpstudy.students.layers import classifier_layer
 from lpstudy.teacher.bank import Bank
 from lpstudy.teacher.bank_plan import LOGITS, MAP, BankPlan
 from lpstudy.teacher.fit import TrainedTeacher, open_teacher
 from lpstudy.teacher.online import OnlineTeacher
 from lpstudy.teacher.remote_store import RemoteStore
 from lpstudy.teacher.store import Block, Store, to_bank_dtype
-from lpstudy.teacher.teacher_input import teacher_skeleton
+from lpstudy.teacher.teacher_input import input_shape_of, teacher_skeleton
 from lpstudy.training import TeacherOutputs
 from lpstudy.training.evaluation import BATCH, large_batch_rounding
 from lpstudy.training.precision import uses_bf16
@@ -86,7 +88,25 @@ def open_teacher_outputs(
         return open_teacher(file, spec, data, device=device)
     online = open_teacher(file, spec, data, device=device) if plan.online else None
     banked_outputs = bank_store(plan, file, spec, data, device).open_outputs()
-    return Bank(banked_outputs, teacher_skeleton(spec, file.input, data), file.macs, online, device)
+    bank = Bank(banked_outputs, teacher_skeleton(spec, file.input, data), file.macs, online, device)
+    if plan.classifier and bank.classifier is None:
+        bank.classifier = _read_classifier(file, spec, data, device)
+    return bank
+
+
+def _read_classifier(file: TrainedTeacher, spec: TeacherSpec, data: Data, device: torch.device) -> Classifier:
+    """The classifier of a teacher whose network does not run, from its weights file.
+
+    Raises:
+        ValueError: The weights differ from the recorded ones.
+    """
+    shape = input_shape_of(file.input, data)
+    network = skeleton(spec.network, input_shape=shape, classes=data.classes)
+    weights = read_weights_file(folder_at(file.folder), WEIGHTS, sha256=file.sha256)
+    state, _ = fit_weights(network, weights)
+    name, layer = classifier_layer(network, shape)
+    bias = None if layer.bias is None else state[f"{name}.bias"].float().to(device)
+    return Classifier(state[f"{name}.weight"].float().to(device), bias)
 
 
 def _output(outputs: Outputs, name: str) -> torch.Tensor:

@@ -7,7 +7,8 @@ from torch import nn
 
 from lpstudy.distill import Needs
 from lpstudy.distill.reductions import layer_names, reduce_maps
-from lpstudy.outputs import Batch, Network, Outputs
+from lpstudy.outputs import Batch, Classifier, Network, Outputs
+from lpstudy.students.layers import last_linear
 from lpstudy.training.memory_format import set_memory_format
 from lpstudy.training.precision import autocast
 
@@ -29,6 +30,12 @@ class OnlineTeacher:
     def network(self) -> Network:
         """The teacher, in evaluation mode and without gradients."""
         return self._network
+
+    @property
+    def classifier(self) -> Classifier | None:
+        """The network's last linear layer, in float32; None where there is none."""
+        head = last_linear(self._network)
+        return None if head is None else Classifier(head[1].weight, head[1].bias)
 
     def macs(self, needs: Needs, epoch: int) -> int:
         """Multiply-accumulates of one image's forward pass; none where no output is needed."""

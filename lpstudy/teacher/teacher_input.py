@@ -52,6 +52,11 @@ class AdaptedNetwork(Network):
         self.register_buffer("_scale", (data_std / std).float(), persistent=False)
         self.register_buffer("_offset", ((data_mean - mean) / std).float(), persistent=False)
 
+    @property
+    def pooled(self) -> str | None:
+        """That of the network."""
+        return self.network.pooled
+
     def forward(self, images: Tensor, maps: tuple[str, ...] = ()) -> Outputs:
         """Outputs for images of shape (m, channels, height, width), normalised by the data's statistics."""
         images = images * self._scale + self._offset

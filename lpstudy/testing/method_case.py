@@ -5,11 +5,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from lpstudy.distill import Distillation, Loss, Step, StepContext
+from lpstudy.distill import Distillation, Loss, Step, StepContext, TrainingSamples
 from lpstudy.distill.reductions import teacher_outputs
-from lpstudy.outputs import Network, Outputs
+from lpstudy.outputs import Classifier, Network, Outputs
+from lpstudy.students.layers import last_linear
 
 CLASSES = 3
+SAMPLES = 60
+"""Samples of the training part that the batches are from."""
 
 
 class SmallNetwork(Network):
@@ -69,15 +72,21 @@ class MethodCase:
         """The method's auxiliary module, always with the same weights."""
         with torch.random.fork_rng(devices=[]), torch.no_grad():
             torch.manual_seed(0)
-            return self.method.auxiliary(*self.outputs(2))
+            return self.method.auxiliary(*self.outputs(2), TrainingSamples(example_labels(SAMPLES)))
+
+    def context(self, progress: float) -> StepContext:
+        """What all steps at a share of the training have in common."""
+        head = last_linear(self.teacher) if self.method.teacher_needs().classifier else None
+        classifier = None if head is None else Classifier(head[1].weight, head[1].bias)
+        weights, ce_weight = self.method.weights(progress), self.method.ce_weight
+        return StepContext(weights, lambda rows: rows, CLASSES, ce_weight, classifier=classifier)
 
     def step(
         self, progress: float, student: Outputs, teacher: Outputs | None, extra: nn.Module | None
     ) -> Step:
         """The step of a batch at a share of the training."""
-        context = StepContext(self.method.weights(progress), lambda rows: rows, CLASSES)
         labels = example_labels(len(student.logits))
-        return context.step(student, teacher, labels, torch.arange(len(labels)), extra)
+        return self.context(progress).step(student, teacher, labels, torch.arange(len(labels)), extra)
 
     def loss(self, samples: int, progress: float, extra: nn.Module | None) -> Loss:
         """The loss of some samples."""

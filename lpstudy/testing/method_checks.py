@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
-from lpstudy.distill import Distillation, Needs, StepContext, declaration_of
+from lpstudy.distill import Distillation, Needs, declaration_of
 from lpstudy.distill.reductions import teacher_outputs
 from lpstudy.outputs import Outputs
 from lpstudy.testing.method_case import CLASSES, MethodCase, example_images, example_labels
@@ -135,9 +135,9 @@ def check_no_wait(case: MethodCase) -> None:
         for progress in PROGRESS:
             mine = case.student(images, case.method.student_maps())
             theirs = teacher_outputs(case.teacher, images, needs.maps)
-            context = StepContext(case.method.weights(progress), lambda rows: rows, CLASSES)
+            step = case.context(progress).step(mine, theirs, labels, labels, extra)
             try:
-                total = case.method.loss(context.step(mine, theirs, labels, labels, extra)).total
+                total = case.method.loss(step).total
                 total.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
             except RuntimeError as error:
                 raise AssertionError(f"a step waits for a value: {error}") from error

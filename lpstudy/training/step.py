@@ -83,9 +83,12 @@ class Learner:
         """
         self.optimizer.zero_grad(set_to_none=True)
         student = self.forward(batch)
+        step = self.step_of(student, batch, target, context)
         with autocast(self.device, bf16=self.bf16):
-            loss = self.method.loss(self.step_of(student, batch, target, context))
+            loss = self.method.loss(step)
         loss.total.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        with torch.no_grad(), autocast(self.device, bf16=self.bf16):
+            self.method.update(step)
         parallel.average_gradients(self.parameters)
         self.optimizer.step()
         if self.average is not None:

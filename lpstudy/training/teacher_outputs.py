@@ -4,8 +4,8 @@ from typing import Protocol, runtime_checkable
 
 import torch
 
-from lpstudy.distill import Needs, reductions
-from lpstudy.outputs import Batch, Network, Outputs
+from lpstudy.distill import Method, Needs, reductions
+from lpstudy.outputs import Batch, Classifier, Network, Outputs
 
 
 class TeacherOutputs(Protocol):
@@ -14,6 +14,11 @@ class TeacherOutputs(Protocol):
     @property
     def network(self) -> Network:
         """The teacher's network; on the meta device, without weights, where it does not run."""
+        ...
+
+    @property
+    def classifier(self) -> Classifier | None:
+        """The teacher's linear map from its embedding to its logits; None where it is not at hand."""
         ...
 
     def macs(self, needs: Needs, epoch: int) -> int:
@@ -32,6 +37,19 @@ class PrefetchingOutputs(Protocol):
     def fetch(self, view: int) -> None:
         """Start to read a view; return without waiting."""
         ...
+
+
+def classifier_for(method: Method, teacher: TeacherOutputs | None) -> Classifier | None:
+    """The teacher's classifier, where the method reads it.
+
+    Raises:
+        ValueError: The teacher has none.
+    """
+    if teacher is None or not method.teacher_needs().classifier:
+        return None
+    if teacher.classifier is None:
+        raise ValueError(f"{method.method} needs a teacher with a linear classifier")
+    return teacher.classifier
 
 
 @torch.no_grad()

@@ -16,15 +16,15 @@ from lpstudy.data import Data, Order, Share
 from lpstudy.distill import Needs, StepContext
 from lpstudy.folder import Folder
 from lpstudy.model_file import DESCRIPTION, WEIGHTS
-from lpstudy.outputs import EpochResult, Network
+from lpstudy.outputs import EpochResult
 from lpstudy.space import RunSpec
 from lpstudy.students import build, read_weights
-from lpstudy.training import checkpoint, optimizers, parallel, precision
+from lpstudy.training import checkpoint, optimizers, parallel
 from lpstudy.training.activations import evaluation_chunk_size
 from lpstudy.training.cuda_graph import RecordedStep
 from lpstudy.training.divergence import DivergedError, check_finite, mean_terms
 from lpstudy.training.evaluation import evaluate
-from lpstudy.training.memory_format import set_memory_format
+from lpstudy.training.learner import example_pair, make_learner
 from lpstudy.training.partial_epoch import (
     AfterStep,
     PartialEpoch,
@@ -36,10 +36,8 @@ from lpstudy.training.partial_epoch import (
 )
 from lpstudy.training.run_identity import run_identity
 from lpstudy.training.saving import describe_student
-from lpstudy.training.step import Learner
-from lpstudy.training.teacher_outputs import PrefetchingOutputs, TeacherOutputs, example_outputs
+from lpstudy.training.teacher_outputs import PrefetchingOutputs, TeacherOutputs, classifier_for
 from lpstudy.training.training_macs import TrainingMacs, epoch_loss_macs, loss_macs, teacher_macs
-from lpstudy.training.weight_average import WeightAverage
 
 LOOK_STEPS = 500
 """Steps between two checks that the loss is finite, at which the host waits for the device."""
@@ -69,7 +67,8 @@ class Trainer:
         self.teacher = teacher if self.needs != Needs() else None
         weights = trial.student.weights
         self._weights_hash = None if weights is None else read_weights(weights).sha256
-        self.learner, self.macs = self._learner(network)
+        self.learner = make_learner(trial, self.method, network.to(device), data, self.teacher)
+        self.macs = self._training_macs()
         is_alone_on_gpu = device.type == "cuda" and parallel.world_size() == 1
         self.step = RecordedStep(self.learner) if is_alone_on_gpu else self.learner.step
         self.images_seen = 0
@@ -79,44 +78,20 @@ class Trainer:
         """Seconds of all completed epochs by the monotonic clock, over all processes of the run."""
 
     @torch.no_grad()
-    def _learner(self, network: Network) -> tuple[Learner, TrainingMacs]:
-        """The student with its auxiliary module and optimiser, and the MACs of one image's training."""
-        trial, data = self.trial, self.data
-        layout = set_memory_format(network.to(self.device))
-        maps = self.method.student_maps()
+    def _training_macs(self) -> TrainingMacs:
+        """The MACs of one image's training."""
+        trial, data, learner = self.trial, self.data, self.learner
         images = torch.zeros(2, *data.input_shape, device=self.device)
-        network.eval()
-        student = network(images, maps)
-        network.train()
-        target = example_outputs(self.teacher, images, self.needs) if self.teacher else None
-        auxiliary = None
-        if target is not None:
-            with temporary_seed(trial.seed, self.device):
-                auxiliary = self.method.auxiliary(student, target)
-        parameters = [*network.parameters()]
-        if auxiliary is not None:
-            set_memory_format(auxiliary.to(self.device))
-            parameters += auxiliary.parameters()
-        learner = Learner(
-            student=network,
-            auxiliary=auxiliary,
-            method=self.method,
-            maps=maps,
-            optimizer=optimizers.make_optimizer(parameters, self.training, self.device),
-            device=self.device,
-            layout=layout,
-            bf16=precision.uses_bf16(self.training.precision, self.device),
-            average=WeightAverage(network, self.training.ema) if self.training.ema else None,
-        )
+        student, target = example_pair(learner.student, self.method, self.teacher, images)
         batch = torch.arange(min(self.training.batch_size, len(data.train)), device=self.device) % 2
         student, target = student.rows(batch), target.rows(batch) if target else None
 
         def loss_macs_with(weights: Mapping[str, float]) -> float:
             context = self._context(weights, _identity)
-            return loss_macs(self.method, context.step(student, target, batch, batch, auxiliary))
+            return loss_macs(self.method, context.step(student, target, batch, batch, learner.auxiliary))
 
         epoch_weights = [self._weights(epoch) for epoch in range(1, trial.epochs + 1)]
-        return learner, TrainingMacs(
+        return TrainingMacs(
             student=cost_of(trial.student, input_shape=data.input_shape, classes=data.classes).macs,
             teacher=teacher_macs(self.method, self.teacher, self.needs, trial.epochs),
             loss=epoch_loss_macs(loss_macs_with, epoch_weights),
@@ -134,8 +109,14 @@ class Trainer:
         self, weights: Mapping[str, float], gather: Callable[[Tensor], Tensor] = parallel.gather
     ) -> StepContext:
         """What the steps of an epoch with these factors have in common."""
-        smoothing = self.training.label_smoothing
-        return StepContext(weights, gather, self.data.classes, self.method.ce_weight, smoothing)
+        return StepContext(
+            weights,
+            gather,
+            self.data.classes,
+            self.method.ce_weight,
+            self.training.label_smoothing,
+            classifier_for(self.method, self.teacher),
+        )
 
     @property
     def identity(self) -> str:

@@ -17,6 +17,7 @@ from lpstudy.distill.kd import KD
 from lpstudy.distill.lp import LP
 from lpstudy.distill.method import Distillation
 from lpstudy.distill.registry import BUILT_IN
+from lpstudy.distill.srrl import SRRL
 from lpstudy.outputs import Network
 from lpstudy.testing import CHECKS, MethodCase, check_method
 
@@ -30,6 +31,7 @@ CASES: dict[str, Distillation] = {
     "lp normalised": LP(normalize=True),
     "lp of maps": LP(layer="conv2", teacher_layer="conv1"),
     "lp_kd": LP(kd_weight=1.0),
+    "srrl": SRRL(),
 }
 ANY: TypeAdapter[Distillation] = TypeAdapter(Method)
 

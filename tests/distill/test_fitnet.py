@@ -8,7 +8,7 @@ import torch
 from method_steps import step_on
 from torch import Tensor
 
-from lpstudy.distill import StepContext
+from lpstudy.distill import StepContext, TrainingSamples
 from lpstudy.distill.fitnet import FitNet, Regressor, hint_loss
 from lpstudy.distill.method import Distillation
 from lpstudy.outputs import Network, Outputs
@@ -16,6 +16,7 @@ from lpstudy.space import Choices, Range, find_study_file, read_study_file
 
 Images = Callable[[int], Tensor]
 StepAt = Callable[[Distillation, float], StepContext]
+SAMPLES = TrainingSamples(torch.arange(4) % 3)
 
 
 def with_maps(**maps: Tensor) -> Outputs:
@@ -29,7 +30,7 @@ def parameters(module: torch.nn.Module) -> int:
 def test_regressor_of_fitnet_1_has_the_published_24_600_parameters() -> None:
     # Guided layer 6 of FitNet 1 after its pool, hint layer 2 of the teacher after its pool.
     student, teacher = with_maps(conv6=torch.zeros(2, 32, 8, 8)), with_maps(conv2=torch.zeros(2, 192, 7, 7))
-    regressor = FitNet(guided="conv6", hint="conv2").auxiliary(student, teacher)
+    regressor = FitNet(guided="conv6", hint="conv2").auxiliary(student, teacher, SAMPLES)
     assert parameters(regressor) == 24_576
     assert regressor(torch.zeros(2, 32, 8, 8)).shape == (2, 192, 7, 7)
     # The fully connected one that the paper avoids: 19.3 M.
@@ -87,7 +88,7 @@ def test_first_stage_trains_the_regressor_and_the_student_up_to_the_guided_layer
     method = FitNet(hint_fraction=0.5, hint_weight=3.0).resolved(student, teacher)
     mine = student(images(4), method.student_maps())
     theirs = teacher(images(4), method.teacher_needs().maps)
-    regressor = method.auxiliary(mine, theirs)
+    regressor = method.auxiliary(mine, theirs, SAMPLES)
     loss = method.loss(step_on(step_at(method, 0.49), mine, theirs, labels(4), regressor))
     assert loss.parts.keys() == {"hint"}
     assert float(loss.total.detach()) == pytest.approx(3 * float(loss.parts["hint"]))
@@ -102,7 +103,7 @@ def test_second_stage_is_cross_entropy_and_soft_targets(
 ) -> None:
     method = FitNet(hint_fraction=0.5, kd_weight=4.0).resolved(student, teacher)
     mine, theirs = student(images(4), ("conv2",)), teacher(images(4), ("conv2",))
-    regressor = method.auxiliary(mine, theirs)
+    regressor = method.auxiliary(mine, theirs, SAMPLES)
     loss = method.loss(step_on(step_at(method, 0.75), mine, theirs, labels(4), regressor))
     assert loss.parts.keys() == {"ce", "kd"}
     assert float(loss.total.detach()) == pytest.approx(float(loss.parts["ce"] + 2.5 * loss.parts["kd"]))
@@ -113,7 +114,9 @@ def test_joint_adds_the_weighted_hint_from_the_start(
 ) -> None:
     method = FitNet(mode="joint", hint_weight=7.0, kd_weight=0.0).resolved(student, teacher)
     mine, theirs = student(images(4), ("conv2",)), teacher(images(4), ("conv2",))
-    loss = method.loss(step_on(step_at(method, 0.0), mine, theirs, labels(4), method.auxiliary(mine, theirs)))
+    loss = method.loss(
+        step_on(step_at(method, 0.0), mine, theirs, labels(4), method.auxiliary(mine, theirs, SAMPLES))
+    )
     assert float(loss.total.detach()) == pytest.approx(float(loss.parts["ce"] + 7 * loss.parts["hint"]))
 
 
@@ -183,16 +186,16 @@ def test_what_is_missing_is_named(labels: Images, step_at: StepAt) -> None:
     with pytest.raises(ValueError, match="the loss needs its auxiliary module but there is none"):
         AT_A.loss(step_on(step_at(AT_A, 0.0), with_maps(a=maps), with_maps(a=maps), labels(2)))
     with pytest.raises(ValueError, match=r"no name: call method\.resolved\(student, teacher\) first"):
-        FitNet().auxiliary(with_maps(a=maps), with_maps(a=maps))
+        FitNet().auxiliary(with_maps(a=maps), with_maps(a=maps), SAMPLES)
     with pytest.raises(ValueError, match=r"no map 'c', only \['a'\]"):
-        FitNet(guided="c", hint="a").auxiliary(with_maps(a=maps), with_maps(a=maps))
+        FitNet(guided="c", hint="a").auxiliary(with_maps(a=maps), with_maps(a=maps), SAMPLES)
     with pytest.raises(ValueError, match=r"\(m, channels, height, width\) but got \(2, 3\)"):
-        AT_A.auxiliary(with_maps(a=torch.zeros(2, 3)), with_maps(a=maps))
+        AT_A.auxiliary(with_maps(a=torch.zeros(2, 3)), with_maps(a=maps), SAMPLES)
 
 
 def test_regressor_can_be_counted_without_memory() -> None:
     with torch.device("meta"):
         student, teacher = with_maps(a=torch.zeros(2, 512, 64, 64)), with_maps(a=torch.zeros(2, 512, 4, 4))
-    regressor = AT_A.auxiliary(student, teacher)
+    regressor = AT_A.auxiliary(student, teacher, SAMPLES)
     assert parameters(regressor) == 512 * 512 * 61 * 61
     assert all(parameter.is_meta for parameter in regressor.parameters())

@@ -10,9 +10,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from lpstudy.outputs import Network
-from lpstudy.students import StudentSpec, build
-from lpstudy.students.layers import last_linear
+from lpstudy.outputs import Network, Outputs
+from lpstudy.students import StudentSpec, build, skeleton
+from lpstudy.students.convnet import ConvNet
+from lpstudy.students.layers import classifier_layer, last_linear
+from lpstudy.students.maxout import MaxoutNet
 
 Shape = tuple[int, int, int]
 
@@ -139,6 +141,41 @@ def test_the_classifier_is_computed_from_the_embedding(case: tuple[StudentSpec, 
     # The very tensor, not an equal one: a loss on the embedding shapes what the classifier reads.
     (gradient,) = torch.autograd.grad(outputs.logits.sum(), outputs.embedding)
     torch.testing.assert_close(gradient, head[1].weight.sum(0).expand_as(gradient))
+
+
+def test_the_average_of_the_pooled_map_is_the_embedding(case: tuple[StudentSpec, Shape, Network]) -> None:
+    _, shape, network = case
+    network.eval()
+    if network.pooled is None:
+        assert isinstance(network, MaxoutNet) or "mobilenet_v3" in case[0].label()
+        return
+
+    outputs = network(_images(shape), (network.middle, network.pooled))
+
+    assert list(outputs.maps) == list(dict.fromkeys((network.middle, network.pooled)))
+    torch.testing.assert_close(outputs.maps[network.pooled].mean(dim=(2, 3)), outputs.embedding)
+
+
+def test_the_classifier_is_found_without_weights(case: tuple[StudentSpec, Shape, Network]) -> None:
+    spec, shape, network = case
+    name, layer = classifier_layer(skeleton(spec, input_shape=shape, classes=CLASSES), shape)
+
+    assert network.get_submodule(name).weight.shape == layer.weight.shape
+    assert classifier_layer(network.train(), shape)[1] is network.get_submodule(name)
+    assert network.training
+
+
+class Squared(ConvNet):
+    """Its logits are no linear function of its embedding."""
+
+    def forward(self, images: torch.Tensor, maps: tuple[str, ...] = ()) -> Outputs:
+        outputs = super().forward(images, maps)
+        return Outputs(outputs.logits.square(), outputs.embedding, outputs.maps)
+
+
+def test_logits_that_are_not_linear_in_the_embedding_are_refused() -> None:
+    with pytest.raises(ValueError, match="its logits are not a linear layer of its embedding"):
+        classifier_layer(Squared(depth=2, width=2, input_shape=DIGITS, classes=CLASSES), DIGITS)
 
 
 def test_an_unknown_map_is_refused_with_the_known_ones(case: tuple[StudentSpec, Shape, Network]) -> None:

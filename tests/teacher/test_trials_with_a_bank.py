@@ -118,6 +118,23 @@ def test_nothing_of_the_teacher_is_loaded_where_all_is_banked(make_bank: MakeBan
     assert teacher_outputs.network.map_names == bank.teacher.network.map_names
 
 
+def test_the_classifier_is_read_from_the_weights_where_a_method_needs_it(make_bank: MakeBank) -> None:
+    bank = make_bank({"srrl": {}}, views=1)
+    teacher_outputs, online = opened(bank), bank.teacher.classifier
+    assert {parameter.device.type for parameter in teacher_outputs.network.parameters()} == {"meta"}
+    assert teacher_outputs.classifier is not None
+    assert online is not None
+    assert online.bias is not None
+    assert torch.equal(teacher_outputs.classifier.weight, online.weight)
+    assert torch.equal(teacher_outputs.classifier.bias, online.bias)
+    (batch,) = bank.data.train.one_view(0, torch.arange(4), batch_size=4, device=CPU)
+    outputs = teacher_outputs.outputs(batch, Needs(logits=True, embedding=True))
+    torch.testing.assert_close(
+        teacher_outputs.classifier(outputs.embedding), outputs.logits, rtol=0, atol=2e-3
+    )
+    assert opened(make_bank({"kd": {}}, views=1)).classifier is None
+
+
 def test_an_output_that_is_neither_banked_nor_computed_is_refused(make_bank: MakeBank) -> None:
     bank = make_bank({"kd": {}}, views=1)
     (batch,) = bank.data.train.one_view(0, torch.arange(4), batch_size=4, device=CPU)

@@ -145,8 +145,14 @@ def test_training_macs_are_counted_by_the_image(
     student = cost_of(trial.student, input_shape=data.input_shape, classes=data.classes).macs
     images = 4 * 100
     # LP: a Gram matrix of 16 teacher features, and the Laplacian times 8 student features;
-    # FitNet in its first two epochs: a 1 x 1 convolution of 4 on 8 maps, 8 x 8 pixels, in three passes.
-    of_loss = {"lp": 50 * (16 + 8), "lp_kd": 50 * (16 + 8), "fitnet": 3 * 4 * 8 * 64 / 2}
+    # FitNet in its first two epochs: a 1 x 1 convolution of 4 on 8 maps, 8 x 8 pixels, in three passes;
+    # SRRL: a connector from 8 to 16 features in three passes, and a frozen classifier of 10 logits in two.
+    of_loss = {
+        "lp": 50 * (16 + 8),
+        "lp_kd": 50 * (16 + 8),
+        "fitnet": 3 * 4 * 8 * 64 / 2,
+        "srrl": 3 * 8 * 16 + 2 * 16 * 10,
+    }
     teacher_cost = (
         0
         if method == "bp"
@@ -154,7 +160,8 @@ def test_training_macs_are_counted_by_the_image(
     )
     assert metrics["teacher_macs"] == teacher_cost
     assert metrics["training_macs"] == images * (3 * student + of_loss.get(method, 0)) + teacher_cost
-    assert metrics["auxiliary_parameters"] == (4 * 8 if method == "fitnet" else 0)
+    auxiliary = {"fitnet": 4 * 8, "srrl": 8 * 16 + 2 * 16}
+    assert metrics["auxiliary_parameters"] == auxiliary.get(method, 0)
 
 
 def test_schedules_lower_the_rate_as_published(make_trial: MakeTrial) -> None:

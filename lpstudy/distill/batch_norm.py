@@ -1,0 +1,26 @@
+"""Batch normalisation of auxiliary modules, which are trained and never evaluated."""
+
+import torch
+from torch import Tensor, nn
+
+
+class BatchNorm(nn.Module):
+    """(x - mean) / sqrt(variance + 1e-5) * weight + bias, mean and variance of each channel of the batch.
+
+    There are no running statistics, for nothing would read them. A channel with a single value, as in a
+    batch of one vector, becomes its bias.
+
+    Args:
+        channels: Size of dimension 1.
+        device: The device of the weights.
+    """
+
+    def __init__(self, channels: int, *, device: torch.device | None = None) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels, device=device))
+        self.bias = nn.Parameter(torch.zeros(channels, device=device))
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Shape (m, channels, ...), unchanged."""
+        cudnn = torch.backends.cudnn.enabled
+        return torch.batch_norm(values, self.weight, self.bias, None, None, True, 0.0, 1e-5, cudnn)

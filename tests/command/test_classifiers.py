@@ -1,0 +1,40 @@
+"""Methods that read the teacher's classifier are refused where it has none."""
+
+from argparse import Namespace
+from pathlib import Path
+
+import pytest
+from commands import write_study
+from imports import no_imported_code
+
+from lpstudy.command.prepare import prepare
+
+SQUARED = """
+from lpstudy.outputs import Network, Outputs
+from lpstudy.students import StudentSpec, register_family
+from lpstudy.students.convnet import ConvNet
+
+class Squared(ConvNet):
+    def forward(self, images, maps=()):
+        outputs = super().forward(images, maps)
+        return Outputs(outputs.logits.square(), outputs.embedding, outputs.maps)
+
+def build(spec, *, input_shape, classes):
+    return Squared(depth=2, width=spec.width, input_shape=input_shape, classes=classes)
+
+register_family("squared", build)
+"""
+
+
+@pytest.mark.parametrize("method", ["srrl"])
+def test_a_teacher_without_a_linear_classifier_is_refused_in_one_line(method: str, tmp_path: Path) -> None:
+    code = tmp_path / "squared.py"
+    code.write_text(SQUARED)
+    teacher = 'family = "convnet"\ndepth = 2\nwidth = 4\nepochs'
+    changes = [(teacher, 'family = "squared"\nwidth = 4\nepochs'), ("[methods.bp]", f"[methods.{method}]")]
+    study = write_study(tmp_path, *changes)
+    flags = {"trials": None, "epochs": None, "seeds": None, "data_root": None, "imports": [code]}
+    words = f"methods.{method}: .*its logits are not a linear layer of its embedding"
+    with no_imported_code(), pytest.raises(ValueError, match=words) as caught:
+        prepare(Namespace(study=str(study), **flags))
+    assert "\n" not in str(caught.value)
