@@ -90,6 +90,8 @@ def _plan(args: Namespace) -> int:
     show(f"teacher's outputs: {bank_words(prepared.plan)}", *prepared.weights.notes)
     for remark in prepared.remarks:
         show(f"warning: data: {remark}")
+    for remark in prepared.network_remarks:
+        show(f"warning: {remark}")
     lines = [_line(arm, prepared, teacher, device) for arm in spec.arms()]
     show("", f"{'arm':<30} {'student':<20} {'parameters':>12} {'MACs':>16} {'infeasible':>10} {'one run':>8}")
     for line in lines:

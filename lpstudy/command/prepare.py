@@ -11,6 +11,7 @@ import torch
 
 from lpstudy.cache import shared_cache
 from lpstudy.command.batch_norm import check_batch_norm
+from lpstudy.command.large_stems import stem_remarks
 from lpstudy.command.starting_weights import StartingWeights, check_logits, starting_weights
 from lpstudy.cost import cost_of
 from lpstudy.data import Data, load, part_remarks
@@ -53,6 +54,8 @@ class PreparedStudy:
     """The code of one's own, which every process of the study runs."""
     remarks: tuple[str, ...] = ()
     """Remarks on the data, one line each."""
+    network_remarks: tuple[str, ...] = ()
+    """Remarks on networks that do not suit the images, one line each."""
 
 
 def prepare(arguments: Namespace) -> PreparedStudy:
@@ -80,7 +83,8 @@ def prepare(arguments: Namespace) -> PreparedStudy:
         _check_arm(arm, spec, data, teacher)
         check_logits(arm, data, teacher, weights)
     remarks = (*data.remarks, *part_remarks(data.train, data.validation, data.test))
-    return PreparedStudy(spec, data, plan_bank(spec, data), weights, imported, remarks)
+    stems = tuple(stem_remarks(spec, data))
+    return PreparedStudy(spec, data, plan_bank(spec, data), weights, imported, remarks, stems)
 
 
 def _has_teacher(spec: StudySpec, data: Data) -> bool:

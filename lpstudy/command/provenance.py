@@ -11,7 +11,7 @@ from lpstudy.command.prepare import PreparedStudy
 from lpstudy.command.study_words import bank_words, chance_of
 from lpstudy.ledger import dump
 from lpstudy.redaction import without_credentials
-from lpstudy.rendering.sections import REMARKS, TARGETS
+from lpstudy.rendering.sections import NETWORK_REMARKS, REMARKS, TARGETS
 from lpstudy.space import Training
 from lpstudy.space.imported_code import code_words
 from lpstudy.study import Backend, own_cpus
@@ -52,6 +52,7 @@ def provenance(
         **({"weights": "; ".join(notes)} if (notes := prepared.weights.notes) else {}),
         **({"imported code": code_words(dump(prepared.spec))} if prepared.spec.imported else {}),
         **({REMARKS: "\n".join(prepared.remarks)} if prepared.remarks else {}),
+        **({NETWORK_REMARKS: "\n".join(lines)} if (lines := prepared.network_remarks) else {}),
         TARGETS: bank_words(prepared.plan),
         "views": f"{prepared.plan.views} of {prepared.plan.augmentations}",
         "precision": backend.resolve(Training.model_validate({"precision": requested})).precision,

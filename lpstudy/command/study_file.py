@@ -164,6 +164,8 @@ def _takes(field: Mapping[str, Any]) -> str:
     if "anyOf" in field:
         return f"{_takes(field['anyOf'][0])}; searched"
     match field:
+        case {"const": value}:
+            return f'`"{value}"`'
         case {"enum": values}:
             return ", ".join(f'`"{value}"`' for value in values)
         case {"type": "boolean"}:

@@ -124,6 +124,7 @@ class Sweep:
                     backend.start(self.stack)
             self._watch()
         terminal.warn(*(f"data: {remark}" for remark in self.prepared.remarks))
+        terminal.warn(*self.prepared.network_remarks)
         for note in (*self.prepared.weights.notes, *budget_notes(self.ledger, self.ledger.spec.budget)):
             terminal.say(f"note: {note}")
         self.stack.enter_context(session.pause_on_signals(self.args.grace))

@@ -142,6 +142,8 @@ TARGETS = "teacher's outputs"
 """The provenance key of the note on the teacher's outputs, shown with the budget."""
 REMARKS = "data remarks"
 """The provenance key of the remarks on the data, one per line, shown with the warnings."""
+NETWORK_REMARKS = "network remarks"
+"""The provenance key of the remarks on networks, one per line, shown with the warnings."""
 
 
 def budget_section(study: StudyFacts) -> Markdown:
@@ -194,12 +196,13 @@ def diagnostics_section(results: list[ArmResult], curves: pd.DataFrame) -> Markd
 
 
 def warnings_section(study: StudyFacts, runs: pd.DataFrame) -> Markdown:
-    """The remarks on the data, and the distinct warnings of each arm with their run counts."""
+    """The remarks on data and networks, and the distinct warnings of each arm with their run counts."""
     counts = warning_counts(runs)
-    remarks = study.provenance.get(REMARKS, "").splitlines()
-    data_remarks = Markdown("\n".join(f"* Data: {escape(remark)}." for remark in remarks))
+    of_data = [f"data: {remark}" for remark in study.provenance.get(REMARKS, "").splitlines()]
+    lines = of_data + study.provenance.get(NETWORK_REMARKS, "").splitlines()
+    remarks = Markdown("\n".join(f"* {line[0].upper()}{escape(line[1:])}." for line in lines))
     if counts.empty:
-        return data_remarks or Markdown("None.")
+        return remarks or Markdown("None.")
     arms = {arm.name: arm for arm in study.arms}
     rows = [
         (arm_words(arms[name]) if name in arms else code(name), text, number)
@@ -207,7 +210,7 @@ def warnings_section(study: StudyFacts, runs: pd.DataFrame) -> Markdown:
     ]
     heads = ["arm", "warning", "runs"]
     warnings = table(heads, rows, left=2)
-    text = Markdown(f"{data_remarks}\n\n{warnings}") if data_remarks else warnings
+    text = Markdown(f"{remarks}\n\n{warnings}") if remarks else warnings
     more = len(counts) - _MAX_WARNINGS
     return Markdown(f"{text}\n\n{more} more in [trials.csv](trials.csv).") if more > 0 else text
 
@@ -216,8 +219,9 @@ def provenance_section(study: StudyFacts) -> Markdown:
     """The table of provenance, without the command and the remarks that other sections show."""
     teacher = study.teacher
     seed = "" if teacher.seed is None else f", seed {teacher.seed}"
+    elsewhere = ("command", TARGETS, REMARKS, NETWORK_REMARKS)
     rows: list[tuple[object, object]] = [
-        (name, text) for name, text in study.provenance.items() if name not in ("command", TARGETS, REMARKS)
+        (name, text) for name, text in study.provenance.items() if name not in elsewhere
     ]
     rows.append(("teacher", Markdown(f"{code(teacher.label)}{seed}, weights {code(teacher.weights_hash)}")))
     return table(["", ""], rows, left=2)

@@ -23,6 +23,7 @@ class StudentSpace(BaseModel):
     design: str | None = None
     depth: Any = None
     width: Any = None
+    stem: str | None = None
     weights: Annotated[str, Field(min_length=1)] | None = None
     """Initial weights of a student of one size: see `StudentSpec`."""
 
@@ -71,7 +72,7 @@ class StudentSpace(BaseModel):
     @property
     def fixed(self) -> dict[str, Scalar]:
         """The values that are not searched."""
-        table = {key: getattr(self, key) for key in ("family", "design", *STUDENT_KEYS, "weights")}
+        table = {key: getattr(self, key) for key in ("family", "design", *STUDENT_KEYS, "stem", "weights")}
         return {key: value for key, value in table.items() if isinstance(value, Scalar)}
 
     @property

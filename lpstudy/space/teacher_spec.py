@@ -7,6 +7,8 @@ from pydantic import Field, field_validator, model_validator
 from lpstudy.space.training import Training
 from lpstudy.students import ReusedHead, StudentSpec
 
+NETWORK_KEYS = ("family", "design", "depth", "width", "stem")
+"""Keys of [teacher] that describe its network."""
 BANK_KEYS = ("views", "online", "bank_gb", "bank_dtype")
 """Keys of [teacher] about its stored outputs, which do not change the teacher itself."""
 INPUT_KEYS = ("mean", "std", "image_size")
@@ -20,6 +22,7 @@ class TeacherSpec(Training):
     design: str | None = None
     depth: int | None = None
     width: int | None = None
+    stem: Literal["small"] | None = None
     weights: str | None = None
     """A safetensors file, or a folder with weights.safetensors or model.safetensors; relative to the working
     directory unless absolute. The teacher is then not trained. Where the file has another class count, its
@@ -90,13 +93,12 @@ class TeacherSpec(Training):
     @property
     def network(self) -> StudentSpec:
         """The teacher's network."""
-        keys = {"family": self.family, "design": self.design, "depth": self.depth, "width": self.width}
-        return StudentSpec.model_validate(keys)
+        return StudentSpec.model_validate({key: getattr(self, key) for key in NETWORK_KEYS})
 
     @property
     def head(self) -> ReusedHead:
         """What a student that ends in this teacher's classifier says of it."""
-        network = self.network.model_dump(include={"family", "design", "depth", "width"})
+        network = self.network.model_dump(include=set(NETWORK_KEYS))
         return ReusedHead(**network, image_size=self.image_size)
 
     @property

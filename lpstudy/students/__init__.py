@@ -108,10 +108,10 @@ def _construct(spec: StudentSpec, input_shape: tuple[int, int, int], classes: in
     match spec:
         case StudentSpec(family=family) if family in FAMILIES:
             return FAMILIES[family](spec, input_shape=input_shape, classes=classes)
-        case StudentSpec(family="torchvision", design=str(name)):
+        case StudentSpec(family="torchvision", design=str(name), stem=stem):
             from lpstudy.students.torchvision import TorchvisionNet
 
-            return TorchvisionNet(name, input_shape=input_shape, classes=classes)
+            return TorchvisionNet(name, stem=stem, input_shape=input_shape, classes=classes)
         case StudentSpec(family="maxout", design=str(name)):
             return maxout.named_design(name, input_shape=input_shape, classes=classes)
         case StudentSpec(family="maxout", depth=int(depth), width=int(width)):

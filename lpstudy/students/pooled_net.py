@@ -1,5 +1,8 @@
 """Networks whose embedding is the mean of their last layer's output over positions."""
 
+from collections.abc import Callable
+
+import torch
 from torch import Tensor, nn
 
 from lpstudy.outputs import Network, Outputs
@@ -49,3 +52,21 @@ def check_side(family: str, input_shape: tuple[int, int, int], smallest: int) ->
     if min(rows, columns) < smallest:
         size = f"{smallest}x{smallest} pixels but got {rows}x{columns}"
         raise ValueError(f"a {family} needs images of at least {size}")
+
+
+def averaged_map(make_network: Callable[[], Network], input_shape: tuple[int, int, int]) -> str | None:
+    """The first map of a network whose average over positions is its embedding; None where there is none.
+
+    Two random images are run on the CPU in evaluation mode; global random states do not change.
+    """
+    with torch.random.fork_rng(devices=[]), torch.device("cpu"), torch.no_grad():
+        torch.default_generator.manual_seed(0)
+        network = make_network().eval()
+        outputs: Outputs = network(torch.randn(2, *input_shape), network.map_names)
+    for name, values in outputs.maps.items():
+        average = values.mean(dim=(2, 3))
+        if average.shape == outputs.embedding.shape and torch.allclose(
+            average, outputs.embedding, rtol=1e-4, atol=1e-6
+        ):
+            return name
+    return None

@@ -2,13 +2,14 @@
 
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from lpstudy.students import maxout
 from lpstudy.students.families import FAMILIES, add_family_names, family_names
 from lpstudy.students.sizes import SIZE_KEYS, check_sizes, label_of_size
+from lpstudy.students.stem import stem_of
 
 DEEPEST, WIDEST = 1024, 2**16
 """Limits of depth and width, beyond any real network: a check of a spec builds it without weights."""
@@ -34,13 +35,14 @@ class ReusedHead(BaseModel):
     design: str | None = None
     depth: int | None = None
     width: int | None = None
+    stem: Literal["small"] | None = None
     image_size: int | None = None
     """Height and width in pixels of its images; None: those of the student's images."""
 
     @property
     def network(self) -> "StudentSpec":
         """The teacher's network."""
-        return StudentSpec(family=self.family, design=self.design, depth=self.depth, width=self.width)
+        return StudentSpec.model_validate(self.model_dump(exclude={"image_size"}))
 
     def input_shape(self, student: tuple[int, int, int]) -> tuple[int, int, int]:
         """Channels, height and width of the teacher's images, from those of the student's."""
@@ -65,6 +67,9 @@ class StudentSpec(BaseModel):
     factor; resnet: the factor of 16-32-64 filters, with a stem of 8 x width and at least 16 (depth 8, width 4
     is ResNet8x4); mobilenetv2, shufflenetv1, shufflenetv2: percent of the paper's channels (MobileNetV2 in
     the distillation tables has 50)."""
+    stem: Literal["small"] | None = None
+    """torchvision: `small` for images of 32 pixels or so, a first convolution of 3x3 with stride 1 and no max
+    pool after it; by default the model's own, which is made for images of 224 pixels."""
     weights: Annotated[str | None, BeforeValidator(_text)] = None
     """A safetensors file that every trial and final starts from, or a folder with weights.safetensors or
     model.safetensors; relative to the working directory unless absolute. Where the file has another class
@@ -79,6 +84,8 @@ class StudentSpec(BaseModel):
         has_size = self.depth is not None or self.width is not None
         if self.design is not None and has_size:
             raise ValueError(f"design = {self.design!r} has its own size: give a design, or depth and width")
+        if self.stem is not None and self.family != "torchvision":
+            raise ValueError(f"stem = {self.stem!r} is for family torchvision, not for {self.family}")
         match self.family:
             case family if family in FAMILIES:
                 pass  # its function checks the size
@@ -86,6 +93,8 @@ class StudentSpec(BaseModel):
                 if self.design is None:
                     raise ValueError("family torchvision needs design = the name of one of its models")
                 _check_torchvision(self.design)
+                if self.stem is not None:
+                    stem_of(self.design)
             case "maxout" if self.design is not None:
                 if self.design not in maxout.DESIGNS:
                     names = ", ".join(maxout.DESIGNS)
@@ -100,7 +109,8 @@ class StudentSpec(BaseModel):
     def label(self) -> str:
         """Short name for tables and arms, of [a-z0-9_-] alone: fitnet1, maxout-d9-w16, wrn-16-2, resnet20."""
         if self.design is not None:
-            return "fitnet-teacher" if self.design == "teacher" else self.design
+            name = "fitnet-teacher" if self.design == "teacher" else self.design
+            return name if self.stem is None else f"{name}-{self.stem}-stem"
         return label_of_size(self.family, self.depth, self.width)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import cache
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,8 @@ from torch import Tensor, nn
 from lpstudy.one_line import one_line
 from lpstudy.outputs import Network, Outputs
 from lpstudy.students.layers import check_maps, last_linear
+from lpstudy.students.pooled_net import averaged_map
+from lpstudy.students.stem import shrink_stem
 
 
 class TorchvisionNet(Network):
@@ -20,6 +23,7 @@ class TorchvisionNet(Network):
 
     Args:
         name: A name of `torchvision.models.list_models(module=torchvision.models)`.
+        stem: `small` for a first convolution of 3x3 with stride 1 and no max pool; None for the model's own.
         input_shape: (3, height, width) of an image.
         classes: Number of logits.
 
@@ -27,24 +31,33 @@ class TorchvisionNet(Network):
         ValueError: The model has no linear classifier, or cannot take such images.
     """
 
-    def __init__(self, name: str, *, input_shape: tuple[int, int, int], classes: int) -> None:
+    def __init__(
+        self, name: str, *, stem: Literal["small"] | None, input_shape: tuple[int, int, int], classes: int
+    ) -> None:
         super().__init__()
         if input_shape[0] != 3:
             raise ValueError(f"{name} takes images of 3 channels but got {input_shape[0]}")
-        shapes = _child_shapes(name, input_shape, classes)
-        self.network = _model(name, input_shape, classes)
+
+        def model() -> nn.Module:
+            model = _model(name, input_shape, classes)
+            if stem is not None:
+                shrink_stem(model, name)
+            return model
+
+        shapes = _child_shapes(name, input_shape, model)
+        self.network = model()
         head = last_linear(self.network)
         if head is None:
             raise ValueError(f"{name} has no linear classifier and so no embedding: choose another design")
         self._head = head[0]
-        self._name, self._input_shape = name, input_shape
+        self._name, self._stem, self._input_shape = name, stem, input_shape
         self.map_names = tuple(shapes)
         self.middle = _middle(self.network, shapes)
 
     @property
     def pooled(self) -> str | None:
         """The first map whose average over positions is the embedding, found by one image."""
-        return _pooled(self._name, self._input_shape)
+        return _pooled(self._name, self._stem, self._input_shape)
 
     def forward(self, images: Tensor, maps: tuple[str, ...] = ()) -> Outputs:
         """Outputs for images of shape (m, 3, height, width)."""
@@ -99,7 +112,9 @@ def _get_model(name: str, classes: int, options: dict[str, object]) -> nn.Module
     return model
 
 
-def _child_shapes(name: str, input_shape: tuple[int, int, int], classes: int) -> dict[str, torch.Size]:
+def _child_shapes(
+    name: str, input_shape: tuple[int, int, int], make_model: Callable[[], nn.Module]
+) -> dict[str, torch.Size]:
     """Shapes of the maps of the model's children for one image, in the order in which they run."""
     shapes: dict[str, torch.Size] = {}
 
@@ -112,7 +127,7 @@ def _child_shapes(name: str, input_shape: tuple[int, int, int], classes: int) ->
 
     try:
         with torch.device("meta"):
-            model = _model(name, input_shape, classes).eval()
+            model = make_model().eval()
             for child, module in model.named_children():
                 module.register_forward_hook(shape_hook(child))
             model(torch.empty(1, *input_shape))
@@ -137,15 +152,7 @@ def _middle(model: nn.Module, shapes: dict[str, torch.Size]) -> str:
 
 
 @cache
-def _pooled(name: str, input_shape: tuple[int, int, int]) -> str | None:
-    with torch.random.fork_rng(devices=[]), torch.device("cpu"), torch.no_grad():
-        torch.default_generator.manual_seed(0)
-        network = TorchvisionNet(name, input_shape=input_shape, classes=2).eval()
-        outputs: Outputs = network(torch.randn(2, *input_shape), network.map_names)
-    for child, values in outputs.maps.items():
-        average = values.mean(dim=(2, 3))
-        if average.shape == outputs.embedding.shape and torch.allclose(
-            average, outputs.embedding, rtol=1e-4, atol=1e-6
-        ):
-            return child
-    return None
+def _pooled(name: str, stem: Literal["small"] | None, input_shape: tuple[int, int, int]) -> str | None:
+    return averaged_map(
+        lambda: TorchvisionNet(name, stem=stem, input_shape=input_shape, classes=2), input_shape
+    )

@@ -180,15 +180,18 @@ def test_what_the_pruner_saved_is_reported_in_epochs(one, text_of):
     assert expected in text_of(one)
 
 
-def test_what_is_odd_about_the_data_is_among_the_warnings(make_frames, tmp_path):
+def test_what_is_odd_about_data_and_networks_is_among_the_warnings(make_frames, tmp_path):
     frames = make_frames(methods=("bp", "lp"))
     remarks = "2 of 14 test images are also among the training images\n3 of 9 <b>images</b> are transparent"
-    provenance = {**frames.study.provenance, "data remarks": remarks}
+    of_networks = "student resnet18: its first convolution, of stride 2, is made for large images"
+    provenance = {**frames.study.provenance, "data remarks": remarks, "network remarks": of_networks}
     text = write(
         tmp_path, replace(frames, study=replace(frames.study, provenance=provenance))
     ).markdown.read_text()
     section = text.split("## Warnings")[1].split("## ")[0]
     assert "* Data: 2 of 14 test images are also among the training images." in section
     assert "3 of 9" in section
+    assert f"* S{of_networks[1:]}." in section
     assert "<b>" not in section
     assert "data remarks" not in text
+    assert "network remarks" not in text

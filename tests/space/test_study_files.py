@@ -14,6 +14,7 @@ from lpstudy.space import (
     Range,
     StudentSpec,
     StudySpec,
+    TeacherSpec,
     changed_settings,
     find_study_file,
     known_studies,
@@ -189,3 +190,11 @@ def test_a_file_in_utf_16_is_refused_by_name(study_file: Path, encoding: str) ->
     study_file.write_bytes(text.encode(encoding))
     with pytest.raises(ValueError, match=r"\.toml: is UTF-16: save it as UTF-8"):
         read_study_file(study_file)
+
+
+def test_a_student_that_ends_in_the_teacher_s_classifier_knows_its_whole_network() -> None:
+    teacher = TeacherSpec(family="torchvision", design="resnet18", stem="small", weights="w", image_size=48)
+
+    assert teacher.head.network == teacher.network
+    assert teacher.network.label() == "resnet18-small-stem"
+    assert teacher.head.input_shape((3, 32, 32)) == (3, 48, 48)

@@ -53,6 +53,10 @@ DESIGNS: dict[str, tuple[StudentSpec, Shape]] = {
         TINY_IMAGENET,
     ),
     "resnet18 on 64 pixels": (StudentSpec(family="torchvision", design="resnet18"), TINY_IMAGENET),
+    "resnet18 with a small stem on CIFAR": (
+        StudentSpec(family="torchvision", design="resnet18", stem="small"),
+        CIFAR,
+    ),
     "mobilenet_v3_small": (StudentSpec(family="torchvision", design="mobilenet_v3_small"), TINY_IMAGENET),
     "shufflenet_v2_x0_5": (StudentSpec(family="torchvision", design="shufflenet_v2_x0_5"), TINY_IMAGENET),
 }

@@ -26,6 +26,7 @@ from lpstudy.students import StudentSpec, build
         ({"family": "resnet", "depth": 50, "width": 1}, "resnet-d50-w1"),
         ({"family": "torchvision", "design": "shufflenet_v2_x0_5"}, "shufflenet_v2_x0_5"),
         ({"family": "torchvision", "design": "resnet18", "weights": "a/b.safetensors"}, "resnet18"),
+        ({"family": "torchvision", "design": "resnet18", "stem": "small"}, "resnet18-small-stem"),
     ],
 )
 def test_a_spec_has_a_short_label(keys: dict[str, object], label: str) -> None:
@@ -99,6 +100,19 @@ def test_weights_are_a_path_or_a_url_that_toml_writes_as_a_string(weights: objec
         (
             {"family": "maxout", "design": "fitnet1", "width": 4},
             "'fitnet1' has its own size: give a design, or",
+        ),
+        (
+            {"family": "torchvision", "design": "vit_b_16", "stem": "small"},
+            r'stem = "small" is for ResNet, ResNeXt, .* and RegNet, not for vit_b_16',
+        ),
+        (
+            {"family": "torchvision", "design": "vgg11", "stem": "small"},
+            r'stem = "small" is for ResNet, .* not for vgg11',
+        ),
+        ({"family": "torchvision", "design": "resnet18", "stem": "large"}, "should be 'small'"),
+        (
+            {"family": "wrn", "depth": 16, "width": 2, "stem": "small"},
+            "stem = 'small' is for family torchvision, not for wrn",
         ),
         ({"family": "torchvision"}, "torchvision needs design"),
         ({"family": "torchvision", "depth": 18, "width": 1}, "torchvision needs design"),

@@ -3,8 +3,9 @@ import sys
 
 import pytest
 import torch
+from torch import nn
 
-from lpstudy.students import StudentSpec, build
+from lpstudy.students import StudentSpec, build, skeleton
 
 SHAPE = (3, 64, 64)
 RESNET_MAPS = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4", "avgpool")
@@ -35,6 +36,56 @@ def test_a_map_is_not_overwritten_by_what_follows_in_place() -> None:
 
     assert maps["bn1"].min() < 0
     assert torch.equal(maps["relu"], maps["bn1"].relu())
+
+
+@pytest.mark.parametrize(
+    ("design", "kernel", "factor"),
+    [
+        ("resnet18", 7, 4),
+        ("wide_resnet50_2", 7, 4),
+        ("resnext50_32x4d", 7, 4),
+        ("densenet121", 7, 4),
+        ("shufflenet_v2_x0_5", 3, 4),
+        ("mobilenet_v2", 3, 2),
+        ("mobilenet_v3_small", 3, 2),
+        ("efficientnet_b0", 3, 2),
+        ("regnet_x_400mf", 3, 2),
+        ("mnasnet0_5", 3, 2),
+    ],
+)
+def test_a_small_stem_keeps_the_resolution_and_the_rest_of_the_network(
+    design: str, kernel: int, factor: int
+) -> None:
+    """Two or four times the side everywhere: the first convolution and the pool each halve it."""
+    small, large = (
+        skeleton(
+            StudentSpec.model_validate({"family": "torchvision", "design": design, "stem": stem}),
+            input_shape=SHAPE,
+            classes=5,
+        )
+        for stem in ("small", None)
+    )
+    conv = next(module for module in small.modules() if isinstance(module, nn.Conv2d))
+    shapes, large_shapes = (
+        {name: value.shape for name, value in network.state_dict().items()} for network in (small, large)
+    )
+    different = [name for name, shape in large_shapes.items() if shapes[name] != shape]
+    images = torch.empty(1, *SHAPE, device="meta")
+    sides = [net.eval()(images, (small.middle,)).maps[small.middle].shape[2] for net in (small, large)]
+
+    assert (conv.kernel_size, conv.stride, conv.padding) == ((3, 3), (1, 1), (1, 1))
+    assert shapes.keys() == large_shapes.keys()
+    assert len(different) == (kernel == 7)
+    assert sides[0] == factor * sides[1]
+
+
+def test_a_new_stem_starts_as_the_model_s_own_convolutions_do() -> None:
+    for design, fan in (("resnet50", 64), ("densenet161", 3)):
+        spec = StudentSpec(family="torchvision", design=design, stem="small")
+        network = build(spec, input_shape=(3, 32, 32), classes=5)
+        weight = next(module.weight for module in network.modules() if isinstance(module, nn.Conv2d))
+
+        assert weight.var().item() == pytest.approx(2 / (9 * fan), rel=0.15)
 
 
 def test_no_hook_outlives_a_forward() -> None:
