@@ -1,6 +1,6 @@
-"""Attention transfer: the student's attention maps follow the teacher's.
+"""Attention transfer with absolute differences: the student's attention maps follow the teacher's.
 
-Source: Zagoruyko and Komodakis, "Paying More Attention to Attention", arXiv 1612.03928, equation 2.
+Source: Zagoruyko and Komodakis, "Paying More Attention to Attention", arXiv 1612.03928, equation 2, p = 1.
 """
 
 from typing import Annotated, Literal
@@ -15,11 +15,11 @@ from lpstudy.distill.reductions import attention
 Layers = Annotated[tuple[str, ...], Field(min_length=1)]
 
 
-class AT(Distillation):
-    """CE + weight * mean squared difference of attention maps, summed over pairs of layers of one size."""
+class AttentionL1(Distillation):
+    """CE + weight * mean absolute difference of attention maps, summed over pairs of layers of one size."""
 
-    method: Literal["at"] = "at"
-    weight: Annotated[float, Field(ge=0, le=1e6)] = 500.0
+    method: Literal["attention_l1"] = "attention_l1"
+    weight: Annotated[float, Field(ge=0, le=1e6)] = 20.0
     """Factor of the attention term."""
     layers: Layers = ("conv1", "conv2")
     """The student's maps."""
@@ -37,10 +37,11 @@ class AT(Distillation):
         return self.layers
 
     def weights(self, progress: float) -> dict[str, float]:
-        return {"at": self.weight}
+        return {"attention_l1": self.weight}
 
     def loss(self, step: Step) -> Loss:
         hints = [step.teacher.maps[reduced(name, "attention")] for name in self.teacher_layers]
         maps = [attention(step.student.maps[name]) for name in self.layers]
-        terms = [functional.mse_loss(mine, hint) for mine, hint in zip(maps, hints, strict=True)]
-        return cross_entropy(step).plus("at", torch.stack(terms).sum(), weight=step.weights["at"])
+        terms = [functional.l1_loss(mine, hint) for mine, hint in zip(maps, hints, strict=True)]
+        term = torch.stack(terms).sum()
+        return cross_entropy(step).plus("attention_l1", term, weight=step.weights["attention_l1"])

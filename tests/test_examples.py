@@ -45,19 +45,19 @@ def test_the_page_shows_the_files_as_they_are() -> None:
 
 
 def test_the_method_passes_the_checks_of_every_method(prepared: PreparedStudy) -> None:
-    check_method(METHODS["at"])
+    check_method(METHODS["attention_l1"])
 
 
 def test_every_arm_of_the_study_trains(prepared: PreparedStudy) -> None:
     data, spec = prepared.data, prepared.spec
     network = untrained_teacher(spec.teacher, data)
     teacher = OnlineTeacher(network, cost(network, data.input_shape).macs)
-    assert [arm.name for arm in spec.arms()] == ["bp-separable-w8", "at-separable-w8"]
+    assert [arm.name for arm in spec.arms()] == ["bp-separable-w8", "attention_l1-separable-w8"]
     for arm in spec.arms():
         run = arm.resolve(next(corners(arm.searched)), epochs=2, seed=0)
         first, last = train(run, data, teacher, device=CPU)
         assert last.metrics["train_ce"] < first.metrics["train_ce"]
-        assert ("train_at" in last.metrics) == (arm.method == "at")
+        assert ("train_attention_l1" in last.metrics) == (arm.method == "attention_l1")
 
 
 def test_the_study_names_its_code(prepared: PreparedStudy) -> None:
@@ -90,13 +90,13 @@ def test_the_report_is_written_again_without_the_code(finished: Path) -> None:
     before = report_file.read_text()
     with no_imported_code():
         assert call(report.main, finished, "my_study").code == 0
-        assert issubclass(METHODS["at"], StandIn)
+        assert issubclass(METHODS["attention_l1"], StandIn)
     assert report_file.read_text() == before
     shown = before.replace("\\", "")
     assert 'teacher_layers ["conv1", "conv2"]' in shown.replace("`", "")
     assert all(f"{path.name} " in shown for path in CODE)
     with no_imported_code():
-        assert "at-separable-w8" in call(status.main, finished, "my_study").out
+        assert "attention_l1-separable-w8" in call(status.main, finished, "my_study").out
 
 
 def test_what_needs_the_code_of_a_network_says_so(finished: Path) -> None:
@@ -111,7 +111,7 @@ def test_what_needs_the_code_of_a_network_says_so(finished: Path) -> None:
 
 def test_another_version_of_the_code_does_not_resume_the_study(finished: Path, tmp_path: Path) -> None:
     text = (EXAMPLES / "my_method.py").read_text()
-    (tmp_path / "my_method.py").write_text(text.replace("= 500.0", "= 400.0"))
+    (tmp_path / "my_method.py").write_text(text.replace("= 20.0", "= 30.0"))
     with no_imported_code():
         flags = ("--in-process", "--trials", "1", "--epochs", "2", *imports(tmp_path))
         result = call(sweep.main, finished, STUDY, *flags)

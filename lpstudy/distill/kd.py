@@ -1,4 +1,8 @@
-"""Knowledge distillation by soft targets alone (Hinton, Vinyals and Dean, arXiv 1503.02531)."""
+"""Knowledge distillation by soft targets alone (Hinton, Vinyals and Dean, arXiv 1503.02531).
+
+With `standardize` the logits are standardised first (Sun et al., arXiv 2403.01427); their setting is a
+temperature of 2 and a weight of 9 beside CE at 0.1.
+"""
 
 from typing import Literal
 
@@ -6,7 +10,7 @@ from typing_extensions import override
 
 from lpstudy.distill.loss import Loss, Step, cross_entropy
 from lpstudy.distill.method import Distillation, Needs
-from lpstudy.distill.soft_targets import Temperature, Weight, kd_loss
+from lpstudy.distill.soft_targets import Temperature, Weight, kd_loss, standardized
 
 
 class KD(Distillation):
@@ -14,9 +18,11 @@ class KD(Distillation):
 
     method: Literal["kd"] = "kd"
     weight: Weight = 1.0
-    """Factor of the soft-target term; 0 leaves it out."""
+    """Factor of the soft-target term; 0 leaves it out: published 9, standardised 90; search 0.05 to 100."""
     temperature: Temperature = 4.0
-    """Divides the logits of both networks; 1 leaves the probabilities as they are."""
+    """Divides the logits of both networks; 1 leaves the probabilities as they are; search 1 to 8."""
+    standardize: bool = False
+    """Whether each image's logits are first brought to mean 0 and standard deviation 1."""
 
     @override
     def teacher_needs(self) -> Needs:
@@ -29,5 +35,8 @@ class KD(Distillation):
 
     @override
     def loss(self, step: Step) -> Loss:
-        soft = kd_loss(step.student.logits, step.teacher.logits, temperature=self.temperature)
+        student, teacher = step.student.logits, step.teacher.logits
+        if self.standardize:
+            student, teacher = standardized(student), standardized(teacher)
+        soft = kd_loss(student, teacher, temperature=self.temperature)
         return cross_entropy(step).plus("kd", soft, weight=step.weights["kd"])

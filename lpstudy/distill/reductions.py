@@ -19,11 +19,16 @@ Reduction = Callable[[Tensor], Tensor]
 
 
 def attention(maps: Tensor) -> Tensor:
-    """Each sample's mean of squares over channels, scaled to length 1: (m, channels, h, w) to (m, h * w).
+    """Each sample's mean of squares over channels, scaled to length 1: (m, channels, h, w) to (m, h, w).
 
     Source: Zagoruyko and Komodakis, arXiv 1612.03928, section 3.1.
     """
-    return functional.normalize(maps.square().mean(dim=1).flatten(1))
+    return of_length_1(maps.square().mean(dim=1))
+
+
+def of_length_1(values: Tensor) -> Tensor:
+    """Each sample's values divided by the root of the sum of their squares, shape (m, ...); zeros stay."""
+    return functional.normalize(values.flatten(1)).view_as(values)
 
 
 def pool2(maps: Tensor) -> Tensor:

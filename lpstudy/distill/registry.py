@@ -6,15 +6,37 @@ from typing import Annotated
 
 from pydantic import PlainValidator, SerializeAsAny
 
+from lpstudy.distill.at import AT
 from lpstudy.distill.bp import BP
+from lpstudy.distill.cc import CC
 from lpstudy.distill.declaration import NAME, MethodDeclaration, StandIn, declaration_of, stand_in
+from lpstudy.distill.dist import DIST
+from lpstudy.distill.dkd import DKD
 from lpstudy.distill.fitnet import FitNet
 from lpstudy.distill.kd import KD
 from lpstudy.distill.lp import LP
 from lpstudy.distill.method import Distillation
+from lpstudy.distill.pkt import PKT
+from lpstudy.distill.rkd import RKD
+from lpstudy.distill.sp import SP
 from lpstudy.distill.srrl import SRRL
+from lpstudy.distill.wttm import WTTM
 
-BUILT_IN: tuple[type[Distillation], ...] = (BP, KD, FitNet, LP, SRRL)
+BUILT_IN: tuple[type[Distillation], ...] = (
+    BP,
+    KD,
+    DKD,
+    DIST,
+    WTTM,
+    FitNet,
+    AT,
+    SP,
+    PKT,
+    RKD,
+    CC,
+    SRRL,
+    LP,
+)
 """In the order of the reports."""
 METHODS: dict[str, type[Distillation]] = {model.model_fields["method"].default: model for model in BUILT_IN}
 """The class of each method by name."""

@@ -40,8 +40,25 @@ def kd_loss(student: Tensor, teacher: Tensor, *, temperature: float) -> Tensor:
         )
     log_student = functional.log_softmax(full_precision(student) / temperature, dim=1)
     log_teacher = functional.log_softmax(full_precision(teacher.detach()) / temperature, dim=1)
-    divergence = functional.kl_div(log_student, log_teacher, reduction="batchmean", log_target=True)
-    return temperature**2 * divergence
+    return temperature**2 * divergence(log_student, log_teacher)
+
+
+def divergence(log_student: Tensor, log_teacher: Tensor) -> Tensor:
+    """KL(teacher || student) of logarithms of probabilities, shape (m, classes): the mean over m, in nats."""
+    return functional.kl_div(log_student, log_teacher, reduction="batchmean", log_target=True)
+
+
+def standardized(logits: Tensor) -> Tensor:
+    """(z - mean(z)) / (std(z) + 1e-7) of each sample's logits z, shape (m, classes).
+
+    The divisor of the variance is classes - 1, as in the authors' code. Equal logits give zeros.
+
+    Source: Sun et al., arXiv 2403.01427, section 4.
+    """
+    values = full_precision(logits)
+    centred = values - values.mean(dim=1, keepdim=True)
+    variance = centred.square().sum(dim=1, keepdim=True) / max(values.shape[1] - 1, 1)
+    return centred / (variance.clamp(min=1e-24).sqrt() + 1e-7)  # a root of 0 has no gradient
 
 
 class FeatureMethod(Distillation, ABC):

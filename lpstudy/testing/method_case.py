@@ -1,5 +1,8 @@
 """A method between two small networks, for its checks."""
 
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +16,14 @@ from lpstudy.students.layers import last_linear
 CLASSES = 3
 SAMPLES = 60
 """Samples of the training part that the batches are from."""
+PROGRESS = (0.0, 0.6)
+"""Shares of the training at which a method is checked."""
+
+
+def require(condition: object, words: str) -> None:
+    """Fail with some words where the condition does not hold."""
+    if not condition:
+        raise AssertionError(words)
 
 
 class SmallNetwork(Network):
@@ -81,6 +92,17 @@ class MethodCase:
         weights, ce_weight = self.method.weights(progress), self.method.ce_weight
         return StepContext(weights, lambda rows: rows, CLASSES, ce_weight, classifier=classifier)
 
+    @contextmanager
+    def in_float64(self) -> Iterator[Callable[[], nn.Module | None]]:
+        """Both networks in float64 within the context, which makes auxiliary modules in float64."""
+        auxiliary = self.auxiliary()
+        exact = None if auxiliary is None else auxiliary.double()
+        self.student.double(), self.teacher.double()
+        try:
+            yield lambda: copy.deepcopy(exact)
+        finally:
+            self.student.float(), self.teacher.float()
+
     def step(
         self, progress: float, student: Outputs, teacher: Outputs | None, extra: nn.Module | None
     ) -> Step:
@@ -94,8 +116,13 @@ class MethodCase:
 
 
 def example_images(samples: int) -> Tensor:
-    """Always the same images, shape (samples, 3, 8, 8)."""
-    return torch.randn(samples, 3, 8, 8, generator=torch.Generator().manual_seed(3))
+    """Always the same images, shape (samples, 3, 8, 8): noise on a colour of each image's own.
+
+    Noise alone would give all images nearly the same features.
+    """
+    generator = torch.Generator().manual_seed(3)
+    colours = 3 * torch.randn(samples, 3, 1, 1, generator=generator)
+    return colours + torch.randn(samples, 3, 8, 8, generator=generator)
 
 
 def example_labels(samples: int) -> Tensor:

@@ -11,17 +11,18 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from lpstudy.distill import Distillation, Needs, declaration_of
 from lpstudy.distill.reductions import teacher_outputs
 from lpstudy.outputs import Outputs
-from lpstudy.testing.method_case import CLASSES, MethodCase, example_images, example_labels
+from lpstudy.testing import batch_checks
+from lpstudy.testing.method_case import (
+    CLASSES,
+    PROGRESS,
+    MethodCase,
+    example_images,
+    example_labels,
+    require,
+)
 
-PROGRESS = (0.0, 0.6)
-"""Shares of the training at which a method is checked."""
 RESERVED = ("seconds", "validation_accuracy", "validation_loss", "test_accuracy", "macs", "parameters")
 """Metrics that lpstudy itself logs."""
-
-
-def _require(condition: object, words: str) -> None:
-    if not condition:
-        raise AssertionError(words)
 
 
 def _gradients(network: nn.Module) -> list[Tensor]:
@@ -33,16 +34,16 @@ def check_declaration(case: MethodCase) -> None:
     model = type(case.method)
     declaration_of(model)
     required = [key for key, field in model.model_fields.items() if field.is_required()]
-    _require(not required, f"{required} have no default")
-    _require((model.__doc__ or "").strip() and model.__doc__ != Distillation.__doc__, "it has no docstring")
+    require(not required, f"{required} have no default")
+    require((model.__doc__ or "").strip() and model.__doc__ != Distillation.__doc__, "it has no docstring")
     text = case.method.model_dump_json()
-    _require(model.model_validate_json(text) == case.method, "JSON changes it")
-    _require(hash(model.model_validate_json(text)) == hash(case.method), "JSON changes its hash")
+    require(model.model_validate_json(text) == case.method, "JSON changes it")
+    require(hash(model.model_validate_json(text)) == hash(case.method), "JSON changes its hash")
     try:
         case.method.method = "other"  # type: ignore[misc]  # which is what must fail
     except ValidationError:
         return
-    _require(False, "it can be changed: its model_config must be frozen")
+    require(False, "it can be changed: its model_config must be frozen")
 
 
 def check_gradients(case: MethodCase) -> None:
@@ -52,16 +53,16 @@ def check_gradients(case: MethodCase) -> None:
             case.student.zero_grad(set_to_none=True)
             loss = case.loss(samples, progress, case.auxiliary())
             where = f"for {samples} samples at progress {progress}"
-            _require(loss.total.shape == () and loss.total.isfinite(), f"the loss is not finite {where}")
-            _require(loss.parts, f"the loss has no parts {where}")
+            require(loss.total.shape == () and loss.total.isfinite(), f"the loss is not finite {where}")
+            require(loss.parts, f"the loss has no parts {where}")
             for name, part in loss.parts.items():
                 is_number = part.shape == () and bool(part.isfinite())
-                _require(is_number and not part.requires_grad, f"part {name} is no detached number {where}")
+                require(is_number and not part.requires_grad, f"part {name} is no detached number {where}")
             loss.total.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
             gradients = _gradients(case.student)
-            _require(all(g.isfinite().all() for g in gradients), f"a gradient is not finite {where}")
-            _require(any(g.abs().sum() > 0 for g in gradients), f"no gradient reaches the student {where}")
-            _require(not _gradients(case.teacher), f"a gradient reaches the teacher {where}")
+            require(all(g.isfinite().all() for g in gradients), f"a gradient is not finite {where}")
+            require(any(g.abs().sum() > 0 for g in gradients), f"no gradient reaches the student {where}")
+            require(not _gradients(case.teacher), f"a gradient reaches the teacher {where}")
 
 
 def check_needs(case: MethodCase) -> None:
@@ -74,7 +75,7 @@ def check_needs(case: MethodCase) -> None:
     )
     for progress in PROGRESS:
         step = case.step(progress, mine, None if needs == Needs() else theirs, case.auxiliary())
-        _require(case.method.loss(step).total.isfinite(), "the loss reads what teacher_needs does not name")
+        require(case.method.loss(step).total.isfinite(), "the loss reads what teacher_needs does not name")
 
 
 def check_weights(case: MethodCase) -> None:
@@ -82,7 +83,7 @@ def check_weights(case: MethodCase) -> None:
     for progress in PROGRESS:
         parts = case.loss(6, progress, case.auxiliary()).parts.keys()
         weights = case.method.weights(progress).keys()
-        _require(parts - {"ce"} == weights, f"parts {sorted(parts)} but weights {sorted(weights)}")
+        require(parts - {"ce"} == weights, f"parts {sorted(parts)} but weights {sorted(weights)}")
 
 
 def check_missing_teacher(case: MethodCase) -> None:
@@ -94,7 +95,7 @@ def check_missing_teacher(case: MethodCase) -> None:
         case.method.loss(step)
     except ValueError:
         return
-    _require(False, "the loss needs the teacher but is computed without it")
+    require(False, "the loss needs the teacher but is computed without it")
 
 
 def check_bf16(case: MethodCase) -> None:
@@ -104,26 +105,21 @@ def check_bf16(case: MethodCase) -> None:
         exact = case.loss(24, progress, extra)
         with torch.autocast("cpu", torch.bfloat16):
             half = case.loss(24, progress, extra)
-        _require(half.total.dtype == torch.float32, f"the loss is {half.total.dtype} under bf16 autocast")
+        require(half.total.dtype == torch.float32, f"the loss is {half.total.dtype} under bf16 autocast")
         for name, part in exact.parts.items():
             is_close = torch.allclose(half.parts[name].float(), part, rtol=0.1, atol=1e-2)
-            _require(is_close, f"part {name} is {half.parts[name]} under bf16 autocast and {part} without")
+            require(is_close, f"part {name} is {half.parts[name]} under bf16 autocast and {part} without")
         half.total.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         is_finite = all(g.isfinite().all() for g in _gradients(case.student))
-        _require(is_finite, "a gradient is not finite in bf16")
+        require(is_finite, "a gradient is not finite in bf16")
 
 
 def check_float64(case: MethodCase) -> None:
     """The loss of float64 outputs is in float64."""
-    extra = case.auxiliary()
-    case.student.double(), case.teacher.double()
-    try:
+    with case.in_float64() as make_auxiliary:
         mine, theirs = case.outputs(6, torch.float64)
-        step = case.step(0.5, mine, theirs, extra.double() if extra is not None else None)
-        dtype = case.method.loss(step).total.dtype
-    finally:
-        case.student.float(), case.teacher.float()
-    _require(dtype == torch.float64, f"the loss of float64 outputs is {dtype}")
+        dtype = case.method.loss(case.step(0.5, mine, theirs, make_auxiliary())).total.dtype
+    require(dtype == torch.float64, f"the loss of float64 outputs is {dtype}")
 
 
 def check_no_wait(case: MethodCase) -> None:
@@ -141,7 +137,7 @@ def check_no_wait(case: MethodCase) -> None:
                 total.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
             except RuntimeError as error:
                 raise AssertionError(f"a step waits for a value: {error}") from error
-            _require(isinstance(total, FakeTensor), "the loss does not depend on the outputs")
+            require(isinstance(total, FakeTensor), "the loss does not depend on the outputs")
 
 
 def check_randomness(case: MethodCase) -> None:
@@ -152,7 +148,7 @@ def check_randomness(case: MethodCase) -> None:
     case.method.loss(case.step(0.5, mine, theirs, extra))
     case.method.start(case.step(0.5, mine, theirs, extra))
     case.method.diagnose(case.step(0.5, mine.detach(), theirs, extra))
-    _require(torch.equal(before, torch.get_rng_state()), "it draws from torch's global generator")
+    require(torch.equal(before, torch.get_rng_state()), "it draws from torch's global generator")
 
 
 def check_descent(case: MethodCase) -> None:
@@ -168,7 +164,7 @@ def check_descent(case: MethodCase) -> None:
         optimizer.step()
         totals.append(float(total.detach()))
     case.student.load_state_dict(state)
-    _require(totals[-1] < 0.95 * totals[0], f"training lowers the loss from {totals[0]:g} to {totals[-1]:g}")
+    require(totals[-1] < 0.95 * totals[0], f"training lowers the loss from {totals[0]:g} to {totals[-1]:g}")
 
 
 def check_metrics(case: MethodCase) -> None:
@@ -184,17 +180,17 @@ def check_metrics(case: MethodCase) -> None:
                 metrics |= case.method.diagnose(case.step(0.0, scaled, theirs, case.auxiliary()))
             for name, value in metrics.items():
                 is_finite = type(value) is float and math.isfinite(value)
-                _require(is_finite, f"metric {name} is {value!r}, no finite float")
-                _require(name not in RESERVED and not name.startswith("train_"), f"metric {name} is taken")
+                require(is_finite, f"metric {name} is {value!r}, no finite float")
+                require(name not in RESERVED and not name.startswith("train_"), f"metric {name} is taken")
             names |= metrics.keys()
             lines = case.method.warnings(metrics, batch_size=samples, classes=CLASSES)
-            _require(all(line.strip() == line and "\n" not in line for line in lines), "a warning is no line")
+            require(all(line.strip() == line and "\n" not in line for line in lines), "a warning is no line")
             moved = {name: value * 1.0001 for name, value in metrics.items()}
             again = case.method.warnings(moved, batch_size=samples, classes=CLASSES)
-            _require(again == lines, "a warning holds a number that varies from epoch to epoch")
-    _require(case.method.warnings({}, batch_size=10**6, classes=CLASSES) == (), "it warns without metrics")
+            require(again == lines, "a warning holds a number that varies from epoch to epoch")
+    require(case.method.warnings({}, batch_size=10**6, classes=CLASSES) == (), "it warns without metrics")
     unknown = [one.name for one in case.method.diagnostics if one.name not in names]
-    _require(not unknown, f"diagnostics {unknown} are declared, but start and diagnose do not return them")
+    require(not unknown, f"diagnostics {unknown} are declared, but start and diagnose do not return them")
 
 
 def check_start(case: MethodCase) -> None:
@@ -202,7 +198,7 @@ def check_start(case: MethodCase) -> None:
     extra = case.auxiliary()
     mine, theirs = case.outputs(6)
     case.method.start(case.step(0.0, mine, theirs, extra))
-    _require(not _gradients(case.student), "start leaves gradients in the student")
+    require(not _gradients(case.student), "start leaves gradients in the student")
     case.method.loss(case.step(0.0, mine, theirs, extra)).total.backward()  # type: ignore[no-untyped-call]
 
 
@@ -219,5 +215,6 @@ CHECKS: dict[str, Callable[[MethodCase], None]] = {
     "descent": check_descent,
     "metrics": check_metrics,
     "start": check_start,
+    **batch_checks.CHECKS,
 }
 """Every check by name."""

@@ -1,5 +1,6 @@
 """What holds for every method, built-in ones by CASES; and every check fails where it must."""
 
+import re
 from collections.abc import Callable, Mapping
 from typing import ClassVar, Literal
 
@@ -11,15 +12,26 @@ from typing_extensions import override
 
 from lpstudy.diagnostic import Diagnostic
 from lpstudy.distill import METHODS, Loss, Method, Needs, Step, cross_entropy
+from lpstudy.distill.at import AT
 from lpstudy.distill.bp import BP
+from lpstudy.distill.cc import CC
+from lpstudy.distill.dist import DIST
+from lpstudy.distill.dkd import DKD
 from lpstudy.distill.fitnet import FitNet
 from lpstudy.distill.kd import KD
+from lpstudy.distill.loss import full_precision
 from lpstudy.distill.lp import LP
 from lpstudy.distill.method import Distillation
+from lpstudy.distill.pkt import PKT
 from lpstudy.distill.registry import BUILT_IN
+from lpstudy.distill.rkd import RKD
+from lpstudy.distill.sp import SP
 from lpstudy.distill.srrl import SRRL
-from lpstudy.outputs import Network
+from lpstudy.distill.wttm import WTTM
+from lpstudy.outputs import Network, Outputs
+from lpstudy.space.json_schema import descriptions
 from lpstudy.testing import CHECKS, MethodCase, check_method
+from lpstudy.testing.method_case import PROGRESS
 
 CASES: dict[str, Distillation] = {
     "bp": BP(),
@@ -27,6 +39,20 @@ CASES: dict[str, Distillation] = {
     "fitnet two_stage": FitNet(),
     "fitnet joint": FitNet(mode="joint"),
     "fitnet named maps": FitNet(mode="joint", hint="conv1", guided="conv3"),
+    "kd standardised": KD(standardize=True, temperature=2.0, weight=9.0),
+    "dkd": DKD(),
+    "dkd standardised": DKD(standardize=True),
+    "dist": DIST(),
+    "wttm": WTTM(),
+    "at": AT(),
+    "at of named maps": AT(layers=("conv2", "conv3"), teacher_layers=("conv1", "conv1")),
+    "sp": SP(),
+    "sp of several maps": SP(layers=("conv1", "conv3")),
+    "pkt": PKT(),
+    "pkt_kd": PKT(kd_weight=1.0),
+    "rkd": RKD(),
+    "rkd of distances": RKD(angle_weight=0.0),
+    "cc": CC(),
     "lp": LP(),
     "lp normalised": LP(normalize=True),
     "lp of maps": LP(layer="conv2", teacher_layer="conv1"),
@@ -54,6 +80,57 @@ def test_every_built_in_method_is_listed_by_its_name_and_has_a_case() -> None:
     assert {type(case) for case in CASES.values()} == set(METHODS.values()) == set(BUILT_IN)
 
 
+PUBLISHED: dict[str, tuple[dict[str, float], ...]] = {
+    "kd": ({"weight": 9.0, "temperature": 4.0}, {"weight": 90.0, "temperature": 2.0}),
+    "dkd": tuple({"alpha": 1.0, "beta": beta, "temperature": 4.0} for beta in (2.0, 6.0, 8.0)),
+    "dist": tuple({"beta": 2.0, "gamma": 2.0, "temperature": temperature} for temperature in (1.0, 4.0)),
+    "wttm": ({"gamma": 0.1, "weight": 45.0}, {"gamma": 0.2, "weight": 4.0}),
+    "at": ({"weight": 1000.0},),
+    "sp": ({"weight": 3000.0},),
+    "pkt": ({"weight": 3e4},),
+    "rkd": ({"distance_weight": 25.0, "angle_weight": 50.0},),
+    "cc": ({"gamma": 0.4, "order": 2},),
+}
+"""Settings of published tables, with CE at weight 1."""
+
+
+@pytest.mark.parametrize(("name", "values"), [(name, each) for name, of in PUBLISHED.items() for each in of])
+def test_published_settings_are_within_the_range_that_the_docstring_gives(
+    name: str, values: dict[str, float]
+) -> None:
+    model = METHODS[name]
+    model.model_validate(values)
+    words = descriptions(model)
+    for key, value in values.items():
+        found = re.search(r"search (\d[\d.e]*) to (\d(?:[\d.e]*\d)?)", words[key])
+        assert found, f"{key}: {words[key]}"
+        low, high = (type(value)(float(bound)) for bound in found.groups())
+        assert low <= value <= high
+        default = model.model_fields[key].default
+        assert low <= default <= high
+        model.model_validate({key: low})
+        model.model_validate({key: high})
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("progress", PROGRESS)
+def test_gradient_is_that_of_finite_differences(
+    name: str, progress: float, student: Network, teacher: Network
+) -> None:
+    case = MethodCase(CASES[name].resolved(student, teacher), student, teacher)
+    with case.in_float64() as make_auxiliary:
+        mine, theirs = case.outputs(7, torch.float64)
+        extra = make_auxiliary()
+
+        def total(logits: Tensor, embedding: Tensor, *maps: Tensor) -> Tensor:
+            outputs = Outputs(logits, embedding, dict(zip(mine.maps, maps, strict=True)))
+            return case.method.loss(case.step(progress, outputs, theirs, extra)).total
+
+        inputs = [mine.logits, mine.embedding, *mine.maps.values()]
+        leaves = [value.detach().requires_grad_() for value in inputs]
+        assert torch.autograd.gradcheck(total, leaves, fast_mode=True)
+
+
 def test_needs_keep_the_order_of_maps_and_count_a_repeated_one_once() -> None:
     assert Needs(maps=("conv3", "conv1", "conv3")).maps == ("conv3", "conv1")
     assert Needs(maps=("conv1", "conv3")) != Needs(maps=("conv3", "conv1"))
@@ -68,7 +145,7 @@ def test_is_made_from_its_name_alone_and_survives_json(name: str) -> None:
 
 
 def test_an_unknown_method_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(ValidationError, match=r"unknown method 'mystery'; known are bp, kd, fitnet, lp"):
+    with pytest.raises(ValidationError, match=r"unknown method 'mystery'; known are bp, kd, .*, lp"):
         ANY.validate_python({"method": "mystery"})
 
 
@@ -87,11 +164,12 @@ class Sound(Distillation):
         return {"gap": 1.0}
 
     def gap(self, step: Step) -> Tensor:
-        return (step.student.embedding.float().mean() - step.teacher.embedding.float().mean()).square()
+        means = (full_precision(step.gather(of.embedding)).mean() for of in (step.student, step.teacher))
+        return (next(means) - next(means)).square()
 
     @override
     def loss(self, step: Step) -> Loss:
-        return cross_entropy(step).plus("gap", self.gap(step).to(torch.get_default_dtype()), weight=1.0)
+        return cross_entropy(step).plus("gap", self.gap(step), weight=1.0)
 
     @override
     def diagnose(self, step: Step) -> dict[str, float]:
@@ -173,12 +251,58 @@ class Varies(Sound):
         return (f"gap is {metrics['gap']}",) if metrics else ()
 
 
+class Ungathered(Sound):
+    """Compares samples of its own worker alone."""
+
+    @override
+    def gap(self, step: Step) -> Tensor:
+        return (step.student.embedding.mean() - step.teacher.embedding.mean()).square()
+
+
+class Ordered(Sound):
+    """Compares a sample with the one before it."""
+
+    @override
+    def gap(self, step: Step) -> Tensor:
+        rows = full_precision(step.gather(step.student.embedding))
+        return (rows - rows.roll(1, 0) - step.teacher.embedding.mean()).abs().mean()
+
+
+class Divides(Sound):
+    """Divides by a length that may be 0."""
+
+    @override
+    def gap(self, step: Step) -> Tensor:
+        return super().gap(step) / step.student.embedding.float().norm()
+
+
+class Selects(Sound):
+    """Selects rows by a condition, of which there may be any number."""
+
+    @override
+    def gap(self, step: Step) -> Tensor:
+        return super().gap(step) + step.student.embedding[step.labels > 0].sum() * 0
+
+
+class Brittle(Sound):
+    """Takes a small difference of large numbers."""
+
+    @override
+    def gap(self, step: Step) -> Tensor:
+        return super().gap(step) + (1e4 * step.teacher.embedding.sum()).sin()
+
+
 class Lonely(Sound):
     """Works without the teacher that it names."""
 
     @override
     def gap(self, step: Step) -> Tensor:
         return step.student.embedding.float().mean().square()
+
+
+def test_a_loss_that_a_bank_in_float16_changes_fails(student: Network, teacher: Network) -> None:
+    with pytest.raises(AssertionError, match="the teacher's outputs in float16 change the loss by"):
+        CHECKS["bank"](MethodCase(Brittle(), student, teacher))
 
 
 def test_a_sound_method_passes() -> None:
@@ -191,6 +315,10 @@ def test_a_sound_method_passes() -> None:
     [
         (ReadsLogits, "needs: the loss reads what teacher_needs does not name"),
         (Waits, "no wait: a step waits for a value"),
+        (Selects, "no wait: a step waits for a value"),
+        (Ungathered, "workers: two workers have another gradient of conv1.weight than one"),
+        (Ordered, "order: the loss is .* and .* for the same batch in another order"),
+        (Divides, "degenerate batches: the loss is nan for outputs that are all 0"),
         (Draws, "randomness: it draws from torch's global generator"),
         (Unweighted, r"weights: parts \['ce', 'gap'\] but weights \[\]"),
         (Climbs, "descent: training lowers the loss from .* to "),

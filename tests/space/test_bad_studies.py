@@ -91,8 +91,8 @@ BAD: dict[str, tuple[str, str, list[str]]] = {
     ),
     "unknown method": (
         "[methods.kd]",
-        "[methods.rkd]",
-        ["methods: rkd: unknown method", "bp, kd, fitnet, lp", "needs method = "],
+        "[methods.mystery]",
+        ["methods: mystery: unknown method", "bp, kd, ", "needs method = "],
     ),
     "no data": ('[data]\nkind = "digits"\npad = 1', "", ["data: is missing"]),
     "no kind of data": ('kind = "digits"', "", ["data.kind: is missing"]),
@@ -126,8 +126,8 @@ BAD: dict[str, tuple[str, str, list[str]]] = {
     ),
     "a table of its own name with an unknown method": (
         "[methods.kd]",
-        '[methods.mine]\nmethod = "rkd"',
-        ["mine.method: unknown method 'rkd'", "bp, kd, fitnet, lp"],
+        '[methods.mine]\nmethod = "mystery"',
+        ["mine.method: unknown method 'mystery'", "bp, kd, "],
     ),
     "a table whose name is no name": (
         "[methods.kd]",

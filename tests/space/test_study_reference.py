@@ -106,7 +106,7 @@ WRONG = [
     put("methods.kd", "weight", {"choices": []}),
     put("methods.kd", "weight", {"choices": [1.0, 1.0]}),
     put("methods.kd", "method", "kd"),
-    put("methods", "mine", {"method": "rkd"}),
+    put("methods", "mine", {"method": "mystery"}),
     put("methods", "mine", {"method": "kd", "gamma": 0.5}),
     put("methods", "mine", {"gamma": 0.5}),
     put("training", "batch_size", {"low": 16, "high": 64, "step": 0.5}),

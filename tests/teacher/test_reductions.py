@@ -21,7 +21,7 @@ from lpstudy.teacher import open_teacher_outputs, plan_bank
 from lpstudy.training.trainer import Trainer
 
 CPU = torch.device("cpu")
-CHANNELS, PLACES, SAMPLES = 8, 16, 100
+CHANNELS, SIDE, SAMPLES = 8, 4, 100
 """Of the teacher's conv2, and the training images."""
 MakeStudy = Callable[..., StudySpec]
 MakeBank = Callable[..., SmallBank]
@@ -29,8 +29,8 @@ MakeBank = Callable[..., SmallBank]
 
 def attention(maps: Tensor) -> Tensor:
     """By the paper's words: sum of squares over channels, divided by its length."""
-    squares = maps.pow(2).sum(dim=1).flatten(1)
-    return squares / squares.norm(dim=1, keepdim=True)
+    squares = maps.pow(2).sum(dim=1)
+    return squares / squares.flatten(1).norm(dim=1)[:, None, None]
 
 
 class Attention(Distillation):
@@ -87,9 +87,9 @@ def test_the_attention_map_is_that_of_the_paper() -> None:
 def test_costs_the_maps_bytes_divided_by_its_channels(make_study: MakeStudy, data: Data) -> None:
     whole = plan_bank(make_study({"attention": {"is_reduced": False}}, views=1), data)
     plan = plan_bank(make_study({"attention": {}}, views=1), data)
-    assert whole.bytes == SAMPLES * CHANNELS * PLACES * 2
+    assert whole.bytes == SAMPLES * CHANNELS * SIDE**2 * 2
     assert plan.bytes * CHANNELS == whole.bytes
-    assert [(one.name, one.shape) for one in plan.banked_outputs] == [("map.conv2@attention", (PLACES,))]
+    assert [(one.name, one.shape) for one in plan.banked_outputs] == [("map.conv2@attention", (SIDE, SIDE))]
 
 
 @pytest.mark.parametrize(("dtype", "rel"), [("fp32", 1e-6), ("fp16", 1e-3)])

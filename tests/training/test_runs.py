@@ -40,6 +40,8 @@ def test_learns_digits(method: str, teacher: OnlineTeacher, make_trial: MakeTria
     # The teacher knows nothing: its part in the loss is small, so that the labels teach.
     values = {
         "kd": {"weight": 0.01},
+        "dist": {"beta": 0.01, "gamma": 0.01},
+        "wttm": {"weight": 0.01},
         "fitnet": {"kd_weight": 0.01, "hint_fraction": 0.1},
         "lp_kd": {"kd_weight": 0.01},
     }
@@ -146,12 +148,18 @@ def test_training_macs_are_counted_by_the_image(
     images = 4 * 100
     # LP: a Gram matrix of 16 teacher features, and the Laplacian times 8 student features;
     # FitNet in its first two epochs: a 1 x 1 convolution of 4 on 8 maps, 8 x 8 pixels, in three passes;
-    # SRRL: a connector from 8 to 16 features in three passes, and a frozen classifier of 10 logits in two.
+    # SRRL: a connector from 8 to 16 features in three passes, and a frozen classifier of 10 logits in two;
+    # a Gram matrix of the teacher's features and one of the student's, in three passes: of SP's maps 4 x 4.
+    gram = 50 * (16 + 3 * 8)
     of_loss = {
         "lp": 50 * (16 + 8),
         "lp_kd": 50 * (16 + 8),
         "fitnet": 3 * 4 * 8 * 64 / 2,
         "srrl": 3 * 8 * 16 + 2 * 16 * 10,
+        "pkt": gram,
+        "cc": gram,
+        "rkd": 2 * gram,
+        "sp": 16 * gram,
     }
     teacher_cost = (
         0

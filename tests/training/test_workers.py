@@ -25,8 +25,13 @@ CPU = torch.device("cpu")
 WORKERS = 2
 NORMED = StudentSpec(family="convnet", depth=2, width=4)
 """A network with batch norm."""
-CASES = {method: {"mode": "joint"} if method == "fitnet" else {} for method in METHODS} | {
-    "two_stage": {"mode": "two_stage", "hint_fraction": 0.5}
+CASES: dict[str, dict[str, object]] = {method: {} for method in METHODS} | {
+    "fitnet": {"mode": "joint"},
+    "two_stage": {"mode": "two_stage", "hint_fraction": 0.5},
+    # Little of what the default would let diverge in a network without batch norm.
+    "dkd": {"alpha": 0.1, "beta": 0.1},
+    "dist": {"beta": 0.1, "gamma": 0.1},
+    "wttm": {"weight": 0.05},
 }
 
 
