@@ -10,7 +10,10 @@ from torch.nn import functional
 
 from lpstudy.epoch_result import EpochResult
 
-__all__ = ["Batch", "Classifier", "EpochResult", "Network", "Outputs"]
+__all__ = ["NO_LABEL", "Batch", "Classifier", "EpochResult", "Network", "Outputs"]
+
+NO_LABEL = -1
+"""The label of an image that has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +23,7 @@ class Batch:
     images: Tensor
     """float32, shape (m, channels, height, width)."""
     labels: Tensor
-    """int64, shape (m,)."""
+    """int64, shape (m,); NO_LABEL for an image without a label."""
     samples: Tensor
     """int64, shape (m,): each sample's position within its split."""
     view: int

@@ -26,7 +26,7 @@ from lpstudy.ray_cluster.cluster_address import cluster_address
 from lpstudy.space import Arm, RunSpec
 from lpstudy.space.ranges import corners
 from lpstudy.study import concurrent_trials, this_machine
-from lpstudy.teacher import Bank, OnlineTeacher, teacher_chunk_size, untrained_teacher
+from lpstudy.teacher import Bank, OnlineTeacher, teacher_chunk_size, teaching_data, untrained_teacher
 from lpstudy.terminal import show
 from lpstudy.training import RunSeconds, TeacherOutputs, time_run
 from lpstudy.training.precision import uses_bf16
@@ -198,7 +198,8 @@ def _line(arm: Arm, prepared: PreparedStudy, teacher: TeacherOutputs, device: to
 
 def _teacher_seconds(prepared: PreparedStudy, device: torch.device) -> float:
     """Seconds of the teacher's training, with its validation and test at the end."""
-    spec, data = prepared.spec.teacher, prepared.data
+    spec = prepared.spec.teacher
+    data = teaching_data(spec, prepared.data)
     trial = RunSpec(
         student=spec.network, method=BP(), training=spec.training, epochs=spec.epochs, seed=spec.seed
     )
@@ -207,7 +208,7 @@ def _teacher_seconds(prepared: PreparedStudy, device: torch.device) -> float:
 
 
 def _run_seconds(timed: RunSeconds, trial: RunSpec, data: Data, test: int = 0) -> float:
-    steps = max(1, len(data.train) // trial.training.batch_size)
+    steps = data.train.steps(trial.training.batch_size)
     return timed.total(epochs=trial.epochs, steps=steps, validation=len(data.validation), test=test)
 
 

@@ -14,7 +14,7 @@ from lpstudy.command.batch_norm import check_batch_norm
 from lpstudy.command.large_stems import stem_remarks
 from lpstudy.command.starting_weights import StartingWeights, check_logits, starting_weights
 from lpstudy.cost import cost_of
-from lpstudy.data import Data, load, part_remarks
+from lpstudy.data import Data, Order, Share, load, part_remarks
 from lpstudy.disk import StorageError, is_storage_error
 from lpstudy.distill import TrainingSamples
 from lpstudy.distill.reductions import layer_names, reduce_maps
@@ -103,7 +103,14 @@ def resources_of(args: Namespace, prepared: PreparedStudy) -> TrialResources:
     """
     resources = TrialResources(args.gpus_per_trial, args.workers_per_trial, args.concurrent)
     resources.check()
-    train = len(prepared.data.train)
+    split = prepared.data.train
+    train = len(split)
+    if split.mixture is not None:
+        for size in _batch_sizes(prepared.spec):
+            try:
+                Order(0, 1, size).batches(train, Share(0, resources.workers_per_trial), split.mixture)
+            except ValueError as error:
+                raise ValueError(f"--workers-per-trial: {error}") from None
     for size in _batch_sizes(prepared.spec):
         short = f", of which the {train} training images fill one," if size > train else ""
         if min(size, train) % resources.workers_per_trial:

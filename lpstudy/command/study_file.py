@@ -176,6 +176,8 @@ def _takes(field: Mapping[str, Any]) -> str:
             return "list of tables"
         case {"type": "array", "items": items}:
             return f"list of {_takes(items)}"
+        case {"type": ["integer", "string"]}:
+            return ", ".join(["whole number", *_bounds(field), 'or `"all"`'])
         case {"type": kind}:
             word = "whole number" if kind == "integer" else "number"
             return ", ".join([word, *_bounds(field)])

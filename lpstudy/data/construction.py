@@ -13,13 +13,15 @@ from lpstudy.data.arrays import Arrays
 from lpstudy.data.dataset import Data
 from lpstudy.data.image_folder import check_sizes, decode_all, first_size
 from lpstudy.data.listing import Files, Listing
+from lpstudy.data.order import Mixture
 from lpstudy.data.partition import stratified_split, subset_per_class
 from lpstudy.data.pixel_statistics import Statistics, measure, statistics_of
-from lpstudy.data.pixels import ArrayPixels
+from lpstudy.data.pixels import ArrayPixels, Pixels
 from lpstudy.data.remarks import transparency_remark
 from lpstudy.data.spec import DataSpec
 from lpstudy.data.split import Preprocessing, Split
 from lpstudy.data.stream import StreamPixels
+from lpstudy.outputs import NO_LABEL
 
 LARGEST_ARRAY = 4 * 2**30
 """Bytes of decoded images from which a data set is streamed unless the spec says otherwise."""
@@ -64,12 +66,12 @@ def data_from_entry(entry: Entry, spec: DataSpec, name: str, statistics: Statist
     """
     arrays = entry.arrays
     labels = torch.from_numpy(arrays.train_labels)
-    train, validation = _parts(spec, labels, arrays.class_names)
+    parts = _parts(spec, labels, arrays.class_names)
     _, channels, height, width = arrays.train_images.shape
     _check_pad(spec, (height, width))
     if statistics is None:
-        sums = torch.from_numpy(entry.moments)[train].sum(dim=0)
-        statistics = statistics_of(sums, len(train) * height * width)
+        sums = torch.from_numpy(entry.moments)[parts.train].sum(dim=0)
+        statistics = statistics_of(sums, len(parts.train) * height * width)
     plain, views = _preprocessing(spec, statistics)
     images = torch.from_numpy(arrays.train_images)
     test_images, test_labels = torch.from_numpy(arrays.test_images), torch.from_numpy(arrays.test_labels)
@@ -77,14 +79,17 @@ def data_from_entry(entry: Entry, spec: DataSpec, name: str, statistics: Statist
         name=name,
         class_names=arrays.class_names,
         input_shape=(channels, height, width),
-        train=Split(ArrayPixels(images, train), labels[train], views),
-        validation=Split(ArrayPixels(images, validation), labels[validation], plain),
+        train=parts.train_split(ArrayPixels(images, parts.train), labels[parts.train], views),
+        validation=Split(ArrayPixels(images, parts.validation), labels[parts.validation], plain),
         test=Split(ArrayPixels(test_images, torch.arange(len(test_labels))), test_labels, plain),
         mean=statistics.mean,
         std=statistics.std,
         fingerprint=_fingerprint(spec, statistics, entry.content),
         pad=spec.pad,
         flip=spec.flip,
+        whole=Split(ArrayPixels(images, parts.whole), labels[parts.whole], views),
+        split_seed=spec.split_seed,
+        labels_per_class=spec.labels_per_class,
         remarks=transparency_remark(arrays.transparent, len(labels) + len(test_labels)),
     )
 
@@ -138,9 +143,9 @@ class _StreamedFiles:
         listing = self.listing
         if self.side is None:
             check_sizes(listing, self.size, progress=progress)
-        train, validation = _parts(spec, torch.from_numpy(listing.train.labels), listing.class_names)
-        pixels, labels = self._part(listing.train, train)
-        settings = [spec.validation_fraction, spec.split_seed, spec.labels_per_class]
+        parts = _parts(spec, torch.from_numpy(listing.train.labels), listing.class_names)
+        pixels, labels = self._part(listing.train, parts.train)
+        settings = [spec.validation_fraction, spec.split_seed, spec.labels_per_class, spec.unlabelled]
         source = json.dumps([listing.source(), self.size, *settings])
         sample = measure(pixels, source, progress=progress)
         statistics = usual or Statistics(mean=sample.mean, std=sample.std)
@@ -149,14 +154,17 @@ class _StreamedFiles:
             name=listing.name,
             class_names=listing.class_names,
             input_shape=(3, *self.size),
-            train=Split(pixels, labels, views),
-            validation=Split(*self._part(listing.train, validation), plain),
+            train=parts.train_split(pixels, labels, views),
+            validation=Split(*self._part(listing.train, parts.validation), plain),
             test=Split(*self._part(listing.test, torch.arange(len(listing.test.labels))), plain),
             mean=statistics.mean,
             std=statistics.std,
             fingerprint=_fingerprint(spec, statistics, f"{listing.content()} {self.size} {FORMAT}"),
             pad=spec.pad,
             flip=spec.flip,
+            whole=Split(*self._part(listing.train, parts.whole), views),
+            split_seed=spec.split_seed,
+            labels_per_class=spec.labels_per_class,
             remarks=transparency_remark(sample.transparent, sample.images),
         )
 
@@ -172,15 +180,43 @@ def _check_pad(spec: DataSpec, size: tuple[int, int]) -> None:
         raise ValueError(f"pad is {spec.pad}, it must be below the image's side of {min(size)} pixels")
 
 
-def _parts(spec: DataSpec, labels: Tensor, names: tuple[str, ...]) -> tuple[Tensor, Tensor]:
-    """Positions of the training and the validation part within the training set."""
-    train, validation = stratified_split(
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """Positions of the parts within the training set, and what of them has a label."""
+
+    whole: Tensor
+    """The training part with all its labels."""
+    train: Tensor
+    """What a study trains on, the images with a label first."""
+    validation: Tensor
+    mixture: Mixture | None
+
+    def train_split(self, pixels: Pixels, labels: Tensor, preprocessing: Preprocessing) -> Split:
+        """What a study trains on, of its images and labels."""
+        if self.mixture is not None:
+            labels = labels.clone()
+            labels[self.mixture.labelled :] = NO_LABEL
+        return Split(pixels, labels, preprocessing, self.mixture)
+
+
+def _parts(spec: DataSpec, labels: Tensor, names: tuple[str, ...]) -> _Parts:
+    """The parts of the training set."""
+    whole, validation = stratified_split(
         labels, spec.validation_fraction, seed=spec.split_seed, purpose="validation", names=names
     )
-    if spec.labels_per_class is not None:
-        subset = subset_per_class(labels[train], spec.labels_per_class, seed=spec.split_seed, names=names)
-        train = train[subset]
-    return train, validation
+    if spec.labels_per_class is None:
+        return _Parts(whole, whole, validation, None)
+    subset = subset_per_class(labels[whole], spec.labels_per_class, seed=spec.split_seed, names=names)
+    if spec.unlabelled is None:
+        return _Parts(whole, whole[subset], validation, None)
+    is_labelled = torch.zeros(len(whole), dtype=torch.bool)
+    is_labelled[subset] = True
+    if is_labelled.all():
+        raise ValueError(
+            f"[data] unlabelled: no image is left, for labels_per_class = {spec.labels_per_class} takes all"
+        )
+    train = torch.cat([whole[is_labelled], whole[~is_labelled]])
+    return _Parts(whole, train, validation, Mixture(len(subset), spec.labelled_share))
 
 
 def _preprocessing(spec: DataSpec, statistics: Statistics) -> tuple[Preprocessing, Preprocessing]:
@@ -190,6 +226,9 @@ def _preprocessing(spec: DataSpec, statistics: Statistics) -> tuple[Preprocessin
 
 
 def _fingerprint(spec: DataSpec, statistics: Statistics, content: str) -> str:
-    settings = [spec.validation_fraction, spec.split_seed, spec.labels_per_class, spec.pad, spec.flip]
+    settings: list[object] = [spec.validation_fraction, spec.split_seed, spec.labels_per_class]
+    settings += [spec.pad, spec.flip]
+    if spec.unlabelled is not None:
+        settings += [spec.unlabelled, spec.labelled_share]
     table = [content, statistics.mean, statistics.std, *settings]
     return hashlib.sha256(json.dumps(table).encode()).hexdigest()

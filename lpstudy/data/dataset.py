@@ -1,11 +1,14 @@
 """A data set in three parts."""
 
+import hashlib
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
 
 from lpstudy.data.augment import positions
+from lpstudy.data.partition import subset_per_class
+from lpstudy.data.pixels import select_pixels
 from lpstudy.data.split import Split
 
 Resizing = Literal["centre_square", "none"]
@@ -38,6 +41,13 @@ class Data:
     resizing: Resizing = "none"
     """The way of files to the input's size: resized and cut (see `lpstudy.data.images`), or unchanged."""
 
+    labels_per_class: int | None = None
+    """The number of labels of each class in the training part; None: all."""
+    split_seed: int = 0
+    """Seed of the choice of these labels."""
+    whole: Split | None = None
+    """The training part with all its labels, from which `labelled` takes some; None: `train` is it."""
+
     @property
     def classes(self) -> int:
         """The number of classes."""
@@ -60,6 +70,26 @@ class Data:
             ValueError: The number is below 1 or above that of the distinct views.
         """
         return replace(self, train=self.train.with_views(views))
+
+    def labelled(self, labels_per_class: int | None) -> "Data":
+        """The same data whose training part has so many images of each class, all with labels; None: all.
+
+        More labels add images to the same ones. Raises a ValueError where a class has fewer.
+        """
+        if labels_per_class == self.labels_per_class and self.train.mixture is None:
+            return self
+        whole = self.whole or self.train
+        rows = torch.arange(len(whole))
+        if labels_per_class is not None:
+            names, seed = self.class_names, self.split_seed
+            rows = subset_per_class(whole.labels, labels_per_class, seed=seed, names=names)
+        train = replace(whole, pixels=select_pixels(whole.pixels, rows), labels=whole.labels[rows])
+        content = hashlib.sha256(f"{self.fingerprint} {labels_per_class}".encode()).hexdigest()
+        return replace(self, train=train, fingerprint=content, labels_per_class=labels_per_class)
+
+    def labelled_alone(self) -> "Data":
+        """The same data whose batches have no unlabelled images."""
+        return replace(self, train=self.train.labelled_alone())
 
     def to(self, device: torch.device) -> "Data":
         """The same data on a device, with the images where they can be moved."""

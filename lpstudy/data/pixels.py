@@ -55,3 +55,27 @@ class ArrayPixels:
             return self
         images = self.images.index_select(0, self.rows).to(device)
         return ArrayPixels(images, torch.arange(len(self.rows), device=device))
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class SelectedPixels:
+    """Some images of another source."""
+
+    pixels: Pixels
+    rows: Tensor
+    """Their positions in the other source, int64 on the CPU, shape (n,)."""
+
+    def read(self, batches: Sequence[Tensor]) -> Iterator[Tensor]:
+        """Read the images of one batch after the other: see `Pixels.read`."""
+        return self.pixels.read([self.rows[samples] for samples in batches])
+
+    def to(self, device: torch.device) -> "SelectedPixels":
+        """The same images on a device, or this source where they stay in files."""
+        return SelectedPixels(self.pixels.to(device), self.rows)
+
+
+def select_pixels(pixels: Pixels, rows: Tensor) -> Pixels:
+    """The images at some positions of a source, int64 on the CPU."""
+    if isinstance(pixels, ArrayPixels):
+        return ArrayPixels(pixels.images, pixels.rows[rows])
+    return SelectedPixels(pixels, rows)

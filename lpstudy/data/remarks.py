@@ -31,9 +31,9 @@ def transparency_remark(transparent: int, images: int) -> tuple[str, ...]:
 
 def part_remarks(train: Split, validation: Split, test: Split) -> Iterator[str]:
     """One line for each part with images of another, and one if validation is larger than training."""
-    if len(validation) > len(train):
+    if len(validation) > train.labelled:
         yield (
-            f"validation has more labels ({len(validation):,}) than training ({len(train):,}):"
+            f"validation has more labels ({len(validation):,}) than training ({train.labelled:,}):"
             " labels_per_class limits training alone"
         )
     for name, part, others in (

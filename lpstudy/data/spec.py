@@ -1,7 +1,7 @@
 """The [data] table of a study file."""
 
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -41,6 +41,12 @@ class DataSpec(BaseModel):
     """Seeds the split, the choice of labels_per_class and the order of the views; trials have seeds too."""
     labels_per_class: int | None = Field(default=None, ge=2)
     """Train on this many images of each class only; the validation part and the test set stay whole."""
+    unlabelled: Literal["rest"] | None = None
+    """Images without labels: `rest`, those of the training part beyond labels_per_class. The terms of the
+    teacher learn from all images, CE from the labelled ones alone."""
+    labelled_fraction: float | None = Field(default=None, gt=0.0, lt=1.0)
+    """With unlabelled: the share of each batch that has labels, by default a half. Back-prop trains on that
+    share alone, in as many steps."""
     image_size: int | None = Field(default=None, ge=8, le=1024)
     """Pixels of a side. imagenet: 224 by default. image_folder: by default the size that all images share.
     The other kinds keep their own (digits 8, mnist 28, cifar10 and cifar100 32)."""
@@ -51,6 +57,11 @@ class DataSpec(BaseModel):
     streaming: bool | None = None
     """Decode files on the fly (true) or once into arrays (false). By default imagenet streams, and
     image_folder does where its decoded images would take 4 GiB or more."""
+
+    @property
+    def labelled_share(self) -> float:
+        """The share of a batch that has labels, where there are unlabelled images."""
+        return 0.5 if self.labelled_fraction is None else self.labelled_fraction
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -64,6 +75,10 @@ class DataSpec(BaseModel):
                 )
             if self.streaming:
                 raise ValueError(f"streaming is for imagenet and image_folder, {self.kind} is held in memory")
+        if self.unlabelled is not None and self.labels_per_class is None:
+            raise ValueError("unlabelled: needs labels_per_class, beyond which images count as unlabelled")
+        if self.labelled_fraction is not None and self.unlabelled is None:
+            raise ValueError("labelled_fraction: has no effect without unlabelled")
         side = native or self.image_size
         if side is not None and self.pad >= side:
             raise ValueError(f"pad is {self.pad}, it must be below the image's side of {side} pixels")

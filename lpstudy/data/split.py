@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lpstudy.data.augment import augment, placement, positions, view_of
-from lpstudy.data.order import WHOLE, Order, Share, copy_to, split_batches
+from lpstudy.data.order import WHOLE, Mixture, Order, Share, copy_to, split_batches
 from lpstudy.data.pixels import Pixels
 from lpstudy.outputs import Batch
 
@@ -96,8 +96,10 @@ class Split:
     pixels: Pixels
     """The images."""
     labels: Tensor
-    """int64, shape (n,)."""
+    """int64, shape (n,); NO_LABEL for an image without a label."""
     preprocessing: Preprocessing
+    mixture: Mixture | None = None
+    """The kinds of samples in a batch; None where all samples have labels."""
 
     def __len__(self) -> int:
         """The number of samples."""
@@ -111,6 +113,29 @@ class Split:
     def view(self, order: Order) -> int:
         """The view that an epoch shows."""
         return view_of(seed=order.seed, epoch=order.epoch, count=self.views)
+
+    @property
+    def labelled(self) -> int:
+        """The number of samples with a label."""
+        return len(self) if self.mixture is None else self.mixture.labelled
+
+    def steps(self, batch_size: int) -> int:
+        """The number of batches of an epoch."""
+        if self.mixture is None:
+            return max(1, len(self) // batch_size)
+        return self.mixture.steps(len(self), batch_size)
+
+    def batch_length(self, batch_size: int) -> int:
+        """The number of images in a batch, over all workers."""
+        if self.mixture is None:
+            return min(batch_size, len(self))
+        return self.mixture.batch_length(len(self), batch_size)
+
+    def labelled_alone(self) -> "Split":
+        """The same split whose batches have their labelled part alone; this one where all have labels."""
+        if self.mixture is None:
+            return self
+        return replace(self, mixture=replace(self.mixture, skips_unlabelled=True))
 
     def epoch(
         self, order: Order, *, device: torch.device, share: Share = WHOLE, first_batch: int = 0
@@ -126,7 +151,8 @@ class Split:
         Raises:
             ValueError: The workers cannot share a batch equally; while it runs: an image cannot be read.
         """
-        return self._one_view(self.view(order), order.batches(len(self), share)[first_batch:], device)
+        batches = order.batches(len(self), share, self.mixture)
+        return self._one_view(self.view(order), batches[first_batch:], device)
 
     def batches(
         self, *, batch_size: int, device: torch.device, chunk_size: int | None = None

@@ -1,14 +1,13 @@
 """Distillation methods, one per file: hyperparameters, the teacher's outputs that are read, loss."""
 
 from lpstudy.distill.declaration import MethodDeclaration, declaration_of
-from lpstudy.distill.loss import NO_LABEL, Loss, Step, StepContext, cross_entropy
+from lpstudy.distill.loss import Loss, Step, StepContext, cross_entropy
 from lpstudy.distill.method import Distillation, Needs, TrainingSamples
 from lpstudy.distill.reductions import reduced, register_reduction
 from lpstudy.distill.registry import METHODS, Method, declare_method, register_method
 
 __all__ = [
     "METHODS",
-    "NO_LABEL",
     "Distillation",
     "Loss",
     "Method",

@@ -7,10 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lpstudy.outputs import Classifier, Outputs
-
-NO_LABEL = -1
-"""The label of an image that has none."""
+from lpstudy.outputs import NO_LABEL, Classifier, Outputs
 
 
 @dataclass(frozen=True, slots=True)

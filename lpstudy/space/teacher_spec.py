@@ -15,6 +15,16 @@ INPUT_KEYS = ("mean", "std", "image_size")
 """Keys of [teacher] about the images on which a user's weights were trained."""
 
 
+FEWEST_LABELS = 2
+"""The fewest labels of a class."""
+
+
+def _number_or_all(schema: dict[str, Any]) -> None:
+    """The JSON schema of a whole number or `all`."""
+    del schema["anyOf"]
+    schema |= {"type": ["integer", "string"], "minimum": FEWEST_LABELS, "pattern": "^all$"}
+
+
 class TeacherSpec(Training):
     """The teacher: trained once per study, or loaded from a user's weights file."""
 
@@ -35,6 +45,9 @@ class TeacherSpec(Training):
     image_size: Annotated[int, Field(ge=1, le=1024)] | None = None
     """With weights: height and width in pixels of the teacher's images: the student's crops, resized
     (bilinear, antialiased). By default the size in a file of lpstudy, else that of the data's images."""
+    labels_per_class: Annotated[int | Literal["all"] | None, Field(json_schema_extra=_number_or_all)] = None
+    """The number of labelled images of each class that the teacher is trained on, or `all` of the training
+    part; by default those of the students. A teacher that knows more is a common reason to distil."""
     epochs: Annotated[int, Field(ge=1)] = 30
     """Epochs of the teacher's training."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
@@ -72,6 +85,15 @@ class TeacherSpec(Training):
             raise ValueError(
                 f"mean and std: must have the same length but have {len(self.mean)} and {len(self.std)}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _check_labels(self) -> Self:
+        labels = self.labels_per_class
+        if labels is not None and self.weights is not None:
+            raise ValueError("labels_per_class: has no effect with weights, which are not trained")
+        if isinstance(labels, int) and labels < FEWEST_LABELS:
+            raise ValueError(f"labels_per_class: must be at least {FEWEST_LABELS} or 'all' but got {labels}")
         return self
 
     @model_validator(mode="after")

@@ -9,12 +9,11 @@ from lpstudy.teacher.fit import (
     load_or_train,
     open_teacher,
     teacher_chunk_size,
-    teacher_folder,
-    teacher_key,
 )
 from lpstudy.teacher.online import OnlineTeacher
 from lpstudy.teacher.store import Block, Store, bank_origin, deal_blocks
 from lpstudy.teacher.teacher_input import TeacherInput, input_of, teacher_skeleton, untrained_teacher
+from lpstudy.teacher.teacher_key import teacher_folder, teacher_key, teaching_data
 
 __all__ = [
     "Bank",
@@ -40,5 +39,6 @@ __all__ = [
     "teacher_folder",
     "teacher_key",
     "teacher_skeleton",
+    "teaching_data",
     "untrained_teacher",
 ]

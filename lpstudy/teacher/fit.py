@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass, replace
 import torch
 from pydantic import TypeAdapter
 
-from lpstudy.cache import shared_cache
 from lpstudy.cost import cost
 from lpstudy.data import Data
 from lpstudy.disk import StorageError, storage_errors_at
@@ -18,14 +17,12 @@ from lpstudy.folder import Folder, LocalFolder, folder_at
 from lpstudy.model_file import DESCRIPTION, WEIGHTS, check_weights, describe
 from lpstudy.one_line import one_line
 from lpstudy.outputs import EpochResult
-from lpstudy.space import BANK_KEYS, INPUT_KEYS, RunSpec, TeacherSpec
+from lpstudy.space import RunSpec, TeacherSpec
 from lpstudy.students import (
     ReplacedHead,
-    code_of,
     fit_weights,
     load_state,
     load_weights,
-    read_weights,
     read_weights_file,
 )
 from lpstudy.teacher.online import OnlineTeacher
@@ -37,6 +34,7 @@ from lpstudy.teacher.teacher_input import (
     own_network,
     teacher_skeleton,
 )
+from lpstudy.teacher.teacher_key import teacher_folder, teacher_key, teaching_data
 from lpstudy.training import checkpoint, evaluate, train
 from lpstudy.training.activations import activations_of
 from lpstudy.training.checkpoint import to_safetensors
@@ -44,8 +42,6 @@ from lpstudy.training.directive import Poll, always_continue
 from lpstudy.training.memory_format import set_memory_format
 from lpstudy.training.precision import uses_bf16
 
-FORMAT = 2
-"""Version of the training; an increase makes all earlier teachers unused."""
 LONGEST_REASON = 300
 """Characters of the reason why a cached teacher is refused."""
 
@@ -76,29 +72,6 @@ class TrainedTeacher:
 _TEACHER_FILE = TypeAdapter(TrainedTeacher)
 
 
-def teacher_key(spec: TeacherSpec, data: Data) -> str:
-    """The hash of a teacher in 16 hex digits: data and spec with the seed, or the user's weights."""
-    table: dict[str, object] = {
-        "data": data.fingerprint,
-        "pad": data.pad,
-        "flip": data.flip,
-        "format": FORMAT,
-    }
-    table |= spec.model_dump(mode="json", exclude={"weights", "checkpoint_seconds", *BANK_KEYS, *INPUT_KEYS})
-    if code := code_of(spec.family):
-        table["code"] = code
-    if spec.weights is not None:
-        table["weights"] = read_weights(spec.weights).sha256
-    if (teacher_input := input_of(spec, data)) is not None:
-        table["input"] = asdict(teacher_input)
-    return hashlib.sha256(json.dumps(table, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def teacher_folder(spec: TeacherSpec, data: Data) -> Folder:
-    """The folder of a teacher and its checkpoints."""
-    return shared_cache() / f"teachers/{teacher_key(spec, data)}"
-
-
 def check_teacher(spec: TeacherSpec, data: Data) -> tuple[ReplacedHead | None, tuple[str, ...]]:
     """Refuse an impossible teacher before training starts.
 
@@ -109,6 +82,7 @@ def check_teacher(spec: TeacherSpec, data: Data) -> tuple[ReplacedHead | None, t
         ValueError: The user's weights or the images do not fit the network.
     """
     if spec.weights is None:
+        teaching_data(spec, data)
         teacher_skeleton(spec, None, data)
         return None, ()
     try:
@@ -231,7 +205,7 @@ def _train(
         student=spec.network, method=BP(), training=spec.training, epochs=spec.epochs, seed=spec.seed
     )
     result, warnings = None, cached.warnings
-    for result in train(run, data, None, device=device, folder=cached.folder, poll=poll):
+    for result in train(run, teaching_data(spec, data), None, device=device, folder=cached.folder, poll=poll):
         yield replace(result, warnings=warnings + result.warnings)
         warnings = ()
     return None if result is None or result.epoch < spec.epochs else result.metrics["training_macs"]

@@ -47,7 +47,7 @@ def time_run(
     run = Trainer(trial, data, teacher, device)
     setup = time.monotonic() - start_time
     run.steps(1, 2)  # a warm-up, and on a GPU the recording
-    many = min(STEPS, max(1, len(data.train) // trial.training.batch_size))
+    many = min(STEPS, run.steps_per_epoch)
     few = many // 2
     seconds = {}
     for count in (many, few) if few else (many,):

@@ -59,7 +59,8 @@ class Trainer:
     def __init__(
         self, trial: RunSpec, data: Data, teacher: TeacherOutputs | None, device: torch.device
     ) -> None:
-        self.trial, self.data, self.device = trial, data, device
+        self.trial, self.device = trial, device
+        self.data = data if trial.method.reads_teacher else data.labelled_alone()
         self.training = trial.training
         network = build(trial.student, input_shape=data.input_shape, classes=data.classes, seed=trial.seed)
         self.method = trial.method.resolved(network, teacher.network if teacher else None)
@@ -83,7 +84,7 @@ class Trainer:
         trial, data, learner = self.trial, self.data, self.learner
         images = torch.zeros(2, *data.input_shape, device=self.device)
         student, target = example_pair(learner.student, self.method, self.teacher, images)
-        batch = torch.arange(min(self.training.batch_size, len(data.train)), device=self.device) % 2
+        batch = torch.arange(data.train.batch_length(self.training.batch_size), device=self.device) % 2
         student, target = student.rows(batch), target.rows(batch) if target else None
 
         def loss_macs_with(weights: Mapping[str, float]) -> float:
@@ -100,7 +101,7 @@ class Trainer:
     @property
     def steps_per_epoch(self) -> int:
         """The number of steps of an epoch."""
-        return max(1, len(self.data.train) // self.training.batch_size)
+        return self.data.train.steps(self.training.batch_size)
 
     def _weights(self, epoch: int) -> dict[str, float]:
         return self.method.weights_in(epoch, self.trial.epochs)
