@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from lpstudy.diagnostic import Diagnostic
+from lpstudy.outputs import NO_LABEL
 
 DIAGNOSTICS = (
     Diagnostic("lp_ce_gradient_ratio", "LP/CE gradient ratio at the start"),
@@ -74,8 +75,12 @@ def dead_units(features: Tensor) -> float:
 
 
 def knn_purity(neighbors: Tensor, labels: Tensor) -> float:
-    """Share of the edges, neighbours of shape (m, k), that join samples of one label."""
-    return float((labels[neighbors] == labels[:, None]).float().mean())
+    """Share of the edges, neighbours of shape (m, k), that join samples of one label.
+
+    Edges of an image without a label do not count; not a number where all are such.
+    """
+    has_labels = (labels[neighbors] != NO_LABEL) & (labels != NO_LABEL)[:, None]
+    return float((labels[neighbors] == labels[:, None])[has_labels].float().mean())
 
 
 def knn_overlap(one: Tensor, other: Tensor) -> float:

@@ -63,6 +63,16 @@ def test_learns_from_the_training_part_alone(data: Data) -> None:
     assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
 
 
+@pytest.mark.parametrize(("labels", "images"), [(None, 50), (10, 100), ("all", 850)])
+def test_may_learn_from_other_labels_than_the_students(labels: object, images: int) -> None:
+    few = load(DataSpec(kind="digits", labels_per_class=5, validation_fraction=0.25, unlabelled="rest"))
+    _, file = load_teacher(spec(labels_per_class=labels), few)
+    epochs, cost = 3, cost_of(spec().network, input_shape=few.input_shape, classes=few.classes)
+    per_image = file.training_macs / (epochs * images)  # batches of 50: 850 of 899 images
+    assert per_image == pytest.approx(3 * cost.macs, rel=0.01)
+    assert file.key == teacher_key(spec(labels_per_class=labels), few)
+
+
 def test_is_trained_once_and_then_reused(data: Data) -> None:
     epochs, first = load_teacher(spec(), data)
     assert [epoch.epoch for epoch in epochs] == [1, 2, 3]
