@@ -84,7 +84,8 @@ def _plan(args: Namespace) -> int:
     teacher_network = _teacher(prepared, device)
     teacher = _teacher_outputs(prepared, teacher_network, device)
     size = cost_of(spec.teacher.network, input_shape=data.input_shape, classes=data.classes)
-    sizes = f"{len(data.train)} train, {len(data.validation)} validation, {len(data.test)} test"
+    labelled = "" if data.train.mixture is None else f" ({data.train.labelled} with labels)"
+    sizes = f"{len(data.train)} train{labelled}, {len(data.validation)} validation, {len(data.test)} test"
     show(f"{spec.name}: {data.name}, {sizes}")
     show(f"teacher {spec.teacher.network.label()}: {size.parameters:,} parameters, {size.macs:,} MACs")
     show(f"teacher's outputs: {bank_words(prepared.plan)}", *prepared.weights.notes)

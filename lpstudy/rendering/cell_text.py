@@ -1,6 +1,9 @@
 """Numbers and lists as the text of a cell or sentence; `NOTHING` where there is no number."""
 
 import math
+from typing import Any
+
+import pandas as pd
 
 from lpstudy.figures.style import count_words, signed
 from lpstudy.tables.intervals import Interval
@@ -35,6 +38,14 @@ def difference(value: Interval) -> str:
     if value.n == 0:
         return NOTHING
     return signed(value.mean) + (f" ± {value.half_width:.2f}" if value.n > 1 else "")
+
+
+def published(row: "pd.Series[Any]") -> str:
+    """74.92 (+0.31): a published accuracy, and the study's less it where the recipe is the same."""
+    value, difference = real(row["published"]), real(row["delta_published"])
+    if value is None:
+        return NOTHING
+    return f"{value:.2f}" + ("" if difference is None else f" ({signed(difference)})")
 
 
 def doubt(verdict: Verdict) -> str:

@@ -13,6 +13,7 @@ from lpstudy.disk import write_atomically
 from lpstudy.rendering.answer import answer_paragraphs
 from lpstudy.rendering.best_model import best_model_section
 from lpstudy.rendering.markdown import block, escape, render
+from lpstudy.rendering.published import published_note
 from lpstudy.rendering.search_notes import search_notes
 from lpstudy.rendering.sections import (
     TARGETS,
@@ -100,7 +101,7 @@ def report_text(results: StudyResults, figure_names: Collection[str], *, links: 
         home=best_model_section(study, arms),
         comparison=comparison_section(study, arms, table),
         effort=effort_section(arms, table, links),
-        notes=notes(arms) + search_notes(study, arms),
+        notes=published_note(table) + notes(arms) + search_notes(study, arms),
         figures=set(figure_names),
         searched_sizes=any(arm.objectives > 1 for arm in study.arms),
         budget=budget_section(study),

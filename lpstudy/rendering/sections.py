@@ -24,9 +24,11 @@ def comparison_section(study: StudyFacts, results: list[ArmResult], comparison: 
 
     Bold marks a difference to back-prop beyond noise, and the accuracy of a method that beats all others.
     """
+    has_published = bool(comparison["published"].notna().any())
+    published_head = ["published"] if has_published else []
     heads = (
-        "method", "student", "test accuracy % (n)", "Δ `bp`", "params", "compression", "MACs",
-        "FLOPs", "speed-up",
+        "method", "student", "test accuracy % (n)", "Δ `bp`", *published_head, "params", "compression",
+        "MACs", "FLOPs", "speed-up",
     )  # fmt: skip
     by_arm = {verdict.result.arm.name: verdict for verdict in verdicts(results)}
     rows = []
@@ -44,6 +46,7 @@ def comparison_section(study: StudyFacts, results: list[ArmResult], comparison: 
                 *_names(result, row),
                 bold(text) if best else text,
                 difference,
+                *([cell_text.published(row)] if has_published else []),
                 cell_text.count(row["parameters"]),
                 cell_text.ratio(row["compression"]),
                 cell_text.count(row["macs"]),

@@ -4,6 +4,9 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+TEACHER = "teacher"
+"""The method of a published result of the teacher."""
+
 
 class PublishedResult(BaseModel):
     """A published test accuracy of an arm, which the report shows beside the study's own."""
@@ -11,9 +14,9 @@ class PublishedResult(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     method: str
-    """The name of the arm's table in [methods]."""
+    """The name of the arm's table in [methods], or `teacher`."""
     student: str
-    """The student's label, as `lpstudy plan` shows it."""
+    """The student's label, or the teacher's, as `lpstudy plan` shows it."""
     value: Annotated[float, Field(ge=0, le=100)]
     """Top-1 test accuracy in percent."""
     source: Annotated[str, Field(min_length=1, max_length=200)]

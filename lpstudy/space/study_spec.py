@@ -18,7 +18,7 @@ from lpstudy.space.method_tables import (
     read_methods,
     read_table,
 )
-from lpstudy.space.published import PublishedResult
+from lpstudy.space.published import TEACHER, PublishedResult
 from lpstudy.space.ranges import Choices, Range, Searchable, corners
 from lpstudy.space.start import check_start
 from lpstudy.space.student_space import StudentSpace
@@ -163,11 +163,13 @@ class StudySpec(BaseModel):
 
     @model_validator(mode="after")
     def _check_published(self) -> Self:
-        methods, labels = [*self.methods], [student.label for student in self.students]
+        labels = {method: [student.label for student in self.students] for method in self.methods}
+        labels |= {TEACHER: [self.teacher.network.label()]}
         for number, result in enumerate(self.published):
-            if result.method not in methods or result.student not in labels:
-                key, known = ("student", labels) if result.method in methods else ("method", methods)
-                value = getattr(result, key)
+            key, known = (
+                ("method", [*labels]) if result.method not in labels else ("student", labels[result.method])
+            )
+            if (value := getattr(result, key)) not in known:
                 raise ValueError(
                     f"published.{number}.{key}: must be one of {', '.join(known)} but got {value!r}"
                 )

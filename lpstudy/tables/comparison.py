@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from lpstudy.tables.arms import arm_results, mapping, mean, number
-from lpstudy.tables.facts import StudyFacts
+from lpstudy.tables.facts import PublishedFacts, StudyFacts
 from lpstudy.tables.text import hyperparameters_json
 from lpstudy.tables.verdicts import Verdict, verdicts
 
@@ -35,6 +35,9 @@ COMPARISON_COLUMNS = (
     "mlflow_run_id",
     "delta_bp_p_holm",
     "delta_bp_detectable",
+    "published",
+    "published_source",
+    "delta_published",
 )
 _WHOLE_NUMBERS = (
     "depth",
@@ -57,7 +60,8 @@ def comparison(study: StudyFacts, runs: pd.DataFrame) -> pd.DataFrame:
     delta_bp is the difference to the arm of `bp` with the same student, paired by seed, where their networks
     are of one size; its p-value is Holm's over the methods of the student, its interval is not corrected;
     delta_bp_detectable is the smallest difference that a single test finds in 80 % of studies; flops is
-    2 x macs.
+    2 x macs; published is what others report, and delta_published the study's mean less it where the recipe
+    is theirs.
 
     Args:
         study: The study's facts; rows follow the order of its arms.
@@ -91,6 +95,7 @@ def _teacher_row(study: StudyFacts) -> dict[str, object]:
         "training_macs": number(teacher.training_macs),
         "best_hyperparameters": "{}",
         "mlflow_run_id": teacher.run_id,
+        **_published(teacher.published, number(teacher.test_accuracy)),
     }
 
 
@@ -114,6 +119,7 @@ def _arm_row(study: StudyFacts, verdict: Verdict) -> dict[str, object]:
         "trials_failed": states.get("failed", 0),
         "best_hyperparameters": "{}",
         "mlflow_run_id": arm.run_id,
+        **_published(arm.published, accuracy.mean),
     }
     best = result.winner
     if best is None:
@@ -133,6 +139,15 @@ def _arm_row(study: StudyFacts, verdict: Verdict) -> dict[str, object]:
         "training_macs": mean(result.finished_finals["training_macs"]),
         "best_hyperparameters": hyperparameters_json(mapping(best["hyperparameters"])),
     }
+
+
+def _published(published: PublishedFacts | None, accuracy: float) -> dict[str, object]:
+    """The columns of a published accuracy; the difference only where the recipe is the same."""
+    if published is None:
+        return {}
+    source = f"{published.source}; {published.note}" if published.note else published.source
+    difference = accuracy - published.value if published.has_same_recipe else np.nan
+    return {"published": published.value, "published_source": source, "delta_published": difference}
 
 
 def _whole(value: float) -> int | None:

@@ -42,6 +42,18 @@ CURVE_COLUMNS = ("run_id", "arm", "kind", "trial", "seed", "epoch", "metric", "v
 
 
 @dataclass(frozen=True, slots=True)
+class PublishedFacts:
+    """What others have published for an arm, or for the teacher."""
+
+    value: float
+    """Top-1 test accuracy in percent."""
+    source: str
+    note: str = ""
+    has_same_recipe: bool = False
+    """Whether the study trains by the published recipe, so that the two accuracies may be compared."""
+
+
+@dataclass(frozen=True, slots=True)
 class TeacherFacts:
     """The teacher's figures. Accuracy is in percent; None where a number is not known."""
 
@@ -63,6 +75,7 @@ class TeacherFacts:
     """The accuracy of always predicting the validation set's largest class."""
     file_classes: int | None = None
     """The class count of a user's weights file if it differs from the data's: the last layer is untrained."""
+    published: PublishedFacts | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +97,7 @@ class ArmFacts:
     """The number of different points of its search space; None where a range is continuous."""
     diagnostics: tuple[Diagnostic, ...] = ()
     """What its method logs about itself, in the order of the report's columns."""
+    published: PublishedFacts | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,3 +118,5 @@ class StudyFacts:
     provenance: Mapping[str, str] = field(default_factory=dict)
     """Data hash, versions, commit, machine, and under "command" the command that ran the study."""
     experiment_id: str = ""
+    label_words: tuple[str, ...] = ()
+    """Which images have labels, for the students and for the teacher; one sentence each."""

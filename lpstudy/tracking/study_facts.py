@@ -1,11 +1,12 @@
 """The facts of a study in its report, from its `study.json`."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
-from lpstudy.space import Arm, StudySpec, TeacherSpec, value_text
+from lpstudy.space import Arm, StudySpec, value_text
+from lpstudy.space.published import TEACHER
 from lpstudy.tables import ArmFacts, StudyFacts, TeacherFacts
-from lpstudy.tables.facts import TRIALS
-from lpstudy.tracking.study_json import StudyJson
+from lpstudy.tables.facts import TRIALS, PublishedFacts
+from lpstudy.tracking.study_json import DataJson, StudyJson
 
 OMITTED_PARAMETERS = {"checkpoint_seconds", "precision"}
 """Keys omitted from a run's parameters: one changes no result, the other is a tag."""
@@ -38,7 +39,7 @@ def study_facts(
         train_samples=data.train,
         validation_samples=data.validation,
         test_samples=data.test,
-        teacher=_teacher(study_json, spec.teacher, teacher),
+        teacher=_teacher(study_json, spec, teacher),
         arms=tuple(
             ArmFacts(
                 name=arm.name,
@@ -50,13 +51,38 @@ def study_facts(
                 run_id=arms.get(arm.name, ""),
                 points=arm.points,
                 diagnostics=arm.diagnostics,
+                published=_published(spec, arm.method, arm.student.label),
             )
             for arm in spec.arms()
         ),
         budget=words,
         provenance=study_json.provenance,
         experiment_id=experiment,
+        label_words=tuple(_label_words(spec, data)),
     )
+
+
+def _published(spec: StudySpec, method: str, student: str) -> PublishedFacts | None:
+    """What the study file says of a published result of a method on a student."""
+    for result in spec.published:
+        if (result.method, result.student) == (method, student):
+            has_same_recipe = result.epochs == spec.budget.epochs
+            return PublishedFacts(result.value, result.source, result.note, has_same_recipe)
+    return None
+
+
+def _label_words(spec: StudySpec, data: DataJson) -> Iterator[str]:
+    """Sentences on labels where some images have none, or the teacher has other ones than the students."""
+    labels, teacher = spec.data.labels_per_class, spec.teacher.labels_per_class
+    if spec.data.unlabelled is not None and labels is not None:
+        yield (
+            f"Of these images {labels * data.classes:,} have labels, {labels} in each class"
+            f" ({spec.data.labelled_share:g} of every batch): CE is their mean, and the teacher's terms read"
+            " all images. Back-prop trains on the labelled part of every batch alone, in as many steps"
+        )
+    if teacher is not None:
+        number = "all labels of the training part" if teacher == "all" else f"{teacher} labels in each class"
+        yield f"The teacher learned from {number}"
 
 
 def pruner_words(spec: StudySpec) -> str:
@@ -69,8 +95,8 @@ def pruner_words(spec: StudySpec) -> str:
     return f"{spec.budget.pruner}, none where depth or width are searched"
 
 
-def _teacher(study: StudyJson, spec: TeacherSpec, run: str) -> TeacherFacts:
-    facts = study.teacher
+def _teacher(study: StudyJson, study_spec: StudySpec, run: str) -> TeacherFacts:
+    facts, spec = study.teacher, study_spec.teacher
     return TeacherFacts(
         label=facts.label,
         test_accuracy=None if facts.file_classes is not None else facts.test_accuracy,
@@ -86,6 +112,7 @@ def _teacher(study: StudyJson, spec: TeacherSpec, run: str) -> TeacherFacts:
         family=spec.network.family,
         depth=spec.depth,
         width=spec.width,
+        published=_published(study_spec, TEACHER, spec.network.label()),
     )
 
 

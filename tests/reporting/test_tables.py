@@ -26,7 +26,7 @@ ISSUE = (
     "delta_bp_low,delta_bp_high,parameters,compression,macs,flops,speedup,auxiliary_parameters,training_macs,"
     "trials_finished,trials_pruned,trials_failed,best_hyperparameters,mlflow_run_id"
 )
-VERDICT = ",delta_bp_p_holm,delta_bp_detectable"
+VERDICT = ",delta_bp_p_holm,delta_bp_detectable,published,published_source,delta_published"
 
 
 def result_of(frames, name: str) -> ArmResult:

@@ -40,7 +40,7 @@ BAD: dict[str, tuple[str, str, list[str]]] = {
         [
             "teacher.epoch: unknown key",
             f"allowed are {KEYS}",
-            "depth, width, weights, mean, std, image_size, epochs, seed",
+            "labels_per_class, epochs, seed",
         ],
     ),
     "unknown key of a student": (
