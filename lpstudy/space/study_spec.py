@@ -188,7 +188,7 @@ class StudySpec(BaseModel):
         return tuple(self._arms())
 
     def _arms(self) -> Iterator[Arm]:
-        training = Training().model_dump() | self.training
+        training = _default_training(self.training) | self.training
         for student in self.students:
             for method, table in self.methods.items():
                 loss = str(table.get(METHOD, method))
@@ -202,3 +202,15 @@ class StudySpec(BaseModel):
                     hyperparameters=training | default_hyperparameters(loss, keys) | keys,
                     start=table.get(START, ()),
                 )
+
+
+def _default_training(table: Mapping[str, Searchable]) -> dict[str, Any]:
+    """The defaults of the training that change something beside the table's own values."""
+    defaults = Training().model_dump()
+    optimizers, schedules = (
+        [values.get(key, defaults[key]) for values in corners(table)] for key in ("optimizer", "schedule")
+    )
+    unused = ["warmup_epochs", "label_smoothing", "ema"]
+    unused += [] if "sgd" in optimizers else ["nesterov"]
+    unused += [] if "step" in schedules else ["milestones"]
+    return {key: value for key, value in defaults.items() if key not in unused}

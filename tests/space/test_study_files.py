@@ -198,3 +198,21 @@ def test_a_student_that_ends_in_the_teacher_s_classifier_knows_its_whole_network
     assert teacher.head.network == teacher.network
     assert teacher.network.label() == "resnet18-small-stem"
     assert teacher.head.input_shape((3, 32, 32)) == (3, 48, 48)
+
+
+def test_a_setting_that_changes_nothing_is_not_among_the_fixed_ones() -> None:
+    def fixed(**training: object) -> set[str]:
+        table = {
+            "name": "small",
+            "data": {"kind": "digits"},
+            "teacher": {"family": "convnet", "depth": 2, "width": 8},
+            "students": [{"family": "convnet", "depth": 2, "width": 4}],
+            "methods": {"bp": {}},
+            "training": training,
+        }
+        return {*parse(table, "here").arms()[0].fixed}
+
+    optional = {"nesterov", "milestones", "warmup_epochs", "label_smoothing", "ema"}
+    assert fixed() & optional == set()
+    assert fixed(optimizer="sgd", schedule="step") & optional == {"nesterov", "milestones"}
+    assert fixed(optimizer={"choices": ["adam", "sgd"]}, ema=0.9) & optional == {"nesterov", "ema"}
