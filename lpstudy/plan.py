@@ -34,6 +34,9 @@ from lpstudy.training.precision import uses_bf16
 TIMED_IMAGES = 64
 """Maximum number of images for timing the teacher."""
 
+NOTHING = "–"
+"""The text of a duration that was not measured."""
+
 
 @dataclass(frozen=True, slots=True)
 class ArmPlan:
@@ -47,9 +50,9 @@ class ArmPlan:
     """Share of the arm's designs that exceed the limits."""
     trials: int
     """Number of trials: the budget's, but at most one for each different point."""
-    trial: float
-    """Seconds of one trial with all its epochs."""
-    final: float
+    trial: float | None
+    """Seconds of one trial with all its epochs; None where no step was timed."""
+    final: float | None
     """Seconds of one final: a trial and its test."""
 
 
@@ -62,6 +65,11 @@ def parser() -> ArgumentParser:
     flags.add_imports(parser)
     flags.add_resources(parser)
     flags.add_storage(parser)
+    parser.add_argument(
+        "--untimed",
+        action="store_true",
+        help="show arms and sizes alone: no step is timed, nothing is estimated",
+    )
     return parser
 
 
@@ -93,12 +101,12 @@ def _plan(args: Namespace) -> int:
         show(f"warning: data: {remark}")
     for remark in prepared.network_remarks:
         show(f"warning: {remark}")
-    lines = [_line(arm, prepared, teacher, device) for arm in spec.arms()]
+    timing = None if args.untimed else _Timing(teacher, device)
+    lines = [_line(arm, prepared, timing) for arm in spec.arms()]
     show("", f"{'arm':<30} {'student':<20} {'parameters':>12} {'MACs':>16} {'infeasible':>10} {'one run':>8}")
     for line in lines:
-        figures = (
-            f"{line.parameters:>12,} {line.macs:>16,} {line.infeasible:>10.0%} {duration(line.trial):>8}"
-        )
+        one_run = NOTHING if line.trial is None else duration(line.trial)
+        figures = f"{line.parameters:>12,} {line.macs:>16,} {line.infeasible:>10.0%} {one_run:>8}"
         show(f"{line.arm:<30} {line.student:<20} {figures}")
     budget = spec.budget
     runs = sum(line.trials + budget.seeds for line in lines)
@@ -108,17 +116,22 @@ def _plan(args: Namespace) -> int:
         f" of {budget.epochs} epochs, {at_once} at once",
         *(f"note: {note}" for note in _notes(args, prepared, lines) if note),
     )
-    fillers = max(1, int(machine.gpus if resources.gpus_per_trial else machine.cpus))
-    seconds = estimate(
-        Machine(at_once, machine.cpus, slowness()),
-        teacher=None if spec.teacher.weights else _teacher_seconds(prepared, device),
-        outputs=_bank_seconds(prepared, teacher_network, device) / fillers
-        if prepared.plan.banked_outputs
-        else None,
-        arms=[ArmSeconds(line.trial, line.final, line.trials, budget.seeds) for line in lines],
-    )
-    parts = ", ".join(f"{name} {duration(part)}" for name, part in seconds.items())
-    show(f"about {duration(sum(seconds.values()))} without pruning and with a new teacher: {parts}")
+    if timing is not None:
+        fillers = max(1, int(machine.gpus if resources.gpus_per_trial else machine.cpus))
+        seconds = estimate(
+            Machine(at_once, machine.cpus, slowness()),
+            teacher=None if spec.teacher.weights else _teacher_seconds(prepared, device),
+            outputs=_bank_seconds(prepared, teacher_network, device) / fillers
+            if prepared.plan.banked_outputs
+            else None,
+            arms=[
+                ArmSeconds(line.trial, line.final, line.trials, budget.seeds)
+                for line in lines
+                if line.trial is not None and line.final is not None
+            ],
+        )
+        parts = ", ".join(f"{name} {duration(part)}" for name, part in seconds.items())
+        show(f"about {duration(sum(seconds.values()))} without pruning and with a new teacher: {parts}")
     for text in missing_claims(spec):
         show(text)
     return DONE
@@ -176,15 +189,29 @@ def _bank_seconds(prepared: PreparedStudy, teacher: OnlineTeacher, device: torch
     return seconds[-1] * plan.views * plan.samples / len(rows)
 
 
-def _line(arm: Arm, prepared: PreparedStudy, teacher: TeacherOutputs, device: torch.device) -> ArmPlan:
+@dataclass(frozen=True, slots=True)
+class _Timing:
+    """What the steps of an arm are timed with."""
+
+    teacher: TeacherOutputs
+    device: torch.device
+
+    def seconds(self, trial: RunSpec, prepared: PreparedStudy) -> tuple[float, float]:
+        """Seconds of a trial and of a final."""
+        data = prepared.data
+        timed = time_run(trial, data.with_views(prepared.plan.views), self.teacher, device=self.device)
+        return _run_seconds(timed, trial, data), _run_seconds(timed, trial, data, test=len(data.test))
+
+
+def _line(arm: Arm, prepared: PreparedStudy, timing: _Timing | None) -> ArmPlan:
     spec, data = prepared.spec, prepared.data
     fits, all_sizes = feasible_sizes(arm, spec, data), student_sizes(arm)
     middle = fits[len(fits) // 2]
     values = next(corners(arm.searched)) | middle
     trial = arm.resolve(values, epochs=spec.budget.epochs, seed=SEARCH_SEED)
     size = cost_of(trial.student, input_shape=data.input_shape, classes=data.classes)
-    timed = time_run(trial, data.with_views(prepared.plan.views), teacher, device=device)
     points = spec.budget.trials if arm.points is None else arm.points * len(fits) // len(all_sizes)
+    seconds = (None, None) if timing is None else timing.seconds(trial, prepared)
     return ArmPlan(
         arm=arm.name,
         student=trial.student.label(),
@@ -192,8 +219,8 @@ def _line(arm: Arm, prepared: PreparedStudy, teacher: TeacherOutputs, device: to
         macs=size.macs,
         infeasible=1 - len(fits) / len(all_sizes),
         trials=min(spec.budget.trials, points),
-        trial=_run_seconds(timed, trial, data),
-        final=_run_seconds(timed, trial, data, test=len(data.test)),
+        trial=seconds[0],
+        final=seconds[1],
     )
 
 

@@ -27,6 +27,17 @@ def test_a_plan_names_arms_sizes_runs_and_time_and_leaves_nothing(tmp_path: Path
     assert files(tmp_path) == []
 
 
+def test_an_untimed_plan_names_arms_and_sizes_alone(tmp_path: Path) -> None:
+    timed, untimed = (call(plan.main, tmp_path, "smoke", *words) for words in ((), ("--untimed",)))
+    assert untimed.code == 0, untimed.err
+    assert "about" not in untimed.out
+    arms = [
+        [line.split() for line in one.out.splitlines() if line.startswith("kd-")] for one in (timed, untimed)
+    ]
+    assert arms[0][0][:5] == arms[1][0][:5]
+    assert arms[1][0][5:] == ["–"]
+
+
 def test_a_plan_says_what_the_bank_holds(tmp_path: Path) -> None:
     out = call(plan.main, tmp_path, "smoke").out
     # Halves of 10 logits, 64 features and a map of 32 x 4 x 4, of 100 samples in 2 views.
