@@ -10,10 +10,12 @@ from torch.nn import functional
 
 from lpstudy.epoch_result import EpochResult
 
-__all__ = ["NO_LABEL", "Batch", "Classifier", "EpochResult", "Network", "Outputs"]
+__all__ = ["NO_LABEL", "PROJECTED", "Batch", "Classifier", "EpochResult", "Network", "Outputs"]
 
 NO_LABEL = -1
 """The label of an image that has none."""
+PROJECTED = "projected"
+"""The map of a student's projector into the teacher's features, where it ends in the teacher's classifier."""
 
 
 @dataclass(frozen=True, slots=True)

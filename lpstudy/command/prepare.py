@@ -31,8 +31,7 @@ from lpstudy.space import (
     read_study_file,
 )
 from lpstudy.space.ranges import Choices, Range, corners
-from lpstudy.students import skeleton
-from lpstudy.students.layers import classifier_layer
+from lpstudy.students import HeadShape, ReusedHeadNetwork, skeleton
 from lpstudy.study import TrialResources
 from lpstudy.teacher import BankPlan, input_of, plan_bank, teacher_folder, teacher_skeleton
 
@@ -215,7 +214,7 @@ def _check_arm(arm: Arm, spec: StudySpec, data: Data, teacher: Network) -> None:
             method = arm.resolve(fits[0] | values, epochs=1, seed=0).method.resolved(student, teacher)
             needs = method.teacher_needs()
             if needs.classifier:
-                _check_classifier(teacher, data)
+                _check_classifier(teacher, student, data)
             method.auxiliary(
                 _shapes(student, data, method.student_maps()),
                 reduce_maps(_shapes(teacher, data, layer_names(needs.maps)), needs.maps),
@@ -225,11 +224,15 @@ def _check_arm(arm: Arm, spec: StudySpec, data: Data, teacher: Network) -> None:
             raise ValueError(f"methods.{arm.method}: {error}") from None
 
 
-def _check_classifier(teacher: Network, data: Data) -> None:
+def _check_classifier(teacher: Network, student: Network, data: Data) -> None:
     try:
-        classifier_layer(teacher, data.input_shape)
+        shape = HeadShape.of(teacher, data.input_shape)
     except ValueError as error:
-        raise ValueError(f"reads the teacher's classifier, but {error}") from None
+        raise ValueError(f"reads the teacher's classifier: {error}") from None
+    if isinstance(student, ReusedHeadNetwork) and student.teacher != shape:
+        raise ValueError(
+            "needs the size of the teacher's images in the study file: give [teacher] image_size"
+        )
 
 
 @torch.no_grad()

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from lpstudy.diagnostic import Diagnostic
 from lpstudy.distill.loss import Loss, Step
-from lpstudy.outputs import Network, Outputs
+from lpstudy.outputs import PROJECTED, Network, Outputs
 
 EMBEDDING = "embedding"
 """The name of the penultimate features as a layer; every other name is a map's."""
@@ -67,7 +67,7 @@ class Distillation(BaseModel, ABC):
     """Whether any of its hyperparameters lets it read the teacher: False for a baseline."""
     reuses_classifier: ClassVar[bool] = False
     """Whether the student ends in the teacher's classifier, in place of its own: it is then built with a
-    projector, whose map is `student.pooled`; both stay in the student."""
+    projector, whose map is PROJECTED; both stay in the student."""
     diagnostics: ClassVar[tuple[Diagnostic, ...]] = ()
     """What of the numbers that `start` and `diagnose` return the report's table shows; all are in MLflow."""
     reads_samples: ClassVar[bool] = False
@@ -95,13 +95,16 @@ class Distillation(BaseModel, ABC):
         """The method for these networks: every layer has a name, and the networks have what it reads.
 
         Raises:
-            ValueError: A network has no layer of a name in the hyperparameters, or there is no teacher.
+            ValueError: A network has no layer of a name in the hyperparameters, there is no teacher, or the
+                student has a classifier of its own where it should end in the teacher's.
         """
         if teacher is None:
             if self.reads_teacher:
                 raise ValueError(f"{self.method} needs a teacher")
             named = self
         else:
+            if self.reuses_classifier and student.pooled != PROJECTED:
+                raise ValueError(f"{self.method} needs a student that ends in the teacher's classifier")
             named = self.with_default_layers(student, teacher)
             for name in named.teacher_needs().maps:
                 check_map(teacher, layer_name(name), "teacher")

@@ -18,6 +18,7 @@ from lpstudy.distill.lp import LP
 from lpstudy.distill.method import Distillation
 from lpstudy.distill.pkt import PKT
 from lpstudy.distill.rkd import RKD
+from lpstudy.distill.simkd import SimKD
 from lpstudy.distill.sp import SP
 from lpstudy.distill.srrl import SRRL
 from lpstudy.distill.wttm import WTTM
@@ -35,6 +36,7 @@ BUILT_IN: tuple[type[Distillation], ...] = (
     RKD,
     CC,
     SRRL,
+    SimKD,
     LP,
 )
 """In the order of the reports."""

@@ -56,9 +56,10 @@ class SRRL(FeatureMethod):
 
     method: Literal["srrl"] = "srrl"
     feature_weight: TermWeight = 1.0
-    """Factor of the mean squared difference of the embeddings: 1 as published."""
+    """Factor of the mean squared difference of the embeddings: 1 as published; search 0.1 to 10."""
     regression_weight: TermWeight = 1.0
-    """Factor of the mean squared difference of the logits that the teacher's classifier makes of them."""
+    """Factor of the mean squared difference of the logits that the teacher's classifier makes of them: 1 as
+    published; search 0.1 to 10."""
 
     @override
     def feature_needs(self) -> Needs:

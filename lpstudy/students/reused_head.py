@@ -6,11 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lpstudy.outputs import Classifier, Network, Outputs
+from lpstudy.outputs import PROJECTED, Classifier, Network, Outputs
 from lpstudy.students.layers import classifier_layer
 
-PROJECTED = "projected"
-"""The name of the projector's map."""
 REDUCTION = 2
 """Channels of the teacher's map over those between the projector's 1x1 convolutions."""
 

@@ -10,10 +10,10 @@ No check needs a GPU, data or pytest; all of them take about a second.
 
 from lpstudy.distill import Distillation
 from lpstudy.outputs import Network
-from lpstudy.testing.method_case import MethodCase, SmallNetwork
+from lpstudy.testing.method_case import MethodCase, SmallNetwork, make_case
 from lpstudy.testing.method_checks import CHECKS
 
-__all__ = ["CHECKS", "MethodCase", "SmallNetwork", "check_method"]
+__all__ = ["CHECKS", "MethodCase", "SmallNetwork", "check_method", "make_case"]
 
 
 def check_method(
@@ -41,6 +41,6 @@ def check_method(
         for network in (mine, theirs):
             network.float().zero_grad(set_to_none=True)
         try:
-            check(MethodCase(one.resolved(mine, theirs), mine, theirs))
+            check(make_case(one, mine, theirs))
         except AssertionError as error:
             raise AssertionError(f"{type(one).__name__}: {name}: {error}") from error

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from lpstudy.distill.batch_norm import BatchNorm
 from lpstudy.outputs import Outputs
 from lpstudy.testing.method_case import PROGRESS, MethodCase, example_labels, require
 
@@ -83,8 +84,8 @@ def _scaled(outputs: Outputs, factor: float) -> Outputs:
 def check_workers(case: MethodCase) -> None:
     """Two workers that share the batch have, on average, the gradients of one that has all of it.
 
-    Batch normalisation in an auxiliary module uses its running statistics here: those of a worker's own rows
-    are not those of the batch.
+    Batch normalisation in an auxiliary module is in evaluation mode here: the statistics of a worker's own
+    rows are not those of the batch.
     """
     for progress in PROGRESS:
         with case.in_float64() as make_auxiliary:
@@ -146,7 +147,7 @@ class _SharedBatch:
         """The gradients of all trained parameters for some of the samples."""
         case, auxiliary = self.case, self.make_auxiliary()
         for layer in auxiliary.modules() if auxiliary is not None else ():
-            if isinstance(layer, _BatchNorm):
+            if isinstance(layer, _BatchNorm | BatchNorm):
                 layer.eval()
         mine, theirs = case.outputs(12, torch.float64)
         samples = torch.arange(12)[part]
@@ -155,7 +156,9 @@ class _SharedBatch:
         total = case.method.loss(
             context.step(mine.rows(samples), theirs.rows(samples), labels, samples, auxiliary)
         ).total
-        parameters = dict(case.student.named_parameters())
+        parameters = {
+            name: parameter for name, parameter in case.student.named_parameters() if parameter.requires_grad
+        }
         if auxiliary is not None:
             parameters |= {f"auxiliary {name}": value for name, value in auxiliary.named_parameters()}
         found = torch.autograd.grad(

@@ -11,9 +11,12 @@ from torch import Tensor, nn
 from lpstudy.distill import Distillation, Loss, Step, StepContext, TrainingSamples
 from lpstudy.distill.reductions import teacher_outputs
 from lpstudy.outputs import Classifier, Network, Outputs
-from lpstudy.students.layers import last_linear
+from lpstudy.students import HeadShape, ReusedHeadNetwork
+from lpstudy.students.layers import classifier_layer, last_linear
 
 CLASSES = 3
+IMAGE = (3, 8, 8)
+"""Shape of an image."""
 SAMPLES = 60
 """Samples of the training part that the batches are from."""
 PROGRESS = (0.0, 0.6)
@@ -115,6 +118,27 @@ class MethodCase:
         return self.method.loss(self.step(progress, *self.outputs(samples), extra))
 
 
+def make_case(method: Distillation, student: Network, teacher: Network) -> MethodCase:
+    """A method between two networks, the student with the teacher's classifier where the method asks for it.
+
+    Such a student's batch norms are in evaluation mode, with the statistics of the example images, so that
+    its outputs are a function of the images.
+    """
+    if method.reuses_classifier:
+        _, layer = classifier_layer(teacher, IMAGE)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(1)
+            head = HeadShape.of(teacher, IMAGE)
+            network = ReusedHeadNetwork(copy.deepcopy(student), head, input_shape=IMAGE, classes=CLASSES)
+        network.reuse(Classifier(layer.weight, layer.bias))
+        for module in network.projector:
+            if isinstance(module, nn.BatchNorm2d):
+                module.momentum = 1.0
+        network.train()(example_images(SAMPLES))
+        student = network.eval()
+    return MethodCase(method.resolved(student, teacher), student, teacher)
+
+
 def example_images(samples: int) -> Tensor:
     """Always the same images, shape (samples, 3, 8, 8): noise on a colour of each image's own.
 
@@ -122,7 +146,7 @@ def example_images(samples: int) -> Tensor:
     """
     generator = torch.Generator().manual_seed(3)
     colours = 3 * torch.randn(samples, 3, 1, 1, generator=generator)
-    return colours + torch.randn(samples, 3, 8, 8, generator=generator)
+    return colours + torch.randn(samples, *IMAGE, generator=generator)
 
 
 def example_labels(samples: int) -> Tensor:

@@ -26,15 +26,20 @@ register_family("squared", build)
 """
 
 
-@pytest.mark.parametrize("method", ["srrl"])
-def test_a_teacher_without_a_linear_classifier_is_refused_in_one_line(method: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("method", "where"),
+    [("srrl", "methods.srrl"), ("simkd", "students: convnet-d2-w2: a student cannot end")],
+)
+def test_a_teacher_without_a_linear_classifier_is_refused_in_one_line(
+    method: str, where: str, tmp_path: Path
+) -> None:
     code = tmp_path / "squared.py"
     code.write_text(SQUARED)
     teacher = 'family = "convnet"\ndepth = 2\nwidth = 4\nepochs'
     changes = [(teacher, 'family = "squared"\nwidth = 4\nepochs'), ("[methods.bp]", f"[methods.{method}]")]
     study = write_study(tmp_path, *changes)
     flags = {"trials": None, "epochs": None, "seeds": None, "data_root": None, "imports": [code]}
-    words = f"methods.{method}: .*its logits are not a linear layer of its embedding"
+    words = f"{where}.*: its logits are not a linear layer of its embedding"
     with no_imported_code(), pytest.raises(ValueError, match=words) as caught:
         prepare(Namespace(study=str(study), **flags))
     assert "\n" not in str(caught.value)

@@ -6,66 +6,29 @@ from typing import ClassVar, Literal
 
 import pytest
 import torch
+from method_cases import CASES
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 from typing_extensions import override
 
 from lpstudy.diagnostic import Diagnostic
 from lpstudy.distill import METHODS, Loss, Method, Needs, Step, cross_entropy
-from lpstudy.distill.at import AT
-from lpstudy.distill.bp import BP
-from lpstudy.distill.cc import CC
-from lpstudy.distill.dist import DIST
-from lpstudy.distill.dkd import DKD
-from lpstudy.distill.fitnet import FitNet
-from lpstudy.distill.kd import KD
 from lpstudy.distill.loss import full_precision
 from lpstudy.distill.lp import LP
 from lpstudy.distill.method import Distillation
-from lpstudy.distill.pkt import PKT
 from lpstudy.distill.registry import BUILT_IN
-from lpstudy.distill.rkd import RKD
-from lpstudy.distill.sp import SP
-from lpstudy.distill.srrl import SRRL
-from lpstudy.distill.wttm import WTTM
 from lpstudy.outputs import Network, Outputs
 from lpstudy.space.json_schema import descriptions
-from lpstudy.testing import CHECKS, MethodCase, check_method
+from lpstudy.testing import CHECKS, MethodCase, check_method, make_case
 from lpstudy.testing.method_case import PROGRESS
 
-CASES: dict[str, Distillation] = {
-    "bp": BP(),
-    "kd": KD(),
-    "fitnet two_stage": FitNet(),
-    "fitnet joint": FitNet(mode="joint"),
-    "fitnet named maps": FitNet(mode="joint", hint="conv1", guided="conv3"),
-    "kd standardised": KD(standardize=True, temperature=2.0, weight=9.0),
-    "dkd": DKD(),
-    "dkd standardised": DKD(standardize=True),
-    "dist": DIST(),
-    "wttm": WTTM(),
-    "at": AT(),
-    "at of named maps": AT(layers=("conv2", "conv3"), teacher_layers=("conv1", "conv1")),
-    "sp": SP(),
-    "sp of several maps": SP(layers=("conv1", "conv3")),
-    "pkt": PKT(),
-    "pkt_kd": PKT(kd_weight=1.0),
-    "rkd": RKD(),
-    "rkd of distances": RKD(angle_weight=0.0),
-    "cc": CC(),
-    "lp": LP(),
-    "lp normalised": LP(normalize=True),
-    "lp of maps": LP(layer="conv2", teacher_layer="conv1"),
-    "lp_kd": LP(kd_weight=1.0),
-    "srrl": SRRL(),
-}
 ANY: TypeAdapter[Distillation] = TypeAdapter(Method)
 
 
 @pytest.fixture(params=list(CASES))
 def case(request: pytest.FixtureRequest, student: Network, teacher: Network) -> MethodCase:
     """The teacher's maps differ from the student's in channels and size."""
-    return MethodCase(CASES[request.param].resolved(student, teacher), student, teacher)
+    return make_case(CASES[request.param], student, teacher)
 
 
 @pytest.mark.parametrize("check", CHECKS.values(), ids=CHECKS)
@@ -90,6 +53,8 @@ PUBLISHED: dict[str, tuple[dict[str, float], ...]] = {
     "pkt": ({"weight": 3e4},),
     "rkd": ({"distance_weight": 25.0, "angle_weight": 50.0},),
     "cc": ({"gamma": 0.4, "order": 2},),
+    "srrl": ({"feature_weight": 1.0, "regression_weight": 1.0},),
+    "simkd": ({"weight": 1.0},),
 }
 """Settings of published tables, with CE at weight 1."""
 
@@ -117,7 +82,7 @@ def test_published_settings_are_within_the_range_that_the_docstring_gives(
 def test_gradient_is_that_of_finite_differences(
     name: str, progress: float, student: Network, teacher: Network
 ) -> None:
-    case = MethodCase(CASES[name].resolved(student, teacher), student, teacher)
+    case = make_case(CASES[name], student, teacher)
     with case.in_float64() as make_auxiliary:
         mine, theirs = case.outputs(7, torch.float64)
         extra = make_auxiliary()

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from lpstudy.distill import NO_LABEL
 from lpstudy.distill.dist import DIST, dist_terms
 from lpstudy.distill.dkd import DKD, dkd_terms
 from lpstudy.distill.soft_targets import kd_loss, standardized
 from lpstudy.distill.wttm import wttm_loss
+from lpstudy.outputs import NO_LABEL
 from lpstudy.testing import MethodCase, SmallNetwork
 
 GENERATOR = np.random.default_rng(0)

@@ -4,11 +4,13 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from heads import student_for
 from small_banks import SmallBank
 
 from lpstudy.cost import cost_of
 from lpstudy.distill import METHODS, Needs
 from lpstudy.space import RunSpec
+from lpstudy.students import StudentSpec
 from lpstudy.teacher import Bank, open_teacher_outputs
 from lpstudy.training import TeacherOutputs, train
 from lpstudy.training.trainer import Trainer
@@ -21,6 +23,7 @@ CASES: dict[str, dict[str, object]] = {method: {} for method in METHODS} | {
     "lp_kd": {"method": "lp", "kd_weight": 1.0},
     "lp_map": {"method": "lp", "layer": "conv2", "teacher_layer": "conv2"},
 }
+TEACHER = StudentSpec(family="convnet", depth=2, width=4)
 STEPS = 5
 VIEWS = 3
 LP_AND_HINT: dict[str, dict[str, object]] = {"lp": {}, "fitnet": {}}
@@ -36,7 +39,7 @@ def trial_of(name: str, *, epochs: int = 4) -> RunSpec:
     method, values = case(name)
     return RunSpec.model_validate(
         {
-            "student": {"family": "convnet", "depth": 2, "width": 4},
+            "student": student_for(method, {"family": "convnet", "depth": 2, "width": 4}, TEACHER),
             "method": {"method": method, **values},
             "training": {"batch_size": 10, "precision": "fp32"},
             "epochs": epochs,

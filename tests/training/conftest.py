@@ -2,6 +2,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from heads import student_for
 
 from lpstudy.cost import cost_of
 from lpstudy.data import Data, DataSpec, load
@@ -43,7 +44,7 @@ def make_trial() -> MakeTrial:
         method_values = {key: values.pop(key) for key in list(values) if key in METHODS[method].model_fields}
         return RunSpec.model_validate(
             {
-                "student": student,
+                "student": student_for(method, student, TEACHER),
                 "method": METHODS[method].model_validate(method_values),
                 "training": {"batch_size": 50, "checkpoint_seconds": 0.0, "precision": "fp32"} | values,
                 "epochs": epochs,

@@ -44,6 +44,7 @@ def test_learns_digits(method: str, teacher: OnlineTeacher, make_trial: MakeTria
         "wttm": {"weight": 0.01},
         "fitnet": {"kd_weight": 0.01, "hint_fraction": 0.1},
         "lp_kd": {"kd_weight": 0.01},
+        "simkd": {"weight": 0.01, "ce_weight": 1.0},
     }
     trial = make_trial(
         method,
@@ -56,8 +57,10 @@ def test_learns_digits(method: str, teacher: OnlineTeacher, make_trial: MakeTria
     assert [result.epoch for result in results] == list(range(1, 11))
     losses = [r.metrics["train_ce"] for r in results if "train_ce" in r.metrics]
     assert losses[-1] < 0.6 * losses[0]
-    assert results[-1].metrics["validation_loss"] < 0.5 * math.log(10)
-    assert results[-1].metrics["validation_accuracy"] > 80
+    # The random classifier of this teacher, which simkd may not change, has small logits.
+    loss, accuracy = (0.6, 70) if method == "simkd" else (0.5, 80)
+    assert results[-1].metrics["validation_loss"] < loss * math.log(10)
+    assert results[-1].metrics["validation_accuracy"] > accuracy
 
 
 def test_the_weights_at_the_end_give_the_accuracy_of_the_last_epoch(

@@ -1,0 +1,47 @@
+"""The built-in methods, each with its defaults and with what changes its loss."""
+
+from lpstudy.distill.at import AT
+from lpstudy.distill.bp import BP
+from lpstudy.distill.cc import CC
+from lpstudy.distill.dist import DIST
+from lpstudy.distill.dkd import DKD
+from lpstudy.distill.fitnet import FitNet
+from lpstudy.distill.kd import KD
+from lpstudy.distill.lp import LP
+from lpstudy.distill.method import Distillation
+from lpstudy.distill.pkt import PKT
+from lpstudy.distill.rkd import RKD
+from lpstudy.distill.simkd import SimKD
+from lpstudy.distill.sp import SP
+from lpstudy.distill.srrl import SRRL
+from lpstudy.distill.wttm import WTTM
+
+CASES: dict[str, Distillation] = {
+    "bp": BP(),
+    "kd": KD(),
+    "fitnet two_stage": FitNet(),
+    "fitnet joint": FitNet(mode="joint"),
+    "fitnet named maps": FitNet(mode="joint", hint="conv1", guided="conv3"),
+    "kd standardised": KD(standardize=True, temperature=2.0, weight=9.0),
+    "dkd": DKD(),
+    "dkd standardised": DKD(standardize=True),
+    "dist": DIST(),
+    "wttm": WTTM(),
+    "at": AT(),
+    "at of named maps": AT(layers=("conv2", "conv3"), teacher_layers=("conv1", "conv1")),
+    "sp": SP(),
+    "sp of several maps": SP(layers=("conv1", "conv3")),
+    "pkt": PKT(),
+    "pkt_kd": PKT(kd_weight=1.0),
+    "rkd": RKD(),
+    "rkd of distances": RKD(angle_weight=0.0),
+    "cc": CC(),
+    "lp": LP(),
+    "lp normalised": LP(normalize=True),
+    "lp of maps": LP(layer="conv2", teacher_layer="conv1"),
+    "lp_kd": LP(kd_weight=1.0),
+    "srrl": SRRL(),
+    "simkd": SimKD(),
+    "simkd with labels": SimKD(ce_weight=1.0),
+    "simkd of averages": SimKD(teacher_layer="embedding"),
+}
