@@ -131,7 +131,8 @@ def _network(model: type[BaseModel]) -> dict[str, Schema]:
 
 def _students() -> Schema:
     network = _fields(StudentSpec)
-    fields = {name: network[name] for name in StudentSpace.model_fields}
+    own = {"methods": _fields(StudentSpace)["methods"]}
+    fields = {name: network[name] for name in StudentSpace.model_fields if name in network} | own
     sizes = {name: searchable(fields[name], log=False) for name in STUDENT_KEYS}
     return _table(StudentSpace, fields | sizes)
 

@@ -6,7 +6,16 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from lpstudy.space.ranges import Choices, Range, Scalar, Searchable, check_integers, corners, read_searchable
+from lpstudy.space.ranges import (
+    Choices,
+    Range,
+    Scalar,
+    Searchable,
+    check_integers,
+    corners,
+    read_list,
+    read_searchable,
+)
 from lpstudy.students import StudentSpec
 
 STUDENT_KEYS = ("depth", "width")
@@ -27,10 +36,18 @@ class StudentSpace(BaseModel):
     weights: Annotated[str, Field(min_length=1)] | None = None
     """Initial weights of a student of one size: see `StudentSpec`."""
 
+    methods: tuple[str, ...] | None = Field(default=None, min_length=1)
+    """The names of the tables in [methods] that train it; by default all."""
+
     @field_validator("depth", "width", mode="before")
     @classmethod
     def _range(cls, value: object) -> Searchable | None:
         return None if value is None else read_searchable(value)
+
+    @field_validator("methods", mode="before")
+    @classmethod
+    def _names(cls, names: object) -> object:
+        return None if names is None else read_list(names, str)
 
     @model_validator(mode="after")
     def _every_size_is_valid(self) -> Self:

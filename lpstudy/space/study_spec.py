@@ -128,6 +128,15 @@ class StudySpec(BaseModel):
         return read_methods(tables)
 
     @model_validator(mode="after")
+    def _check_students(self) -> Self:
+        for number, student in enumerate(self.students):
+            for name in student.methods or ():
+                if name not in self.methods:
+                    known = ", ".join(self.methods)
+                    raise ValueError(f"students.{number}.methods: must be of {known} but got {name!r}")
+        return self
+
+    @model_validator(mode="after")
     def _check_methods(self) -> Self:
         default = Training().batch_size
         smallest = min(int(values.get("batch_size", default)) for values in corners(self.training))
@@ -190,7 +199,8 @@ class StudySpec(BaseModel):
     def _arms(self) -> Iterator[Arm]:
         training = _default_training(self.training) | self.training
         for student in self.students:
-            for method, table in self.methods.items():
+            for method in student.methods or self.methods:
+                table = self.methods[method]
                 loss = str(table.get(METHOD, method))
                 keys = hyperparameters_of(table)
                 yield Arm(

@@ -216,3 +216,22 @@ def test_a_setting_that_changes_nothing_is_not_among_the_fixed_ones() -> None:
     assert fixed() & optional == set()
     assert fixed(optimizer="sgd", schedule="step") & optional == {"nesterov", "milestones"}
     assert fixed(optimizer={"choices": ["adam", "sgd"]}, ema=0.9) & optional == {"nesterov", "ema"}
+
+
+def test_a_student_may_have_some_of_the_methods() -> None:
+    table = {
+        "name": "small",
+        "data": {"kind": "digits"},
+        "teacher": {"family": "convnet", "depth": 2, "width": 8},
+        "students": [
+            {"family": "convnet", "depth": 2, "width": 4},
+            {"family": "convnet", "depth": 2, "width": {"low": 2, "high": 6}, "methods": ["kd"]},
+        ],
+        "methods": {"bp": {}, "kd": {}},
+    }
+    spec = parse(table, "here")
+    assert [arm.name for arm in spec.arms()] == ["bp-convnet-d2-w4", "kd-convnet-d2-w4", "kd-convnet"]
+    assert parse(spec.model_dump(mode="json", exclude_none=True), "stored") == spec
+    table["students"][1]["methods"] = ["kd", "crd_"]
+    with pytest.raises(ValueError, match=r"students.1.methods: must be of bp, kd but got 'crd_'"):
+        parse(table, "here")
