@@ -13,6 +13,7 @@ from lpstudy.distill.declaration import NAME, MethodDeclaration, StandIn, declar
 from lpstudy.distill.dist import DIST
 from lpstudy.distill.dkd import DKD
 from lpstudy.distill.fitnet import FitNet
+from lpstudy.distill.fm import FM
 from lpstudy.distill.kd import KD
 from lpstudy.distill.lp import LP
 from lpstudy.distill.method import Distillation
@@ -26,6 +27,7 @@ from lpstudy.distill.wttm import WTTM
 BUILT_IN: tuple[type[Distillation], ...] = (
     BP,
     KD,
+    FM,
     DKD,
     DIST,
     WTTM,

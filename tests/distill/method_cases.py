@@ -6,6 +6,7 @@ from lpstudy.distill.cc import CC
 from lpstudy.distill.dist import DIST
 from lpstudy.distill.dkd import DKD
 from lpstudy.distill.fitnet import FitNet
+from lpstudy.distill.fm import FM
 from lpstudy.distill.kd import KD
 from lpstudy.distill.lp import LP
 from lpstudy.distill.method import Distillation
@@ -19,6 +20,7 @@ from lpstudy.distill.wttm import WTTM
 CASES: dict[str, Distillation] = {
     "bp": BP(),
     "kd": KD(),
+    "fm": FM(temperature=2.0),
     "fitnet two_stage": FitNet(),
     "fitnet joint": FitNet(mode="joint"),
     "fitnet named maps": FitNet(mode="joint", hint="conv1", guided="conv3"),

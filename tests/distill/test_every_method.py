@@ -45,6 +45,7 @@ def test_every_built_in_method_is_listed_by_its_name_and_has_a_case() -> None:
 
 PUBLISHED: dict[str, tuple[dict[str, float], ...]] = {
     "kd": ({"weight": 9.0, "temperature": 4.0}, {"weight": 90.0, "temperature": 2.0}),
+    "fm": ({"temperature": 1.0}, {"temperature": 10.0}),
     "dkd": tuple({"alpha": 1.0, "beta": beta, "temperature": 4.0} for beta in (2.0, 6.0, 8.0)),
     "dist": tuple({"beta": 2.0, "gamma": 2.0, "temperature": temperature} for temperature in (1.0, 4.0)),
     "wttm": ({"gamma": 0.1, "weight": 45.0}, {"gamma": 0.2, "weight": 4.0}),

@@ -8,6 +8,7 @@ import torch
 
 from lpstudy.distill.dist import DIST, dist_terms
 from lpstudy.distill.dkd import DKD, dkd_terms
+from lpstudy.distill.fm import FM
 from lpstudy.distill.soft_targets import kd_loss, standardized
 from lpstudy.distill.wttm import wttm_loss
 from lpstudy.outputs import NO_LABEL
@@ -130,3 +131,26 @@ def test_standardised_logits_have_mean_0_and_numpys_standard_deviation_1() -> No
     assert torch.equal(values, torch.zeros(2, 4))
     assert equal.grad is not None
     assert equal.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("temperature", [1.0, 5.0])
+def test_function_matching_is_the_divergence_alone_whatever_the_labels(temperature: float) -> None:
+    case = MethodCase(FM(temperature=temperature), SmallNetwork(4, 6, seed=1), SmallNetwork(6, 11, seed=2))
+    mine, theirs = case.outputs(6)
+    step = case.step(0.0, mine, theirs, None)
+    rows = [
+        divergence(list(probabilities(t, temperature)), list(probabilities(s, temperature)))
+        for s, t in zip(
+            mine.logits.detach().double().numpy(), theirs.logits.detach().double().numpy(), strict=True
+        )
+    ]
+    expected = temperature**2 * sum(rows) / len(rows)
+    loss = case.method.loss(step)
+    assert float(loss.total.detach()) == pytest.approx(expected, rel=1e-5)
+    (gradient,) = torch.autograd.grad(loss.total, mine.logits)
+    mine, theirs = case.outputs(6)
+    step = case.step(0.0, mine, theirs, None)
+    step.labels.copy_(step.labels.roll(1))
+    step.labels[0] = NO_LABEL
+    (other,) = torch.autograd.grad(case.method.loss(step).total, mine.logits)
+    assert torch.equal(gradient, other)

@@ -42,6 +42,7 @@ def test_learns_digits(method: str, teacher: OnlineTeacher, make_trial: MakeTria
         "kd": {"weight": 0.01},
         "dist": {"beta": 0.01, "gamma": 0.01},
         "wttm": {"weight": 0.01},
+        "fm": {"ce_weight": 10.0},
         "fitnet": {"kd_weight": 0.01, "hint_fraction": 0.1},
         "lp_kd": {"kd_weight": 0.01},
         "simkd": {"weight": 0.01, "ce_weight": 1.0},
