@@ -16,11 +16,15 @@ IDENTIFIERS = ["run_id", "mlflow_run_id"]
 
 @pytest.fixture(scope="module")
 def studies(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, CommandResult]]:
-    """The digits study in float32, shortened, on each backend, each with a cache of its own."""
+    """The digits study in float32, shortened, with one fixed size, on each backend, each with a cache of its own."""
     text = find_study_file("digits").read_text()
     for table in ("[teacher]", "[training]"):
         assert text.count(table) == 1
         text = text.replace(table, f'{table}\nprecision = "fp32"')
+    for width in (8, 16):
+        student = f'[[students]]\nfamily = "convnet"\ndepth = 3\nwidth = {width}\n'
+        assert text.count(student) == 1
+        text = text.replace(student, "")
     found = {}
     for name, flags in BACKENDS.items():
         folder = tmp_path_factory.mktemp(name)
@@ -48,5 +52,5 @@ def test_its_tables_are_equal(table: str, studies: dict[str, tuple[Path, Command
         )
         for folder, _ in studies.values()
     ]
-    assert len(frames[0]) == (6 if table == "comparison" else 5 * (3 + 2))
+    assert len(frames[0]) == (9 if table == "comparison" else 8 * (3 + 2))
     pd.testing.assert_frame_equal(*frames)
