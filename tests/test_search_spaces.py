@@ -31,8 +31,9 @@ SHAPES = {
     "cifar100": ((3, 32, 32), 100),
     "imagenet": ((3, 224, 224), 1000),
 }
-NAMES = ["cifar10", "cifar100", "digits", "imagenet", "mnist", "smoke"]
+NAMES = sorted(path.stem for path in (ROOT / "search_spaces").glob("*.toml"))
 METHODS = {"bp", "kd", "fitnet", "lp", "lp_kd"}
+PAIRS = [name for name in NAMES if name.startswith("cifar100_")]
 
 
 @pytest.fixture(params=NAMES)
@@ -58,13 +59,13 @@ def ends(arm: Arm) -> list[dict[str, object]]:
 
 
 def test_all_are_known() -> None:
-    assert sorted(path.stem for path in (ROOT / "search_spaces").glob("*.toml")) == NAMES
-    assert set(NAMES) <= set(known_studies())
+    assert {"cifar10", "cifar100", "digits", "imagenet", "mnist", "smoke"} <= {*NAMES} <= {*known_studies()}
 
 
 def test_every_method_has_an_arm_for_every_student(spec: StudySpec) -> None:
-    assert set(spec.methods) == METHODS
-    assert len(spec.arms()) == len(METHODS) * len(spec.students)
+    if spec.name not in ("lp_ablation", "vanilla_strong"):
+        assert set(spec.methods) >= METHODS
+    assert len(spec.arms()) == sum(len(student.methods or spec.methods) for student in spec.students)
 
 
 def test_every_arm_resolves_at_both_ends(spec: StudySpec) -> None:
@@ -109,7 +110,7 @@ def test_no_sample_has_more_neighbours_than_the_batch_has_others(spec: StudySpec
 def test_ranges_are_those_that_science_bears_out(spec: StudySpec) -> None:
     for arm in spec.arms():
         gamma = arm.hyperparameters.get("gamma")
-        if gamma is not None:
+        if arm.loss == "lp" and isinstance(gamma, Range):
             assert gamma == Range(low=1e-4, high=1e-1, log=True)
         neighbours = arm.hyperparameters.get("n_neighbors", 1)
         allowed = neighbours.choices if isinstance(neighbours, Choices) else (neighbours,)
