@@ -39,6 +39,7 @@ from workload import (
     TEACHER_SEED,
     Images,
     command,
+    graph_source,
     load_images,
     make_data,
     network,
@@ -142,7 +143,7 @@ def lp_term(bank: Bank, data: Data) -> Callable[[], None]:
 
     def calls() -> None:
         for _ in range(MANY):
-            graph, bandwidth = METHOD.graph(embedding)
+            graph, bandwidth = METHOD.graph_of(graph_source(embedding))
             backward(laplacian_loss(leaf, laplacian(graph, affinities(graph, bandwidth))))
 
     return calls

@@ -28,6 +28,7 @@ from workload import (
     TEACHER_SEED,
     Images,
     command,
+    graph_source,
     load_images,
     make_data,
     network,
@@ -85,7 +86,7 @@ def shared_sides(images: Images, data: Data, bank: Bank, precisions: Sequence[Pr
             plain.both(batch.images)
 
     def lp() -> None:
-        graph, bandwidth = METHOD.graph(embedding)
+        graph, bandwidth = METHOD.graph_of(graph_source(embedding))
         backward(laplacian_loss(of_lp, laplacian(graph, affinities(graph, bandwidth))))
 
     filling: Sides = {

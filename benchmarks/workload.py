@@ -20,6 +20,7 @@ from lpstudy.data import Data
 from lpstudy.data.pixels import ArrayPixels
 from lpstudy.data.split import Preprocessing, Split
 from lpstudy.distill.lp import LP
+from lpstudy.distill.lp_graphs import GraphSource
 from lpstudy.space import Precision, RunSpec, Training
 from lpstudy.students import StudentSpec, build
 from lpstudy.students.maxout import MaxoutNet
@@ -127,6 +128,12 @@ def make_data(images: Images, *, train: int, pad: int = PAD) -> Data:
         pad=pad,
         flip=pad > 0,
     )
+
+
+def graph_source(features: Tensor) -> GraphSource:
+    """What METHOD makes its graph of: it reads the features alone."""
+    rows = torch.arange(len(features))
+    return GraphSource(features, rows, rows)
 
 
 def student_spec(name: str) -> StudentSpec:

@@ -22,9 +22,17 @@ class Graph:
     mean_squared_norm: Tensor
     """0-dimensional: mean squared distance of the samples from their mean; rounding in a distance is of the
     order of eps times this."""
+    is_edge: Tensor | None = None
+    """Shape (m, k): which of the neighbours are joined; None where all are. The distance of those that are
+    not is 0."""
+
+    def only(self, is_edge: Tensor) -> "Graph":
+        """The graph with no edges but these, shape (m, k)."""
+        distances = torch.where(is_edge, self.squared_distances, 0)
+        return Graph(self.neighbors, distances, self.mean_squared_norm, is_edge)
 
 
-def knn_graph(features: Tensor, n_neighbors: int) -> Graph:
+def knn_graph(features: Tensor, n_neighbors: int, among: Tensor | None = None) -> Graph:
     """The n_neighbors nearest other samples of each sample, by Euclidean distance.
 
     The features are centred and multiplied in float32 outside autocast (float64 stays float64): with a large
@@ -34,6 +42,8 @@ def knn_graph(features: Tensor, n_neighbors: int) -> Graph:
     Args:
         features: Shape (m, q). Receives no gradient.
         n_neighbors: k, from 1 to m - 1.
+        among: Shape (m, m): whether the row's sample may have the column's as its neighbour; by default
+            all may. A sample with fewer than k such others has fewer edges.
 
     Raises:
         ValueError: The features are not a matrix, or k is out of that range.
@@ -53,8 +63,11 @@ def knn_graph(features: Tensor, n_neighbors: int) -> Graph:
         gram = centred @ centred.T
         norms = gram.diagonal()
         relative_distances = torch.add(norms, gram, alpha=-2).fill_diagonal_(torch.inf)
+        if among is not None:
+            relative_distances.masked_fill_(~among, torch.inf)
         smallest, neighbors = relative_distances.topk(n_neighbors, dim=1, largest=False)
-        return Graph(neighbors, smallest.add_(norms[:, None]).clamp_(min=0), norms.mean())
+        graph = Graph(neighbors, smallest.add_(norms[:, None]).clamp_(min=0), norms.mean())
+        return graph if among is None else graph.only(smallest < torch.inf)
 
 
 def relative_bandwidth(graph: Graph, relative: float) -> Tensor:
@@ -65,12 +78,24 @@ def relative_bandwidth(graph: Graph, relative: float) -> Tensor:
     """
     limits = torch.finfo(graph.squared_distances.dtype)
     floor = (limits.eps * graph.mean_squared_norm).clamp(min=limits.tiny)
-    return torch.maximum(relative * graph.squared_distances.median(), floor)
+    return torch.maximum(relative * _median_distance(graph), floor)
+
+
+def _median_distance(graph: Graph) -> Tensor:
+    """The lower median of the squared distances over the edges, 0 where there are none; 0-dimensional."""
+    if graph.is_edge is None:
+        return graph.squared_distances.median()
+    # The number of edges must not be known to the host, so the others come last.
+    distances = torch.where(graph.is_edge, graph.squared_distances, torch.inf).flatten().sort().values
+    middle = (graph.is_edge.sum() - 1).clamp(min=0) // 2
+    median = distances.gather(0, middle[None])[0]
+    return torch.where(median < torch.inf, median, 0)
 
 
 def affinities(graph: Graph, bandwidth: float | Tensor) -> Tensor:
-    """a_ij = exp(-|t_i - t_j|^2 / bandwidth) of the graph's edges, shape (m, k), in [0, 1]."""
-    return torch.exp(-graph.squared_distances / bandwidth)
+    """a_ij = exp(-|t_i - t_j|^2 / bandwidth) of the graph's edges, shape (m, k), in [0, 1]; 0 of no edge."""
+    weights = torch.exp(-graph.squared_distances / bandwidth)
+    return weights if graph.is_edge is None else weights * graph.is_edge
 
 
 def laplacian(graph: Graph, weights: Tensor) -> Tensor:

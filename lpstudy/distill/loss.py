@@ -36,6 +36,19 @@ class Step:
     """What `auxiliary` gives, or None where the method has none."""
     classifier: Classifier | None = None
     """What `teacher_classifier` gives, or None where the method reads none."""
+    input_images: Tensor | None = None
+    """What `images` gives, or None where the method does not read them."""
+
+    @property
+    def images(self) -> Tensor:
+        """The student's input, shape (m, channels, height, width), where the method's `reads_images` is true.
+
+        Raises:
+            ValueError: The method does not say that it reads them.
+        """
+        if self.input_images is None:
+            raise ValueError("the loss reads the images but the method's reads_images is false")
+        return self.input_images
 
     @property
     def teacher(self) -> Outputs:

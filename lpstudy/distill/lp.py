@@ -1,7 +1,7 @@
 """Locality preserving distillation: the student keeps the teacher's neighbourhoods (arXiv 1812.06597)."""
 
-from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import torch
 from pydantic import Field
@@ -13,8 +13,10 @@ from lpstudy.diagnostic import Diagnostic
 from lpstudy.distill import lp_diagnostics
 from lpstudy.distill.graph import Graph, affinities, knn_graph, laplacian, relative_bandwidth
 from lpstudy.distill.loss import Loss, Step, cross_entropy, full_precision
+from lpstudy.distill.lp_graphs import GraphName, GraphSource, named_graph
 from lpstudy.distill.method import EMBEDDING, Needs, layer_of
 from lpstudy.distill.soft_targets import FeatureMethod
+from lpstudy.outputs import Network
 
 
 def laplacian_loss(student: Tensor, lap: Tensor) -> Tensor:
@@ -116,6 +118,14 @@ class LP(FeatureMethod):
     """The student's layer: `embedding` or a map's name; flattened maps need a gamma 100 times smaller."""
     teacher_layer: Annotated[str, Field(min_length=1)] = EMBEDDING
     """The teacher's layer that the graph is built on."""
+    layers: tuple[str, ...] | None = None
+    """Several layers of the student in place of `layer`: the term is the sum of one for each."""
+    teacher_layers: tuple[str, ...] | None = None
+    """The teacher's layer for each of `layers`, in place of `teacher_layer`, which is one for all."""
+    graph: GraphName = "teacher"
+    """Neighbours: `teacher`, the nearest in the teacher's features. For comparison, `shuffled`: those of
+    another sample; `random`: any, as many of the own label as the nearest are; `labels`: the nearest of the
+    own label; `input`: the nearest by pixels; `mutual`: nearest both ways; `all`: all others."""
 
     @property
     def dose(self) -> float:
@@ -127,28 +137,69 @@ class LP(FeatureMethod):
         super().check(batch_size=batch_size)
         if self.ce_weight == 0 and self.kd_weight == 0:
             raise ValueError("ce_weight: must be above 0 without kd_weight, or all features may coincide")
-        if self.n_neighbors >= batch_size:
+        if self.graph != "all" and self.n_neighbors >= batch_size:
             raise ValueError(
                 f"n_neighbors: must be below training.batch_size = {batch_size} but got {self.n_neighbors}"
             )
 
+    @property
+    @override
+    def reads_samples(self) -> bool:
+        return self.graph in ("shuffled", "random")
+
+    @property
+    @override
+    def reads_images(self) -> bool:
+        return self.graph == "input"
+
+    def pairs(self) -> list[tuple[str, str]]:
+        """The layers of student and teacher of each term.
+
+        Raises:
+            ValueError: A key excludes another one, or the two lists differ in length.
+        """
+        for one, several in (("layer", self.layers), ("teacher_layer", self.teacher_layers)):
+            if several is not None and getattr(self, one) != EMBEDDING:
+                raise ValueError(f"{one}: not together with {one}s")
+        mine, theirs = self.layers or (self.layer,), self.teacher_layers or (self.teacher_layer,)
+        mine = mine * len(theirs) if len(mine) == 1 else mine
+        theirs = theirs * len(mine) if len(theirs) == 1 else theirs
+        if len(mine) != len(theirs):
+            raise ValueError(
+                f"layers: must be as many as teacher_layers but are {len(mine)} and {len(theirs)}"
+            )
+        return list(zip(mine, theirs, strict=True))
+
+    @override
+    def with_default_layers(self, student: Network, teacher: Network) -> Self:
+        self.pairs()
+        return self
+
     @override
     def feature_needs(self) -> Needs:
-        layer = self.teacher_layer
-        return Needs(embedding=True) if layer == EMBEDDING else Needs(maps=(layer,))
+        layers = [] if self.graph == "input" else [theirs for _, theirs in self.pairs()]
+        maps = tuple(layer for layer in layers if layer != EMBEDDING)
+        return Needs(embedding=EMBEDDING in layers, maps=maps)
 
     @override
     def student_maps(self) -> tuple[str, ...]:
-        return () if self.layer == EMBEDDING else (self.layer,)
+        return tuple(dict.fromkeys(mine for mine, _ in self.pairs() if mine != EMBEDDING))
 
     @override
     def feature_weights(self, progress: float) -> dict[str, float]:
         return {"lp": self.gamma if progress >= self.ramp else self.gamma * progress / self.ramp}
 
-    def graph(self, features: Tensor) -> tuple[Graph, Tensor]:
-        """The graph of the teacher's features, shape (m, q) with m of at least 2, and its raw sigma^2."""
-        graph = knn_graph(features, min(self.n_neighbors, features.shape[0] - 1))
+    def graph_of(self, source: GraphSource) -> tuple[Graph, Tensor]:
+        """The graph of at least two samples, and its raw sigma^2."""
+        graph = named_graph(self.graph, source, self.n_neighbors)
         return graph, relative_bandwidth(graph, self.bandwidth)
+
+    def source(self, step: Step, teacher_layer: str, gather: Callable[[Tensor], Tensor]) -> GraphSource:
+        """What the graph of a layer is made of, with the parts that it reads from all workers."""
+        layer = step.images if self.reads_images else layer_of(step.teacher, teacher_layer)
+        labels = gather(step.labels) if self.graph in ("random", "labels") else step.labels
+        samples = gather(step.samples) if self.reads_samples else step.samples
+        return GraphSource(gather(layer.flatten(1)), labels, samples)
 
     def lp_features(self, features: Tensor) -> Tensor:
         """The student's features as inputs of the LP term, shape (m, p)."""
@@ -156,11 +207,15 @@ class LP(FeatureMethod):
 
     def term(self, step: Step) -> Tensor:
         """The LP term over the batch of all workers, unweighted; 0 for a batch of one sample."""
-        student_rows = step.gather(layer_of(step.student, self.layer).flatten(1))
-        teacher_rows = step.gather(layer_of(step.teacher, self.teacher_layer).flatten(1))
+        terms = [self._term_of(step, mine, theirs) for mine, theirs in self.pairs()]
+        return terms[0] if len(terms) == 1 else torch.stack(terms).sum()
+
+    def _term_of(self, step: Step, layer: str, teacher_layer: str) -> Tensor:
+        student_rows = step.gather(layer_of(step.student, layer).flatten(1))
+        source = self.source(step, teacher_layer, step.gather)
         if student_rows.shape[0] == 1:
             return full_precision(student_rows).sum() * 0
-        graph, bandwidth = self.graph(teacher_rows)
+        graph, bandwidth = self.graph_of(source)
         return lp_term(self.lp_features(student_rows), graph, bandwidth)
 
     @override
@@ -169,7 +224,7 @@ class LP(FeatureMethod):
 
     @override
     def start(self, step: Step) -> dict[str, float]:
-        features = layer_of(step.student, self.layer)
+        features = layer_of(step.student, self.pairs()[-1][0])
         weighted = self.gamma * self.term(step)
         ce = cross_entropy(step).total
         ratio = lp_diagnostics.gradient_ratio(weighted, ce, features)
@@ -177,23 +232,25 @@ class LP(FeatureMethod):
 
     @override
     def diagnose(self, step: Step) -> dict[str, float]:
-        features = full_precision(layer_of(step.student, self.layer).flatten(1))
+        layer, teacher_layer = self.pairs()[-1]
+        features = full_precision(layer_of(step.student, layer).flatten(1))
         if features.shape[0] < 2:
             return {}
-        graph, bandwidth = self.graph(layer_of(step.teacher, self.teacher_layer).flatten(1))
-        edges = affinities(graph, bandwidth)
+        graph, bandwidth = self.graph_of(self.source(step, teacher_layer, lambda rows: rows))
         lp_features = self.lp_features(features)
         student_graph = knn_graph(features, graph.neighbors.shape[1])
         return lp_diagnostics.finite_metrics(
             {
-                "mean_affinity": lp_diagnostics.mean_affinity(edges),
+                "mean_affinity": lp_diagnostics.mean_affinity(affinities(graph, bandwidth), graph.is_edge),
                 "sigma2": float(bandwidth),
                 "locality": lp_diagnostics.locality(lp_term(lp_features, graph, bandwidth), lp_features),
                 "feature_rms": lp_diagnostics.feature_rms(features),
                 "effective_rank": lp_diagnostics.effective_rank(features),
                 "dead_units": lp_diagnostics.dead_units(features),
-                "knn_purity": lp_diagnostics.knn_purity(graph.neighbors, step.labels),
-                "knn_overlap": lp_diagnostics.knn_overlap(graph.neighbors, student_graph.neighbors),
+                "knn_purity": lp_diagnostics.knn_purity(graph.neighbors, step.labels, graph.is_edge),
+                "knn_overlap": lp_diagnostics.knn_overlap(
+                    graph.neighbors, student_graph.neighbors, graph.is_edge
+                ),
             }
         )
 
@@ -202,7 +259,8 @@ class LP(FeatureMethod):
         warnings = [*lp_diagnostics.collapse_warnings(metrics, batch_size=batch_size, classes=classes)]
         warnings += lp_diagnostics.vanished_graph_warnings(metrics)
         warnings += lp_diagnostics.strong_gradient_warnings(metrics)
-        if self.n_neighbors * classes > batch_size:
+        is_nearest = self.graph in ("teacher", "shuffled", "input", "mutual")
+        if is_nearest and self.n_neighbors * classes > batch_size:
             warnings.append(
                 f"many neighbours: n_neighbors is {self.n_neighbors} but should not be above "
                 f"batch size / classes = {batch_size} / {classes}, or edges join different classes"

@@ -25,9 +25,14 @@ DIAGNOSTICS = (
 """What the report shows of what LP logs; the dose and sigma^2 are in MLflow alone."""
 
 
-def mean_affinity(edges: Tensor) -> float:
+def mean_affinity(weights: Tensor, is_edge: Tensor | None = None) -> float:
     """Mean weight of the graph's edges: near 0 the LP term is silently off, near 1 distances are ignored."""
-    return float(edges.mean())
+    return _mean_over(weights, is_edge)
+
+
+def _mean_over(values: Tensor, is_edge: Tensor | None) -> float:
+    """The mean over the edges, which all neighbours are by default; not a number where there are none."""
+    return float((values if is_edge is None else values[is_edge]).double().mean())
 
 
 def locality(lp: Tensor, features: Tensor) -> float:
@@ -74,18 +79,19 @@ def dead_units(features: Tensor) -> float:
     return float((highest - lowest <= 1e-6 * size).float().mean())
 
 
-def knn_purity(neighbors: Tensor, labels: Tensor) -> float:
+def knn_purity(neighbors: Tensor, labels: Tensor, is_edge: Tensor | None = None) -> float:
     """Share of the edges, neighbours of shape (m, k), that join samples of one label.
 
     Edges of an image without a label do not count; not a number where all are such.
     """
     has_labels = (labels[neighbors] != NO_LABEL) & (labels != NO_LABEL)[:, None]
-    return float((labels[neighbors] == labels[:, None])[has_labels].float().mean())
+    counted = has_labels if is_edge is None else has_labels & is_edge
+    return _mean_over(labels[neighbors] == labels[:, None], counted)
 
 
-def knn_overlap(one: Tensor, other: Tensor) -> float:
-    """Share of the neighbours, shape (m, k), of one graph that are neighbours in the other as well."""
-    return float((one[:, :, None] == other[:, None, :]).any(dim=2).float().mean())
+def knn_overlap(one: Tensor, other: Tensor, is_edge: Tensor | None = None) -> float:
+    """Share of the edges, neighbours of shape (m, k), of one graph whose ends are neighbours in the other."""
+    return _mean_over((one[:, :, None] == other[:, None, :]).any(dim=2), is_edge)
 
 
 def dose(gamma: float, n_neighbors: int, bandwidth: float) -> float:

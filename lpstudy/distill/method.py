@@ -70,8 +70,16 @@ class Distillation(BaseModel, ABC):
     projector, whose map is PROJECTED; both stay in the student."""
     diagnostics: ClassVar[tuple[Diagnostic, ...]] = ()
     """What of the numbers that `start` and `diagnose` return the report's table shows; all are in MLflow."""
-    reads_samples: ClassVar[bool] = False
-    """Whether its loss reads `step.samples`: only then has each repetition of a recorded step its own."""
+
+    @property
+    def reads_samples(self) -> bool:
+        """Whether its loss reads `step.samples`: only then has each repetition of a recorded step its own."""
+        return False
+
+    @property
+    def reads_images(self) -> bool:
+        """Whether its loss reads `step.images`."""
+        return False
 
     @model_validator(mode="before")
     @classmethod

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from lpstudy.distill.batch_norm import BatchNorm
-from lpstudy.outputs import Outputs
+from lpstudy.outputs import NO_LABEL, Outputs
 from lpstudy.testing.method_case import PROGRESS, MethodCase, example_labels, require
 
 WORKERS = 2
@@ -47,6 +47,7 @@ def check_order(case: MethodCase) -> None:
                 labels=step.labels[order],
                 samples=step.samples[order],
             )
+            turned = case.with_images(turned, order)
             one, other = (case.method.loss(each).total.detach() for each in (step, turned))
         is_close = torch.allclose(one, other, rtol=EXACT)
         require(is_close, f"the loss is {one:g} and {other:g} for the same batch in another order")
@@ -60,6 +61,7 @@ def check_degenerate_batches(case: MethodCase) -> None:
         "equal images": (same, labels, 1.0),
         "some equal images": (some, labels, 1.0),
         "one class": (torch.arange(8), torch.ones_like(labels), 1.0),
+        "one image with a label": (torch.arange(8), labels.where(labels.cumsum(0) == 1, NO_LABEL), 1.0),
         "outputs that are all 0": (torch.arange(8), labels, 0.0),
         "outputs that are tiny": (torch.arange(8), labels, 1e-20),
     }
@@ -68,6 +70,7 @@ def check_degenerate_batches(case: MethodCase) -> None:
             case.student.zero_grad(set_to_none=True)
             mine, theirs = (_scaled(outputs.rows(index), factor) for outputs in case.outputs(8))
             step = replace(case.step(progress, mine, theirs, case.auxiliary()), labels=classes)
+            step = case.with_images(step, index)
             total = case.method.loss(step).total
             require(total.isfinite(), f"the loss is {total.detach()} for {name}")
             total.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
@@ -153,9 +156,8 @@ class _SharedBatch:
         samples = torch.arange(12)[part]
         context = replace(case.context(self.progress), gather=gather)
         labels = example_labels(12)[part]
-        total = case.method.loss(
-            context.step(mine.rows(samples), theirs.rows(samples), labels, samples, auxiliary)
-        ).total
+        step = context.step(mine.rows(samples), theirs.rows(samples), labels, samples, auxiliary)
+        total = case.method.loss(case.with_images(step, samples)).total
         parameters = {
             name: parameter for name, parameter in case.student.named_parameters() if parameter.requires_grad
         }

@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -111,7 +111,14 @@ class MethodCase:
     ) -> Step:
         """The step of a batch at a share of the training."""
         labels = example_labels(len(student.logits))
-        return self.context(progress).step(student, teacher, labels, torch.arange(len(labels)), extra)
+        step = self.context(progress).step(student, teacher, labels, torch.arange(len(labels)), extra)
+        return self.with_images(step, torch.arange(len(labels)))
+
+    def with_images(self, step: Step, rows: Tensor) -> Step:
+        """The step with the images of these numbers, where the method reads them."""
+        if not self.method.reads_images:
+            return step
+        return replace(step, input_images=example_images(SAMPLES)[rows])
 
     def loss(self, samples: int, progress: float, extra: nn.Module | None) -> Loss:
         """The loss of some samples."""

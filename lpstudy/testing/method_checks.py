@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from pydantic import ValidationError
@@ -131,7 +132,9 @@ def check_no_wait(case: MethodCase) -> None:
         for progress in PROGRESS:
             mine = case.student(images, case.method.student_maps())
             theirs = teacher_outputs(case.teacher, images, needs.maps)
-            step = case.context(progress).step(mine, theirs, labels, labels, extra)
+            step = replace(
+                case.context(progress).step(mine, theirs, labels, labels, extra), input_images=images
+            )
             try:
                 total = case.method.loss(step).total
                 total.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped

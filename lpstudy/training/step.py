@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn, optim
@@ -61,7 +61,8 @@ class Learner:
 
     def step_of(self, student: Outputs, batch: Batch, target: Outputs | None, context: StepContext) -> Step:
         """The batch as the method's loss sees it."""
-        return context.step(student, target, batch.labels, batch.samples, self.auxiliary)
+        step = context.step(student, target, batch.labels, batch.samples, self.auxiliary)
+        return replace(step, input_images=batch.images) if self.method.reads_images else step
 
     def start(self, batch: Batch, target: Outputs | None, context: StepContext) -> dict[str, float]:
         """The method's metrics of the first batch; the student does not change."""

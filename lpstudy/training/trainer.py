@@ -16,7 +16,7 @@ from lpstudy.data import Data, Order, Share
 from lpstudy.distill import Needs, StepContext
 from lpstudy.folder import Folder
 from lpstudy.model_file import DESCRIPTION, WEIGHTS
-from lpstudy.outputs import EpochResult
+from lpstudy.outputs import Batch, EpochResult
 from lpstudy.space import RunSpec
 from lpstudy.students import build, read_weights
 from lpstudy.training import checkpoint, optimizers, parallel
@@ -84,12 +84,13 @@ class Trainer:
         trial, data, learner = self.trial, self.data, self.learner
         images = torch.zeros(2, *data.input_shape, device=self.device)
         student, target = example_pair(learner.student, self.method, self.teacher, images)
-        batch = torch.arange(data.train.batch_length(self.training.batch_size), device=self.device) % 2
-        student, target = student.rows(batch), target.rows(batch) if target else None
+        rows = torch.arange(data.train.batch_length(self.training.batch_size), device=self.device) % 2
+        student, target = student.rows(rows), target.rows(rows) if target else None
+        batch = Batch(images[:1].expand(len(rows), -1, -1, -1), rows, rows, 0)
 
         def loss_macs_with(weights: Mapping[str, float]) -> float:
             context = self._context(weights, _identity)
-            return loss_macs(self.method, context.step(student, target, batch, batch, learner.auxiliary))
+            return loss_macs(self.method, learner.step_of(student, batch, target, context))
 
         epoch_weights = [self._weights(epoch) for epoch in range(1, trial.epochs + 1)]
         return TrainingMacs(

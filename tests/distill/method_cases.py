@@ -1,5 +1,7 @@
 """The built-in methods, each with its defaults and with what changes its loss."""
 
+from typing import get_args
+
 from lpstudy.distill.at import AT
 from lpstudy.distill.bp import BP
 from lpstudy.distill.cc import CC
@@ -9,6 +11,7 @@ from lpstudy.distill.fitnet import FitNet
 from lpstudy.distill.fm import FM
 from lpstudy.distill.kd import KD
 from lpstudy.distill.lp import LP
+from lpstudy.distill.lp_graphs import GraphName
 from lpstudy.distill.method import Distillation
 from lpstudy.distill.pkt import PKT
 from lpstudy.distill.rkd import RKD
@@ -41,6 +44,8 @@ CASES: dict[str, Distillation] = {
     "lp": LP(),
     "lp normalised": LP(normalize=True),
     "lp of maps": LP(layer="conv2", teacher_layer="conv1"),
+    "lp of several layers": LP(layers=("conv1", "embedding"), teacher_layers=("conv3", "embedding")),
+    **{f"lp {graph}": LP(graph=graph) for graph in get_args(GraphName)},
     "lp_kd": LP(kd_weight=1.0),
     "srrl": SRRL(),
     "simkd": SimKD(),

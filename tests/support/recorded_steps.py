@@ -10,6 +10,7 @@ from lpstudy.data import Order
 from lpstudy.distill import StepContext
 from lpstudy.outputs import Network, Outputs
 from lpstudy.training import checkpoint, optimizers
+from lpstudy.training.teacher_outputs import classifier_for
 from lpstudy.training.trainer import Trainer
 
 EPOCHS = 4
@@ -29,7 +30,9 @@ def steps(run: Trainer, step: Callable[..., Any], count: int = 8) -> list[dict[s
             rate = optimizers.rate_at(run.training, len(terms_of_steps) / 2, EPOCHS)
             optimizers.set_rate(run.learner.optimizer, rate)
             target = run.teacher.outputs(batch, needs) if run.teacher else None
-            terms, _ = step(batch, target, StepContext(weights, lambda rows: rows, run.data.classes))
+            classifier = classifier_for(run.method, run.teacher)
+            context = StepContext(weights, lambda rows: rows, run.data.classes, classifier=classifier)
+            terms, _ = step(batch, target, context)
             terms_of_steps.append({name: float(term) for name, term in terms.items()})
     return terms_of_steps
 

@@ -4,7 +4,7 @@ import gc
 import itertools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from typing import ClassVar
+from typing import ClassVar, get_args
 
 import pytest
 import torch
@@ -13,9 +13,11 @@ from tape import Tape, on_the_cpu
 from torch import Tensor
 
 from lpstudy.data import Data
+from lpstudy.distill import METHODS as ALL_METHODS
 from lpstudy.distill import Step, StepContext
 from lpstudy.distill.bp import BP
 from lpstudy.distill.loss import Loss
+from lpstudy.distill.lp_graphs import GraphName
 from lpstudy.outputs import Batch, Outputs
 from lpstudy.space import RunSpec
 from lpstudy.teacher import OnlineTeacher
@@ -57,7 +59,9 @@ def _tapes(monkeypatch: pytest.MonkeyPatch) -> None:
 def make_run(data: Data, teacher: OnlineTeacher, make_trial: MakeTrial) -> MakeRun:
     def make(method: str, **values: object) -> Trainer:
         """A run whose rate is a tensor, as on a GPU."""
-        trial = make_trial(method, epochs=EPOCHS, **{"precision": "fp32", **METHODS[method], **values})
+        trial = make_trial(
+            method, epochs=EPOCHS, **{"precision": "fp32", **METHODS.get(method, {}), **values}
+        )
         run = Trainer(trial, data, teacher, CPU)
         for group in run.learner.optimizer.param_groups:
             group["lr"] = torch.tensor(group["lr"])
@@ -83,6 +87,24 @@ def test_eight_recorded_steps_equal_eight_plain_ones(
     assert steps(recorded, graph) == steps(plain, plain.learner.step)
     assert graph.refusal is None
     assert Tape.recordings == (2 if method == "fitnet" else 1)
+    assert_equal_states(recorded, plain)
+
+
+@pytest.mark.parametrize("graph", get_args(GraphName))
+def test_so_do_steps_of_every_graph(graph: GraphName, make_run: MakeRun) -> None:
+    plain, recorded = (make_run("lp", graph=graph, gamma=1.0, ramp=0.0) for _ in range(2))
+    step = RecordedStep(recorded.learner)
+    assert steps(recorded, step) == steps(plain, plain.learner.step)
+    assert step.refusal is None
+    assert_equal_states(recorded, plain)
+
+
+@pytest.mark.parametrize("method", sorted(set(ALL_METHODS) - set(METHODS)))
+def test_so_do_steps_of_every_method(method: str, make_run: MakeRun) -> None:
+    plain, recorded = make_run(method), make_run(method)
+    step = RecordedStep(recorded.learner)
+    assert steps(recorded, step) == steps(plain, plain.learner.step)
+    assert step.refusal is None
     assert_equal_states(recorded, plain)
 
 

@@ -29,7 +29,11 @@ NORMED = StudentSpec(family="convnet", depth=2, width=4)
 UNNORMED = [name for name, model in METHODS.items() if not model.reuses_classifier]
 CASES: dict[str, dict[str, object]] = {method: {} for method in UNNORMED} | {
     "fitnet": {"mode": "joint"},
-    "two_stage": {"mode": "two_stage", "hint_fraction": 0.5},
+    "two_stage": {"method": "fitnet", "mode": "two_stage", "hint_fraction": 0.5},
+    **{
+        f"lp_{graph}": {"method": "lp", "graph": graph, "ramp": 0.0}
+        for graph in ("random", "labels", "input")
+    },
     # Little of what the default would let diverge in a network without batch norm.
     "dkd": {"alpha": 0.1, "beta": 0.1},
     "dist": {"beta": 0.1, "gamma": 0.1},
@@ -130,7 +134,7 @@ def trials() -> dict[str, RunSpec]:
         name: RunSpec.model_validate(
             {
                 "student": {"family": "maxout", "depth": 3, "width": 4},
-                "method": {"method": name if name in METHODS else "fitnet", **values},
+                "method": {"method": name, **values},
                 "training": {
                     "batch_size": 50,
                     "optimizer": "sgd",
