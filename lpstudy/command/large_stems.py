@@ -6,13 +6,13 @@ from torch import nn
 
 from lpstudy.data import Data
 from lpstudy.space import StudySpec
-from lpstudy.students import StudentSpec, skeleton
+from lpstudy.students import StudentSpec, has_small_stem, skeleton
 from lpstudy.teacher import input_of
 from lpstudy.teacher.teacher_input import input_shape_of
 
 SMALL_SIDE = 64
 """Pixels of a side below which a first convolution of stride 2 or more costs accuracy."""
-FAMILIES = ("torchvision",)
+FAMILIES = ("torchvision", "timm")
 """Families whose models are made for images of 224 pixels or so."""
 
 
@@ -22,16 +22,23 @@ def stem_remarks(spec: StudySpec, data: Data) -> Iterator[str]:
     Source: arXiv 2605.31191, on CIFAR-10 with ResNets.
     """
     shape = input_shape_of(input_of(spec.teacher, data), data)
-    if (step := _first_stride(spec.teacher.network, shape, data.classes)) > 1:
-        remedy = "image_size" if spec.teacher.weights else 'stem = "small", or a family for small images'
-        yield f"teacher {spec.teacher.network.label()}: {_cost(step, shape)}; give [teacher] {remedy}"
+    teacher = spec.teacher.network
+    if (step := _first_stride(teacher, shape, data.classes)) > 1:
+        remedy = "image_size" if spec.teacher.weights else _other_stem(teacher)
+        yield f"teacher {teacher.label()}: {_cost(step, shape)}; give [teacher] {remedy}"
     for student in spec.students:
         if student.searched:
             continue  # such a family has sizes, and no stem for large images
         network = StudentSpec.model_validate(student.fixed)
         if (step := _first_stride(network, data.input_shape, data.classes)) > 1:
-            remedy = "larger images" if student.weights else 'stem = "small", or a family for small images'
+            remedy = "larger images" if student.weights else _other_stem(network)
             yield f"student {student.label}: {_cost(step, data.input_shape)}; give it {remedy}"
+
+
+def _other_stem(network: StudentSpec) -> str:
+    other = "a family for small images, such as resnet"
+    has_stem = network.family == "torchvision" and has_small_stem(network.design or "")
+    return f'stem = "small", or {other}' if has_stem else other
 
 
 def _cost(stride: int, shape: tuple[int, int, int]) -> str:

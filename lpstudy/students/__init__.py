@@ -14,6 +14,8 @@ from lpstudy.students.reused_head import HeadShape, ReusedHeadNetwork
 from lpstudy.students.shufflenetv1 import ShuffleNetV1
 from lpstudy.students.shufflenetv2 import ShuffleNetV2
 from lpstudy.students.spec import ReusedHead, StudentSpec
+from lpstudy.students.stem import has_small_stem
+from lpstudy.students.timm import TimmNet
 from lpstudy.students.vgg import VGG
 from lpstudy.students.weight_loading import ReplacedHead, fit_weights, load_state, load_weights
 from lpstudy.students.weights_file import (
@@ -37,6 +39,7 @@ __all__ = [
     "code_of",
     "declare_family",
     "fit_weights",
+    "has_small_stem",
     "load_state",
     "load_weights",
     "locate_weights",
@@ -112,6 +115,8 @@ def _construct(spec: StudentSpec, input_shape: tuple[int, int, int], classes: in
             from lpstudy.students.torchvision import TorchvisionNet
 
             return TorchvisionNet(name, stem=stem, input_shape=input_shape, classes=classes)
+        case StudentSpec(family="timm", design=str(name)):
+            return TimmNet(name, input_shape=input_shape, classes=classes)
         case StudentSpec(family="maxout", design=str(name)):
             return maxout.named_design(name, input_shape=input_shape, classes=classes)
         case StudentSpec(family="maxout", depth=int(depth), width=int(width)):

@@ -18,6 +18,7 @@ BUILT_IN = (
     "shufflenetv1",
     "shufflenetv2",
     "torchvision",
+    "timm",
 )
 NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 Builder = Callable[..., "Network"]

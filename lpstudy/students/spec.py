@@ -10,6 +10,7 @@ from lpstudy.students import maxout
 from lpstudy.students.families import FAMILIES, add_family_names, family_names
 from lpstudy.students.sizes import SIZE_KEYS, check_sizes, label_of_size
 from lpstudy.students.stem import stem_of
+from lpstudy.students.timm import check_timm
 
 DEEPEST, WIDEST = 1024, 2**16
 """Limits of depth and width, beyond any real network: a check of a spec builds it without weights."""
@@ -57,9 +58,9 @@ class StudentSpec(BaseModel):
     family: Annotated[str, AfterValidator(_known_family), Field(json_schema_extra=add_family_names)]
     """maxout: FitNets' networks; convnet: 3 x 3 convolutions with batch norm; wrn: wide residual networks;
     resnet, resnet50_small, vgg, mobilenetv2, shufflenetv1, shufflenetv2: their forms for small images;
-    torchvision: its classification models."""
+    torchvision, timm: their classification models."""
     design: str | None = None
-    """maxout: fitnet1 to fitnet4 or teacher; torchvision: the name of a classification model."""
+    """maxout: fitnet1 to fitnet4 or teacher; torchvision, timm: the name of a classification model."""
     depth: int | None = Field(default=None, ge=1, le=DEEPEST)
     """maxout, convnet: convolutional layers; wrn: 6n + 4; resnet: 6n + 2; vgg: 8, 11, 13, 16, 19."""
     width: int | None = Field(default=None, ge=1, le=WIDEST)
@@ -95,6 +96,10 @@ class StudentSpec(BaseModel):
                 _check_torchvision(self.design)
                 if self.stem is not None:
                     stem_of(self.design)
+            case "timm":
+                if self.design is None:
+                    raise ValueError("family timm needs design = the name of one of its models")
+                check_timm(self.design)
             case "maxout" if self.design is not None:
                 if self.design not in maxout.DESIGNS:
                     names = ", ".join(maxout.DESIGNS)
@@ -109,7 +114,7 @@ class StudentSpec(BaseModel):
     def label(self) -> str:
         """Short name for tables and arms, of [a-z0-9_-] alone: fitnet1, maxout-d9-w16, wrn-16-2, resnet20."""
         if self.design is not None:
-            name = "fitnet-teacher" if self.design == "teacher" else self.design
+            name = "fitnet-teacher" if self.design == "teacher" else self.design.replace(".", "-")
             return name if self.stem is None else f"{name}-{self.stem}-stem"
         return label_of_size(self.family, self.depth, self.width)
 

@@ -48,6 +48,11 @@ def stem_of(design: str) -> Stem:
     )
 
 
+def has_small_stem(design: str) -> bool:
+    """Whether `stem = "small"` is for one of torchvision's models."""
+    return any(stem.designs.match(design) for stem in STEMS)
+
+
 def shrink_stem(model: nn.Module, design: str) -> None:
     """Give a model of torchvision a first convolution of 3x3 with stride 1, and no max pool after it.
 

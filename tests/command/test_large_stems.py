@@ -17,7 +17,8 @@ COST = (
     "its first convolution, of stride {}, is made for large images, and these have {side}x{side} pixels,"
     " which costs over 5 points of accuracy at 32x32 (arXiv 2605.31191)"
 )
-REMEDY = 'stem = "small", or a family for small images'
+FAMILY = "a family for small images, such as resnet"
+REMEDY = f'stem = "small", or {FAMILY}'
 
 
 @pytest.fixture(scope="module")
@@ -52,8 +53,16 @@ def test_a_large_stem_is_named_with_its_remedy(root: Path) -> None:
 
     assert lines == [
         f"teacher resnet18: {COST.format(2, side=32)}; give [teacher] {REMEDY}",
-        f"student vit_b_16: {COST.format(16, side=32)}; give it {REMEDY}",
+        f"student vit_b_16: {COST.format(16, side=32)}; give it {FAMILY}",
     ]
+
+
+def test_timm_s_models_are_named_too(root: Path) -> None:
+    pytest.importorskip("timm")
+
+    (line,) = _remarks(root, WRN, {"family": "timm", "design": "test_resnet.r160_in1k"}, side=32)
+
+    assert line == f"student test_resnet-r160_in1k: {COST.format(2, side=32)}; give it {FAMILY}"
 
 
 def test_a_student_s_weights_need_larger_images(root: Path) -> None:

@@ -2,6 +2,7 @@
 
 import copy
 import random
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from lpstudy.students import StudentSpec, build, skeleton
 from lpstudy.students.convnet import ConvNet
 from lpstudy.students.layers import classifier_layer, last_linear
 from lpstudy.students.maxout import MaxoutNet
+from lpstudy.students.timm import TimmNet
 
 Shape = tuple[int, int, int]
 
@@ -60,6 +62,15 @@ DESIGNS: dict[str, tuple[StudentSpec, Shape]] = {
     "mobilenet_v3_small": (StudentSpec(family="torchvision", design="mobilenet_v3_small"), TINY_IMAGENET),
     "shufflenet_v2_x0_5": (StudentSpec(family="torchvision", design="shufflenet_v2_x0_5"), TINY_IMAGENET),
 }
+if find_spec("timm") is not None:
+    DESIGNS |= {
+        "timm's EfficientNet on MNIST": (
+            StudentSpec(family="timm", design="test_efficientnet.r160_in1k"),
+            MNIST,
+        ),
+        "timm's ViT on 64 pixels": (StudentSpec(family="timm", design="test_vit"), TINY_IMAGENET),
+        "timm's ConvNeXt on 64 pixels": (StudentSpec(family="timm", design="test_convnext"), TINY_IMAGENET),
+    }
 
 CLASSES = 7
 
@@ -151,7 +162,7 @@ def test_the_average_of_the_pooled_map_is_the_embedding(case: tuple[StudentSpec,
     _, shape, network = case
     network.eval()
     if network.pooled is None:
-        assert isinstance(network, MaxoutNet) or "mobilenet_v3" in case[0].label()
+        assert isinstance(network, MaxoutNet | TimmNet) or "mobilenet_v3" in case[0].label()
         return
 
     outputs = network(_images(shape), (network.middle, network.pooled))

@@ -102,7 +102,7 @@ def test_the_other_families_need_neither_torchvision_nor_safetensors() -> None:
     program = (
         "import sys; from lpstudy.cost import cost_of; from lpstudy.students import StudentSpec;"
         "cost_of(StudentSpec(family='convnet', depth=2, width=2), input_shape=(1, 8, 8), classes=2);"
-        "print(*({'torchvision', 'safetensors', 'PIL'} & sys.modules.keys()))"
+        "print(*({'torchvision', 'timm', 'safetensors', 'PIL'} & sys.modules.keys()))"
     )
 
     process = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
