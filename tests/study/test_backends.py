@@ -16,7 +16,7 @@ IDENTIFIERS = ["run_id", "mlflow_run_id"]
 
 @pytest.fixture(scope="module")
 def studies(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, CommandResult]]:
-    """The digits study in float32, shortened, with one fixed size, on each backend, each with a cache of its own."""
+    """The digits study in float32, shortened, with one fixed size, on each backend with its own cache."""
     text = find_study_file("digits").read_text()
     for table in ("[teacher]", "[training]"):
         assert text.count(table) == 1
