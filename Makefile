@@ -22,7 +22,7 @@ test-faults: .venv/.dev  ## real Ray, real servers, kills: what operations.md sa
 	$(PYTEST) -m "faults and not soak"
 
 bench: .venv/.bench  ## what a study costs beside other ways to run it: tables, and JSON in build/bench
-	$(MAKE) --no-print-directory --jobs 2 --output-sync=target bench-step bench-peer bench-lp
+	$(MAKE) --no-print-directory --jobs 2 --output-sync=target bench-step bench-peer bench-lp bench-methods
 	$(MAKE) --no-print-directory bench-scale
 	$(BIN)/python benchmarks/gpu.py --json build/bench/gpu.json || test $$? -eq 2
 

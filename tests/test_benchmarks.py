@@ -10,8 +10,10 @@ from typing import Any
 
 import gate
 import gpu
+import loss_forms
 import lp
 import measuring
+import methods
 import packing
 import peer
 import plain
@@ -32,6 +34,7 @@ TINY: list[tuple[Main, list[str]]] = [
     (lp.main, ["--samples", "64", "--features", "16", "--rounds", "1"]),
     (step.main, ["--students", "fitnet1", "--rounds", "1"]),
     (peer.main, ["--steps", "1", "--rounds", "1"]),
+    (methods.main, ["--students", "resnet20", "--methods", "rkd", "lp random", "--rounds", "1"]),
     (gpu.main, ["--device", "cpu", "--steps", "2", "--rounds", "1", "--packed"]),
 ]
 
@@ -49,6 +52,7 @@ def small(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> No
         step,
         peer,
         gpu,
+        methods,
         packing,
         *(sys.modules[name] for name in ("workload", "gate", "boxed", "plain")),
     ):
@@ -59,7 +63,7 @@ def small(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> No
 
 
 @pytest.mark.usefixtures("small")
-@pytest.mark.parametrize(("main", "flags"), TINY, ids=["lp", "step", "peer", "gpu"])
+@pytest.mark.parametrize(("main", "flags"), TINY, ids=["lp", "step", "peer", "methods", "gpu"])
 def test_runs_and_writes_what_it_measured(main: Main, flags: list[str], tmp_path: Path) -> None:
     main([*flags, "--json", str(tmp_path / "new" / "results.json")])
     results: dict[str, Any] = json.loads((tmp_path / "new" / "results.json").read_bytes())
@@ -70,6 +74,9 @@ def test_runs_and_writes_what_it_measured(main: Main, flags: list[str], tmp_path
         ratios = ("warm_bf16", "warm_fp32", "sweep4", "sweep16", "lp_share")
         assert all(results[name] > 0 for name in ratios)
         assert results["agreement"]["plain loop"] < 1e-3
+    if main is methods.main:
+        assert results["steps"]["resnet20"]["ms"]["fp32"].keys() == {"bp", "rkd", "lp random"}
+        assert {"dkd", "wttm", "sp", "cc"} <= {line["loss"] for line in results["losses"]["resnet20"]}
 
 
 @pytest.mark.usefixtures("small")
@@ -80,6 +87,16 @@ def test_the_gate_stops_a_comparison_with_another_loss(main: Main, monkeypatch: 
     monkeypatch.setattr(plain, "kd_term", lambda student, teacher, t: 1.1 * kd_term(student, teacher, t))
     with pytest.raises(measuring.DisagreementError, match="update of fitnet1"):
         main(flags)
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("name", ["dkd", "wttm", "sp", "cc"])
+def test_the_gate_stops_a_comparison_with_another_form(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    form = f"plain_{name}"
+    right = getattr(loss_forms, form)
+    monkeypatch.setattr(loss_forms, form, lambda student, teacher: 1.01 * right(student, teacher))
+    with pytest.raises(measuring.DisagreementError, match=f"the value of {name}, fitnet1"):
+        methods.measured_losses("fitnet1", rounds=1)
 
 
 @pytest.mark.usefixtures("small")
