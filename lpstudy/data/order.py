@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lpstudy.data.augment import hash64
+from lpstudy.sample_hash import hash64
 
 
 @dataclass(frozen=True, slots=True)

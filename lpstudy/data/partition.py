@@ -5,7 +5,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from lpstudy.data.augment import hash64
+from lpstudy.sample_hash import hash64
 
 PURPOSES = {"test": 0, "validation": 1, "labels": 2}
 """Hash keys that make the choices of one seed independent."""

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from lpstudy.cache import cache_folder
 from lpstudy.data.array_cache import FORMAT, cache_lock
-from lpstudy.data.augment import hash64
 from lpstudy.data.stream import StreamPixels
 from lpstudy.disk import write_atomically
+from lpstudy.sample_hash import hash64
 
 MEASURED_IMAGES = 1024
 """Training images of a stream that are measured. Means of single images spread by 0.15 or so: that of 1,024

@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from lpstudy.data.augment import hash64
 from lpstudy.data.pixels import ArrayPixels
 from lpstudy.data.split import Split
 from lpstudy.data.stream import StreamPixels
+from lpstudy.sample_hash import hash64
 
 SAMPLE = 1024
 """Images of a streamed part that are searched for among the files of the others."""

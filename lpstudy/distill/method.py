@@ -189,7 +189,10 @@ class Distillation(BaseModel, ABC):
         return {}
 
     def start(self, step: Step) -> dict[str, float]:
-        """Metrics of the first batch, before the first update, on every worker; the graph is kept."""
+        """Metrics of the first batch, before the first update, on every worker; the graph is kept.
+
+        It may set buffers of the auxiliary module, alike on all workers.
+        """
         del step
         return {}
 

@@ -9,6 +9,7 @@ from pydantic import PlainValidator, SerializeAsAny
 from lpstudy.distill.at import AT
 from lpstudy.distill.bp import BP
 from lpstudy.distill.cc import CC
+from lpstudy.distill.crd import CRD
 from lpstudy.distill.declaration import NAME, MethodDeclaration, StandIn, declaration_of, stand_in
 from lpstudy.distill.dist import DIST
 from lpstudy.distill.dkd import DKD
@@ -37,6 +38,7 @@ BUILT_IN: tuple[type[Distillation], ...] = (
     PKT,
     RKD,
     CC,
+    CRD,
     SRRL,
     SimKD,
     LP,

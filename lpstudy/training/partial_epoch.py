@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lpstudy.data.augment import hash64
+from lpstudy.sample_hash import hash64
 from lpstudy.training import parallel
 from lpstudy.training.directive import Directive, Poll
 

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from lpstudy.data.augment import hash64
 from lpstudy.data.partition import stratified_split, subset_per_class
+from lpstudy.sample_hash import hash64
 
 NAMES = tuple("abcdefghij")
 LABELS = torch.from_numpy(np.random.default_rng(0).choice(5, size=500, p=[0.4, 0.3, 0.2, 0.08, 0.02]))

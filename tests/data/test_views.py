@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from lpstudy.data.augment import augment, hash64, placement, positions, view_of
+from lpstudy.data.augment import augment, placement, positions, view_of
+from lpstudy.sample_hash import hash64
 
 WORD = 2**64
 

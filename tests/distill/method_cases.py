@@ -5,6 +5,7 @@ from typing import get_args
 from lpstudy.distill.at import AT
 from lpstudy.distill.bp import BP
 from lpstudy.distill.cc import CC
+from lpstudy.distill.crd import CRD
 from lpstudy.distill.dist import DIST
 from lpstudy.distill.dkd import DKD
 from lpstudy.distill.fitnet import FitNet
@@ -47,6 +48,8 @@ CASES: dict[str, Distillation] = {
     "lp of several layers": LP(layers=("conv1", "embedding"), teacher_layers=("conv3", "embedding")),
     **{f"lp {graph}": LP(graph=graph) for graph in get_args(GraphName)},
     "lp_kd": LP(kd_weight=1.0),
+    "crd": CRD(),
+    "crd_kd": CRD(kd_weight=1.0, n_negatives=10, feature_dim=4),
     "srrl": SRRL(),
     "simkd": SimKD(),
     "simkd with labels": SimKD(ce_weight=1.0),

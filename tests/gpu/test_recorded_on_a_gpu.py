@@ -20,6 +20,7 @@ CASES: dict[str, dict[str, object]] = {
     "bp": {},
     "lp_kd": {"n_neighbors": 3},
     "fitnet": {"mode": "two_stage", "hint_fraction": 0.5},
+    "crd": {"n_negatives": 20},
 }
 
 

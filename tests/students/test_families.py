@@ -11,9 +11,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from lpstudy.outputs import Network, Outputs
+from lpstudy.outputs import Network
 from lpstudy.students import StudentSpec, build, skeleton
-from lpstudy.students.convnet import ConvNet
 from lpstudy.students.layers import classifier_layer, last_linear
 from lpstudy.students.maxout import MaxoutNet
 from lpstudy.students.timm import TimmNet
@@ -178,19 +177,6 @@ def test_the_classifier_is_found_without_weights(case: tuple[StudentSpec, Shape,
     assert network.get_submodule(name).weight.shape == layer.weight.shape
     assert classifier_layer(network.train(), shape)[1] is network.get_submodule(name)
     assert network.training
-
-
-class Squared(ConvNet):
-    """Its logits are no linear function of its embedding."""
-
-    def forward(self, images: torch.Tensor, maps: tuple[str, ...] = ()) -> Outputs:
-        outputs = super().forward(images, maps)
-        return Outputs(outputs.logits.square(), outputs.embedding, outputs.maps)
-
-
-def test_logits_that_are_not_linear_in_the_embedding_are_refused() -> None:
-    with pytest.raises(ValueError, match="its logits are not a linear layer of its embedding"):
-        classifier_layer(Squared(depth=2, width=2, input_shape=DIGITS, classes=CLASSES), DIGITS)
 
 
 def test_an_unknown_map_is_refused_with_the_known_ones(case: tuple[StudentSpec, Shape, Network]) -> None:

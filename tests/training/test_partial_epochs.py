@@ -60,6 +60,7 @@ def names(folder: Path) -> list[str]:
         ("bp", {"optimizer": "sgd", "student": {"family": "maxout", "depth": 3, "width": 4}}),  # has dropout
         ("fitnet", {"optimizer": "rmsprop", "hint_fraction": 0.5}),
         ("lp_kd", {"optimizer": "adam"}),
+        ("crd", {"optimizer": "adam", "n_negatives": 20}),  # has memories, and draws negatives
     ],
 )
 def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(

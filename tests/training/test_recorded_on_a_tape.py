@@ -34,6 +34,7 @@ METHODS: dict[str, dict[str, object]] = {
     "lp": {"n_neighbors": 3},
     "lp_kd": {"n_neighbors": 3},
     "fitnet": {"mode": "two_stage", "hint_fraction": 0.5},
+    "crd": {"n_negatives": 20},
 }
 STUDENTS: dict[str, dict[str, object]] = {
     "convnet": {"family": "convnet", "depth": 2, "width": 4},

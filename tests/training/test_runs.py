@@ -152,6 +152,8 @@ def test_training_macs_are_counted_by_the_image(
     images = 4 * 100
     # LP: a Gram matrix of 16 teacher features, and the Laplacian times 8 student features;
     # FitNet in its first two epochs: a 1 x 1 convolution of 4 on 8 maps, 8 x 8 pixels, in three passes;
+    # CRD: embeddings of 8 and 16 features in 128, without a gradient for the teacher's, and two products with
+    # a memory of 100 rows, which has none;
     # SRRL: a connector from 8 to 16 features in three passes, and a frozen classifier of 10 logits in two;
     # a Gram matrix of the teacher's features and one of the student's, in three passes: of SP's maps 4 x 4.
     gram = 50 * (16 + 3 * 8)
@@ -159,6 +161,7 @@ def test_training_macs_are_counted_by_the_image(
         "lp": 50 * (16 + 8),
         "lp_kd": 50 * (16 + 8),
         "fitnet": 3 * 4 * 8 * 64 / 2,
+        "crd": 3 * 8 * 128 + 2 * 16 * 128 + 2 * 2 * 100 * 128,
         "srrl": 3 * 8 * 16 + 2 * 16 * 10,
         "pkt": gram,
         "cc": gram,
@@ -172,7 +175,7 @@ def test_training_macs_are_counted_by_the_image(
     )
     assert metrics["teacher_macs"] == teacher_cost
     assert metrics["training_macs"] == images * (3 * student + of_loss.get(method, 0)) + teacher_cost
-    auxiliary = {"fitnet": 4 * 8, "srrl": 8 * 16 + 2 * 16}
+    auxiliary = {"fitnet": 4 * 8, "crd": (8 + 1 + 16 + 1) * 128, "srrl": 8 * 16 + 2 * 16}
     assert metrics["auxiliary_parameters"] == auxiliary.get(method, 0)
 
 
