@@ -18,7 +18,8 @@ from torch import Tensor
 from lpstudy.cost import cost_of
 from lpstudy.data import Data
 from lpstudy.data.pixels import ArrayPixels
-from lpstudy.data.split import Preprocessing, Split
+from lpstudy.data.preprocessing import Preprocessing
+from lpstudy.data.split import Split
 from lpstudy.distill.lp import LP
 from lpstudy.distill.lp_graphs import GraphSource
 from lpstudy.space import Precision, RunSpec, Training

@@ -63,6 +63,8 @@ class ModelDescription(BaseModel):
     resizing: Literal["centre_square", "none"]
     """How an image file gets that size: its centre square is resized (bilinear, antialiased); or it must
     have that size."""
+    resize: Annotated[int, Field(ge=1, le=LARGEST_SIDE)] | None = None
+    """Pixels of an image's shorter side before its centre square is cut out; None: those of the square."""
     method: Annotated[str, Field(max_length=100)] | None = None
     """The method of its training; None: it was trained elsewhere."""
     precision: Literal["fp32", "bf16"] = "fp32"
@@ -97,6 +99,7 @@ def describe(architecture: StudentSpec, data: Data, **facts: Any) -> ModelDescri
         architecture=architecture.model_copy(update={"weights": None}),
         class_names=data.class_names,
         resizing=data.resizing,
+        resize=data.resize,
         **({"input_shape": data.input_shape, "mean": data.mean, "std": data.std} | facts),
     )
 
@@ -187,7 +190,8 @@ class TrainedModel(nn.Module):
         """
         channels, *size = self.description.input_shape
         is_square = self.description.resizing == "centre_square"
-        pixels = decode_pixels(fsencode(path), size[0] if is_square else None)
+        resize = self.description.resize
+        pixels = decode_pixels(fsencode(path), size[0] if is_square else None, resize)
         if list(pixels.shape[1:]) != size:
             raise ValueError(
                 f"{path} has {pixels.shape[2]}x{pixels.shape[1]} pixels, not {size[1]}x{size[0]}"

@@ -54,7 +54,7 @@ def provenance(
         **({REMARKS: "\n".join(prepared.remarks)} if prepared.remarks else {}),
         **({NETWORK_REMARKS: "\n".join(lines)} if (lines := prepared.network_remarks) else {}),
         TARGETS: bank_words(prepared.plan),
-        "views": f"{prepared.plan.views} of {prepared.plan.augmentations}",
+        "views": prepared.plan.view_words.removesuffix(" views"),
         "precision": backend.resolve(Training.model_validate({"precision": requested})).precision,
         "versions": ", ".join(f"{name} {_version(name)}" for name in PACKAGES),
         "commit": commit(),

@@ -1,8 +1,7 @@
-"""Augmentation as a pure function of (sample, view, seed).
+"""Augmentation as a pure function of (sample, view, seed): draws, views, crops of padded images.
 
-A view is one crop of the padded image, flipped or not. No function here has a random generator's state, so
-that any process can compute the same view again: teacher and student, two trials of one epoch and seed, a
-teacher bank of last week.
+No function here has a random generator's state, so that any process can compute the same view again: teacher
+and student, two trials of one epoch and seed, a teacher bank of last week.
 """
 
 import functools
@@ -15,6 +14,22 @@ from torch import Tensor
 from lpstudy.sample_hash import hash64
 
 GOLDEN_SECTION = (math.sqrt(5.0) - 1.0) / 2.0
+UNLIMITED = 2**62
+"""The number of views where each draws its crop or colours anew: more than any run shows."""
+VIEW = 0x56494557
+"""Hash key of the view that an epoch draws among unlimited ones."""
+
+
+def uniforms(samples: Tensor, count: int, *keys: int) -> Tensor:
+    """Numbers in [0, 1) of every sample and the keys, multiples of 2^-53; float64, shape (m, count).
+
+    Args:
+        samples: int64 on the CPU, shape (m,).
+        count: Numbers of each sample.
+        keys: See `hash64`.
+    """
+    hashes = hash64(samples[:, None], *keys, torch.arange(count))
+    return (hashes >> 10).to(torch.float64) * 2.0**-53
 
 
 def positions(pad: int, flip: bool) -> int:
@@ -25,6 +40,8 @@ def positions(pad: int, flip: bool) -> int:
 def view_of(*, seed: int, epoch: int, count: int) -> int:
     """The view of all samples in an epoch: each of [0, count) once in the seed's order, then again.
 
+    Of unlimited views each epoch of a seed has one of its own.
+
     One number for all samples loses no variety, for `placement` cuts the view elsewhere in each of them;
     and a teacher bank can be read one whole view at a time.
 
@@ -33,6 +50,8 @@ def view_of(*, seed: int, epoch: int, count: int) -> int:
         epoch: The epoch, counted from 1.
         count: The number of views in use.
     """
+    if count == UNLIMITED:
+        return int(hash64(torch.tensor(epoch), seed, VIEW)) % count
     turn, number = divmod(epoch - 1, count)
     order = hash64(torch.arange(count), seed, turn).argsort()
     return int(order[number])

@@ -11,15 +11,18 @@ from torch import Tensor
 from lpstudy.data.array_cache import FORMAT, Entry, load_or_decode
 from lpstudy.data.arrays import Arrays
 from lpstudy.data.dataset import Data
-from lpstudy.data.image_folder import check_sizes, decode_all, first_size
+from lpstudy.data.image_folder import Cut, check_sizes, decode_all, first_size
 from lpstudy.data.listing import Files, Listing
 from lpstudy.data.order import Mixture
 from lpstudy.data.partition import stratified_split, subset_per_class
 from lpstudy.data.pixel_statistics import Statistics, measure, statistics_of
 from lpstudy.data.pixels import ArrayPixels, Pixels
+from lpstudy.data.policies import CHANNELS, Policy
+from lpstudy.data.preprocessing import Preprocessing
 from lpstudy.data.remarks import transparency_remark
+from lpstudy.data.resized_crop import BoxRange
 from lpstudy.data.spec import DataSpec
-from lpstudy.data.split import Preprocessing, Split
+from lpstudy.data.split import Split
 from lpstudy.data.stream import StreamPixels
 from lpstudy.outputs import NO_LABEL
 
@@ -69,6 +72,7 @@ def data_from_entry(entry: Entry, spec: DataSpec, name: str, statistics: Statist
     parts = _parts(spec, labels, arrays.class_names)
     _, channels, height, width = arrays.train_images.shape
     _check_pad(spec, (height, width))
+    _check_channels(spec, channels, name)
     if statistics is None:
         sums = torch.from_numpy(entry.moments)[parts.train].sum(dim=0)
         statistics = statistics_of(sums, len(parts.train) * height * width)
@@ -112,20 +116,23 @@ def data_from_listing(
     side = spec.image_size or default_side
     size = (side, side) if side is not None else first_size(listing)
     _check_pad(spec, size)
+    cut = Cut(side, spec.resize, size)
     images = len(listing.train.labels) + len(listing.test.labels)
     streaming = spec.streaming
     if streaming is None:
-        streaming = spec.kind == "imagenet" or images * 3 * size[0] * size[1] >= LARGEST_ARRAY
+        cuts_originals = spec.crop == "resized" and side is not None
+        is_large = images * 3 * size[0] * size[1] >= LARGEST_ARRAY
+        streaming = spec.kind == "imagenet" or cuts_originals or is_large
     if streaming:
-        data = _StreamedFiles(listing, side, size).data(spec, usual, progress=progress)
+        data = _StreamedFiles(listing, cut).data(spec, usual, progress=progress)
     else:
-        decode = partial(decode_all, listing, side, size, progress=progress)
-        data = data_from_entry(
-            load_or_decode(["files", side, listing.source()], decode), spec, listing.name, usual
-        )
+        decode = partial(decode_all, listing, cut, progress=progress)
+        source = ["files", side, listing.source(), *([] if cut.resize is None else [cut.resize])]
+        data = data_from_entry(load_or_decode(source, decode), spec, listing.name, usual)
     return replace(
         data,
         resizing="none" if side is None else "centre_square",
+        resize=spec.resize,
         remarks=(*listing.remarks, *data.remarks),
     )
 
@@ -135,31 +142,32 @@ class _StreamedFiles:
     """Files that become images of one size while they are streamed."""
 
     listing: Listing
-    side: int | None
-    size: tuple[int, int]
+    cut: Cut
 
     def data(self, spec: DataSpec, usual: Statistics | None, *, progress: bool) -> Data:
         """The data set."""
-        listing = self.listing
-        if self.side is None:
-            check_sizes(listing, self.size, progress=progress)
+        listing, size = self.listing, self.cut.size
+        if self.cut.side is None:
+            check_sizes(listing, size, progress=progress)
         parts = _parts(spec, torch.from_numpy(listing.train.labels), listing.class_names)
         pixels, labels = self._part(listing.train, parts.train)
-        settings = [spec.validation_fraction, spec.split_seed, spec.labels_per_class, spec.unlabelled]
-        source = json.dumps([listing.source(), self.size, *settings])
+        settings: list[object] = [spec.validation_fraction, spec.split_seed]
+        settings += [spec.labels_per_class, spec.unlabelled]
+        settings += [] if self.cut.resize is None else [self.cut.resize]
+        source = json.dumps([listing.source(), size, *settings])
         sample = measure(pixels, source, progress=progress)
         statistics = usual or Statistics(mean=sample.mean, std=sample.std)
         plain, views = _preprocessing(spec, statistics)
         return Data(
             name=listing.name,
             class_names=listing.class_names,
-            input_shape=(3, *self.size),
+            input_shape=(3, *size),
             train=parts.train_split(pixels, labels, views),
             validation=Split(*self._part(listing.train, parts.validation), plain),
             test=Split(*self._part(listing.test, torch.arange(len(listing.test.labels))), plain),
             mean=statistics.mean,
             std=statistics.std,
-            fingerprint=_fingerprint(spec, statistics, f"{listing.content()} {self.size} {FORMAT}"),
+            fingerprint=_fingerprint(spec, statistics, f"{listing.content()} {size} {FORMAT}"),
             pad=spec.pad,
             flip=spec.flip,
             whole=Split(*self._part(listing.train, parts.whole), views),
@@ -171,13 +179,21 @@ class _StreamedFiles:
     def _part(self, files: Files, rows: Tensor) -> tuple[StreamPixels, Tensor]:
         """The images and the labels of some of the files."""
         selection = files.select(rows.numpy())
-        pixels = StreamPixels(self.listing.root, selection.paths, selection.sizes, self.side)
+        cut = self.cut
+        pixels = StreamPixels(self.listing.root, selection.paths, selection.sizes, cut.side, cut.resize)
         return pixels, torch.from_numpy(selection.labels)
 
 
 def _check_pad(spec: DataSpec, size: tuple[int, int]) -> None:
     if spec.pad >= min(size):
         raise ValueError(f"pad is {spec.pad}, it must be below the image's side of {min(size)} pixels")
+
+
+def _check_channels(spec: DataSpec, channels: int, name: str) -> None:
+    if spec.augment != "none" and channels not in CHANNELS:
+        raise ValueError(
+            f"augment: {spec.augment} is for images of 1 or 3 channels, those of {name} have {channels}"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +238,27 @@ def _parts(spec: DataSpec, labels: Tensor, names: tuple[str, ...]) -> _Parts:
 def _preprocessing(spec: DataSpec, statistics: Statistics) -> tuple[Preprocessing, Preprocessing]:
     """The preprocessing without augmentation, and with it."""
     mean, std = statistics.mean, statistics.std
-    return Preprocessing(mean, std), Preprocessing(mean, std, spec.pad, spec.flip, spec.split_seed)
+    views = Preprocessing(
+        mean,
+        std,
+        spec.pad,
+        spec.flip,
+        spec.split_seed,
+        resized_crop=BoxRange(spec.crop_scale, spec.crop_ratio) if spec.crop == "resized" else None,
+        policy=_policy(spec),
+        erasing=spec.erase,
+    )
+    return Preprocessing(mean, std), views
+
+
+def _policy(spec: DataSpec) -> Policy | None:
+    match spec.augment:
+        case "none":
+            return None
+        case "randaugment":
+            return Policy(spec.augment, spec.operation_count, spec.operation_magnitude)
+        case "trivialaugment":
+            return Policy(spec.augment, 1, None)
 
 
 def _fingerprint(spec: DataSpec, statistics: Statistics, content: str) -> str:
@@ -230,5 +266,11 @@ def _fingerprint(spec: DataSpec, statistics: Statistics, content: str) -> str:
     settings += [spec.pad, spec.flip]
     if spec.unlabelled is not None:
         settings += [spec.unlabelled, spec.labelled_share]
+    if spec.crop == "resized":
+        settings += ["crop", spec.crop_scale, spec.crop_ratio]
+    if (policy := _policy(spec)) is not None:
+        settings += ["augment", policy.name, policy.operations, policy.magnitude]
+    for key in ("erase", "resize"):
+        settings += [key, value] if (value := getattr(spec, key)) else []
     table = [content, statistics.mean, statistics.std, *settings]
     return hashlib.sha256(json.dumps(table).encode()).hexdigest()

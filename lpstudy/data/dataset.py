@@ -6,7 +6,6 @@ from typing import Literal
 
 import torch
 
-from lpstudy.data.augment import positions
 from lpstudy.data.partition import subset_per_class
 from lpstudy.data.pixels import select_pixels
 from lpstudy.data.split import Split
@@ -40,6 +39,8 @@ class Data:
     """Treatment of the files that may surprise their owner, one line each."""
     resizing: Resizing = "none"
     """The way of files to the input's size: resized and cut (see `lpstudy.data.images`), or unchanged."""
+    resize: int | None = None
+    """Pixels of the shorter side before the centre square is cut out; None: those of the square."""
 
     labels_per_class: int | None = None
     """The number of labels of each class in the training part; None: all."""
@@ -55,8 +56,8 @@ class Data:
 
     @property
     def augmentations(self) -> int:
-        """The number of distinct views of a training image."""
-        return positions(self.pad, self.flip)
+        """The number of distinct views of a training image; `UNLIMITED` where they are drawn."""
+        return self.train.preprocessing.distinct
 
     @property
     def views(self) -> int:

@@ -1,5 +1,6 @@
 """A folder of images: train/<class>/* and test/<class>/* (or val, where there is no test), of any size."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -41,20 +42,31 @@ def check_sizes(listing: Listing, size: tuple[int, int], *, progress: bool) -> N
             _check_size(listing.path(path), size_of(listing.path(path)), size)
 
 
-def decode_all(listing: Listing, side: int | None, size: tuple[int, int], *, progress: bool) -> Arrays:
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """How the images of files get one size."""
+
+    side: int | None
+    """Pixels of a side to which images are resized and cut; None: all have the size already."""
+    resize: int | None
+    """Pixels of the shorter side before the cut; None: `side`."""
+    size: tuple[int, int]
+    """Height and width of the result."""
+
+
+def decode_all(listing: Listing, cut: Cut, *, progress: bool) -> Arrays:
     """Decode all images to arrays.
 
     Args:
         listing: The files.
-        side: Pixels of a side to which images are resized and cut; None: all images must have the size.
-        size: Height and width of the result.
+        cut: How they get one size.
         progress: Show a progress line.
 
     Raises:
-        ValueError: A file is no readable image, or has another size where `side` is None.
+        ValueError: A file is no readable image, or has another size where none is resized.
     """
-    train, train_transparent = _decode_files(listing, listing.train, side, size, progress)
-    test, test_transparent = _decode_files(listing, listing.test, side, size, progress)
+    train, train_transparent = _decode_files(listing, listing.train, cut, progress)
+    test, test_transparent = _decode_files(listing, listing.test, cut, progress)
     return Arrays(
         train,
         listing.train.labels,
@@ -66,15 +78,15 @@ def decode_all(listing: Listing, side: int | None, size: tuple[int, int], *, pro
 
 
 def _decode_files(
-    listing: Listing, files: Files, side: int | None, size: tuple[int, int], progress: bool
+    listing: Listing, files: Files, cut: Cut, progress: bool
 ) -> tuple[npt.NDArray[np.uint8], int]:
     """Decode the images; also return how many of them have transparent pixels."""
     transparent = 0
-    images = np.empty((len(files.paths), 3, *size), dtype=np.uint8)
+    images = np.empty((len(files.paths), 3, *cut.size), dtype=np.uint8)
     paths = with_progress(files.paths, "decoding", total=len(images), progress=progress)
     for target, path in zip(images, paths, strict=True):
-        image = decode_image(listing.path(path), side)
-        _check_size(listing.path(path), image.pixels.shape[1:], size)
+        image = decode_image(listing.path(path), cut.side, cut.resize)
+        _check_size(listing.path(path), image.pixels.shape[1:], cut.size)
         target[...] = image.pixels
         transparent += image.transparent
     return images, transparent

@@ -5,7 +5,7 @@ import os
 import struct
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, cast
 
@@ -16,6 +16,7 @@ from lpstudy.data.colours import to_opaque_rgb
 from lpstudy.data.image_limits import check_pixels, check_structure
 from lpstudy.data.limited_file import CostError, LimitedFile
 from lpstudy.data.orientation import SIDEWAYS, orientation_of, upright
+from lpstudy.data.resized_crop import Box
 from lpstudy.one_line import one_line
 
 if TYPE_CHECKING:
@@ -41,15 +42,16 @@ class DecodedImage:
     """Whether the file had pixels that are not opaque; they are composed on white."""
 
 
-def decode_image(path: bytes, side: int | None) -> DecodedImage:
+def decode_image(path: bytes, side: int | None, resize: int | None = None) -> DecodedImage:
     """The image in RGB, upright as its EXIF says; other kinds of pixels by the rules of `to_opaque_rgb`.
 
     Of several images in one file the first counts: frame, page, the default image of an animated PNG.
 
     Args:
         path: The file, as the file system names it.
-        side: Pixels of a side: the shorter side is resized to it (bilinear, antialiased) and the centre cut
-            out. None leaves the size as it is.
+        side: Pixels of a side of the centre square that is cut out after resizing (bilinear, antialiased).
+            None leaves the size as it is.
+        resize: Pixels of the shorter side after resizing; None: `side`.
 
     Raises:
         ValueError: The file cannot be read, is not an image, is truncated, is a decompression bomb, or takes
@@ -58,18 +60,42 @@ def decode_image(path: bytes, side: int | None) -> DecodedImage:
     with _open_image(path, head_only=False) as (image, exif):
         colours, transparent = to_opaque_rgb(image)
         colours = upright(colours, _orientation(image, exif))
-        if side is not None and colours.size != (side, side):
+        if side is not None and resize is not None:
+            colours = _resize_and_cut(colours, side, resize)
+        elif side is not None and colours.size != (side, side):
             colours = _resize_centre_square(colours, side)
         return DecodedImage(np.asarray(colours).transpose(2, 0, 1), transparent)
 
 
-def decode_pixels(path: bytes, side: int | None) -> npt.NDArray[np.uint8]:
+def decode_pixels(path: bytes, side: int | None, resize: int | None = None) -> npt.NDArray[np.uint8]:
     """Decode the pixels of an image: see `decode_image`.
 
     Raises:
         ValueError: See `decode_image`.
     """
-    return decode_image(path, side).pixels
+    return decode_image(path, side, resize).pixels
+
+
+def decode_crop(path: bytes, side: int | None, box: Callable[[int, int], Box]) -> DecodedImage:
+    """A box of the image, resized to a square (bilinear, antialiased); its pixels as those of `decode_image`.
+
+    Args:
+        path: The file, as the file system names it.
+        side: Pixels of a side of the result; None: the size of the image.
+        box: The box of an image of a height and a width.
+
+    Raises:
+        ValueError: See `decode_image`.
+    """
+    from PIL import Image
+
+    with _open_image(path, head_only=False) as (image, exif):
+        colours, transparent = to_opaque_rgb(image)
+        colours = upright(colours, _orientation(image, exif))
+        size = colours.size if side is None else (side, side)
+        top, left, height, width = box(colours.height, colours.width)
+        crop = colours.crop((left, top, left + width, top + height)).resize(size, Image.Resampling.BILINEAR)
+        return DecodedImage(np.asarray(crop).transpose(2, 0, 1), transparent)
 
 
 def size_of(path: bytes) -> tuple[int, int]:
@@ -136,4 +162,21 @@ def _resize_centre_square(image: "Images.Image", side: int) -> "Images.Image":
     shorter = min(image.size)
     left, top = (image.width - shorter) / 2, (image.height - shorter) / 2
     box = (left, top, left + shorter, top + shorter)
+    return image.resize((side, side), Image.Resampling.BILINEAR, box=box)
+
+
+def _resize_and_cut(image: "Images.Image", side: int, shorter: int) -> "Images.Image":
+    """Resize the shorter side, then cut the centre square out: in one step, as in `_resize_centre_square`.
+
+    Sizes and places are rounded as by torchvision's `Resize` and `CenterCrop`.
+    """
+    from PIL import Image
+
+    width, height = (
+        shorter if length == min(image.size) else int(shorter * length / min(image.size))
+        for length in image.size
+    )
+    left, top = round((width - side) / 2), round((height - side) / 2)
+    x, y = image.width / width, image.height / height
+    box = (left * x, top * y, (left + side) * x, (top + side) * y)
     return image.resize((side, side), Image.Resampling.BILINEAR, box=box)

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from lpstudy.data.order import copy_to
+from lpstudy.data.resized_crop import ViewCrops
+from lpstudy.data.stream import StreamPixels
 
 
 class Pixels(Protocol):
@@ -31,6 +33,15 @@ class Pixels(Protocol):
 
     def to(self, device: torch.device) -> "Pixels":
         """The same images on a device, or this source where they stay in files."""
+        ...
+
+
+@runtime_checkable
+class CroppedPixels(Protocol):
+    """Images that are cut from larger ones: their source makes the crops of a view itself."""
+
+    def read_crops(self, batches: Sequence[Tensor], crops: ViewCrops) -> Iterator[Tensor]:
+        """Read the crops of a view: see `Pixels.read`."""
         ...
 
 
@@ -78,4 +89,6 @@ def select_pixels(pixels: Pixels, rows: Tensor) -> Pixels:
     """The images at some positions of a source, int64 on the CPU."""
     if isinstance(pixels, ArrayPixels):
         return ArrayPixels(pixels.images, pixels.rows[rows])
+    if isinstance(pixels, StreamPixels):
+        return pixels.select(rows)
     return SelectedPixels(pixels, rows)

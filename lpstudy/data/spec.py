@@ -3,9 +3,10 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from lpstudy.data.imagenet import SIDE
 from lpstudy.data.registry import known_kinds
 
 RESIZED = ("imagenet", "image_folder")
@@ -24,6 +25,10 @@ def _known(kind: str) -> str:
 
 def _list_kinds(schema: dict[str, Any]) -> None:
     schema["enum"] = [*known_kinds()]
+
+
+Pair = Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], Field(min_length=2, max_length=2)]
+PositivePair = Annotated[tuple[Annotated[float, Field(gt=0, le=100)], ...], Field(min_length=2, max_length=2)]
 
 
 class DataSpec(BaseModel):
@@ -50,18 +55,92 @@ class DataSpec(BaseModel):
     image_size: int | None = Field(default=None, ge=8, le=1024)
     """Pixels of a side. imagenet: 224 by default. image_folder: by default the size that all images share.
     The other kinds keep their own (digits 8, mnist 28, cifar10 and cifar100 32)."""
+    resize: int | None = Field(default=None, ge=9, le=4096)
+    """imagenet and image_folder: pixels of the shorter side before the centre square of image_size is cut
+    out, as in the usual test of ImageNet (256 for 224); by default image_size itself."""
     pad: int = Field(default=0, ge=0, le=64)
     """Augmentation: crops of the image padded by this many black pixels on every side."""
     flip: bool = False
     """Augmentation: mirrored left to right, or not."""
+    crop: Literal["pad", "resized"] = "pad"
+    """Augmentation: crops of the padded image, or `resized`: crops of random area and aspect ratio, resized
+    to the image's size, as in the usual training on ImageNet. Files are then cut from the whole image while
+    they stream; what is held in memory from the image that is held."""
+    scale: Pair | None = None
+    """With crop = "resized": lowest and highest share of the image's area, by default [0.08, 1.0]."""
+    ratio: PositivePair | None = None
+    """With crop = "resized": lowest and highest ratio of width to height, by default [0.75, 1.3333]."""
+    augment: Literal["none", "randaugment", "trivialaugment"] = "none"
+    """Augmentation of colours and positions after crop and flip: RandAugment, or TrivialAugment in its wide
+    range, with torchvision's operations and magnitudes."""
+    operations: int | None = Field(default=None, ge=1, le=14)
+    """With randaugment: operations on each image, by default 2."""
+    magnitude: int | None = Field(default=None, ge=0, le=30)
+    """With randaugment: how strong they are, by default 9."""
+    erase: float = Field(default=0.0, ge=0.0, le=1.0)
+    """Augmentation: the probability that a box of 2 to 33 % of the image becomes the mean colour."""
     streaming: bool | None = None
     """Decode files on the fly (true) or once into arrays (false). By default imagenet streams, and
-    image_folder does where its decoded images would take 4 GiB or more."""
+    image_folder does where its decoded images would take 4 GiB or more, or where crop = "resized" and
+    image_size is set."""
 
     @property
     def labelled_share(self) -> float:
         """The share of a batch that has labels, where there are unlabelled images."""
         return 0.5 if self.labelled_fraction is None else self.labelled_fraction
+
+    @property
+    def crop_scale(self) -> tuple[float, float]:
+        """Lowest and highest share of the area of a resized crop."""
+        return (0.08, 1.0) if self.scale is None else (self.scale[0], self.scale[1])
+
+    @property
+    def crop_ratio(self) -> tuple[float, float]:
+        """Lowest and highest ratio of width to height of a resized crop."""
+        return (3 / 4, 4 / 3) if self.ratio is None else (self.ratio[0], self.ratio[1])
+
+    @property
+    def operation_count(self) -> int:
+        """The number of RandAugment's operations on each image."""
+        return 2 if self.operations is None else self.operations
+
+    @property
+    def operation_magnitude(self) -> int:
+        """RandAugment's magnitude, a number of 31 from 0 on."""
+        return 9 if self.magnitude is None else self.magnitude
+
+    @field_validator("scale", "ratio", mode="before")
+    @classmethod
+    def _pair(cls, values: Any) -> Any:
+        """Convert the lists of TOML and JSON."""
+        if isinstance(values, list | tuple) and len(values) == 2 and values[0] > values[1]:
+            raise ValueError(f"must be [lowest, highest] but got {list(values)}")
+        return tuple(values) if isinstance(values, list) else values
+
+    @model_validator(mode="after")
+    def _check_augmentation(self) -> Self:
+        if self.crop == "resized":
+            if self.pad:
+                raise ValueError("pad: has no effect with crop = 'resized'")
+        elif self.scale is not None or self.ratio is not None:
+            key = "ratio" if self.scale is None else "scale"
+            raise ValueError(f"{key}: has no effect without crop = 'resized'")
+        if self.augment != "randaugment":
+            for key in ("operations", "magnitude"):
+                if getattr(self, key) is not None:
+                    raise ValueError(f"{key}: has no effect without augment = 'randaugment'")
+        return self
+
+    @model_validator(mode="after")
+    def _check_resize(self) -> Self:
+        if self.resize is None:
+            return self
+        side = self.image_size or (SIDE if self.kind == "imagenet" else None)
+        if self.kind not in RESIZED or side is None:
+            raise ValueError("resize: needs imagenet, or image_folder with image_size")
+        if self.resize <= side:
+            raise ValueError(f"resize: must be above image_size = {side} but got {self.resize}")
+        return self
 
     @model_validator(mode="after")
     def _check(self) -> Self:

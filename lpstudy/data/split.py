@@ -2,91 +2,15 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 
 import torch
 from torch import Tensor
 
-from lpstudy.data.augment import augment, placement, positions, view_of
+from lpstudy.data.augment import view_of
 from lpstudy.data.order import WHOLE, Mixture, Order, Share, copy_to, split_batches
-from lpstudy.data.pixels import Pixels
+from lpstudy.data.pixels import CroppedPixels, Pixels
+from lpstudy.data.preprocessing import Preprocessing, Rows
 from lpstudy.outputs import Batch
-
-
-@dataclass(frozen=True, slots=True)
-class Preprocessing:
-    """The conversion of uint8 images to the batches of a network."""
-
-    mean: tuple[float, ...]
-    """Mean per channel of pixels in [0, 1]."""
-    std: tuple[float, ...]
-    """Standard deviation per channel of pixels in [0, 1]."""
-    pad: int = 0
-    flip: bool = False
-    seed: int = 0
-    """The data's seed, which determines the crop and flip of a sample's view."""
-    view_limit: int | None = None
-    """The number of views in use; None: all."""
-
-    @property
-    def views(self) -> int:
-        """The number of views of each sample in use."""
-        return positions(self.pad, self.flip) if self.view_limit is None else self.view_limit
-
-    def with_views(self, views: int) -> "Preprocessing":
-        """The same preprocessing with this number of views.
-
-        Raises:
-            ValueError: The number is below 1 or above that of the distinct views.
-        """
-        limit = positions(self.pad, self.flip)
-        if not 1 <= views <= limit:
-            raise ValueError(f"views must lie in [1, {limit}] but is {views}")
-        return replace(self, view_limit=views)
-
-    def augmented_batch(
-        self, images: Tensor, labels: Tensor, samples: Tensor, view: int, device: torch.device
-    ) -> Batch:
-        """The batch of this view of uint8 images of shape (m, channels, height, width)."""
-        images = _to_device(images, device)
-        if positions(self.pad, self.flip) > 1:
-            crops_and_flips = placement(samples, view, pad=self.pad, flip=self.flip, seed=self.seed)
-            dy, dx, flips = (value.to(device, non_blocking=True) for value in crops_and_flips)
-            images = augment(images, dy, dx, flips, self.pad)
-        return self._batch(images, labels, samples, view, device)
-
-    def plain_batch(self, images: Tensor, labels: Tensor, samples: Tensor, device: torch.device) -> Batch:
-        """The batch of uint8 images without augmentation, view 0."""
-        return self._batch(_to_device(images, device), labels, samples, 0, device)
-
-    def _batch(
-        self, images: Tensor, labels: Tensor, samples: Tensor, view: int, device: torch.device
-    ) -> Batch:
-        scale, offset = _normalisation(self.mean, self.std, device)
-        pixels = images.to(torch.float32).mul_(scale).sub_(offset)
-        return Batch(
-            pixels,
-            labels.to(device, non_blocking=True),
-            samples.to(device, non_blocking=True),
-            view,
-        )
-
-
-def _to_device(images: Tensor, device: torch.device) -> Tensor:
-    """Copy images to the device; from pinned memory to a GPU, which copies while it computes."""
-    if device.type == "cuda" and images.device.type == "cpu":
-        images = images.pin_memory()
-    return images.to(device, non_blocking=True)
-
-
-@cache
-def _normalisation(
-    mean: tuple[float, ...], std: tuple[float, ...], device: torch.device
-) -> tuple[Tensor, Tensor]:
-    """The factor of the pixels and the offset subtracted then; both of shape (channels, 1, 1)."""
-    means = torch.tensor(mean, device=device).view(-1, 1, 1)
-    stds = torch.tensor(std, device=device).view(-1, 1, 1)
-    return 1.0 / (255.0 * stds), means / stds
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -197,10 +121,22 @@ class Split:
         return replace(self, pixels=self.pixels.to(device), labels=self.labels.to(device))
 
     def _one_view(self, view: int, batches: Sequence[Tensor], device: torch.device) -> Iterator[Batch]:
+        copies = copy_to(batches, self.labels.device)
+        rows = (Rows(*pair) for pair in zip(batches, copies, strict=True))
         return (
-            self.preprocessing.augmented_batch(images, self.labels[samples], samples, view, device)
-            for samples, images in self._read(batches)
+            self.preprocessing.augmented_batch(images, self.labels[samples.copy], samples, view, device)
+            for samples, images in zip(rows, self._cropped(view, batches), strict=True)
         )
+
+    def _cropped(self, view: int, batches: Sequence[Tensor]) -> Iterator[Tensor]:
+        """The images of each batch, as crops of the view where they are of random size."""
+        crops = self.preprocessing.crops(view)
+        if crops is None:
+            return self.pixels.read(batches)
+        if isinstance(self.pixels, CroppedPixels):
+            return self.pixels.read_crops(batches, crops)
+        images = self.pixels.read(batches)
+        return (crops.cut(each, samples) for each, samples in zip(images, batches, strict=True))
 
     def _read(self, batches: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
         """The samples of each batch, on the device of the labels, and their images."""

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -11,8 +11,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from lpstudy.data.arrays import pixel_sums
-from lpstudy.data.images import decode_image
+from lpstudy.data.images import DecodedImage, decode_crop, decode_image
 from lpstudy.data.progress_line import with_progress
+from lpstudy.data.resized_crop import ViewCrops
 
 MEASURE_CHUNK = 4
 """Images whose pixels are summed in one step; they may be large."""
@@ -29,6 +30,8 @@ class StreamPixels:
     """Bytes of the files, shape (n,)."""
     side: int | None
     """Pixels of a side to which images are resized and cut; None: they have one size."""
+    resize: int | None = None
+    """Pixels of the shorter side before the cut; None: `side`."""
 
     def read(self, batches: Sequence[Tensor]) -> Iterator[Tensor]:
         """Read the images of one batch after the other: see `Pixels.read`.
@@ -37,6 +40,14 @@ class StreamPixels:
             ValueError: While it runs: a file is no readable image.
         """
         return (torch.from_numpy(batch.images) for batch in self._decode(batches))
+
+    def read_crops(self, batches: Sequence[Tensor], crops: ViewCrops) -> Iterator[Tensor]:
+        """Read the crops of a view, cut out of the images as they are in their files: see `read`."""
+        return (torch.from_numpy(batch.images) for batch in self._decode(batches, crops))
+
+    def select(self, rows: Tensor) -> "StreamPixels":
+        """The images at some positions, int64 on the CPU."""
+        return replace(self, paths=self.paths[rows.numpy()], sizes=self.sizes[rows.numpy()])
 
     def to(self, device: torch.device) -> "StreamPixels":
         """This source: its images are in files."""
@@ -58,11 +69,11 @@ class StreamPixels:
             transparent += batch.transparent
         return PixelSums(total, pixels, transparent)
 
-    def _decode(self, shares: Sequence[Tensor]) -> "Iterator[DecodedBatch]":
-        """Decode the images of the requested samples."""
+    def _decode(self, shares: Sequence[Tensor], crops: ViewCrops | None = None) -> "Iterator[DecodedBatch]":
+        """Decode the images of the requested samples, or crops of them."""
         threads = torch.get_num_threads()
         loader = DataLoader(
-            _ImageDataset(self.root, self.paths, self.side),
+            _ImageDataset(self, crops),
             batch_size=None,
             sampler=shares,
             # With one thread there is no second core to decode on.
@@ -112,19 +123,26 @@ class UnreadableFile:
 class _ImageDataset(Dataset[DecodedBatch | UnreadableFile]):
     """Batches of images by the positions of their samples."""
 
-    def __init__(self, root: bytes, paths: npt.NDArray[np.bytes_], side: int | None) -> None:
-        self._root = root
-        self._paths = paths
-        self._side = side
+    def __init__(self, source: StreamPixels, crops: ViewCrops | None) -> None:
+        self._source = source
+        self._crops = crops
 
     def __getitem__(self, samples: Tensor) -> DecodedBatch | UnreadableFile:
-        paths = [os.path.join(self._root, bytes(path)) for path in self._paths[samples.numpy()]]
+        source = self._source
+        paths = [os.path.join(source.root, bytes(path)) for path in source.paths[samples.numpy()]]
         try:
-            decoded_images = [decode_image(path, self._side) for path in paths]
+            decoded_images = self._images(paths, samples)
             images = np.stack([image.pixels for image in decoded_images])
         except ValueError as error:
             return UnreadableFile(str(error))
         return DecodedBatch(images, sum(image.transparent for image in decoded_images))
+
+    def _images(self, paths: list[bytes], samples: Tensor) -> list[DecodedImage]:
+        side, resize = self._source.side, self._source.resize
+        if self._crops is None:
+            return [decode_image(path, side, resize) for path in paths]
+        boxes = self._crops.chosen(samples)
+        return [decode_crop(path, side, box) for path, box in zip(paths, boxes, strict=True)]
 
 
 def _identity(batch: object) -> object:

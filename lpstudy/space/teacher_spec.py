@@ -53,10 +53,10 @@ class TeacherSpec(Training):
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
     """Seed of the teacher's initial weights and batches."""
     views: Annotated[int, Field(ge=1)] | None = None
-    """Number of different crops and flips of each image; by default one per epoch, as far as there are so
-    many and the teacher's outputs for them fit in bank_gb."""
+    """Number of different views of each image, its crops and flips or what else [data] draws; by default one
+    per epoch, as far as there are so many and the teacher's outputs for them fit in bank_gb."""
     online: bool = False
-    """Run the teacher in each training step, on any crop and flip, instead of storing its outputs."""
+    """Run the teacher in each training step, on any view, instead of storing its outputs."""
     bank_gb: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 4.0
     """Largest size in GB (10^9 bytes) of the teacher's outputs in the cache."""
     bank_dtype: Literal["fp16", "fp32"] = "fp16"
@@ -104,7 +104,7 @@ class TeacherSpec(Training):
     @model_validator(mode="after")
     def _check_views(self) -> Self:
         if self.online and self.views is not None:
-            raise ValueError("views: has no effect with online = true, which allows every crop and flip")
+            raise ValueError("views: has no effect with online = true, which shows every view")
         return self
 
     @model_validator(mode="after")

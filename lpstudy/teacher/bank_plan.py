@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from lpstudy.data import Data
+from lpstudy.data import UNLIMITED, Data
 from lpstudy.distill import Needs, reductions
 from lpstudy.distill.method import EMBEDDING, Distillation
 from lpstudy.outputs import Network
@@ -41,7 +41,7 @@ class BankPlan:
     views: int
     """The number of views of each training image in use."""
     augmentations: int
-    """The number of distinct views."""
+    """The number of distinct views; `lpstudy.data.UNLIMITED` where they are drawn."""
     samples: int
     dtype: str
     """`fp16` or `fp32`."""
@@ -52,6 +52,11 @@ class BankPlan:
     """The reason for the number of views, in one line."""
     classifier: bool = False
     """Whether a method reads the teacher's classifier."""
+
+    @property
+    def view_words(self) -> str:
+        """The number of views in use, and of how many, in words."""
+        return _view_words(self.views, self.augmentations)
 
     @property
     def bytes_per_view(self) -> int:
@@ -159,18 +164,25 @@ def plan_bank(spec: StudySpec, data: Data) -> BankPlan:
 def _reason(
     teacher: TeacherSpec, views: int, distinct: int, epochs: int, online_outputs: list[BankedOutput]
 ) -> str:
+    words = _view_words(views, distinct)
     if teacher.views is not None:
-        reason = f"{views} of {distinct} views, as [teacher] views says"
+        reason = f"{words}, as [teacher] views says"
     elif views == distinct:
         reason = f"all {distinct} views"
     elif views < epochs:
-        reason = f"{views} of {distinct} views, as many as fit in bank_gb = {teacher.bank_gb:g}"
+        reason = f"{words}, as many as fit in bank_gb = {teacher.bank_gb:g}"
     else:
-        reason = f"{views} of {distinct} views, one for each epoch of a run"
+        reason = f"{words}, one for each epoch of a run"
     if online_outputs:
         names = ", ".join(output.name for output in online_outputs)
         reason += f"; {names} of so many views would not fit in bank_gb = {teacher.bank_gb:g}"
     return reason
+
+
+def _view_words(views: int, distinct: int) -> str:
+    if views == UNLIMITED:
+        return "a new view in each epoch"
+    return f"{views} views" if distinct == UNLIMITED else f"{views} of {distinct} views"
 
 
 @torch.no_grad()

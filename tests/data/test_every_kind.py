@@ -228,6 +228,15 @@ def test_the_fingerprint_changes_with_what_changes_pixels_labels_or_the_split(ex
         {"labels_per_class": 3},
         {"pad": 1},
         {"flip": True},
+        {"crop": "resized"},
+        {"crop": "resized", "scale": [0.25, 1.0]},
+        {"crop": "resized", "ratio": [1.0, 1.0]},
+        {"augment": "randaugment"},
+        {"augment": "randaugment", "magnitude": 5},
+        {"augment": "randaugment", "operations": 1},
+        {"augment": "trivialaugment"},
+        {"erase": 0.1},
+        {"erase": 0.2},
     ]
     fingerprints = [load(with_(example.spec, **change)).fingerprint for change in changes]
     assert len(set(fingerprints)) == len(changes)

@@ -10,7 +10,8 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from lpstudy.data import Arrays, DataSpec, Order, arrays_with_test_part, data_from_arrays, load, register
-from lpstudy.data.split import Preprocessing, Split
+from lpstudy.data.preprocessing import Preprocessing
+from lpstudy.data.split import Split
 
 CPU = torch.device("cpu")
 NAMES = ("circle", "square", "star")

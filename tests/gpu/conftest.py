@@ -8,7 +8,8 @@ from heads import student_for
 
 from lpstudy.data import Data
 from lpstudy.data.pixels import ArrayPixels
-from lpstudy.data.split import Preprocessing, Split
+from lpstudy.data.preprocessing import Preprocessing
+from lpstudy.data.split import Split
 from lpstudy.distill import METHODS
 from lpstudy.space import RunSpec
 from lpstudy.students import StudentSpec, build

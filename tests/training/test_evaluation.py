@@ -11,7 +11,8 @@ from torch.nn import functional
 
 from lpstudy.data.order import split_batches
 from lpstudy.data.pixels import ArrayPixels
-from lpstudy.data.split import Preprocessing, Split
+from lpstudy.data.preprocessing import Preprocessing
+from lpstudy.data.split import Split
 from lpstudy.students import StudentSpec, build
 from lpstudy.training import activations, evaluate
 from lpstudy.training.activations import Activations, activations_of
