@@ -14,6 +14,9 @@ from lpstudy.figures.style import NORMAL, SMALL
 _COLUMN_DISTANCE = 110.0
 """Distance in points below which the labels of two line ends share a column."""
 
+_BEHIND = {"facecolor": "white", "edgecolor": "none", "pad": 0.5, "alpha": 0.85}
+"""The box behind a label, so that a line that passes it does not strike it out."""
+
 
 @dataclass(frozen=True, slots=True)
 class Label:
@@ -94,7 +97,7 @@ def label_lines(axes: Axes, labels: Sequence[Label], *, offset: float = 14) -> N
             axes.annotate(
                 label.text, (label.x, label.y), xytext=(right - x, height - y), textcoords="offset points",
                 color=label.colour, fontsize=NORMAL, fontweight="bold", va="center_baseline",
-                annotation_clip=False,
+                annotation_clip=False, bbox=_BEHIND,
             )  # fmt: skip
             bend = right - x - 9
             start = label.shift + 4.5

@@ -40,22 +40,36 @@ _LOOKS = {
     "lp": Look("#008766", "D", 6.2),
     "lp_kd": Look("#8a1a8c", "P", 8.5),
 }
-_OTHER_LOOKS = (
-    Look("#8a6100", "v"),
-    Look("#4b3fa6", "X", 8.5),
-    Look("#8c1c3c", "<"),
-    Look("#3d6b00", ">"),
-    Look("#1f7a8c", "p"),
-    Look("#7a4b2a", "h"),
-)
+_COLOURS = ("#4b3fa6", "#8c1c3c", "#8a6100", "#3d6b00", "#1f7a8c", "#7a4b2a")
+_MARKERS = {
+    "X": 8.5,
+    "<": 7.0,
+    "v": 7.0,
+    ">": 7.0,
+    "p": 7.5,
+    "h": 7.5,
+    "*": 10.0,
+    "d": 7.0,
+    "8": 7.0,
+    "H": 7.5,
+}
+_OTHERS = (
+    "dkd", "pkt", "dist", "sp", "rkd", "at", "cc", "wttm", "srrl", "crd", "simkd", "reviewkd", "fm",
+    "kd_standardized", "dkd_standardized", "bp_long",
+)  # fmt: skip
+"""Names whose looks differ from each other's: two of one colour have different markers."""
 
 
 def look(method: str) -> Look:
     """The look of a method; it is the same in every report."""
     if method in _LOOKS:
         return _LOOKS[method]
-    digest = hashlib.sha256(method.encode("utf-8", "replace")).digest()
-    return _OTHER_LOOKS[digest[0] % len(_OTHER_LOOKS)]
+    if method in _OTHERS:
+        rank = _OTHERS.index(method)
+    else:
+        rank = int.from_bytes(hashlib.sha256(method.encode("utf-8", "replace")).digest()[:4])
+    marker, size = [*_MARKERS.items()][rank % len(_MARKERS)]
+    return Look(_COLOURS[(rank + rank // 30) % len(_COLOURS)], marker, size)
 
 
 def plain(text: str, *, max_length: int = 32) -> str:
