@@ -80,6 +80,8 @@ class Network(torch.nn.Module, ABC):
     """The names of the network's intermediate maps, from the input to the classifier."""
     middle: str
     """The default hint layer (teacher) or guided layer (student)."""
+    input_shape: tuple[int, int, int] | None = None
+    """(channels, height, width) of an image, which `lpstudy.students.build` fills in."""
 
     @property
     def pooled(self) -> str | None:

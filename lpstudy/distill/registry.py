@@ -19,6 +19,7 @@ from lpstudy.distill.kd import KD
 from lpstudy.distill.lp import LP
 from lpstudy.distill.method import Distillation
 from lpstudy.distill.pkt import PKT
+from lpstudy.distill.reviewkd import ReviewKD
 from lpstudy.distill.rkd import RKD
 from lpstudy.distill.simkd import SimKD
 from lpstudy.distill.sp import SP
@@ -41,6 +42,7 @@ BUILT_IN: tuple[type[Distillation], ...] = (
     CRD,
     SRRL,
     SimKD,
+    ReviewKD,
     LP,
 )
 """In the order of the reports."""

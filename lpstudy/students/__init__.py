@@ -95,6 +95,7 @@ def build(spec: StudentSpec, *, input_shape: tuple[int, int, int], classes: int,
         if spec.head is not None:
             teacher = _head_shape(spec.head, input_shape, classes)
             network = ReusedHeadNetwork(network, teacher, input_shape=input_shape, classes=classes)
+    network.input_shape = input_shape
     return network
 
 

@@ -44,6 +44,7 @@ class AdaptedNetwork(Network):
         super().__init__()
         self.network = network
         self.map_names, self.middle = network.map_names, network.middle
+        self.input_shape = data.input_shape
         self._size = (teacher_input.height, teacher_input.width)
         mean, std, data_mean, data_std = (
             torch.tensor(values, dtype=torch.float64).view(-1, 1, 1)

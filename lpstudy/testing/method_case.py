@@ -41,6 +41,7 @@ class SmallNetwork(Network):
 
     map_names = ("conv1", "conv2", "conv3")
     middle = "conv2"
+    input_shape = IMAGE
 
     def __init__(self, channels: int, features: int, *, kernel: int = 3, seed: int = 0) -> None:
         super().__init__()

@@ -15,6 +15,7 @@ from lpstudy.distill.lp import LP
 from lpstudy.distill.lp_graphs import GraphName
 from lpstudy.distill.method import Distillation
 from lpstudy.distill.pkt import PKT
+from lpstudy.distill.reviewkd import ReviewKD
 from lpstudy.distill.rkd import RKD
 from lpstudy.distill.simkd import SimKD
 from lpstudy.distill.sp import SP
@@ -51,6 +52,8 @@ CASES: dict[str, Distillation] = {
     "crd": CRD(),
     "crd_kd": CRD(kd_weight=1.0, n_negatives=10, feature_dim=4),
     "srrl": SRRL(),
+    "reviewkd": ReviewKD(),
+    "reviewkd of named maps": ReviewKD(layers=("conv1", "conv2"), teacher_layers=("conv1", "conv1")),
     "simkd": SimKD(),
     "simkd with labels": SimKD(ce_weight=1.0),
     "simkd of averages": SimKD(teacher_layer="embedding"),

@@ -20,6 +20,7 @@ PUBLISHED: dict[str, tuple[dict[str, float], ...]] = {
     "cc": ({"gamma": 0.4, "order": 2},),
     "crd": ({"weight": 0.8, "nce_temperature": 0.07, "momentum": 0.5},),
     "srrl": ({"feature_weight": 1.0, "regression_weight": 1.0},),
+    "reviewkd": tuple({"weight": weight} for weight in (0.6, 1.0, 5.0, 8.0)),
     "simkd": ({"weight": 1.0},),
 }
 """Settings of published tables, with CE at weight 1."""

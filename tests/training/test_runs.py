@@ -157,7 +157,11 @@ def test_training_macs_are_counted_by_the_image(
     # SRRL: a connector from 8 to 16 features in three passes, and a frozen classifier of 10 logits in two;
     # a Gram matrix of the teacher's features and one of the student's, in three passes: of SP's maps 4 x 4.
     gram = 50 * (16 + 3 * 8)
+    # ReviewKD: three levels of 64, 16 and 1 places in 8 channels, from 4, 8 and 8 to 8, 16 and 16 channels.
+    reduce, attend, expand = (4 * 8, 8 * 8, 8 * 8), (16 * 2, 16 * 2, 0), (9 * 8 * 8, 9 * 8 * 16, 9 * 8 * 16)
+    levels = zip((64, 16, 1), reduce, attend, expand, strict=True)
     of_loss = {
+        "reviewkd": 3 * sum(places * sum(weights) for places, *weights in levels),
         "lp": 50 * (16 + 8),
         "lp_kd": 50 * (16 + 8),
         "fitnet": 3 * 4 * 8 * 64 / 2,
@@ -175,7 +179,9 @@ def test_training_macs_are_counted_by_the_image(
     )
     assert metrics["teacher_macs"] == teacher_cost
     assert metrics["training_macs"] == images * (3 * student + of_loss.get(method, 0)) + teacher_cost
-    auxiliary = {"fitnet": 4 * 8, "crd": (8 + 1 + 16 + 1) * 128, "srrl": 8 * 16 + 2 * 16}
+    norms_and_biases = 2 * (3 * 8 + 8 + 16 + 16) + 2 + 2
+    auxiliary = {"reviewkd": sum(map(sum, (reduce, attend, expand))) + norms_and_biases}
+    auxiliary |= {"fitnet": 4 * 8, "crd": (8 + 1 + 16 + 1) * 128, "srrl": 8 * 16 + 2 * 16}
     assert metrics["auxiliary_parameters"] == auxiliary.get(method, 0)
 
 

@@ -25,8 +25,8 @@ CPU = torch.device("cpu")
 WORKERS = 2
 NORMED = StudentSpec(family="convnet", depth=2, width=4)
 """A network with batch norm."""
-# A projector has batch norm, whose statistics are those of a worker's own share.
-UNNORMED = [name for name, model in METHODS.items() if not model.reuses_classifier]
+# A projector and fused levels have batch norm, whose statistics are those of a worker's own share.
+UNNORMED = [name for name, model in METHODS.items() if not model.reuses_classifier and name != "reviewkd"]
 CASES: dict[str, dict[str, object]] = {method: {} for method in UNNORMED} | {
     "fitnet": {"mode": "joint"},
     "two_stage": {"method": "fitnet", "mode": "two_stage", "hint_fraction": 0.5},
