@@ -91,6 +91,11 @@ class Network(torch.nn.Module, ABC):
         """
         return None
 
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """The maps from which methods of several layers choose by default."""
+        return self.map_names
+
     @abstractmethod
     def forward(self, images: Tensor, maps: tuple[str, ...] = ()) -> Outputs:
         """Outputs for images of shape (m, channels, height, width), with the named maps in that order.

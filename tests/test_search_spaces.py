@@ -11,6 +11,7 @@ from commands import ROOT, environment
 
 from lpstudy.cost import cost_of
 from lpstudy.distill import TrainingSamples
+from lpstudy.distill.reductions import teacher_outputs
 from lpstudy.outputs import Network, Outputs
 from lpstudy.space import (
     Arm,
@@ -50,8 +51,7 @@ def skeleton(student: StudentSpec, spec: StudySpec) -> Network:
 def outputs(network: Network, spec: StudySpec, maps: tuple[str, ...]) -> Outputs:
     shape, _ = SHAPES[spec.data.kind]
     with torch.no_grad():
-        network_outputs: Outputs = network(torch.empty(2, *shape, device="meta"), maps)
-    return network_outputs
+        return teacher_outputs(network, torch.empty(2, *shape, device="meta"), maps)
 
 
 def ends(arm: Arm) -> list[dict[str, object]]:
@@ -84,9 +84,9 @@ def test_networks_and_regressors_fit_the_images(spec: StudySpec) -> None:
             student = skeleton(trial.student, spec)
             method = trial.method.resolved(student, teacher)
             student_outputs = outputs(student, spec, method.student_maps())
-            teacher_outputs = outputs(teacher, spec, method.teacher_needs().maps)
-            assert student_outputs.logits.shape == teacher_outputs.logits.shape == (2, classes)
-            method.auxiliary(student_outputs, teacher_outputs, TrainingSamples(torch.arange(2)))
+            target = outputs(teacher, spec, method.teacher_needs().maps)
+            assert student_outputs.logits.shape == target.logits.shape == (2, classes)
+            method.auxiliary(student_outputs, target, TrainingSamples(torch.arange(2)))
 
 
 def test_students_within_the_limits_are_smaller_than_their_teacher(spec: StudySpec) -> None:

@@ -12,8 +12,8 @@ from lpstudy.outputs import Network
 class MapMethod(FeatureMethod, ABC):
     """A method of pairs of maps: the student's `layers` and in the same places the teacher's.
 
-    By default the maps are spread evenly over each network, the last one included: of nine maps the third,
-    sixth and ninth, of three all. Where one list is given, the other has as many.
+    By default the maps are spread evenly over each network's stages, the last one included: of nine stages
+    the third, sixth and ninth, of three all. Where one list is given, the other has as many.
     """
 
     default_pairs: ClassVar[int] = 1
@@ -26,10 +26,10 @@ class MapMethod(FeatureMethod, ABC):
     @override
     def with_default_layers(self, student: Network, teacher: Network) -> Self:
         named = self.layers or self.teacher_layers
-        most = min(len(student.map_names), len(teacher.map_names))
+        most = min(len(student.stages), len(teacher.stages))
         count = len(named) if named else min(self.default_pairs, most)
-        layers = self.layers or spread(student.map_names, count)
-        teacher_layers = self.teacher_layers or spread(teacher.map_names, count)
+        layers = self.layers or spread(student.stages, count)
+        teacher_layers = self.teacher_layers or spread(teacher.stages, count)
         if len(layers) != len(teacher_layers) or not layers:
             raise ValueError(
                 f"layers: must be as many as teacher_layers, and at least one, "

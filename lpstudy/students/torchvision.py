@@ -52,7 +52,12 @@ class TorchvisionNet(Network):
         self._head = head[0]
         self._name, self._stem, self._input_shape = name, stem, input_shape
         self.map_names = tuple(shapes)
-        self.middle = _middle(self.network, shapes)
+        self.middle = _middle(self.network, self.map_names)
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """The maps of the model's children with matrix weights: no normalisation, ReLU or pool."""
+        return _with_weights(self.network, self.map_names)
 
     @property
     def pooled(self) -> str | None:
@@ -142,13 +147,16 @@ def _child_shapes(
     return shapes
 
 
-def _middle(model: nn.Module, shapes: dict[str, torch.Size]) -> str:
+def _middle(model: nn.Module, names: tuple[str, ...]) -> str:
     """The middle map among the children with matrix weights; without any, the first map."""
-    names_with_weights = [
-        name for name in shapes if any(weight.dim() > 1 for weight in model.get_submodule(name).parameters())
-    ]
-    names = names_with_weights or list(shapes)[:1]
+    names = _with_weights(model, names) or names[:1]
     return names[len(names) // 2]
+
+
+def _with_weights(model: nn.Module, names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(
+        name for name in names if any(weight.dim() > 1 for weight in model.get_submodule(name).parameters())
+    )
 
 
 @cache
