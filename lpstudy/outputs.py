@@ -10,12 +10,22 @@ from torch.nn import functional
 
 from lpstudy.epoch_result import EpochResult
 
-__all__ = ["NO_LABEL", "PROJECTED", "Batch", "Classifier", "EpochResult", "Network", "Outputs"]
+__all__ = ["NO_LABEL", "PROJECTED", "Batch", "Classifier", "EpochResult", "Mixed", "Network", "Outputs"]
 
 NO_LABEL = -1
 """The label of an image that has none."""
 PROJECTED = "projected"
 """The map of a student's projector into the teacher's features, where it ends in the teacher's classifier."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mixed:
+    """What a batch of mixed images has besides the labels with the larger share."""
+
+    labels: Tensor
+    """int64, shape (m,): the labels with the smaller share; NO_LABEL for an image without a label."""
+    share: Tensor
+    """float32, 0-dimensional: the share of the batch's own labels, in [0.5, 1]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +40,8 @@ class Batch:
     """int64, shape (m,): each sample's position within its split."""
     view: int
     """The index of the deterministic crop and flip of every sample; 0 without augmentation."""
+    mixed: Mixed | None = None
+    """Where each image is a mixture of two; the batch's labels and samples have the larger share in it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from lpstudy.data.arrays import Arrays
 from lpstudy.data.dataset import Data
 from lpstudy.data.image_folder import Cut, check_sizes, decode_all, first_size
 from lpstudy.data.listing import Files, Listing
+from lpstudy.data.mixing import Mixing
 from lpstudy.data.order import Mixture
 from lpstudy.data.partition import stratified_split, subset_per_class
 from lpstudy.data.pixel_statistics import Statistics, measure, statistics_of
@@ -247,6 +248,7 @@ def _preprocessing(spec: DataSpec, statistics: Statistics) -> tuple[Preprocessin
         resized_crop=BoxRange(spec.crop_scale, spec.crop_ratio) if spec.crop == "resized" else None,
         policy=_policy(spec),
         erasing=spec.erase,
+        mixing=Mixing(spec.mixup, spec.cutmix) if spec.mixes else None,
     )
     return Preprocessing(mean, std), views
 
@@ -270,7 +272,7 @@ def _fingerprint(spec: DataSpec, statistics: Statistics, content: str) -> str:
         settings += ["crop", spec.crop_scale, spec.crop_ratio]
     if (policy := _policy(spec)) is not None:
         settings += ["augment", policy.name, policy.operations, policy.magnitude]
-    for key in ("erase", "resize"):
+    for key in ("erase", "resize", "mixup", "cutmix"):
         settings += [key, value] if (value := getattr(spec, key)) else []
     table = [content, statistics.mean, statistics.std, *settings]
     return hashlib.sha256(json.dumps(table).encode()).hexdigest()

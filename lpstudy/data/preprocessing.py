@@ -8,6 +8,7 @@ from torch import Tensor
 
 from lpstudy.data.augment import UNLIMITED, augment, placement, positions, uniforms
 from lpstudy.data.erasing import erase, erased_boxes
+from lpstudy.data.mixing import Mixing
 from lpstudy.data.policies import Policy
 from lpstudy.data.resized_crop import BoxRange, ViewCrops
 from lpstudy.outputs import Batch
@@ -44,6 +45,8 @@ class Preprocessing:
     """RandAugment or TrivialAugment."""
     erasing: float = 0.0
     """The share of the images in which a box is erased."""
+    mixing: Mixing | None = None
+    """How the batches of an epoch are mixed."""
 
     @property
     def distinct(self) -> int:

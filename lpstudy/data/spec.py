@@ -79,6 +79,12 @@ class DataSpec(BaseModel):
     """With randaugment: how strong they are, by default 9."""
     erase: float = Field(default=0.0, ge=0.0, le=1.0)
     """Augmentation: the probability that a box of 2 to 33 % of the image becomes the mean colour."""
+    mixup: float = Field(default=0.0, ge=0.0, le=10.0)
+    """Above 0: each image of a batch is mixed with another one, with shares from Beta(mixup, mixup), and CE
+    is that of both labels with these shares. Needs [teacher] online = true, for a bank has no outputs of
+    mixed images. A teacher that the study trains learns from mixed images too."""
+    cutmix: float = Field(default=0.0, ge=0.0, le=10.0)
+    """Likewise with a box of another image in each image. With both, each batch has one of the two."""
     streaming: bool | None = None
     """Decode files on the fly (true) or once into arrays (false). By default imagenet streams, and
     image_folder does where its decoded images would take 4 GiB or more, or where crop = "resized" and
@@ -88,6 +94,11 @@ class DataSpec(BaseModel):
     def labelled_share(self) -> float:
         """The share of a batch that has labels, where there are unlabelled images."""
         return 0.5 if self.labelled_fraction is None else self.labelled_fraction
+
+    @property
+    def mixes(self) -> bool:
+        """Whether images are mixed."""
+        return self.mixup > 0 or self.cutmix > 0
 
     @property
     def crop_scale(self) -> tuple[float, float]:

@@ -64,10 +64,10 @@ class Split:
     def epoch(
         self, order: Order, *, device: torch.device, share: Share = WHOLE, first_batch: int = 0
     ) -> Iterator[Batch]:
-        """Batches in shuffled order, augmented.
+        """Batches in shuffled order, augmented and mixed.
 
         Args:
-            order: Seed, epoch and batch size; seed and epoch alone determine the order and the view.
+            order: Seed, epoch and batch size; seed and epoch alone determine order, view and mixture.
             device: Where the batches are made.
             share: The worker's part of every batch.
             first_batch: The number of batches to skip at the start without reading them.
@@ -76,7 +76,11 @@ class Split:
             ValueError: The workers cannot share a batch equally; while it runs: an image cannot be read.
         """
         batches = order.batches(len(self), share, self.mixture)
-        return self._one_view(self.view(order), batches[first_batch:], device)
+        shown = self._one_view(self.view(order), batches[first_batch:], device)
+        mixing = self.preprocessing.mixing
+        if mixing is None:
+            return shown
+        return (mixing.mix(batch, order, number) for number, batch in enumerate(shown, start=first_batch))
 
     def batches(
         self, *, batch_size: int, device: torch.device, chunk_size: int | None = None

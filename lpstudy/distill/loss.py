@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lpstudy.outputs import NO_LABEL, Classifier, Outputs
+from lpstudy.outputs import NO_LABEL, Classifier, Mixed, Outputs
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,8 @@ class Step:
     """What `teacher_classifier` gives, or None where the method reads none."""
     input_images: Tensor | None = None
     """What `images` gives, or None where the method does not read them."""
+    mixed: Mixed | None = None
+    """The other labels of mixed images: `labels` and `samples` are those with the larger share."""
 
     @property
     def images(self) -> Tensor:
@@ -142,13 +144,22 @@ def full_precision(values: Tensor) -> Tensor:
 def cross_entropy(step: Step) -> Loss:
     """ce_weight * CE of the student's logits: the term that every loss starts from.
 
-    CE is the mean over the batch's labelled images, with the study's label smoothing.
+    CE is the mean over the batch's labelled images, with the study's label smoothing. Of mixed images it is
+    share * CE of `labels` + (1 - share) * CE of the other labels, each the mean over those that are known.
     """
-    value = functional.cross_entropy(
+    value = _mean_cross_entropy(step, step.labels)
+    if step.mixed is not None:
+        share = step.mixed.share
+        value = share * value + (1 - share) * _mean_cross_entropy(step, step.mixed.labels)
+    weighted = value if step.ce_weight == 1 else step.ce_weight * value
+    return Loss(weighted, {"ce": value.detach()})
+
+
+def _mean_cross_entropy(step: Step, labels: Tensor) -> Tensor:
+    """CE of the student's logits, the mean over the images with a label."""
+    return functional.cross_entropy(
         full_precision(step.student.logits),
-        step.labels,
+        labels,
         ignore_index=NO_LABEL,
         label_smoothing=step.label_smoothing,
     )
-    weighted = value if step.ce_weight == 1 else step.ce_weight * value
-    return Loss(weighted, {"ce": value.detach()})

@@ -159,6 +159,15 @@ class StudySpec(BaseModel):
         return self
 
     @model_validator(mode="after")
+    def _check_mixing(self) -> Self:
+        if self.data.mixes and not self.teacher.online:
+            raise ValueError(
+                f"data.{'mixup' if self.data.mixup else 'cutmix'}: needs [teacher] online = true,"
+                " for a bank has no outputs of mixed images"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _check_start(self) -> Self:
         for name, table in self.methods.items():
             arms = [arm for arm in self.arms() if arm.method == name]

@@ -58,8 +58,10 @@ class Bank:
         """The needed outputs, in float32; others have no columns.
 
         Raises:
-            ValueError: A needed output is neither banked nor computed.
+            ValueError: A needed output is neither banked nor computed, or the images are mixed.
         """
+        if batch.mixed is not None:
+            raise ValueError("the teacher bank has no outputs of mixed images")
         missing = self._not_banked(needs)
         computed: Outputs | None = None
         if missing != Needs():

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lpstudy.distill import StepContext
 from lpstudy.one_line import one_line
-from lpstudy.outputs import Batch, Outputs
+from lpstudy.outputs import Batch, Mixed, Outputs
 from lpstudy.training.memory import memory_error
 from lpstudy.training.partial_epoch import generators, restore_generators
 from lpstudy.training.step import Learner
@@ -71,6 +71,9 @@ class RecordedStep:
             self._batch.labels.copy_(batch.labels)
             if self._learner.method.reads_samples:
                 self._batch.samples.copy_(batch.samples)
+            if self._batch.mixed is not None and batch.mixed is not None:
+                self._batch.mixed.labels.copy_(batch.mixed.labels)
+                self._batch.mixed.share.copy_(batch.mixed.share)
         if self._target is not None and target is not None:
             for static_step, current in zip(_tensors(self._target), _tensors(target), strict=True):
                 static_step.copy_(current)
@@ -80,7 +83,7 @@ class RecordedStep:
     def _record(self, batch: Batch, target: Outputs | None, context: StepContext) -> None:
         device = self._learner.device
         self._graph = self._result = None  # frees the memory of the earlier graph
-        self._batch = Batch(batch.images.clone(), batch.labels.clone(), batch.samples.clone(), batch.view)
+        self._batch = _copy_batch(batch)
         self._target = None if target is None else _copy(target)
         self._weights = {
             name: torch.tensor(float(value), device=device) for name, value in context.weights.items()
@@ -169,6 +172,13 @@ def _tensors(outputs: Outputs) -> list[Tensor]:
 
 def _shapes(outputs: Outputs) -> tuple[object, ...]:
     return (*(tensor.shape for tensor in _tensors(outputs)), *outputs.maps)
+
+
+def _copy_batch(batch: Batch) -> Batch:
+    mixed = batch.mixed
+    if mixed is not None:
+        mixed = Mixed(mixed.labels.clone(), mixed.share.clone())
+    return Batch(batch.images.clone(), batch.labels.clone(), batch.samples.clone(), batch.view, mixed)
 
 
 def _copy(outputs: Outputs) -> Outputs:

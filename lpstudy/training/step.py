@@ -62,7 +62,8 @@ class Learner:
     def step_of(self, student: Outputs, batch: Batch, target: Outputs | None, context: StepContext) -> Step:
         """The batch as the method's loss sees it."""
         step = context.step(student, target, batch.labels, batch.samples, self.auxiliary)
-        return replace(step, input_images=batch.images) if self.method.reads_images else step
+        images = batch.images if self.method.reads_images else None
+        return replace(step, input_images=images, mixed=batch.mixed)
 
     def start(self, batch: Batch, target: Outputs | None, context: StepContext) -> dict[str, float]:
         """The method's metrics of the first batch; the student does not change."""

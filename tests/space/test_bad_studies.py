@@ -34,6 +34,21 @@ BAD: dict[str, tuple[str, str, list[str]]] = {
         "padding = 1",
         ["data.padding: unknown key", "kind, root, validation_fraction"],
     ),
+    "mixed images and a bank": (
+        "pad = 1",
+        "pad = 1\nmixup = 0.5",
+        ["data.mixup: needs [teacher] online = true, for a bank has no outputs of mixed images"],
+    ),
+    "boxes of other images and a bank": (
+        "pad = 1",
+        "pad = 1\ncutmix = 1.0",
+        ["data.cutmix: needs [teacher] onl"],
+    ),
+    "a crop's range without the crop": (
+        "pad = 1",
+        "scale = [0.5, 1.0]",
+        ["data: scale: has no effect without crop = 'resized'"],
+    ),
     "unknown key of the teacher": (
         "width = 32",
         "width = 32\nepoch = 3",

@@ -58,7 +58,24 @@ def test_views_without_a_bound_are_one_for_each_epoch_or_as_many_as_fit(make_stu
     assert plan.view_words == "a new view in each epoch"
 
 
+def test_a_bank_knows_no_mixed_images(make_bank: MakeBank) -> None:
+    bank = make_bank({"kd": {}}, views=1)
+    bank.fill()
+    outputs = open_teacher_outputs(bank.plan, bank.file, bank.spec.teacher, bank.data, device=CPU)
+    (batch, *_) = digits(mixup=1.0).train.epoch(Order(0, 1, 50), device=CPU)
+    with pytest.raises(ValueError, match="the teacher bank has no outputs of mixed images"):
+        outputs.outputs(batch, Needs(logits=True))
+
+
 def test_another_augmentation_is_another_teacher(make_study: MakeStudy) -> None:
     spec = make_study().teacher
-    keys = [*KEYS, {"crop": "resized"}, {"augment": "randaugment"}, {"erase": 0.5}, {}, {"pad": 1}]
+    keys = [
+        *KEYS,
+        {"crop": "resized"},
+        {"augment": "randaugment"},
+        {"erase": 0.5},
+        {"mixup": 1.0},
+        {},
+        {"pad": 1},
+    ]
     assert len({teacher_key(spec, digits(**each)) for each in keys}) == len(keys)
