@@ -39,13 +39,18 @@ A key that says *searched* takes a plain value, which is fixed, or one of
 | `{{ low = 16, high = 64, step = 16 }}` | low, low + step, ..., high; not together with log |
 | `{{ choices = [1, 3, 5] }}` | one of a few values |
 
-A key that takes a list, as of layers, takes a plain list such as `["conv1", "conv2"]`: the list is one fixed
-value, never a set of choices, and cannot be searched. Any other key refuses a plain list: its choices are
-`{{ choices = [...] }}`.
+A key that takes a list, as of layers or milestones, takes a plain list such as `["conv1", "conv2"]` or
+`[30, 60, 80]`: the list is one fixed value, never a set of choices, and cannot be searched. Any other key
+refuses a plain list: its choices are `{{ choices = [...] }}`.
 
 A table of `[methods]` has the name of a method below. A table of any other name, a letter and at most 31 more
 letters, digits and `_`, says with `method = "..."` which method it is: so one method makes several arms.
 Reports call an arm's method by the name of its table.
+
+`start` in such a table names points that the arm's first trials get, each a table of searched
+hyperparameters of the method or of `[training]`; the sampler chooses what a point leaves open. So the
+published setting is among the trials: `start = [{{ weight = 9.0, temperature = 4.0 }}]`. A value outside of
+its range is refused.
 
 An arm is a method on a student. It has `trials` trials, or as many as its search space has different points
 where those are fewer.
