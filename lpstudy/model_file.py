@@ -27,6 +27,7 @@ from lpstudy.students import (
     locate_weights,
     read_metadata,
     read_weights,
+    reading_remarks,
     skeleton,
 )
 from lpstudy.terminal import printable_line
@@ -126,22 +127,25 @@ def check_weights(
 
     Raises:
         OSError: It does not exist or cannot be read.
-        ValueError: It is no safetensors file, or does not fit the network.
+        ValueError: It is no weights file, or does not fit the network.
     """
     description = read_description(place)
     network = skeleton(architecture, input_shape=input_shape, classes=len(class_names))
+    file = read_weights(place)
     try:
-        _, head = fit_weights(network, read_weights(place))
+        _, head = fit_weights(network, file)
     except ValueError as error:
         if description is None or description.architecture == architecture:
             raise
         labels = f"{description.architecture.label()}, not of {architecture.label()}"
         raise ValueError(f"{place} has the weights of {labels}: {error}") from None
+    remarks = reading_remarks(network, file)
     if head is not None:
-        return head, (str(head),)
+        return head, (*remarks, str(head))
     if description is not None and description.class_names != class_names:
-        return None, ("the file has as many classes as the data, but with other names or in another order",)
-    return None, ()
+        other = "the file has as many classes as the data, but with other names or in another order"
+        return None, (*remarks, other)
+    return None, remarks
 
 
 class TrainedModel(nn.Module):

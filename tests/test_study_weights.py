@@ -56,10 +56,10 @@ def test_both_networks_start_from_their_files(
         StudentSpec(family="convnet", depth=2, width=2), input_shape=(1, 8, 8), classes=10, seed=5
     )
     assert all(torch.equal(student[name], value) for name, value in expected.state_dict().items())
-    assert prepared_study.weights.notes == (
-        f"students: convnet-d2-w2: weights: trials and finals start from"
-        f" {prepared_study.weights.files['student.safetensors'][:16]}",
-    )
+    start = f"trials and finals start from {prepared_study.weights.files['student.safetensors'][:16]}"
+    where, names = "students: convnet-d2-w2: weights", f"reads its tensors, without {prefix}"
+    expected_notes = [f"[teacher] weights: {names}", f"{where}: {start}", f"{where}: {names}"]
+    assert list(prepared_study.weights.notes) == (expected_notes if prefix else expected_notes[1:2])
 
 
 def test_a_run_starts_from_the_copy_that_all_nodes_see(
@@ -81,6 +81,24 @@ def test_a_run_starts_from_the_copy_that_all_nodes_see(
     )
     for name in ("layers.conv1.0.weight", "classifier.weight"):  # next to nothing was learnt
         torch.testing.assert_close(learnt[name], start[name], rtol=0, atol=1e-8)
+
+
+def test_a_checkpoint_of_torch_is_copied_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    network = build(
+        StudentSpec(family="convnet", depth=2, width=2), input_shape=(1, 8, 8), classes=10, seed=3
+    )
+    torch.save({"net": network.state_dict(), "epoch": 9}, tmp_path / "student.ckpt")
+    prepared_study = prepared(tmp_path, monkeypatch, ("width = 2", 'width = 2\nweights = "student.ckpt"'))
+    (place,) = share_weights(prepared_study.weights).values()
+    digest = prepared_study.weights.files["student.ckpt"]
+    assert Path(place).name == f"{digest}.pth"
+    assert Path(place).read_bytes() == (tmp_path / "student.ckpt").read_bytes()
+    assert prepared_study.weights.notes[-1] == (
+        "students: convnet-d2-w2: weights: reads the tensors of its key net"
+    )
+    student = StudentSpec(family="convnet", depth=2, width=2, weights=place)
+    state = build(student, input_shape=(1, 8, 8), classes=10).state_dict()
+    assert all(torch.equal(state[name], value) for name, value in network.state_dict().items())
 
 
 def test_a_damaged_copy_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,7 +203,7 @@ def _of_another_size(folder: Path) -> tuple[str, str]:
 
 
 def _pickled(folder: Path) -> tuple[str, str]:
-    torch.save({}, folder / "student.pth")
+    torch.save({"args": Namespace()}, folder / "student.pth")
     return ("width = 2", 'width = 2\nweights = "student.pth"')
 
 
@@ -227,7 +245,7 @@ def test_the_imagenet_study_takes_published_weights_as_its_comment_says(tmp_path
     path = tmp_path / "imagenet.toml"
     path.write_text(text.replace("\n# weights = ", "\nweights = "))
     teacher = read_study_file(path).teacher
-    assert teacher.weights == "resnet34.safetensors"
+    assert teacher.weights == "resnet34.pth"
     with torch.device("meta"):
         published = models.resnet34().state_dict()
     network = skeleton(teacher.network, input_shape=(3, 224, 224), classes=1000)

@@ -37,8 +37,9 @@ def starting_weights(spec: StudySpec, data: Data) -> StartingWeights:
         ValueError: A file is missing, cannot be read or does not fit; in one line.
     """
     head, lines = check_teacher(spec.teacher, data)
-    untrained = "" if head is None else ", so its logits are untrained"
-    notes = [f"[teacher] weights: {line}{untrained}" for line in lines]
+    notes = [f"[teacher] weights: {line}" for line in lines]
+    if head is not None:
+        notes[-1] += ", so its logits are untrained"
     files = (
         {}
         if spec.teacher.weights is None
@@ -95,12 +96,12 @@ def share_weights(weights: StartingWeights) -> dict[str, str]:
 
 
 def _copy_to_cache(folder: Folder, path: str, digest: str) -> str:
-    name = f"{digest}.safetensors"
+    file = read_weights(path)
+    if file.sha256 != digest:
+        raise ValueError(f"{path} has changed while the study started")
+    name = f"{digest}{file.suffix}"
     try:
         read_weights_file(folder, name, sha256=digest)
     except (FileNotFoundError, ValueError):  # new, or damaged
-        file = read_weights(path)
-        if file.sha256 != digest:
-            raise ValueError(f"{path} has changed while the study started") from None
         folder.write(name, file.content)
     return f"{folder.url}/{name}"

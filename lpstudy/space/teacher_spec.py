@@ -34,9 +34,10 @@ class TeacherSpec(Training):
     width: int | None = None
     stem: Literal["small"] | None = None
     weights: str | None = None
-    """A safetensors file, or a folder with weights.safetensors or model.safetensors; relative to the working
-    directory unless absolute. The teacher is then not trained. Where the file has another class count, its
-    last layer is new, and methods that learn from the teacher's logits are refused."""
+    """A file of safetensors or of torch (a state dict or a checkpoint), or a folder with weights.safetensors
+    or model.safetensors; relative to the working directory unless absolute. The teacher is then not trained.
+    Where the file has another class count, its last layer is new, and methods that learn from the teacher's
+    logits are refused."""
     mean: tuple[Annotated[float, Field(ge=0, le=1)], ...] | None = None
     """With weights: the mean of each channel, for pixels in 0..1, that was subtracted from the teacher's
     training images. By default the one stored in a file of lpstudy, else the data's own."""

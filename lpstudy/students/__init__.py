@@ -17,7 +17,13 @@ from lpstudy.students.spec import ReusedHead, StudentSpec
 from lpstudy.students.stem import has_small_stem
 from lpstudy.students.timm import TimmNet
 from lpstudy.students.vgg import VGG
-from lpstudy.students.weight_loading import ReplacedHead, fit_weights, load_state, load_weights
+from lpstudy.students.weight_loading import (
+    ReplacedHead,
+    fit_weights,
+    load_state,
+    load_weights,
+    reading_remarks,
+)
 from lpstudy.students.weights_file import (
     WeightsFile,
     locate_weights,
@@ -46,6 +52,7 @@ __all__ = [
     "read_metadata",
     "read_weights",
     "read_weights_file",
+    "reading_remarks",
     "register_family",
     "skeleton",
 ]

@@ -72,9 +72,10 @@ class StudentSpec(BaseModel):
     """torchvision: `small` for images of 32 pixels or so, a first convolution of 3x3 with stride 1 and no max
     pool after it; by default the model's own, which is made for images of 224 pixels."""
     weights: Annotated[str | None, BeforeValidator(_text)] = None
-    """A safetensors file that every trial and final starts from, or a folder with weights.safetensors or
-    model.safetensors; relative to the working directory unless absolute. Where the file has another class
-    count than the data, its last layer is new. Depth and width cannot be searched with it."""
+    """A file of safetensors or of torch (a state dict or a checkpoint) from which every trial and final
+    starts, or a folder with weights.safetensors or model.safetensors; relative to the working directory
+    unless absolute. Where the file has another class count than the data, its last layer is new. Depth and
+    width cannot be searched with it."""
     head: ReusedHead | None = None
     """The teacher whose classifier it ends in, behind a projector, in place of its own; a method says so, not
     a study file."""

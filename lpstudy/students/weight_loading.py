@@ -10,17 +10,12 @@ from torch import Tensor, nn
 
 from lpstudy.outputs import Network
 from lpstudy.students.layers import last_linear
+from lpstudy.students.weight_names import COUNTER, PREFIX, best_naming
 from lpstudy.students.weights_file import WeightsFile, read_weights
 from lpstudy.terminal import printable
 
-PREFIX = "network."
-"""The prefix of torchvision's names in a network that wraps one of its models."""
 AUXILIARY_HEADS = ("aux1.", "aux2.", "AuxLogits.")
 """Heads of GoogLeNet and Inception v3 that only helped to train the published weights."""
-WRAPPERS = ("module", "_orig_mod")
-"""Parts of names that DataParallel, AveragedModel and torch.compile add."""
-COUNTER = "n_averaged"
-"""AveragedModel's count of averaged steps."""
 _EARLIER_NAMES = (
     (re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12])\."), r"\1\2."),
     (re.compile(r"(encoder_layer_\d+\.mlp)\.linear_1\."), r"\1.0."),
@@ -43,12 +38,12 @@ class ReplacedHead:
 
 
 def load_weights(network: Network, place: str | Path) -> ReplacedHead | None:
-    """Load a safetensors file into a network: see `fit_weights`; return the head that stays as initialised.
+    """Load a weights file into a network: see `fit_weights`; return the head that stays as initialised.
 
     Raises:
         FileNotFoundError: There is no such file.
         OSError: It cannot be read.
-        ValueError: It is no safetensors file, or does not fit the network.
+        ValueError: It is no weights file, or does not fit the network.
     """
     state, head = fit_weights(network, read_weights(place))
     load_state(network, state)
@@ -68,8 +63,9 @@ def load_state(network: nn.Module, state: Mapping[str, Tensor]) -> None:
 def fit_weights(network: Network, file: WeightsFile) -> tuple[dict[str, Tensor], ReplacedHead | None]:
     """Match a file's tensors to the network's names, all of them and no others.
 
-    Names may be the network's own, those of the torchvision model that it wraps, or either below `module.`,
-    `_orig_mod.` or any other prefix that all share. A head (the last linear layer) of another class count
+    Names may be the network's own, those of the model of torchvision or timm that it wraps, those of the same
+    network in RepDistiller's code, or any of these below `module.`, `_orig_mod.` or another prefix that all
+    share. A head (the last linear layer) of another class count
     gives way to the network's own.
 
     Args:
@@ -96,12 +92,19 @@ def fit_weights(network: Network, file: WeightsFile) -> tuple[dict[str, Tensor],
     return state, ReplacedHead(_short(head.name), head.file_classes, head.classes)
 
 
+def reading_remarks(network: Network, file: WeightsFile) -> tuple[str, ...]:
+    """One line on how a file is read: under which key, without which prefix, with whose names."""
+    key = [f"the tensors of its key {file.key}"] if file.key else []
+    words = best_naming(file.tensors, network.state_dict()).words()
+    if not key and not words:
+        return ()
+    return (", ".join(["reads " + (key[0] if key else "its tensors"), *([words] if words else [])]),)
+
+
 def _rename(tensors: Mapping[str, Tensor], network_state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Rename tensors to the network's names where possible; drop auxiliary heads and counters."""
     prefix = PREFIX if all(name.startswith(PREFIX) for name in network_state) else ""
-    state = max(
-        _candidate_names(tensors), key=lambda names: sum(prefix + name in network_state for name in names)
-    )
+    state = best_naming(tensors, network_state).tensors
     renamed: dict[str, Tensor] = {}
     for name, value in state.items():
         for pattern, replacement in _EARLIER_NAMES:
@@ -113,21 +116,6 @@ def _rename(tensors: Mapping[str, Tensor], network_state: Mapping[str, Tensor]) 
         if name.endswith("num_batches_tracked"):
             renamed.setdefault(name, value)  # files older than these counters are complete without them
     return renamed
-
-
-def _candidate_names(tensors: Mapping[str, Tensor]) -> list[dict[str, Tensor]]:
-    """The tensors under several names: unchanged, without wrappers, then without each common prefix."""
-    original_names = {
-        ".".join(part for part in name.split(".") if part not in WRAPPERS): name for name in tensors
-    }
-    forms = [dict(tensors), {short: tensors[name] for short, name in original_names.items()}]
-    while len(prefixes := {name.partition(".")[0] for name in forms[-1] if name != COUNTER}) == 1:
-        (first,) = prefixes
-        shorter = {name.removeprefix(f"{first}."): value for name, value in forms[-1].items()}
-        if shorter.keys() == forms[-1].keys():
-            break
-        forms.append(shorter)
-    return forms
 
 
 def _find_replaced_head(network: Network, state: Mapping[str, Tensor]) -> ReplacedHead | None:

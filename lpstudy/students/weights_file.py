@@ -1,24 +1,24 @@
-"""Weights files in safetensors at a path, in a folder or at a URL; formats that may run code are refused."""
+"""Weights files of safetensors or torch at a path, in a folder or at a URL, read without running code."""
 
 import hashlib
 import json
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from torch import Tensor
 
 from lpstudy.folder import Folder, LocalFolder
 from lpstudy.locations import parse_folder
 from lpstudy.one_line import one_line
+from lpstudy.students.torch_file import MAGIC, read_torch
 
 NAMES = ("weights.safetensors", "model.safetensors")
 """File names in a folder: lpstudy's, then that of the Hugging Face hub and of timm."""
-PICKLES = (".pth", ".pt", ".bin", ".ckpt", ".pkl", ".pickle", ".th", ".tar")
-"""Suffixes of files that torch writes with pickle."""
-_MAGIC = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
-"""First bytes of a zip archive, as torch writes it, and of a plain pickle."""
+TORCH = ".pth"
+"""Suffix of the copies of torch's files."""
+SAFETENSORS = ".safetensors"
+"""Suffix of files that are never read as torch's: those that lpstudy writes have it."""
 _HEADER = 8
 """Bytes that hold the length of a safetensors header, little-endian."""
 _LARGEST_HEADER = 100_000_000
@@ -27,17 +27,24 @@ _LARGEST_HEADER = 100_000_000
 
 @dataclass(frozen=True, slots=True)
 class WeightsFile:
-    """The content of a safetensors file."""
+    """The content of a weights file."""
 
     place: str
     """Its path or URL, for messages."""
     content: bytes
     sha256: str
     tensors: Mapping[str, Tensor]
+    key: str = ""
+    """The key under which a checkpoint of torch has the tensors; empty: they are the file."""
+
+    @property
+    def suffix(self) -> str:
+        """The suffix of a copy of the file."""
+        return TORCH if _is_torch(self.place, self.content) else SAFETENSORS
 
 
 def read_weights(place: str | Path) -> WeightsFile:
-    """Read a safetensors file.
+    """Read a weights file.
 
     Args:
         place: The path of a file, a folder with `weights.safetensors` or `model.safetensors`, or a file's
@@ -46,18 +53,18 @@ def read_weights(place: str | Path) -> WeightsFile:
     Raises:
         FileNotFoundError: There is no such file.
         OSError: It cannot be read.
-        ValueError: It is no safetensors file.
+        ValueError: It is no weights file, or has more than data in it.
     """
     return read_weights_file(*locate_weights(place))
 
 
 def read_weights_file(folder: Folder, name: str, *, sha256: str | None = None) -> WeightsFile:
-    """Read a safetensors file of a folder.
+    """Read a weights file of a folder; one that ends in .safetensors is never read as torch's.
 
     Raises:
         FileNotFoundError: There is no such file.
         OSError: It cannot be read.
-        ValueError: It is no safetensors file, or not the one that `sha256` names.
+        ValueError: It is no weights file, has more than data in it, or is not the one that `sha256` names.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load
@@ -67,17 +74,19 @@ def read_weights_file(folder: Folder, name: str, *, sha256: str | None = None) -
     digest = hashlib.sha256(content).hexdigest()
     if sha256 is not None and digest != sha256:
         raise ValueError(f"{display_path}: its sha-256 differs from the one recorded")
+    if _is_torch(name, content):
+        return WeightsFile(display_path, content, digest, *read_torch(content, display_path))
     try:
         tensors = load(content)
     except SafetensorError as error:
-        if content.startswith(_MAGIC):
-            raise ValueError(conversion_message(display_path)) from None
-        raise ValueError(f"{display_path} is not a safetensors file: {one_line(error)}") from None
+        raise ValueError(f"{display_path} is not a safetensors file: {_reason(content, error)}") from None
     return WeightsFile(display_path, content, digest, tensors)
 
 
 def read_metadata(place: str | Path) -> dict[str, str]:
-    """Read the metadata in the header of a safetensors file; only the header of a file on disk is read.
+    """Read the metadata in the header of a safetensors file, which torch's have not.
+
+    Only the header of a file on disk is read.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -95,12 +104,13 @@ def read_metadata(place: str | Path) -> dict[str, str]:
         content = folder.read(name)
         length = int.from_bytes(content[:_HEADER], "little")
         start, header = content[:_HEADER], content[_HEADER : _HEADER + length]
-    if start.startswith(_MAGIC):
-        raise ValueError(conversion_message(display_path))
+    if _is_torch(name, start):
+        return {}
     try:
         metadata = json.loads(header).get("__metadata__", {})
     except (ValueError, AttributeError, RecursionError):
-        raise ValueError(f"{display_path} is not a safetensors file: its header cannot be read") from None
+        reason = _reason(start, "its header cannot be read")
+        raise ValueError(f"{display_path} is not a safetensors file: {reason}") from None
     if not isinstance(metadata, dict) or not all(isinstance(text, str) for text in metadata.values()):
         raise ValueError(f"{display_path} is not a safetensors file: its metadata are not texts")
     return metadata
@@ -111,49 +121,33 @@ def locate_weights(place: str | Path) -> tuple[Folder, str]:
 
     Raises:
         FileNotFoundError: There is no such file on this machine.
-        ValueError: Its format may run code (the message says how to convert it), or the URL is unknown.
+        ValueError: The URL is unknown.
     """
     text = str(place)
     if not isinstance(folder := parse_folder(text), LocalFolder):
         parent, _, name = text.rpartition("/")
-        _refuse_pickles(text)
         return parse_folder(parent), name
     path = folder.path
     if path.is_dir():
         for name in NAMES:
             if (path / name).is_file():
                 return LocalFolder(path), name
-        for other in sorted(path.iterdir()):
-            _refuse_pickles(str(other))
-        raise FileNotFoundError(f"no weights at {path}: the folder has no {' and no '.join(NAMES)}")
+        raise FileNotFoundError(
+            f"no weights at {path}: the folder has no {' and no '.join(NAMES)}; name a file of torch itself"
+        )
     if not path.is_file():
         where = "" if path.is_absolute() else f" in the working directory {Path.cwd()}"
         raise FileNotFoundError(f"no weights at {path}: no such file{where}")
-    _refuse_pickles(str(path))
     return LocalFolder(path.parent), path.name
-
-
-def conversion_message(path: str) -> str:
-    """The message for a file that torch wrote with pickle, with a command that converts it."""
-    target = str(PurePosixPath(path).with_suffix(".safetensors"))
-    target = target if target != path else f"{path}.safetensors"
-    code = (
-        "import torch, safetensors.torch as s;"
-        f' w = torch.load({json.dumps(path)}, map_location="cpu", weights_only=True);'
-        ' w = w.get("state_dict", w.get("model", w));'
-        ' w = {k: v.clone().contiguous() for k, v in w.items() if hasattr(v, "shape")};'
-        f" s.save_file(w, {json.dumps(target)})"
-    )
-    return (
-        f"{path} is not a safetensors file, and reading it may run code; convert it once:"
-        f" python -c {shlex.quote(code)}"
-    )
 
 
 def _display_path(folder: Folder, name: str) -> str:
     return str(folder.path / name) if isinstance(folder, LocalFolder) else f"{folder}/{name}"
 
 
-def _refuse_pickles(path: str) -> None:
-    if path.lower().endswith(PICKLES):
-        raise ValueError(conversion_message(path))
+def _is_torch(name: str, content: bytes) -> bool:
+    return content.startswith(MAGIC) and not name.endswith(SAFETENSORS)
+
+
+def _reason(content: bytes, error: object) -> str:
+    return "torch.save wrote it; name it .pth" if content.startswith(MAGIC) else one_line(error)

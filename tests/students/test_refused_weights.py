@@ -1,14 +1,15 @@
 """Weights that do not fit are refused in one line that says why."""
 
 import shlex
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
-from lpstudy.students import StudentSpec, build
+from lpstudy.students import StudentSpec, build, read_weights
 
 SHAPE = (3, 32, 32)
 
@@ -22,15 +23,15 @@ def test_a_folder_without_weights_says_which_names_are_looked_for(tmp_path: Path
         build(_resnet(tmp_path), input_shape=SHAPE, classes=5)
 
 
-@pytest.mark.parametrize("name", ["it's.pth", "w.pt", "pytorch_model.bin", "last.ckpt", "plain"])
+@pytest.mark.parametrize("name", ["it's.pth", "pytorch_model.bin", "plain"])
 @pytest.mark.parametrize("nested", ["", "state_dict", "model"])
-def test_a_file_of_torch_is_refused_with_a_command_that_converts_it(
+def test_a_file_with_other_objects_is_refused_with_a_command_that_converts_it(
     name: str, nested: str, published: dict[str, Tensor], tmp_path: Path
 ) -> None:
     path = tmp_path / name
-    torch.save({nested: published, "epoch": 3} if nested else published, path)
+    torch.save((({nested: published} if nested else published) | {"args": Namespace(lr=0.1)}), path)
 
-    with pytest.raises(ValueError, match="reading it may run code") as caught:
+    with pytest.raises(ValueError, match=r"holds argparse\.Namespace beside tensors, and") as caught:
         build(_resnet(path), input_shape=SHAPE, classes=5)
 
     line = str(caught.value)
@@ -42,10 +43,21 @@ def test_a_file_of_torch_is_refused_with_a_command_that_converts_it(
     assert torch.equal(network["network.conv1.weight"], published["conv1.weight"])
 
 
-def test_a_folder_with_a_file_of_torch_alone_says_how_to_convert_it(tmp_path: Path) -> None:
+def test_the_command_converts_a_whole_module(tmp_path: Path) -> None:
+    module = nn.Linear(2, 3)
+    torch.save({"model": module}, tmp_path / "w.pth")
+
+    with pytest.raises(ValueError, match=r"holds torch\.nn\.modules\.linear\.Linear") as caught:
+        read_weights(tmp_path / "w.pth")
+
+    exec(shlex.split(str(caught.value).partition("convert it once: ")[2])[2], {})
+    assert torch.equal(read_weights(tmp_path / "w.safetensors").tensors["weight"], module.weight)
+
+
+def test_a_folder_with_a_file_of_torch_alone_says_to_name_it(tmp_path: Path) -> None:
     torch.save({}, tmp_path / "pytorch_model.bin")
 
-    with pytest.raises(ValueError, match=r"pytorch_model\.bin is not a safetensors file.*convert"):
+    with pytest.raises(FileNotFoundError, match=r"no model\.safetensors; name a file of torch itself"):
         build(_resnet(tmp_path), input_shape=SHAPE, classes=5)
 
 
@@ -104,7 +116,7 @@ def test_a_file_that_does_not_exist_is_named(file: Path) -> None:
         build(_resnet(file), input_shape=SHAPE, classes=5)
 
 
-@pytest.mark.parametrize("content", [b"", b"not a tensor", b"\x80\x04\x95pickle"])
+@pytest.mark.parametrize("content", [b"", b"not a tensor", b"\x80\x04\x95pickle", b"PK\x03\x04"])
 def test_a_file_that_is_no_safetensors_is_refused(content: bytes, file: Path) -> None:
     file.write_bytes(content)
 
