@@ -12,8 +12,8 @@ from typing_extensions import override
 from lpstudy.distill.batch_norm import BatchNorm
 from lpstudy.distill.loss import Loss, Step, cross_entropy, full_precision
 from lpstudy.distill.method import Needs, TrainingSamples, layer_of
+from lpstudy.distill.resolutions import resolutions
 from lpstudy.distill.soft_targets import FeatureMethod
-from lpstudy.distill.stages import stages
 from lpstudy.outputs import Network, Outputs
 
 MOST_HIDDEN = 512
@@ -96,21 +96,21 @@ class ReviewKD(FeatureMethod):
 
     Levels are maps from shallow to deep and the embedding as a map of one place, the deepest. Each of the
     student's is fused with the deeper ones and compared with the teacher's in the same place. Without a list
-    they are the last maps of each resolution, of both networks equally many from the deepest on.
+    they are the last stages of each resolution, of both networks equally many from the deepest on.
     """
 
     method: Literal["reviewkd"] = "reviewkd"
     weight: Annotated[float, Field(ge=0, le=1000)] = 1.0
     """Factor of the term: 0.6 to 8 as published, with term_warmup_epochs = 20; search 0.1 to 10."""
     layers: tuple[str, ...] | None = None
-    """The student's maps, from shallow to deep; the last one of each resolution where none are named."""
+    """The student's maps, from shallow to deep; the last stage of each resolution where none are named."""
     teacher_layers: tuple[str, ...] | None = None
     """The teacher's maps, each for the student's in the same place; likewise."""
 
     @override
     def with_default_layers(self, student: Network, teacher: Network) -> Self:
-        mine = stages(student) if self.layers is None else self.layers
-        theirs = stages(teacher) if self.teacher_layers is None else self.teacher_layers
+        mine = resolutions(student) if self.layers is None else self.layers
+        theirs = resolutions(teacher) if self.teacher_layers is None else self.teacher_layers
         count = min(len(mine), len(theirs))
         if any(len(named) != count for named in (self.layers, self.teacher_layers) if named is not None):
             raise ValueError(

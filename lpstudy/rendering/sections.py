@@ -10,7 +10,7 @@ from lpstudy.rendering import cell_text
 from lpstudy.rendering.markdown import Markdown, bold, code, escape, join, link, table
 from lpstudy.tables.arms import ArmResult, mapping
 from lpstudy.tables.diagnostics_table import diagnostics_of, diagnostics_table
-from lpstudy.tables.facts import ArmFacts, StudyFacts
+from lpstudy.tables.facts import COST_COLUMNS, ArmFacts, StudyFacts
 from lpstudy.tables.intervals import interval
 from lpstudy.tables.trials import warning_counts
 from lpstudy.tables.verdicts import Verdict, is_best, verdicts
@@ -68,10 +68,10 @@ def _difference(verdict: Verdict) -> Markdown:
 def effort_section(
     results: list[ArmResult], comparison: pd.DataFrame, links: Callable[[str], str]
 ) -> Markdown:
-    """The table of auxiliary parameters, training cost, trials and run links."""
+    """The table of auxiliary parameters and state, training cost, stored outputs, trials and run links."""
     heads = (
-        "method", "student", "auxiliary", "training MACs", "teacher's share", "finished", "pruned", "failed",
-        "MLflow",
+        "method", "student", "auxiliary", "their bytes", "loss MACs", "teacher's bytes", "training MACs",
+        "teacher's share", "finished", "pruned", "failed", "MLflow",
     )  # fmt: skip
     rows = []
     for result, row in _results_and_rows(results, comparison):
@@ -80,7 +80,7 @@ def effort_section(
         rows.append(
             (
                 *_names(result, row),
-                cell_text.count(row["auxiliary_parameters"]),
+                *(cell_text.count(row[name]) for name in ("auxiliary_parameters", *COST_COLUMNS)),
                 cell_text.count(row["training_macs"]),
                 f"{100 * share:.0f} %" if math.isfinite(share) else cell_text.NOTHING,
                 *(cell_text.count(row[f"trials_{state}"]) for state in ("finished", "pruned", "failed")),

@@ -1,7 +1,7 @@
 """Data frames in, comparison tables and intervals out; nothing here reads or writes a file."""
 
 from lpstudy.tables.comparison import COMPARISON_COLUMNS, comparison
-from lpstudy.tables.facts import CURVE_COLUMNS, RUN_COLUMNS, ArmFacts, StudyFacts, TeacherFacts
+from lpstudy.tables.facts import COST_COLUMNS, CURVE_COLUMNS, RUN_COLUMNS, ArmFacts, StudyFacts, TeacherFacts
 from lpstudy.tables.intervals import Interval, interval, pareto_front
 from lpstudy.tables.study_results import StudyResults
 from lpstudy.tables.text import spreadsheet_cell, spreadsheet_safe
@@ -9,6 +9,7 @@ from lpstudy.tables.trials import trials_table
 
 __all__ = [
     "COMPARISON_COLUMNS",
+    "COST_COLUMNS",
     "CURVE_COLUMNS",
     "RUN_COLUMNS",
     "ArmFacts",

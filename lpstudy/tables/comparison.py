@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from lpstudy.tables.arms import arm_results, mapping, mean, number
-from lpstudy.tables.facts import PublishedFacts, StudyFacts
+from lpstudy.tables.facts import COST_COLUMNS, PublishedFacts, StudyFacts
 from lpstudy.tables.text import hyperparameters_json
 from lpstudy.tables.verdicts import Verdict, verdicts
 
@@ -38,6 +38,7 @@ COMPARISON_COLUMNS = (
     "published",
     "published_source",
     "delta_published",
+    *COST_COLUMNS,
 )
 _WHOLE_NUMBERS = (
     "depth",
@@ -50,6 +51,7 @@ _WHOLE_NUMBERS = (
     "trials_finished",
     "trials_pruned",
     "trials_failed",
+    *COST_COLUMNS,
 )
 
 
@@ -61,7 +63,7 @@ def comparison(study: StudyFacts, runs: pd.DataFrame) -> pd.DataFrame:
     are of one size; its p-value is Holm's over the methods of the student, its interval is not corrected;
     delta_bp_detectable is the smallest difference that a single test finds in 80 % of studies; flops is
     2 x macs; published is what others report, and delta_published the study's mean less it where the recipe
-    is theirs.
+    is theirs; the last columns are COST_COLUMNS.
 
     Args:
         study: The study's facts; rows follow the order of its arms.
@@ -92,6 +94,7 @@ def _teacher_row(study: StudyFacts) -> dict[str, object]:
         "flops": 2 * teacher.macs,
         "speedup": 1.0,
         "auxiliary_parameters": 0,
+        **dict.fromkeys(COST_COLUMNS, 0),
         "training_macs": number(teacher.training_macs),
         "best_hyperparameters": "{}",
         "mlflow_run_id": teacher.run_id,
@@ -135,7 +138,7 @@ def _arm_row(study: StudyFacts, verdict: Verdict) -> dict[str, object]:
         "macs": _whole(macs),
         "flops": _whole(2 * macs),
         "speedup": study.teacher.macs / macs if macs > 0 else np.nan,
-        "auxiliary_parameters": _whole(number(best["auxiliary_parameters"])),
+        **{name: _whole(number(best[name])) for name in ("auxiliary_parameters", *COST_COLUMNS)},
         "training_macs": mean(result.finished_finals["training_macs"]),
         "best_hyperparameters": hyperparameters_json(mapping(best["hyperparameters"])),
     }

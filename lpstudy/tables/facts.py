@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 
 from lpstudy.diagnostic import Diagnostic
 
+COST_COLUMNS = ("auxiliary_bytes", "loss_macs", "teacher_bytes")
+"""What a run costs besides its student: bytes of auxiliary weights and buffers; MACs of the loss with its
+gradient for one image; bytes of the teacher's outputs that are stored for one image and view."""
 RUN_COLUMNS = (
     "run_id",
     "kind",
@@ -26,6 +29,7 @@ RUN_COLUMNS = (
     "parameters",
     "macs",
     "auxiliary_parameters",
+    *COST_COLUMNS,
     "training_macs",
     "teacher_macs",
     "seconds",

@@ -53,6 +53,11 @@ class Bank:
             return self._macs
         return self._macs if needs != Needs() and epoch <= self._views else 0
 
+    def stored_bytes(self, needs: Needs) -> int:
+        """Bytes of the needed outputs of one image in one view, as far as they are banked."""
+        banked = (self._banked_outputs[name] for name in _names(needs) if name in self._banked_outputs)
+        return sum(outputs[0, 0].numel() * outputs.element_size() for outputs in banked)
+
     @torch.no_grad()
     def outputs(self, batch: Batch, needs: Needs) -> Outputs:
         """The needed outputs, in float32; others have no columns.

@@ -42,6 +42,11 @@ class OnlineTeacher:
         del epoch
         return 0 if needs == Needs() else self._macs
 
+    def stored_bytes(self, needs: Needs) -> int:
+        """None."""
+        del needs
+        return 0
+
     @torch.no_grad()
     def outputs(self, batch: Batch, needs: Needs) -> Outputs:
         """The teacher's outputs for the batch's images; reduced maps are in float32."""

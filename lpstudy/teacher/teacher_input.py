@@ -54,6 +54,11 @@ class AdaptedNetwork(Network):
         self.register_buffer("_offset", ((data_mean - mean) / std).float(), persistent=False)
 
     @property
+    def stages(self) -> tuple[str, ...]:
+        """Those of the network."""
+        return self.network.stages
+
+    @property
     def pooled(self) -> str | None:
         """That of the network."""
         return self.network.pooled

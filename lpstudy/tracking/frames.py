@@ -6,7 +6,7 @@ from lpstudy.cost import cost_of
 from lpstudy.ledger import LedgerReader, Record
 from lpstudy.space import Arm
 from lpstudy.students import StudentSpec
-from lpstudy.tables import RUN_COLUMNS
+from lpstudy.tables import COST_COLUMNS, RUN_COLUMNS
 
 NUMBER_COLUMNS = (
     "validation_accuracy",
@@ -14,6 +14,7 @@ NUMBER_COLUMNS = (
     "parameters",
     "macs",
     "auxiliary_parameters",
+    *COST_COLUMNS,
     "training_macs",
     "teacher_macs",
     "seconds",

@@ -48,6 +48,18 @@ class Learner:
         return nullcontext() if self.average is None else self.average.in_student(steps)
 
     @property
+    def auxiliary_size(self) -> dict[str, float]:
+        """The auxiliary module's learned weights, and the bytes of these and of its buffers."""
+        if self.auxiliary is None:
+            return {"auxiliary_parameters": 0.0, "auxiliary_bytes": 0.0}
+        parameters = [*self.auxiliary.parameters()]
+        tensors = [*parameters, *self.auxiliary.buffers()]
+        return {
+            "auxiliary_parameters": float(sum(parameter.numel() for parameter in parameters)),
+            "auxiliary_bytes": float(sum(tensor.numel() * tensor.element_size() for tensor in tensors)),
+        }
+
+    @property
     def parameters(self) -> list[nn.Parameter]:
         """All trained parameters."""
         return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]

@@ -25,6 +25,10 @@ class TeacherOutputs(Protocol):
         """Multiply-accumulates of one image's outputs in an epoch, counted from 1."""
         ...
 
+    def stored_bytes(self, needs: Needs) -> int:
+        """Bytes that are stored of an image's outputs in one view; 0 where they are computed at each step."""
+        ...
+
     def outputs(self, batch: Batch, needs: Needs) -> Outputs:
         """The needed outputs of a batch, without a gradient; others may have no columns."""
         ...

@@ -194,11 +194,12 @@ class Trainer:
                 correct = torch.zeros(len(self.data.test), dtype=torch.uint8, device=self.device)
                 metrics["test_accuracy"], _ = evaluate_split(self.data.test, correct=correct)
                 test_correct = correctness.pack(correct.bool().cpu().numpy())
-        auxiliary = self.learner.auxiliary
         metrics |= {
             "teacher_macs": self.macs.of_teacher(epoch, self.images_seen),
             "training_macs": self.macs.of_training(epoch, self.images_seen),
-            "auxiliary_parameters": float(sum(p.numel() for p in auxiliary.parameters()) if auxiliary else 0),
+            "loss_macs": self.macs.of_loss(epoch),
+            "teacher_bytes": float(self.teacher.stored_bytes(self.needs) if self.teacher else 0),
+            **self.learner.auxiliary_size,
             "seconds": self.seconds + time.monotonic() - start,
         }
         self.seconds = metrics["seconds"]

@@ -26,6 +26,10 @@ class TrainingMacs:
         """The teacher's part over a number of epochs with a number of images each."""
         return float(images * sum(self.teacher(epoch) for epoch in range(1, epochs + 1)))
 
+    def of_loss(self, epochs: int) -> float:
+        """The loss's part, with its auxiliary module and gradient: of one image, the mean over the epochs."""
+        return sum(self.loss[:epochs]) / epochs
+
     def of_training(self, epochs: int, images: int) -> float:
         """The total over a number of epochs with a number of images each."""
         losses = sum(count * cost for cost, count in Counter(self.loss[:epochs]).items())

@@ -6,8 +6,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lpstudy.distill import StepContext, TrainingSamples
+from lpstudy.distill.resolutions import resolutions
 from lpstudy.distill.reviewkd import Fusion, ReviewKD, hierarchical_context_loss
-from lpstudy.distill.stages import stages
 from lpstudy.outputs import Network, Outputs
 from lpstudy.students import StudentSpec, build, skeleton
 
@@ -123,15 +123,20 @@ DIGITS, CIFAR = (1, 8, 8), (3, 32, 32)
         ({"family": "convnet", "depth": 6, "width": 4}, CIFAR, ("conv2", "conv4", "conv6")),
         ({"family": "maxout", "design": "fitnet1"}, CIFAR, ("conv2", "conv5", "conv8")),
         ({"family": "convnet", "depth": 2, "width": 4}, DIGITS, ("conv1", "conv2")),
+        (
+            {"family": "torchvision", "design": "resnet18"},
+            (3, 64, 64),
+            ("conv1", "layer1", "layer2", "layer3", "layer4"),
+        ),
     ],
 )
-def test_stages_are_the_last_maps_of_each_resolution(
+def test_levels_are_the_last_stages_of_each_resolution(
     keys: dict[str, object], shape: tuple[int, int, int], names: tuple[str, ...]
 ) -> None:
     spec = StudentSpec.model_validate(keys)
-    assert stages(skeleton(spec, input_shape=shape, classes=3)) == names
+    assert resolutions(skeleton(spec, input_shape=shape, classes=3)) == names
     network = build(spec, input_shape=shape, classes=3)
-    assert stages(network) == names
+    assert resolutions(network) == names
     assert network.training
 
 

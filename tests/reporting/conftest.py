@@ -10,7 +10,15 @@ import pytest
 from lpstudy.correctness import pack
 from lpstudy.distill.lp_diagnostics import DIAGNOSTICS
 from lpstudy.rendering.report_files import report_text
-from lpstudy.tables import CURVE_COLUMNS, RUN_COLUMNS, ArmFacts, StudyFacts, StudyResults, TeacherFacts
+from lpstudy.tables import (
+    COST_COLUMNS,
+    CURVE_COLUMNS,
+    RUN_COLUMNS,
+    ArmFacts,
+    StudyFacts,
+    StudyResults,
+    TeacherFacts,
+)
 
 METHODS = ("bp", "kd", "fitnet", "lp", "lp_kd")
 GAINS = {"bp": 0.0, "kd": 0.9, "fitnet": 0.1, "lp": 0.25, "lp_kd": 1.1}
@@ -55,17 +63,8 @@ class Frames:
 
 def runs_frame(rows: list[dict[str, object]]) -> pd.DataFrame:
     frame = pd.DataFrame(rows, columns=list(RUN_COLUMNS))
-    whole = (
-        "trial",
-        "seed",
-        "attempt",
-        "epochs",
-        "depth",
-        "width",
-        "parameters",
-        "macs",
-        "auxiliary_parameters",
-    )
+    counts = "trial seed attempt epochs depth width parameters macs auxiliary_parameters"
+    whole = (*counts.split(), *COST_COLUMNS)
     real = ("validation_accuracy", "test_accuracy", "training_macs", "teacher_macs", "seconds")
     return frame.astype(dict.fromkeys(whole, "Int64") | dict.fromkeys(real, "float64"))
 
@@ -139,6 +138,7 @@ def make(
                 "parameters": parameters,
                 "macs": macs,
                 "auxiliary_parameters": 9248 if method == "fitnet" else 0,
+                **dict(zip(COST_COLUMNS, (36_992, 10**6, 20), strict=True)),
                 "attempt": 1,
                 "warnings": [],
             }
@@ -239,6 +239,7 @@ def make_searched(methods: tuple[str, ...] = ("bp", "kd", "lp"), trials: int = 3
                 "parameters": macs // 40,
                 "macs": macs,
                 "auxiliary_parameters": 0,
+                **dict.fromkeys(COST_COLUMNS, 0),
                 "training_macs": 1e12,
                 "teacher_macs": 0.0,
                 "seconds": 9.0,

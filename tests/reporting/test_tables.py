@@ -27,6 +27,7 @@ ISSUE = (
     "trials_finished,trials_pruned,trials_failed,best_hyperparameters,mlflow_run_id"
 )
 VERDICT = ",delta_bp_p_holm,delta_bp_detectable,published,published_source,delta_published"
+COST = ",auxiliary_bytes,loss_macs,teacher_bytes"
 
 
 def result_of(frames, name: str) -> ArmResult:
@@ -45,8 +46,8 @@ def row_of(frames, name: str) -> pd.Series:
 
 def test_columns_are_those_of_the_issue(frames):
     table = comparison(frames.study, frames.runs)
-    assert ",".join(table.columns) == ISSUE + VERDICT
-    assert ",".join(COMPARISON_COLUMNS) == ISSUE + VERDICT
+    assert ",".join(table.columns) == ISSUE + VERDICT + COST
+    assert ",".join(COMPARISON_COLUMNS) == ISSUE + VERDICT + COST
 
 
 def test_teacher_comes_first_then_the_arms_in_the_studys_order(frames):

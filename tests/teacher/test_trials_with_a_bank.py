@@ -114,6 +114,33 @@ def test_each_view_is_paid_once(
         assert rest[0] == rest[1]
 
 
+@pytest.mark.parametrize(
+    ("name", "dtype", "stored"),
+    [
+        ("bp", "fp16", 0),
+        ("kd", "fp16", 2 * 10),
+        ("kd", "fp32", 4 * 10),
+        ("srrl", "fp16", 2 * (10 + 8)),
+        ("fitnet", "fp16", 2 * (10 + 4 * 8 * 8)),
+        ("simkd", "fp16", 2 * 8 * 4 * 4),
+    ],
+)
+def test_the_bytes_of_an_image_and_view_are_those_of_what_a_method_reads(
+    name: str, dtype: str, stored: int, make_bank: MakeBank
+) -> None:
+    bank = make_bank(study_of(name), views=1, bank_dtype=dtype)
+    run = Trainer(trial_of(name), bank.data.with_views(1), opened(bank), CPU)
+    assert run.epoch(1, (), read_test=False).metrics["teacher_bytes"] == stored
+
+
+def test_a_map_that_is_computed_at_each_step_has_no_bytes(make_bank: MakeBank) -> None:
+    room = VIEWS * 100 * (18 + 128) * 4 / 1e9
+    bank = make_bank(study_of("joint") | LP_AND_HINT, views=VIEWS, bank_dtype="fp32", bank_gb=room)
+    needs = Needs(logits=True, maps=("conv1",))
+    assert opened(bank).stored_bytes(needs) == 4 * 10
+    assert bank.teacher.stored_bytes(needs) == 0
+
+
 def test_nothing_of_the_teacher_is_loaded_where_all_is_banked(make_bank: MakeBank) -> None:
     bank = make_bank(views=1)
     teacher_outputs = opened(bank)

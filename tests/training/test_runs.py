@@ -15,7 +15,7 @@ from lpstudy.correctness import unpack
 from lpstudy.cost import cost_of
 from lpstudy.data import Data, DataSpec, Order, load
 from lpstudy.distill import METHODS, Needs, StepContext
-from lpstudy.outputs import Batch, EpochResult, Network, Outputs
+from lpstudy.outputs import Batch, Classifier, EpochResult, Network, Outputs
 from lpstudy.space import RunSpec
 from lpstudy.students import StudentSpec, build
 from lpstudy.teacher import OnlineTeacher
@@ -108,6 +108,13 @@ class Watching:
     def macs(self, needs: Needs, epoch: int) -> int:
         return self._teacher.macs(needs, epoch)
 
+    @property
+    def classifier(self) -> Classifier | None:
+        return self._teacher.classifier
+
+    def stored_bytes(self, needs: Needs) -> int:
+        return self._teacher.stored_bytes(needs)
+
     def outputs(self, batch: Batch, needs: Needs) -> Outputs:
         self.seen.append((batch.samples.tolist(), batch.view))
         return self._teacher.outputs(batch, needs)
@@ -183,6 +190,12 @@ def test_training_macs_are_counted_by_the_image(
     auxiliary = {"reviewkd": sum(map(sum, (reduce, attend, expand))) + norms_and_biases}
     auxiliary |= {"fitnet": 4 * 8, "crd": (8 + 1 + 16 + 1) * 128, "srrl": 8 * 16 + 2 * 16}
     assert metrics["auxiliary_parameters"] == auxiliary.get(method, 0)
+    assert metrics["loss_macs"] == of_loss.get(method, 0)
+    # Beside CRD's weights: two memories of 100 x 128, two log Z, and eight bytes each of a count, a seed and
+    # for every sample its place, its class's first place and its class's size.
+    buffers = 4 * 2 * 100 * 128 + 2 * 4 + 8 * (2 + 3 * 100) if method == "crd" else 0
+    assert metrics["auxiliary_bytes"] == 4 * auxiliary.get(method, 0) + buffers
+    assert metrics["teacher_bytes"] == 0
 
 
 def test_schedules_lower_the_rate_as_published(make_trial: MakeTrial) -> None:

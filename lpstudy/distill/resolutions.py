@@ -1,4 +1,4 @@
-"""The stages of a network: its maps by resolution."""
+"""The maps of a network by resolution."""
 
 import torch
 
@@ -6,8 +6,8 @@ from lpstudy.outputs import Network, Outputs
 
 
 @torch.no_grad()
-def stages(network: Network) -> tuple[str, ...]:
-    """The last map of each resolution with more than one place, from shallow to deep.
+def resolutions(network: Network) -> tuple[str, ...]:
+    """The last of the network's stages of each resolution with more than one place, from shallow to deep.
 
     One image of zeros is run in evaluation mode, on the device of the weights.
 
@@ -18,7 +18,7 @@ def stages(network: Network) -> tuple[str, ...]:
         raise ValueError("layers: must be named for a network without an input_shape")
     example, was_training = next(network.parameters()), network.training
     image = torch.zeros(1, *network.input_shape, device=example.device, dtype=example.dtype)
-    outputs: Outputs = network.eval()(image, network.map_names)
+    outputs: Outputs = network.eval()(image, network.stages)
     network.train(was_training)
     last: dict[torch.Size, str] = {}
     for name, values in outputs.maps.items():
