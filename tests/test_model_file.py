@@ -197,8 +197,8 @@ def test_images_of_another_size_are_refused(folder: Path) -> None:
         lpstudy.load_model(folder)(torch.zeros(2, 1, 9, 8))
 
 
-@pytest.fixture
-def pictures(tmp_path: Path) -> Data:
+@pytest.fixture(params=[{}, {"resize": 20, "crop": "resized"}], ids=["squares", "recipe"])
+def pictures(tmp_path: Path, request: pytest.FixtureRequest) -> Data:
     """Images of several sizes in two classes, cropped to 16 pixels."""
     generator = np.random.default_rng(0)
     for part in ("train", "test"):
@@ -209,7 +209,8 @@ def pictures(tmp_path: Path) -> Data:
                 shade = 40 if name == "cat" else 0
                 pixels = generator.integers(0, 200, size).astype(np.uint8) + np.uint8(shade)
                 Image.fromarray(pixels).save(tmp_path / f"pictures/{part}/{name}/{number}.png")
-    return load(DataSpec(kind="image_folder", image_size=16), root=tmp_path / "pictures")
+    spec = {"kind": "image_folder", "image_size": 16} | request.param
+    return load(DataSpec.model_validate(spec), root=tmp_path / "pictures")
 
 
 def test_files_are_read_as_the_study_read_them(pictures: Data, tmp_path: Path) -> None:

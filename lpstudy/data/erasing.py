@@ -1,6 +1,5 @@
 """Random erasing: a box of an image becomes the mean colour."""
 
-import torch
 from torch import Tensor
 
 from lpstudy.data.augment import uniforms
@@ -30,15 +29,13 @@ def erased_boxes(
     return [box or nothing for box in boxes]
 
 
-def erase(pixels: Tensor, boxes: list[Box]) -> Tensor:
-    """The normalised images with 0, the mean colour, in their boxes.
+def erase(pixels: Tensor, boxes: list[Box]) -> None:
+    """Set the boxes of normalised images to 0, the mean colour, in place.
 
     Args:
         pixels: float32, shape (m, channels, height, width).
         boxes: One for each image.
     """
-    height, width = pixels.shape[2:]
-    top, left, rows, columns = torch.tensor(boxes).to(pixels.device, non_blocking=True).T[:, :, None]
-    y, x = torch.arange(height, device=pixels.device), torch.arange(width, device=pixels.device)
-    is_row, is_column = (y >= top) & (y < top + rows), (x >= left) & (x < left + columns)
-    return pixels.masked_fill((is_row[:, :, None] & is_column[:, None, :])[:, None], 0.0)
+    for image, (top, left, height, width) in zip(pixels, boxes, strict=True):
+        if height:
+            image[:, top : top + height, left : left + width] = 0.0

@@ -82,11 +82,11 @@ class Preprocessing:
         if self.policy is not None:
             images = self.policy.apply(images, samples.host, seed=self.seed, view=view)
         batch = self._batch(images, labels, samples.copy, view, device)
-        if not self.erasing:
-            return batch
-        size = (images.shape[2], images.shape[3])
-        boxes = erased_boxes(samples.host, size, probability=self.erasing, seed=self.seed, view=view)
-        return replace(batch, images=erase(batch.images, boxes))
+        if self.erasing:
+            size = (images.shape[2], images.shape[3])
+            drawn = erased_boxes(samples.host, size, probability=self.erasing, seed=self.seed, view=view)
+            erase(batch.images, drawn)
+        return batch
 
     def _moved(self, images: Tensor, samples: "Rows", view: int) -> Tensor:
         """The images cropped and flipped, or only flipped where they are crops already."""

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from lpstudy.distill.batch_norm import BatchNorm
-from lpstudy.outputs import NO_LABEL, Outputs
+from lpstudy.outputs import NO_LABEL, Mixed, Outputs
 from lpstudy.testing.method_case import PROGRESS, MethodCase, example_labels, require
 
 WORKERS = 2
@@ -82,6 +82,25 @@ def check_degenerate_batches(case: MethodCase) -> None:
 def _scaled(outputs: Outputs, factor: float) -> Outputs:
     maps = {name: value * factor for name, value in outputs.maps.items()}
     return Outputs(outputs.logits * factor, outputs.embedding * factor, maps)
+
+
+def check_mixed_images(case: MethodCase) -> None:
+    """CE of mixed images, where the loss has it, is that of both labels by their shares."""
+    labels, share = example_labels(12), 0.75
+    others = labels.roll(1)
+    for progress in PROGRESS:
+        with case.in_float64() as make_auxiliary:
+            mine, theirs = case.outputs(12, torch.float64)
+            step = case.with_images(case.step(progress, mine, theirs, make_auxiliary()), torch.arange(12))
+            mixed = replace(step, mixed=Mixed(others, torch.tensor(share)))
+            parts = [case.method.loss(each).parts for each in (mixed, step, replace(step, labels=others))]
+        if "ce" in parts[0]:
+            found, first, second = (float(each["ce"]) for each in parts)
+            expected = share * first + (1 - share) * second
+            require(
+                abs(found - expected) <= EXACT * expected,
+                f"CE of mixed images is {found:g}, not {expected:g}: begin the loss with cross_entropy(step)",
+            )
 
 
 def check_workers(case: MethodCase) -> None:
@@ -173,6 +192,7 @@ CHECKS: dict[str, Callable[[MethodCase], None]] = {
     "bank": check_bank,
     "order": check_order,
     "degenerate batches": check_degenerate_batches,
+    "mixed images": check_mixed_images,
     "workers": check_workers,
 }
 """Every check of this page by name."""

@@ -8,6 +8,7 @@ import torch
 from method_cases import CASES
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
+from torch.nn import functional
 from typing_extensions import override
 
 from lpstudy.diagnostic import Diagnostic
@@ -213,6 +214,15 @@ class Selects(Sound):
         return super().gap(step) + step.student.embedding[step.labels > 0].sum() * 0
 
 
+class OneLabel(Sound):
+    """Computes CE by itself."""
+
+    @override
+    def loss(self, step: Step) -> Loss:
+        value = functional.cross_entropy(full_precision(step.student.logits), step.labels, ignore_index=-1)
+        return Loss(value, {"ce": value.detach()}).plus("gap", self.gap(step), weight=1.0)
+
+
 class Brittle(Sound):
     """Takes a small difference of large numbers."""
 
@@ -246,6 +256,7 @@ def test_a_sound_method_passes() -> None:
         (Waits, "no wait: a step waits for a value"),
         (Selects, "no wait: a step waits for a value"),
         (Ungathered, "workers: two workers have another gradient of conv1.weight than one"),
+        (OneLabel, "mixed images: CE of mixed images is .*, not .*: begin the loss with cross_entropy"),
         (Ordered, "order: the loss is .* and .* for the same batch in another order"),
         (Divides, "degenerate batches: the loss is nan for outputs that are all 0"),
         (Draws, "randomness: it draws from torch's global generator"),
