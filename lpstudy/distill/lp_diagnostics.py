@@ -32,7 +32,10 @@ def mean_affinity(weights: Tensor, is_edge: Tensor | None = None) -> float:
 
 def _mean_over(values: Tensor, is_edge: Tensor | None) -> float:
     """The mean over the edges, which all neighbours are by default; not a number where there are none."""
-    return float((values if is_edge is None else values[is_edge]).double().mean())
+    if is_edge is None:
+        return float(values.double().mean())
+    counted = torch.where(is_edge, values, torch.zeros_like(values)).double()
+    return float(counted.sum() / is_edge.sum())
 
 
 def locality(lp: Tensor, features: Tensor) -> float:
