@@ -163,6 +163,13 @@ LOGITS = {
     "fitnet, kd at its begin alone": ("[methods.fitnet]\nkd_end_fraction = 0.0", True),
     "fitnet, the hint alone": ("[methods.fitnet]\nkd_weight = 0.0", False),
     "lp": ("[methods.lp]\nn_neighbors = 3", False),
+    "dkd": ("[methods.dkd]", True),
+    "dist": ("[methods.dist]", True),
+    "dist of no weight": ("[methods.dist]\nbeta = 0.0\ngamma = 0.0", False),
+    "wttm": ("[methods.wttm]", True),
+    "crd": ("[methods.crd]", False),
+    "srrl": ("[methods.srrl]", True),
+    "simkd": ("[methods.simkd]", True),
 }
 """Tables of methods, and whether the method learns from the teacher's logits."""
 

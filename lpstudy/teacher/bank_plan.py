@@ -100,11 +100,11 @@ def learns_from_logits(arm: Arm, data: Data, teacher: Network) -> bool:
     The teacher's classifier counts as well: what it makes of features are logits.
     """
     for method in resolved_methods(arm, data, teacher):
-        if method.teacher_needs().classifier:
-            return True
-        factors = [method.weights(progress).get("kd", 0.0) for progress in (0.0, NEARLY_DONE)]
-        if method.teacher_needs().logits and any(factors):
-            return True
+        needs = method.teacher_needs()
+        for progress in (0.0, NEARLY_DONE):
+            weights = {name: weight for name, weight in method.weights(progress).items() if weight}
+            if needs.classifier or (weights and method.needs_of(needs, weights).logits):
+                return True
     return False
 
 
