@@ -91,6 +91,15 @@ def test_eight_recorded_steps_equal_eight_plain_ones(
     assert_equal_states(recorded, plain)
 
 
+def test_the_average_of_the_weights_is_recorded_with_the_step(make_run: MakeRun) -> None:
+    plain, recorded = (make_run("kd", ema=0.9, ce_weight=0.1) for _ in range(2))
+    step = RecordedStep(recorded.learner)
+    assert steps(recorded, step) == steps(plain, plain.learner.step)
+    assert step.refusal is None
+    assert any(name.startswith("average.") for name in state(plain))
+    assert_equal_states(recorded, plain)
+
+
 @pytest.mark.parametrize("graph", get_args(GraphName))
 def test_so_do_steps_of_every_graph(graph: GraphName, make_run: MakeRun) -> None:
     plain, recorded = (make_run("lp", graph=graph, gamma=1.0, ramp=0.0) for _ in range(2))
