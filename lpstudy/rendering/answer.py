@@ -8,6 +8,7 @@ from lpstudy.rendering.sentences import (
     compared_with_teacher,
     failures,
     lead_over_rivals,
+    methods_with_added_parts,
     other_methods,
     two_seeds,
     winners_of_several_sizes,
@@ -67,15 +68,18 @@ def _about(teacher: TeacherFacts, student: str, group: Sequence[Verdict]) -> Mar
     )
     if not ranked:
         return _paragraph(f"{start} no final has finished yet.", failures(group))
+    enlarged = [one for one in ranked if one.result.has_added_parts]
+    ranked = [one for one in ranked if one not in enlarged] or enlarged
     if len({one.result.design for one in ranked}) > 1:
         sizes = winners_of_several_sizes(start, ranked)
         return _paragraph(sizes, other_methods(ranked), two_seeds(ranked), failures(group))
-    best, results = ranked[0], [one.result for one in group]
+    best, results = ranked[0], [one.result for one in group if one not in enlarged or one in ranked]
     is_best_of_all = is_best(best.result, results)
     return _paragraph(
         _first(start, best, ranked, is_best_of_all),
         "" if best.result.arm.method == BASELINE else lead_over_rivals(best.result, results, is_best_of_all),
         other_methods(ranked[1:], best=best),
+        methods_with_added_parts([one for one in enlarged if one not in ranked]),
         two_seeds(ranked),
         failures(group),
         compared_with_teacher(teacher, best.result),

@@ -119,6 +119,16 @@ def winners_of_several_sizes(start: str, verdicts: Sequence[Verdict]) -> str:
     return " ".join(sentence for sentence in sentences if sentence)
 
 
+def methods_with_added_parts(verdicts: Sequence[Verdict]) -> str:
+    """The methods whose students are larger than the others', which are not compared with them."""
+    names = [
+        f"{code(one.result.arm.method)} {cell_text.accuracy(one.result.accuracy)} %"
+        f" ({cell_text.seeds(one.result.accuracy.n)}) with {_design(one.result)}"
+        for one in verdicts
+    ]
+    return f"Not compared, for their students have added parts: {cell_text.listing(names)}." if names else ""
+
+
 def _design(result: ArmResult) -> str:
     """The winner's network with its parameters and MACs."""
     run = result.winner

@@ -113,7 +113,14 @@ class StudentSpec(BaseModel):
         return self
 
     def label(self) -> str:
-        """Short name for tables and arms, of [a-z0-9_-] alone: fitnet1, maxout-d9-w16, wrn-16-2, resnet20."""
+        """Short name for tables and arms, of [a-z0-9_-] alone: fitnet1, maxout-d9-w16, wrn-16-2, resnet20.
+
+        A student that ends in the teacher's classifier has another size, and so another name.
+        """
+        name = self._own_label()
+        return name if self.head is None else f"{name}-teacher-head"
+
+    def _own_label(self) -> str:
         if self.design is not None:
             name = "fitnet-teacher" if self.design == "teacher" else self.design.replace(".", "-")
             return name if self.stem is None else f"{name}-{self.stem}-stem"

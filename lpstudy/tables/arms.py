@@ -92,9 +92,9 @@ class ArmResult:
     def design(self) -> tuple[object, ...]:
         """The key of the winner's network, equal for arms whose winners have one size.
 
-        Where depth and width are searched it is the winner's size, else the student.
+        They differ where depth and width are searched, or where a method adds to the student.
         """
-        if self.arm.objectives == 1 or self.winner is None:
+        if self.winner is None:
             return (self.arm.student,)
         return (self.winner_label, number(self.winner["parameters"]), number(self.winner["macs"]))
 
@@ -103,6 +103,11 @@ class ArmResult:
         """The label of the winner's student."""
         label = None if self.winner is None else self.winner["student"]
         return label if isinstance(label, str) else self.arm.student
+
+    @cached_property
+    def has_added_parts(self) -> bool:
+        """Whether the winner is another network than the student, though no size was searched."""
+        return self.arm.objectives == 1 and self.winner_label != self.arm.student
 
     @cached_property
     def teacher_share(self) -> float:
