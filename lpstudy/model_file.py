@@ -19,6 +19,7 @@ from lpstudy.data.images import decode_pixels
 from lpstudy.folder import Folder
 from lpstudy.outputs import Network
 from lpstudy.students import (
+    Interpolation,
     ReplacedHead,
     StudentSpec,
     build,
@@ -66,6 +67,8 @@ class ModelDescription(BaseModel):
     have that size."""
     resize: Annotated[int, Field(ge=1, le=LARGEST_SIDE)] | None = None
     """Pixels of an image's shorter side before its centre square is cut out; None: those of the square."""
+    interpolation: Interpolation | None = None
+    """How images of another size are resized for it where it teaches; None: bilinear."""
     method: Annotated[str, Field(max_length=100)] | None = None
     """The method of its training; None: it was trained elsewhere."""
     precision: Literal["fp32", "bf16"] = "fp32"

@@ -5,13 +5,13 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from lpstudy.space.training import Training
-from lpstudy.students import ReusedHead, StudentSpec
+from lpstudy.students import Interpolation, ReusedHead, StudentSpec
 
 NETWORK_KEYS = ("family", "design", "depth", "width", "stem")
 """Keys of [teacher] that describe its network."""
 BANK_KEYS = ("views", "online", "bank_gb", "bank_dtype")
 """Keys of [teacher] about its stored outputs, which do not change the teacher itself."""
-INPUT_KEYS = ("mean", "std", "image_size")
+INPUT_KEYS = ("mean", "std", "image_size", "interpolation")
 """Keys of [teacher] about the images on which a user's weights were trained."""
 
 
@@ -40,12 +40,15 @@ class TeacherSpec(Training):
     logits are refused."""
     mean: tuple[Annotated[float, Field(ge=0, le=1)], ...] | None = None
     """With weights: the mean of each channel, for pixels in 0..1, that was subtracted from the teacher's
-    training images. By default the one stored in a file of lpstudy, else the data's own."""
+    training images. By default the one stored in a file of lpstudy, else that of timm's weights of this name
+    for family timm, else the data's own; so too for the next three keys."""
     std: tuple[Annotated[float, Field(gt=0, le=1)], ...] | None = None
     """With weights: the standard deviation of each channel, for pixels in 0..1, that divided them."""
     image_size: Annotated[int, Field(ge=1, le=1024)] | None = None
-    """With weights: height and width in pixels of the teacher's images: the student's crops, resized
-    (bilinear, antialiased). By default the size in a file of lpstudy, else that of the data's images."""
+    """With weights: height and width in pixels of the teacher's images: the student's crops, resized."""
+    interpolation: Interpolation | None = None
+    """With weights: how the crops are resized, where they are: `bilinear` and `bicubic` are antialiased and
+    Pillow's, but for values beyond 0..255, which stay; `bilinear` where nothing else is known."""
     labels_per_class: Annotated[int | Literal["all"] | None, Field(json_schema_extra=_number_or_all)] = None
     """The number of labelled images of each class that the teacher is trained on, or `all` of the training
     part; by default those of the students. A teacher that knows more is a common reason to distil."""

@@ -13,9 +13,9 @@ from lpstudy.students.resnet import cifar_resnet, resnet50_small
 from lpstudy.students.reused_head import HeadShape, ReusedHeadNetwork
 from lpstudy.students.shufflenetv1 import ShuffleNetV1
 from lpstudy.students.shufflenetv2 import ShuffleNetV2
-from lpstudy.students.spec import ReusedHead, StudentSpec
+from lpstudy.students.spec import Interpolation, ReusedHead, StudentSpec
 from lpstudy.students.stem import has_small_stem
-from lpstudy.students.timm import TimmNet
+from lpstudy.students.timm import PretrainedInput, TimmNet, pretrained_input
 from lpstudy.students.vgg import VGG
 from lpstudy.students.weight_loading import (
     ReplacedHead,
@@ -35,6 +35,8 @@ from lpstudy.students.wrn import WideResNet
 
 __all__ = [
     "HeadShape",
+    "Interpolation",
+    "PretrainedInput",
     "ReplacedHead",
     "ReusedHead",
     "ReusedHeadNetwork",
@@ -49,6 +51,7 @@ __all__ = [
     "load_state",
     "load_weights",
     "locate_weights",
+    "pretrained_input",
     "read_metadata",
     "read_weights",
     "read_weights_file",

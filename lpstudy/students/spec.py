@@ -16,6 +16,10 @@ DEEPEST, WIDEST = 1024, 2**16
 """Limits of depth and width, beyond any real network: a check of a spec builds it without weights."""
 
 
+Interpolation = Literal["bilinear", "bicubic", "nearest"]
+"""How images are resized."""
+
+
 def _known_family(name: str) -> str:
     if name not in family_names():
         names = [repr(family) for family in family_names()]

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -80,8 +80,7 @@ class PretrainedInput:
     """Mean and standard deviation of each of three channels, for pixels in 0..1."""
     height: int
     width: int
-    interpolation: str
-    """timm's word for the resizing of images."""
+    interpolation: Literal["bilinear", "bicubic"]
 
 
 def pretrained_input(name: str) -> PretrainedInput:
@@ -96,7 +95,7 @@ def pretrained_input(name: str) -> PretrainedInput:
         std=tuple(config.std),
         height=config.input_size[1],
         width=config.input_size[2],
-        interpolation=config.interpolation,
+        interpolation="bilinear" if config.interpolation == "bilinear" else "bicubic",
     )
 
 

@@ -32,6 +32,7 @@ from lpstudy.teacher.teacher_input import (
     input_of,
     input_shape_of,
     own_network,
+    published_input_remark,
     teacher_skeleton,
 )
 from lpstudy.teacher.teacher_key import teacher_folder, teacher_key, teaching_data
@@ -92,9 +93,12 @@ def check_teacher(spec: TeacherSpec, data: Data) -> tuple[ReplacedHead | None, t
     teacher_skeleton(spec, teacher_input, data)
     shape = input_shape_of(teacher_input, data)
     try:
-        return check_weights(spec.weights, spec.network, input_shape=shape, class_names=data.class_names)
+        head, lines = check_weights(
+            spec.weights, spec.network, input_shape=shape, class_names=data.class_names
+        )
     except (ValueError, OSError) as error:
         raise ValueError(f"[teacher] weights: {error}") from None
+    return head, (*published_input_remark(spec, teacher_input), *lines)
 
 
 def load_or_train(
@@ -230,7 +234,11 @@ def _evaluate_and_save(
         f"{name}_accuracy": evaluate(network, split, bf16=bf16, chunk_size=chunk_size)[0]
         for name, split in (("validation", data.validation), ("test", data.test))
     }
-    statistics = {} if teacher_input is None else {"mean": teacher_input.mean, "std": teacher_input.std}
+    input_facts: dict[str, object] = {}
+    if teacher_input is not None:
+        input_facts = {"mean": teacher_input.mean, "std": teacher_input.std}
+        if teacher_input.interpolation != "bilinear":
+            input_facts["interpolation"] = teacher_input.interpolation
     description = describe(
         spec.network,
         data,
@@ -238,7 +246,7 @@ def _evaluate_and_save(
         method=None if spec.weights else "bp",
         precision="bf16" if bf16 else "fp32",
         **accuracies,
-        **statistics,
+        **input_facts,
     )
     weights = to_safetensors(network_without_adapter.state_dict(), description.metadata())
     size = cost(network, data.input_shape)

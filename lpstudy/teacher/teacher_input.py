@@ -10,7 +10,7 @@ from lpstudy.data import Data
 from lpstudy.model_file import read_description
 from lpstudy.outputs import Network, Outputs
 from lpstudy.space import TeacherSpec
-from lpstudy.students import build, skeleton
+from lpstudy.students import Interpolation, PretrainedInput, build, pretrained_input, skeleton
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +24,8 @@ class TeacherInput:
     height: int
     width: int
     """Height and width are in pixels."""
+    interpolation: Interpolation = "bilinear"
+    """How the data's images are resized, where they have another size."""
 
 
 class AdaptedNetwork(Network):
@@ -46,6 +48,7 @@ class AdaptedNetwork(Network):
         self.map_names, self.middle = network.map_names, network.middle
         self.input_shape = data.input_shape
         self._size = (teacher_input.height, teacher_input.width)
+        self._interpolation = teacher_input.interpolation
         mean, std, data_mean, data_std = (
             torch.tensor(values, dtype=torch.float64).view(-1, 1, 1)
             for values in (teacher_input.mean, teacher_input.std, data.mean, data.std)
@@ -67,15 +70,20 @@ class AdaptedNetwork(Network):
         """Outputs for images of shape (m, channels, height, width), normalised by the data's statistics."""
         images = images * self._scale + self._offset
         if tuple(images.shape[2:]) != self._size:
-            images = functional.interpolate(
-                images, size=self._size, mode="bilinear", antialias=True, align_corners=False
-            )
+            images = _resize(images, self._size, self._interpolation)
         outputs: Outputs = self.network(images, maps)
         return outputs
 
 
+def _resize(images: Tensor, size: tuple[int, int], interpolation: Interpolation) -> Tensor:
+    """Images resized as Pillow does; bicubic values beyond 0..255 are not cut off."""
+    if interpolation == "nearest":
+        return functional.interpolate(images, size=size, mode="nearest-exact")
+    return functional.interpolate(images, size=size, mode=interpolation, antialias=True, align_corners=False)
+
+
 def input_of(spec: TeacherSpec, data: Data) -> TeacherInput | None:
-    """The teacher's input by the study file, or else by its weights file; None: the same as the data's.
+    """The teacher's input: by the study file, else its weights file, else timm; None: the same as the data's.
 
     Raises:
         ValueError: The input does not suit the data's images.
@@ -83,19 +91,54 @@ def input_of(spec: TeacherSpec, data: Data) -> TeacherInput | None:
     """
     if spec.weights is None:
         return None
-    description = read_description(spec.weights)
-    channels, rows, columns = data.input_shape
-    mean, std = spec.mean or data.mean, spec.std or data.std
-    if description is not None:
-        mean, std = spec.mean or description.mean, spec.std or description.std
-        rows, columns = description.input_shape[1:]
-    if spec.image_size is not None:
-        rows = columns = spec.image_size
+    channels, *data_size = data.input_shape
+    known = _known_input(spec, data)
+    mean, std = spec.mean or known.mean, spec.std or known.std
+    rows, columns = [spec.image_size] * 2 if spec.image_size is not None else (known.height, known.width)
     if len(mean) != channels:
         raise ValueError(f"mean has {len(mean)} values but the images have {channels} channels")
-    teacher_input = TeacherInput(mean, std, rows, columns)
-    data_input = TeacherInput(data.mean, data.std, *data.input_shape[1:])
-    return None if teacher_input == data_input else teacher_input
+    if [rows, columns] == data_size:
+        if spec.interpolation is not None:
+            raise ValueError(
+                f"interpolation has no effect: the teacher's images have the data's {rows}x{columns} pixels"
+            )
+        return None if (mean, std) == (data.mean, data.std) else TeacherInput(mean, std, rows, columns)
+    return TeacherInput(mean, std, rows, columns, spec.interpolation or known.interpolation)
+
+
+def _known_input(spec: TeacherSpec, data: Data) -> TeacherInput:
+    """The input that the weights file states, or timm for weights of its models, or else that of the data."""
+    assert spec.weights is not None
+    description = read_description(spec.weights)
+    if description is not None:
+        rows, columns = description.input_shape[1:]
+        interpolation = description.interpolation or "bilinear"
+        return TeacherInput(description.mean, description.std, rows, columns, interpolation)
+    mean, std, rows, columns = data.mean, data.std, *data.input_shape[1:]
+    if (published := _published_input(spec)) is None:
+        return TeacherInput(mean, std, rows, columns)
+    if len(mean) == len(published.mean):  # timm's models of one channel have no statistics of their own
+        mean, std = published.mean, published.std
+    return TeacherInput(mean, std, published.height, published.width, published.interpolation)
+
+
+def _published_input(spec: TeacherSpec) -> PretrainedInput | None:
+    """The images of timm's weights, where the teacher is one of its models."""
+    if spec.family != "timm" or spec.design is None:
+        return None
+    return pretrained_input(spec.design)
+
+
+def published_input_remark(spec: TeacherSpec, teacher_input: TeacherInput | None) -> tuple[str, ...]:
+    """One line where the teacher's input, or a part of it, is that of timm's weights."""
+    if teacher_input is None or spec.weights is None or read_description(spec.weights) is not None:
+        return ()
+    published = _published_input(spec)
+    if published is None or all(getattr(spec, key) is not None for key in ("mean", "std", "image_size")):
+        return ()
+    size = f"{teacher_input.height}x{teacher_input.width} ({teacher_input.interpolation})"
+    mean, std = (", ".join(f"{value:g}" for value in row) for row in (teacher_input.mean, teacher_input.std))
+    return (f"the teacher sees images as timm's {published.name}: {size}, mean {mean}, std {std}",)
 
 
 def input_shape_of(teacher_input: TeacherInput | None, data: Data) -> tuple[int, int, int]:

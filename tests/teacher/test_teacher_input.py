@@ -12,17 +12,20 @@ from torch.nn import functional
 from lpstudy.cost import cost_of
 from lpstudy.data import Data, DataSpec, load
 from lpstudy.distill import Needs
+from lpstudy.outputs import Network, Outputs
 from lpstudy.space import StudySpec, TeacherSpec
 from lpstudy.students import StudentSpec, build
 from lpstudy.teacher import (
     TrainedTeacher,
     bank_store,
     check_teacher,
+    input_of,
     load_or_train,
     open_teacher,
     plan_bank,
     teacher_key,
 )
+from lpstudy.teacher.teacher_input import AdaptedNetwork, TeacherInput
 from lpstudy.training.evaluation import evaluate
 
 CPU = torch.device("cpu")
@@ -90,6 +93,71 @@ def test_the_teacher_sees_its_own_normalisation_and_size_of_the_students_crop(
     torch.testing.assert_close(actual.embedding, expected.embedding, rtol=1e-4, atol=1e-4)
 
 
+FILTERS = {
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "nearest": Image.Resampling.NEAREST,
+}
+
+
+class _Camera(Network):
+    """Hands on the images that it gets, as a map."""
+
+    map_names, middle = ("images",), "images"
+
+    def forward(self, images: torch.Tensor, maps: tuple[str, ...] = ()) -> Outputs:
+        flat = images.flatten(1)
+        return Outputs(flat, flat, {name: images for name in maps})
+
+
+@pytest.mark.parametrize("interpolation", FILTERS)
+@pytest.mark.parametrize("side", [48, 11])
+def test_images_are_resized_as_pillow_does(interpolation: str, side: int, data: Data) -> None:
+    """Pillow rounds to whole values, twice; its rows of 8 bits are compared where nothing is cut off."""
+    teacher_input = TeacherInput((0.0,) * 3, (1.0,) * 3, side, side, interpolation)
+    network = AdaptedNetwork(_Camera(), teacher_input, data)
+    pixels = np.random.default_rng(1).integers(90, 165, (16, 16, 3)).astype(np.uint8)
+    mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (data.mean, data.std))
+    batch = (torch.from_numpy(pixels).permute(2, 0, 1)[None] / 255 - mean) / std
+
+    resized = network(batch, ("images",)).maps["images"][0].permute(1, 2, 0).numpy() * 255
+
+    expected = np.asarray(Image.fromarray(pixels).resize((side, side), FILTERS[interpolation]))
+    assert np.abs(resized - expected).max() < 1.1
+    assert np.abs(resized - expected).mean() < 0.35
+
+
+def test_a_teacher_s_own_files_keep_their_interpolation(data: Data, tmp_path: Path) -> None:
+    first = load_teacher(spec(tmp_path, image_size=32, interpolation="bicubic"), data)
+
+    again = input_of(spec(tmp_path, weights=f"{first.folder}/weights.safetensors"), data)
+
+    assert again == first.input
+    assert again is not None
+    assert again.interpolation == "bicubic"
+
+
+def test_timm_s_weights_see_what_timm_trained_them_on(data: Data, tmp_path: Path) -> None:
+    pytest.importorskip("timm")
+    network = StudentSpec(family="timm", design="test_byobnet.r160_in1k")
+    own = {"family": "timm", "design": network.design, "depth": None, "width": None}
+    save_file(build(network, input_shape=(3, 160, 160), classes=2).state_dict(), tmp_path / "t.safetensors")
+    own["weights"] = str(tmp_path / "t.safetensors")
+
+    teacher_spec = spec(tmp_path, **own)
+
+    seen = input_of(teacher_spec, data)
+    assert seen == TeacherInput(MEAN, STD, 160, 160, "bicubic")
+    _, lines = check_teacher(teacher_spec, data)
+    assert lines == (
+        "the teacher sees images as timm's test_byobnet.r160_in1k: 160x160 (bicubic), mean 0.485, 0.456,"
+        " 0.406, std 0.229, 0.224, 0.225",
+    )
+    chosen = {"mean": STD, "std": STD, "image_size": 48, "interpolation": "nearest"}
+    assert input_of(spec(tmp_path, **own, **chosen), data) == TeacherInput(STD, STD, 48, 48, "nearest")
+    assert check_teacher(spec(tmp_path, **own, **chosen), data)[1] == ()
+
+
 def test_a_teacher_of_pixels_in_0_to_255_keeps_its_accuracy(data: Data, tmp_path: Path) -> None:
     """It separates dark from bright by the mean of its input, which the data's statistics make small."""
     teacher_spec = spec(tmp_path, depth=1, width=1, weights=str(tmp_path / "w.safetensors"))
@@ -141,6 +209,7 @@ def test_what_it_sees_enters_its_key_and_the_banks(data: Data, tmp_path: Path) -
         {"mean": MEAN, "std": (0.2, 0.2, 0.2)},
         {"image_size": 32},
         {"mean": MEAN, "std": STD, "image_size": 32},
+        {"image_size": 32, "interpolation": "bicubic"},
     ]
     keys, banks = set(), set()
     for values in variants:
@@ -158,6 +227,8 @@ def test_what_it_sees_enters_its_key_and_the_banks(data: Data, tmp_path: Path) -
     [
         ({"mean": [0.5], "std": [0.5]}, "mean has 1 values but the images have 3 channels"),
         ({"image_size": 1}, "at least 2x2 pixels but got 1x1"),
+        ({"interpolation": "bicubic"}, "interpolation has no effect: .* have the data's 16x16 pixels"),
+        ({"interpolation": "nearest", "image_size": 16}, "interpolation has no effect"),
     ],
 )
 def test_what_does_not_suit_the_images_is_refused(
@@ -179,6 +250,8 @@ def test_what_does_not_suit_the_images_is_refused(
             "mean: needs weights",
         ),
         ({"weights": None, "image_size": 32}, "image_size: needs weights"),
+        ({"weights": None, "interpolation": "bicubic"}, "interpolation: needs weights"),
+        ({"image_size": 32, "interpolation": "lanczos"}, "'bilinear', 'bicubic' or 'nearest'"),
         ({"mean": [0.5] * 3}, "mean and std: give both or neither"),
         ({"mean": [0.5] * 3, "std": [0.5]}, "must have the same length but have 3 and 1"),
         ({"mean": [123.7, 116.3, 103.5], "std": [58.4, 57.1, 57.4]}, "divide by 255"),
