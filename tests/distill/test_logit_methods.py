@@ -1,6 +1,7 @@
 """Losses of logits against loops in NumPy float64, written from the papers' formulas."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,9 +10,10 @@ import torch
 from lpstudy.distill.dist import DIST, dist_terms
 from lpstudy.distill.dkd import DKD, dkd_terms
 from lpstudy.distill.fm import FM
+from lpstudy.distill.kd import KD
 from lpstudy.distill.soft_targets import kd_loss, standardized
 from lpstudy.distill.wttm import wttm_loss
-from lpstudy.outputs import NO_LABEL
+from lpstudy.outputs import NO_LABEL, Outputs
 from lpstudy.testing import MethodCase, SmallNetwork
 
 GENERATOR = np.random.default_rng(0)
@@ -81,6 +83,21 @@ def test_dkd_takes_the_teachers_class_where_there_is_no_label() -> None:
     parts = case.method.loss(step).parts
     assert float(parts["tckd"]) == pytest.approx(float(expected[0]), rel=1e-6)
     assert float(parts["nckd"]) == pytest.approx(float(expected[1]), rel=1e-6)
+
+
+@pytest.mark.parametrize("method", [KD(standardize=True), DKD(standardize=True)], ids=["kd", "dkd"])
+def test_standardised_methods_see_standardised_logits(method: KD | DKD) -> None:
+    case = MethodCase(method, SmallNetwork(4, 6, seed=1), SmallNetwork(6, 11, seed=2))
+    mine, theirs = case.outputs(6)
+    plain = replace(case, method=method.model_copy(update={"standardize": False}))
+    outputs = [Outputs(standardized(of.logits), of.embedding, of.maps) for of in (mine, theirs)]
+    expected = plain.method.loss(plain.step(0.0, *outputs, None)).parts
+    found = case.method.loss(case.step(0.0, mine, theirs, None)).parts
+    for name in expected.keys() - {"ce"}:
+        assert float(found[name]) == pytest.approx(float(expected[name]), rel=1e-6)
+        assert float(found[name]) != pytest.approx(
+            float(plain.method.loss(plain.step(0.0, mine, theirs, None)).parts[name]), rel=1e-2
+        )
 
 
 def correlation(one: np.ndarray, other: np.ndarray) -> float:

@@ -96,7 +96,10 @@ def test_chance_is_a_function_of_the_batchs_samples(name: GraphName) -> None:
     first = edges(named_graph(name, SOURCE, K))
     torch.manual_seed(1)
     assert edges(named_graph(name, SOURCE, K)) == first
-    assert edges(named_graph(name, replace(SOURCE, samples=SOURCE.samples + 1), K)) != first
+    samples = SOURCE.samples.clone()
+    samples[0] += 1  # in another batch the same samples have others
+    other = edges(named_graph(name, replace(SOURCE, samples=samples), K))
+    assert sum(len(one & two) for one, two in zip(first, other, strict=True)) < SAMPLES * K / 2
 
 
 def test_the_others_of_random_are_any_and_change_from_batch_to_batch() -> None:
@@ -134,8 +137,10 @@ def test_a_graph_without_edges_gives_0_and_no_gradient() -> None:
     source = replace(SOURCE, labels=torch.full((SAMPLES,), NO_LABEL))
     graph = named_graph("labels", source, K)
     student = normal(SAMPLES, 3, seed=5).requires_grad_()
-    term = lp_term(student, graph, relative_bandwidth(graph, 1.0))
+    sigma2 = relative_bandwidth(graph, 1.0)
+    term = lp_term(student, graph, sigma2)
     term.backward()
+    assert sigma2.isfinite()
     assert term == 0
     assert torch.equal(student.grad, torch.zeros_like(student))
 

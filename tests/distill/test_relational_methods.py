@@ -125,7 +125,7 @@ def test_features_twice_in_a_batch_have_a_finite_gradient_of_usual_size(name: st
 
     def gradient(rows: torch.Tensor) -> torch.Tensor:
         leaf = features[rows].requires_grad_()
-        loss(leaf, teacher[rows]).backward()
+        loss(leaf, teacher).backward()  # the teacher tells them apart
         assert leaf.grad is not None
         return leaf.grad
 
@@ -156,6 +156,22 @@ def test_angles_are_the_same_however_many_are_in_memory(monkeypatch: pytest.Monk
     for value, gradient in results[1:]:
         assert value == pytest.approx(results[0][0], rel=1e-12)
         torch.testing.assert_close(gradient, results[0][1])
+
+
+@pytest.mark.parametrize("offset", [0.0, 30.0])
+def test_an_angle_at_a_sample_that_is_there_twice_is_0(offset: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    twice = torch.arange(12) // 2
+    student = (torch.randn(6, 5, generator=generator) + offset)[twice]
+    teacher = (torch.randn(6, 7, generator=generator) - offset)[twice]
+
+    def units(features: torch.Tensor) -> torch.Tensor:
+        exact = features.double()
+        return torch.nn.functional.normalize(exact[None] - exact[:, None], dim=2)  # of a zero: zero
+
+    one, other = (torch.einsum("ijc,ikc->ijk", units(rows), units(rows)) for rows in (student, teacher))
+    expected = torch.nn.functional.smooth_l1_loss(one, other)
+    assert float(angle_loss(student, teacher)) == pytest.approx(float(expected), rel=1e-4)
 
 
 def test_no_distance_and_no_angle_has_a_unit() -> None:
