@@ -37,8 +37,8 @@ class SimKD(FeatureMethod):
     """weight * MSE(projected map, teacher's last map); the student ends in the teacher's classifier.
 
     The student has a projector of 1x1 - 3x3 - 1x1 convolutions and the teacher's frozen classifier in place
-    of its own. Both stay: they count in its parameters and MACs, and are part of its file. Without a CE the
-    classifier's labels are the teacher's.
+    of its own. Both stay: they count in its parameters and MACs, and are part of its file. No label is read
+    where CE has no weight.
     """
 
     method: Literal["simkd"] = "simkd"

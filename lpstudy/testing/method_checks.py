@@ -138,6 +138,8 @@ def check_no_wait(case: MethodCase) -> None:
             try:
                 total = case.method.loss(step).total
                 total.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+                with torch.no_grad():
+                    case.method.update(step)
             except RuntimeError as error:
                 raise AssertionError(f"a step waits for a value: {error}") from error
             require(isinstance(total, FakeTensor), "the loss does not depend on the outputs")

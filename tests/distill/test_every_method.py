@@ -123,6 +123,15 @@ class Waits(Sound):
         return gap if float(gap.detach()) > 0 else gap * 2
 
 
+class WaitsAfterwards(Sound):
+    """Branches on a value in its update."""
+
+    @override
+    def update(self, step: Step) -> None:
+        if float(step.student.logits.sum()) > 0:
+            step.student.logits.zero_()
+
+
 class Draws(Sound):
     """Draws noise from the global generator."""
 
@@ -254,6 +263,7 @@ def test_a_sound_method_passes() -> None:
     [
         (ReadsLogits, "needs: the loss reads what teacher_needs does not name"),
         (Waits, "no wait: a step waits for a value"),
+        (WaitsAfterwards, "no wait: a step waits for a value"),
         (Selects, "no wait: a step waits for a value"),
         (Ungathered, "workers: two workers have another gradient of conv1.weight than one"),
         (OneLabel, "mixed images: CE of mixed images is .*, not .*: begin the loss with cross_entropy"),
