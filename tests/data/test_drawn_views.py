@@ -100,26 +100,35 @@ def test_a_view_is_the_same_in_any_batch_and_order(policy, changes):
     assert not torch.equal(view(replace(recipe, seed=4), everything, 0), view(recipe, everything, 0))
 
 
-def test_crops_are_in_their_range_and_spread_as_torchvisions():
-    crops, size = ViewCrops(IMAGENET, 1, 5), (64, 48)
+@pytest.mark.parametrize("ratio", [IMAGENET.ratio, (1.5, 4.0)])
+def test_crops_are_in_their_range_and_spread_as_torchvisions(ratio):
+    crops, size = ViewCrops(BoxRange((0.08, 0.5), ratio), 1, 5), (64, 48)
     boxes = torch.tensor([box(*size) for box in crops.chosen(torch.arange(DRAWS))]).double()
     top, left, height, width = boxes.T
     assert (top.min(), left.min()) == (0, 0)
     assert (top + height).max() == size[0]
     assert (left + width).max() == size[1]
-    area, ratio = height * width / math.prod(size), width / height
-    # Sides are rounded to whole pixels: half a pixel of the smallest side, 12.
+    area, shape = height * width / math.prod(size), width / height
+    # Sides are rounded to whole pixels: half a pixel of 8 or more.
     assert area.min() > 0.08 * 0.9
-    assert ratio.min() > 0.75 * 0.94
-    assert ratio.max() < 4 / 3 * 1.06
+    assert shape.min() > ratio[0] * 0.9
+    assert shape.max() < ratio[1] * 1.1
     torch.manual_seed(0)
     image = torch.empty(3, *size)
-    others = [v2.RandomResizedCrop(8).make_params([image]) for _ in range(DRAWS)]
+    others = [v2.RandomResizedCrop(8, (0.08, 0.5), ratio).make_params([image]) for _ in range(DRAWS)]
     for mine, key in ((height, "height"), (width, "width"), (top, "top"), (left, "left")):
         other = torch.tensor([params[key] for params in others]).double()
         error = 4 * other.std() * math.sqrt(2 / DRAWS)
         assert mine.mean() == pytest.approx(float(other.mean()), abs=float(error)), key
         assert mine.std() == pytest.approx(float(other.std()), rel=0.06), key
+
+
+def test_crops_differ_between_views_seeds_and_samples():
+    boxes = [
+        [box(100, 100) for box in ViewCrops(IMAGENET, seed, view).chosen(torch.arange(20))]
+        for seed, view in ((0, 0), (0, 1), (1, 0), (0, UNLIMITED - 1))
+    ]
+    assert len({box for row in boxes for box in row}) == 80
 
 
 def test_a_box_that_never_fits_becomes_the_largest_centred_one():
@@ -197,6 +206,16 @@ def test_every_operation_is_as_frequent_as_the_others(name):
     else:
         rotations = {abs(magnitude) for operation, magnitude in per_place[0] if operation.name == "rotate"}
         assert len(rotations) > 25  # of 31
+
+
+def test_translations_are_shares_of_the_side_along_which_they_go():
+    draws = POLICIES["randaugment"].draws(torch.arange(400), (331, 662), seed=0, view=0, place=0)
+    pixels = {
+        name: {abs(magnitude) for operation, magnitude in draws if operation.name == name}
+        for name in ("translate_y", "translate_x")
+    }
+    assert list(pixels["translate_y"]) == pytest.approx([150 * 9 / 30])
+    assert list(pixels["translate_x"]) == pytest.approx([300 * 9 / 30])
 
 
 def test_a_policy_applies_what_it_draws_one_after_the_other():
