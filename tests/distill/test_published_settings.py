@@ -13,6 +13,7 @@ PUBLISHED: dict[str, tuple[dict[str, float], ...]] = {
     "dkd": tuple({"alpha": 1.0, "beta": beta, "temperature": 4.0} for beta in (2.0, 6.0, 8.0)),
     "dist": tuple({"beta": 2.0, "gamma": 2.0, "temperature": temperature} for temperature in (1.0, 4.0)),
     "wttm": ({"gamma": 0.1, "weight": 45.0}, {"gamma": 0.2, "weight": 4.0}),
+    "fitnet": ({"hint_weight": 200.0},),
     "at": ({"weight": 1000.0},),
     "sp": ({"weight": 3000.0},),
     "pkt": ({"weight": 3e4},),

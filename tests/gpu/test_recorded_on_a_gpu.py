@@ -20,6 +20,10 @@ CASES: dict[str, dict[str, object]] = {
     "bp": {},
     "lp_kd": {"n_neighbors": 3},
     "fitnet": {"mode": "two_stage", "hint_fraction": 0.5},
+    "lp": {"n_neighbors": 3, "graph": "random", "ramp": 0.0},
+    "dist": {},
+    "rkd": {},
+    "at": {},
     "crd": {"n_negatives": 20},
 }
 
