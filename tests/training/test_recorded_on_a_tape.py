@@ -113,9 +113,13 @@ def test_so_do_steps_of_every_graph(graph: GraphName, make_run: MakeRun) -> None
 def test_so_do_steps_of_every_method(method: str, make_run: MakeRun) -> None:
     plain, recorded = make_run(method), make_run(method)
     step = RecordedStep(recorded.learner)
-    assert steps(recorded, step) == steps(plain, plain.learner.step)
+    # A convolution may sum in another order where its tensors lie elsewhere.
+    for mine, theirs in zip(steps(recorded, step), steps(plain, plain.learner.step), strict=True):
+        assert mine == pytest.approx(theirs, rel=1e-5)
     assert step.refusal is None
-    assert_equal_states(recorded, plain)
+    expected = state(plain)
+    for name, tensor in state(recorded).items():
+        torch.testing.assert_close(tensor, expected[name], rtol=1e-4, atol=1e-6, msg=name)
 
 
 def test_a_rate_that_is_a_number_would_stay_as_it_was_recorded(make_run: MakeRun) -> None:
