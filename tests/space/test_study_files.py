@@ -12,6 +12,7 @@ from lpstudy.ledger import dump
 from lpstudy.space import (
     Choices,
     Range,
+    StudentSpace,
     StudentSpec,
     StudySpec,
     TeacherSpec,
@@ -190,6 +191,46 @@ def test_a_file_in_utf_16_is_refused_by_name(study_file: Path, encoding: str) ->
     study_file.write_bytes(text.encode(encoding))
     with pytest.raises(ValueError, match=r"\.toml: is UTF-16: save it as UTF-8"):
         read_study_file(study_file)
+
+
+@pytest.mark.parametrize(
+    ("table", "sizes"),
+    [
+        ({"family": "resnet", "depth": {"low": 8, "high": 20, "step": 6}, "width": 1}, 3),
+        ({"family": "resnet", "depth": {"choices": [8, 14]}, "width": {"choices": [1, 2, 4]}}, 6),
+        (
+            {
+                "family": "vgg",
+                "depth": {"choices": [8, 11, 13]},
+                "width": {"low": 16, "high": 64, "step": 16},
+            },
+            12,
+        ),
+        ({"family": "mobilenetv2", "width": {"low": 25, "high": 100, "step": 25}}, 4),
+        ({"family": "shufflenetv1", "width": {"low": 25, "high": 100, "step": 25}}, 4),
+        ({"family": "shufflenetv2", "width": {"choices": [50, 100, 150, 200]}}, 4),
+    ],
+)
+def test_sizes_of_the_literature_s_networks_are_searched(table: dict[str, object], sizes: int) -> None:
+    space = StudentSpace.model_validate(table)
+
+    specs = {StudentSpec.model_validate(space.fixed | size).label() for size in space.sizes()}
+
+    assert len(specs) == sizes
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ({"family": "resnet", "depth": {"low": 8, "high": 20, "step": 3}, "width": 1}, "6n \\+ 2 .* got 11"),
+        ({"family": "vgg", "depth": {"low": 8, "high": 13}, "width": 64}, "8, 11, 13, 16 or 19 but got 9"),
+        ({"family": "shufflenetv2", "width": {"choices": [50, 75]}}, "50, 100, 150, 200"),
+        ({"family": "mobilenetv2", "width": 50, "depth": {"choices": [1, 2]}}, "mobilenetv2 has no depth"),
+    ],
+)
+def test_sizes_that_they_have_not_are_refused(table: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        StudentSpace.model_validate(table)
 
 
 def test_a_student_that_ends_in_the_teacher_s_classifier_knows_its_whole_network() -> None:

@@ -77,6 +77,23 @@ def assert_equal_states(one: Trainer, other: Trainer) -> None:
         assert torch.equal(tensor, expected[name]), name
 
 
+@pytest.mark.parametrize(
+    "student",
+    [
+        {"family": "resnet", "depth": 8, "width": 1},
+        {"family": "vgg", "depth": 8, "width": 4},
+        {"family": "shufflenetv2", "width": 50},
+    ],
+    ids=lambda student: student["family"],
+)
+def test_so_do_steps_of_other_families(student: dict[str, object], make_run: MakeRun) -> None:
+    plain, recorded = (make_run("bp", student=student, optimizer="sgd") for _ in range(2))
+    graph = RecordedStep(recorded.learner)
+    assert steps(recorded, graph) == steps(plain, plain.learner.step)
+    assert graph.refusal is None
+    assert_equal_states(recorded, plain)
+
+
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("student", STUDENTS)
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
