@@ -134,7 +134,7 @@ def test_every_batch_size_of_a_range_is_shared(tmp_path: Path) -> None:
 @pytest.mark.parametrize("main", [sweep.main, plan.main], ids=["sweep", "plan"])
 def test_a_study_that_is_not_there_is_refused(name: str, main: Main, tmp_path: Path) -> None:
     line = refused(call(main, tmp_path, name))
-    assert ("digits, imagenet, mnist, smoke" in line) == (name == "nosuch")
+    assert ("digits, imagenet, lp_ablation, mnist, smoke" in line) == (name == "nosuch")
     assert files(tmp_path) == []
 
 
