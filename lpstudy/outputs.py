@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from lpstudy.epoch_result import EpochResult
 
-__all__ = ["NO_LABEL", "PROJECTED", "Batch", "Classifier", "EpochResult", "Mixed", "Network", "Outputs"]
+__all__ = ["NO_LABEL", "PROJECTED", "Batch", "Classifier", "EpochResult", "Network", "Outputs", "Partners"]
 
 NO_LABEL = -1
 """The label of an image that has none."""
@@ -19,13 +19,13 @@ PROJECTED = "projected"
 
 
 @dataclass(frozen=True, slots=True)
-class Mixed:
-    """What a batch of mixed images has besides the labels with the larger share."""
+class Partners:
+    """The second images of a batch whose images are mixtures of two: those with the smaller share."""
 
     labels: Tensor
-    """int64, shape (m,): the labels with the smaller share; NO_LABEL for an image without a label."""
-    share: Tensor
-    """float32, 0-dimensional: the share of the batch's own labels, in [0.5, 1]."""
+    """Their labels, int64, shape (m,); NO_LABEL for an image without a label."""
+    own_share: Tensor
+    """float32, 0-dimensional: the share of the images of the batch's own labels, in [0.5, 1]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Batch:
     """int64, shape (m,): each sample's position within its split."""
     view: int
     """The index of the deterministic crop and flip of every sample; 0 without augmentation."""
-    mixed: Mixed | None = None
+    partners: Partners | None = None
     """Where each image is a mixture of two; the batch's labels and samples have the larger share in it."""
 
 

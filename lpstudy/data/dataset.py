@@ -57,7 +57,7 @@ class Data:
     @property
     def augmentations(self) -> int:
         """The number of distinct views of a training image; `UNLIMITED` where they are drawn."""
-        return self.train.preprocessing.distinct
+        return self.train.preprocessing.distinct_views
 
     @property
     def views(self) -> int:

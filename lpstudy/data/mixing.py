@@ -8,7 +8,7 @@ from torch import Tensor
 
 from lpstudy.data.augment import uniforms
 from lpstudy.data.order import Order
-from lpstudy.outputs import Batch, Mixed
+from lpstudy.outputs import Batch, Partners
 
 MIX = 0x4D495842
 """Hash key of the draws of a batch."""
@@ -35,8 +35,8 @@ class Mixing:
             order: Seed and epoch.
             number: The number of the batch in the epoch, counted from 0.
         """
-        drawn = uniforms(torch.tensor([number]), 6, order.seed, order.epoch, MIX)[0].tolist()
-        kind, one, other, shift, row, column = drawn
+        numbers = uniforms(torch.tensor([number]), 6, order.seed, order.epoch, MIX)[0].tolist()
+        kind, one, other, shift, row, column = numbers
         rows = len(batch.labels)
         turn = 1 + int(shift * (rows - 1)) if rows > 1 else 0
         if self.cutmix and (not self.mixup or kind < 0.5):
@@ -51,8 +51,8 @@ class Mixing:
             share, samples = 1 - share, partner_samples
             labels, partner_labels = partner_labels, labels
         # A fill, where a number that is copied to a GPU would let the host wait.
-        mixed = Mixed(partner_labels, torch.full((), share, device=images.device))
-        return replace(batch, images=images, labels=labels, samples=samples, mixed=mixed)
+        partners = Partners(partner_labels, torch.full((), share, device=images.device))
+        return replace(batch, images=images, labels=labels, samples=samples, partners=partners)
 
 
 def mixup(images: Tensor, turn: int, share: float) -> Tensor:
@@ -80,9 +80,9 @@ def cutmix(images: Tensor, turn: int, share: float, centre: tuple[float, float])
     rows, columns = int(half * height), int(half * width)
     top, bottom = max(y - rows, 0), min(y + rows, height)
     left, right = max(x - columns, 0), min(x + columns, width)
-    mixed = images.clone()
-    mixed[:, :, top:bottom, left:right] = images[:, :, top:bottom, left:right].roll(turn, 0)
-    return mixed, 1 - (bottom - top) * (right - left) / (height * width)
+    mixture = images.clone()
+    mixture[:, :, top:bottom, left:right] = images[:, :, top:bottom, left:right].roll(turn, 0)
+    return mixture, 1 - (bottom - top) * (right - left) / (height * width)
 
 
 def symmetric_beta(alpha: float, one: float, other: float) -> float:

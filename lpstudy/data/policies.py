@@ -105,9 +105,9 @@ class Policy:
     ) -> list[Draw]:
         """The operation of each sample that comes at a place, counted from 0; see `apply`."""
         kinds = OPERATIONS[self.name]
-        drawn = uniforms(samples, 3, seed, view, OPERATION, place).tolist()
+        numbers = uniforms(samples, 3, seed, view, OPERATION, place).tolist()
         result = []
-        for kind, bin_number, sign in drawn:
+        for kind, bin_number, sign in numbers:
             operation = kinds[int(kind * len(kinds))]
             number = int(bin_number * BINS) if self.magnitude is None else self.magnitude
             side = size[0] if operation.name.endswith("_y") else size[1]
@@ -133,11 +133,11 @@ class Policy:
             order = torch.tensor([row for rows in groups.values() for row in rows])
             order = order.to(images.device, non_blocking=True)
             parts = torch.split(images.index_select(0, order), [len(rows) for rows in groups.values()])
-            changed = [
+            outputs = [
                 kernel(operation.name, magnitude)(part)
                 for (operation, magnitude), part in zip(groups, parts, strict=True)
             ]
-            images = torch.empty_like(images).index_copy_(0, order, torch.cat(changed))
+            images = torch.empty_like(images).index_copy_(0, order, torch.cat(outputs))
         return images
 
 

@@ -49,15 +49,15 @@ class Preprocessing:
     """How the batches of an epoch are mixed."""
 
     @property
-    def distinct(self) -> int:
+    def distinct_views(self) -> int:
         """The number of distinct views of each sample."""
-        is_drawn = self.resized_crop is not None or self.policy is not None or self.erasing > 0
-        return UNLIMITED if is_drawn else positions(self.pad, self.flip)
+        is_unlimited = self.resized_crop is not None or self.policy is not None or self.erasing > 0
+        return UNLIMITED if is_unlimited else positions(self.pad, self.flip)
 
     @property
     def views(self) -> int:
         """The number of views of each sample in use."""
-        return self.distinct if self.view_limit is None else self.view_limit
+        return self.distinct_views if self.view_limit is None else self.view_limit
 
     def with_views(self, views: int) -> "Preprocessing":
         """The same preprocessing with this number of views.
@@ -65,7 +65,7 @@ class Preprocessing:
         Raises:
             ValueError: The number is below 1 or above that of the distinct views.
         """
-        limit = self.distinct
+        limit = self.distinct_views
         if not 1 <= views <= limit:
             raise ValueError(f"views must lie in [1, {limit}] but is {views}")
         return replace(self, view_limit=views)
@@ -78,17 +78,17 @@ class Preprocessing:
         self, images: Tensor, labels: Tensor, samples: "Rows", view: int, device: torch.device
     ) -> Batch:
         """The batch of this view of uint8 images of shape (m, channels, height, width): see `crops`."""
-        images = self._moved(_to_device(images, device), samples, view)
+        images = self._crop_and_flip(_to_device(images, device), samples, view)
         if self.policy is not None:
             images = self.policy.apply(images, samples.host, seed=self.seed, view=view)
         batch = self._batch(images, labels, samples.copy, view, device)
         if self.erasing:
             size = (images.shape[2], images.shape[3])
-            drawn = erased_boxes(samples.host, size, probability=self.erasing, seed=self.seed, view=view)
-            erase(batch.images, drawn)
+            boxes = erased_boxes(samples.host, size, probability=self.erasing, seed=self.seed, view=view)
+            erase(batch.images, boxes)
         return batch
 
-    def _moved(self, images: Tensor, samples: "Rows", view: int) -> Tensor:
+    def _crop_and_flip(self, images: Tensor, samples: "Rows", view: int) -> Tensor:
         """The images cropped and flipped, or only flipped where they are crops already."""
         device = images.device
         if self.resized_crop is None and positions(self.pad, self.flip) > 1:

@@ -67,7 +67,7 @@ class ViewCrops:
     """The data's seed."""
     view: int
 
-    def chosen(self, samples: Tensor) -> list[Callable[[int, int], Box]]:
+    def box_functions(self, samples: Tensor) -> list[Callable[[int, int], Box]]:
         """For each sample, int64 on the CPU, the function from its image's height and width to its crop."""
         draws = uniforms(samples, DRAWS, self.seed, self.view, CROP).tolist()
         return [partial(self._box, row) for row in draws]
@@ -97,6 +97,6 @@ class ViewCrops:
         height, width = images.shape[2:]
         crops = [
             resized_crop(image, *box(height, width), size=[height, width], antialias=True)
-            for image, box in zip(images, self.chosen(samples), strict=True)
+            for image, box in zip(images, self.box_functions(samples), strict=True)
         ]
         return torch.stack(crops)

@@ -64,8 +64,8 @@ class DataSpec(BaseModel):
     """Augmentation: mirrored left to right, or not."""
     crop: Literal["pad", "resized"] = "pad"
     """Augmentation: crops of the padded image, or `resized`: crops of random area and aspect ratio, resized
-    to the image's size, as in the usual training on ImageNet. Files are then cut from the whole image while
-    they stream; what is held in memory from the image that is held."""
+    to the image's size, as in the usual training on ImageNet. Files that
+    stream are cut from their whole image, images in memory from what is held of them."""
     scale: Pair | None = None
     """With crop = "resized": lowest and highest share of the image's area, by default [0.08, 1.0]."""
     ratio: PositivePair | None = None

@@ -76,11 +76,13 @@ class Split:
             ValueError: The workers cannot share a batch equally; while it runs: an image cannot be read.
         """
         batches = order.batches(len(self), share, self.mixture)
-        shown = self._one_view(self.view(order), batches[first_batch:], device)
+        epoch_batches = self._one_view(self.view(order), batches[first_batch:], device)
         mixing = self.preprocessing.mixing
         if mixing is None:
-            return shown
-        return (mixing.mix(batch, order, number) for number, batch in enumerate(shown, start=first_batch))
+            return epoch_batches
+        return (
+            mixing.mix(batch, order, number) for number, batch in enumerate(epoch_batches, start=first_batch)
+        )
 
     def batches(
         self, *, batch_size: int, device: torch.device, chunk_size: int | None = None
@@ -129,10 +131,10 @@ class Split:
         rows = (Rows(*pair) for pair in zip(batches, copies, strict=True))
         return (
             self.preprocessing.augmented_batch(images, self.labels[samples.copy], samples, view, device)
-            for samples, images in zip(rows, self._cropped(view, batches), strict=True)
+            for samples, images in zip(rows, self._images(view, batches), strict=True)
         )
 
-    def _cropped(self, view: int, batches: Sequence[Tensor]) -> Iterator[Tensor]:
+    def _images(self, view: int, batches: Sequence[Tensor]) -> Iterator[Tensor]:
         """The images of each batch, as crops of the view where they are of random size."""
         crops = self.preprocessing.crops(view)
         if crops is None:

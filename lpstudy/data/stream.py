@@ -141,7 +141,7 @@ class _ImageDataset(Dataset[DecodedBatch | UnreadableFile]):
         side, resize = self._source.side, self._source.resize
         if self._crops is None:
             return [decode_image(path, side, resize) for path in paths]
-        boxes = self._crops.chosen(samples)
+        boxes = self._crops.box_functions(samples)
         return [decode_crop(path, side, box) for path, box in zip(paths, boxes, strict=True)]
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from lpstudy.outputs import NO_LABEL, Classifier, Mixed, Outputs
+from lpstudy.outputs import NO_LABEL, Classifier, Outputs, Partners
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Step:
     """What `teacher_classifier` gives, or None where the method reads none."""
     input_images: Tensor | None = None
     """What `images` gives, or None where the method does not read them."""
-    mixed: Mixed | None = None
+    partners: Partners | None = None
     """The other labels of mixed images: `labels` and `samples` are those with the larger share."""
 
     @property
@@ -148,9 +148,9 @@ def cross_entropy(step: Step) -> Loss:
     share * CE of `labels` + (1 - share) * CE of the other labels, each the mean over those that are known.
     """
     value = _mean_cross_entropy(step, step.labels)
-    if step.mixed is not None:
-        share = step.mixed.share
-        value = share * value + (1 - share) * _mean_cross_entropy(step, step.mixed.labels)
+    if step.partners is not None:
+        share = step.partners.own_share
+        value = share * value + (1 - share) * _mean_cross_entropy(step, step.partners.labels)
     weighted = value if step.ce_weight == 1 else step.ce_weight * value
     return Loss(weighted, {"ce": value.detach()})
 

@@ -65,7 +65,7 @@ class Bank:
         Raises:
             ValueError: A needed output is neither banked nor computed, or the images are mixed.
         """
-        if batch.mixed is not None:
+        if batch.partners is not None:
             raise ValueError("the teacher bank has no outputs of mixed images")
         missing = self._not_banked(needs)
         computed: Outputs | None = None

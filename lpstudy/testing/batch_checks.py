@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from lpstudy.distill.batch_norm import BatchNorm
-from lpstudy.outputs import NO_LABEL, Mixed, Outputs
+from lpstudy.outputs import NO_LABEL, Outputs, Partners
 from lpstudy.testing.method_case import PROGRESS, MethodCase, example_labels, require
 
 WORKERS = 2
@@ -92,8 +92,8 @@ def check_mixed_images(case: MethodCase) -> None:
         with case.in_float64() as make_auxiliary:
             mine, theirs = case.outputs(12, torch.float64)
             step = case.with_images(case.step(progress, mine, theirs, make_auxiliary()), torch.arange(12))
-            mixed = replace(step, mixed=Mixed(others, torch.tensor(share)))
-            parts = [case.method.loss(each).parts for each in (mixed, step, replace(step, labels=others))]
+            mixture = replace(step, partners=Partners(others, torch.tensor(share)))
+            parts = [case.method.loss(each).parts for each in (mixture, step, replace(step, labels=others))]
         if "ce" in parts[0]:
             found, first, second = (float(each["ce"]) for each in parts)
             expected = share * first + (1 - share) * second

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lpstudy.distill import StepContext
 from lpstudy.one_line import one_line
-from lpstudy.outputs import Batch, Mixed, Outputs
+from lpstudy.outputs import Batch, Outputs, Partners
 from lpstudy.training.memory import memory_error
 from lpstudy.training.partial_epoch import generators, restore_generators
 from lpstudy.training.step import Learner
@@ -71,9 +71,9 @@ class RecordedStep:
             self._batch.labels.copy_(batch.labels)
             if self._learner.method.reads_samples:
                 self._batch.samples.copy_(batch.samples)
-            if self._batch.mixed is not None and batch.mixed is not None:
-                self._batch.mixed.labels.copy_(batch.mixed.labels)
-                self._batch.mixed.share.copy_(batch.mixed.share)
+            if self._batch.partners is not None and batch.partners is not None:
+                self._batch.partners.labels.copy_(batch.partners.labels)
+                self._batch.partners.own_share.copy_(batch.partners.own_share)
         if self._target is not None and target is not None:
             for static_step, current in zip(_tensors(self._target), _tensors(target), strict=True):
                 static_step.copy_(current)
@@ -175,10 +175,10 @@ def _shapes(outputs: Outputs) -> tuple[object, ...]:
 
 
 def _copy_batch(batch: Batch) -> Batch:
-    mixed = batch.mixed
-    if mixed is not None:
-        mixed = Mixed(mixed.labels.clone(), mixed.share.clone())
-    return Batch(batch.images.clone(), batch.labels.clone(), batch.samples.clone(), batch.view, mixed)
+    partners = batch.partners
+    if partners is not None:
+        partners = Partners(partners.labels.clone(), partners.own_share.clone())
+    return Batch(batch.images.clone(), batch.labels.clone(), batch.samples.clone(), batch.view, partners)
 
 
 def _copy(outputs: Outputs) -> Outputs:

@@ -75,7 +75,7 @@ class Learner:
         """The batch as the method's loss sees it."""
         step = context.step(student, target, batch.labels, batch.samples, self.auxiliary)
         images = batch.images if self.method.reads_images else None
-        return replace(step, input_images=images, mixed=batch.mixed)
+        return replace(step, input_images=images, partners=batch.partners)
 
     def start(self, batch: Batch, target: Outputs | None, context: StepContext) -> dict[str, float]:
         """The method's metrics of the first batch; the student does not change."""

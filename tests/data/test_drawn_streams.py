@@ -67,7 +67,7 @@ def test_crops_are_cut_from_the_images_of_the_files(photos, threads):
     crops = ViewCrops(BoxRange((0.2, 0.9), (0.5, 2.0)), 4, batches[0].view)
     for batch in batches:
         for image, box, sample in zip(
-            bytes_of(batch.images, data), crops.chosen(batch.samples), batch.samples, strict=True
+            bytes_of(batch.images, data), crops.box_functions(batch.samples), batch.samples, strict=True
         ):
             file = Image.open(photos / bytes(pixels.paths[sample]).decode())
             place = box(file.height, file.width)

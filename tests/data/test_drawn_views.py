@@ -103,7 +103,7 @@ def test_a_view_is_the_same_in_any_batch_and_order(policy, changes):
 @pytest.mark.parametrize("ratio", [IMAGENET.ratio, (1.5, 4.0)])
 def test_crops_are_in_their_range_and_spread_as_torchvisions(ratio):
     crops, size = ViewCrops(BoxRange((0.08, 0.5), ratio), 1, 5), (64, 48)
-    boxes = torch.tensor([box(*size) for box in crops.chosen(torch.arange(DRAWS))]).double()
+    boxes = torch.tensor([box(*size) for box in crops.box_functions(torch.arange(DRAWS))]).double()
     top, left, height, width = boxes.T
     assert (top.min(), left.min()) == (0, 0)
     assert (top + height).max() == size[0]
@@ -125,7 +125,7 @@ def test_crops_are_in_their_range_and_spread_as_torchvisions(ratio):
 
 def test_crops_differ_between_views_seeds_and_samples():
     boxes = [
-        [box(100, 100) for box in ViewCrops(IMAGENET, seed, view).chosen(torch.arange(20))]
+        [box(100, 100) for box in ViewCrops(IMAGENET, seed, view).box_functions(torch.arange(20))]
         for seed, view in ((0, 0), (0, 1), (1, 0), (0, UNLIMITED - 1))
     ]
     assert len({box for row in boxes for box in row}) == 80
@@ -134,7 +134,7 @@ def test_crops_differ_between_views_seeds_and_samples():
 def test_a_box_that_never_fits_becomes_the_largest_centred_one():
     crops = ViewCrops(BoxRange((1.0, 1.0), (3 / 4, 4 / 3)), 0, 0)
     for size, expected in (((10, 100), (0, 43, 10, 13)), ((100, 10), (43, 0, 13, 10))):
-        (box,) = crops.chosen(torch.tensor([3]))
+        (box,) = crops.box_functions(torch.tensor([3]))
         assert box(*size) == expected
 
 
@@ -143,7 +143,7 @@ def test_a_crop_is_resized_as_by_torchvision():
     crops = ViewCrops(IMAGENET, 2, 7)
     cut = crops.cut(images, samples)
     assert cut.shape == images.shape
-    for image, result, box in zip(images, cut, crops.chosen(samples), strict=True):
+    for image, result, box in zip(images, cut, crops.box_functions(samples), strict=True):
         top, left, height, width = box(20, 26)
         expected = v2.Resize((20, 26), antialias=True)(image[:, top : top + height, left : left + width])
         assert torch.equal(result, expected)

@@ -74,13 +74,13 @@ def test_labels_and_samples_are_those_of_the_larger_share(kind):
     kinds, swapped, turns = [], 0, set()
     for number in range(60):
         mixed = mixing.mix(plain, Order(2, 3, 6), number)
-        assert mixed.mixed is not None
-        first, second = mixed.labels, mixed.mixed.labels
+        assert mixed.partners is not None
+        first, second = mixed.labels, mixed.partners.labels
         assert torch.equal(mixed.samples, 100 + first)
         own, other = images[first], images[second]
         share = (mixed.images - other) / (own - other)  # of the larger one, in each pixel
-        assert share.mean() == pytest.approx(float(mixed.mixed.share), abs=1e-6)
-        assert 0.5 <= float(mixed.mixed.share) <= 1
+        assert share.mean() == pytest.approx(float(mixed.partners.own_share), abs=1e-6)
+        assert 0.5 <= float(mixed.partners.own_share) <= 1
         is_whole = (share - share.round()).abs().max() < 1e-6  # each pixel is that of one image
         kinds.append("cutmix" if is_whole else "mixup")
         swapped += first[0] != 0
@@ -95,10 +95,10 @@ def same(one: list[Batch], other: list[Batch]) -> bool:
     return all(
         torch.equal(a.images, b.images)
         and torch.equal(a.labels, b.labels)
-        and a.mixed is not None
-        and b.mixed is not None
-        and torch.equal(a.mixed.labels, b.mixed.labels)
-        and torch.equal(a.mixed.share, b.mixed.share)
+        and a.partners is not None
+        and b.partners is not None
+        and torch.equal(a.partners.labels, b.partners.labels)
+        and torch.equal(a.partners.own_share, b.partners.own_share)
         for a, b in zip(one, other, strict=True)
     )
 
@@ -110,7 +110,7 @@ def test_seed_epoch_and_number_alone_determine_a_mixture(kind):
     assert same(whole, batches(digits(**KINDS[kind])))
     assert same(whole[3:], batches(data, first_batch=3))
     shares = [
-        [float(batch.mixed.share) for batch in batches(data, **key)]
+        [float(batch.partners.own_share) for batch in batches(data, **key)]
         for key in ({}, {"seed": 1}, {"epoch": 2})
     ]
     assert all(len(set(row)) > 3 for row in shares)  # areas of boxes in 8 x 8 pixels are few
@@ -125,7 +125,7 @@ def test_workers_mix_within_their_parts_with_one_share():
         parts = batches(data, share=Share(rank, 2))
         unmixed = batches(plain, share=Share(rank, 2))
         for part, part_plain, batch in zip(parts, unmixed, whole, strict=True):
-            assert float(part.mixed.share) == float(batch.mixed.share)
+            assert float(part.partners.own_share) == float(batch.partners.own_share)
             assert sorted(part.samples.tolist()) == sorted(part_plain.samples.tolist())
 
 
@@ -141,7 +141,7 @@ def test_an_image_alone_stays_as_it_is():
 def test_a_missing_label_stays_missing_on_either_side():
     data = digits(mixup=1.0, labels_per_class=5, unlabelled="rest")
     for batch in batches(data, size=50)[:5]:
-        for labels in (batch.labels, batch.mixed.labels):
+        for labels in (batch.labels, batch.partners.labels):
             assert int((labels == NO_LABEL).sum()) == 25
 
 
@@ -152,7 +152,7 @@ def test_validation_images_and_a_bank_s_views_are_not_mixed():
         assert torch.equal(a.images, b.images)
     (a,), (b,) = (d.train.one_view(3, torch.arange(9), batch_size=9, device=CPU) for d in (data, plain))
     assert torch.equal(a.images, b.images)
-    assert a.mixed is None
+    assert a.partners is None
 
 
 def test_mixtures_are_part_of_the_fingerprint():

@@ -15,7 +15,7 @@ from tape import Tape, on_the_cpu
 from lpstudy.data import Data, DataSpec, Order, load
 from lpstudy.distill import StepContext, cross_entropy
 from lpstudy.distill.soft_targets import kd_loss
-from lpstudy.outputs import NO_LABEL, Mixed, Outputs
+from lpstudy.outputs import NO_LABEL, Outputs, Partners
 from lpstudy.space import RunSpec
 from lpstudy.students import build
 from lpstudy.teacher import OnlineTeacher
@@ -53,7 +53,7 @@ def test_ce_is_that_of_both_labels_by_their_shares_where_they_are_known() -> Non
 
     context = StepContext({}, lambda rows: rows, 4, weight, smoothing)
     step = context.step(Outputs(logits, logits), None, torch.tensor(first), torch.arange(5))
-    loss = cross_entropy(replace(step, mixed=Mixed(torch.tensor(second), torch.tensor(share))))
+    loss = cross_entropy(replace(step, partners=Partners(torch.tensor(second), torch.tensor(share))))
     expected = share * ce(first) + (1 - share) * ce(second)
     assert float(loss.parts["ce"]) == pytest.approx(expected, rel=1e-12)
     assert float(loss.total) == pytest.approx(weight * expected, rel=1e-12)
@@ -67,14 +67,14 @@ def test_teacher_and_student_see_the_same_mixed_images(
     run = Trainer(make_trial("kd", weight=2.0, temperature=3.0), data, teacher, CPU)
     network = build(run.trial.student, input_shape=data.input_shape, classes=10, seed=0)
     batch = next(iter(data.train.epoch(Order(0, 1, 50), device=CPU)))
-    assert batch.mixed is not None
+    assert batch.partners is not None
     with torch.no_grad():
         logits = network(batch.images).logits
         soft = kd_loss(logits, teacher.network(batch.images).logits, temperature=3.0)
         logarithms = logits.log_softmax(1)
-    rows, share = torch.arange(50), float(batch.mixed.share)
+    rows, share = torch.arange(50), float(batch.partners.own_share)
     ce = -share * logarithms[rows, batch.labels].mean()
-    ce -= (1 - share) * logarithms[rows, batch.mixed.labels].mean()
+    ce -= (1 - share) * logarithms[rows, batch.partners.labels].mean()
     metrics = run.steps(1, 1)
     assert metrics["train_ce"] == pytest.approx(float(ce), rel=1e-5)
     assert metrics["train_kd"] == pytest.approx(float(soft), rel=1e-5)
