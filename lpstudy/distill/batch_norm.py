@@ -22,6 +22,13 @@ class BatchNorm(nn.Module):
 
     def forward(self, values: Tensor) -> Tensor:
         """Shape (m, channels, ...), unchanged."""
+        if values.dim() > 2 and values.shape[2:].numel() == 1:
+            # As a vector: the strides of a map of one place may be either memory format's, and the gradient
+            # would be summed in the order of the one that it happens to have.
+            return self._normalised(values.flatten(1)).view(values.shape)
+        return self._normalised(values)
+
+    def _normalised(self, values: Tensor) -> Tensor:
         if not self.training:
             shape = (1, -1, *(1 for _ in values.shape[2:]))
             return values * self.weight.view(shape) + self.bias.view(shape)
