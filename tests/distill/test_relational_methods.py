@@ -13,6 +13,7 @@ from lpstudy.distill.pkt import pkt_loss
 from lpstudy.distill.reductions import attention
 from lpstudy.distill.rkd import RKD, TRIPLES, angle_loss, distance_loss
 from lpstudy.distill.sp import SP, sp_loss
+from lpstudy.students import StudentSpec, build
 from lpstudy.testing import SmallNetwork
 
 GENERATOR = np.random.default_rng(1)
@@ -233,8 +234,30 @@ def test_default_maps_are_spread_evenly_and_end_with_the_last(names: str, count:
     assert "".join(spread(tuple(names), count)) == expected
 
 
+DEFAULTS: dict[str, tuple[StudentSpec, int, str]] = {
+    "fitnet1": (StudentSpec(family="maxout", design="fitnet1"), 32, "conv2 conv5 conv8"),
+    "convnet": (StudentSpec(family="convnet", depth=6, width=2), 16, "conv2 conv4 conv6"),
+    "vgg8": (StudentSpec(family="vgg", depth=8, width=4), 32, "group2 group3 group5"),
+    "resnet8": (StudentSpec(family="resnet", depth=8, width=1), 16, "group1 group2 group3"),
+}
+"""Networks, sides of their images, and the last stages of their three deepest resolutions."""
+
+
+@pytest.mark.parametrize("name", DEFAULTS)
+def test_default_maps_are_the_last_of_the_deepest_resolutions(name: str) -> None:
+    spec, side, maps = DEFAULTS[name]
+    network = build(spec, input_shape=(3, side, side), classes=4)
+    other = build(DEFAULTS["resnet8"][0], input_shape=(3, side, side), classes=4)
+    method = AT().resolved(network, other)
+    assert method.layers == tuple(maps.split())
+    assert method.teacher_layers == ("group1", "group2", "group3")
+    assert SP().resolved(network, other).pairs() == [(maps.split()[-1], "group3")]
+
+
 def test_maps_are_paired_and_counted() -> None:
     student, teacher = SmallNetwork(4, 6), SmallNetwork(6, 11)
+    assert AT().resolved(student, teacher).pairs() == [("conv1", "conv1"), ("conv3", "conv3")]
+    student.input_shape = teacher.input_shape = None  # no resolutions: maps are spread evenly
     assert AT().resolved(student, teacher).pairs() == [(f"conv{i}", f"conv{i}") for i in (1, 2, 3)]
     assert SP().resolved(student, teacher).pairs() == [("conv3", "conv3")]
     assert SP(layers=("conv1", "conv2")).resolved(student, teacher).teacher_layers == ("conv2", "conv3")
