@@ -112,6 +112,7 @@ def test_a_killed_run_repeats_what_came_after_its_last_checkpoint_alone(
 
     class Watching:
         network, macs, outputs = teacher.network, teacher.macs, staticmethod(record_call)
+        stored_bytes = staticmethod(teacher.stored_bytes)
         stored_bytes = teacher.stored_bytes
 
     assert comparable(list(train(trial, data, Watching(), device=CPU, folder=folder))) == comparable(expected)
