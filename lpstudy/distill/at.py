@@ -28,7 +28,7 @@ def at_loss(student: Tensor, teacher: Tensor) -> Tensor:
     Source: Zagoruyko and Komodakis, arXiv 1612.03928, section 3.1; the mean of squares in place of equation
     2's norm is that of the authors' code, to which the published weight belongs.
     """
-    mine, theirs = attention(student), full_precision(teacher.detach())
+    mine, theirs = attention(full_precision(student)), full_precision(teacher.detach())
     size = (min(mine.shape[1], theirs.shape[1]), min(mine.shape[2], theirs.shape[2]))
     return functional.mse_loss(_averaged(mine, size), _averaged(theirs, size))
 

@@ -7,7 +7,6 @@ gives online, but for the rounding of the bank's number format.
 
 from collections.abc import Callable
 
-import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -20,14 +19,11 @@ Reduction = Callable[[Tensor], Tensor]
 
 
 def attention(maps: Tensor) -> Tensor:
-    """Each sample's sum of squares over channels, scaled to length 1: (m, channels, h, w) to (m, h, w).
-
-    In float32, or float64 of float64.
+    """Each sample's mean of squares over channels, scaled to length 1: (m, channels, h, w) to (m, h, w).
 
     Source: Zagoruyko and Komodakis, arXiv 1612.03928, section 3.1.
     """
-    dtype = torch.promote_types(maps.dtype, torch.float32)
-    return of_length_1(torch.linalg.vector_norm(maps, dim=1, dtype=dtype).square())
+    return of_length_1(maps.square().mean(dim=1))
 
 
 def of_length_1(values: Tensor) -> Tensor:
