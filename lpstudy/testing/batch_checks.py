@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from lpstudy.distill.batch_norm import BatchNorm
 from lpstudy.outputs import NO_LABEL, Outputs, Partners
@@ -169,7 +168,7 @@ class _SharedBatch:
         """The gradients of all trained parameters for some of the samples."""
         case, auxiliary = self.case, self.make_auxiliary()
         for layer in auxiliary.modules() if auxiliary is not None else ():
-            if isinstance(layer, _BatchNorm | BatchNorm):
+            if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d | BatchNorm):
                 layer.eval()
         mine, theirs = case.outputs(12, torch.float64)
         samples = torch.arange(12)[part]
