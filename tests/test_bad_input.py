@@ -123,6 +123,26 @@ def test_a_training_part_below_one_batch_is_shared_too(tmp_path: Path) -> None:
     assert "50 training images" in line
 
 
+@pytest.mark.parametrize(
+    ("fraction", "words", "problem"),
+    [
+        (0.01, (), "labelled_fraction: must give 2 labelled images or more in a batch, but 0.01 of"),
+        (
+            0.5,
+            ("--workers-per-trial", "2"),
+            "2 workers cannot share the 25 labelled images",
+        ),
+    ],
+)
+def test_a_batch_without_room_for_labelled_images_is_refused(
+    fraction: float, words: tuple[str, ...], problem: str, tmp_path: Path
+) -> None:
+    keys = f'labels_per_class = 5\nunlabelled = "rest"\nlabelled_fraction = {fraction}'
+    write_study(tmp_path, ("labels_per_class = 5", keys))
+    result = call(sweep.main, tmp_path, "tiny.toml", *words)
+    assert problem in refused(result)
+
+
 def test_every_batch_size_of_a_range_is_shared(tmp_path: Path) -> None:
     size = "batch_size = { low = 30, high = 50, step = 5 }\nlearning"
     write_study(tmp_path, ("batch_size = 50\nlearning", size))

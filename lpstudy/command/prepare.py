@@ -106,6 +106,11 @@ def resources_of(args: Namespace, prepared: PreparedStudy) -> TrialResources:
     train = len(split)
     if split.mixture is not None:
         for size in _batch_sizes(prepared.spec):
+            if split.mixture.part(size) < 2:
+                raise ValueError(
+                    f"[data] labelled_fraction: must give 2 labelled images or more in a batch, but"
+                    f" {split.mixture.fraction:g} of training.batch_size = {size} is 1"
+                )
             try:
                 Order(0, 1, size).batches(train, Share(0, resources.workers_per_trial), split.mixture)
             except ValueError as error:
