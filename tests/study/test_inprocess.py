@@ -22,7 +22,7 @@ from commands import (
 from lpstudy import operate, status, sweep
 from lpstudy.distill.bp import BP
 
-EPOCHS = 200
+EPOCHS = 800
 LONG = ("epochs = 2\n", f"epochs = {EPOCHS}\n")
 OFTEN = ("checkpoint_seconds = 0.0", "checkpoint_seconds = 0.2")
 FIXED = ("learning_rate = { low = 1e-3, high = 1e-1, log = true }", "learning_rate = 0.01")
