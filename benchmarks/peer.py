@@ -3,9 +3,8 @@
     python benchmarks/peer.py --student fitnet1 [--json FILE]
 
 The others run the teacher at each step, in float32: a plain PyTorch loop, and torchdistill (its box, its KD
-loss, its optimizer; the extra `bench`). Each once as its users have it, with images loaded one by one by PIL
-and torchvision, and once with ready-made batches, which cost nothing. The headline is the plain loop with
-PIL.
+loss, its optimizer; the extra `bench`). Each once as its users have it, with images loaded one by one by PIL,
+and once with ready-made batches, which cost nothing. The headline is the plain loop with PIL.
 
 lpstudy is its own loop, `lpstudy.training.trainer.Trainer`, what it does once an epoch included, with the
 teacher's outputs from a bank on disk. First the gate: one update of each side agrees with lpstudy's, from a

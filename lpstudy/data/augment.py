@@ -15,7 +15,7 @@ from lpstudy.sample_hash import hash64
 
 GOLDEN_SECTION = (math.sqrt(5.0) - 1.0) / 2.0
 UNLIMITED = 2**62
-"""The number of views where each draws its crop or colours anew: more than any run shows."""
+"""The number of views of an image whose crop or colours are drawn: more than any run shows."""
 VIEW = 0x56494557
 """Hash key of the view that an epoch draws among unlimited ones."""
 

@@ -7,9 +7,8 @@ from torch import Tensor
 from typing_extensions import override
 
 from lpstudy.distill.loss import Loss, Step, cross_entropy
-from lpstudy.distill.method import Distillation, Needs
 from lpstudy.distill.relations import lengths, rows
-from lpstudy.distill.soft_targets import Temperature
+from lpstudy.distill.soft_targets import LogitMethod, Temperature
 
 EPS = 1e-8
 """Added to the product of the lengths, as in the authors' code."""
@@ -40,7 +39,7 @@ def dist_terms(student: Tensor, teacher: Tensor, *, temperature: float) -> tuple
     return temperature**2 * inter, temperature**2 * intra
 
 
-class DIST(Distillation):
+class DIST(LogitMethod):
     """CE + T^2 * (beta * (1 - correlation over classes) + gamma * (1 - correlation over the batch))."""
 
     method: Literal["dist"] = "dist"
@@ -50,10 +49,6 @@ class DIST(Distillation):
     """Factor of the relation between samples, class by class: 2 in the paper; search 0.1 to 10."""
     temperature: Temperature = 1.0
     """Divides the logits of both networks: 4 on CIFAR-100 and 1 on ImageNet in the paper; search 1 to 8."""
-
-    @override
-    def teacher_needs(self) -> Needs:
-        return Needs(logits=True)
 
     @override
     def weights(self, progress: float) -> dict[str, float]:

@@ -9,8 +9,7 @@ from torch.nn import functional
 from typing_extensions import override
 
 from lpstudy.distill.loss import Loss, Step, cross_entropy, full_precision
-from lpstudy.distill.method import Distillation, Needs
-from lpstudy.distill.soft_targets import Temperature, divergence, standardized
+from lpstudy.distill.soft_targets import LogitMethod, Temperature, divergence, standardized
 
 
 def dkd_terms(
@@ -46,7 +45,7 @@ def _decoupled(logits: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     return binary, functional.log_softmax(others, dim=1)
 
 
-class DKD(Distillation):
+class DKD(LogitMethod):
     """CE + T^2 * (alpha * TCKD + beta * NCKD): the target's part of KD and that of the other classes.
 
     An image without a label has the teacher's most likely class as its target.
@@ -61,10 +60,6 @@ class DKD(Distillation):
     """Divides the logits of both networks: 4 in the paper; search 1 to 8."""
     standardize: bool = False
     """Whether each image's logits are first brought to mean 0 and standard deviation 1."""
-
-    @override
-    def teacher_needs(self) -> Needs:
-        return Needs(logits=True)
 
     @override
     def weights(self, progress: float) -> dict[str, float]:

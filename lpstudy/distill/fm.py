@@ -6,11 +6,10 @@ from pydantic import Field
 from typing_extensions import override
 
 from lpstudy.distill.loss import Loss, Step, cross_entropy
-from lpstudy.distill.method import Distillation, Needs
-from lpstudy.distill.soft_targets import Temperature, kd_loss
+from lpstudy.distill.soft_targets import LogitMethod, Temperature, kd_loss
 
 
-class FM(Distillation):
+class FM(LogitMethod):
     """T^2 * KL(teacher_T || student_T) without CE: labels are not read.
 
     Made for `[data] mixup` and crops of any size with `[teacher] online = true`, and for long training.
@@ -23,10 +22,6 @@ class FM(Distillation):
     """Factor of CE: 0, so that labels have no part in the loss, only in the logged CE."""
     temperature: Temperature = 1.0
     """Divides the logits of both networks: 1 to 10 in the paper; search 1 to 10."""
-
-    @override
-    def teacher_needs(self) -> Needs:
-        return Needs(logits=True)
 
     @override
     def weights(self, progress: float) -> dict[str, float]:

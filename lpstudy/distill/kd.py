@@ -9,11 +9,10 @@ from typing import Literal
 from typing_extensions import override
 
 from lpstudy.distill.loss import Loss, Step, cross_entropy
-from lpstudy.distill.method import Distillation, Needs
-from lpstudy.distill.soft_targets import Temperature, Weight, kd_loss, standardized
+from lpstudy.distill.soft_targets import LogitMethod, Temperature, Weight, kd_loss, standardized
 
 
-class KD(Distillation):
+class KD(LogitMethod):
     """CE + weight * T^2 * KL(teacher_T || student_T)."""
 
     method: Literal["kd"] = "kd"
@@ -23,10 +22,6 @@ class KD(Distillation):
     """Divides the logits of both networks; 1 leaves the probabilities as they are; search 1 to 8."""
     standardize: bool = False
     """Whether each image's logits are first brought to mean 0 and standard deviation 1."""
-
-    @override
-    def teacher_needs(self) -> Needs:
-        return Needs(logits=True)
 
     @override
     def weights(self, progress: float) -> dict[str, float]:

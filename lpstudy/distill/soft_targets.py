@@ -61,6 +61,14 @@ def standardized(logits: Tensor) -> Tensor:
     return centred / (variance.clamp(min=1e-24).sqrt() + 1e-7)  # a root of 0 has no gradient
 
 
+class LogitMethod(Distillation, ABC):
+    """A method that reads the teacher's logits alone."""
+
+    @override
+    def teacher_needs(self) -> Needs:
+        return Needs(logits=True)
+
+
 class FeatureMethod(Distillation, ABC):
     """A method that compares features, to which soft targets may be added: + kd_weight * T^2 * KL."""
 

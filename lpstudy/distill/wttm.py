@@ -9,7 +9,7 @@ from torch.nn import functional
 from typing_extensions import override
 
 from lpstudy.distill.loss import Loss, Step, cross_entropy, full_precision
-from lpstudy.distill.method import Distillation, Needs
+from lpstudy.distill.soft_targets import LogitMethod
 
 
 def wttm_loss(student: Tensor, teacher: Tensor, *, gamma: float) -> Tensor:
@@ -31,7 +31,7 @@ def wttm_loss(student: Tensor, teacher: Tensor, *, gamma: float) -> Tensor:
     return (log_norms.exp() * divergences).sum() / student.shape[0]
 
 
-class WTTM(Distillation):
+class WTTM(LogitMethod):
     """CE + weight * sum of powers of the teacher's probabilities * KL(these, normalised || student)."""
 
     method: Literal["wttm"] = "wttm"
@@ -39,10 +39,6 @@ class WTTM(Distillation):
     """Exponent of the teacher's probabilities: 0.1 or 0.2 in the authors' examples; search 0.05 to 1."""
     weight: Annotated[float, Field(ge=0, le=1e4)] = 1.0
     """Factor of the WTTM term: 4 in the authors' example, 45 in theirs without u; search 0.1 to 100."""
-
-    @override
-    def teacher_needs(self) -> Needs:
-        return Needs(logits=True)
 
     @override
     def weights(self, progress: float) -> dict[str, float]:

@@ -93,7 +93,7 @@ def _below(prefix: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
 OPTIMIZER = {"state": {0: {"momentum_buffer": torch.ones(3)}}, "param_groups": [{"lr": 0.1, "params": [0]}]}
 LAYOUT = "resnet8x4"
 FORMS: dict[str, tuple[str, str, list[str]]] = {
-    # the keys around the state dict, the prefix of its names, and what is said of both
+    # the keys around the state dict, the prefix of its names, and what is remarks of both
     "plain": ("", "", []),
     "model": ("model", "", ["the tensors of its key model"]),
     "state_dict, DataParallel": (
@@ -121,9 +121,9 @@ def test_keys_and_prefixes_are_understood_and_said(form: str, literature: bool, 
     head, lines = check_weights(tmp_path / "w.pth", spec, input_shape=SHAPE, class_names=names)
 
     assert head is None
-    said = words + ["as RepDistiller's resnet"] * literature
-    start = [] if keys or not said else ["its tensors"]
-    assert lines == ((f"reads {', '.join(start + said)}",) if said else ())
+    remarks = words + ["as RepDistiller's resnet"] * literature
+    start = [] if keys or not remarks else ["its tensors"]
+    assert lines == ((f"reads {', '.join(start + remarks)}",) if remarks else ())
 
 
 def test_parameters_and_half_precision_load(tmp_path: Path) -> None:
