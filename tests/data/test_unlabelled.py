@@ -134,3 +134,10 @@ def test_a_study_without_a_wish_for_other_labels_keeps_its_data() -> None:
 def test_settings_without_effect_are_refused(keys: dict[str, object], problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
         digits(**keys)
+
+
+def test_each_turn_of_an_epoch_has_another_order() -> None:
+    labelled = [batch.samples[:25].tolist() for batch in batches(digits(unlabelled="rest"))]
+    turns = [first + second for first, second in zip(labelled[::2], labelled[1::2], strict=False)]
+    assert all(sorted(turn) == [*range(50)] for turn in turns)
+    assert len({tuple(turn) for turn in turns}) == len(turns) == 16
