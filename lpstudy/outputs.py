@@ -94,6 +94,8 @@ class Network(torch.nn.Module, ABC):
     """The default hint layer (teacher) or guided layer (student)."""
     input_shape: tuple[int, int, int] | None = None
     """(channels, height, width) of an image, which `lpstudy.students.build` fills in."""
+    classifier_name: str | None = None
+    """The submodule that is the classifier; None: the last linear layer in the order of their definition."""
 
     @property
     def pooled(self) -> str | None:

@@ -219,6 +219,8 @@ def check_map(network: Network, name: str, role: str) -> None:
         ValueError: The network has no such map; the message lists its layers.
     """
     maps = ", ".join(network.map_names)
+    if name == EMBEDDING and not network.map_names:
+        raise ValueError(f"needs a map of the {role}, which has none")
     if name == EMBEDDING:
         raise ValueError(f"needs a map of the {role}, one of {maps}, not {name!r}")
     if name not in network.map_names and name != network.pooled:

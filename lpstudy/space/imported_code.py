@@ -13,7 +13,6 @@ from importlib.abc import InspectLoader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from inspect import isabstract
 from pathlib import Path
-from traceback import walk_tb
 from types import CodeType, ModuleType
 from typing import Annotated, Any
 
@@ -33,9 +32,8 @@ from lpstudy.distill import (
 from lpstudy.one_line import one_line
 from lpstudy.students import declare_family
 from lpstudy.students.families import CODE, FAMILIES
+from lpstudy.user_lines import PREFIX, user_line
 
-PREFIX = "lpstudy_imported_"
-"""Of the modules' names, so that none is that of an installed package."""
 MAX_BYTES = 1 << 20
 """Bytes of the source of one file or package; it travels with every run."""
 _LOADED: dict[str, "ImportedFile"] = {}
@@ -125,12 +123,7 @@ class ImportedCode(BaseModel):
         """The error with the file and line of this code at which it arose."""
         if isinstance(error, SyntaxError) and error.filename is not None:
             return f"{error.filename}:{error.lineno}: {type(error).__name__}: {one_line(error.msg)}"
-        lines = [
-            f"{frame.f_code.co_filename}:{line}"
-            for frame, line in walk_tb(error.__traceback__)
-            if _belongs(str(frame.f_globals.get("__name__")), PREFIX + self.name.removesuffix(".py"))
-        ]
-        return f"{lines[-1] if lines else self.name}: {type(error).__name__}: {one_line(error)}"
+        return f"{user_line(error) or self.name}: {type(error).__name__}: {one_line(error)}"
 
 
 def read_imported_code(path: Path) -> ImportedCode:

@@ -9,6 +9,7 @@ from lpstudy.students import maxout
 from lpstudy.students.convnet import ConvNet
 from lpstudy.students.families import CODE, FAMILIES, check_code, declare_family, register_family
 from lpstudy.students.mobilenetv2 import MobileNetV2
+from lpstudy.students.module_net import ModuleNet, as_network
 from lpstudy.students.resnet import cifar_resnet, resnet50_small
 from lpstudy.students.reused_head import HeadShape, ReusedHeadNetwork
 from lpstudy.students.shufflenetv1 import ShuffleNetV1
@@ -36,12 +37,14 @@ from lpstudy.students.wrn import WideResNet
 __all__ = [
     "HeadShape",
     "Interpolation",
+    "ModuleNet",
     "PretrainedInput",
     "ReplacedHead",
     "ReusedHead",
     "ReusedHeadNetwork",
     "StudentSpec",
     "WeightsFile",
+    "as_network",
     "build",
     "check_code",
     "code_of",

@@ -31,7 +31,15 @@ def check_maps(maps: tuple[str, ...], map_names: tuple[str, ...], pooled: str | 
 
 
 def last_linear(network: nn.Module) -> tuple[str, nn.Linear] | None:
-    """The classifier by its position: the last linear layer with its name; None if there is none."""
+    """The classifier with its name: the layer that a network names, else the last linear one by its position.
+
+    None if there is none.
+    """
+    for prefix, part in network.named_modules():
+        if isinstance(part, Network) and part.classifier_name is not None:
+            layer = part.get_submodule(part.classifier_name)
+            if isinstance(layer, nn.Linear):  # a student that ends in the teacher's classifier has lost it
+                return ".".join(filter(None, (prefix, part.classifier_name))), layer
     linears = [(name, module) for name, module in network.named_modules() if isinstance(module, nn.Linear)]
     return linears[-1] if linears else None
 

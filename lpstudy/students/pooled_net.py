@@ -57,12 +57,15 @@ def check_side(family: str, input_shape: tuple[int, int, int], smallest: int) ->
 def averaged_map(make_network: Callable[[], Network], input_shape: tuple[int, int, int]) -> str | None:
     """The first map of a network whose average over positions is its embedding; None where there is none.
 
-    Two random images are run on the CPU in evaluation mode; global random states do not change.
+    Two random images are run in evaluation mode, where the network's weights are; global random states do not
+    change.
     """
     with torch.random.fork_rng(devices=[]), torch.device("cpu"), torch.no_grad():
         torch.default_generator.manual_seed(0)
         network = make_network().eval()
-        outputs: Outputs = network(torch.randn(2, *input_shape), network.map_names)
+        example = next(network.parameters())
+        images = torch.randn(2, *input_shape).to(example.device, example.dtype)
+        outputs: Outputs = network(images, network.map_names)
     for name, values in outputs.maps.items():
         average = values.mean(dim=(2, 3))
         if average.shape == outputs.embedding.shape and torch.allclose(

@@ -1,7 +1,6 @@
 """Any classification model of torchvision that ends in a linear layer, for ImageNet-sized images."""
 
 from collections.abc import Callable
-from contextlib import ExitStack
 from functools import cache
 from typing import Literal
 
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 from lpstudy.one_line import one_line
 from lpstudy.outputs import Network, Outputs
 from lpstudy.students.layers import check_maps, last_linear
+from lpstudy.students.model_hooks import maps_with_weights, middle_map, outputs_by_hooks
 from lpstudy.students.pooled_net import averaged_map
 from lpstudy.students.stem import shrink_stem
 
@@ -52,12 +52,12 @@ class TorchvisionNet(Network):
         self._head = head[0]
         self._name, self._stem, self._input_shape = name, stem, input_shape
         self.map_names = tuple(shapes)
-        self.middle = _middle(self.network, self.map_names)
+        self.middle = middle_map(self.network, self.map_names)
 
     @property
     def stages(self) -> tuple[str, ...]:
         """The maps of the model's children with matrix weights: no normalisation, ReLU or pool."""
-        return _with_weights(self.network, self.map_names)
+        return maps_with_weights(self.network, self.map_names)
 
     @property
     def pooled(self) -> str | None:
@@ -67,29 +67,7 @@ class TorchvisionNet(Network):
     def forward(self, images: Tensor, maps: tuple[str, ...] = ()) -> Outputs:
         """Outputs for images of shape (m, 3, height, width)."""
         check_maps(maps, self.map_names)
-        embeddings: list[Tensor] = []
-        selected_maps: dict[str, Tensor] = {}
-
-        def store_input(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-            embeddings.append(inputs[0])
-
-        with ExitStack() as hooks:
-            hooks.enter_context(self.network.get_submodule(self._head).register_forward_pre_hook(store_input))
-            for name in maps:
-                hooks.enter_context(
-                    self.network.get_submodule(name).register_forward_hook(_storing_hook(selected_maps, name))
-                )
-            logits = self.network(images)
-        return Outputs(logits, embeddings[-1], {name: selected_maps[name] for name in maps})
-
-
-def _storing_hook(selected_maps: dict[str, Tensor], name: str) -> Callable[[nn.Module, object, Tensor], None]:
-    """A forward hook that stores a copy of the output, for the next layer may overwrite it."""
-
-    def store(_: nn.Module, __: object, output: Tensor) -> None:
-        selected_maps[name] = output.clone()
-
-    return store
+        return outputs_by_hooks(self.network, images, head=self._head, maps=maps)
 
 
 def _model(name: str, input_shape: tuple[int, int, int], classes: int) -> nn.Module:
@@ -145,18 +123,6 @@ def _child_shapes(
         for child in names[: names.index("permute")]:
             del shapes[child]
     return shapes
-
-
-def _middle(model: nn.Module, names: tuple[str, ...]) -> str:
-    """The middle map among the children with matrix weights; without any, the first map."""
-    names = _with_weights(model, names) or names[:1]
-    return names[len(names) // 2]
-
-
-def _with_weights(model: nn.Module, names: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(
-        name for name in names if any(weight.dim() > 1 for weight in model.get_submodule(name).parameters())
-    )
 
 
 @cache
