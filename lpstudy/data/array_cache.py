@@ -8,6 +8,8 @@ finding an entry reads the files' sizes and times, not their content.
 import contextlib
 import hashlib
 import json
+import math
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -36,6 +38,7 @@ class Pointer(BaseModel):
 
     content: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     transparent: Annotated[int, Field(ge=0)] = 0
+    validation: Annotated[int, Field(ge=0)] = 0
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -72,12 +75,30 @@ def load_or_decode(source: object, read: Callable[[], Arrays]) -> Entry:
         if entry is None:
             arrays = read()
             with _errors_name_cache(folder):
-                new_pointer = Pointer(content=_write_entry(folder, arrays), transparent=arrays.transparent)
+                new_pointer = Pointer(
+                    content=_write_entry(folder, arrays),
+                    transparent=arrays.transparent,
+                    validation=arrays.validation,
+                )
                 write_atomically(pointer, new_pointer.model_dump_json().encode())
             entry = _open_entry(folder, pointer)
     if entry is None:
         raise ValueError(f"the cache {str(folder)!r} loses what is written to it")
     return entry
+
+
+def scratch_array(shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
+    """An array of bytes in a nameless file of the cache: images that fill the memory go to the disk.
+
+    Raises:
+        ValueError, StorageError: The cache cannot be written, or has no room.
+    """
+    folder = cache_folder()
+    with _errors_name_cache(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            os.posix_fallocate(file.fileno(), 0, max(1, math.prod(shape)))
+            return np.memmap(file, dtype=np.uint8, mode="r+", shape=shape)
 
 
 @contextlib.contextmanager
@@ -146,8 +167,12 @@ def _map_entry(entry: Path, pointer: Pointer) -> Entry:
             raise ValueError(f"labels of {labels.dtype}, shape {labels.shape}")
     if moments.dtype != np.int64 or moments.shape != (*train_images.shape[:2], 2):
         raise ValueError(f"sums of {moments.dtype}, shape {moments.shape}")
+    if pointer.validation >= len(train_labels):
+        raise ValueError(f"{pointer.validation} validation images of {len(train_labels)}")
     arrays = Arrays(
-        train_images, train_labels, test_images, test_labels, tuple(names), transparent=pointer.transparent
+        *(train_images, train_labels, test_images, test_labels, tuple(names)),
+        transparent=pointer.transparent,
+        validation=pointer.validation,
     )
     return Entry(arrays, moments, pointer.content)
 

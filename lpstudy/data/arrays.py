@@ -2,16 +2,12 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
-from lpstudy.data.partition import stratified_split
-
-TEST_FRACTION = 1 / 3
-"""Share of every class in a test part that is cut from a data set without one."""
+from lpstudy.data.test_part import rows_of_parts
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -29,6 +25,8 @@ class Arrays:
     class_names: tuple[str, ...]
     transparent: int = 0
     """The number of files with pixels that are not opaque."""
+    validation: int = 0
+    """The number of images of an official validation part, the last ones of the training set; 0: none."""
 
     def checked(self) -> "Arrays":
         """The same data set with labels of any integer type as int64.
@@ -47,10 +45,36 @@ class Arrays:
                 f"an image has shape {train_images.shape[1:]} in train_images"
                 f" but {test_images.shape[1:]} in test_images"
             )
-        missing = sorted({*range(len(names))} - {*train_labels.tolist()})
+        if not 0 <= self.validation < len(train_labels):
+            raise ValueError(f"validation must lie in [0, {len(train_labels)}) but is {self.validation}")
+        training = train_labels[: len(train_labels) - self.validation]
+        missing = sorted({*range(len(names))} - {*training.tolist()})
         if missing:
             raise ValueError(f"train_labels have no image of class {names[missing[0]]!r}")
-        return Arrays(train_images, train_labels, test_images, test_labels, names, self.transparent)
+        return replace(
+            self,
+            train_images=train_images,
+            train_labels=train_labels,
+            test_images=test_images,
+            test_labels=test_labels,
+            class_names=names,
+        )
+
+    def with_validation_part(
+        self, images: npt.NDArray[np.uint8], labels: npt.NDArray[np.integer]
+    ) -> "Arrays":
+        """The same data set with an official validation part, which hyperparameters are chosen by.
+
+        Args:
+            images: uint8, of the shape of the training images.
+            labels: Positions in `class_names`, shape (n,).
+        """
+        return replace(
+            self,
+            train_images=np.concatenate([self.train_images, images]),
+            train_labels=np.concatenate([self.train_labels, labels]),
+            validation=len(labels),
+        )
 
     def digest(self) -> str:
         """SHA-256 of the images, labels and names, in hexadecimal."""
@@ -58,6 +82,8 @@ class Arrays:
         for values in (self.train_images, self.train_labels, self.test_images, self.test_labels):
             total.update(f"{values.dtype}{values.shape}".encode())
             total.update(np.ascontiguousarray(values).reshape(-1).view(np.uint8).data)
+        if self.validation:
+            total.update(f"validation {self.validation}".encode())
         return total.hexdigest()
 
 
@@ -75,12 +101,7 @@ def arrays_with_test_part(
         ValueError: Images or labels have another type or shape, or a class has one image.
     """
     images, labels = _checked_part("", images, labels, class_names)
-    train, test = (
-        part.numpy()
-        for part in stratified_split(
-            torch.from_numpy(labels), TEST_FRACTION, seed=0, purpose="test", names=class_names
-        )
-    )
+    train, test = rows_of_parts(labels, class_names)
     return Arrays(images[train], labels[train], images[test], labels[test], class_names)
 
 

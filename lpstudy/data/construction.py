@@ -1,6 +1,5 @@
 """Construction of a `Data` from decoded arrays or from a folder's files."""
 
-import hashlib
 import json
 from dataclasses import dataclass, replace
 from functools import partial
@@ -11,21 +10,17 @@ from torch import Tensor
 from lpstudy.data.array_cache import FORMAT, Entry, load_or_decode
 from lpstudy.data.arrays import Arrays
 from lpstudy.data.dataset import Data
-from lpstudy.data.image_folder import Cut, check_sizes, decode_all, first_size
-from lpstudy.data.listing import Files, Listing
-from lpstudy.data.mixing import Mixing
-from lpstudy.data.order import Mixture
-from lpstudy.data.partition import stratified_split, subset_per_class
+from lpstudy.data.decoding import Cut, check_sizes, decode_all, first_size, unlabelled_cut
+from lpstudy.data.files import Files, Listing
+from lpstudy.data.part_rows import part_rows
 from lpstudy.data.pixel_statistics import Statistics, measure, statistics_of
-from lpstudy.data.pixels import ArrayPixels, Pixels
-from lpstudy.data.policies import CHANNELS, Policy
-from lpstudy.data.preprocessing import Preprocessing
-from lpstudy.data.remarks import transparency_remark
-from lpstudy.data.resized_crop import BoxRange
+from lpstudy.data.pixels import ArrayPixels
+from lpstudy.data.policies import CHANNELS
+from lpstudy.data.remarks import official_remark, transparency_remark
 from lpstudy.data.spec import DataSpec
+from lpstudy.data.spec_settings import fingerprint_of, preprocessing_of
 from lpstudy.data.split import Split
 from lpstudy.data.stream import StreamPixels
-from lpstudy.outputs import NO_LABEL
 
 LARGEST_ARRAY = 4 * 2**30
 """Bytes of decoded images from which a data set is streamed unless the spec says otherwise."""
@@ -38,8 +33,8 @@ def data_from_arrays(arrays: Arrays, spec: DataSpec, *, name: str | None = None)
     arrays may be freed afterwards.
 
     Args:
-        arrays: Images and labels of the training set and the test set. The validation part is cut from the
-            training set.
+        arrays: Images and labels of the training set and the test set. Where they have no validation part, it
+            is cut from the training set.
         spec: The split and the augmentation; kind and root are not used.
         name: The data set's name in messages and reports; by default the spec's kind.
 
@@ -70,14 +65,14 @@ def data_from_entry(entry: Entry, spec: DataSpec, name: str, statistics: Statist
     """
     arrays = entry.arrays
     labels = torch.from_numpy(arrays.train_labels)
-    parts = _parts(spec, labels, arrays.class_names)
+    parts = part_rows(spec, labels, arrays.class_names, arrays.validation)
     _, channels, height, width = arrays.train_images.shape
     _check_pad(spec, (height, width))
     _check_channels(spec, channels, name)
     if statistics is None:
         sums = torch.from_numpy(entry.moments)[parts.train].sum(dim=0)
         statistics = statistics_of(sums, len(parts.train) * height * width)
-    plain, views = _preprocessing(spec, statistics)
+    plain, views = preprocessing_of(spec, statistics)
     images = torch.from_numpy(arrays.train_images)
     test_images, test_labels = torch.from_numpy(arrays.test_images), torch.from_numpy(arrays.test_labels)
     return Data(
@@ -89,13 +84,16 @@ def data_from_entry(entry: Entry, spec: DataSpec, name: str, statistics: Statist
         test=Split(ArrayPixels(test_images, torch.arange(len(test_labels))), test_labels, plain),
         mean=statistics.mean,
         std=statistics.std,
-        fingerprint=_fingerprint(spec, statistics, entry.content),
+        fingerprint=fingerprint_of(spec, statistics, entry.content, arrays.validation),
         pad=spec.pad,
         flip=spec.flip,
         whole=Split(ArrayPixels(images, parts.whole), labels[parts.whole], views),
         split_seed=spec.split_seed,
         labels_per_class=spec.labels_per_class,
-        remarks=transparency_remark(arrays.transparent, len(labels) + len(test_labels)),
+        remarks=(
+            *official_remark(arrays.validation),
+            *transparency_remark(arrays.transparent, len(labels) + len(test_labels)),
+        ),
     )
 
 
@@ -118,7 +116,7 @@ def data_from_listing(
     size = (side, side) if side is not None else first_size(listing)
     _check_pad(spec, size)
     cut = Cut(side, spec.resize, size)
-    images = len(listing.train.labels) + len(listing.test.labels)
+    images = len(listing.learning()) + len(listing.test)
     streaming = spec.streaming
     if streaming is None:
         cuts_originals = spec.crop == "resized" and side is not None
@@ -150,39 +148,40 @@ class _StreamedFiles:
         listing, size = self.listing, self.cut.size
         if self.cut.side is None:
             check_sizes(listing, size, progress=progress)
-        parts = _parts(spec, torch.from_numpy(listing.train.labels), listing.class_names)
-        pixels, labels = self._part(listing.train, parts.train)
+        files, official = listing.learning(), 0 if listing.validation is None else len(listing.validation)
+        parts = part_rows(spec, torch.from_numpy(files.labels), listing.class_names, official)
+        pixels, labels = self._part(files, parts.train)
         settings: list[object] = [spec.validation_fraction, spec.split_seed]
-        settings += [spec.labels_per_class, spec.unlabelled]
+        settings += [spec.labels_per_class, spec.unlabelled_words]
         settings += [] if self.cut.resize is None else [self.cut.resize]
         source = json.dumps([listing.source(), size, *settings])
         sample = measure(pixels, source, progress=progress)
         statistics = usual or Statistics(mean=sample.mean, std=sample.std)
-        plain, views = _preprocessing(spec, statistics)
+        plain, views = preprocessing_of(spec, statistics)
+        content = f"{listing.content()} {size} {FORMAT}"
         return Data(
             name=listing.name,
             class_names=listing.class_names,
             input_shape=(3, *size),
             train=parts.train_split(pixels, labels, views),
-            validation=Split(*self._part(listing.train, parts.validation), plain),
-            test=Split(*self._part(listing.test, torch.arange(len(listing.test.labels))), plain),
+            validation=Split(*self._part(files, parts.validation), plain),
+            test=Split(*self._part(listing.test, torch.arange(len(listing.test))), plain),
             mean=statistics.mean,
             std=statistics.std,
-            fingerprint=_fingerprint(spec, statistics, f"{listing.content()} {size} {FORMAT}"),
+            fingerprint=fingerprint_of(spec, statistics, content, official),
             pad=spec.pad,
             flip=spec.flip,
-            whole=Split(*self._part(listing.train, parts.whole), views),
+            whole=Split(*self._part(files, parts.whole), views),
             split_seed=spec.split_seed,
             labels_per_class=spec.labels_per_class,
-            remarks=transparency_remark(sample.transparent, sample.images),
+            remarks=(*official_remark(official), *transparency_remark(sample.transparent, sample.images)),
         )
 
     def _part(self, files: Files, rows: Tensor) -> tuple[StreamPixels, Tensor]:
         """The images and the labels of some of the files."""
         selection = files.select(rows.numpy())
-        cut = self.cut
-        pixels = StreamPixels(self.listing.root, selection.paths, selection.sizes, cut.side, cut.resize)
-        return pixels, torch.from_numpy(selection.labels)
+        cut = self.cut if self.listing.unlabelled is None else unlabelled_cut(self.cut)
+        return StreamPixels(selection, cut.side, cut.resize), torch.from_numpy(selection.labels)
 
 
 def _check_pad(spec: DataSpec, size: tuple[int, int]) -> None:
@@ -195,84 +194,3 @@ def _check_channels(spec: DataSpec, channels: int, name: str) -> None:
         raise ValueError(
             f"augment: {spec.augment} is for images of 1 or 3 channels, those of {name} have {channels}"
         )
-
-
-@dataclass(frozen=True, slots=True)
-class _Parts:
-    """Positions of the parts within the training set, and what of them has a label."""
-
-    whole: Tensor
-    """The training part with all its labels."""
-    train: Tensor
-    """What a study trains on, the images with a label first."""
-    validation: Tensor
-    mixture: Mixture | None
-
-    def train_split(self, pixels: Pixels, labels: Tensor, preprocessing: Preprocessing) -> Split:
-        """What a study trains on, of its images and labels."""
-        if self.mixture is not None:
-            labels = labels.clone()
-            labels[self.mixture.labelled :] = NO_LABEL
-        return Split(pixels, labels, preprocessing, self.mixture)
-
-
-def _parts(spec: DataSpec, labels: Tensor, names: tuple[str, ...]) -> _Parts:
-    """The parts of the training set."""
-    whole, validation = stratified_split(
-        labels, spec.validation_fraction, seed=spec.split_seed, purpose="validation", names=names
-    )
-    if spec.labels_per_class is None:
-        return _Parts(whole, whole, validation, None)
-    subset = subset_per_class(labels[whole], spec.labels_per_class, seed=spec.split_seed, names=names)
-    if spec.unlabelled is None:
-        return _Parts(whole, whole[subset], validation, None)
-    is_labelled = torch.zeros(len(whole), dtype=torch.bool)
-    is_labelled[subset] = True
-    if is_labelled.all():
-        raise ValueError(
-            f"[data] unlabelled: no image is left, for labels_per_class = {spec.labels_per_class} takes all"
-        )
-    train = torch.cat([whole[is_labelled], whole[~is_labelled]])
-    return _Parts(whole, train, validation, Mixture(len(subset), spec.labelled_share))
-
-
-def _preprocessing(spec: DataSpec, statistics: Statistics) -> tuple[Preprocessing, Preprocessing]:
-    """The preprocessing without augmentation, and with it."""
-    mean, std = statistics.mean, statistics.std
-    views = Preprocessing(
-        mean,
-        std,
-        spec.pad,
-        spec.flip,
-        spec.split_seed,
-        resized_crop=BoxRange(spec.crop_scale, spec.crop_ratio) if spec.crop == "resized" else None,
-        policy=_policy(spec),
-        erasing=spec.erase,
-        mixing=Mixing(spec.mixup, spec.cutmix) if spec.mixes else None,
-    )
-    return Preprocessing(mean, std), views
-
-
-def _policy(spec: DataSpec) -> Policy | None:
-    match spec.augment:
-        case "none":
-            return None
-        case "randaugment":
-            return Policy(spec.augment, spec.operation_count, spec.operation_magnitude)
-        case "trivialaugment":
-            return Policy(spec.augment, 1, None)
-
-
-def _fingerprint(spec: DataSpec, statistics: Statistics, content: str) -> str:
-    settings: list[object] = [spec.validation_fraction, spec.split_seed, spec.labels_per_class]
-    settings += [spec.pad, spec.flip]
-    if spec.unlabelled is not None:
-        settings += [spec.unlabelled, spec.labelled_share]
-    if spec.crop == "resized":
-        settings += ["crop", spec.crop_scale, spec.crop_ratio]
-    if (policy := _policy(spec)) is not None:
-        settings += ["augment", policy.name, policy.operations, policy.magnitude]
-    for key in ("erase", "resize", "mixup", "cutmix"):
-        settings += [key, value] if (value := getattr(spec, key)) else []
-    table = [content, statistics.mean, statistics.std, *settings]
-    return hashlib.sha256(json.dumps(table).encode()).hexdigest()

@@ -5,7 +5,8 @@ Source: Russakovsky et al., "ImageNet large scale visual recognition challenge",
 
 from pathlib import Path
 
-from lpstudy.data.listing import Listing, list_files
+from lpstudy.data.files import Listing
+from lpstudy.data.listing import Layout, list_files
 
 SIDE = 224
 MEAN = (0.485, 0.456, 0.406)
@@ -20,4 +21,4 @@ def list_imagenet(root: Path, *, progress: bool) -> Listing:
         FileNotFoundError: The folder, its training set or its test set is missing.
         ValueError: A class is empty or in one set only, a file is no image, a link leads out of the folder.
     """
-    return list_files("imagenet", root, test_folders=("val",), progress=progress)
+    return list_files(Layout("imagenet", ("val",)), root, progress=progress)

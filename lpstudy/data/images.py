@@ -1,7 +1,6 @@
 """Decoding of one untrusted image file: upright, in RGB, cut to size."""
 
 import contextlib
-import os
 import struct
 import warnings
 import zlib
@@ -14,6 +13,7 @@ import numpy.typing as npt
 
 from lpstudy.data.colours import to_opaque_rgb
 from lpstudy.data.image_limits import check_pixels, check_structure
+from lpstudy.data.image_region import ImageSource, display_source, open_image_source
 from lpstudy.data.limited_file import CostError, LimitedFile
 from lpstudy.data.orientation import SIDEWAYS, orientation_of, upright
 from lpstudy.data.resized_crop import Box
@@ -42,13 +42,13 @@ class DecodedImage:
     """Whether the file had pixels that are not opaque; they are composed on white."""
 
 
-def decode_image(path: bytes, side: int | None, resize: int | None = None) -> DecodedImage:
+def decode_image(source: ImageSource, side: int | None, resize: int | None = None) -> DecodedImage:
     """The image in RGB, upright as its EXIF says; other kinds of pixels by the rules of `to_opaque_rgb`.
 
     Of several images in one file the first counts: frame, page, the default image of an animated PNG.
 
     Args:
-        path: The file, as the file system names it.
+        source: The file, as the file system names it, or a region of a larger file.
         side: Pixels of a side of the centre square that is cut out after resizing (bilinear, antialiased).
             None leaves the size as it is.
         resize: Pixels of the shorter side after resizing; None: `side`.
@@ -57,7 +57,7 @@ def decode_image(path: bytes, side: int | None, resize: int | None = None) -> De
         ValueError: The file cannot be read, is not an image, is truncated, is a decompression bomb, or takes
             too long or too much memory.
     """
-    with _open_image(path, head_only=False) as (image, exif):
+    with _open_image(source, head_only=False) as (image, exif):
         colours, transparent = to_opaque_rgb(image)
         colours = upright(colours, _orientation(image, exif))
         if side is not None and resize is not None:
@@ -67,20 +67,20 @@ def decode_image(path: bytes, side: int | None, resize: int | None = None) -> De
         return DecodedImage(np.asarray(colours).transpose(2, 0, 1), transparent)
 
 
-def decode_pixels(path: bytes, side: int | None, resize: int | None = None) -> npt.NDArray[np.uint8]:
+def decode_pixels(source: ImageSource, side: int | None, resize: int | None = None) -> npt.NDArray[np.uint8]:
     """Decode the pixels of an image: see `decode_image`.
 
     Raises:
         ValueError: See `decode_image`.
     """
-    return decode_image(path, side, resize).pixels
+    return decode_image(source, side, resize).pixels
 
 
-def decode_crop(path: bytes, side: int | None, box: Callable[[int, int], Box]) -> DecodedImage:
+def decode_crop(source: ImageSource, side: int | None, box: Callable[[int, int], Box]) -> DecodedImage:
     """A box of the image, resized to a square (bilinear, antialiased); its pixels as those of `decode_image`.
 
     Args:
-        path: The file, as the file system names it.
+        source: The file, as the file system names it, or a region of a larger file.
         side: Pixels of a side of the result; None: the size of the image.
         box: The box of an image of a height and a width.
 
@@ -89,7 +89,7 @@ def decode_crop(path: bytes, side: int | None, box: Callable[[int, int], Box]) -
     """
     from PIL import Image
 
-    with _open_image(path, head_only=False) as (image, exif):
+    with _open_image(source, head_only=False) as (image, exif):
         colours, transparent = to_opaque_rgb(image)
         colours = upright(colours, _orientation(image, exif))
         size = colours.size if side is None else (side, side)
@@ -98,29 +98,24 @@ def decode_crop(path: bytes, side: int | None, box: Callable[[int, int], Box]) -
         return DecodedImage(np.asarray(crop).transpose(2, 0, 1), transparent)
 
 
-def size_of(path: bytes) -> tuple[int, int]:
+def size_of(source: ImageSource) -> tuple[int, int]:
     """Height and width in pixels of the upright image; its pixels are not decoded.
 
     Raises:
         ValueError: The file cannot be read, is not an image, or is a decompression bomb.
     """
-    with _open_image(path, head_only=True) as (image, exif):
+    with _open_image(source, head_only=True) as (image, exif):
         sideways = _orientation(image, exif) in SIDEWAYS
         return (image.width, image.height) if sideways else (image.height, image.width)
 
 
-def display_path(path: bytes) -> str:
-    """A path for a message: quoted and on one line."""
-    return repr(os.fsdecode(path))
-
-
 @contextlib.contextmanager
-def _open_image(path: bytes, *, head_only: bool) -> "Iterator[tuple[Images.Image, bytes]]":
+def _open_image(source: ImageSource, *, head_only: bool) -> "Iterator[tuple[Images.Image, bytes]]":
     """Open an image and its EXIF; every error, also while it is decoded, becomes one ValueError."""
     from PIL import Image, UnidentifiedImageError, features
 
     try:
-        with open(path, "rb") as file, warnings.catch_warnings():
+        with open_image_source(source) as file, warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             exif = check_structure(file, head_only=head_only)
             limited = cast(BinaryIO, LimitedFile(file))
@@ -129,18 +124,18 @@ def _open_image(path: bytes, *, head_only: bool) -> "Iterator[tuple[Images.Image
                 yield image, exif
     except UnidentifiedImageError as error:
         hint = "" if features.check("avif") else "; this Pillow reads no AVIF"
-        raise ValueError(f"{display_path(path)} is not an image, or a damaged one{hint}") from error
+        raise ValueError(f"{display_source(source)} is not an image, or a damaged one{hint}") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ValueError(
-            f"{display_path(path)} may be a decompression bomb:"
+            f"{display_source(source)} may be a decompression bomb:"
             f" images may have {Image.MAX_IMAGE_PIXELS} pixels"
         ) from error
     except CostError as error:
-        raise ValueError(f"{display_path(path)} {error}") from error
+        raise ValueError(f"{display_source(source)} {error}") from error
     except (OSError, EOFError, SyntaxError, ValueError, struct.error, zlib.error) as error:
         # Pillow's decoders raise all of these on malformed files.
         reason = getattr(error, "strerror", None) or one_line(error)
-        raise ValueError(f"cannot read the image {display_path(path)}: {reason}") from error
+        raise ValueError(f"cannot read the image {display_source(source)}: {reason}") from error
 
 
 def _orientation(image: "Images.Image", exif: bytes) -> int:

@@ -73,7 +73,7 @@ def measure(pixels: StreamPixels, source: str, *, progress: bool) -> MeasuredSta
     with cache_lock("measured.lock"):
         if (statistics := _load_cached(path)) is not None:
             return statistics
-        samples = hash64(torch.arange(len(pixels.paths)), 0).argsort()[:MEASURED_IMAGES]
+        samples = hash64(torch.arange(len(pixels.files)), 0).argsort()[:MEASURED_IMAGES]
         sums = pixels.sums(samples, progress=progress)
         values = statistics_of(sums.total, sums.pixels).model_dump()
         statistics = MeasuredStatistics(**values, images=len(samples), transparent=sums.transparent)

@@ -9,7 +9,7 @@ from lpstudy.terminal import for_stream
 Item = TypeVar("Item")
 
 
-def with_progress(items: Iterable[Item], what: str, *, total: int, progress: bool) -> Iterable[Item]:
+def with_progress(items: Iterable[Item], what: str, *, total: int | None, progress: bool) -> Iterable[Item]:
     """The items; where `progress` is true, a line shows how many of them are done."""
     if not progress:
         return items

@@ -1,14 +1,13 @@
 """Remarks for the owner of a data set: images in two parts, transparency, few labels."""
 
 import hashlib
-import os
 from collections.abc import Iterator
-from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from lpstudy.data.image_region import open_image_source
 from lpstudy.data.pixels import ArrayPixels
 from lpstudy.data.split import Split
 from lpstudy.data.stream import StreamPixels
@@ -27,6 +26,13 @@ def transparency_remark(transparent: int, images: int) -> tuple[str, ...]:
     if not transparent:
         return ()
     return (f"{transparent:,} of {images:,} images have transparent pixels: they are shown on white",)
+
+
+def official_remark(validation: int) -> tuple[str, ...]:
+    """One line if the data set has a validation part of its own."""
+    if not validation:
+        return ()
+    return (f"validation is the data set's own part, {validation:,} images: no validation_fraction is cut",)
 
 
 def part_remarks(train: Split, validation: Split, test: Split) -> Iterator[str]:
@@ -74,21 +80,24 @@ def _pixel_hashes(pixels: ArrayPixels) -> npt.NDArray[np.uint64]:
 
 
 def _count_repeated_files(part: StreamPixels, others: list[StreamPixels]) -> tuple[int, int]:
-    rows = hash64(torch.arange(len(part.paths)), 0).argsort()[:SAMPLE].numpy()
-    sizes = part.sizes[rows]
+    rows = hash64(torch.arange(len(part.files)), 0).argsort()[:SAMPLE].numpy()
+    sizes = part.files.sizes[rows]
     hashes = {
         (size, digest)
         for other in others
-        for size, digest in _file_hashes(other, np.flatnonzero(np.isin(other.sizes, sizes)))
+        for size, digest in _file_hashes(other, np.flatnonzero(np.isin(other.files.sizes, sizes)))
     }
     return sum(other in hashes for other in _file_hashes(part, rows)), len(rows)
 
 
 def _file_hashes(pixels: StreamPixels, rows: npt.NDArray[np.integer]) -> Iterator[tuple[int, int]]:
-    for row in rows:
-        with open(os.path.join(pixels.root, bytes(pixels.paths[row])), "rb") as file:
-            content = hashlib.file_digest(file, partial(hashlib.blake2b, digest_size=DIGEST))
-        yield int(pixels.sizes[row]), int.from_bytes(content.digest())
+    files = pixels.files
+    for row in rows.tolist():
+        with open_image_source(files.image(row)) as file:
+            content = hashlib.blake2b(digest_size=DIGEST)
+            while chunk := file.read(2**20):
+                content.update(chunk)
+        yield int(files.status[row, 0]), int.from_bytes(content.digest())
 
 
 def _hash(content: bytes) -> int:

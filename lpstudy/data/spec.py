@@ -96,6 +96,16 @@ class DataSpec(BaseModel):
         return 0.5 if self.labelled_fraction is None else self.labelled_fraction
 
     @property
+    def adds_rest(self) -> bool:
+        """Whether images of the training part beyond labels_per_class count as unlabelled."""
+        return self.unlabelled == "rest"
+
+    @property
+    def unlabelled_words(self) -> str | None:
+        """The images without labels, in words that depend on no path."""
+        return self.unlabelled
+
+    @property
     def mixes(self) -> bool:
         """Whether images are mixed."""
         return self.mixup > 0 or self.cutmix > 0

@@ -1,6 +1,5 @@
 """Images that are decoded from their files batch by batch."""
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -11,6 +10,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from lpstudy.data.arrays import pixel_sums
+from lpstudy.data.files import Files
+from lpstudy.data.image_region import ImageSource
 from lpstudy.data.images import DecodedImage, decode_crop, decode_image
 from lpstudy.data.progress_line import with_progress
 from lpstudy.data.resized_crop import ViewCrops
@@ -23,11 +24,7 @@ MEASURE_CHUNK = 4
 class StreamPixels:
     """Images of files that are decoded on the fly, by as many processes as torch has threads here."""
 
-    root: bytes
-    paths: npt.NDArray[np.bytes_]
-    """Relative to root, shape (n,)."""
-    sizes: npt.NDArray[np.int64]
-    """Bytes of the files, shape (n,)."""
+    files: Files
     side: int | None
     """Pixels of a side to which images are resized and cut; None: they have one size."""
     resize: int | None = None
@@ -47,7 +44,7 @@ class StreamPixels:
 
     def select(self, rows: Tensor) -> "StreamPixels":
         """The images at some positions, int64 on the CPU."""
-        return replace(self, paths=self.paths[rows.numpy()], sizes=self.sizes[rows.numpy()])
+        return replace(self, files=self.files.select(rows.numpy()))
 
     def to(self, device: torch.device) -> "StreamPixels":
         """This source: its images are in files."""
@@ -129,20 +126,20 @@ class _ImageDataset(Dataset[DecodedBatch | UnreadableFile]):
 
     def __getitem__(self, samples: Tensor) -> DecodedBatch | UnreadableFile:
         source = self._source
-        paths = [os.path.join(source.root, bytes(path)) for path in source.paths[samples.numpy()]]
+        images = [source.files.image(row) for row in samples.tolist()]
         try:
-            decoded_images = self._images(paths, samples)
-            images = np.stack([image.pixels for image in decoded_images])
+            decoded_images = self._images(images, samples)
+            pixels = np.stack([image.pixels for image in decoded_images])
         except ValueError as error:
             return UnreadableFile(str(error))
-        return DecodedBatch(images, sum(image.transparent for image in decoded_images))
+        return DecodedBatch(pixels, sum(image.transparent for image in decoded_images))
 
-    def _images(self, paths: list[bytes], samples: Tensor) -> list[DecodedImage]:
+    def _images(self, images: list[ImageSource], samples: Tensor) -> list[DecodedImage]:
         side, resize = self._source.side, self._source.resize
         if self._crops is None:
-            return [decode_image(path, side, resize) for path in paths]
+            return [decode_image(image, side, resize) for image in images]
         boxes = self._crops.box_functions(samples)
-        return [decode_crop(path, side, box) for path, box in zip(paths, boxes, strict=True)]
+        return [decode_crop(image, side, box) for image, box in zip(images, boxes, strict=True)]
 
 
 def _identity(batch: object) -> object:

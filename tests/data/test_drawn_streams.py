@@ -69,7 +69,7 @@ def test_crops_are_cut_from_the_images_of_the_files(photos, threads):
         for image, box, sample in zip(
             bytes_of(batch.images, data), crops.box_functions(batch.samples), batch.samples, strict=True
         ):
-            file = Image.open(photos / bytes(pixels.paths[sample]).decode())
+            file = Image.open(photos / bytes(pixels.files.paths[sample]).decode())
             place = box(file.height, file.width)
             expected = functional.resized_crop(file, *place, size=[SIDE, SIDE], antialias=True)
             assert np.array_equal(image.numpy(), np.asarray(expected).transpose(2, 0, 1))
@@ -91,7 +91,7 @@ def test_with_labels_of_another_number_the_same_files_stream(photos):
     data = load(spec(crop="resized", labels_per_class=4), root=photos)
     every = data.labelled(None)
     assert isinstance(every.train.pixels, StreamPixels)
-    assert len(every.train) == len(every.train.pixels.paths) == 16
+    assert len(every.train) == len(every.train.pixels.files) == 16
     assert len(shown(every)) == 4
 
 

@@ -18,10 +18,6 @@ def replace(path: Path, image: Image.Image) -> None:
     image.save(path)
 
 
-def no_test(tree: Path) -> None:
-    shutil.rmtree(tree / "test")
-
-
 def no_train(tree: Path) -> None:
     shutil.rmtree(tree / "train")
 
@@ -30,13 +26,13 @@ def nothing(tree: Path) -> None:
     shutil.rmtree(tree)
 
 
-@pytest.mark.parametrize("remove", [no_test, no_train, nothing])
+@pytest.mark.parametrize("remove", [no_train, nothing])
 def test_a_missing_part_is_one_line_that_says_what_is_expected(tree, remove):
     remove(tree)
     with pytest.raises(FileNotFoundError) as caught:
         load(SPEC, root=tree)
     expected = f"image_folder is not in {str(tree)!r}: expected there train/<class>/* and test/<class>/* or"
-    assert str(caught.value) == f"{expected} val/<class>/*"
+    assert str(caught.value) == f"{expected} val/<class>/* or validation/<class>/*, or <class>/* alone"
 
 
 def empty_class(tree: Path) -> None:
@@ -145,7 +141,7 @@ def test_links_inside_the_folder_are_followed(tree):
     assert len(data.train) + len(data.validation) == 31
 
 
-def test_with_a_test_folder_val_is_ignored(tree):
+def test_an_empty_val_is_ignored(tree):
     (tree / "val").mkdir()
     assert len(load(SPEC, root=tree).test) == 12
 
