@@ -12,7 +12,6 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from torch import Tensor, nn
 
-from lpstudy import __version__
 from lpstudy.damage import problem_of
 from lpstudy.data import Data
 from lpstudy.data.images import decode_pixels
@@ -32,6 +31,7 @@ from lpstudy.students import (
     skeleton,
 )
 from lpstudy.terminal import printable_line
+from lpstudy.version import __version__
 
 WEIGHTS = "weights.safetensors"
 DESCRIPTION = "model.json"

@@ -101,8 +101,8 @@ def _plan(args: Namespace) -> int:
         show(f"warning: data: {remark}")
     for remark in prepared.network_remarks:
         show(f"warning: {remark}")
-    timing = None if args.untimed else _Timing(teacher, device)
-    lines = [_line(arm, prepared, timing) for arm in spec.arms()]
+    timing = None if args.untimed else Timing(teacher, device)
+    lines = plan_arms(prepared, timing)
     show("", f"{'arm':<30} {'student':<20} {'parameters':>12} {'MACs':>16} {'infeasible':>10} {'one run':>8}")
     for line in lines:
         one_run = NOTHING if line.trial is None else duration(line.trial)
@@ -190,7 +190,7 @@ def _bank_seconds(prepared: PreparedStudy, teacher: OnlineTeacher, device: torch
 
 
 @dataclass(frozen=True, slots=True)
-class _Timing:
+class Timing:
     """What the steps of an arm are timed with."""
 
     teacher: TeacherOutputs
@@ -203,7 +203,17 @@ class _Timing:
         return _run_seconds(timed, trial, data), _run_seconds(timed, trial, data, test=len(data.test))
 
 
-def _line(arm: Arm, prepared: PreparedStudy, timing: _Timing | None) -> ArmPlan:
+def make_timing(prepared: PreparedStudy, device: torch.device) -> Timing:
+    """What an arm's steps are timed with: a teacher of the study's size, and a bank of zeros."""
+    return Timing(_teacher_outputs(prepared, _teacher(prepared, device), device), device)
+
+
+def plan_arms(prepared: PreparedStudy, timing: Timing | None) -> list[ArmPlan]:
+    """The plan of each arm; without `timing` no step is timed."""
+    return [_line(arm, prepared, timing) for arm in prepared.spec.arms()]
+
+
+def _line(arm: Arm, prepared: PreparedStudy, timing: Timing | None) -> ArmPlan:
     spec, data = prepared.spec, prepared.data
     fits, all_sizes = feasible_sizes(arm, spec, data), student_sizes(arm)
     middle = fits[len(fits) // 2]

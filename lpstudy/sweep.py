@@ -63,10 +63,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else list(argv)
     args = parser().parse_args(argv)
     command = without_credentials(shlex.join(["python", "-m", "lpstudy.sweep", *argv]))
-    return exit_code_of("sweep", lambda: _sweep(args, command))
+    return exit_code_of("sweep", lambda: run_study(args, command))
 
 
-def _sweep(args: Namespace, command: str) -> int:
+def run_study(args: Namespace, command: str) -> int:
+    """Run the study of the flags, or resume it; returns the exit code.
+
+    Args:
+        args: The flags; `study` may also be a study's table.
+        command: The command line that is part of the provenance.
+
+    Raises:
+        BadInputError: The input cannot be used; nothing was started.
+        FaultError: The study stopped early.
+    """
     started_at = time.monotonic()
     with ExitStack() as stack:
         stack.enter_context(leaving_at_signals())

@@ -61,6 +61,12 @@ def _has(encoding: str, letter: str) -> bool:
     return True
 
 
+def in_notebook() -> bool:
+    """Whether this process is the kernel of a notebook, which shows progress bars."""
+    kernel = sys.modules.get("ipykernel.kernelapp")
+    return kernel is not None and bool(kernel.IPKernelApp.initialized())
+
+
 def show(*lines: str) -> None:
     """Print lines to standard output, with control characters escaped."""
     _print(lines, sys.stdout)

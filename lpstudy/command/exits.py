@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -73,8 +74,12 @@ def errors_as_bad_input(is_resumed: Callable[[], bool] = lambda: False) -> Itera
 def leaving_at_signals() -> Iterator[None]:
     """A context in which SIGTERM raises `SystemExit`, as Ray's own handler does.
 
-    The handler of SIGINT stays. A signal that arrives twice at the same time is handled once.
+    In a thread other than the main one signals stay as they are, because Python handles them in the main
+    one. The handler of SIGINT stays. A signal that arrives twice at the same time is handled once.
     """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     before = {
         signal.SIGTERM: signal.signal(signal.SIGTERM, debounced(lambda number, frame: sys.exit(number)))
     }

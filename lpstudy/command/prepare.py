@@ -26,9 +26,8 @@ from lpstudy.space import (
     Scalar,
     StudySpec,
     Training,
-    find_study_file,
     import_files,
-    read_study_file,
+    read_study,
 )
 from lpstudy.space.ranges import Choices, Range, corners
 from lpstudy.students import HeadShape, ReusedHeadNetwork, skeleton
@@ -65,8 +64,8 @@ def prepare(arguments: Namespace) -> PreparedStudy:
         OSError: A file or folder cannot be read.
     """
     imported = import_files(arguments.imports)
-    spec = read_study_file(
-        find_study_file(arguments.study),
+    spec = read_study(
+        arguments.study,
         trials=arguments.trials,
         epochs=arguments.epochs,
         seeds=arguments.seeds,

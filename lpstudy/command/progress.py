@@ -4,7 +4,7 @@ import math
 import sys
 import time
 
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from lpstudy import terminal
 from lpstudy.command.eta import Eta, count_epochs
@@ -25,7 +25,7 @@ class Console:
 
     Args:
         ledger: The source of the counts and of the best accuracy.
-        live: Whether standard error is a terminal.
+        live: Whether standard error shows a progress bar: a terminal or a notebook.
         teacher: The study's teacher, with which students are compared; None skips the comparison.
     """
 
@@ -91,7 +91,9 @@ class Console:
         if record is not None:
             self._eta.update(epochs)
         if self._bar is not None:
-            self._bar.total, self._bar.n = wanted * length, wanted * length - epochs.remaining
+            if self._bar.total != wanted * length:
+                self._bar.reset(total=wanted * length)
+            self._bar.n = wanted * length - epochs.remaining
             words = (
                 "starting processes" if record is None else f"{self._running_text(record)}, {self._best()}"
             )

@@ -20,7 +20,7 @@ def will_resume(args: Namespace) -> bool:
     from lpstudy import space  # slow: it imports the networks
 
     try:
-        name = space.read_study_file(space.find_study_file(args.study)).name
+        name = space.read_study(args.study).name
         return not args.fresh and name in studies(args.storage, args.ledger)
     except (ValueError, OSError, UnwritableError):
         return False

@@ -118,6 +118,9 @@ class StudySession:
                 raise KeyboardInterrupt
             self.control.pause_and_exit(SIGNALS[signal.Signals(number)], seconds=grace, signal=number)
 
+        if threading.current_thread() is not threading.main_thread():  # it cannot handle signals
+            yield
+            return
         previous = {number: signal.signal(number, debounced(pause_or_end)) for number in SIGNALS}
         try:
             yield

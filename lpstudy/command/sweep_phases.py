@@ -207,7 +207,7 @@ class Sweep:
     def run_trials(self, teacher: TrainedTeacher, projection: Projection) -> None:
         """Run trials and finals, while the projection follows in MLflow."""
         ledger, session, backend = self.ledger, self.session, self.backend
-        console = Console(ledger, live=sys.stderr.isatty(), teacher=teacher)
+        console = Console(ledger, live=sys.stderr.isatty() or terminal.in_notebook(), teacher=teacher)
         reported_error = None
 
         def changed(assignment: Assignment) -> None:

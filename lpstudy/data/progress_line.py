@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterable
 from typing import TypeVar
 
-from lpstudy.terminal import for_stream
+from lpstudy.terminal import for_stream, in_notebook
 
 Item = TypeVar("Item")
 
@@ -13,8 +13,8 @@ def with_progress(items: Iterable[Item], what: str, *, total: int | None, progre
     """The items; where `progress` is true, a line shows how many of them are done."""
     if not progress:
         return items
-    from tqdm import tqdm
+    from tqdm.auto import tqdm
 
-    interval = 1.0 if sys.stderr.isatty() else 60.0  # a log gets few lines
+    interval = 1.0 if sys.stderr.isatty() or in_notebook() else 60.0  # a log gets few lines
     line: Iterable[Item] = tqdm(items, desc=for_stream(what, sys.stderr), total=total, mininterval=interval)
     return line

@@ -12,6 +12,7 @@ from lpstudy.space.study_toml import (
     known_studies,
     parse,
     parse_stored,
+    read_study,
     read_study_file,
 )
 from lpstudy.space.teacher_spec import BANK_KEYS, INPUT_KEYS, TeacherSpec
@@ -49,6 +50,7 @@ __all__ = [
     "load_all",
     "parse",
     "parse_stored",
+    "read_study",
     "read_study_file",
     "value_text",
 ]

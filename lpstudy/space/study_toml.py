@@ -2,7 +2,8 @@
 
 import codecs
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -92,18 +93,47 @@ def read_study_file(
         ValueError: One line: file, key, what is wrong and what is allowed.
     """
     table = _table(path)
-    budget = {"trials": trials, "epochs": epochs, "seeds": seeds}
-    replacements = {key: value for key, value in budget.items() if value is not None}
+    table.setdefault("name", path.stem)
+    return _read(table, str(path), _budget(trials, epochs, seeds), imported)
+
+
+def read_study(
+    study: str | Mapping[str, Any],
+    *,
+    trials: int | None = None,
+    epochs: int | None = None,
+    seeds: int | None = None,
+    imported: Sequence[ImportedFile] = (),
+) -> StudySpec:
+    """Read a study by its name, the path of its file, or its table: see `read_study_file`.
+
+    Raises:
+        ValueError: One line: where, key, what is wrong and what is allowed.
+    """
+    if isinstance(study, str):
+        path = find_study_file(study)
+        return read_study_file(path, trials=trials, epochs=epochs, seeds=seeds, imported=imported)
+    return _read(deepcopy(dict(study)), "study", _budget(trials, epochs, seeds), imported)
+
+
+def _budget(trials: int | None, epochs: int | None, seeds: int | None) -> dict[str, int]:
+    numbers = {"trials": trials, "epochs": epochs, "seeds": seeds}
+    return {key: value for key, value in numbers.items() if value is not None}
+
+
+def _read(
+    table: dict[str, Any], where: str, replacements: dict[str, int], imported: Sequence[ImportedFile]
+) -> StudySpec:
+    """The study of a table, with these numbers in its budget."""
     if replacements and isinstance(table.setdefault("budget", {}), dict):
         table["budget"] |= replacements
     if (key := _too_large(table)) is not None:
-        raise ValueError(printable(f"{path}: {key}: whole numbers are at most {_MAX_INTEGER}"))
+        raise ValueError(printable(f"{where}: {key}: whole numbers are at most {_MAX_INTEGER}"))
     if IMPORTED in table:
-        raise ValueError(f"{path}: {IMPORTED}: unknown key; code is named by the flag --import alone")
+        raise ValueError(f"{where}: {IMPORTED}: unknown key; code is named by the flag --import alone")
     if imported:
         table[IMPORTED] = [file.model_dump() for file in imported]
-    table.setdefault("name", path.stem)
-    return parse(table, str(path))
+    return parse(table, where)
 
 
 def _table(path: Path) -> dict[str, Any]:

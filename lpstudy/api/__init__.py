@@ -1,0 +1,1 @@
+"""The Python API: studies and single distillation runs without a shell."""
