@@ -44,7 +44,7 @@ def _export(args: Namespace) -> int:
         name = existing_study(args.storage, args.ledger, args.study)
         reader = read_ledger(ledger_engine(args.storage / name, args.ledger), ledger_name(name, args.ledger))
         for arm in reader.arms.values():
-            check_code(arm.student.family)
+            check_code(arm.student.family, arm.student.design)
         check_writable(folder)
         frames = {"runs": runs(reader), "epochs": epochs(reader)}
         paths = {kind: folder / f"{kind}.{args.format}" for kind in frames}

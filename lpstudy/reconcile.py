@@ -49,7 +49,7 @@ def _reconcile(args: Namespace) -> int:
         stored_name = ledger_name(name, args.ledger)
         reader = read_ledger(engine, stored_name)
         for arm in reader.arms.values():
-            check_code(arm.student.family)
+            check_code(arm.student.family, arm.student.design)
         runs = folder / "runs"
         client = tracking.connect()
         if args.check:

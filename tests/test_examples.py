@@ -21,8 +21,8 @@ from lpstudy.testing import check_method
 from lpstudy.training import train
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
-CODE = [EXAMPLES / f"my_{kind}.py" for kind in ("data", "network", "method")]
-STUDY = str(EXAMPLES / "my_study.toml")
+CODE = [EXAMPLES / "my_own.py"]
+STUDY = str(EXAMPLES / "my_own.toml")
 CPU = torch.device("cpu")
 
 
@@ -45,29 +45,26 @@ def test_the_page_shows_the_files_as_they_are() -> None:
 
 
 def test_the_method_passes_the_checks_of_every_method(prepared: PreparedStudy) -> None:
-    check_method(METHODS["attention_l1"])
+    check_method(METHODS["logits_l1"])
 
 
 def test_every_arm_of_the_study_trains(prepared: PreparedStudy) -> None:
     data, spec = prepared.data, prepared.spec
     network = untrained_teacher(spec.teacher, data)
     teacher = OnlineTeacher(network, cost(network, data.input_shape).macs)
-    assert [arm.name for arm in spec.arms()] == ["bp-separable-w8", "attention_l1-separable-w8"]
+    assert [arm.name for arm in spec.arms()] == ["bp-my_own-small", "own-my_own-small"]
     for arm in spec.arms():
         run = arm.resolve(next(corners(arm.searched)), epochs=2, seed=0)
         first, last = train(run, data, teacher, device=CPU)
         assert last.metrics["train_ce"] < first.metrics["train_ce"]
-        assert ("train_attention_l1" in last.metrics) == (arm.method == "attention_l1")
+        assert ("train_logits_l1" in last.metrics) == (arm.method == "own")
 
 
 def test_the_study_names_its_code(prepared: PreparedStudy) -> None:
     files = prepared.spec.imported or ()
     assert [file.name for file in files] == [path.name for path in CODE]
     assert [code.sha256 for code in prepared.imported] == [file.sha256 for file in files]
-    assert [output.name for output in prepared.plan.banked_outputs] == [
-        "map.conv2@attention",
-        "map.conv1@attention",
-    ]
+    assert [output.name for output in prepared.plan.banked_outputs] == ["logits"]
 
 
 def imports(folder: Path = EXAMPLES) -> list[str]:
@@ -86,44 +83,45 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_report_is_written_again_without_the_code(finished: Path) -> None:
-    report_file = finished / "reports/my_study/report.md"
+    report_file = finished / "reports/my_own/report.md"
     before = report_file.read_text()
     with no_imported_code():
-        assert call(report.main, finished, "my_study").code == 0
-        assert issubclass(METHODS["attention_l1"], StandIn)
+        assert call(report.main, finished, "my_own").code == 0
+        assert issubclass(METHODS["logits_l1"], StandIn)
     assert report_file.read_text() == before
     shown = before.replace("\\", "")
-    assert 'teacher_layers ["conv1", "conv2"]' in shown.replace("`", "")
     assert all(f"{path.name} " in shown for path in CODE)
     with no_imported_code():
-        assert "attention_l1-separable-w8" in call(status.main, finished, "my_study").out
+        assert "own-my_own-small" in call(status.main, finished, "my_own").out
 
 
 def test_what_needs_the_code_of_a_network_says_so(finished: Path) -> None:
-    words = "the code of family 'separable' is not imported: give --import FILE"
+    words = "the code of my_own:Small is not imported: give --import my_own.py"
     for main, args in ((export.main, []), (reconcile.main, ["--check"])):
         with no_imported_code():
-            result = call(main, finished, "my_study", *args)
+            result = call(main, finished, "my_own", *args)
             assert (result.code, error_line(result).partition(": ")[2]) == (2, f"{words}\n")
         with no_imported_code():
-            assert call(main, finished, "my_study", *args, *imports()).code == 0
+            assert call(main, finished, "my_own", *args, *imports()).code == 0
 
 
 def test_another_version_of_the_code_does_not_resume_the_study(finished: Path, tmp_path: Path) -> None:
-    text = (EXAMPLES / "my_method.py").read_text()
-    (tmp_path / "my_method.py").write_text(text.replace("= 20.0", "= 30.0"))
+    text = (EXAMPLES / "my_own.py").read_text()
+    (tmp_path / "my_own.py").write_text(text.replace("= 1.0", "= 2.0"))
     with no_imported_code():
         flags = ("--in-process", "--trials", "1", "--epochs", "2", *imports(tmp_path))
         result = call(sweep.main, finished, STUDY, *flags)
     assert result.code == 2
-    assert "study 'my_study' was started with other imported code (my_data.py " in error_line(result)
+    assert "study 'my_own' was started with other imported code (my_own.py " in error_line(result)
 
 
 def test_a_study_without_its_code_or_with_bad_code_is_refused(finished: Path, tmp_path: Path) -> None:
     (tmp_path / "bad.py").write_text("x = 1\nprint(y)\n")
     for main in (plan.main, sweep.main):
         with no_imported_code():
-            assert "but got 'shapes'" in error_line(call(main, finished, STUDY))
+            assert "data.kind: my_own:read needs the flag --import my_own.py" in error_line(
+                call(main, finished, STUDY)
+            )
             bad = call(main, finished, STUDY, "--import", str(tmp_path / "bad.py"))
         assert bad.code == 2
         assert error_line(bad).endswith("bad.py:2: NameError: name 'y' is not defined\n")

@@ -169,6 +169,8 @@ def _takes(field: Mapping[str, Any]) -> str:
     if "anyOf" in field:
         return f"{_takes(field['anyOf'][0])}; searched"
     match field:
+        case {"oneOf": [names, _]}:
+            return f"{_takes(names)} or `module:name`"
         case {"const": value}:
             return f'`"{value}"`'
         case {"enum": values}:

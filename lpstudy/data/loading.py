@@ -89,7 +89,7 @@ def _load_kind(spec: DataSpec, folder: Path, progress: bool) -> Data:
             listing = list_imagenet(folder, progress=progress)
             return data_from_listing(listing, spec, usual, imagenet.SIDE, progress=progress)
         case registered:
-            return data_from_arrays(load_registered(registered, folder), spec)
+            return data_from_arrays(load_registered(registered, folder, progress=progress), spec)
 
 
 def _from_torchvision(

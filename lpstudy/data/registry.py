@@ -1,15 +1,17 @@
 """Data sets from outside the package: a kind's name and the function that loads it."""
 
 import re
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 
 from lpstudy.data.arrays import Arrays
+from lpstudy.data.torch_datasets import arrays_of
+from lpstudy.imported_names import is_reference, module_of, resolve
 from lpstudy.one_line import one_line
+from lpstudy.user_lines import user_line
 
-Loader = Callable[[Path], Arrays]
-"""A function from the folder of the data to the data set."""
+Loader = Callable[[Path], object]
+"""A function from the folder of the data to the data set: `Arrays`, or see `arrays_of`."""
 
 KINDS = ("digits", "mnist", "cifar10", "cifar100", "imagenet", "image_folder")
 """The data sets of the package."""
@@ -32,8 +34,9 @@ def register(kind: str, loader: Loader) -> None:
 
     Args:
         kind: The name: lower-case letters, digits and underscores.
-        loader: Gets the folder of the data ([data] root, by default LPSTUDY_DATA) and returns the images. A
-            `FileNotFoundError` or `ValueError` of it is shown as it is, another error with its line.
+        loader: Gets the folder of the data ([data] root, by default LPSTUDY_DATA) and returns the images as
+            `Arrays`, or data sets of torch: see `arrays_of`. A `FileNotFoundError` or `ValueError` of it is
+            shown as it is, another error with its line.
 
     Raises:
         ValueError: The name is not allowed, or that of another data set.
@@ -64,26 +67,40 @@ def known_kinds() -> tuple[str, ...]:
     return (*KINDS, *LOADERS)
 
 
-def load_registered(kind: str, root: Path) -> Arrays:
-    """The arrays of a registered data set.
+def check_kind(kind: str) -> bool:
+    """Whether a data set of this name is known.
+
+    Raises:
+        ValueError: It is `module:name`, and its code is not imported or has no such name.
+    """
+    if not is_reference(kind):
+        return kind in known_kinds()
+    if module_of(kind).is_loaded:
+        resolve(kind)
+    return True
+
+
+def load_registered(kind: str, root: Path, *, progress: bool = False) -> Arrays:
+    """The arrays of a data set of imported code, or of one that is registered.
 
     Raises:
         FileNotFoundError: A file is missing.
-        ValueError: Its loader fails.
+        ValueError: Its code is not imported, fails, or gives something else than images.
     """
+    source = resolve(kind) if is_reference(kind) else LOADERS[kind]
     try:
-        arrays = LOADERS[kind](root)
-    except (FileNotFoundError, ValueError):
+        return arrays_of(source, root, name=kind, progress=progress)
+    except FileNotFoundError:
         raise
+    except ValueError as error:
+        place = user_line(error)
+        if place is None or not is_reference(kind):
+            raise
+        raise ValueError(f"{kind}: {place}: {one_line(error)}") from error
     except Exception as error:
-        *_, frame = traceback.extract_tb(error.__traceback__)
         reason = f"{type(error).__name__}: {one_line(error)}"
-        raise ValueError(
-            f"the loader of {kind!r} failed: {frame.filename}:{frame.lineno}: {reason}"
-        ) from error
-    if not isinstance(arrays, Arrays):
-        raise ValueError(f"the loader of {kind!r} must return Arrays but returned {type(arrays).__name__}")
-    return arrays
+        place = user_line(error) or "in a library"
+        raise ValueError(f"the loader of {kind!r} failed: {place}: {reason}") from error
 
 
 class _StandIn:

@@ -7,7 +7,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validat
 from pydantic_core import PydanticCustomError
 
 from lpstudy.data.imagenet import SIDE
-from lpstudy.data.registry import known_kinds
+from lpstudy.data.registry import check_kind, known_kinds
+from lpstudy.imported_names import PATTERN
 
 RESIZED = ("imagenet", "image_folder")
 """The kinds that are files of any size, which can be streamed."""
@@ -16,7 +17,7 @@ NATIVE_SIDES = {"digits": 8, "mnist": 28, "cifar10": 32, "cifar100": 32}
 
 
 def _known(kind: str) -> str:
-    if kind not in known_kinds():
+    if not check_kind(kind):
         *first, last = (repr(name) for name in known_kinds())
         allowed = f"{', '.join(first)} or {last}"
         raise PydanticCustomError("literal_error", "Input should be {expected}", {"expected": allowed})
@@ -24,7 +25,8 @@ def _known(kind: str) -> str:
 
 
 def _list_kinds(schema: dict[str, Any]) -> None:
-    schema["enum"] = [*known_kinds()]
+    own = {"type": schema.pop("type"), "pattern": f"^{PATTERN}$"}
+    schema["oneOf"] = [{"enum": [*known_kinds()]}, own]
 
 
 Pair = Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], Field(min_length=2, max_length=2)]
@@ -37,7 +39,8 @@ class DataSpec(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     kind: Annotated[str, AfterValidator(_known), Field(json_schema_extra=_list_kinds)]
-    """Which data set. image_folder: `train/CLASS/` and `test/CLASS/` below root; imagenet: `train`, `val`."""
+    """Which data set. image_folder: `train/CLASS/` and `test/CLASS/` below root; imagenet: `train`, `val`;
+    `module:name`: a function, or data set of torch, in a file that --import names."""
     root: Annotated[Path, Field(strict=False)] | None = None
     """The folder that holds the data; relative to the working directory unless absolute."""
     validation_fraction: float = Field(default=0.2, gt=0.0, le=0.5)

@@ -4,7 +4,7 @@ from lpstudy.distill.declaration import MethodDeclaration, declaration_of
 from lpstudy.distill.loss import Loss, Step, StepContext, cross_entropy
 from lpstudy.distill.method import Distillation, Needs, TrainingSamples
 from lpstudy.distill.reductions import reduced, register_reduction
-from lpstudy.distill.registry import METHODS, Method, declare_method, register_method
+from lpstudy.distill.registry import METHODS, Method, declare_method, method_at, register_method
 
 __all__ = [
     "METHODS",
@@ -19,6 +19,7 @@ __all__ = [
     "cross_entropy",
     "declaration_of",
     "declare_method",
+    "method_at",
     "reduced",
     "register_method",
     "register_reduction",

@@ -25,6 +25,7 @@ from lpstudy.distill.simkd import SimKD
 from lpstudy.distill.sp import SP
 from lpstudy.distill.srrl import SRRL
 from lpstudy.distill.wttm import WTTM
+from lpstudy.imported_names import resolve
 
 BUILT_IN: tuple[type[Distillation], ...] = (
     BP,
@@ -84,6 +85,21 @@ def declare_method(declaration: MethodDeclaration) -> None:
     """
     if _is_free(declaration.name):
         METHODS[declaration.name] = stand_in(declaration)
+
+
+def method_at(reference: str) -> str:
+    """The name in METHODS of the method class that `module:name` names.
+
+    Raises:
+        ValueError: Its code is not imported, or it is no method.
+    """
+    model = resolve(reference)
+    if not isinstance(model, type) or not issubclass(model, Distillation):
+        raise ValueError(f"{reference} is no method: must be a subclass of lpstudy.distill.Distillation")
+    name: str = model.model_fields["method"].default
+    if METHODS.get(name) is not model:
+        raise ValueError(f"{reference} cannot be used: it is abstract, or not defined in the imported code")
+    return name
 
 
 def _is_free(name: str) -> bool:

@@ -29,6 +29,7 @@ from lpstudy.distill import (
     reductions,
     register_method,
 )
+from lpstudy.imported_names import add_module, declare_module
 from lpstudy.one_line import one_line
 from lpstudy.students import declare_family
 from lpstudy.students.families import CODE, FAMILIES
@@ -86,6 +87,7 @@ class ImportedCode(BaseModel):
         sys.meta_path.append(finder)
         try:
             models = self._run(module)
+            add_module(self.name, self.sha256)
         except ValueError:
             sys.meta_path.remove(finder)
             for table, names in zip(tables, before, strict=True):
@@ -206,6 +208,7 @@ def declare(table: Mapping[str, object]) -> None:
             file = ImportedFile.model_validate(entry)
         except ValidationError as error:
             raise ValueError(f"imported: {one_line(error.errors()[0]['msg'])}") from None
+        declare_module(file.name, file.sha256)
         for method in file.methods:
             declare_method(method)
         for family in file.families:

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 
 from lpstudy.data import DataSpec
 from lpstudy.distill import METHODS, Distillation
+from lpstudy.imported_names import reference_to
 from lpstudy.one_line import one_line
 from lpstudy.space.method_tables import METHOD, START
 from lpstudy.space.published import PublishedResult
@@ -64,7 +65,9 @@ def _arm_table(model: type[BaseModel]) -> Schema:
 
 def _method_table(name: str, table: Schema) -> Schema:
     """The table of an arm with a free name, which names its method."""
-    return table | {"properties": {METHOD: {"const": name}} | table["properties"], "required": [METHOD]}
+    reference = reference_to(METHODS[name])
+    names: Schema = {"const": name} if reference is None else {"enum": [name, reference]}
+    return table | {"properties": {METHOD: names} | table["properties"], "required": [METHOD]}
 
 
 def descriptions(model: type[BaseModel]) -> dict[str, str]:

@@ -6,8 +6,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from lpstudy.distill import METHODS, Distillation
+from lpstudy.distill import METHODS, Distillation, method_at
 from lpstudy.distill.soft_targets import FeatureMethod
+from lpstudy.imported_names import is_reference
 from lpstudy.space.ranges import (
     Fixed,
     Scalar,
@@ -54,6 +55,13 @@ def hyperparameters_of(table: Mapping[str, Any]) -> dict[str, Searchable]:
 def _loss_of(name: str, table: object) -> str:
     """The name in METHODS of the method of a table in [methods]."""
     loss = table.get(METHOD, name) if isinstance(table, Mapping) else name
+    if isinstance(loss, str) and is_reference(loss):
+        try:
+            loss = method_at(loss)
+        except ValueError as error:
+            raise ValueError(f"{name}.{METHOD}: {error}") from None
+        if loss == name:  # which the table may say once more
+            return loss
     if not isinstance(loss, str) or loss not in METHODS:
         problem = f"{name}: unknown method" if loss == name else f"{name}.{METHOD}: unknown method {loss!r}"
         raise ValueError(

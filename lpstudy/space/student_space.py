@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from lpstudy.space.ranges import (
     Choices,
+    Fixed,
     Range,
     Scalar,
     Searchable,
@@ -16,7 +17,7 @@ from lpstudy.space.ranges import (
     read_list,
     read_searchable,
 )
-from lpstudy.students import StudentSpec
+from lpstudy.students import StudentSpec, module_label
 
 STUDENT_KEYS = ("depth", "width")
 MAX_SIZES = 4096
@@ -32,6 +33,7 @@ class StudentSpace(BaseModel):
     design: str | None = None
     depth: Any = None
     width: Any = None
+    layers: tuple[str, ...] | None = Field(default=None, min_length=1)
     stem: str | None = None
     weights: Annotated[str, Field(min_length=1)] | None = None
     """Initial weights of a student of one size: see `StudentSpec`."""
@@ -44,7 +46,7 @@ class StudentSpace(BaseModel):
     def _range(cls, value: object) -> Searchable | None:
         return None if value is None else read_searchable(value)
 
-    @field_validator("methods", mode="before")
+    @field_validator("methods", "layers", mode="before")
     @classmethod
     def _names(cls, names: object) -> object:
         return None if names is None else read_list(names, str)
@@ -87,12 +89,15 @@ class StudentSpace(BaseModel):
             yield dict(zip(searched, row, strict=True))
 
     @property
-    def fixed(self) -> dict[str, Scalar]:
+    def fixed(self) -> dict[str, Fixed]:
         """The values that are not searched."""
-        table = {key: getattr(self, key) for key in ("family", "design", *STUDENT_KEYS, "stem", "weights")}
-        return {key: value for key, value in table.items() if isinstance(value, Scalar)}
+        keys = ("family", "design", *STUDENT_KEYS, "layers", "stem", "weights")
+        table = {key: getattr(self, key) for key in keys}
+        return {key: value for key, value in table.items() if isinstance(value, Scalar | tuple)}
 
     @property
     def label(self) -> str:
-        """The name of the design, or of the family where sizes are searched."""
+        """The name of the design; where sizes are searched, that of the family or of the function."""
+        if self.searched and self.family == "module" and self.design is not None:
+            return module_label(self.design)
         return self.family if self.searched else StudentSpec.model_validate(self.fixed).label()

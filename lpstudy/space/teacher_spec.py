@@ -2,12 +2,19 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from lpstudy.space.training import Training
 from lpstudy.students import Interpolation, ReusedHead, StudentSpec
+from lpstudy.students.spec import LayerNames, without_layers
 
-NETWORK_KEYS = ("family", "design", "depth", "width", "stem")
+NETWORK_KEYS = ("family", "design", "depth", "width", "layers", "stem")
 """Keys of [teacher] that describe its network."""
 BANK_KEYS = ("views", "online", "bank_gb", "bank_dtype")
 """Keys of [teacher] about its stored outputs, which do not change the teacher itself."""
@@ -32,6 +39,7 @@ class TeacherSpec(Training):
     design: str | None = None
     depth: int | None = None
     width: int | None = None
+    layers: LayerNames = None
     stem: Literal["small"] | None = None
     weights: str | None = None
     """A file of safetensors or of torch (a state dict or a checkpoint), or a folder with weights.safetensors
@@ -115,6 +123,10 @@ class TeacherSpec(Training):
     def _check_network(self) -> Self:
         _ = self.network
         return self
+
+    @model_serializer(mode="wrap")
+    def _serialize(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return without_layers(handler(self))
 
     @property
     def network(self) -> StudentSpec:

@@ -4,11 +4,13 @@ from functools import cache
 
 import torch
 
+from lpstudy.imported_names import code_at
 from lpstudy.outputs import Network
 from lpstudy.students import maxout
 from lpstudy.students.convnet import ConvNet
 from lpstudy.students.families import CODE, FAMILIES, check_code, declare_family, register_family
 from lpstudy.students.mobilenetv2 import MobileNetV2
+from lpstudy.students.module_family import MODULE, build_module, module_label
 from lpstudy.students.module_net import ModuleNet, as_network
 from lpstudy.students.resnet import cifar_resnet, resnet50_small
 from lpstudy.students.reused_head import HeadShape, ReusedHeadNetwork
@@ -54,6 +56,7 @@ __all__ = [
     "load_state",
     "load_weights",
     "locate_weights",
+    "module_label",
     "pretrained_input",
     "read_metadata",
     "read_weights",
@@ -64,8 +67,10 @@ __all__ = [
 ]
 
 
-def code_of(family: str) -> str:
-    """SHA-256 of the imported code of a family; empty for a built-in one."""
+def code_of(family: str, design: str | None = None) -> str:
+    """SHA-256 of the imported code of a network; empty for a built-in family."""
+    if family == MODULE and design is not None:
+        return code_at(design)
     return CODE.get(family, "")
 
 
@@ -125,6 +130,8 @@ def _construct(spec: StudentSpec, input_shape: tuple[int, int, int], classes: in
     match spec:
         case StudentSpec(family=family) if family in FAMILIES:
             return FAMILIES[family](spec, input_shape=input_shape, classes=classes)
+        case StudentSpec(family="module", design=str(name), layers=layers):
+            return build_module(name, spec.sizes, layers, input_shape=input_shape, classes=classes)
         case StudentSpec(family="torchvision", design=str(name), stem=stem):
             from lpstudy.students.torchvision import TorchvisionNet
 

@@ -4,6 +4,8 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from lpstudy.imported_names import resolve
+
 if TYPE_CHECKING:
     from lpstudy.outputs import Network
 
@@ -19,6 +21,7 @@ BUILT_IN = (
     "shufflenetv2",
     "torchvision",
     "timm",
+    "module",
 )
 NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 Builder = Callable[..., "Network"]
@@ -56,12 +59,18 @@ def declare_family(name: str) -> None:
         FAMILIES[name] = _StandIn(name)
 
 
-def check_code(name: str) -> None:
-    """Refuse a family whose code is not imported.
+def check_code(name: str, design: object = None) -> None:
+    """Refuse a network whose code is not imported.
+
+    Args:
+        name: The family.
+        design: `module:name`, for the family `module`.
 
     Raises:
         ValueError: It is not.
     """
+    if name == "module":
+        resolve(str(design))
     if isinstance(builder := FAMILIES.get(name), _StandIn):
         builder.refuse()
 

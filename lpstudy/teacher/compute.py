@@ -42,7 +42,8 @@ def bank_store(
 ) -> Store:
     """The files of a study's bank, with outputs in the number format of a device of this kind."""
     store_class = Store if isinstance(shared_cache(), LocalFolder) else RemoteStore
-    return store_class(plan, file, data, bf16=uses_bf16(spec.precision, device), code=code_of(spec.family))
+    code = code_of(spec.family, spec.design)
+    return store_class(plan, file, data, bf16=uses_bf16(spec.precision, device), code=code)
 
 
 def compute_blocks(

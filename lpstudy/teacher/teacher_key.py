@@ -44,7 +44,7 @@ def teacher_key(spec: TeacherSpec, data: Data) -> str:
         "format": FORMAT,
     }
     table |= spec.model_dump(mode="json", exclude={*UNHASHED})
-    if code := code_of(spec.family):
+    if code := code_of(spec.family, spec.design):
         table["code"] = code
     if spec.weights is not None:
         table["weights"] = read_weights(spec.weights).sha256

@@ -60,8 +60,8 @@ BAD: dict[str, tuple[str, str, list[str]]] = {
     ),
     "unknown key of a student": (
         CONVNET,
-        f"{CONVNET}\nlayers = 3",
-        ["students.0.layers: unknown key", "allowed are family, design, depth, width"],
+        f"{CONVNET}\nlayer = 3",
+        ["students.0.layer: unknown key", "allowed are family, design, depth, width"],
     ),
     "unknown key of a method": (
         TEMPERATURE,

@@ -14,6 +14,17 @@ from lpstudy.space import import_files, parse, parse_stored
 from lpstudy.students import StudentSpec, build, code_of
 from lpstudy.study.run_job import StudyContext
 
+DATA = """
+import numpy as np
+from lpstudy.data import arrays_with_test_part, register
+
+def read_shapes(root):
+    images = np.arange(300 * 144, dtype=np.uint32).astype(np.uint8).reshape(300, 1, 12, 12)
+    return arrays_with_test_part(images, np.arange(300) % 2, ("disc", "ring"))
+
+register("shapes", read_shapes)
+"""
+
 
 def test_a_network_of_ones_own_is_built_and_its_code_is_known(tmp_path: Path) -> None:
     (code,) = import_files([write(tmp_path, NETWORK)])
@@ -28,7 +39,7 @@ def test_a_network_of_ones_own_is_built_and_its_code_is_known(tmp_path: Path) ->
 
 
 def test_data_of_ones_own_are_loaded_and_named_where_their_code_is_not(tmp_path: Path) -> None:
-    (code,) = import_files([ROOT / "examples/my_data.py"])
+    (code,) = import_files([write(tmp_path, DATA)])
     table = spec_table(data={"kind": "shapes"}, imported=[code.load().model_dump()])
     data = load(parse(table, "study").data, root=tmp_path)
     assert (data.classes, data.input_shape, len(data.test)) == (2, (1, 12, 12), 100)

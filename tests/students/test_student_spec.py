@@ -47,7 +47,7 @@ def test_weights_are_a_path_or_a_url_that_toml_writes_as_a_string(weights: objec
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({"family": "vit", "depth": 3, "width": 2}, "'maxout', 'convnet', 'wrn', .* 'torchvision' or 'timm'"),
+        ({"family": "vit", "depth": 3, "width": 2}, "'maxout', 'convnet', 'wrn', .* 'timm' or 'module'"),
         ({"family": "wrn", "depth": 17, "width": 2}, r"depth of a wrn must be 6n \+ 4 .* but got 17"),
         ({"family": "wrn", "depth": 4, "width": 2}, r"depth of a wrn must be 6n \+ 4 .* but got 4"),
         ({"family": "resnet", "depth": 18, "width": 1}, r"depth of a resnet must be 6n \+ 2 .* but got 18"),

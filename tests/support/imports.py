@@ -8,6 +8,7 @@ from typing import Any
 from lpstudy.data.registry import LOADERS
 from lpstudy.distill import reductions
 from lpstudy.distill.registry import BUILT_IN, METHODS
+from lpstudy.imported_names import MODULES
 from lpstudy.space import imported_code
 from lpstudy.students.families import CODE, FAMILIES
 
@@ -15,6 +16,7 @@ TABLES: tuple[dict[str, Any], ...] = (
     METHODS,
     FAMILIES,
     CODE,
+    MODULES,
     LOADERS,
     reductions.REDUCTIONS,
     reductions.CODE,
