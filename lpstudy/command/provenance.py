@@ -31,6 +31,7 @@ def data_facts(prepared: PreparedStudy) -> dict[str, object]:
         "validation": len(data.validation),
         "test": len(data.test),
         "chance": chance_of(data),
+        **({} if data.train.mixture is None else {"labelled": data.train.labelled}),
     }
 
 

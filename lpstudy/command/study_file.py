@@ -179,6 +179,8 @@ def _takes(field: Mapping[str, Any]) -> str:
             return "`true`, `false`"
         case {"type": "string"}:
             return "text"
+        case {"type": ["string", "array"]}:
+            return "text, or a list of texts"
         case {"type": "array", "items": {"type": "object"}}:
             return "list of tables"
         case {"type": "array", "items": items}:

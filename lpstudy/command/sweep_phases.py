@@ -108,7 +108,8 @@ class Sweep:
         paths = StudyPaths(self.session.control.folder, root.resolve() if root else None)
         with errors_as_bad_input():
             paths = replace(paths, weights=share_weights(prepared.weights))
-        return StudyInputs(prepared.spec, prepared.data, prepared.plan, paths, prepared.imported)
+        spec = prepared.spec.model_copy(update={"data": prepared.spec.data.located()})
+        return StudyInputs(spec, prepared.data, prepared.plan, paths, prepared.imported)
 
     def _watch(self) -> None:
         folders = {"--storage": self.session.control.folder, "LPSTUDY_CACHE": shared_cache().resolve()}

@@ -39,6 +39,7 @@ class Pointer(BaseModel):
     content: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     transparent: Annotated[int, Field(ge=0)] = 0
     validation: Annotated[int, Field(ge=0)] = 0
+    remarks: list[str] = []
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -79,6 +80,7 @@ def load_or_decode(source: object, read: Callable[[], Arrays]) -> Entry:
                     content=_write_entry(folder, arrays),
                     transparent=arrays.transparent,
                     validation=arrays.validation,
+                    remarks=[*arrays.remarks],
                 )
                 write_atomically(pointer, new_pointer.model_dump_json().encode())
             entry = _open_entry(folder, pointer)
@@ -97,7 +99,10 @@ def scratch_array(shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
     with _errors_name_cache(folder):
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as file:
-            os.posix_fallocate(file.fileno(), 0, max(1, math.prod(shape)))
+            try:
+                os.posix_fallocate(file.fileno(), 0, max(1, math.prod(shape)))
+            except OverflowError:
+                raise ValueError(f"images of shape {shape} are too many") from None
             return np.memmap(file, dtype=np.uint8, mode="r+", shape=shape)
 
 
@@ -173,6 +178,7 @@ def _map_entry(entry: Path, pointer: Pointer) -> Entry:
         *(train_images, train_labels, test_images, test_labels, tuple(names)),
         transparent=pointer.transparent,
         validation=pointer.validation,
+        remarks=tuple(pointer.remarks),
     )
     return Entry(arrays, moments, pointer.content)
 

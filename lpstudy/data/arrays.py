@@ -27,6 +27,8 @@ class Arrays:
     """The number of files with pixels that are not opaque."""
     validation: int = 0
     """The number of images of an official validation part, the last ones of the training set; 0: none."""
+    remarks: tuple[str, ...] = ()
+    """One line for each part that is cut, or left out."""
 
     def checked(self) -> "Arrays":
         """The same data set with labels of any integer type as int64.

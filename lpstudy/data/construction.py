@@ -44,11 +44,20 @@ def data_from_arrays(arrays: Arrays, spec: DataSpec, *, name: str | None = None)
         StorageError: The cache cannot be written.
     """
     name = name or spec.kind
+    return data_from_entry(entry_of_arrays(arrays, name), spec, name)
+
+
+def entry_of_arrays(arrays: Arrays, name: str) -> Entry:
+    """The cache's entry of a data set in memory.
+
+    Raises:
+        ValueError: See `data_from_arrays`.
+    """
     try:
         arrays = arrays.checked()
     except ValueError as error:
         raise ValueError(f"data set {name!r}: {error}") from error
-    return data_from_entry(load_or_decode(["arrays", arrays.digest()], lambda: arrays), spec, name)
+    return load_or_decode(["arrays", arrays.digest()], lambda: arrays)
 
 
 def data_from_entry(entry: Entry, spec: DataSpec, name: str, statistics: Statistics | None = None) -> Data:
@@ -91,6 +100,7 @@ def data_from_entry(entry: Entry, spec: DataSpec, name: str, statistics: Statist
         split_seed=spec.split_seed,
         labels_per_class=spec.labels_per_class,
         remarks=(
+            *arrays.remarks,
             *official_remark(arrays.validation),
             *transparency_remark(arrays.transparent, len(labels) + len(test_labels)),
         ),

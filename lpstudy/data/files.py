@@ -1,6 +1,7 @@
 """The images of a data set before they are decoded: files, or regions of larger files."""
 
 import hashlib
+import json
 import os
 import unicodedata
 from dataclasses import dataclass, replace
@@ -37,6 +38,25 @@ class Files:
     def sizes(self) -> npt.NDArray[np.int64]:
         """Sizes in bytes, shape (n,)."""
         return np.ascontiguousarray(self.status[:, 0])
+
+    def source(self) -> str:
+        """SHA-256 of names, sizes and times; equal while the files on this machine are unchanged."""
+        total = hashlib.sha256(self.root)
+        self.add_to(total, 3)
+        return total.hexdigest()
+
+    def add_to(self, total: "hashlib._Hash", columns: int) -> None:
+        """Add names, labels, places and the first columns of the status to a hash.
+
+        With one column it is that of every copy: of a file with many images the name alone counts.
+        """
+        paths = self.paths
+        if columns == 1:
+            names = map(bytes, paths) if self.offsets is None else map(os.path.basename, map(bytes, paths))
+            paths = np.array([normal_form(name) for name in names])
+        values = [paths, self.labels, np.ascontiguousarray(self.status[:, :columns])]
+        for array in (*values, *([] if self.offsets is None else [self.offsets])):
+            total.update(f"{array.dtype}{array.shape}".encode() + array.tobytes())
 
     def image(self, row: int) -> ImageSource:
         """Where an image is."""
@@ -114,26 +134,22 @@ class Listing:
 
     def source(self) -> str:
         """SHA-256 of names, sizes and times; equal while the files on this machine are unchanged."""
-        return self._hash(columns=3)
+        return self._hash(3)
 
     def content(self) -> str:
         """SHA-256 of names and sizes: the same for every copy, but blind to a change that keeps the size."""
-        return self._hash(columns=1)
+        return self._hash(1)
 
     def _hash(self, columns: int) -> str:
         total = hashlib.sha256()
-        others = {"validation": self.validation, "unlabelled": self.unlabelled}
-        for name, files in ({"": self.train, " ": self.test} | others).items():
-            if files is None:
-                continue
-            total.update(name.strip().encode())
-            paths = (
-                np.array([normal_form(bytes(path)) for path in files.paths]) if columns == 1 else files.paths
-            )
-            columns_of_all = [paths, files.labels, np.ascontiguousarray(files.status[:, :columns])]
-            columns_of_all += [] if files.offsets is None else [files.offsets]
-            for values in columns_of_all:
-                total.update(f"{values.dtype}{values.shape}".encode() + values.tobytes())
+        self.train.add_to(total, columns)
+        self.test.add_to(total, columns)
+        if self.train.offsets is not None:  # the paths of a folder have the names
+            total.update(json.dumps(self.class_names).encode())
+        for name, files in (("validation", self.validation), ("unlabelled", self.unlabelled)):
+            if files is not None:
+                total.update(name.encode())
+                files.add_to(total, columns)
         return total.hexdigest()
 
 

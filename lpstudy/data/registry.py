@@ -13,7 +13,7 @@ from lpstudy.user_lines import user_line
 Loader = Callable[[Path], object]
 """A function from the folder of the data to the data set: `Arrays`, or see `arrays_of`."""
 
-KINDS = ("digits", "mnist", "cifar10", "cifar100", "imagenet", "image_folder")
+KINDS = ("digits", "mnist", "cifar10", "cifar100", "imagenet", "image_folder", "parquet", "npz", "webdataset")
 """The data sets of the package."""
 NAME_PATTERN = r"[a-z][a-z0-9_]{0,63}"
 

@@ -3,15 +3,28 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from lpstudy.data.imagenet import SIDE
 from lpstudy.data.registry import check_kind, known_kinds
+from lpstudy.folder import URL
 from lpstudy.imported_names import PATTERN
+from lpstudy.locations import parse_path
 
-RESIZED = ("imagenet", "image_folder")
-"""The kinds that are files of any size, which can be streamed."""
+RESIZED = ("imagenet", "image_folder", "parquet", "webdataset")
+"""The kinds that are images of any size, which can be streamed."""
+ALL_RESIZED = f"{', '.join(RESIZED[:-1])} and {RESIZED[-1]}"
+REST = "rest"
+"""The word for the images of the training part beyond labels_per_class."""
 NATIVE_SIDES = {"digits": 8, "mnist": 28, "cifar10": 32, "cifar100": 32}
 """Side in pixels of the images of the data sets that have one size."""
 
@@ -29,6 +42,18 @@ def _list_kinds(schema: dict[str, Any]) -> None:
     schema["oneOf"] = [{"enum": [*known_kinds()]}, own]
 
 
+def _url(text: str) -> str:
+    if not URL.match(text):
+        raise ValueError("is no URL")
+    return text
+
+
+def _absolute(place: str) -> str:
+    return str(parse_path(place).absolute())
+
+
+Url = Annotated[str, AfterValidator(_url)]
+PLACES = {"type": ["string", "array"], "items": {"type": "string"}, "minItems": 1, "minLength": 1}
 Pair = Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], Field(min_length=2, max_length=2)]
 PositivePair = Annotated[tuple[Annotated[float, Field(gt=0, le=100)], ...], Field(min_length=2, max_length=2)]
 
@@ -40,26 +65,31 @@ class DataSpec(BaseModel):
 
     kind: Annotated[str, AfterValidator(_known), Field(json_schema_extra=_list_kinds)]
     """Which data set. image_folder: `train/CLASS/` and `test/CLASS/` below root; imagenet: `train`, `val`;
-    `module:name`: a function, or data set of torch, in a file that --import names."""
-    root: Annotated[Path, Field(strict=False)] | None = None
-    """The folder that holds the data; relative to the working directory unless absolute."""
+    parquet, npz and webdataset (tar shards): docs/images.md; `module:name`: a function, or data set of
+    torch, in a file that --import names."""
+    root: Annotated[Path, Field(strict=False)] | Url | None = None
+    """The folder that holds the data; relative to the working directory unless absolute. parquet, npz and
+    webdataset: also a file, a pattern with `*`, or a URL that fsspec reads."""
     validation_fraction: float = Field(default=0.2, gt=0.0, le=0.5)
-    """The share of every class of the training set that is set aside to choose hyperparameters."""
+    """The share of every class of the training set that is set aside to choose hyperparameters. A
+    data set with a validation part of its own, such as `val/` beside `test/`, keeps that one."""
     split_seed: int = Field(default=0, ge=0, lt=2**63)
     """Seeds the split, the choice of labels_per_class and the order of the views; trials have seeds too."""
     labels_per_class: int | None = Field(default=None, ge=2)
     """Train on this many images of each class only; the validation part and the test set stay whole."""
-    unlabelled: Literal["rest"] | None = None
-    """Images without labels: `rest`, those of the training part beyond labels_per_class. The terms of the
-    teacher learn from all images, CE from the labelled ones alone."""
+    unlabelled: Annotated[str | tuple[str, ...] | None, WithJsonSchema(PLACES)] = None
+    """Images without labels: `rest`, those of the training part beyond labels_per_class; or the path of a
+    folder of images, of parquet files or of shards, relative to the working directory unless absolute; or a
+    list of these. The terms of the teacher learn from all images, CE from the labelled ones alone."""
     labelled_fraction: float | None = Field(default=None, gt=0.0, lt=1.0)
     """With unlabelled: the share of each batch that has labels, by default a half. Back-prop trains on that
     share alone, in as many steps."""
     image_size: int | None = Field(default=None, ge=8, le=1024)
-    """Pixels of a side. imagenet: 224 by default. image_folder: by default the size that all images share.
+    """Pixels of a side. imagenet: 224 by default. image_folder, parquet and webdataset: by default the size
+    that all images share.
     The other kinds keep their own (digits 8, mnist 28, cifar10 and cifar100 32)."""
     resize: int | None = Field(default=None, ge=9, le=4096)
-    """imagenet and image_folder: pixels of the shorter side before the centre square of image_size is cut
+    """With image_size, or imagenet: pixels of the shorter side before the centre square of image_size is cut
     out, as in the usual test of ImageNet (256 for 224); by default image_size itself."""
     pad: int = Field(default=0, ge=0, le=64)
     """Augmentation: crops of the image padded by this many black pixels on every side."""
@@ -89,9 +119,13 @@ class DataSpec(BaseModel):
     cutmix: float = Field(default=0.0, ge=0.0, le=10.0)
     """Likewise with a box of another image in each image. With both, each batch has one of the two."""
     streaming: bool | None = None
-    """Decode files on the fly (true) or once into arrays (false). By default imagenet streams, and
-    image_folder does where its decoded images would take 4 GiB or more, or where crop = "resized" and
+    """Decode files on the fly (true) or once into arrays (false). By default imagenet streams; image_folder,
+    parquet and webdataset do where the decoded images would take 4 GiB or more, or where crop = "resized" and
     image_size is set."""
+    image_column: str | None = Field(default=None, min_length=1)
+    """parquet: the column of the images, by default `image` or `img`."""
+    label_column: str | None = Field(default=None, min_length=1)
+    """parquet: the column of the labels, by default `label`, `labels` or `fine_label`."""
 
     @property
     def labelled_share(self) -> float:
@@ -101,12 +135,30 @@ class DataSpec(BaseModel):
     @property
     def adds_rest(self) -> bool:
         """Whether images of the training part beyond labels_per_class count as unlabelled."""
-        return self.unlabelled == "rest"
+        return REST in self._places
 
     @property
     def unlabelled_words(self) -> str | None:
         """The images without labels, in words that depend on no path."""
-        return self.unlabelled
+        if self.unlabelled is None:
+            return None
+        return " ".join([REST] * self.adds_rest + ["paths"] * bool(self.unlabelled_paths))
+
+    @property
+    def unlabelled_paths(self) -> tuple[str, ...]:
+        """Where images lie that nobody has labelled."""
+        return tuple(place for place in self._places if place != REST)
+
+    def located(self) -> "DataSpec":
+        """The same data set by paths that do not depend on the working directory."""
+        places = [place if place == REST or URL.match(place) else _absolute(place) for place in self._places]
+        return self.model_copy(
+            update={"unlabelled": places[0] if len(places) == 1 else tuple(places) or None}
+        )
+
+    @property
+    def _places(self) -> tuple[str, ...]:
+        return (self.unlabelled,) if isinstance(self.unlabelled, str) else self.unlabelled or ()
 
     @property
     def mixes(self) -> bool:
@@ -132,6 +184,16 @@ class DataSpec(BaseModel):
     def operation_magnitude(self) -> int:
         """RandAugment's magnitude, a number of 31 from 0 on."""
         return 9 if self.magnitude is None else self.magnitude
+
+    @field_validator("unlabelled", mode="before")
+    @classmethod
+    def _list_of_places(cls, value: Any) -> Any:
+        """Convert the lists of TOML and JSON; a list of one is that one."""
+        places = [*value] if isinstance(value, list | tuple) else [value]
+        texts = [place for place in places if isinstance(place, str) and place.strip()]
+        if value is not None and (not places or len({*texts}) < len(places)):
+            raise ValueError(f"must be a path, {REST!r} or a list of distinct ones but got {value!r}")
+        return places[0] if len(places) == 1 else tuple(places)
 
     @field_validator("scale", "ratio", mode="before")
     @classmethod
@@ -161,7 +223,7 @@ class DataSpec(BaseModel):
             return self
         side = self.image_size or (SIDE if self.kind == "imagenet" else None)
         if self.kind not in RESIZED or side is None:
-            raise ValueError("resize: needs imagenet, or image_folder with image_size")
+            raise ValueError(f"resize: needs image_size, with {ALL_RESIZED}")
         if self.resize <= side:
             raise ValueError(f"resize: must be above image_size = {side} but got {self.resize}")
         return self
@@ -174,12 +236,15 @@ class DataSpec(BaseModel):
                 raise ValueError(
                     f"image_size is {self.image_size}, but images of {self.kind} keep their"
                     f" {'size' if native is None else f'{native} pixels'}"
-                    " (only imagenet and image_folder are resized)"
+                    f" (only {ALL_RESIZED} are resized)"
                 )
             if self.streaming:
-                raise ValueError(f"streaming is for imagenet and image_folder, {self.kind} is held in memory")
-        if self.unlabelled is not None and self.labels_per_class is None:
+                raise ValueError(f"streaming is for {ALL_RESIZED}, {self.kind} is held in memory")
+        if self.adds_rest and self.labels_per_class is None:
             raise ValueError("unlabelled: needs labels_per_class, beyond which images count as unlabelled")
+        for key in ("image_column", "label_column"):
+            if self.kind != "parquet" and getattr(self, key) is not None:
+                raise ValueError(f"{key}: has no effect without kind = 'parquet'")
         if self.labelled_fraction is not None and self.unlabelled is None:
             raise ValueError("labelled_fraction: has no effect without unlabelled")
         side = native or self.image_size

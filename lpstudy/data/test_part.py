@@ -10,6 +10,7 @@ from lpstudy.data.partition import stratified_split
 TEST_FRACTION = 1 / 3
 """Share of every class in a test part that is cut from a data set without one."""
 CUT_REMARK = "there is no test part: a third of every class, always the same images, is the test set"
+VALIDATION_REMARK = "there is no test part: the test set is validation"
 
 
 def rows_of_parts(

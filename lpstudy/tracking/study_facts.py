@@ -74,9 +74,11 @@ def _published(spec: StudySpec, method: str, student: str) -> PublishedFacts | N
 def _label_words(spec: StudySpec, data: DataJson) -> Iterator[str]:
     """Sentences on labels where some images have none, or the teacher has other ones than the students."""
     labels, teacher = spec.data.labels_per_class, spec.teacher.labels_per_class
-    if spec.data.unlabelled is not None and labels is not None:
+    labelled = data.labelled if labels is None else labels * data.classes
+    if spec.data.unlabelled is not None and labelled is not None:
+        each = "" if labels is None else f", {labels} in each class"
         yield (
-            f"Of these images {labels * data.classes:,} have labels, {labels} in each class"
+            f"Of these images {labelled:,} have labels{each}"
             f" ({spec.data.labelled_share:g} of every batch): CE is their mean, and the teacher's terms read"
             " all images. Back-prop trains on the labelled part of every batch alone, in as many steps"
         )

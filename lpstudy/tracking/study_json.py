@@ -25,6 +25,8 @@ class DataJson(_StrictModel):
     test: NonNegativeInt
     chance: float | None = None
     """The accuracy in percent of always predicting the validation set's largest class."""
+    labelled: NonNegativeInt | None = None
+    """The number of training images with labels, where others have none."""
 
 
 class TeacherJson(_StrictModel):

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from example_sets import ExampleSet, make_cifar, make_mnist, make_tree
+from example_sets import ExampleSet, make_cifar, make_mnist, make_tree, tree_images
+from image_forms import Parts, write_npz, write_parquet, write_shards
 
 from lpstudy.data import DataSpec
 from lpstudy.data.digits import read_digits
@@ -17,6 +18,16 @@ def tree(tmp_path: Path) -> Path:
     return tmp_path / "tree"
 
 
+def make_form(
+    write: Callable[[Path, Parts, tuple[str, ...]], None], root: Path, **keys: object
+) -> ExampleSet:
+    """The images of `make_tree` in another form."""
+    train, train_labels, test, test_labels, names = tree_images()
+    write(root, {"train": (train, train_labels), "test": (test, test_labels)}, names)
+    spec = DataSpec.model_validate({"root": root} | keys)
+    return ExampleSet(spec, train, train_labels, test, test_labels, names)
+
+
 MAKERS: dict[str, Callable[[Path, pytest.MonkeyPatch], ExampleSet]] = {
     "mnist": lambda root, patch: make_mnist(root),
     "cifar10": lambda root, patch: make_cifar("cifar10", root, patch),
@@ -27,6 +38,15 @@ MAKERS: dict[str, Callable[[Path, pytest.MonkeyPatch], ExampleSet]] = {
     ),
     "image_folder, streamed": lambda root, patch: make_tree(
         root, DataSpec(kind="image_folder", root=root, streaming=True), "test"
+    ),
+    "parquet": lambda root, patch: make_form(write_parquet, root, kind="parquet"),
+    "parquet, streamed": lambda root, patch: make_form(write_parquet, root, kind="parquet", streaming=True),
+    "npz": lambda root, patch: make_form(
+        lambda path, parts, names: write_npz(path / "images.npz", parts, names), root, kind="npz"
+    ),
+    "webdataset": lambda root, patch: make_form(write_shards, root, kind="webdataset"),
+    "webdataset, streamed": lambda root, patch: make_form(
+        write_shards, root, kind="webdataset", streaming=True
     ),
     "imagenet": lambda root, patch: make_tree(
         root, DataSpec(kind="imagenet", root=root, image_size=12), "val"

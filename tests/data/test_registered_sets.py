@@ -105,18 +105,18 @@ def test_a_pad_as_large_as_the_image_is_refused() -> None:
 
 def test_a_registered_kind_is_legal_in_a_study_file_and_in_its_schema() -> None:
     for kind in ("svhn", "shapes"):
-        with pytest.raises(ValidationError, match=r"Input should be 'digits', .* or 'image_folder'"):
+        with pytest.raises(ValidationError, match=r"Input should be 'digits', .* or 'webdataset'"):
             DataSpec(kind=kind)
     register("shapes", read_shapes)
     assert DataSpec(kind="shapes").kind == "shapes"
     assert DataSpec.model_json_schema()["properties"]["kind"]["oneOf"][0]["enum"][-2:] == [
-        "image_folder",
+        "webdataset",
         "shapes",
     ]
     with pytest.raises(ValidationError, match=r"Input should be 'digits', .* or 'shapes'"):
         DataSpec(kind="svhn")
     for values in ({"streaming": True}, {"image_size": 32}):
-        with pytest.raises(ValidationError, match="imagenet and image_folder"):
+        with pytest.raises(ValidationError, match="imagenet, image_folder, parquet and webdataset"):
             DataSpec.model_validate({"kind": "shapes"} | values)
 
 

@@ -29,9 +29,13 @@ TEACHER = {
 DATA = {"name": "digits", "classes": 10, "train": 899, "validation": 299, "test": 599}
 
 
+NETWORK = STUDY["teacher"] | {"labels_per_class": None}
+"""The teacher with the students' labels."""
+
+
 def facts_of(**sections: object):
     spec = parse(STUDY | sections, "here")
-    table = {"spec": {}, "data": DATA, "teacher": TEACHER | {"seed": 0}, "provenance": {}}
+    table = {"spec": {}, "data": DATA | {"labelled": 700}, "teacher": TEACHER | {"seed": 0}, "provenance": {}}
     return study_facts(StudyJson.model_validate(table), spec, {}, experiment="1", teacher="t")
 
 
@@ -99,9 +103,8 @@ def test_the_report_says_which_images_have_labels(make_frames, text_of) -> None:
     few, teacher = facts_of().label_words
     assert few.startswith("Of these images 50 have labels, 5 in each class (0.2 of every batch)")
     assert teacher == "The teacher learned from all labels of the training part"
-    assert (
-        facts_of(data={"kind": "digits"}, teacher=STUDY["teacher"] | {"labels_per_class": None}).label_words
-        == ()
-    )
+    (every,) = facts_of(data={"kind": "digits", "unlabelled": "more"}, teacher=NETWORK).label_words
+    assert every.startswith("Of these images 700 have labels (0.5 of every batch): CE is their mean")
+    assert facts_of(data={"kind": "digits"}, teacher=NETWORK).label_words == ()
     frames = make_frames(methods=("bp",), students=("convnet-d4-w8",))
     assert few in text_of(replace(frames, study=replace(frames.study, label_words=(few,))))

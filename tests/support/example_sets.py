@@ -87,11 +87,18 @@ def save(path: Path, image: Pixels) -> None:
     Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0))).save(path)
 
 
-def make_tree(root: Path, spec: DataSpec, test_folder: str, side: int = 12) -> ExampleSet:
-    """Three classes with 10 training and 4 test images each, as PNG, which loses nothing."""
-    names = ("apple", "n0001", "zebra")
+def tree_images(
+    side: int = 12,
+) -> tuple[Pixels, npt.NDArray[np.int64], Pixels, npt.NDArray[np.int64], tuple[str, ...]]:
+    """Three classes with 10 training and 4 test images each."""
     train, test = pixels(30, 3, side, seed=5), pixels(12, 3, side, seed=6)
-    train_labels, test_labels = np.repeat(np.arange(3), 10), np.repeat(np.arange(3), 4)
+    names = ("apple", "n0001", "zebra")
+    return train, np.repeat(np.arange(3), 10), test, np.repeat(np.arange(3), 4), names
+
+
+def make_tree(root: Path, spec: DataSpec, test_folder: str, side: int = 12) -> ExampleSet:
+    """The images of `tree_images` as PNG, which loses nothing."""
+    train, train_labels, test, test_labels, names = tree_images(side)
     for folder, images, labels in (("train", train, train_labels), (test_folder, test, test_labels)):
         for number, (image, label) in enumerate(zip(images, labels, strict=True)):
             save(root / folder / names[label] / f"{number:03}.png", image)
