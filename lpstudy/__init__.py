@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from lpstudy.api.errors import StudyStoppedError
     from lpstudy.api.study import BestArm, Study
     from lpstudy.data import Arrays, DataSpec
+    from lpstudy.deployment.classifier import Classifier, Prediction, load
     from lpstudy.distill import Distillation, Loss, Needs, Step, cross_entropy
     from lpstudy.distill.at import AT
     from lpstudy.distill.bp import BP
@@ -51,6 +52,7 @@ __all__ = [
     "WTTM",
     "Arrays",
     "BestArm",
+    "Classifier",
     "DataSpec",
     "Distillation",
     "EpochResult",
@@ -59,6 +61,7 @@ __all__ = [
     "Needs",
     "Network",
     "Outputs",
+    "Prediction",
     "ReviewKD",
     "SimKD",
     "Step",
@@ -71,6 +74,7 @@ __all__ = [
     "__version__",
     "build",
     "cross_entropy",
+    "load",
     "load_model",
 ]
 
@@ -81,6 +85,7 @@ METHODS = (
 MODULES = {name: f"distill.{name.lower()}" for name in METHODS} | {
     "Arrays": "data",
     "BestArm": "api.study",
+    "Classifier": "deployment.classifier",
     "DataSpec": "data",
     "Distillation": "distill",
     "EpochResult": "epoch_result",
@@ -88,6 +93,7 @@ MODULES = {name: f"distill.{name.lower()}" for name in METHODS} | {
     "Needs": "distill",
     "Network": "outputs",
     "Outputs": "outputs",
+    "Prediction": "deployment.classifier",
     "Step": "distill",
     "StudentSpec": "students",
     "Study": "api.study",
@@ -97,6 +103,7 @@ MODULES = {name: f"distill.{name.lower()}" for name in METHODS} | {
     "Training": "space",
     "build": "students",
     "cross_entropy": "distill",
+    "load": "deployment.classifier",
     "load_model": "model_file",
 }
 """The module of each public name: a name is imported when it is first read, because torch takes seconds."""

@@ -5,16 +5,17 @@ The same description is the metadata of the weights (key `lpstudy`) and the file
 
 from os import fsencode
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from torch import Tensor, nn
 
 from lpstudy.damage import problem_of
 from lpstudy.data import Data
-from lpstudy.data.images import decode_pixels
+from lpstudy.data.images import decode_pixels, pixels_of
 from lpstudy.folder import Folder
 from lpstudy.outputs import Network
 from lpstudy.students import (
@@ -32,6 +33,9 @@ from lpstudy.students import (
 )
 from lpstudy.terminal import printable_line
 from lpstudy.version import __version__
+
+if TYPE_CHECKING:
+    from PIL import Image as Images
 
 WEIGHTS = "weights.safetensors"
 DESCRIPTION = "model.json"
@@ -195,13 +199,28 @@ class TrainedModel(nn.Module):
         Raises:
             ValueError: It cannot be read, or has another size although the network's images are not resized.
         """
-        channels, *size = self.description.input_shape
+        return self.read_pixels(path).float() / 255
+
+    def read_pixels(self, path: str | Path) -> Tensor:
+        """Load an image file as `preprocess` does, but as the uint8 pixels on which the study has trained."""
+        side, resize = self._resizing()
+        return self._fit(decode_pixels(fsencode(path), side, resize), str(path))
+
+    def pixels_of(self, image: "Images.Image") -> Tensor:
+        """The uint8 pixels of an image of Pillow, as `read_pixels` gives them of its file."""
+        return self._fit(pixels_of(image, *self._resizing()), "the image")
+
+    def _resizing(self) -> tuple[int | None, int | None]:
+        """The side of the square that is cut out, and that of the image before; None: unchanged."""
         is_square = self.description.resizing == "centre_square"
-        resize = self.description.resize
-        pixels = decode_pixels(fsencode(path), size[0] if is_square else None, resize)
+        return self.description.input_shape[1] if is_square else None, self.description.resize
+
+    def _fit(self, pixels: npt.NDArray[np.uint8], name: str) -> Tensor:
+        """RGB pixels in the network's size and number of channels."""
+        channels, *size = self.description.input_shape
         if list(pixels.shape[1:]) != size:
             raise ValueError(
-                f"{path} has {pixels.shape[2]}x{pixels.shape[1]} pixels, not {size[1]}x{size[0]}"
+                f"{name} has {pixels.shape[2]}x{pixels.shape[1]} pixels, not {size[1]}x{size[0]}"
             )
         if channels == 1:
             red, green, blue = pixels.astype(np.uint32)
@@ -209,9 +228,9 @@ class TrainedModel(nn.Module):
             pixels = ((red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16).astype(np.uint8)[None]
         elif channels != 3:
             raise ValueError(
-                f"{path}: the network takes images of {channels} channels, which files do not have"
+                f"{name}: the network takes images of {channels} channels, which files do not have"
             )
-        return torch.from_numpy(np.ascontiguousarray(pixels)).float() / 255
+        return torch.from_numpy(np.array(pixels, order="C"))
 
 
 def load_model(path: str | Path) -> TrainedModel:

@@ -28,7 +28,9 @@ def test_an_unknown_command_is_refused_in_one_line(
     output = capsys.readouterr()
     assert output.out == ""
     assert output.err.count("\n") == 1
-    assert "sweep,plan,report,list,status,pause,resume,stop,cancel,reconcile,export,schema" in output.err
+    assert (
+        "sweep,plan,report,deploy,list,status,pause,resume,stop,cancel,reconcile,export,schema" in output.err
+    )
 
 
 def test_the_words_after_the_command_are_its_own(tmp_path: Path) -> None:

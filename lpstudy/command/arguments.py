@@ -93,6 +93,11 @@ def add_study(to: argparse.ArgumentParser) -> None:
     to.add_argument("--trials", type=whole(1), help="trials per arm")
     to.add_argument("--epochs", type=whole(1), help="epochs of every trial and final")
     to.add_argument("--seeds", type=whole(1), help="seeds of the finals")
+    add_data_root(to)
+
+
+def add_data_root(to: argparse.ArgumentParser) -> None:
+    """Add the flag for the folder of data sets."""
     to.add_argument(
         "--data-root", type=path, help="folder of the data sets (default: LPSTUDY_DATA or ~/.cache/lpstudy)"
     )

@@ -58,13 +58,29 @@ def decode_image(source: ImageSource, side: int | None, resize: int | None = Non
             too long or too much memory.
     """
     with _open_image(source, head_only=False) as (image, exif):
-        colours, transparent = to_opaque_rgb(image)
-        colours = upright(colours, _orientation(image, exif))
-        if side is not None and resize is not None:
-            colours = _resize_and_cut(colours, side, resize)
-        elif side is not None and colours.size != (side, side):
-            colours = _resize_centre_square(colours, side)
-        return DecodedImage(np.asarray(colours).transpose(2, 0, 1), transparent)
+        return _cut(image, exif, side, resize)
+
+
+def pixels_of(image: "Images.Image", side: int | None, resize: int | None = None) -> npt.NDArray[np.uint8]:
+    """The pixels of an image that Pillow has opened or made, as those of `decode_image`.
+
+    Raises:
+        ValueError: The image cannot be read, or its pixels have no known range.
+    """
+    try:
+        return _cut(image, b"", side, resize).pixels
+    except (OSError, EOFError, SyntaxError, struct.error, zlib.error) as error:
+        raise ValueError(f"cannot read the image: {one_line(error)}") from error
+
+
+def _cut(image: "Images.Image", exif: bytes, side: int | None, resize: int | None) -> DecodedImage:
+    colours, transparent = to_opaque_rgb(image)
+    colours = upright(colours, _orientation(image, exif))
+    if side is not None and resize is not None:
+        colours = _resize_and_cut(colours, side, resize)
+    elif side is not None and colours.size != (side, side):
+        colours = _resize_centre_square(colours, side)
+    return DecodedImage(np.asarray(colours).transpose(2, 0, 1), transparent)
 
 
 def decode_pixels(source: ImageSource, side: int | None, resize: int | None = None) -> npt.NDArray[np.uint8]:

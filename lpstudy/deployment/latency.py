@@ -86,12 +86,12 @@ def measure_latency(
     *,
     targets: Sequence[Target] = TARGETS,
     batches: Sequence[int] = BATCHES,
-    seconds: float = SECONDS,
+    seconds: float | None = None,
 ) -> LatencyTable:
     """Measure how long a forward pass takes.
 
-    Every row has at least 30 runs and `seconds`, after a warm-up, in turns with the other rows. On a GPU the
-    clock stops once the GPU has computed; images and logits stay there with torch, and travel with
+    Every row has at least `LEAST_RUNS` runs and `seconds`, after a warm-up, in turns with the other rows. On
+    a GPU the clock stops once the GPU has computed; images and logits stay there with torch, and travel with
     onnxruntime.
 
     Args:
@@ -100,7 +100,7 @@ def measure_latency(
         input_shape: (channels, height, width) of an image.
         targets: Where; what this machine lacks is skipped, and said in the table.
         batches: Images of a forward pass.
-        seconds: The least seconds of a row's runs.
+        seconds: The least seconds of a row's runs; None: `SECONDS`.
 
     Raises:
         ValueError: A target is unknown, or onnxruntime is needed and not installed.
@@ -121,7 +121,7 @@ def measure_latency(
     with _restored(models):
         for _ in range(TURNS):
             for row in rows:
-                row.take_turn(seconds / TURNS)
+                row.take_turn((SECONDS if seconds is None else seconds) / TURNS)
     return LatencyTable(machine(), tuple(row.latency() for row in rows), tuple(skipped))
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lpstudy.one_line import first_line
 from lpstudy.outputs import Network, Outputs
 
 INPUT, OUTPUT = "images", "logits"
@@ -18,6 +19,10 @@ BATCH = "batch"
 """Name of the dynamic dimension."""
 _TRACED_IMAGES = 2
 """Images in the exporter's example: a single one would make the dimension constant."""
+
+
+class FileProblemError(ValueError):
+    """A network cannot become a file of some kind; one line says why."""
 
 
 class LogitsOnly(nn.Module):
@@ -57,15 +62,15 @@ def write_onnx(model: nn.Module, input_shape: tuple[int, int, int], path: Path) 
         path: The file; replaced if it exists.
 
     Raises:
-        ValueError: The packages of `lpstudy[deploy]` are not installed, or the exporter cannot express the
-            network.
+        ValueError: The packages of `lpstudy[deploy]` are not installed.
+        FileProblemError: The exporter cannot express the network.
     """
     check_packages()
     import onnx
 
     device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
     example = torch.rand(_TRACED_IMAGES, *input_shape, device=device)
-    with _silent():
+    with _silent(), export_errors():
         program = torch.onnx.export(
             logits_of(model).eval(),
             (example,),
@@ -76,7 +81,7 @@ def write_onnx(model: nn.Module, input_shape: tuple[int, int, int], path: Path) 
             verbose=False,
         )
     if program is None:
-        raise ValueError("torch's exporter gave no ONNX program")
+        raise FileProblemError("torch's exporter gave no ONNX program")
     proto = program.model_proto
     _remove_traces(proto)
     onnx.save_model(proto, path)
@@ -114,6 +119,15 @@ def open_session(path: Path, *, threads: int | None = None, provider: str = "CPU
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
     return onnxruntime.InferenceSession(str(path), options, providers=[provider])
+
+
+@contextmanager
+def export_errors() -> Iterator[None]:
+    """A context in which an error of torch's exporters becomes a FileProblemError."""
+    try:
+        yield
+    except Exception as error:  # of any kind: a network's own code runs in them
+        raise FileProblemError(f"torch cannot export the network: {first_line(error, 200)}") from error
 
 
 def _remove_traces(model: Any) -> None:

@@ -14,6 +14,8 @@ from lpstudy.tracking.client import (
     reason,
     tracking_uri,
 )
+from lpstudy.tracking.ledger_results import ledger_results
+from lpstudy.tracking.model_registry import ALIAS, download_run, register_folder
 from lpstudy.tracking.projection import Projection
 from lpstudy.tracking.reconciliation import Difference, compare, repair
 from lpstudy.tracking.study_reader import (
@@ -26,6 +28,7 @@ from lpstudy.tracking.study_reader import (
 )
 
 __all__ = [
+    "ALIAS",
     "DEFAULT_URI",
     "MLFLOW_ERRORS",
     "Client",
@@ -38,13 +41,16 @@ __all__ = [
     "compare",
     "connect",
     "display_uri",
+    "download_run",
     "experiment_name",
     "find_experiment",
+    "ledger_results",
     "list_studies",
     "log_report",
     "offline_client",
     "read_study",
     "reason",
+    "register_folder",
     "repair",
     "searched_trials",
     "tracking_uri",

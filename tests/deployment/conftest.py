@@ -1,23 +1,36 @@
-"""Networks to deploy."""
+"""Fixtures of the tests of deployment: a network, and a deployed study."""
+
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-import torch
+from commands import CommandResult, call
+from deployments import Deployed, network, short_latency
 
-from lpstudy.model_file import ModelDescription, TrainedModel
-from lpstudy.students import StudentSpec, build
-
-SHAPE = (3, 16, 16)
-CLASSES = ("cat", "dog", "owl", "newt")
+from lpstudy import deploy
+from lpstudy.model_file import TrainedModel
+from lpstudy.students import StudentSpec
 
 
 @pytest.fixture(scope="session")
 def trained() -> TrainedModel:
     """A network with random weights for images of 16 pixels."""
-    spec = StudentSpec(family="convnet", depth=3, width=4)
-    torch.manual_seed(0)
-    network = build(spec, input_shape=SHAPE, classes=len(CLASSES))
-    mean, std = (0.5, 0.4, 0.3), (0.25, 0.2, 0.3)
-    description = ModelDescription(
-        architecture=spec, input_shape=SHAPE, mean=mean, std=std, class_names=CLASSES, resizing="none"
-    )
-    return TrainedModel(network, description)
+    return network(StudentSpec(family="convnet", depth=3, width=4))
+
+
+@pytest.fixture
+def fast_clock() -> Iterator[None]:
+    """Latency is measured in few runs."""
+    with short_latency():
+        yield
+
+
+@pytest.fixture(scope="session")
+def deployed(smoke: tuple[Path, CommandResult], tmp_path_factory: pytest.TempPathFactory) -> Deployed:
+    """The study `smoke`, deployed with int8 and registered."""
+    folder = tmp_path_factory.mktemp("deployed") / "kd"
+    flags = ["smoke", "--method", "kd", "--int8", "--register", "--out", str(folder)]
+    with short_latency():
+        result = call(deploy.main, smoke[0], *flags)
+    assert result.code == 0, result.err
+    return Deployed(smoke[0], folder, result)
