@@ -4,6 +4,8 @@ import sysconfig
 from pathlib import Path
 from traceback import walk_tb
 
+from lpstudy.one_line import one_line
+
 PREFIX = "lpstudy_imported_"
 """Of the modules' names of imported code, so that none is that of an installed package."""
 _LIBRARIES = tuple(
@@ -23,6 +25,22 @@ def user_line(error: BaseException) -> str | None:
         if is_imported(frame.f_globals.get("__name__")) or _is_own(frame.f_code.co_filename)
     ]
     return lines[-1] if lines else None
+
+
+class UserCodeError(ValueError):
+    """An error of imported code: file, line and the error itself, in one line."""
+
+
+def user_code_error(error: BaseException) -> UserCodeError | None:
+    """An error with the line of imported code at which it arose; None where it did not arise there."""
+    if isinstance(error, UserCodeError):
+        return error
+    lines = [
+        f"{frame.f_code.co_filename}:{line}"
+        for frame, line in walk_tb(error.__traceback__)
+        if is_imported(frame.f_globals.get("__name__"))
+    ]
+    return UserCodeError(f"{lines[-1]}: {type(error).__name__}: {one_line(error)}") if lines else None
 
 
 def is_imported(module: object) -> bool:

@@ -12,6 +12,7 @@ import torch
 from lpstudy.cache import shared_cache
 from lpstudy.command.batch_norm import check_batch_norm
 from lpstudy.command.large_stems import stem_remarks
+from lpstudy.command.loss_trial import BatchShape, try_loss
 from lpstudy.command.starting_weights import StartingWeights, check_logits, starting_weights
 from lpstudy.cost import cost_of
 from lpstudy.data import Data, Order, Share, load, part_remarks
@@ -33,6 +34,7 @@ from lpstudy.space.ranges import Choices, Range, corners
 from lpstudy.students import HeadShape, ReusedHeadNetwork, skeleton
 from lpstudy.study import TrialResources
 from lpstudy.teacher import BankPlan, input_of, plan_bank, teacher_folder, teacher_skeleton
+from lpstudy.user_lines import user_code_error
 
 MAX_SIZES = 256
 """Maximum number of a searched student's designs that are examined for the infeasible share."""
@@ -213,19 +215,23 @@ def _check_arm(arm: Arm, spec: StudySpec, data: Data, teacher: Network) -> None:
             f" the smallest has {size.macs:,} MACs and {size.parameters:,} parameters"
         )
     student = skeleton(arm.student_spec(fits[0]), input_shape=data.input_shape, classes=data.classes)
+    samples = min(_batch_sizes(spec))
     for values in corners(arm.hyperparameters):
         try:
             method = arm.resolve(fits[0] | values, epochs=1, seed=0).method.resolved(student, teacher)
             needs = method.teacher_needs()
             if needs.classifier:
                 _check_classifier(teacher, student, data)
-            method.auxiliary(
-                _shapes(student, data, method.student_maps()),
-                reduce_maps(_shapes(teacher, data, layer_names(needs.maps)), needs.maps),
-                TrainingSamples(data.train.labels),
-            )
-        except ValueError as error:
-            raise ValueError(f"methods.{arm.method}: {error}") from None
+            mine = _shapes(student, data, method.student_maps())
+            theirs = reduce_maps(_shapes(teacher, data, layer_names(needs.maps)), needs.maps)
+            method.auxiliary(mine, theirs, TrainingSamples(data.train.labels))
+            batch = BatchShape(samples, data.input_shape, data.classes, data.train.labels)
+            try_loss(method, mine, theirs, batch)
+        except Exception as error:
+            cause = user_code_error(error) or error
+            if not isinstance(cause, ValueError):
+                raise
+            raise ValueError(f"methods.{arm.method}: {cause}") from error
 
 
 def _check_classifier(teacher: Network, student: Network, data: Data) -> None:

@@ -24,6 +24,7 @@ from lpstudy.space.start import check_start
 from lpstudy.space.student_space import StudentSpace
 from lpstudy.space.teacher_spec import TeacherSpec
 from lpstudy.space.training import Training
+from lpstudy.user_lines import user_code_error
 
 PRUNERS = Literal["median", "halving", "hyperband", "none"]
 SAMPLERS = Literal["tpe", "gp", "qmc", "random"]
@@ -147,6 +148,10 @@ class StudySpec(BaseModel):
                     model.model_validate(values).check(batch_size=smallest)
                 except ValueError as error:
                     raise ValueError(f"methods.{name}.{error}") from None
+                except Exception as error:
+                    if (own := user_code_error(error)) is None:
+                        raise
+                    raise ValueError(f"methods.{name}: {own}") from error
         return self
 
     @model_validator(mode="after")

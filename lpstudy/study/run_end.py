@@ -14,6 +14,7 @@ from lpstudy.disk import DiskFullError, StorageError, UnreachableError, is_stora
 from lpstudy.one_line import one_line
 from lpstudy.training import DivergedError
 from lpstudy.training.memory import causes, memory_error, says_memory_is_full
+from lpstudy.user_lines import UserCodeError
 
 REPORTABLE_ERRORS = (DivergedError, OSError, MemoryError, RuntimeError)
 """Errors that a run reports itself; any other error is a fault of its process, which is restarted.
@@ -106,7 +107,8 @@ def first_end(errors: Sequence[Exception]) -> RunEnd:
 
 
 def describe_death(message: str) -> str:
-    """The cause of a process's death, from the last line of its error message."""
+    """The cause of a process's death, from the last line of its error message; imported code's as it says."""
+    message = message.rpartition(f"{UserCodeError.__name__}: ")[2]
     if says_memory_is_full(message) and not message.startswith(f"{EndKind.OUT_OF_MEMORY}:"):
         return RunEnd(EndKind.OUT_OF_MEMORY, message).cause
     return message

@@ -12,10 +12,12 @@ from lpstudy.outputs import EpochResult
 from lpstudy.space import RunSpec
 from lpstudy.training import parallel
 from lpstudy.training.directive import Directive, Poll, always_continue
+from lpstudy.training.memory import memory_error
 from lpstudy.training.partial_epoch import CheckpointPoller, EpochAbandonedError, PartialEpoch
 from lpstudy.training.saving import BackgroundWriter
 from lpstudy.training.teacher_outputs import TeacherOutputs
 from lpstudy.training.trainer import Trainer
+from lpstudy.user_lines import user_code_error
 
 
 def train(  # noqa: PLR0913  # four keyword-only options
@@ -43,11 +45,23 @@ def train(  # noqa: PLR0913  # four keyword-only options
 
     Raises:
         DivergedError: The loss is not finite.
-        ValueError: The method needs a teacher and there is none.
+        ValueError: The method needs a teacher and there is none; a `UserCodeError` with file and line for an
+            error of imported code.
         OSError: A checkpoint cannot be written; a `DiskFullError` where there is no room.
     """
-    run = Trainer(trial, data.to(device), teacher, device)
     folder = LocalFolder(folder) if isinstance(folder, Path) else folder
+    try:
+        run = Trainer(trial, data.to(device), teacher, device)
+        yield from _epochs(run, folder, read_test=read_test, poll=poll)
+    except Exception as error:
+        own = user_code_error(error)
+        if own is None or own is error or isinstance(error, OSError) or memory_error(error) is not None:
+            raise
+        raise own from error
+
+
+def _epochs(run: Trainer, folder: Folder | None, *, read_test: bool, poll: Poll) -> Iterator[EpochResult]:
+    trial = run.trial
     history, warnings = run.restore(folder)
     saved_epochs = len(history)
     if folder is not None and saved_epochs == trial.epochs and parallel.rank() == 0:
