@@ -7,16 +7,18 @@ import json
 import os
 import re
 import stat
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any
 
 from lpstudy.data.folder_walk import printable_name
-from lpstudy.disk import UnreachableError
+from lpstudy.disk import StorageError, UnreachableError, storage_errors_at
 from lpstudy.folder import URL, RemoteFolder, folder_at
 from lpstudy.one_line import one_line
 from lpstudy.redaction import without_credentials
+from lpstudy.terminal import for_stream
 
 PARTS = {
     "train": ("train", "training"),
@@ -26,6 +28,8 @@ PARTS = {
 """The parts of a data set, and the words in the names of files and folders that say so."""
 SUBFOLDERS = ("data", *(word for words in PARTS.values() for word in words))
 """Folders right below the root that are looked into."""
+VERSION_KEYS = ("ETag", "etag", "md5Hash", "mtime", "Last-Modified", "LastModified", "created")
+"""What stores say of a file that changes when it does."""
 PATTERN = re.compile(r"[*?\[]")
 
 
@@ -46,20 +50,19 @@ class DataFile:
         """Whether it is on a disk of this machine."""
         return not URL.match(self.place)
 
-    @contextlib.contextmanager
-    def open(self) -> Iterator[BinaryIO]:
-        """Open it for reading at any position.
+    def copy_to(self, path: Path, *, progress: bool) -> None:
+        """Copy a file at a URL to a disk.
 
         Raises:
-            OSError: It cannot be read.
+            OSError: It cannot be read, or the disk cannot be written.
         """
-        if self.is_local:
-            with open(self.place, "rb") as file:
-                yield file
-            return
-        system, path = RemoteFolder(self.place).file_system()
-        with _errors_name(self.place), system.open(path, "rb") as remote:
-            yield cast(BinaryIO, remote)
+        from fsspec.callbacks import NoOpCallback, TqdmCallback
+
+        system, source = RemoteFolder(self.place).file_system()
+        line = {"desc": f"copying {for_stream(self.name, sys.stderr)}", "unit": "B", "unit_scale": True}
+        callback = TqdmCallback(tqdm_kwargs=line) if progress else NoOpCallback()
+        with _errors_name(self.place), storage_errors_at(path), callback:
+            system.get_file(source, str(path), callback=callback)
 
 
 def find_files(places: Sequence[Path | str], suffix: str) -> list[DataFile]:
@@ -185,7 +188,7 @@ def _folder_entries(system: Any, root: str) -> Iterator[dict[str, Any]]:
 def _remote_file(system: Any, entry: dict[str, Any], base: str, root: str) -> DataFile:
     path = str(entry["name"])
     name = path.removeprefix(root).lstrip("/")
-    version = json.dumps([entry.get(key) for key in ("ETag", "etag", "mtime", "created")], default=str)
+    version = json.dumps([entry.get(key) for key in VERSION_KEYS], default=str)
     return DataFile(name, f"{base}/{name}", int(entry["size"] or 0), f"{system.ukey(path)} {version}")
 
 
@@ -197,7 +200,7 @@ def _errors_name(url: str) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         raise FileNotFoundError(f"there is no {where}") from error
-    except (ValueError, UnreachableError):
+    except StorageError:
         raise
     except Exception as error:
         message = without_credentials(one_line(error, 300))

@@ -1,14 +1,14 @@
-"""Copies of files at URLs, in the cache: for what has to be read at any position again and again."""
+"""Copies of files at URLs, in the cache: not every server reads at any position."""
 
+import contextlib
 import hashlib
-import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 from lpstudy.cache import cache_folder
 from lpstudy.data.array_cache import cache_lock
 from lpstudy.data.data_files import DataFile
-from lpstudy.data.progress_line import with_progress
 from lpstudy.disk import storage_errors_at
 
 FOLDER = "downloads"
@@ -20,28 +20,36 @@ def local_copies(files: Sequence[DataFile], *, progress: bool) -> dict[str, Path
     Raises:
         OSError: A file cannot be read, or the cache cannot be written.
     """
-    copies: dict[str, Path] = {}
-    for file in with_progress(
-        files, "copying shards", total=len(files), progress=progress and _any_remote(files)
-    ):
-        copies[file.name] = Path(file.place) if file.is_local else _copy(file)
-    return copies
+    return {
+        file.name: Path(file.place) if file.is_local else _copy(file, progress=progress) for file in files
+    }
 
 
-def _any_remote(files: Sequence[DataFile]) -> bool:
-    return not all(file.is_local for file in files)
+@contextlib.contextmanager
+def open_file(file: DataFile, *, progress: bool) -> Iterator[BinaryIO]:
+    """Open a file for reading at any position; of a file at a URL there is a copy meanwhile.
+
+    Raises:
+        OSError: It cannot be read, or the cache cannot be written.
+    """
+    path = local_copies([file], progress=progress)[file.name]
+    try:
+        with open(path, "rb") as opened:
+            yield opened
+    finally:
+        if not file.is_local:
+            path.unlink(missing_ok=True)
 
 
-def _copy(file: DataFile) -> Path:
+def _copy(file: DataFile, *, progress: bool) -> Path:
     """The copy of a file, in a folder named by its URL, size and version."""
     key = hashlib.sha256(f"{file.place} {file.size} {file.version}".encode()).hexdigest()[:32]
     path = cache_folder() / FOLDER / key / file.name.rpartition("/")[2]
-    if path.is_file() and (file.size in (0, path.stat().st_size)):
-        return path
     with cache_lock("downloads.lock"), storage_errors_at(path):
+        if path.is_file() and file.size in (0, path.stat().st_size):
+            return path
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(".writing")
-        with file.open() as source, temporary.open("wb") as target:
-            shutil.copyfileobj(source, target, 2**20)
+        file.copy_to(temporary, progress=progress)
         temporary.replace(path)
     return path

@@ -17,6 +17,7 @@ from lpstudy.data.array_cache import scratch_array
 from lpstudy.data.arrays import Arrays
 from lpstudy.data.class_labels import classes_of
 from lpstudy.data.data_files import DataFile, find_files, place_of
+from lpstudy.data.downloads import open_file
 from lpstudy.data.progress_line import with_progress
 from lpstudy.data.test_part import CUT_REMARK, VALIDATION_REMARK, rows_of_parts
 from lpstudy.one_line import one_line
@@ -65,7 +66,7 @@ def read_npz(file: DataFile, *, progress: bool) -> Arrays:
         ValueError: It is damaged, an array is missing, has another type or shape, or a label is no class.
     """
     try:
-        with file.open() as opened, zipfile.ZipFile(opened) as archive:
+        with open_file(file, progress=progress) as opened, zipfile.ZipFile(opened) as archive:
             return _read(_Archive(file.name, archive), progress)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise ValueError(f"{file.name!r} is no .npz file, or a damaged one: {error}") from error

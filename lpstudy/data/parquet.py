@@ -4,6 +4,7 @@ Source: Hugging Face, "datasets" documentation, features `Image` and `ClassLabel
 """
 
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -12,6 +13,7 @@ from typing import Any
 
 from lpstudy.data.class_labels import Label
 from lpstudy.data.data_files import DataFile, find_files, parts_of, place_name, place_of
+from lpstudy.data.downloads import open_file
 from lpstudy.data.files import Files, Listing
 from lpstudy.data.image_index import ImageIndex, Rows, index_of, signature_of, unlabelled_index
 from lpstudy.data.packed_images import Pack, load_or_pack
@@ -23,6 +25,8 @@ LABEL_COLUMNS = ("label", "labels", "fine_label")
 """Names of columns, of which the first that exists is read."""
 ROWS = 16
 """Rows that are read at once: images may be large."""
+LARGEST_UNPACKED, LARGEST_RATIO = 2**30, 100
+"""Bytes that any file may unpack to, and the multiple of its size beyond them; images hardly compress."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +83,11 @@ def _copy(
     for part, files in parts.items():
         rows[part] = Rows()
         for file in files:
-            with file.open() as opened:
+            with open_file(file, progress=progress) as opened:
                 try:
                     table = _Table.of(file.name, opened, columns)
                     declared = declared or table.class_names()
-                    _copy_rows(table, rows[part], pack, progress)
+                    _copy_rows(table, rows[part], pack, progress=progress)
                 except (OSError, ValueError):
                     raise
                 except Exception as error:  # pyarrow has errors of its own
@@ -93,13 +97,15 @@ def _copy(
     return unlabelled_index(b"", rows["train"])
 
 
-def _copy_rows(table: "_Table", rows: Rows, pack: Pack, progress: bool) -> None:
+def _copy_rows(table: "_Table", rows: Rows, pack: Pack, *, progress: bool) -> None:
+    first = pack.length
     images = with_progress(table.rows(), f"reading {table.name}", total=table.count, progress=progress)
     for number, (content, label) in enumerate(images):
         name = f"{table.name} row {number}"
         if content is None:
             raise ValueError(f"{name} has no bytes of an image: a path alone is not read")
         rows.add("", pack.add(content, name), (0, 0), name)
+        table.check_unpacked(pack.length - first)
         rows.labels.append(label)
 
 
@@ -108,6 +114,8 @@ class _Table:
     """An open parquet file."""
 
     name: str
+    size: int
+    """Its bytes on the disk."""
     file: Any
     """pyarrow's ParquetFile."""
     image: str
@@ -124,6 +132,8 @@ class _Table:
         from pyarrow import parquet
 
         try:
+            size = opened.seek(0, os.SEEK_END)
+            opened.seek(0)
             file = parquet.ParquetFile(opened, buffer_size=2**20, pre_buffer=False)
             schema = file.schema_arrow
         except (pa.ArrowException, OSError) as error:
@@ -140,7 +150,7 @@ class _Table:
                 " or a struct with bytes"
             )
         if not columns.labelled:
-            return cls(name, file, image, None)
+            return cls(name, size, file, image, None)
         label = _column(name, schema, "label", LABEL_COLUMNS if columns.label is None else (columns.label,))
         kind = schema.field(label).type
         kind = kind.value_type if pa.types.is_dictionary(kind) else kind
@@ -148,7 +158,7 @@ class _Table:
             raise ValueError(
                 f"{name!r}: column {label!r} has type {str(kind)[:100]}, labels are whole numbers or texts"
             )
-        return cls(name, file, image, label)
+        return cls(name, size, file, image, label)
 
     @property
     def count(self) -> int:
@@ -160,8 +170,10 @@ class _Table:
         import pyarrow as pa
 
         columns = [self.image] if self.label is None else [self.image, self.label]
+        groups = (self.file.metadata.row_group(number) for number in range(self.file.num_row_groups))
+        self.check_unpacked(sum(group.total_byte_size for group in groups))
         try:
-            for batch in self.file.iter_batches(batch_size=ROWS, columns=columns):
+            for batch in self.file.iter_batches(batch_size=ROWS, columns=columns, use_threads=False):
                 images = batch.column(self.image)
                 if pa.types.is_struct(images.type):
                     images = images.field("bytes")
@@ -170,6 +182,19 @@ class _Table:
                     yield image.as_py(), label
         except (pa.ArrowException, OSError) as error:
             raise ValueError(f"{self.name!r} is damaged: {one_line(error, 200)}") from error
+
+    def check_unpacked(self, length: int) -> None:
+        """Refuse a file that unpacks to far more than its size.
+
+        Raises:
+            ValueError: It does.
+        """
+        limit = LARGEST_UNPACKED + LARGEST_RATIO * self.size
+        if length > limit:
+            raise ValueError(
+                f"{self.name!r} may be a decompression bomb: it has {self.size:,} bytes and unpacks to more"
+                f" than {limit:,}"
+            )
 
     def class_names(self) -> list[str] | None:
         """The names of `ClassLabel` in the metadata of `datasets`; None where there are none."""
