@@ -7,20 +7,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from lpstudy.cache import shared_cache
 from lpstudy.command.batch_norm import check_batch_norm
 from lpstudy.command.large_stems import stem_remarks
-from lpstudy.command.loss_trial import BatchShape, try_loss
+from lpstudy.command.method_checks import check_method
 from lpstudy.command.starting_weights import StartingWeights, check_logits, starting_weights
 from lpstudy.cost import cost_of
 from lpstudy.data import Data, Order, Share, load, part_remarks
 from lpstudy.disk import StorageError, is_storage_error
-from lpstudy.distill import TrainingSamples
-from lpstudy.distill.reductions import layer_names, reduce_maps
 from lpstudy.folder import Folder, RemoteFolder
-from lpstudy.outputs import Network, Outputs
+from lpstudy.outputs import Network
 from lpstudy.space import (
     Arm,
     ImportedCode,
@@ -31,7 +27,7 @@ from lpstudy.space import (
     read_study,
 )
 from lpstudy.space.ranges import Choices, Range, corners
-from lpstudy.students import HeadShape, ReusedHeadNetwork, skeleton
+from lpstudy.students import skeleton
 from lpstudy.study import TrialResources
 from lpstudy.teacher import BankPlan, input_of, plan_bank, teacher_folder, teacher_skeleton
 from lpstudy.user_lines import user_code_error
@@ -218,35 +214,10 @@ def _check_arm(arm: Arm, spec: StudySpec, data: Data, teacher: Network) -> None:
     samples = min(_batch_sizes(spec))
     for values in corners(arm.hyperparameters):
         try:
-            method = arm.resolve(fits[0] | values, epochs=1, seed=0).method.resolved(student, teacher)
-            needs = method.teacher_needs()
-            if needs.classifier:
-                _check_classifier(teacher, student, data)
-            mine = _shapes(student, data, method.student_maps())
-            theirs = reduce_maps(_shapes(teacher, data, layer_names(needs.maps)), needs.maps)
-            method.auxiliary(mine, theirs, TrainingSamples(data.train.labels))
-            batch = BatchShape(samples, data.input_shape, data.classes, data.train.labels)
-            try_loss(method, mine, theirs, batch)
+            method = arm.resolve(fits[0] | values, epochs=1, seed=0).method
+            check_method(method, student, teacher, data, samples=samples)
         except Exception as error:
             cause = user_code_error(error) or error
             if not isinstance(cause, ValueError):
                 raise
             raise ValueError(f"methods.{arm.method}: {cause}") from error
-
-
-def _check_classifier(teacher: Network, student: Network, data: Data) -> None:
-    try:
-        shape = HeadShape.of(teacher, data.input_shape)
-    except ValueError as error:
-        raise ValueError(f"reads the teacher's classifier: {error}") from None
-    if isinstance(student, ReusedHeadNetwork) and student.teacher != shape:
-        raise ValueError(
-            "needs the size of the teacher's images in the study file: give [teacher] image_size"
-        )
-
-
-@torch.no_grad()
-def _shapes(network: Network, data: Data, maps: tuple[str, ...]) -> Outputs:
-    """The shapes of a network's outputs for two images, as tensors without values."""
-    outputs: Outputs = network.eval()(torch.empty(2, *data.input_shape, device="meta"), maps)
-    return outputs
