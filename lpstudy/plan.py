@@ -3,8 +3,8 @@
 import sys
 import time
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 
@@ -13,6 +13,7 @@ from lpstudy.command.budget_notes import budget_notes, unused_trials_note
 from lpstudy.command.claims import missing_claims
 from lpstudy.command.estimate import ArmSeconds, Machine, estimate, slowness
 from lpstudy.command.exits import DONE, BadInputError, errors_as_bad_input, exit_code_of
+from lpstudy.command.latencies import judged_latencies
 from lpstudy.command.prepare import PreparedStudy, feasible_sizes, prepare, resources_of, student_sizes
 from lpstudy.command.quantities import duration
 from lpstudy.command.study_ledgers import ledger_engine
@@ -101,7 +102,9 @@ def _plan(args: Namespace) -> int:
         show(f"warning: data: {remark}")
     for remark in prepared.network_remarks:
         show(f"warning: {remark}")
-    timing = None if args.untimed else Timing(teacher, device)
+    with errors_as_bad_input():
+        latencies = {} if args.untimed else judged_latencies(spec, data)
+    timing = None if args.untimed else Timing(teacher, device, latencies)
     lines = plan_arms(prepared, timing)
     show("", f"{'arm':<30} {'student':<20} {'parameters':>12} {'MACs':>16} {'infeasible':>10} {'one run':>8}")
     for line in lines:
@@ -195,6 +198,8 @@ class Timing:
 
     teacher: TeacherOutputs
     device: torch.device
+    latencies: Mapping[str, float] = field(default_factory=dict)
+    """Milliseconds of the designs where their latency is limited."""
 
     def seconds(self, trial: RunSpec, prepared: PreparedStudy) -> tuple[float, float]:
         """Seconds of a trial and of a final."""
@@ -205,7 +210,8 @@ class Timing:
 
 def make_timing(prepared: PreparedStudy, device: torch.device) -> Timing:
     """What an arm's steps are timed with: a teacher of the study's size, and a bank of zeros."""
-    return Timing(_teacher_outputs(prepared, _teacher(prepared, device), device), device)
+    latencies = judged_latencies(prepared.spec, prepared.data)
+    return Timing(_teacher_outputs(prepared, _teacher(prepared, device), device), device, latencies)
 
 
 def plan_arms(prepared: PreparedStudy, timing: Timing | None) -> list[ArmPlan]:
@@ -215,7 +221,8 @@ def plan_arms(prepared: PreparedStudy, timing: Timing | None) -> list[ArmPlan]:
 
 def _line(arm: Arm, prepared: PreparedStudy, timing: Timing | None) -> ArmPlan:
     spec, data = prepared.spec, prepared.data
-    fits, all_sizes = feasible_sizes(arm, spec, data), student_sizes(arm)
+    latencies = None if timing is None else timing.latencies
+    fits, all_sizes = feasible_sizes(arm, spec, data, latencies), student_sizes(arm)
     middle = fits[len(fits) // 2]
     values = next(corners(arm.searched)) | middle
     trial = arm.resolve(values, epochs=spec.budget.epochs, seed=SEARCH_SEED)

@@ -83,7 +83,13 @@ def _facts(reader: LedgerReader) -> StudyMetadata:
     missing = [name for name in ("data", "teacher", "provenance") if name not in facts]
     if missing:
         raise ValueError(f"study {reader.spec.name!r} has no {missing[0]} yet: run its sweep first")
-    return StudyMetadata(ledger.dump(reader.spec), facts["data"], facts["teacher"], facts["provenance"])
+    return StudyMetadata(
+        ledger.dump(reader.spec),
+        facts["data"],
+        facts["teacher"],
+        facts["provenance"],
+        facts.get(ledger.LATENCY),
+    )
 
 
 def _print_differences(

@@ -7,7 +7,7 @@ from lpstudy.command.prepare import PreparedStudy
 from lpstudy.command.provenance import data_facts
 from lpstudy.command.study_ledgers import studies
 from lpstudy.command.study_session import StudySession
-from lpstudy.ledger import Ledger, dump
+from lpstudy.ledger import LATENCY, Ledger, dump
 from lpstudy.tracking import Client, Projection
 
 LAGS = "warning: MLflow lags behind, training continues:  "
@@ -40,5 +40,6 @@ def make_projection(
         data=data_facts(prepared),
         teacher=stored["teacher"],
         provenance=stored["provenance"],
+        latency=stored.get(LATENCY),
     )
     return Projection(client, ledger, facts, session.control.folder / "runs", session.is_held)

@@ -3,13 +3,14 @@
 import tempfile
 import uuid
 from argparse import Namespace
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from lpstudy.cache import shared_cache
 from lpstudy.command.batch_norm import check_batch_norm
 from lpstudy.command.large_stems import stem_remarks
+from lpstudy.command.latencies import check_latency
 from lpstudy.command.method_checks import check_method
 from lpstudy.command.starting_weights import StartingWeights, check_logits, starting_weights
 from lpstudy.cost import cost_of
@@ -73,6 +74,7 @@ def prepare(arguments: Namespace) -> PreparedStudy:
     cache = shared_cache()  # refused here if invalid; with the teacher in it, it may be read-only
     if isinstance(cache, RemoteFolder) and not _has_teacher(spec, data):
         check_writable(cache)
+    check_latency(spec)
     weights = starting_weights(spec, data)
     teacher = teacher_skeleton(spec.teacher, input_of(spec.teacher, data), data)
     for arm in spec.arms():
@@ -186,12 +188,23 @@ def student_sizes(arm: Arm) -> list[dict[str, Scalar]]:
     return all_sizes[::step]
 
 
-def feasible_sizes(arm: Arm, spec: StudySpec, data: Data) -> list[dict[str, Scalar]]:
-    """The sizes within the study's limits."""
+def feasible_sizes(
+    arm: Arm, spec: StudySpec, data: Data, latencies: Mapping[str, float] | None = None
+) -> list[dict[str, Scalar]]:
+    """The sizes within the study's limits.
+
+    Args:
+        arm: The arm.
+        spec: The study.
+        data: Its data.
+        latencies: Milliseconds by a design's label; None: latency is not judged.
+    """
     within_limits = []
     for values in student_sizes(arm):
-        cost = cost_of(arm.student_spec(values), input_shape=data.input_shape, classes=data.classes)
-        excess = spec.constraints.excess(macs=cost.macs, parameters=cost.parameters)
+        student = arm.student_spec(values)
+        cost = cost_of(student, input_shape=data.input_shape, classes=data.classes)
+        latency = (latencies or {}).get(student.label())
+        excess = spec.constraints.excess(macs=cost.macs, parameters=cost.parameters, latency_ms=latency)
         if all(value <= 0 for value in excess.values()):
             within_limits.append(values)
     return within_limits

@@ -11,6 +11,7 @@ from lpstudy.distill import METHODS
 from lpstudy.space import (
     Budget,
     Constraints,
+    CostSettings,
     PublishedResult,
     Search,
     StudentSpace,
@@ -108,6 +109,7 @@ MODELS: dict[str, type[BaseModel]] = {
     "budget": Budget,
     "search": Search,
     "constraints": Constraints,
+    "cost": CostSettings,
     "published": PublishedResult,
 }
 

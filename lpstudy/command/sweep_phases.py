@@ -18,6 +18,7 @@ from lpstudy.command.exits import (
     errors_as_bad_input,
 )
 from lpstudy.command.faults import fault
+from lpstudy.command.latencies import judge_designs, measure_winners
 from lpstudy.command.mlflow_client import LAGS, make_projection
 from lpstudy.command.phase_progress import (
     PhaseProgress,
@@ -84,7 +85,10 @@ class Sweep:
             error = self._project(None)
         else:
             self._start()
+            judge_designs(ledger, self.prepared.data)
             error = self._project(self._teacher_and_bank())
+        if ledger.is_complete() and measure_winners(ledger, self.prepared.data):
+            error = self._project(None)
         return self.publish(error, "; this start took" if is_resumed else " in")
 
     @cached_property

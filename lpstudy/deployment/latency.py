@@ -16,9 +16,9 @@ import torch
 from torch import nn
 
 from lpstudy.deployment.onnx_file import INPUT, logits_of, open_session
+from lpstudy.space import LatencyTarget
 
-Target = Literal["cpu-1", "cpu-n", "cuda"]
-TARGETS: tuple[Target, ...] = get_args(Target)
+TARGETS: tuple[LatencyTarget, ...] = get_args(LatencyTarget)
 """One thread; as many threads as this process has cores; the first GPU."""
 BATCHES = (1, 64)
 """Images of a forward pass."""
@@ -43,7 +43,7 @@ class Latency:
     model: str
     """Name of the model, as the caller has it."""
     runtime: Literal["torch", "onnxruntime"]
-    target: Target
+    target: LatencyTarget
     batch: int
     """Images in the batch."""
     threads: int
@@ -84,7 +84,7 @@ def measure_latency(
     models: Mapping[str, nn.Module | Path],
     input_shape: tuple[int, int, int],
     *,
-    targets: Sequence[Target] = TARGETS,
+    targets: Sequence[LatencyTarget] = TARGETS,
     batches: Sequence[int] = BATCHES,
     seconds: float | None = None,
 ) -> LatencyTable:
@@ -147,7 +147,7 @@ def own_cores() -> int:
 class _Row:
     """A model on a target with a batch, and the times of its runs."""
 
-    def __init__(self, name: str, model: nn.Module | Path, target: Target, images: Any) -> None:
+    def __init__(self, name: str, model: nn.Module | Path, target: LatencyTarget, images: Any) -> None:
         self._name, self._model, self._target, self._images = name, model, target, images
         self._threads = own_cores() if target == "cpu-n" else 1
         self._times: list[float] = []
@@ -212,7 +212,7 @@ class _Row:
         return lambda: self._session.run(None, feed)
 
 
-def _missing(target: Target, model: nn.Module | Path) -> str | None:
+def _missing(target: LatencyTarget, model: nn.Module | Path) -> str | None:
     """Why a model cannot be measured on a target; None where it can."""
     if target != "cuda":
         return None

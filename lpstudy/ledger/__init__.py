@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lpstudy.ledger.address import database_url, display_url, ledger_file_url, sqlite_file, sqlite_url
+    from lpstudy.ledger.design_limits import DESIGN_LATENCIES, LATENCY
     from lpstudy.ledger.lease import (
         HEARTBEAT_SECONDS,
         STALE_SECONDS,
@@ -27,10 +28,11 @@ if TYPE_CHECKING:
     from lpstudy.ledger.retry import UNAVAILABLE_ERRORS, UnwritableError, driver_message
     from lpstudy.ledger.samplers import check_searched, hyperparameter_importances
     from lpstudy.ledger.storage import engine_at, open_storage
-    from lpstudy.ledger.study_progress import SEARCH_SEED, StudyProgress
+    from lpstudy.ledger.study_progress import POINTS, SEARCH_SEED, StudyProgress
     from lpstudy.ledger.study_rows import read_progress, rename_study, study_names
 
 _MODULES = {
+    "design_limits": ("DESIGN_LATENCIES", "LATENCY"),
     "address": ("ledger_file_url", "database_url", "sqlite_file", "display_url", "sqlite_url"),
     "reader": ("LedgerReader", "read_ledger"),
     "lease": (
@@ -49,7 +51,7 @@ _MODULES = {
     "study_rows": ("study_names", "rename_study", "read_progress"),
     "records": ("Assignment", "Done", "Kind", "Record", "State", "Waiting"),
     "samplers": ("check_searched", "hyperparameter_importances"),
-    "study_progress": ("SEARCH_SEED", "StudyProgress"),
+    "study_progress": ("POINTS", "SEARCH_SEED", "StudyProgress"),
     "retry": ("UNAVAILABLE_ERRORS", "UnwritableError", "driver_message"),
     "storage": ("engine_at", "open_storage"),
 }
@@ -57,7 +59,10 @@ _MODULE_OF = {name: module for module, names in _MODULES.items() for name in nam
 
 __all__ = [
     "CANCELLED",
+    "DESIGN_LATENCIES",
     "HEARTBEAT_SECONDS",
+    "LATENCY",
+    "POINTS",
     "REQUESTS",
     "SEARCH_SEED",
     "STALE_SECONDS",

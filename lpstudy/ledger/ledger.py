@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from lpstudy.cost import cost_of
 from lpstudy.ledger import samplers
-from lpstudy.ledger.design_limits import DesignLimits
+from lpstudy.ledger.design_limits import DESIGN_LATENCIES, DesignLimits
 from lpstudy.ledger.optuna_storage import Storage
 from lpstudy.ledger.reader import LedgerReader, stored_spec
 from lpstudy.ledger.records import Assignment, Done, State, Waiting
@@ -69,7 +69,8 @@ class Ledger(LedgerReader):
         self._finals: dict[str, optuna.Study] = {arm: copy(one.study_name) for arm, one in finals.items()}
         rows = StudyRows(self._meta, self._search, self._finals)
         super().__init__(spec, rows, input_shape=input_shape, classes=classes)
-        self._limits = DesignLimits(spec, input_shape=input_shape, classes=classes)
+        latencies = self.facts.get(DESIGN_LATENCIES, {})
+        self.limits = DesignLimits(spec, latencies, input_shape=input_shape, classes=classes)
         self._pruner, self._rungs = samplers.pruner(spec.budget), samplers.rungs(spec.budget)
         self._unfinished: list[Assignment] = []
         self._pending_warnings: dict[int, list[str]] = {}
@@ -107,8 +108,7 @@ class Ledger(LedgerReader):
         self.set_fact("spec", dump(self.spec))
         self.set_fact("input_shape", list(self.input_shape))
         self.set_fact("classes", self.classes)
-        points = {name: self._limits.points(arm) for name, arm in self.arms.items()}
-        self.set_fact(POINTS, {name: count for name, count in points.items() if count is not None})
+        self.set_fact(POINTS, self.limits.points(self.arms))
         if "id" not in self._meta.user_attrs:
             self.set_fact("id", uuid.uuid4().hex)
 
@@ -157,7 +157,7 @@ class Ledger(LedgerReader):
     def _suggest(self, trial: optuna.Trial, arm: Arm) -> bool:
         """Suggest the arm's hyperparameters; prune an infeasible design at once and return False."""
         values = samplers.suggest(trial, arm)
-        excesses = self._limits.excess(arm, values)
+        excesses = self.limits.excess(arm, values)
         for key, excess in excesses.items():
             trial.set_constraint(key, excess)
         if any(excess > 0 for excess in excesses.values()):

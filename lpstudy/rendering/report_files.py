@@ -12,6 +12,7 @@ from lpstudy import figures
 from lpstudy.disk import write_atomically
 from lpstudy.rendering.answer import answer_paragraphs
 from lpstudy.rendering.best_model import best_model_section
+from lpstudy.rendering.latency_section import latency_section
 from lpstudy.rendering.markdown import block, escape, render
 from lpstudy.rendering.published import published_note
 from lpstudy.rendering.search_notes import search_notes
@@ -100,6 +101,7 @@ def report_text(results: StudyResults, figure_names: Collection[str], *, links: 
         weak_teacher=teacher_warnings(study.teacher, runs, study.validation_samples),
         home=best_model_section(study, arms),
         comparison=comparison_section(study, arms, table),
+        latency=latency_section(study.latency, table),
         effort=effort_section(arms, table, links),
         notes=published_note(table) + notes(arms) + search_notes(study, arms),
         figures=set(figure_names),

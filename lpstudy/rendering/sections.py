@@ -26,9 +26,10 @@ def comparison_section(study: StudyFacts, results: list[ArmResult], comparison: 
     """
     has_published = bool(comparison["published"].notna().any())
     published_head = ["published"] if has_published else []
+    latency_head = [f"ms ({study.latency.target})"] if study.latency and study.latency.rows else []
     heads = (
         "method", "student", "test accuracy % (n)", "Δ `bp`", *published_head, "params", "compression",
-        "MACs", "FLOPs", "speed-up",
+        "MACs", "FLOPs", "speed-up", *latency_head,
     )  # fmt: skip
     by_arm = {verdict.result.arm.name: verdict for verdict in verdicts(results)}
     rows = []
@@ -52,6 +53,7 @@ def comparison_section(study: StudyFacts, results: list[ArmResult], comparison: 
                 cell_text.count(row["macs"]),
                 cell_text.count(row["flops"]),
                 cell_text.ratio(row["speedup"]),
+                *([_short(row["latency_ms"])] if latency_head else []),
             )
         )
     return table([Markdown(head) for head in heads], rows, left=2)

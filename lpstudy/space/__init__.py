@@ -1,6 +1,7 @@
 """Study files: TOML into strict models."""
 
 from lpstudy.space.arm import Arm, RunSpec
+from lpstudy.space.cost_settings import CostSettings, LatencyTarget
 from lpstudy.space.imported_code import ImportedCode, ImportedFile, LoadedCode, import_files, load_all
 from lpstudy.space.published import PublishedResult
 from lpstudy.space.ranges import Choices, Fixed, Names, Range, Scalar, Searchable, value_text
@@ -26,9 +27,11 @@ __all__ = [
     "Budget",
     "Choices",
     "Constraints",
+    "CostSettings",
     "Fixed",
     "ImportedCode",
     "ImportedFile",
+    "LatencyTarget",
     "LoadedCode",
     "Names",
     "Precision",

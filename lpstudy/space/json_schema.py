@@ -12,6 +12,7 @@ from lpstudy.data import DataSpec
 from lpstudy.distill import METHODS, Distillation
 from lpstudy.imported_names import reference_to
 from lpstudy.one_line import one_line
+from lpstudy.space.cost_settings import CostSettings
 from lpstudy.space.method_tables import METHOD, START
 from lpstudy.space.published import PublishedResult
 from lpstudy.space.student_space import STUDENT_KEYS, StudentSpace
@@ -43,6 +44,7 @@ def study_schema() -> Schema:
         "budget": _table(Budget, _fields(Budget)),
         "search": _table(Search, _fields(Search)),
         "constraints": _table(Constraints, _fields(Constraints)),
+        "cost": _table(CostSettings, _fields(CostSettings)),
         "published": {"type": "array", "items": _table(PublishedResult, _fields(PublishedResult))},
     }
     required = [

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from lpstudy.data import DataSpec
 from lpstudy.distill import METHODS
 from lpstudy.space.arm import Arm
+from lpstudy.space.cost_settings import CostSettings
 from lpstudy.space.imported_code import ImportedFile
 from lpstudy.space.method_tables import (
     METHOD,
@@ -63,7 +64,7 @@ class Search(BaseModel):
 
 
 class Constraints(BaseModel):
-    """Limits of a student's multiply-accumulates per image and of its parameters."""
+    """Limits of a student: multiply-accumulates per image, parameters, latency."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -71,11 +72,24 @@ class Constraints(BaseModel):
     """Largest number of multiply-accumulates of one image's forward pass."""
     max_parameters: Annotated[int, Field(gt=0)] | None = None
     """Largest number of learned weights."""
+    max_latency_ms: Annotated[float, Field(gt=0)] | None = None
+    """Longest forward pass of one image in milliseconds: the median with onnxruntime on the first target of
+    [cost] latency, by default cpu-1. Each design is measured once, with random weights, before the first
+    trial, on the machine of the sweep; the ledger keeps the figures. Needs lpstudy[deploy]."""
 
-    def excess(self, *, macs: int, parameters: int) -> dict[str, float]:
-        """The relative excess over each limit, value / limit - 1; empty without limits."""
+    def excess(self, *, macs: int, parameters: int, latency_ms: float | None = None) -> dict[str, float]:
+        """The relative excess over each limit, value / limit - 1; empty without limits.
+
+        Args:
+            macs: Multiply-accumulates of one image's forward pass.
+            parameters: The number of learned weights.
+            latency_ms: Milliseconds of one image's forward pass; None where it was not measured.
+        """
         pairs = {"macs": (macs, self.max_macs), "parameters": (parameters, self.max_parameters)}
-        return {name: value / limit - 1 for name, (value, limit) in pairs.items() if limit is not None}
+        excess = {name: value / limit - 1 for name, (value, limit) in pairs.items() if limit is not None}
+        if self.max_latency_ms is not None and latency_ms is not None:
+            excess["latency"] = latency_ms / self.max_latency_ms - 1
+        return excess
 
 
 class StudySpec(BaseModel):
@@ -93,6 +107,7 @@ class StudySpec(BaseModel):
     budget: Budget = Budget()
     search: Search = Search()
     constraints: Constraints = Constraints()
+    cost: CostSettings = CostSettings()
     published: tuple[PublishedResult, ...] = Field(default=(), strict=False)
     """What others have published for arms of the study."""
     imported: tuple[ImportedFile, ...] | None = Field(default=None, min_length=1, strict=False)

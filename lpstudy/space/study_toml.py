@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from lpstudy.data import DataSpec
+from lpstudy.space.cost_settings import CostSettings
 from lpstudy.space.imported_code import ImportedFile, declare
 from lpstudy.space.published import PublishedResult
 from lpstudy.space.ranges import first_error
@@ -34,6 +35,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "budget": Budget,
     "search": Search,
     "constraints": Constraints,
+    "cost": CostSettings,
     "published": PublishedResult,
 }
 

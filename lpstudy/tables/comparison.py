@@ -5,9 +5,12 @@ import pandas as pd
 
 from lpstudy.tables.arms import arm_results, mapping, mean, number
 from lpstudy.tables.facts import COST_COLUMNS, PublishedFacts, StudyFacts
+from lpstudy.tables.latency import TEACHER_MODEL, LatencyFacts
 from lpstudy.tables.text import hyperparameters_json
 from lpstudy.tables.verdicts import Verdict, verdicts
 
+LATENCY_COLUMNS = ("latency_ms", "latency_p95_ms", "latency_target")
+"""Median and 95th percentile of one image's forward pass with onnxruntime, and where."""
 COMPARISON_COLUMNS = (
     "method",
     "student",
@@ -39,6 +42,7 @@ COMPARISON_COLUMNS = (
     "published_source",
     "delta_published",
     *COST_COLUMNS,
+    *LATENCY_COLUMNS,
 )
 _WHOLE_NUMBERS = (
     "depth",
@@ -63,7 +67,7 @@ def comparison(study: StudyFacts, runs: pd.DataFrame) -> pd.DataFrame:
     are of one size; its p-value is Holm's over the methods of the student, its interval is not corrected;
     delta_bp_detectable is the smallest difference that a single test finds in 80 % of studies; flops is
     2 x macs; published is what others report, and delta_published the study's mean less it where the recipe
-    is theirs; the last columns are COST_COLUMNS.
+    is theirs; the last columns are COST_COLUMNS and LATENCY_COLUMNS.
 
     Args:
         study: The study's facts; rows follow the order of its arms.
@@ -99,6 +103,7 @@ def _teacher_row(study: StudyFacts) -> dict[str, object]:
         "best_hyperparameters": "{}",
         "mlflow_run_id": teacher.run_id,
         **_published(teacher.published, number(teacher.test_accuracy)),
+        **_latency(study.latency, TEACHER_MODEL),
     }
 
 
@@ -141,7 +146,15 @@ def _arm_row(study: StudyFacts, verdict: Verdict) -> dict[str, object]:
         **{name: _whole(number(best[name])) for name in ("auxiliary_parameters", *COST_COLUMNS)},
         "training_macs": mean(result.finished_finals["training_macs"]),
         "best_hyperparameters": hyperparameters_json(mapping(best["hyperparameters"])),
+        **_latency(study.latency, result.winner_label),
     }
+
+
+def _latency(facts: LatencyFacts | None, model: str) -> dict[str, object]:
+    """The latency of a network; empty where it was not measured."""
+    if facts is None or (row := facts.single_image(model)) is None:
+        return {}
+    return dict(zip(LATENCY_COLUMNS, (row.median_ms, row.p95_ms, row.target), strict=True))
 
 
 def _published(published: PublishedFacts | None, accuracy: float) -> dict[str, object]:

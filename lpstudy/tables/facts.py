@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from lpstudy.diagnostic import Diagnostic
+from lpstudy.tables.latency import LatencyFacts
 
 COST_COLUMNS = ("auxiliary_bytes", "loss_macs", "teacher_bytes")
 """What a run costs besides its student: bytes of auxiliary weights and buffers; MACs of the loss with its
@@ -124,3 +125,5 @@ class StudyFacts:
     experiment_id: str = ""
     label_words: tuple[str, ...] = ()
     """Which images have labels, for the students and for the teacher; one sentence each."""
+    latency: LatencyFacts | None = None
+    """Measured latencies; None where the study measures none."""

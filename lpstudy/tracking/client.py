@@ -58,6 +58,8 @@ class StudyMetadata:
     """The fields of a `TrainedTeacher` without its folder."""
     provenance: Mapping[str, str]
     """The keys data (hash), teacher (hash), versions, commit, machine and command."""
+    latency: Mapping[str, Any] | None = None
+    """Machine, rows and what was skipped; None where the study measures no latency."""
 
     def as_text(self) -> str:
         """The metadata as JSON text."""

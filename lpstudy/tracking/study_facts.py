@@ -6,7 +6,8 @@ from lpstudy.space import Arm, StudySpec, value_text
 from lpstudy.space.published import TEACHER
 from lpstudy.tables import ArmFacts, StudyFacts, TeacherFacts
 from lpstudy.tables.facts import TRIALS, PublishedFacts
-from lpstudy.tracking.study_json import DataJson, StudyJson
+from lpstudy.tables.latency import LatencyFacts, LatencyRow
+from lpstudy.tracking.study_json import DataJson, LatencyJson, StudyJson
 
 OMITTED_PARAMETERS = {"checkpoint_seconds", "precision"}
 """Keys omitted from a run's parameters: one changes no result, the other is a tag."""
@@ -59,7 +60,18 @@ def study_facts(
         provenance=study_json.provenance,
         experiment_id=experiment,
         label_words=tuple(_label_words(spec, data)),
+        latency=_latency(study_json.latency),
     )
+
+
+def _latency(stored: LatencyJson | None) -> LatencyFacts | None:
+    if stored is None:
+        return None
+    machine = stored.machine
+    words = [machine.cpu, f"{machine.cores} cores", *([machine.gpu] if machine.gpu else []), machine.system]
+    words += [f"{name} {version}" for name, version in machine.versions.items()]
+    rows = tuple(LatencyRow(**row.model_dump()) for row in stored.rows)
+    return LatencyFacts(", ".join(words), rows, tuple(stored.skipped))
 
 
 def _published(spec: StudySpec, method: str, student: str) -> PublishedFacts | None:

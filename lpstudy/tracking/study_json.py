@@ -43,6 +43,37 @@ class TeacherJson(_StrictModel):
     file_classes: NonNegativeInt | None = None
 
 
+class MachineJson(_StrictModel):
+    """The machine of the latencies."""
+
+    cpu: str
+    cores: PositiveInt
+    gpu: str | None
+    system: str
+    versions: dict[str, str]
+
+
+class LatencyRowJson(_StrictModel):
+    """Milliseconds of a forward pass; see `lpstudy.tables.latency.LatencyRow`."""
+
+    model: str
+    runtime: str
+    target: str
+    batch: PositiveInt
+    threads: PositiveInt
+    median_ms: Annotated[float, Field(gt=0, le=LARGEST_FIGURE)]
+    p95_ms: Annotated[float, Field(gt=0, le=LARGEST_FIGURE)]
+    runs: PositiveInt
+
+
+class LatencyJson(_StrictModel):
+    """Latencies of teacher and winners."""
+
+    machine: MachineJson
+    rows: list[LatencyRowJson]
+    skipped: list[str]
+
+
 class StudyJson(_StrictModel):
     """The whole artifact; its spec is validated like a study file."""
 
@@ -50,6 +81,7 @@ class StudyJson(_StrictModel):
     data: DataJson
     teacher: TeacherJson
     provenance: dict[str, str]
+    latency: LatencyJson | None = None
 
 
 def read_study_json(path: Path) -> StudyJson:
