@@ -27,7 +27,7 @@ ISSUE = (
     "trials_finished,trials_pruned,trials_failed,best_hyperparameters,mlflow_run_id"
 )
 VERDICT = ",delta_bp_p_holm,delta_bp_detectable,published,published_source,delta_published"
-COST = ",auxiliary_bytes,loss_macs,teacher_bytes"
+COST = ",auxiliary_bytes,loss_macs,teacher_bytes,latency_ms,latency_p95_ms,latency_target"
 
 
 def result_of(frames, name: str) -> ArmResult:
