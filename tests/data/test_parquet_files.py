@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+import torch
 from image_forms import hub_rows, hub_schema, png, write_parquet, write_table
 
 from lpstudy.data import Data, DataSpec, load
 
+CPU = torch.device("cpu")
 NAMES = ("cat", "dog")
 IMAGES = np.random.default_rng(0).integers(0, 256, (12, 3, 8, 8), dtype=np.uint8)
 LABELS = np.arange(12) % 2
@@ -205,8 +207,14 @@ def test_a_changed_file_is_read_again_and_damage_in_the_cache_is_repaired(
     cache = tmp_path / "cache"
     monkeypatch.setenv("LPSTUDY_CACHE", str(cache))
     first = written(tmp_path / "root", image=ENCODED, label=LABELS)
-    for path in (*(cache / "indexes").iterdir(), *(cache / "images").iterdir()):
-        path.write_bytes(b"damaged")
-    assert written(tmp_path / "root", image=ENCODED, label=LABELS).fingerprint == first.fingerprint
+    for folder in ("indexes", "images"):
+        for path in (cache / folder).iterdir():
+            path.write_bytes(path.read_bytes()[:-1])
+        again = loaded(tmp_path / "root", streaming=True)
+        shown = [
+            *again.train.batches(batch_size=99, device=CPU),
+            *again.test.batches(batch_size=99, device=CPU),
+        ]
+        assert [len(batch.labels) for batch in shown] == [6, 4]
     other = written(tmp_path / "root", image=ENCODED[::-1], label=LABELS)
     assert other.fingerprint != first.fingerprint

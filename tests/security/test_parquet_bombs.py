@@ -11,6 +11,7 @@ from pyarrow import parquet
 
 from lpstudy.data import DataSpec, load
 from lpstudy.data import parquet as reader
+from lpstudy.data.packed_images import Pack
 
 SECONDS = 2.0
 IMAGE = png(np.zeros((3, 64, 64), dtype=np.uint8))
@@ -27,6 +28,7 @@ def test_a_column_of_zeros_that_compresses_a_thousandfold_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reader, "LARGEST_UNPACKED", 2**20)
+    monkeypatch.setattr(Pack, "add", lambda *_: pytest.fail("it was unpacked"))
     table = pa.table({"image": [bytes(2**20 + row) for row in range(8)], "label": [0, 1] * 4})
     parquet.write_table(table, tmp_path / "train.parquet", compression="zstd", use_dictionary=False)
     refused(tmp_path)
