@@ -14,6 +14,8 @@ LARGEST_FIGURE = 1e100
 FIGURES: dict[str, tuple[float, float]] = {
     "validation_accuracy": (0, 100),
     "test_accuracy": (0, 100),
+    "test_balanced_accuracy": (0, 100),
+    "test_top5_accuracy": (0, 100),
     "best_validation_accuracy": (0, 100),
     "parameters": (1, 1e18),
     "macs": (1, 1e18),

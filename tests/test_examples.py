@@ -91,6 +91,9 @@ def test_the_report_is_written_again_without_the_code(finished: Path) -> None:
     assert report_file.read_text() == before
     shown = before.replace("\\", "")
     assert all(f"{path.name} " in shown for path in CODE)
+    # A third of the images are rings, so that its accuracies by class are shown.
+    assert "balanced %" in before
+    assert (finished / "reports/my_own/classes.csv").read_text().count("disc") == 2
     with no_imported_code():
         assert "own-my_own-small" in call(status.main, finished, "my_own").out
 

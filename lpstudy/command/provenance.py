@@ -7,8 +7,10 @@ from pathlib import Path
 
 import torch
 
+from lpstudy.class_accuracy import MAX_LABELS, is_uneven, pack_labels
 from lpstudy.command.prepare import PreparedStudy
 from lpstudy.command.study_words import bank_words, chance_of
+from lpstudy.data import Data
 from lpstudy.ledger import dump
 from lpstudy.redaction import without_credentials
 from lpstudy.rendering.sections import NETWORK_REMARKS, REMARKS, TARGETS
@@ -17,6 +19,8 @@ from lpstudy.space.imported_code import code_words
 from lpstudy.study import Backend, own_cpus
 from lpstudy.teacher import TrainedTeacher
 
+MAX_CLASSES = 20_000
+"""Classes beyond which a study keeps no labels of its test set."""
 PACKAGES = ("lpstudy", "torch", "torchvision", "ray", "optuna", "mlflow", "numpy")
 
 
@@ -32,7 +36,16 @@ def data_facts(prepared: PreparedStudy) -> dict[str, object]:
         "test": len(data.test),
         "chance": chance_of(data),
         **({} if data.train.mixture is None else {"labelled": data.train.labelled}),
+        **_class_facts(data),
     }
+
+
+def _class_facts(data: Data) -> dict[str, object]:
+    """Names of the classes and labels of the test set, where its classes are uneven."""
+    labels = data.test.labels.cpu().numpy()
+    if not is_uneven(labels) or len(labels) > MAX_LABELS or data.classes > MAX_CLASSES:
+        return {}
+    return {"test_labels": pack_labels(labels), "class_names": list(data.class_names)}
 
 
 def provenance(

@@ -1,6 +1,7 @@
 """Numbers and lists as the text of a cell or sentence; `NOTHING` where there is no number."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -74,6 +75,16 @@ def seeds(n: int) -> str:
 def listing(pieces: list[str]) -> str:
     """A list as text: a, b and c."""
     return " and ".join([", ".join(pieces[:-1]), pieces[-1]]) if len(pieces) > 1 else "".join(pieces)
+
+
+def interval_of(row: "Mapping[str, object] | pd.Series[Any]", name: str) -> Interval:
+    """The interval in three columns; its n tells no more than whether there is a mean and whether bounds."""
+    mean, low, high = (real(row[f"{name}_{part}"]) for part in ("mean", "low", "high"))
+    if mean is None:
+        return Interval(math.nan, math.nan, math.nan, 0)
+    if low is None or high is None:
+        return Interval(mean, math.nan, math.nan, 1)
+    return Interval(mean, low, high, 2)
 
 
 def real(value: object) -> float | None:

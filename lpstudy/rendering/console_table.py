@@ -2,11 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 import pandas as pd
 
 from lpstudy.rendering import cell_text
-from lpstudy.tables.intervals import Interval
 from lpstudy.tables.text import without_control_characters
 
 _HEADS = (
@@ -48,25 +46,15 @@ def _cells(row: Mapping[str, object]) -> tuple[str, ...]:
     return (
         _short(row["method"]),
         _short(row["student"]),
-        cell_text.accuracy(_interval(row, "accuracy")),
+        cell_text.accuracy(cell_text.interval_of(row, "accuracy")),
         cell_text.count(row["seeds"]),
-        cell_text.difference(_interval(row, "delta_bp")),
+        cell_text.difference(cell_text.interval_of(row, "delta_bp")),
         cell_text.count(row["parameters"]),
         cell_text.ratio(row["compression"]),
         cell_text.count(row["macs"]),
         cell_text.ratio(row["speedup"]),
         cell_text.NOTHING if cell_text.NOTHING in states else "/".join(states),
     )
-
-
-def _interval(row: Mapping[str, object], name: str) -> Interval:
-    """The interval in three columns; its n tells no more than whether there is a mean and whether bounds."""
-    mean, low, high = (cell_text.real(row[f"{name}_{part}"]) for part in ("mean", "low", "high"))
-    if mean is None:
-        return Interval(np.nan, np.nan, np.nan, 0)
-    if low is None or high is None:
-        return Interval(mean, np.nan, np.nan, 1)
-    return Interval(mean, low, high, 2)
 
 
 def _short(text: object) -> str:

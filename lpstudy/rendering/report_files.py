@@ -12,6 +12,7 @@ from lpstudy import figures
 from lpstudy.disk import write_atomically
 from lpstudy.rendering.answer import answer_paragraphs
 from lpstudy.rendering.best_model import best_model_section
+from lpstudy.rendering.class_notes import class_notes
 from lpstudy.rendering.latency_section import latency_section
 from lpstudy.rendering.markdown import block, escape, render
 from lpstudy.rendering.published import published_note
@@ -29,8 +30,11 @@ from lpstudy.rendering.sections import (
 )
 from lpstudy.tables import StudyResults, comparison, spreadsheet_safe, trials_table
 from lpstudy.tables.arms import arm_results
+from lpstudy.tables.classes import class_table
 from lpstudy.tables.weak_teacher import teacher_warnings
 
+CLASSES = "classes.csv"
+"""The accuracies by class, where the test set's classes are uneven."""
 _FIGURE_NAMES = (
     "differences",
     "accuracy_over_macs",
@@ -58,7 +62,9 @@ def write_report(
     *,
     links: Callable[[str], str],
 ) -> Report:
-    """Write report.md, comparison.csv, trials.csv and figures/*.png into the folder, over existing files.
+    """Write report.md, comparison.csv, trials.csv, classes.csv, figures/*.png, over existing ones.
+
+    classes.csv is of a test set whose classes are uneven.
 
     The same results give the same bytes. No file contains an absolute path, or a cell that a spreadsheet runs
     as a formula.
@@ -80,6 +86,11 @@ def write_report(
     contents = {_figure_path(folder, name): _png(figure) for name, figure in report_figures.items()}
     contents[folder / "comparison.csv"] = _csv(spreadsheet_safe(comparison(results.facts, results.runs)))
     contents[folder / "trials.csv"] = _csv(trials_table(results.runs))
+    classes = class_table(results.facts, arm_results(results.facts, results.runs))
+    if len(classes):
+        contents[folder / CLASSES] = _csv(spreadsheet_safe(classes))
+    else:
+        (folder / CLASSES).unlink(missing_ok=True)
     contents[markdown] = text.encode("utf-8")  # last, because it names the others
     for path, content in contents.items():
         write_atomically(path, content)
@@ -103,7 +114,10 @@ def report_text(results: StudyResults, figure_names: Collection[str], *, links: 
         comparison=comparison_section(study, arms, table),
         latency=latency_section(study.latency, table),
         effort=effort_section(arms, table, links),
-        notes=published_note(table) + notes(arms) + search_notes(study, arms),
+        notes=published_note(table)
+        + class_notes(study, class_table(study, arms))
+        + notes(arms)
+        + search_notes(study, arms),
         figures=set(figure_names),
         searched_sizes=any(arm.objectives > 1 for arm in study.arms),
         budget=budget_section(study),

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from lpstudy.rendering import cell_text
+from lpstudy.rendering.class_notes import extra_cells, extra_heads
 from lpstudy.rendering.markdown import Markdown, bold, code, escape, join, link, table
 from lpstudy.tables.arms import ArmResult, mapping
 from lpstudy.tables.diagnostics_table import diagnostics_of, diagnostics_table
@@ -25,11 +26,12 @@ def comparison_section(study: StudyFacts, results: list[ArmResult], comparison: 
     Bold marks a difference to back-prop beyond noise, and the accuracy of a method that beats all others.
     """
     has_published = bool(comparison["published"].notna().any())
+    more = extra_heads(comparison)
     published_head = ["published"] if has_published else []
     latency_head = [f"ms ({study.latency.target})"] if study.latency and study.latency.rows else []
     heads = (
-        "method", "student", "test accuracy % (n)", "Δ `bp`", *published_head, "params", "compression",
-        "MACs", "FLOPs", "speed-up", *latency_head,
+        "method", "student", "test accuracy % (n)", *more.values(), "Δ `bp`", *published_head, "params",
+        "compression", "MACs", "FLOPs", "speed-up", *latency_head,
     )  # fmt: skip
     by_arm = {verdict.result.arm.name: verdict for verdict in verdicts(results)}
     rows = []
@@ -46,6 +48,7 @@ def comparison_section(study: StudyFacts, results: list[ArmResult], comparison: 
             (
                 *_names(result, row),
                 bold(text) if best else text,
+                *extra_cells(row, more),
                 difference,
                 *([cell_text.published(row)] if has_published else []),
                 cell_text.count(row["parameters"]),

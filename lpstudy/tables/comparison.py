@@ -4,7 +4,9 @@ import numpy as np
 import pandas as pd
 
 from lpstudy.tables.arms import arm_results, mapping, mean, number
+from lpstudy.tables.classes import balanced, top_five
 from lpstudy.tables.facts import COST_COLUMNS, PublishedFacts, StudyFacts
+from lpstudy.tables.intervals import Interval
 from lpstudy.tables.latency import TEACHER_MODEL, LatencyFacts
 from lpstudy.tables.text import hyperparameters_json
 from lpstudy.tables.verdicts import Verdict, verdicts
@@ -44,6 +46,15 @@ COMPARISON_COLUMNS = (
     *COST_COLUMNS,
     *LATENCY_COLUMNS,
 )
+MORE_COLUMNS = (
+    "balanced_mean",
+    "balanced_low",
+    "balanced_high",
+    "top5_mean",
+    "top5_low",
+    "top5_high",
+)
+"""Columns of a comparison that has such figures."""
 _WHOLE_NUMBERS = (
     "depth",
     "width",
@@ -67,7 +78,8 @@ def comparison(study: StudyFacts, runs: pd.DataFrame) -> pd.DataFrame:
     are of one size; its p-value is Holm's over the methods of the student, its interval is not corrected;
     delta_bp_detectable is the smallest difference that a single test finds in 80 % of studies; flops is
     2 x macs; published is what others report, and delta_published the study's mean less it where the recipe
-    is theirs; the last columns are COST_COLUMNS and LATENCY_COLUMNS.
+    is theirs; COST_COLUMNS and LATENCY_COLUMNS follow. Where the test set's classes are uneven, balanced is
+    the mean over classes of the accuracy; from 20 classes on, top5 is top-5 accuracy: MORE_COLUMNS.
 
     Args:
         study: The study's facts; rows follow the order of its arms.
@@ -78,7 +90,8 @@ def comparison(study: StudyFacts, runs: pd.DataFrame) -> pd.DataFrame:
     """
     all_verdicts = verdicts(arm_results(study, runs))
     rows = [_teacher_row(study), *(_arm_row(study, verdict) for verdict in all_verdicts)]
-    table = pd.DataFrame(rows, columns=list(COMPARISON_COLUMNS))
+    more = [name for name in MORE_COLUMNS if any(np.isfinite(number(row.get(name))) for row in rows)]
+    table = pd.DataFrame(rows, columns=[*COMPARISON_COLUMNS, *more])
     return table.astype(dict.fromkeys(_WHOLE_NUMBERS, "Int64"))
 
 
@@ -104,6 +117,8 @@ def _teacher_row(study: StudyFacts) -> dict[str, object]:
         "mlflow_run_id": teacher.run_id,
         **_published(teacher.published, number(teacher.test_accuracy)),
         **_latency(study.latency, TEACHER_MODEL),
+        "balanced_mean": number(teacher.test_balanced_accuracy),
+        "top5_mean": number(teacher.test_top5_accuracy),
     }
 
 
@@ -128,6 +143,8 @@ def _arm_row(study: StudyFacts, verdict: Verdict) -> dict[str, object]:
         "best_hyperparameters": "{}",
         "mlflow_run_id": arm.run_id,
         **_published(arm.published, accuracy.mean),
+        **_columns("balanced", balanced(study, result)),
+        **_columns("top5", top_five(study, result)),
     }
     best = result.winner
     if best is None:
@@ -155,6 +172,10 @@ def _latency(facts: LatencyFacts | None, model: str) -> dict[str, object]:
     if facts is None or (row := facts.single_image(model)) is None:
         return {}
     return dict(zip(LATENCY_COLUMNS, (row.median_ms, row.p95_ms, row.target), strict=True))
+
+
+def _columns(name: str, value: Interval) -> dict[str, object]:
+    return {f"{name}_mean": value.mean, f"{name}_low": value.low, f"{name}_high": value.high}
 
 
 def _published(published: PublishedFacts | None, accuracy: float) -> dict[str, object]:

@@ -3,12 +3,17 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
+from numpy.typing import NDArray
+
 from lpstudy.diagnostic import Diagnostic
 from lpstudy.tables.latency import LatencyFacts
 
 COST_COLUMNS = ("auxiliary_bytes", "loss_macs", "teacher_bytes")
 """What a run costs besides its student: bytes of auxiliary weights and buffers; MACs of the loss with its
 gradient for one image; bytes of the teacher's outputs that are stored for one image and view."""
+TEST_COLUMNS = ("test_balanced_accuracy", "test_top5_accuracy")
+"""Accuracies that finals have where the test set's classes are uneven, or from 20 classes on."""
 RUN_COLUMNS = (
     "run_id",
     "kind",
@@ -27,6 +32,7 @@ RUN_COLUMNS = (
     "validation_accuracy",
     "test_accuracy",
     "test_correct",
+    *TEST_COLUMNS,
     "parameters",
     "macs",
     "auxiliary_parameters",
@@ -81,6 +87,9 @@ class TeacherFacts:
     file_classes: int | None = None
     """The class count of a user's weights file if it differs from the data's: the last layer is untrained."""
     published: PublishedFacts | None = None
+    test_balanced_accuracy: float | None = None
+    """Mean over classes, where they are uneven."""
+    test_top5_accuracy: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,3 +136,7 @@ class StudyFacts:
     """Which images have labels, for the students and for the teacher; one sentence each."""
     latency: LatencyFacts | None = None
     """Measured latencies; None where the study measures none."""
+    test_labels: NDArray[np.int64] | None = field(default=None, compare=False)
+    """The label of each test image, where the classes are uneven."""
+    class_names: tuple[str, ...] = ()
+    """With test_labels."""

@@ -40,6 +40,7 @@ from lpstudy.training import checkpoint, evaluate, train
 from lpstudy.training.activations import activations_of
 from lpstudy.training.checkpoint import to_safetensors
 from lpstudy.training.directive import Poll, always_continue
+from lpstudy.training.evaluation import Hits
 from lpstudy.training.memory_format import set_memory_format
 from lpstudy.training.precision import uses_bf16
 
@@ -68,6 +69,10 @@ class TrainedTeacher:
     """Normalisation and size of its images; None: those of the students."""
     file_classes: int | None = None
     """Class count of the user's weights where it differs from the data's: the last layer is untrained."""
+    test_balanced_accuracy: float | None = None
+    """Mean over classes, where the test set's are uneven."""
+    test_top5_accuracy: float | None = None
+    """From 20 classes on."""
 
 
 _TEACHER_FILE = TypeAdapter(TrainedTeacher)
@@ -230,10 +235,12 @@ def _evaluate_and_save(
     set_memory_format(network.to(device))
     bf16 = uses_bf16(spec.precision, device)
     chunk_size = teacher_chunk_size(spec, data, device)
+    hits = Hits.of(len(data.test), classes=data.classes, device=device)
     accuracies = {
-        f"{name}_accuracy": evaluate(network, split, bf16=bf16, chunk_size=chunk_size)[0]
-        for name, split in (("validation", data.validation), ("test", data.test))
+        f"{name}_accuracy": evaluate(network, split, bf16=bf16, chunk_size=chunk_size, hits=record)[0]
+        for name, split, record in (("validation", data.validation, None), ("test", data.test, hits))
     }
+    more = {f"test_{name}": value for name, value in hits.metrics(data.test.labels).items()}
     input_facts: dict[str, object] = {}
     if teacher_input is not None:
         input_facts = {"mean": teacher_input.mean, "std": teacher_input.std}
@@ -262,6 +269,7 @@ def _evaluate_and_save(
         input=teacher_input,
         file_classes=None if head is None else head.file_classes,
         **accuracies,
+        **more,
     )
     folder.write(WEIGHTS, weights)
     folder.write(DESCRIPTION, description.to_json().encode())

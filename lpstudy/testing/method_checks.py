@@ -22,7 +22,16 @@ from lpstudy.testing.method_case import (
     require,
 )
 
-RESERVED = ("seconds", "validation_accuracy", "validation_loss", "test_accuracy", "macs", "parameters")
+RESERVED = (
+    "seconds",
+    "validation_accuracy",
+    "validation_loss",
+    "test_accuracy",
+    "test_balanced_accuracy",
+    "test_top5_accuracy",
+    "macs",
+    "parameters",
+)
 """Metrics that lpstudy itself logs."""
 
 

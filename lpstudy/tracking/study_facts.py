@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
+from lpstudy.class_accuracy import unpack_labels
 from lpstudy.space import Arm, StudySpec, value_text
 from lpstudy.space.published import TEACHER
 from lpstudy.tables import ArmFacts, StudyFacts, TeacherFacts
@@ -61,6 +62,8 @@ def study_facts(
         experiment_id=experiment,
         label_words=tuple(_label_words(spec, data)),
         latency=_latency(study_json.latency),
+        test_labels=None if data.test_labels is None else unpack_labels(data.test_labels),
+        class_names=tuple(data.class_names),
     )
 
 
@@ -127,6 +130,8 @@ def _teacher(study: StudyJson, study_spec: StudySpec, run: str) -> TeacherFacts:
         depth=spec.depth,
         width=spec.width,
         published=_published(study_spec, TEACHER, spec.network.label()),
+        test_balanced_accuracy=None if facts.file_classes is not None else facts.test_balanced_accuracy,
+        test_top5_accuracy=None if facts.file_classes is not None else facts.test_top5_accuracy,
     )
 
 

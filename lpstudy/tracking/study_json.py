@@ -3,8 +3,17 @@
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    ValidationError,
+)
 
+from lpstudy.class_accuracy import unpack_labels
 from lpstudy.damage import LARGEST_FIGURE, problem_of
 
 MAX_BYTES = 1 << 22
@@ -13,6 +22,11 @@ MAX_BYTES = 1 << 22
 
 class _StrictModel(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True)
+
+
+def _labels(text: str) -> str:
+    unpack_labels(text)
+    return text
 
 
 class DataJson(_StrictModel):
@@ -27,6 +41,10 @@ class DataJson(_StrictModel):
     """The accuracy in percent of always predicting the validation set's largest class."""
     labelled: NonNegativeInt | None = None
     """The number of training images with labels, where others have none."""
+    test_labels: Annotated[str, AfterValidator(_labels)] | None = None
+    """`pack_labels` of the test set, where its classes are uneven."""
+    class_names: list[str] = Field(default_factory=list)
+    """With test_labels."""
 
 
 class TeacherJson(_StrictModel):
@@ -41,6 +59,8 @@ class TeacherJson(_StrictModel):
     seed: NonNegativeInt
     validation_accuracy: float | None = None
     file_classes: NonNegativeInt | None = None
+    test_balanced_accuracy: Annotated[float, Field(ge=0, le=100)] | None = None
+    test_top5_accuracy: Annotated[float, Field(ge=0, le=100)] | None = None
 
 
 class MachineJson(_StrictModel):

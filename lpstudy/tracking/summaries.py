@@ -16,6 +16,8 @@ METRIC_NAMES = {
     "delta_bp_mean": "difference_to_bp",
     "delta_bp_low": "difference_to_bp_low",
     "delta_bp_high": "difference_to_bp_high",
+    "balanced_mean": "test_balanced_accuracy_mean",
+    "top5_mean": "test_top5_accuracy_mean",
     "seeds": "seeds",
     "parameters": "parameters",
     "macs": "macs",
@@ -33,7 +35,7 @@ def arm_figures(ledger: LedgerReader, facts: StudyMetadata) -> dict[str, dict[st
     rows = table.astype("object").to_dict("records")[1:]  # the first is the teacher
     return {
         arm.name: {
-            name: float(row[column]) for column, name in METRIC_NAMES.items() if _is_known(row[column])
+            name: float(row[column]) for column, name in METRIC_NAMES.items() if _is_known(row.get(column))
         }
         for arm, row in zip(study.arms, rows, strict=True)
     }

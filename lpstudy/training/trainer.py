@@ -23,7 +23,7 @@ from lpstudy.training import checkpoint, optimizers, parallel
 from lpstudy.training.activations import evaluation_chunk_size
 from lpstudy.training.cuda_graph import RecordedStep
 from lpstudy.training.divergence import DivergedError, check_finite, mean_terms
-from lpstudy.training.evaluation import evaluate
+from lpstudy.training.evaluation import Hits, evaluate
 from lpstudy.training.learner import example_pair, make_learner
 from lpstudy.training.partial_epoch import (
     AfterStep,
@@ -191,9 +191,11 @@ class Trainer:
             if not math.isfinite(loss):  # the last step may have spoilt the weights
                 raise DivergedError(f"validation loss is {loss} in epoch {epoch}")
             if read_test and epoch == self.trial.epochs:
-                correct = torch.zeros(len(self.data.test), dtype=torch.uint8, device=self.device)
-                metrics["test_accuracy"], _ = evaluate_split(self.data.test, correct=correct)
-                test_correct = correctness.pack(correct.bool().cpu().numpy())
+                test = self.data.test
+                hits = Hits.of(len(test), classes=self.data.classes, device=self.device)
+                metrics["test_accuracy"], _ = evaluate_split(test, hits=hits)
+                metrics |= {f"test_{name}": value for name, value in hits.metrics(test.labels).items()}
+                test_correct = correctness.pack(hits.correct.bool().cpu().numpy())
         metrics |= {
             "teacher_macs": self.macs.of_teacher(epoch, self.images_seen),
             "training_macs": self.macs.of_training(epoch, self.images_seen),

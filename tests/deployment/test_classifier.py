@@ -28,7 +28,7 @@ from lpstudy.deployment.classifier import Classifier
 from lpstudy.deployment.config import Deployment
 from lpstudy.model_file import TrainedModel, describe
 from lpstudy.students import StudentSpec, build
-from lpstudy.training.evaluation import evaluate
+from lpstudy.training.evaluation import Hits, evaluate
 
 
 def classifier(**facts: object) -> Classifier:
@@ -65,14 +65,14 @@ def test_the_study_s_test_accuracy_is_that_of_the_raw_files(resize: int | None, 
             optimizer.zero_grad()
             torch.nn.functional.cross_entropy(built(batch.images).logits, batch.labels).backward()
             optimizer.step()
-    correct = torch.zeros(len(data.test), dtype=torch.uint8)
-    recorded, _ = evaluate(built, data.test, correct=correct)
+    record = Hits.of(len(data.test), classes=data.classes, device=torch.device("cpu"))
+    recorded, _ = evaluate(built, data.test, hits=record)
     write_folder(tmp_path, TrainedModel(built, describe(student, data, test_accuracy=recorded)))
     loaded = lpstudy.load(tmp_path)
     paths = sorted((tmp_path / "data/test").glob("*/*.png"))
     labels = [one.label for one in loaded.predict(paths)]
     hits = [label == path.parent.name for label, path in zip(labels, paths, strict=True)]
-    assert hits == correct.bool().tolist()
+    assert hits == record.correct.bool().tolist()
     assert 100 * np.mean(hits) == pytest.approx(loaded.deployment.model.test_accuracy, abs=1e-9)
     assert 20 < recorded < 100
 

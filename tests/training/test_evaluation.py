@@ -16,6 +16,7 @@ from lpstudy.data.split import Split
 from lpstudy.students import StudentSpec, build
 from lpstudy.training import activations, evaluate
 from lpstudy.training.activations import Activations, activations_of
+from lpstudy.training.evaluation import Hits
 from lpstudy.training.memory_format import set_memory_format
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
@@ -57,6 +58,32 @@ def test_the_loss_is_the_mean_over_all_images() -> None:
     accuracy, loss = evaluate(network, split, chunk_size=50)
     assert loss == pytest.approx(functional.cross_entropy(logits, batch.labels).item(), rel=1e-6)
     assert accuracy == 100 * (logits.argmax(1) == batch.labels).double().mean().item()
+
+
+def test_hits_are_those_of_the_five_largest_logits_and_of_each_class() -> None:
+    split = images_of(530, 8)
+    labels = (torch.arange(530) ** 2 % 37).clamp(max=24)
+    split = Split(split.pixels, labels, split.preprocessing)
+    network = build(NETWORKS["convnet"], input_shape=(3, 8, 8), classes=25, seed=0)
+    set_memory_format(network)
+    (batch,) = split.batches(batch_size=530, device=CPU)
+    with torch.no_grad():
+        logits = network.eval()(batch.images).logits.numpy()
+    order = np.argsort(-logits, axis=1)
+    hits = Hits.of(530, classes=25, device=CPU)
+    accuracy, _ = evaluate(network, split, chunk_size=50, hits=hits)
+    is_correct = order[:, 0] == labels.numpy()
+    assert hits.correct.tolist() == is_correct.tolist()
+    assert accuracy == pytest.approx(100 * is_correct.mean())
+    by_class = [is_correct[labels.numpy() == label].mean() for label in np.unique(labels)]
+    expected = {
+        "top5_accuracy": 100 * (order[:, :5] == labels.numpy()[:, None]).any(1).mean(),
+        "balanced_accuracy": 100 * np.mean(by_class),
+    }
+    assert hits.metrics(labels) == pytest.approx(expected)
+    few = Hits.of(20, classes=19, device=CPU)
+    assert few.among_five is None
+    assert few.metrics(torch.arange(20) % 2) == {}
 
 
 def test_parts_are_even_and_never_larger_than_asked_for() -> None:
