@@ -103,7 +103,7 @@ def _copy_rows(table: "_Table", rows: Rows, pack: Pack, *, progress: bool) -> No
     for number, (content, label) in enumerate(images):
         name = f"{table.name} row {number}"
         if content is None:
-            raise ValueError(f"{name} has no bytes of an image: a path alone is not read")
+            raise ValueError(f"{name} has no bytes of an image: embed the images first (docs/images.md)")
         rows.add("", pack.add(content, name), (0, 0), name)
         table.check_unpacked(pack.length - first)
         rows.labels.append(label)

@@ -172,7 +172,7 @@ def a_folder_of_that_name(root: Path) -> None:
         (table(image=ENCODED[:0], label=pa.array([], pa.int64())), r"'image' has type|no images"),
         (table(image=[*ENCODED[:11], b""], label=LABELS), r"'train.parquet row 11' is not an image"),
         (table(image=[*ENCODED[:11], ENCODED[0][:60]], label=LABELS), r"image 'train.parquet row 11': "),
-        (paths_alone, r"train.parquet row 3 has no bytes of an image: a path alone is not read"),
+        (paths_alone, r"train.parquet row 3 has no bytes of an image: embed the images first"),
         (
             label_beyond_the_names,
             r"train: label 2 of image 1 is outside of \[0, 2\), the number of class names",
