@@ -46,15 +46,9 @@ COMPARISON_COLUMNS = (
     *COST_COLUMNS,
     *LATENCY_COLUMNS,
 )
-MORE_COLUMNS = (
-    "balanced_mean",
-    "balanced_low",
-    "balanced_high",
-    "top5_mean",
-    "top5_low",
-    "top5_high",
-)
-"""Columns of a comparison that has such figures."""
+MORE = ("balanced", "top5")
+"""Accuracies of a comparison that has such figures, each with three columns."""
+_PARTS = ("mean", "low", "high")
 _WHOLE_NUMBERS = (
     "depth",
     "width",
@@ -79,7 +73,7 @@ def comparison(study: StudyFacts, runs: pd.DataFrame) -> pd.DataFrame:
     delta_bp_detectable is the smallest difference that a single test finds in 80 % of studies; flops is
     2 x macs; published is what others report, and delta_published the study's mean less it where the recipe
     is theirs; COST_COLUMNS and LATENCY_COLUMNS follow. Where the test set's classes are uneven, balanced is
-    the mean over classes of the accuracy; from 20 classes on, top5 is top-5 accuracy: MORE_COLUMNS.
+    the mean over classes of the accuracy; from 20 classes on, top5 is top-5 accuracy: MORE.
 
     Args:
         study: The study's facts; rows follow the order of its arms.
@@ -90,7 +84,9 @@ def comparison(study: StudyFacts, runs: pd.DataFrame) -> pd.DataFrame:
     """
     all_verdicts = verdicts(arm_results(study, runs))
     rows = [_teacher_row(study), *(_arm_row(study, verdict) for verdict in all_verdicts)]
-    more = [name for name in MORE_COLUMNS if any(np.isfinite(number(row.get(name))) for row in rows)]
+    # Means, since one seed has no interval.
+    known = [one for one in MORE if any(np.isfinite(number(row.get(f"{one}_mean"))) for row in rows)]
+    more = [f"{one}_{part}" for one in known for part in _PARTS]
     table = pd.DataFrame(rows, columns=[*COMPARISON_COLUMNS, *more])
     return table.astype(dict.fromkeys(_WHOLE_NUMBERS, "Int64"))
 

@@ -10,12 +10,12 @@ from lpstudy.rendering.report_files import report_text
 from lpstudy.tables import COMPARISON_COLUMNS, TeacherFacts, comparison
 from lpstudy.tables.arms import arm_results
 from lpstudy.tables.classes import class_table
-from lpstudy.tables.comparison import MORE_COLUMNS
 from lpstudy.tables.facts import TEST_COLUMNS
 from lpstudy.tables.intervals import accuracy_interval
 from lpstudy.tables.trials import trials_table
 
 LABELS = np.random.default_rng(0).choice(3, 10_000, p=[0.7, 0.2, 0.1])
+MORE_COLUMNS = [f"{name}_{part}" for name in ("balanced", "top5") for part in ("mean", "low", "high")]
 NAMES = ("cat", "a|b", "=1+1")
 
 
@@ -89,6 +89,16 @@ def test_the_report_shows_columns_and_the_worst_classes(uneven) -> None:
     assert f"has {smallest:,} to {largest:,} images of a class" in line
     assert "`bp` on `convnet-d4-w8`: " in line
     assert "cat" in line
+
+
+def test_one_seed_has_means_without_intervals(uneven) -> None:
+    runs = uneven.runs[~uneven.runs["kind"].eq("final") | uneven.runs["seed"].eq(1)]
+    frames = replace(uneven, runs=runs)
+    table = comparison(frames.study, runs)
+    assert table["balanced_low"].isna().all()
+    cells = next(line for line in report_of(frames).splitlines() if line.startswith("| `bp` ")).split("|")
+    mean = table["balanced_mean"].iloc[1]
+    assert cells[4].strip() == f"{mean:.2f}"
 
 
 def test_finals_without_these_figures_are_left_out(uneven) -> None:

@@ -12,12 +12,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from lpstudy.outputs import Network
+from lpstudy.space import import_files
 from lpstudy.students import StudentSpec, build, skeleton
 from lpstudy.students.layers import classifier_layer, last_linear
 from lpstudy.students.maxout import MaxoutNet
 from lpstudy.students.timm import TimmNet
 
 Shape = tuple[int, int, int]
+import_files([Path(__file__).parent / "own_net.py"])
 
 CIFAR = (3, 32, 32)
 MNIST = (1, 28, 28)
@@ -52,6 +54,11 @@ DESIGNS: dict[str, tuple[StudentSpec, Shape]] = {
     "shufflenetv2 of half the width on 64 pixels": (
         StudentSpec(family="shufflenetv2", width=50),
         TINY_IMAGENET,
+    ),
+    "a module of one's own on digits": (StudentSpec(family="module", design="own_net:Net", width=6), DIGITS),
+    "layers of a module of one's own on MNIST": (
+        StudentSpec(family="module", design="own_net:Net", depth=3, layers=("body.0", "body.2", "last")),
+        MNIST,
     ),
     "resnet18 on 64 pixels": (StudentSpec(family="torchvision", design="resnet18"), TINY_IMAGENET),
     "resnet18 with a small stem on CIFAR": (
