@@ -12,7 +12,7 @@ from lpstudy.command import arguments as flags
 from lpstudy.command.budget_notes import budget_notes, unused_trials_note
 from lpstudy.command.claims import missing_claims
 from lpstudy.command.estimate import ArmSeconds, Machine, estimate, slowness
-from lpstudy.command.exits import DONE, BadInputError, errors_as_bad_input, exit_code_of
+from lpstudy.command.exits import DONE, errors_as_bad_input, exit_code_of
 from lpstudy.command.latencies import judged_latencies
 from lpstudy.command.prepare import PreparedStudy, feasible_sizes, prepare, resources_of, student_sizes
 from lpstudy.command.quantities import duration
@@ -142,17 +142,19 @@ def _plan(args: Namespace) -> int:
 
 def _notes(args: Namespace, prepared: PreparedStudy, lines: Sequence[ArmPlan]) -> Iterator[str]:
     """Notes on unusable parts of the budget, and on the progress of a study that has started."""
-    budget = prepared.spec.budget
-    name = prepared.spec.name
-    try:
-        with errors_as_bad_input():
-            reader = read_ledger(ledger_engine(args.storage / name, args.ledger), name)
-    except BadInputError:  # it has not started
-        yield from (unused_trials_note(line.arm, line.trials, budget) for line in lines)
+    spec, begun = prepared.spec, prepared.begun
+    if begun is None:
+        yield from (unused_trials_note(line.arm, line.trials, spec.budget) for line in lines)
         return
-    done = sum(record.state not in ("running", "infeasible") for record in reader.records())
-    yield f"the study has started: {done} runs are done"
-    yield from budget_notes(reader, budget)
+    with errors_as_bad_input():
+        reader = read_ledger(ledger_engine(args.storage / spec.name, args.ledger), spec.name)
+    yield f"the study has started: {reader.ended_runs} runs are done"
+    trials = {line.arm: line.trials for line in lines}
+    try:
+        yield from begun.plan(spec, trials)
+    except ValueError as error:
+        yield f"a sweep refuses this file: {error}"
+    yield from budget_notes(reader, spec.budget)
 
 
 def _teacher(prepared: PreparedStudy, device: torch.device) -> OnlineTeacher:

@@ -84,11 +84,13 @@ def _facts(reader: LedgerReader) -> StudyMetadata:
     if missing:
         raise ValueError(f"study {reader.spec.name!r} has no {missing[0]} yet: run its sweep first")
     return StudyMetadata(
-        ledger.dump(reader.spec),
-        facts["data"],
-        facts["teacher"],
-        facts["provenance"],
-        facts.get(ledger.LATENCY),
+        spec=ledger.dump(reader.spec),
+        data=facts["data"],
+        teacher=facts["teacher"],
+        provenance=facts["provenance"],
+        growth=reader.growth,
+        hidden=reader.hidden,
+        latency=facts.get(ledger.LATENCY),
     )
 
 

@@ -1,5 +1,6 @@
 """Initial weights of a study: found from any folder, checked against the networks, part of its identity."""
 
+import hashlib
 from argparse import Namespace
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,11 +13,11 @@ from safetensors.torch import load_file, save_file
 
 from lpstudy import plan, sweep
 from lpstudy.command.prepare import PreparedStudy, prepare
-from lpstudy.command.starting_weights import content_hash, share_weights
+from lpstudy.command.starting_weights import share_weights, student_hashes
 from lpstudy.command.study_words import teacher_lines
 from lpstudy.space import StudentSpec, read_study_file
 from lpstudy.students import WeightsFile, build, fit_weights, skeleton
-from lpstudy.teacher import TrainedTeacher, load_or_train, teacher_key
+from lpstudy.teacher import TrainedTeacher, load_or_train
 from lpstudy.training import train
 
 TEACHER = ("width = 4", 'width = 4\nweights = "teacher.safetensors"')
@@ -125,13 +126,13 @@ def test_what_students_start_from_is_part_of_the_study(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plain = prepared(tmp_path, monkeypatch)
-    contents = [content_hash(plain.spec, plain.data, plain.weights)]
-    assert contents == [teacher_key(plain.spec.teacher, plain.data)]  # as ever, without weights
+    assert student_hashes(plain.spec, plain.weights) == {}
     for seed in (1, 2):
         save(tmp_path, "student", width=2, seed=seed)
         prepared_study = prepared(tmp_path, monkeypatch, STUDENT)
-        contents.append(content_hash(prepared_study.spec, prepared_study.data, prepared_study.weights))
-    assert len(set(contents)) == 3
+        content = (tmp_path / "student.safetensors").read_bytes()
+        hashes = {"convnet-d2-w2": hashlib.sha256(content).hexdigest()}
+        assert student_hashes(prepared_study.spec, prepared_study.weights) == hashes
 
 
 def test_a_head_of_another_class_count_is_reported_and_its_logits_are_refused(

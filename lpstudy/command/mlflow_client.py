@@ -41,5 +41,7 @@ def make_projection(
         teacher=stored["teacher"],
         provenance=stored["provenance"],
         latency=stored.get(LATENCY),
+        growth=ledger.growth,
+        hidden=ledger.hidden,
     )
     return Projection(client, ledger, facts, session.control.folder / "runs", session.is_held)

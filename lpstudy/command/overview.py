@@ -1,6 +1,6 @@
 """The progress of studies, read from their ledgers alone: for `list`, `status` and their JSON."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -11,7 +11,17 @@ from lpstudy.command.quantities import count_states, duration, size_words, three
 from lpstudy.command.study_ledgers import ledger_engine, ledger_name
 from lpstudy.damage import DamagedError
 from lpstudy.folder import Folder
-from lpstudy.ledger import Kind, Record, StudyProgress, is_study_running, read_lease, read_progress
+from lpstudy.ledger import (
+    Kind,
+    Record,
+    StoredExtension,
+    StudyProgress,
+    extension_words,
+    hidden_words,
+    is_study_running,
+    read_lease,
+    read_progress,
+)
 
 KINDS: tuple[Kind, ...] = ("trial", "final")
 REQUEST_STATES = {"pause": "pausing", "stop": "stopping", "cancel": "cancelling"}
@@ -63,6 +73,8 @@ class Overview:
     free_bytes: int | None = None
     waiting: str = ""
     notes: list[str] = field(default_factory=list)
+    growth: list[dict[str, Any]] = field(default_factory=list)
+    hidden: dict[str, int] = field(default_factory=dict)
     arms: list[ArmOverview] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
@@ -129,7 +141,9 @@ def make_overview(progress: StudyProgress, engine: Engine, name: str) -> Overvie
         mlflow_error=gauges.get("mlflow"),
         free_bytes=gauges.get("free"),
         waiting=gauges.get("waiting", ""),
-        notes=list(budget_notes(progress, progress.budget)),
+        notes=[*budget_notes(progress, progress.budget), *_growth_notes(progress)],
+        growth=progress.growth,
+        hidden=dict(progress.hidden),
         arms=[_arm(progress, arm, kind, records) for arm in progress.arm_names for kind in KINDS],
     )
 
@@ -141,6 +155,13 @@ def _state(progress: StudyProgress, gauges: Mapping[str, Any], is_alive: bool, *
     if progress.is_complete():
         return "finished"
     return "died" if has_holder else str(gauges.get("state", "unfinished"))
+
+
+def _growth_notes(progress: StudyProgress) -> Iterator[str]:
+    """How the study grew, and which arms its file no longer has."""
+    yield from (extension_words(StoredExtension.model_validate(change)) for change in progress.growth)
+    if words := hidden_words(progress.hidden):
+        yield f"hidden: {words}"
 
 
 def _arm(progress: StudyProgress, arm: str, kind: Kind, all_records: list[Record]) -> ArmOverview:

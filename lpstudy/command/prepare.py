@@ -9,6 +9,7 @@ from pathlib import Path
 
 from lpstudy.cache import shared_cache
 from lpstudy.command.batch_norm import check_batch_norm
+from lpstudy.command.begun_study import BegunStudy, begun_study
 from lpstudy.command.large_stems import stem_remarks
 from lpstudy.command.latencies import check_latency
 from lpstudy.command.method_checks import check_method
@@ -53,6 +54,8 @@ class PreparedStudy:
     """Remarks on the data, one line each."""
     network_remarks: tuple[str, ...] = ()
     """Remarks on networks that do not suit the images, one line each."""
+    begun: BegunStudy | None = None
+    """What the ledger has of it; None for a new study."""
 
 
 def prepare(arguments: Namespace) -> PreparedStudy:
@@ -82,7 +85,9 @@ def prepare(arguments: Namespace) -> PreparedStudy:
         check_logits(arm, data, teacher, weights)
     remarks = (*data.remarks, *part_remarks(data.train, data.validation, data.test))
     stems = tuple(stem_remarks(spec, data))
-    return PreparedStudy(spec, data, plan_bank(spec, data), weights, imported, remarks, stems)
+    begun = begun_study(arguments, spec)
+    plan = plan_bank(spec, data, None if begun is None else begun.outputs(data))
+    return PreparedStudy(spec, data, plan, weights, imported, remarks, stems, begun)
 
 
 def _has_teacher(spec: StudySpec, data: Data) -> bool:

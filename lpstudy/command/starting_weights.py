@@ -1,7 +1,5 @@
 """The weights files from which a study starts: checked, hashed and copied to the shared cache."""
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -12,7 +10,7 @@ from lpstudy.model_file import check_weights
 from lpstudy.outputs import Network
 from lpstudy.space import Arm, StudySpec
 from lpstudy.students import ReplacedHead, StudentSpec, read_weights, read_weights_file
-from lpstudy.teacher import check_teacher, learns_from_logits, teacher_key
+from lpstudy.teacher import check_teacher, learns_from_logits
 
 FOLDER = "weights"
 """Subfolder of the cache."""
@@ -75,13 +73,9 @@ def check_logits(arm: Arm, data: Data, teacher: Network, weights: StartingWeight
         )
 
 
-def content_hash(spec: StudySpec, data: Data, weights: StartingWeights) -> str:
-    """A hash of the content of images, teacher and students' weights files, independent of their paths."""
-    teacher = teacher_key(spec.teacher, data)
-    student_hashes = [weights.files[one.weights] for one in spec.students if one.weights is not None]
-    if not student_hashes:
-        return teacher
-    return hashlib.sha256(json.dumps([teacher, *student_hashes]).encode()).hexdigest()[:16]
+def student_hashes(spec: StudySpec, weights: StartingWeights) -> dict[str, str]:
+    """SHA-256 of the weights file that each student starts from, by the student's label."""
+    return {one.label: weights.files[one.weights] for one in spec.students if one.weights is not None}
 
 
 def share_weights(weights: StartingWeights) -> dict[str, str]:

@@ -9,6 +9,7 @@ from functools import cached_property
 
 from lpstudy import study, terminal, tracking
 from lpstudy.cache import shared_cache
+from lpstudy.command.begun_study import stored_outputs
 from lpstudy.command.budget_notes import budget_notes
 from lpstudy.command.exits import (
     DONE,
@@ -32,12 +33,12 @@ from lpstudy.command.progress import Console
 from lpstudy.command.provenance import data_facts, provenance
 from lpstudy.command.publish import print_report, publish
 from lpstudy.command.quantities import count_states, duration
-from lpstudy.command.starting_weights import content_hash, share_weights
+from lpstudy.command.starting_weights import share_weights, student_hashes
 from lpstudy.command.study_session import END_STATES, StudySession
 from lpstudy.command.study_words import bank_words, teacher_lines
 from lpstudy.data import configured_root
 from lpstudy.disk import StorageError
-from lpstudy.ledger import Assignment, Ledger
+from lpstudy.ledger import OUTPUTS, Assignment, Ledger
 from lpstudy.study import (
     Backend,
     Driver,
@@ -47,7 +48,7 @@ from lpstudy.study import (
     TaskError,
     run_all,
 )
-from lpstudy.teacher import TrainedTeacher
+from lpstudy.teacher import TrainedTeacher, teacher_key
 from lpstudy.tracking import Client, Projection
 from lpstudy.training import DivergedError
 
@@ -78,6 +79,8 @@ class Sweep:
             self._watch()
         with errors_as_bad_input():
             ledger = self.ledger
+        if self.prepared.begun is not None and (words := self.prepared.begun.change(ledger.spec)):
+            terminal.say(f"the study has changed: {words}")
         ledger.adopt_unfinished()
         is_resumed = bool(ledger.records())
         if ledger.is_complete():
@@ -98,10 +101,14 @@ class Sweep:
         Raises:
             ValueError: The study was started with other settings or data.
         """
-        spec, data, weights = self.prepared.spec, self.prepared.data, self.prepared.weights
+        prepared = self.prepared
+        spec, data, begun = prepared.spec, prepared.data, prepared.begun
         shape = data.input_shape
         ledger = Ledger(self.session.storage, spec, input_shape=shape, classes=data.classes)
-        ledger.check_unchanged(content_hash(spec, data, weights), data.fingerprint[:16])
+        hashes = student_hashes(spec, prepared.weights)
+        ledger.check_unchanged(teacher_key(spec.teacher, data), data.fingerprint[:16], hashes)
+        outputs = prepared.plan.decisions(None if begun is None else begun.outputs(data))
+        ledger.set_fact(OUTPUTS, stored_outputs(outputs))
         return ledger
 
     @cached_property

@@ -9,7 +9,22 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lpstudy.ledger.address import database_url, display_url, ledger_file_url, sqlite_file, sqlite_url
+    from lpstudy.ledger.arm_rows import (
+        OUTPUTS,
+        WARM_START,
+        StoredExtension,
+        StoredOutputs,
+        StoredWarmStart,
+    )
     from lpstudy.ledger.design_limits import DESIGN_LATENCIES, LATENCY
+    from lpstudy.ledger.growth import check_space, dump, extension, stored_spec
+    from lpstudy.ledger.growth_words import (
+        arm_groups,
+        arms_words,
+        change_words,
+        extension_words,
+        hidden_words,
+    )
     from lpstudy.ledger.lease import (
         HEARTBEAT_SECONDS,
         STALE_SECONDS,
@@ -21,7 +36,7 @@ if TYPE_CHECKING:
         send_request,
     )
     from lpstudy.ledger.lease_row import REQUESTS, Request
-    from lpstudy.ledger.ledger import CANCELLED, Ledger, dump
+    from lpstudy.ledger.ledger import CANCELLED, Ledger
     from lpstudy.ledger.optuna_storage import Storage
     from lpstudy.ledger.reader import LedgerReader, read_ledger
     from lpstudy.ledger.records import Assignment, Done, Kind, Record, State, Waiting
@@ -29,7 +44,7 @@ if TYPE_CHECKING:
     from lpstudy.ledger.samplers import check_searched, hyperparameter_importances
     from lpstudy.ledger.storage import engine_at, open_storage
     from lpstudy.ledger.study_progress import POINTS, SEARCH_SEED, StudyProgress
-    from lpstudy.ledger.study_rows import read_progress, rename_study, study_names
+    from lpstudy.ledger.study_rows import read_facts, read_progress, rename_study, study_names
 
 _MODULES = {
     "design_limits": ("DESIGN_LATENCIES", "LATENCY"),
@@ -46,9 +61,12 @@ _MODULES = {
         "send_request",
     ),
     "lease_row": ("REQUESTS", "Request"),
-    "ledger": ("CANCELLED", "Ledger", "dump"),
+    "arm_rows": ("OUTPUTS", "WARM_START", "StoredExtension", "StoredOutputs", "StoredWarmStart"),
+    "growth_words": ("arm_groups", "arms_words", "change_words", "extension_words", "hidden_words"),
+    "growth": ("check_space", "dump", "extension", "stored_spec"),
+    "ledger": ("CANCELLED", "Ledger"),
     "optuna_storage": ("Storage",),
-    "study_rows": ("study_names", "rename_study", "read_progress"),
+    "study_rows": ("study_names", "rename_study", "read_facts", "read_progress"),
     "records": ("Assignment", "Done", "Kind", "Record", "State", "Waiting"),
     "samplers": ("check_searched", "hyperparameter_importances"),
     "study_progress": ("POINTS", "SEARCH_SEED", "StudyProgress"),
@@ -62,11 +80,13 @@ __all__ = [
     "DESIGN_LATENCIES",
     "HEARTBEAT_SECONDS",
     "LATENCY",
+    "OUTPUTS",
     "POINTS",
     "REQUESTS",
     "SEARCH_SEED",
     "STALE_SECONDS",
     "UNAVAILABLE_ERRORS",
+    "WARM_START",
     "Assignment",
     "Done",
     "FencedError",
@@ -78,20 +98,31 @@ __all__ = [
     "Request",
     "State",
     "Storage",
+    "StoredExtension",
+    "StoredOutputs",
+    "StoredWarmStart",
     "StudyProgress",
     "StudyRunningError",
     "UnwritableError",
     "Waiting",
+    "arm_groups",
+    "arms_words",
+    "change_words",
     "check_searched",
+    "check_space",
     "database_url",
     "display_url",
     "driver_message",
     "dump",
     "engine_at",
+    "extension",
+    "extension_words",
+    "hidden_words",
     "hyperparameter_importances",
     "is_study_running",
     "ledger_file_url",
     "open_storage",
+    "read_facts",
     "read_lease",
     "read_ledger",
     "read_progress",
@@ -99,6 +130,7 @@ __all__ = [
     "send_request",
     "sqlite_file",
     "sqlite_url",
+    "stored_spec",
     "study_names",
 ]
 

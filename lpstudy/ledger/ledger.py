@@ -2,8 +2,9 @@
 
 import uuid
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import optuna
@@ -12,26 +13,27 @@ from optuna.trial import FrozenTrial, TrialState
 
 from lpstudy.cost import cost_of
 from lpstudy.ledger import samplers
+from lpstudy.ledger.arm_rows import ARMS, WARM_START, WEIGHTS, StoredWarmStart
 from lpstudy.ledger.design_limits import DESIGN_LATENCIES, DesignLimits
+from lpstudy.ledger.growth import arms_with_points, check_content, dump, grown_arms
+from lpstudy.ledger.opening import open_arms
 from lpstudy.ledger.optuna_storage import Storage
-from lpstudy.ledger.reader import LedgerReader, stored_spec
+from lpstudy.ledger.reader import LedgerReader
 from lpstudy.ledger.records import Assignment, Done, State, Waiting
 from lpstudy.ledger.row_models import ATTEMPT, EPOCHS, FINAL
 from lpstudy.ledger.storage import engine_of, open_storage
-from lpstudy.ledger.storage_mirror import StorageMirror, open_study
-from lpstudy.ledger.study_progress import POINTS, epochs_of
-from lpstudy.ledger.study_rows import FORMAT, StudyRows, check_rows
+from lpstudy.ledger.storage_mirror import StorageMirror
+from lpstudy.ledger.study_progress import POINTS, StudyRows, epochs_of
+from lpstudy.ledger.study_rows import FORMAT
 from lpstudy.ledger.untried import UntriedSampler
 from lpstudy.outputs import EpochResult
-from lpstudy.space import Arm, StudySpec, changed_settings
-from lpstudy.space.imported_code import changed_code
+from lpstudy.space import Arm, StudySpec
 
 MAX_SUGGESTIONS = 200
 """Consecutive infeasible suggestions after which an arm gets no more trials."""
 
 HYPERPARAMETER_CAUSES = ("nan: ", "oom: ")
 """Prefixes of the causes that lie in the hyperparameters and not in the machine."""
-RESTORE_HINT = "restore the previous one, choose another name, or give --fresh"
 CANCELLED = "cancelled"
 """The cause of a run that `lpstudy cancel` ended."""
 
@@ -54,21 +56,17 @@ class Ledger(LedgerReader):
         store = open_storage(storage) if isinstance(storage, str) else storage
         self.engine = engine_of(store)
         """The database engine of the storage."""
-        check_rows(self.engine, spec.name)
-        meta = open_study(store, spec.name, 1)
-        arms = {arm.name: arm.objectives for arm in spec.arms()}
-        search = {arm: open_study(store, f"{spec.name}/{arm}", n) for arm, n in arms.items()}
-        finals = {arm: open_study(store, f"{spec.name}/{arm}/finals", 1) for arm in arms}
-        studies = (meta, *search.values(), *finals.values())
+        opened = open_arms(store, spec)
         self.spec = spec
-        self._mirror = StorageMirror(store, studies, lambda trial: self._values(epochs_of(trial)))
+        self._mirror = StorageMirror(store, opened.all, lambda trial: self._values(epochs_of(trial)))
         self._storage = self._mirror.storage
-        copy = self._mirror.study
-        self._meta: optuna.Study = copy(meta.study_name)
-        self._search: dict[str, optuna.Study] = {arm: copy(one.study_name) for arm, one in search.items()}
-        self._finals: dict[str, optuna.Study] = {arm: copy(one.study_name) for arm, one in finals.items()}
-        rows = StudyRows(self._meta, self._search, self._finals)
+        copy, names = self._mirror.study, {arm: f"{spec.name}/{arm}" for arm in opened.search}
+        self._meta: optuna.Study = copy(spec.name)
+        self._search: dict[str, optuna.Study] = {arm: copy(name) for arm, name in names.items()}
+        self._finals: dict[str, optuna.Study] = {arm: copy(f"{name}/finals") for arm, name in names.items()}
+        rows = StudyRows(self._meta, self._search, self._finals, opened.hidden)
         super().__init__(spec, rows, input_shape=input_shape, classes=classes)
+        self.arms = arms_with_points(spec, self.facts)
         latencies = self.facts.get(DESIGN_LATENCIES, {})
         self.limits = DesignLimits(spec, latencies, input_shape=input_shape, classes=classes)
         self._pruner, self._rungs = samplers.pruner(spec.budget), samplers.rungs(spec.budget)
@@ -81,36 +79,37 @@ class Ledger(LedgerReader):
     def _trial(self, assignment: Assignment) -> FrozenTrial:
         return self._storage.get_trial(assignment.storage_id)
 
-    def check_unchanged(self, content: str, images: str = "") -> None:
-        """Check that the search space and the content are unchanged since the start, and store them.
+    def check_unchanged(
+        self, content: str, images: str = "", weights: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
+        """Check that the content is unchanged since the start, and store it with the study's arms.
 
         Args:
-            content: Hash of the images and of the weights files.
+            content: Hash of the images and of the teacher's weights.
             images: Hash of the images alone.
+            weights: SHA-256 of each student's weights file, by the student's label.
 
         Raises:
-            ValueError: They differ in more than trials, seeds and hours; the message names the differences.
+            ValueError: It differs; the message says what.
         """
-        attributes = self._meta.user_attrs
-        stored_table, first_content = attributes.get("spec"), attributes.get("content", content)
-        start = f"study {self.spec.name!r} was started with"
-        if code := changed_code(stored_table, dump(self.spec)):
-            raise ValueError(f"{start} other imported code ({code}); {RESTORE_HINT}")
-        previous = None if stored_table is None else stored_spec(self.spec.name, stored_table)
-        if previous is not None and (changes := changed_settings(previous, self.spec)):
-            raise ValueError(f"{start} another space: {'; '.join(changes)}; {RESTORE_HINT}")
-        if first_content != content:
-            kind = "weights" if attributes.get("images", not images) == images else "images"
-            raise ValueError(f"{start} other {kind} ({first_content} -> {content}); {RESTORE_HINT}")
-        self.set_fact("format", FORMAT)
-        self.set_fact("content", content)
-        self.set_fact("images", images)
-        self.set_fact("spec", dump(self.spec))
-        self.set_fact("input_shape", list(self.input_shape))
-        self.set_fact("classes", self.classes)
-        self.set_fact(POINTS, self.limits.points(self.arms))
-        if "id" not in self._meta.user_attrs:
-            self.set_fact("id", uuid.uuid4().hex)
+        facts, spec = self.facts, self.spec
+        check_content(spec.name, facts, content, images, weights)
+        arms = grown_arms(facts, spec, runs=self.ended_runs + sum(self.hidden.values()))
+        self._mirror.set_facts(
+            self._meta,
+            {
+                "format": FORMAT,
+                "content": content,
+                "images": images,
+                WEIGHTS: {**facts.get(WEIGHTS, {}), **weights},
+                "spec": dump(spec),
+                ARMS: arms.model_dump(mode="json", exclude_none=True),
+                "input_shape": list(self.input_shape),
+                "classes": self.classes,
+                POINTS: self.limits.points(self.arms),
+                "id": facts.get("id", uuid.uuid4().hex),
+            },
+        )
 
     def adopt_unfinished(self) -> None:
         """Adopt the runs that an earlier process did not finish; `next` returns them first."""
@@ -118,7 +117,12 @@ class Ledger(LedgerReader):
 
     def set_fact(self, key: str, value: object) -> None:
         """Store a fact of the whole study; `value` must be a JSON value."""
-        self._mirror.set_fact(self._meta, key, value)
+        self._mirror.set_facts(self._meta, {key: value})
+
+    def set_first_points(self, warm_start: StoredWarmStart) -> None:
+        """Store the first points from another study, those of earlier arms included, and use them."""
+        self.set_fact(WARM_START, warm_start.model_dump(mode="json"))
+        self.arms = arms_with_points(self.spec, self.facts)
 
     def _restart_unfinished(self) -> Iterator[Assignment]:
         for name in self.arms:
@@ -291,9 +295,3 @@ class Ledger(LedgerReader):
         """Store the number of a run's current attempt."""
         if self._storage.get_trial(assignment.storage_id).user_attrs.get(ATTEMPT, 1) != attempt:
             self._mirror.set(assignment.storage_id, ATTEMPT, attempt)
-
-
-def dump(spec: StudySpec) -> dict[str, Any]:
-    """The study as a JSON object that `parse` reads back."""
-    table: dict[str, Any] = spec.model_dump(mode="json", exclude_none=True)
-    return table

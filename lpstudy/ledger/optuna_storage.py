@@ -1,10 +1,17 @@
 """Optuna's database storage for the one process that writes a study; readers read its rows directly."""
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from optuna.storages import RDBStorage
-from optuna.storages._rdb.models import TrialIntermediateValueModel, TrialModel, TrialUserAttributeModel
+from optuna.storages._rdb.models import (
+    StudyModel,
+    StudyUserAttributeModel,
+    TrialIntermediateValueModel,
+    TrialModel,
+    TrialUserAttributeModel,
+)
 from optuna.storages._rdb.storage import _create_scoped_session
 from optuna.trial import FrozenTrial
 from sqlalchemy.orm import Session
@@ -23,6 +30,18 @@ class Storage(RDBStorage):
             if existing is not None:
                 return existing
         return super()._get_prepared_new_trial(study_id, template_trial, session)
+
+    def set_study_attributes(self, study_id: int, attributes: Mapping[str, Any]) -> None:
+        """Set attributes of a study at once."""
+        with _create_scoped_session(self.scoped_session, True) as session:
+            for key, value in attributes.items():
+                row = StudyUserAttributeModel.find_by_study_and_key(
+                    StudyModel.find_or_raise_by_id(study_id, session), key, session
+                )
+                if row is None:
+                    row = StudyUserAttributeModel(study_id=study_id, key=key)
+                    session.add(row)
+                row.value_json = json.dumps(value)
 
     def set_epochs(
         self, trial_id: int, key: str, rows: Sequence[Mapping[str, Any]], values: Mapping[int, float]

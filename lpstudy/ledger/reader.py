@@ -1,14 +1,14 @@
 """Read access to a study's ledger, with the study's spec."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from sqlalchemy import Engine
 
 from lpstudy.damage import DamagedError
-from lpstudy.ledger.study_progress import StudyProgress
-from lpstudy.ledger.study_rows import HasEngine, StudyRows, read_study_rows
-from lpstudy.space import Arm, Scalar, StudySpec, parse_stored
+from lpstudy.ledger.growth import stored_spec
+from lpstudy.ledger.study_progress import StudyProgress, StudyRows
+from lpstudy.ledger.study_rows import HasEngine, read_study_rows
+from lpstudy.space import Arm, Scalar, StudySpec
 
 
 class LedgerReader(StudyProgress):
@@ -24,7 +24,7 @@ class LedgerReader(StudyProgress):
     def __init__(
         self, spec: StudySpec, rows: StudyRows, *, input_shape: tuple[int, int, int], classes: int
     ) -> None:
-        super().__init__(spec.budget, rows.facts, rows.search, rows.finals)
+        super().__init__(spec.budget, rows)
         self.spec, self.input_shape, self.classes = spec, input_shape, classes
         self.arms = {arm.name: arm for arm in spec.arms()}
 
@@ -67,16 +67,3 @@ def read_ledger(storage: str | Engine | HasEngine, name: str) -> LedgerReader:
     ledger = LedgerReader(spec, rows, input_shape=(channels, height, width), classes=facts["classes"])
     ledger.check()
     return ledger
-
-
-def stored_spec(study: str, table: dict[str, Any]) -> StudySpec:
-    """The spec in a ledger's rows.
-
-    Raises:
-        DamagedError: The spec is invalid.
-    """
-    try:
-        return parse_stored(table, "the ledger")
-    except ValueError as error:
-        problem = str(error).removeprefix("the ledger: ")
-        raise DamagedError("the ledger", study, "spec", problem) from None

@@ -7,11 +7,13 @@ from typing import Annotated, Any, Literal, NotRequired
 
 from optuna.distributions import BaseDistribution, json_to_distribution
 from optuna.trial import TrialState
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import ConfigDict, Field, TypeAdapter
 from typing_extensions import TypedDict
 
 from lpstudy.correctness import unpack
 from lpstudy.damage import check_figures, validate_strictly
+from lpstudy.ledger import arm_rows
+from lpstudy.ledger.stored_values import Amount, Count, Finite, StoredModel, StoredScalar, StoredText
 
 EPOCHS = "epochs:"
 """Prefix of the trial attributes that hold epoch results; the first epoch's number follows."""
@@ -19,16 +21,8 @@ FINAL = "final"
 """Attribute of a final: the winning trial's number, the seed and the values."""
 ATTEMPT = "attempt"
 """Attribute of a restarted run: the number of the attempt."""
-MAX_COUNT = 1_000_000
-"""The most trials, epochs or seeds of a study."""
 MAX_CHARACTERS = 1 << 24
 """The most characters of one value."""
-
-Count = Annotated[int, Field(ge=0, le=2**63 - 1)]
-Amount = Annotated[int, Field(ge=1, le=MAX_COUNT)]
-Finite = Annotated[float, Field(allow_inf_nan=False)]
-StoredScalar = bool | int | Finite | str
-StoredText = Annotated[str, Field(max_length=1 << 20)]
 
 
 class EpochRow(TypedDict):
@@ -50,13 +44,7 @@ class FinalRow(TypedDict):
     values: dict[str, StoredScalar]
 
 
-class _StoredModel(BaseModel):
-    """A model of the keys that lpstudy reads; it ignores other keys, for example of a later version."""
-
-    model_config = ConfigDict(strict=True, frozen=True)
-
-
-class StoredBudget(_StoredModel):
+class StoredBudget(StoredModel):
     """The part of a study's budget that its progress depends on."""
 
     trials: Amount
@@ -64,14 +52,14 @@ class StoredBudget(_StoredModel):
     seeds: Amount
 
 
-class StoredCode(_StoredModel):
+class StoredCode(StoredModel):
     """The name and hash of imported code."""
 
     name: StoredText
     sha256: StoredText
 
 
-class StoredSpec(_StoredModel):
+class StoredSpec(StoredModel):
     """The part of a study's spec that its progress depends on, validated without the networks' code."""
 
     name: StoredText
@@ -85,7 +73,7 @@ class StoredSpec(_StoredModel):
     imported: list[StoredCode] = Field(default_factory=list)
 
 
-class _Data(_StoredModel):
+class _Data(StoredModel):
     name: StoredText
     classes: Amount
     train: Count
@@ -93,7 +81,7 @@ class _Data(_StoredModel):
     test: Count
 
 
-class _Teacher(_StoredModel):
+class _Teacher(StoredModel):
     label: StoredText
     sha256: StoredText
     test_accuracy: Annotated[float, Field(ge=0, le=100)]
@@ -117,6 +105,10 @@ FACTS: dict[str, TypeAdapter[Any]] = {
     "data": TypeAdapter(_Data),
     "teacher": TypeAdapter(_Teacher),
     "provenance": TypeAdapter(dict[str, StoredText]),
+    arm_rows.ARMS: TypeAdapter(arm_rows.StoredArms),
+    arm_rows.OUTPUTS: TypeAdapter(arm_rows.StoredOutputs),
+    arm_rows.WARM_START: TypeAdapter(arm_rows.StoredWarmStart),
+    arm_rows.WEIGHTS: TypeAdapter(dict[str, StoredText]),
 }
 """The facts of a whole study, each with its model."""
 REQUIRED_FACTS = ("spec", "input_shape", "classes", "id")
@@ -230,7 +222,7 @@ def parse_parameter(value: object, distribution: object) -> tuple[StoredScalar, 
     return parsed, space
 
 
-class _Distribution(_StoredModel):
+class _Distribution(StoredModel):
     name: Literal["FloatDistribution", "IntDistribution", "CategoricalDistribution"]
     attributes: Mapping[str, Any]
 

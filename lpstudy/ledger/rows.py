@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import Column, Connection, Engine, MetaData, Table, inspect, select
+from sqlalchemy import Column, ColumnElement, Connection, Engine, MetaData, Table, inspect, select
 from sqlalchemy.exc import OperationalError, ProgrammingError
 from sqlalchemy.types import NULLTYPE
 
@@ -75,7 +75,16 @@ def read_rows(engine: Engine, study: str) -> list[StoredStudy]:
         DamagedError: A row is not as lpstudy writes it.
     """
     name = _STUDIES.c.study_name
-    rows = (name == study) | name.startswith(f"{study}/", autoescape=True)
+    return _read(engine, study, (name == study) | name.startswith(f"{study}/", autoescape=True))
+
+
+def read_facts_row(engine: Engine, study: str) -> dict[str, Any]:
+    """The facts of a study without its runs; raises as `read_rows`."""
+    return _read(engine, study, _STUDIES.c.study_name == study)[0].user_attrs
+
+
+def _read(engine: Engine, study: str, rows: ColumnElement[bool]) -> list[StoredStudy]:
+    name = _STUDIES.c.study_name
     try:
         with _lenient_connection(engine) as connection:
             query = select(_STUDIES.c.study_id, name).where(rows).order_by(_STUDIES.c.study_id)

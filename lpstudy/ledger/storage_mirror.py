@@ -36,6 +36,13 @@ def open_study(storage: "Storage", name: str, objectives: int) -> optuna.Study:
     return retry_while_locked(create, display_url(str(engine_of(storage).url)))
 
 
+def set_facts(storage: "Storage", study: optuna.Study, facts: Mapping[str, Any]) -> None:
+    """Set attributes of a storage's study of that name in one transaction."""
+    study_id = storage.get_study_id_from_name(study.study_name)
+    address = display_url(str(engine_of(storage).url))
+    retry_while_locked(lambda: storage.set_study_attributes(study_id, facts), address)
+
+
 class StorageMirror:
     """Studies in memory that equal those of a storage, and the writes that keep them equal.
 
@@ -86,11 +93,11 @@ class StorageMirror:
             lambda: self._database.create_new_trial(study_id, trial), self._address
         )
 
-    def set_fact(self, study: optuna.Study, key: str, value: Any) -> None:
-        """Set an attribute of a study."""
-        study_id = self._study_ids[study.study_name]
-        retry_while_locked(lambda: self._database.set_study_user_attr(study_id, key, value), self._address)
-        study.set_user_attr(key, value)
+    def set_facts(self, study: optuna.Study, facts: Mapping[str, Any]) -> None:
+        """Set attributes of a study in one transaction."""
+        set_facts(self._database, study, facts)
+        for key, value in facts.items():
+            study.set_user_attr(key, value)
 
     def set(self, trial_id: int, key: str, value: Any) -> None:
         """Set an attribute of a trial."""

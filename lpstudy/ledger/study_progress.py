@@ -1,12 +1,14 @@
 """A study's progress: its runs, winners and remaining work, for any number of readers."""
 
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 from optuna.trial import FrozenTrial, TrialState
 
 from lpstudy.epoch_result import EpochResult
+from lpstudy.ledger.arm_rows import ARMS
 from lpstudy.ledger.records import Assignment, Record, State
 from lpstudy.ledger.row_models import ATTEMPT, EPOCHS, FINAL, StoredBudget
 
@@ -32,25 +34,32 @@ class Trials(Protocol):
         """The trials in order, filtered by `states` if given."""
 
 
+@dataclass(frozen=True, slots=True)
+class StudyRows:
+    """The Optuna studies that make up one study."""
+
+    facts: Trials
+    search: Mapping[str, Trials]
+    """The search of each arm, by the arm's name."""
+    finals: Mapping[str, Trials]
+    """The finals of each arm, by the arm's name."""
+    hidden: Mapping[str, int] = field(default_factory=dict)
+    """The number of runs of each arm that the study file no longer has."""
+
+
 class StudyProgress:
-    """The assigned runs of a study and their results.
+    """The assigned runs of a study and their results; those of hidden arms are only counted.
 
     Args:
         budget: The study's budget.
-        facts: The Optuna study with the facts of the whole study.
-        search: The trials of each arm.
-        finals: The finals of each arm.
+        rows: The study's Optuna studies.
     """
 
-    def __init__(
-        self,
-        budget: "StoredBudget | Budget",
-        facts: Trials,
-        search: Mapping[str, Trials],
-        finals: Mapping[str, Trials],
-    ) -> None:
+    def __init__(self, budget: "StoredBudget | Budget", rows: StudyRows) -> None:
         self.budget = budget
-        self._meta, self._search, self._finals = facts, search, finals
+        self._meta, self._search, self._finals = rows.facts, rows.search, rows.finals
+        self.hidden = rows.hidden
+        """The number of runs of each hidden arm."""
 
     @property
     def arm_names(self) -> tuple[str, ...]:
@@ -77,6 +86,11 @@ class StudyProgress:
         elif not is_search_complete:
             finals += budget.seeds
         return (count if is_last_assigned else limit) + finals
+
+    @property
+    def ended_runs(self) -> int:
+        """The number of trials and finals that have ended; designs beyond the limits are none."""
+        return sum(record.state not in ("running", "infeasible") for record in self.records())
 
     def is_complete(self) -> bool:
         """Whether all runs have ended."""
@@ -114,6 +128,11 @@ class StudyProgress:
     def winners_with_finals(self, arm: str) -> list[int]:
         """The numbers of the trials that have finals, in order of their first final."""
         return list(dict.fromkeys(trial.user_attrs[FINAL]["number"] for trial in self._finals_of(arm)))
+
+    @property
+    def growth(self) -> list[dict[str, Any]]:
+        """What was added to the study after its start and hidden, in order: see `StoredExtension`."""
+        return list(self.facts.get(ARMS, {}).get("growth", ()))
 
     def _arms_to_search(self) -> list[str]:
         """The arms that get more trials."""

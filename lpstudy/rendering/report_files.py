@@ -13,6 +13,7 @@ from lpstudy.disk import write_atomically
 from lpstudy.rendering.answer import answer_paragraphs
 from lpstudy.rendering.best_model import best_model_section
 from lpstudy.rendering.class_notes import class_notes
+from lpstudy.rendering.growth import growth_section, hidden_note
 from lpstudy.rendering.latency_section import latency_section
 from lpstudy.rendering.markdown import block, escape, render
 from lpstudy.rendering.published import published_note
@@ -114,10 +115,12 @@ def report_text(results: StudyResults, figure_names: Collection[str], *, links: 
         comparison=comparison_section(study, arms, table),
         latency=latency_section(study.latency, table),
         effort=effort_section(arms, table, links),
-        notes=published_note(table)
+        notes=hidden_note(study)
+        + published_note(table)
         + class_notes(study, class_table(study, arms))
         + notes(arms)
         + search_notes(study, arms),
+        growth=growth_section(study),
         figures=set(figure_names),
         searched_sizes=any(arm.objectives > 1 for arm in study.arms),
         budget=budget_section(study),

@@ -1,6 +1,7 @@
 """Study files: TOML into strict models."""
 
 from lpstudy.space.arm import Arm, RunSpec
+from lpstudy.space.changes import Definition, arm_definitions, changed_arms, changed_settings
 from lpstudy.space.cost_settings import CostSettings, LatencyTarget
 from lpstudy.space.imported_code import ImportedCode, ImportedFile, LoadedCode, import_files, load_all
 from lpstudy.space.published import PublishedResult
@@ -8,7 +9,6 @@ from lpstudy.space.ranges import Choices, Fixed, Names, Range, Scalar, Searchabl
 from lpstudy.space.student_space import StudentSpace
 from lpstudy.space.study_spec import Budget, Constraints, Search, StudySpec
 from lpstudy.space.study_toml import (
-    changed_settings,
     find_study_file,
     known_studies,
     parse,
@@ -28,6 +28,7 @@ __all__ = [
     "Choices",
     "Constraints",
     "CostSettings",
+    "Definition",
     "Fixed",
     "ImportedCode",
     "ImportedFile",
@@ -46,6 +47,8 @@ __all__ = [
     "StudySpec",
     "TeacherSpec",
     "Training",
+    "arm_definitions",
+    "changed_arms",
     "changed_settings",
     "find_study_file",
     "import_files",

@@ -181,14 +181,17 @@ LoadedCode = Annotated[tuple[ImportedCode, ...], AfterValidator(load_all)]
 
 def code_words(table: Mapping[str, Any]) -> str:
     """The imported code of a study's table, by names and hashes."""
-    files = [f"{file['name']} {file['sha256'][:16]}" for file in table.get("imported") or ()]
-    return ", ".join(sorted(files)) or "none"
+    return ", ".join(_code_files(table)) or "none"
 
 
 def changed_code(stored: Mapping[str, Any] | None, table: Mapping[str, Any]) -> str:
-    """How imported code differs between a stored study and another one; empty where it does not."""
-    before, after = code_words(stored or table), code_words(table)
-    return f"{before} -> {after}" if before != after else ""
+    """How imported code differs between a stored study and another one; empty where files were only added."""
+    before, after = _code_files(stored or table), _code_files(table)
+    return "" if {*before} <= {*after} else f"{code_words(stored or table)} -> {code_words(table)}"
+
+
+def _code_files(table: Mapping[str, Any]) -> list[str]:
+    return sorted(f"{file['name']} {file['sha256'][:16]}" for file in table.get("imported") or ())
 
 
 def declare(table: Mapping[str, object]) -> None:

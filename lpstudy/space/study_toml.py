@@ -193,29 +193,3 @@ def parse_stored(table: dict[str, Any], where: str) -> StudySpec:
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from None
     return parse(table, where)
-
-
-def changed_settings(old: StudySpec, new: StudySpec) -> list[str]:
-    """The differences between two studies, one line per key; trials, seeds, hours and code may differ."""
-    before, after = (_flat(one.model_dump(mode="json", exclude={IMPORTED})) for one in (old, new))
-    adjustable = {"budget.trials", "budget.seeds", "budget.hours"}
-    keys = sorted((before.keys() | after.keys()) - adjustable)
-    return [
-        f"{key}: {before.get(key, 'nothing')} -> {after.get(key, 'nothing')}"
-        for key in keys
-        if before.get(key) != after.get(key)
-    ]
-
-
-def _flat(value: object, prefix: str = "") -> dict[str, object]:
-    if value in ({}, []):
-        return {prefix: "with its defaults"}
-    if isinstance(value, dict):
-        items = value.items()
-    elif isinstance(value, list):
-        items = {str(i): entry for i, entry in enumerate(value)}.items()
-    else:
-        return {prefix: value}
-    return {
-        k: v for key, entry in items for k, v in _flat(entry, f"{prefix}.{key}" if prefix else key).items()
-    }

@@ -140,3 +140,7 @@ class StudyFacts:
     """The label of each test image, where the classes are uneven."""
     class_names: tuple[str, ...] = ()
     """With test_labels."""
+    growth: tuple[str, ...] = ()
+    """What was added to the study after its start and hidden: when, after how many runs, what."""
+    hidden: str = ""
+    """The arms that the study file no longer has, and their runs."""

@@ -1,7 +1,7 @@
 """The teacher: trained once, its outputs computed once, both cached by content hash."""
 
 from lpstudy.teacher.bank import Bank
-from lpstudy.teacher.bank_plan import BankPlan, learns_from_logits, plan_bank
+from lpstudy.teacher.bank_plan import BankPlan, BegunOutputs, learns_from_logits, plan_bank
 from lpstudy.teacher.compute import ComputedBlock, bank_store, compute_blocks, open_teacher_outputs
 from lpstudy.teacher.fit import (
     TrainedTeacher,
@@ -18,6 +18,7 @@ from lpstudy.teacher.teacher_key import teacher_folder, teacher_key, teaching_da
 __all__ = [
     "Bank",
     "BankPlan",
+    "BegunOutputs",
     "Block",
     "ComputedBlock",
     "OnlineTeacher",

@@ -1,7 +1,7 @@
 """The plan of a teacher bank: which outputs it holds, for how many views, and which are computed online."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -35,6 +35,18 @@ class BankedOutput:
 
 
 @dataclass(frozen=True, slots=True)
+class BegunOutputs:
+    """What a begun study has decided on its teacher's outputs; its later arms do not change it."""
+
+    views: int
+    """The number of views that the students see."""
+    banked: frozenset[str]
+    """The names of the outputs that the bank holds."""
+    online: frozenset[str]
+    """The names of the outputs that are computed at each step."""
+
+
+@dataclass(frozen=True, slots=True)
 class BankPlan:
     """The content of a study's teacher bank."""
 
@@ -52,6 +64,13 @@ class BankPlan:
     """The reason for the number of views, in one line."""
     classifier: bool = False
     """Whether a method reads the teacher's classifier."""
+
+    def decisions(self, begun: "BegunOutputs | None") -> "BegunOutputs":
+        """The decisions on the teacher's outputs, those of a begun study included."""
+        banked, online = {output.name for output in self.banked_outputs}, {*self.online}
+        if begun is not None:
+            banked, online = banked | begun.banked, online | begun.online
+        return BegunOutputs(self.views, frozenset(banked), frozenset(online))
 
     @property
     def view_words(self) -> str:
@@ -108,10 +127,16 @@ def learns_from_logits(arm: Arm, data: Data, teacher: Network) -> bool:
     return False
 
 
-def plan_bank(spec: StudySpec, data: Data) -> BankPlan:
+def plan_bank(spec: StudySpec, data: Data, begun: BegunOutputs | None = None) -> BankPlan:
     """Plan the bank of a study.
 
     Logits and embedding come first, then maps from the smallest on, as long as they fit for all views.
+
+    Args:
+        spec: The study.
+        data: Its data.
+        begun: What a begun study has decided; outputs that its new arms read are in the bank where all of
+            its views fit beside the others.
 
     Raises:
         ValueError: `views` is more than there are or than fit; the message says how many would fit.
@@ -119,9 +144,7 @@ def plan_bank(spec: StudySpec, data: Data) -> BankPlan:
     teacher = spec.teacher
     network = teacher_skeleton(teacher, input_of(teacher, data), data)
     needs = teacher_needs(spec, data, network)
-    outputs = sorted(
-        _outputs(network, data, needs), key=lambda output: (_is_map(output), math.prod(output.shape))
-    )
+    outputs = _sorted(_outputs(network, data, needs))
     distinct, samples = data.augmentations, len(data.train)
 
     def make_plan(views: int, banked_outputs: list[BankedOutput], reason: str) -> BankPlan:
@@ -135,30 +158,55 @@ def plan_bank(spec: StudySpec, data: Data) -> BankPlan:
         )
     if teacher.online or not outputs:
         reason = "[teacher] online = true" if outputs else "no method reads the teacher"
-        return make_plan(teacher.views or distinct, [], reason)
+        return make_plan(begun.views if begun else teacher.views or distinct, [], reason)
     room = int(teacher.bank_gb * GB)
-    views = teacher.views or min(distinct, spec.budget.epochs)
-    small = [output for output in outputs if not _is_map(output)] or outputs[:1]
-    view_bytes = samples * sum(_bytes(output.shape, teacher.bank_dtype) for output in small)
+    if begun is None:
+        begun = BegunOutputs(_views_in(room, spec, data, outputs), frozenset(), frozenset())
+        if begun.views == 0:
+            reason = f"one view takes {_view_bytes(outputs, spec, data) / GB:.2g} GB, more than bank_gb ="
+            return make_plan(distinct, [], f"{reason} {teacher.bank_gb:g}")
+    held = [one for one in _outputs(network, data, _needs_of(begun.banked)) if one.name in begun.banked]
+    for output in outputs:
+        is_new = output.name not in begun.banked | begun.online
+        if is_new and make_plan(begun.views, [*held, output], "").bytes <= room:
+            held.append(output)
+    online_outputs = [output for output in outputs if output not in held]
+    reason = _reason(teacher, begun.views, distinct, spec.budget.epochs, online_outputs)
+    return make_plan(begun.views, [output for output in outputs if output in held], reason)
+
+
+def _views_in(room: int, spec: StudySpec, data: Data, outputs: list[BankedOutput]) -> int:
+    """How many views a study that starts has; 0 where not one fits. Raises as `plan_bank`."""
+    teacher, view_bytes = spec.teacher, _view_bytes(outputs, spec, data)
     fit = room // view_bytes
     if teacher.views is not None and teacher.views > fit:
-        names = " and ".join(output.name for output in small)
+        names = " and ".join(output.name for output in _small(outputs))
         raise ValueError(
             f"[teacher] views = {teacher.views}: {names} of so many views take"
             f" {teacher.views * view_bytes / GB:.2g} GB, bank_gb = {teacher.bank_gb:g} has room for {fit}"
             " views; lower views, raise bank_gb, or set online = true"
         )
-    if fit < 1:
-        reason = f"one view takes {view_bytes / GB:.2g} GB, more than bank_gb = {teacher.bank_gb:g}"
-        return make_plan(distinct, [], reason)
-    views = min(views, fit)
-    banked_outputs: list[BankedOutput] = []
-    for output in outputs:
-        if make_plan(views, [*banked_outputs, output], "").bytes <= room:
-            banked_outputs.append(output)
-    online_outputs = [output for output in outputs if output not in banked_outputs]
-    reason = _reason(teacher, views, distinct, spec.budget.epochs, online_outputs)
-    return make_plan(views, banked_outputs, reason)
+    return min(teacher.views or min(data.augmentations, spec.budget.epochs), fit)
+
+
+def _view_bytes(outputs: list[BankedOutput], spec: StudySpec, data: Data) -> int:
+    """Bytes of the outputs that come first, of one view of every training image."""
+    return len(data.train) * sum(_bytes(one.shape, spec.teacher.bank_dtype) for one in _small(outputs))
+
+
+def _small(outputs: list[BankedOutput]) -> list[BankedOutput]:
+    """The outputs that come first: logits and embedding, or the smallest map."""
+    return [output for output in outputs if not _is_map(output)] or outputs[:1]
+
+
+def _sorted(outputs: Iterable[BankedOutput]) -> list[BankedOutput]:
+    return sorted(outputs, key=lambda output: (_is_map(output), math.prod(output.shape)))
+
+
+def _needs_of(names: Collection[str]) -> Needs:
+    """The needs of outputs by their names."""
+    maps = tuple(sorted(name.removeprefix(MAP) for name in names if name.startswith(MAP)))
+    return Needs(logits=LOGITS in names, embedding=EMBEDDING in names, maps=maps)
 
 
 def _reason(
@@ -168,7 +216,7 @@ def _reason(
     if teacher.views is not None:
         reason = f"{words}, as [teacher] views says"
     elif views == distinct:
-        reason = f"all {distinct} views"
+        reason = words if distinct == UNLIMITED else f"all {distinct} views"
     elif views < epochs:
         reason = f"{words}, as many as fit in bank_gb = {teacher.bank_gb:g}"
     else:

@@ -4,9 +4,9 @@ import json
 import logging
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -60,6 +60,10 @@ class StudyMetadata:
     """The keys data (hash), teacher (hash), versions, commit, machine and command."""
     latency: Mapping[str, Any] | None = None
     """Machine, rows and what was skipped; None where the study measures no latency."""
+    growth: Sequence[Mapping[str, Any]] = ()
+    """What was added to the study after its start and hidden: see `lpstudy.ledger.StoredExtension`."""
+    hidden: Mapping[str, int] = field(default_factory=dict)
+    """The number of runs of each hidden arm."""
 
     def as_text(self) -> str:
         """The metadata as JSON text."""

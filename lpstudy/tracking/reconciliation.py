@@ -128,6 +128,8 @@ def _compare(ledger: LedgerReader, client: MlflowClient) -> Iterator[tuple[Run |
         key = run.data.tags.get(KEY)
         if key is None or run.data.tags.get(tag("kind")) not in ("trial", "final"):
             continue
+        if run.data.tags.get(tag("arm")) in ledger.hidden:  # which the ledger has too
+            continue
         if key in runs:
             yield run, Difference(key, "is there twice")
         else:

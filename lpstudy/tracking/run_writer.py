@@ -108,9 +108,19 @@ class RunWriter:
         figures = arm_figures(self._ledger, self._facts)
         for arm in self._ledger.arms.values():
             self._end_arm(arm, figures[arm.name])
+        self._pause_hidden_runs()
         if self._runs["report"].state == "running":
             self._client.set_tag(self._report_run(), tag("state"), "paused")
             self._end("report", "paused", None)
+
+    def _pause_hidden_runs(self) -> None:
+        """End the open runs of hidden arms: no process resumes them until the study file has them again."""
+        for key, run in self._runs.items():
+            arm = key.removeprefix("arm/").partition("/")[0]
+            if arm in self._ledger.hidden and run.state == "running":
+                self._client.set_tag(run.run_id, tag("state"), "paused")
+                self._client.set_terminated(run.run_id, "KILLED")
+                self._runs[key] = replace(run, state="paused")
 
     def write(self, record: Record, *, paused: bool) -> None:
         """Write a run's changes in one request, and its end or resumption in another."""

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from lpstudy.class_accuracy import unpack_labels
+from lpstudy.ledger import extension_words, hidden_words
 from lpstudy.space import Arm, StudySpec, value_text
 from lpstudy.space.published import TEACHER
 from lpstudy.tables import ArmFacts, StudyFacts, TeacherFacts
@@ -64,6 +65,8 @@ def study_facts(
         latency=_latency(study_json.latency),
         test_labels=None if data.test_labels is None else unpack_labels(data.test_labels),
         class_names=tuple(data.class_names),
+        growth=tuple(extension_words(change) for change in study_json.growth),
+        hidden=hidden_words(study_json.hidden),
     )
 
 

@@ -15,6 +15,7 @@ from pydantic import (
 
 from lpstudy.class_accuracy import unpack_labels
 from lpstudy.damage import LARGEST_FIGURE, problem_of
+from lpstudy.ledger import StoredExtension
 
 MAX_BYTES = 1 << 22
 """The most bytes of the artifact; a study file has at most 2^20."""
@@ -102,6 +103,10 @@ class StudyJson(_StrictModel):
     teacher: TeacherJson
     provenance: dict[str, str]
     latency: LatencyJson | None = None
+    growth: list[StoredExtension] = Field(default_factory=list)
+    """What was added to the study after its start and hidden, in order."""
+    hidden: dict[str, NonNegativeInt] = Field(default_factory=dict)
+    """The number of runs of each hidden arm."""
 
 
 def read_study_json(path: Path) -> StudyJson:

@@ -38,9 +38,8 @@ def read_study(client: MlflowClient, study: str) -> StudyFromMlflow:
         DamagedError: A run is not as lpstudy writes it.
     """
     experiment = find_experiment(client, study)
-    runs = all_runs(client, experiment)
     by_kind: dict[str, list[Run]] = {}
-    for run in runs:
+    for run in all_runs(client, experiment):
         by_kind.setdefault(run.data.tags.get(tag("kind"), ""), []).append(run)
     if "report" not in by_kind:
         raise ValueError(f"MLflow's experiment {experiment_name(study)!r} was not written by lpstudy")
@@ -57,11 +56,14 @@ def read_study(client: MlflowClient, study: str) -> StudyFromMlflow:
     except ValueError as error:
         raise DamagedError("MLflow", study, "study.json", error) from None
     rows = RunReader(client, study, spec)
-    parents = {rows.arm(run).name: run for run in by_kind.get("arm", [])}
-    children = [*by_kind.get("trial", []), *by_kind.get("final", [])]
-    table = [rows.row(run) for run in children]
+    arms, trials, finals = (
+        [run for run in by_kind.get(kind, []) if run.data.tags.get(tag("arm")) not in study_json.hidden]
+        for kind in ("arm", "trial", "final")
+    )
+    parents = {rows.arm(run).name: run for run in arms}
+    table = [rows.row(run) for run in (*trials, *finals)]
     table += [row for run in parents.values() for row in rows.infeasible(run)]
-    curves = [point for run in by_kind.get("final", []) for point in rows.curves(run)]
+    curves = [point for run in finals for point in rows.curves(run)]
     return StudyFromMlflow(
         spec,
         StudyResults(

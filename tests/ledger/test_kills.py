@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from optuna.storages import RDBStorage
+from storage_writes import KilledError, kill_after
 
 from lpstudy.ledger import Ledger
 from lpstudy.space import StudySpec
@@ -13,19 +13,8 @@ from lpstudy.space import StudySpec
 Make = Callable[..., StudySpec]
 Open = Callable[[StudySpec], Ledger]
 
-WRITES = (
-    "_create_new_trial",
-    "_set_trial_attr_without_commit",  # within a transaction, as the next
-    "_set_trial_param_without_commit",
-    "set_study_user_attr",
-    "set_trial_state_values",
-)
-WRITE_COUNT = 17
+WRITE_COUNT = 18
 """Number of writes of the small study below."""
-
-
-class KilledError(BaseException):
-    """A kill, which the ledger does not catch."""
 
 
 @pytest.mark.parametrize("writes", range(1, WRITE_COUNT, 2))
@@ -34,7 +23,7 @@ def test_a_kill_between_two_writes_loses_nothing_and_repeats_nothing(
 ) -> None:
     spec = make(methods={"bp": {}}, budget={"trials": 2, "epochs": 1, "seeds": 1})
     with pytest.MonkeyPatch.context() as patch:
-        _kill_after(writes, patch)
+        kill_after(writes, patch)
         try:
             play.all(reopen(spec))
         except KilledError:
@@ -54,20 +43,3 @@ def test_a_kill_between_two_writes_loses_nothing_and_repeats_nothing(
     # What had ended before the kill is not handed out after it; what had not is, as another attempt.
     assert max(Counter(run.key for run in play.handed).values()) <= 2
     assert len(play.handed) <= 4
-
-
-def _kill_after(writes: int, patch: pytest.MonkeyPatch) -> None:
-    """Let the storage do some writes, and fail at the next."""
-    remaining = [writes]
-
-    def failing(write: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*args: Any, **kwargs: Any) -> Any:
-            if remaining[0] == 0:
-                raise KilledError
-            remaining[0] -= 1
-            return write(*args, **kwargs)
-
-        return call
-
-    for name in WRITES:
-        patch.setattr(RDBStorage, name, failing(getattr(RDBStorage, name)))

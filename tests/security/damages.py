@@ -43,6 +43,12 @@ def other_than(*kinds: Sequence[str]) -> list[object]:
 
 
 SPEC: dict[str, Any] = SPACE
+DEFINITION = {"method": {}, "student": {"family": "convnet"}}
+ARMS: dict[str, Any] = {
+    "shown": ["bp-convnet", "kd-convnet"],
+    "definitions": {"bp-convnet": DEFINITION, "kd-convnet": DEFINITION},
+    "growth": [],
+}
 EPOCH = {"epoch": 1, "metrics": {"validation_accuracy": 50.0}, "warnings": []}
 FACTS: dict[str, list[object]] = {
     "spec": [
@@ -56,6 +62,13 @@ FACTS: dict[str, list[object]] = {
     ],
     "input_shape": [*other_than(), "[1, 8]", "[1, 8, 0]", '[1, 8, "8"]', "[1, 8, 1000000000]"],
     "classes": [*other_than(NUMBERS), *NUMBERS],
+    "arms": [
+        *other_than(),
+        *(text({**ARMS, key: 3}) for key in ARMS),
+        text({**ARMS, "shown": []}),
+        text({**ARMS, "shown": ["bp-convnet", "other"]}),
+        text({**ARMS, "growth": [{"time": -1, "version": "0", "runs": 0}]}),
+    ],
     "exhausted": [*other_than(LISTS), "[3]"],
     "data": [*other_than(), text({**DATA, "train": -1}), text({**DATA, "name": None})],
     "teacher": [

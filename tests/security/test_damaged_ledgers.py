@@ -164,6 +164,8 @@ def test_control_characters_of_a_ledger_reach_no_terminal(folder: Path) -> None:
     damage(folder, "UPDATE lpstudy_leases SET token = NULL, holder = ?, told = ?", text(holder), text(gauges))
     rename = "UPDATE studies SET study_name = replace(study_name, 'bp-convnet', ?)"
     damage(folder, rename, hostile.replace("\n", ""))
+    names = "UPDATE study_user_attributes SET value_json = replace(value_json, '\"bp-convnet\"', ?)"
+    damage(folder, f"{names} WHERE key = 'arms'", text(hostile.replace("\n", "")))
     damage(folder, "UPDATE trial_user_attributes SET value_json = ? WHERE key = 'cause'", text(hostile))
     provenance = text({"command": hostile})
     damage(folder, "UPDATE study_user_attributes SET value_json = ? WHERE key = 'provenance'", provenance)

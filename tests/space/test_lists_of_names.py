@@ -11,7 +11,7 @@ from lpstudy.distill import METHODS, Loss, Needs, Step, register_method
 from lpstudy.distill.loss import cross_entropy
 from lpstudy.distill.method import Distillation
 from lpstudy.ledger import dump
-from lpstudy.space import Arm, RunSpec, StudySpec, changed_settings, parse, value_text
+from lpstudy.space import Arm, RunSpec, StudySpec, arm_definitions, changed_arms, parse, value_text
 from lpstudy.space.json_schema import study_schema
 from lpstudy.tables.text import hyperparameters_json
 from lpstudy.tracking.run_rows import parse_fixed
@@ -69,8 +69,9 @@ def test_keeps_its_order_and_is_not_searched() -> None:
 def test_survives_the_ledger_and_the_json_of_a_run() -> None:
     spec = study(layers=LAYERS)
     stored = parse(dump(spec), "the ledger")
-    assert changed_settings(stored, spec) == []
-    assert changed_settings(stored, study(layers=LAYERS[::-1])) != []
+    definitions = arm_definitions(stored)
+    assert changed_arms(definitions, arm_definitions(spec)) == []
+    assert changed_arms(definitions, arm_definitions(study(layers=LAYERS[::-1]))) != []
     run = stored.arms()[0].resolve({}, epochs=1, seed=0)
     assert RunSpec.model_validate_json(run.model_dump_json()) == run
     assert run.model_dump(mode="json")["method"]["layers"] == LAYERS

@@ -16,6 +16,8 @@ from lpstudy.space import (
     StudentSpec,
     StudySpec,
     TeacherSpec,
+    arm_definitions,
+    changed_arms,
     changed_settings,
     find_study_file,
     known_studies,
@@ -83,6 +85,15 @@ def test_a_design_that_is_fixed_needs_no_values_but_the_methods(study: StudySpec
     assert trial.method == KD(temperature=2.5)
 
 
+START = ["methods.lp.start.0.n_neighbors: nothing -> 2"]
+
+
+def changes(before: StudySpec, after: StudySpec) -> list[str]:
+    """All differences between two versions of a study."""
+    arms = changed_arms(arm_definitions(before), arm_definitions(after))
+    return changed_settings(before, after) + arms
+
+
 def test_a_run_travels_as_json(study: StudySpec) -> None:
     arm = study.arms()[1]
     trial = arm.resolve({"temperature": 2.0, "learning_rate": 0.01}, epochs=1, seed=0)
@@ -122,19 +133,34 @@ def test_more_trials_seeds_and_hours_are_no_difference(
         ("epochs = 30", "epochs = 31", ["budget.epochs: 30 -> 31"]),
         ("pad = 1", "pad = 2", ["data.pad: 1 -> 2"]),
         ("width = 32", "width = 16", ["teacher.width: 32 -> 16"]),
-        ("width = 8", "width = 9", ["students.0.width: 8 -> 9"]),
+        ("high = 22, step", "high = 16, step", ["students.wrn.depth.high: 22 -> 16"]),
         ("high = 6 }", "high = 7 }", ["methods.kd.temperature.high: 6 -> 7"]),
         ("gamma = 0.02", "", ["methods.lp.gamma: 0.02 -> nothing"]),
         ("batch_size = 50", "batch_size = 64", ["training.batch_size: 50 -> 64"]),
         ("max_macs = 1000000", "", ["constraints.max_macs: 1000000 -> None"]),
-        ("[methods.bp]", "", ["methods.bp: with its defaults -> nothing"]),
-        ("[methods.bp]", "[methods.bp]\n[methods.fitnet]", ["methods.fitnet: nothing -> with its defaults"]),
+        ("[methods.lp]", "[methods.lp]\nstart = [{ n_neighbors = 2 }]", START),
+        ("[constraints]", '[search]\nsampler = "gp"\n[constraints]', ["search.sampler: tpe -> gp"]),
     ],
 )
 def test_every_other_change_is_named(
     old: str, new: str, expected: list[str], study: StudySpec, changed: Callable[..., StudySpec]
 ) -> None:
-    assert changed_settings(study, changed((old, new))) == expected
+    assert changes(study, changed((old, new))) == expected
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("width = 8", "width = 9"),  # another student
+        ("[methods.bp]", ""),
+        ("[methods.bp]", "[methods.bp]\n[methods.fitnet]"),
+        ('[[students]]\nfamily = "wrn"', '[[students]]\nfamily = "wrn"\nmethods = ["kd"]'),
+    ],
+)
+def test_other_arms_are_no_difference(
+    old: str, new: str, study: StudySpec, changed: Callable[..., StudySpec]
+) -> None:
+    assert changes(study, changed((old, new))) == []
 
 
 def test_a_study_is_found_by_name_in_the_working_directory(
