@@ -97,7 +97,9 @@ def _plan(args: Namespace) -> int:
     sizes = f"{len(data.train)} train{labelled}, {len(data.validation)} validation, {len(data.test)} test"
     show(f"{spec.name}: {data.name}, {sizes}")
     show(f"teacher {spec.teacher.network.label()}: {size.parameters:,} parameters, {size.macs:,} MACs")
-    show(f"teacher's outputs: {bank_words(prepared.plan)}", *prepared.weights.notes)
+    show(
+        f"teacher's outputs: {bank_words(prepared.plan)}", *prepared.weights.notes, *prepared.warm_start_lines
+    )
     for remark in prepared.remarks:
         show(f"warning: data: {remark}")
     for remark in prepared.network_remarks:

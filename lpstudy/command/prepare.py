@@ -14,10 +14,12 @@ from lpstudy.command.large_stems import stem_remarks
 from lpstudy.command.latencies import check_latency
 from lpstudy.command.method_checks import check_method
 from lpstudy.command.starting_weights import StartingWeights, check_logits, starting_weights
+from lpstudy.command.warm_start import resolve_warm_start, warm_start_words
 from lpstudy.cost import cost_of
 from lpstudy.data import Data, Order, Share, load, part_remarks
 from lpstudy.disk import StorageError, is_storage_error
 from lpstudy.folder import Folder, RemoteFolder
+from lpstudy.ledger import StoredWarmStart
 from lpstudy.outputs import Network
 from lpstudy.space import (
     Arm,
@@ -56,6 +58,13 @@ class PreparedStudy:
     """Remarks on networks that do not suit the images, one line each."""
     begun: BegunStudy | None = None
     """What the ledger has of it; None for a new study."""
+    warm_start: StoredWarmStart | None = None
+    """The first points from another study."""
+
+    @property
+    def warm_start_lines(self) -> tuple[str, ...]:
+        """The first points from another study in words, one line each."""
+        return () if self.warm_start is None else tuple(warm_start_words(self.warm_start, self.spec))
 
 
 def prepare(arguments: Namespace) -> PreparedStudy:
@@ -86,8 +95,9 @@ def prepare(arguments: Namespace) -> PreparedStudy:
     remarks = (*data.remarks, *part_remarks(data.train, data.validation, data.test))
     stems = tuple(stem_remarks(spec, data))
     begun = begun_study(arguments, spec)
+    warm_start = resolve_warm_start(arguments, spec, begun)
     plan = plan_bank(spec, data, None if begun is None else begun.outputs(data))
-    return PreparedStudy(spec, data, plan, weights, imported, remarks, stems, begun)
+    return PreparedStudy(spec, data, plan, weights, imported, remarks, stems, begun, warm_start)
 
 
 def _has_teacher(spec: StudySpec, data: Data) -> bool:

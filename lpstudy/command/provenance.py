@@ -13,7 +13,7 @@ from lpstudy.command.study_words import bank_words, chance_of
 from lpstudy.data import Data
 from lpstudy.ledger import dump
 from lpstudy.redaction import without_credentials
-from lpstudy.rendering.sections import NETWORK_REMARKS, REMARKS, TARGETS
+from lpstudy.rendering.sections import NETWORK_REMARKS, REMARKS, TARGETS, WARM_START
 from lpstudy.space import Training
 from lpstudy.space.imported_code import code_words
 from lpstudy.study import Backend, own_cpus
@@ -67,6 +67,7 @@ def provenance(
         **({"imported code": code_words(dump(prepared.spec))} if prepared.spec.imported else {}),
         **({REMARKS: "\n".join(prepared.remarks)} if prepared.remarks else {}),
         **({NETWORK_REMARKS: "\n".join(lines)} if (lines := prepared.network_remarks) else {}),
+        **({WARM_START: "\n".join(lines)} if (lines := prepared.warm_start_lines) else {}),
         TARGETS: bank_words(prepared.plan),
         "views": prepared.plan.view_words.removesuffix(" views"),
         "precision": backend.resolve(Training.model_validate({"precision": requested})).precision,

@@ -17,6 +17,7 @@ from lpstudy.space import (
     StudentSpace,
     TeacherSpec,
     Training,
+    WarmStart,
 )
 from lpstudy.space.json_schema import study_schema
 
@@ -110,6 +111,7 @@ MODELS: dict[str, type[BaseModel]] = {
     "search": Search,
     "constraints": Constraints,
     "cost": CostSettings,
+    "warm_start": WarmStart,
     "published": PublishedResult,
 }
 

@@ -109,6 +109,8 @@ class Sweep:
         ledger.check_unchanged(teacher_key(spec.teacher, data), data.fingerprint[:16], hashes)
         outputs = prepared.plan.decisions(None if begun is None else begun.outputs(data))
         ledger.set_fact(OUTPUTS, stored_outputs(outputs))
+        if prepared.warm_start is not None:
+            ledger.set_first_points(prepared.warm_start)
         return ledger
 
     @cached_property
@@ -137,7 +139,11 @@ class Sweep:
             self._watch()
         terminal.warn(*(f"data: {remark}" for remark in self.prepared.remarks))
         terminal.warn(*self.prepared.network_remarks)
-        for note in (*self.prepared.weights.notes, *budget_notes(self.ledger, self.ledger.spec.budget)):
+        for note in (
+            *self.prepared.weights.notes,
+            *self.prepared.warm_start_lines,
+            *budget_notes(self.ledger, self.ledger.spec.budget),
+        ):
             terminal.say(f"note: {note}")
         self.stack.enter_context(session.pause_on_signals(self.args.grace))
         backend.say = terminal.say

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         StoredOutputs,
         StoredWarmStart,
     )
+    from lpstudy.ledger.best_points import warm_points
     from lpstudy.ledger.design_limits import DESIGN_LATENCIES, LATENCY
     from lpstudy.ledger.growth import check_space, dump, extension, stored_spec
     from lpstudy.ledger.growth_words import (
@@ -72,6 +73,7 @@ _MODULES = {
     "study_progress": ("POINTS", "SEARCH_SEED", "StudyProgress"),
     "retry": ("UNAVAILABLE_ERRORS", "UnwritableError", "driver_message"),
     "storage": ("engine_at", "open_storage"),
+    "best_points": ("warm_points",),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
@@ -132,6 +134,7 @@ __all__ = [
     "sqlite_url",
     "stored_spec",
     "study_names",
+    "warm_points",
 ]
 
 

@@ -4,13 +4,13 @@ import hashlib
 import json
 import time
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from lpstudy.damage import DamagedError
 from lpstudy.ledger.arm_rows import ARMS, WARM_START, WEIGHTS, StoredArms, StoredDefinition, StoredExtension
 from lpstudy.space import Arm, StudySpec, arm_definitions, changed_arms, changed_settings, parse_stored
 from lpstudy.space.imported_code import changed_code
+from lpstudy.version import __version__
 
 HINT = "restore the previous one, choose another name, or give --fresh"
 """What a user may do about a change that a begun study cannot take."""
@@ -155,7 +155,7 @@ def extension(facts: Mapping[str, Any], spec: StudySpec, *, runs: int) -> Stored
     budgets = {key: [facts["spec"]["budget"][key], getattr(spec.budget, key)] for key in ("trials", "seeds")}
     change = StoredExtension(
         time=time.time(),
-        version=_version(),
+        version=__version__,
         runs=runs,
         added=[name for name in new if name not in begun.definitions],
         restored=[name for name in new if name in begun.definitions],
@@ -164,10 +164,3 @@ def extension(facts: Mapping[str, Any], spec: StudySpec, *, runs: int) -> Stored
     )
     is_change = new or change.hidden or change.trials or change.seeds
     return change if is_change else None
-
-
-def _version() -> str:
-    try:
-        return version("lpstudy")
-    except PackageNotFoundError:
-        return "unknown"  # in a job that ships its source

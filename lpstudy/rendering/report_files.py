@@ -27,6 +27,7 @@ from lpstudy.rendering.sections import (
     notes,
     provenance_section,
     tuned_section,
+    warm_start_section,
     warnings_section,
 )
 from lpstudy.tables import StudyResults, comparison, spreadsheet_safe, trials_table
@@ -125,6 +126,7 @@ def report_text(results: StudyResults, figure_names: Collection[str], *, links: 
         searched_sizes=any(arm.objectives > 1 for arm in study.arms),
         budget=budget_section(study),
         targets=escape(targets) if targets else None,
+        warm_start=warm_start_section(study),
         tuned=tuned_section(arms),
         diagnostics=diagnostics_section(arms, results.curves),
         warnings=warnings_section(study, runs),

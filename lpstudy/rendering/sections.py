@@ -148,6 +148,8 @@ def notes(results: list[ArmResult]) -> list[Markdown]:
 
 TARGETS = "teacher's outputs"
 """The provenance key of the note on the teacher's outputs, shown with the budget."""
+WARM_START = "warm start"
+"""The provenance key of the first points from another study, one line each, shown with the budget."""
 REMARKS = "data remarks"
 """The provenance key of the remarks on the data, one per line, shown with the warnings."""
 NETWORK_REMARKS = "network remarks"
@@ -157,6 +159,12 @@ NETWORK_REMARKS = "network remarks"
 def budget_section(study: StudyFacts) -> Markdown:
     """Every arm's budget on one line."""
     return join((Markdown(f"{escape(name)} {escape(amount)}") for name, amount in study.budget.items()), ", ")
+
+
+def warm_start_section(study: StudyFacts) -> list[Markdown]:
+    """Which arms have first points from another study, and what was skipped; one line each."""
+    text = study.provenance.get(WARM_START, "")
+    return [escape(line) for line in f"{text[:1].upper()}{text[1:]}".splitlines()]
 
 
 def tuned_section(results: list[ArmResult]) -> list[tuple[Markdown, Markdown, Markdown]]:
@@ -227,7 +235,7 @@ def provenance_section(study: StudyFacts) -> Markdown:
     """The table of provenance, without the command and the remarks that other sections show."""
     teacher = study.teacher
     seed = "" if teacher.seed is None else f", seed {teacher.seed}"
-    elsewhere = ("command", TARGETS, REMARKS, NETWORK_REMARKS)
+    elsewhere = ("command", TARGETS, WARM_START, REMARKS, NETWORK_REMARKS)
     rows: list[tuple[object, object]] = [
         (name, text) for name, text in study.provenance.items() if name not in elsewhere
     ]

@@ -6,6 +6,7 @@ from lpstudy.space.cost_settings import CostSettings, LatencyTarget
 from lpstudy.space.imported_code import ImportedCode, ImportedFile, LoadedCode, import_files, load_all
 from lpstudy.space.published import PublishedResult
 from lpstudy.space.ranges import Choices, Fixed, Names, Range, Scalar, Searchable, value_text
+from lpstudy.space.start import check_start
 from lpstudy.space.student_space import StudentSpace
 from lpstudy.space.study_spec import Budget, Constraints, Search, StudySpec
 from lpstudy.space.study_toml import (
@@ -18,6 +19,7 @@ from lpstudy.space.study_toml import (
 )
 from lpstudy.space.teacher_spec import BANK_KEYS, INPUT_KEYS, TeacherSpec
 from lpstudy.space.training import Precision, Training
+from lpstudy.space.warm_start import WarmStart
 from lpstudy.students import StudentSpec
 
 __all__ = [
@@ -47,9 +49,11 @@ __all__ = [
     "StudySpec",
     "TeacherSpec",
     "Training",
+    "WarmStart",
     "arm_definitions",
     "changed_arms",
     "changed_settings",
+    "check_start",
     "find_study_file",
     "import_files",
     "known_studies",

@@ -19,6 +19,7 @@ from lpstudy.space.student_space import STUDENT_KEYS, StudentSpace
 from lpstudy.space.study_spec import NAME, UNSEARCHED, Budget, Constraints, Search, StudySpec
 from lpstudy.space.teacher_spec import TeacherSpec
 from lpstudy.space.training import Training
+from lpstudy.space.warm_start import WarmStart
 from lpstudy.students import StudentSpec
 
 Schema = dict[str, Any]
@@ -45,6 +46,7 @@ def study_schema() -> Schema:
         "search": _table(Search, _fields(Search)),
         "constraints": _table(Constraints, _fields(Constraints)),
         "cost": _table(CostSettings, _fields(CostSettings)),
+        "warm_start": _table(WarmStart, _fields(WarmStart)),
         "published": {"type": "array", "items": _table(PublishedResult, _fields(PublishedResult))},
     }
     required = [

@@ -25,6 +25,7 @@ from lpstudy.space.start import check_start
 from lpstudy.space.student_space import StudentSpace
 from lpstudy.space.teacher_spec import TeacherSpec
 from lpstudy.space.training import Training
+from lpstudy.space.warm_start import WarmStart
 from lpstudy.user_lines import user_code_error
 
 PRUNERS = Literal["median", "halving", "hyperband", "none"]
@@ -108,6 +109,7 @@ class StudySpec(BaseModel):
     search: Search = Search()
     constraints: Constraints = Constraints()
     cost: CostSettings = CostSettings()
+    warm_start: WarmStart | None = None
     published: tuple[PublishedResult, ...] = Field(default=(), strict=False)
     """What others have published for arms of the study."""
     imported: tuple[ImportedFile, ...] | None = Field(default=None, min_length=1, strict=False)
@@ -197,6 +199,12 @@ class StudySpec(BaseModel):
                         check_start(arms, key, value)
                     except ValueError as error:
                         raise ValueError(f"methods.{name}.{START}.{number}.{key}: {error}") from None
+        return self
+
+    @model_validator(mode="after")
+    def _check_warm_start(self) -> Self:
+        if self.warm_start is not None and self.warm_start.study == self.name:
+            raise ValueError("warm_start.study: is this study itself; name another one")
         return self
 
     @model_validator(mode="after")

@@ -18,6 +18,7 @@ from lpstudy.space.student_space import StudentSpace
 from lpstudy.space.study_spec import NAME, Budget, Constraints, Search, StudySpec
 from lpstudy.space.teacher_spec import TeacherSpec
 from lpstudy.space.training import Training
+from lpstudy.space.warm_start import WarmStart
 from lpstudy.terminal import printable
 
 FOLDER = "search_spaces"
@@ -36,6 +37,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "search": Search,
     "constraints": Constraints,
     "cost": CostSettings,
+    "warm_start": WarmStart,
     "published": PublishedResult,
 }
 
