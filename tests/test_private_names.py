@@ -15,7 +15,8 @@ import lpstudy
 
 PACKAGE = Path(lpstudy.__file__).parent
 NAMES = {
-    "optuna.storages._rdb.models": ("TrialIntermediateValueModel", "TrialModel", "TrialUserAttributeModel"),
+    "optuna.storages._rdb.models": ("StudyModel", "StudyUserAttributeModel", "TrialIntermediateValueModel",
+                                    "TrialModel", "TrialUserAttributeModel"),
     "optuna.storages._rdb.storage": ("_create_scoped_session", "RDBStorage._get_prepared_new_trial",
                                      "RDBStorage._set_trial_attr_without_commit"),
     "optuna.study._constrained_optimization": ("_CONSTRAINTS_KEY",),
