@@ -28,7 +28,9 @@ def arm_definitions(spec: StudySpec) -> dict[str, Definition]:
 
 def changed_settings(old: StudySpec, new: StudySpec) -> list[str]:
     """The differences in what all arms share, one line per key; trials, seeds and hours may differ."""
-    before, after = (_flat(one.model_dump(mode="json", exclude=OF_ARMS)) for one in (old, new))
+    has_limit = any(one.constraints.max_latency_ms is not None for one in (old, new))
+    unread = OF_ARMS | (set() if has_limit else {"cost"})  # else the limit holds where [cost] says
+    before, after = (_flat(one.model_dump(mode="json", exclude=unread)) for one in (old, new))
     return _differences(
         *({key: value for key, value in one.items() if key not in FREE} for one in (before, after))
     )

@@ -139,6 +139,15 @@ def test_more_trials_seeds_and_hours_are_no_difference(
         ("batch_size = 50", "batch_size = 64", ["training.batch_size: 50 -> 64"]),
         ("max_macs = 1000000", "", ["constraints.max_macs: 1000000 -> None"]),
         ("[methods.lp]", "[methods.lp]\nstart = [{ n_neighbors = 2 }]", START),
+        (
+            "[constraints]\n",
+            '[cost]\nlatency = ["cpu-n"]\n[constraints]\nmax_latency_ms = 5.0\n',
+            [
+                "constraints.max_latency_ms: None -> 5.0",
+                "cost.latency: with its defaults -> nothing",
+                "cost.latency.0: nothing -> cpu-n",
+            ],
+        ),
         ("[constraints]", '[search]\nsampler = "gp"\n[constraints]', ["search.sampler: tpe -> gp"]),
     ],
 )
@@ -153,6 +162,7 @@ def test_every_other_change_is_named(
     [
         ("width = 8", "width = 9"),  # another student
         ("[methods.bp]", ""),
+        ("[constraints]", '[cost]\nlatency = ["cpu-1"]\n[constraints]'),
         ("[methods.bp]", "[methods.bp]\n[methods.fitnet]"),
         ('[[students]]\nfamily = "wrn"', '[[students]]\nfamily = "wrn"\nmethods = ["kd"]'),
     ],

@@ -57,7 +57,8 @@ def new_ledger(folder: Path, spec: StudySpec) -> Ledger:
 
 def projection(client: MlflowClient, ledger: Ledger, folder: Path) -> tracking.Projection:
     data = {"name": "digits", "classes": 10, "input_shape": SHAPE, "train": 9, "validation": 5, "test": 5}
-    facts = tracking.StudyMetadata(dump(ledger.spec), data, TEACHER, PROVENANCE, ledger.growth, ledger.hidden)
+    more = {"growth": ledger.growth, "hidden": ledger.hidden}
+    facts = tracking.StudyMetadata(dump(ledger.spec), data, TEACHER, PROVENANCE, **more)
     return tracking.Projection(client, ledger, facts, LocalFolder(folder / "held/runs"))
 
 
