@@ -24,6 +24,8 @@ FAULTS = (
     "study/test_starting.py",
     "ledger/test_kills.py",
     "tracking/test_servers.py",
+    "deployment/test_serving.py",
+    "deployment/test_every_family.py",
 )
 """Files and folders of `make test-faults`: real Ray, real servers, kills. The slowest are first."""
 SLOW = (
