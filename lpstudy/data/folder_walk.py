@@ -23,6 +23,8 @@ SYSTEM_FILES = (
     b"__pycache__",
 )  # fmt: skip
 """Names, in lower case, of files and folders that Windows, macOS and file servers create by themselves."""
+DEEPEST = 100
+"""Most folders that lie within each other."""
 ZONE_SUFFIX = b":zone.identifier"
 """The end of the name of a note that Windows stores next to a file from the network."""
 
@@ -71,7 +73,7 @@ class FolderWalk:
         )
 
     def files(self, folder: bytes, classes: Mapping[bytes, bytes]) -> Files:
-        """The images of all classes, sorted by class and name."""
+        """The images of all classes at any depth, sorted by class, folder and name."""
         paths: list[bytes] = []
         labels: list[int] = []
         status: list[tuple[int, int, int]] = []
@@ -79,13 +81,13 @@ class FolderWalk:
         names = with_progress([*classes.values()], what, total=len(classes), progress=self.progress)
         for label, name in enumerate(names):
             class_folder = os.path.join(folder, name)
-            entries = sorted(self._entries(class_folder), key=lambda entry: normal_form(entry.name))
+            entries = [*self._tree(class_folder)]
             if not entries:
                 raise ValueError(
                     f"the class folder {display_path(os.path.join(self.root, class_folder))} has no images"
                 )
             for entry in entries:
-                paths.append(os.path.join(class_folder, entry.name))
+                paths.append(self._relative(entry))
                 labels.append(label)
                 status.append(self._status(entry))
         return self._files(paths, labels, status)
@@ -99,16 +101,22 @@ class FolderWalk:
         entries = [*with_progress(self._tree(b""), "listing", total=None, progress=self.progress)]
         if not entries:
             raise ValueError(f"{display_path(self.root)} has no images")
-        paths = [os.path.relpath(entry.path, self.root) for entry in entries]
+        paths = [self._relative(entry) for entry in entries]
         return self._files(paths, [NO_LABEL] * len(paths), [self._status(entry) for entry in entries])
 
-    def _tree(self, folder: bytes) -> Iterator[os.DirEntry[bytes]]:
-        """The files of a folder and of those within it; a link to a folder could lead in circles."""
-        for entry in sorted(self._entries(folder), key=lambda entry: normal_form(entry.name)):
-            if entry.is_dir(follow_symlinks=False):
-                yield from self._tree(os.path.join(folder, entry.name))
-            else:
-                yield entry
+    def _tree(self, folder: bytes, depth: int = 0) -> Iterator[os.DirEntry[bytes]]:
+        """The files of a folder, then those of the folders within it, but not of links to folders."""
+        if depth > DEEPEST:
+            raise ValueError(f"{display_path(self.root)} has folders more than {DEEPEST} deep")
+        entries = sorted(self._entries(folder), key=lambda entry: normal_form(entry.name))
+        folders = [entry for entry in entries if entry.is_dir(follow_symlinks=False)]
+        yield from (entry for entry in entries if not entry.is_dir(follow_symlinks=False))
+        for inner in folders:
+            yield from self._tree(os.path.join(folder, inner.name), depth + 1)
+
+    def _relative(self, entry: os.DirEntry[bytes]) -> bytes:
+        """The path below the root; `os.path.relpath` takes 10 us a file."""
+        return entry.path[len(self.root) :].lstrip(b"/")
 
     def _files(self, paths: list[bytes], labels: list[int], status: list[tuple[int, int, int]]) -> Files:
         label_array, times = np.array(labels, dtype=np.int64), np.array(status, dtype=np.int64)

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torchvision.datasets import ImageFolder
 
 from lpstudy.data import DataSpec, Order, construction, load
+from lpstudy.data.image_folder import list_image_folder
 
 SPEC = DataSpec(kind="image_folder")
 CPU = torch.device("cpu")
@@ -67,8 +69,12 @@ def text_file(tree: Path) -> None:
     (tree / "train" / "apple" / "labels.txt").write_text("apple")
 
 
-def folder_in_a_class(tree: Path) -> None:
-    (tree / "train" / "apple" / "more.png").mkdir()
+def linked_folder_in_a_class(tree: Path) -> None:
+    (tree / "train" / "apple" / "more").symlink_to(tree / "train" / "zebra")
+
+
+def endless_folders(tree: Path) -> None:
+    (tree / "train" / "apple" / "/".join("x" * 110)).mkdir(parents=True)
 
 
 def pipe(tree: Path) -> None:
@@ -117,7 +123,8 @@ def other_size(tree: Path) -> None:
         (one_class, "has 1 class folder, a data set needs two"),
         (stray_image, "'.*stray.png' must lie in the folder of its class"),
         (text_file, r"'.*/labels.txt' is not an image file: class folders hold .png .jpg"),
-        (folder_in_a_class, r"'.*/more.png' is not an image file"),
+        (linked_folder_in_a_class, r"'.*/more' is not an image file"),
+        (endless_folders, r"has folders more than 100 deep"),
         (pipe, r"'.*/endless.png' is not an image file"),
         (link_out, r"the link '.*/link.png' leads out of the data's folder"),
         (class_link_out, r"the link '.*/zebra' leads out of the data's folder"),
@@ -133,6 +140,19 @@ def test_what_is_wrong_with_a_folder_is_one_line_that_names_it(tree, damage, mes
     with pytest.raises(ValueError, match=message) as caught:
         load(SPEC, root=tree)
     assert "\n" not in str(caught.value)
+
+
+def test_folders_within_a_class_are_of_the_class_as_in_torchvision(tree: Path) -> None:
+    inner = tree / "train" / "apple" / "images" / "large"
+    inner.mkdir(parents=True)
+    for number in (2, 5):
+        (tree / "train" / "apple" / f"{number:03}.png").rename(inner / f"{number:03}.png")
+    oracle = ImageFolder(str(tree / "train"))
+    data = load(SPEC, root=tree)
+    assert data.class_names == tuple(oracle.classes)
+    files = list_image_folder(tree, progress=False).train
+    assert [str(tree / path.decode()) for path in files.paths] == [path for path, _ in oracle.imgs]
+    assert files.labels.tolist() == oracle.targets
 
 
 def test_links_inside_the_folder_are_followed(tree):
