@@ -71,7 +71,7 @@ def _deploy(args: Namespace) -> int:
         client = tracking.connect() if args.register else None
         result = _choose(study.results, args)
         final = choose_final(result, args.seed)
-        check_code(str(final["family"]))
+        check_code(str(final["family"]), final["design"])
         key = f"{result.arm.name}/final-{final['trial']}-seed-{final['seed']}"
         model = study.load_weights(key)
         data = load(study.spec.data, root=args.data_root, progress=True)

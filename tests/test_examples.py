@@ -10,7 +10,7 @@ import torch
 from commands import call, error_line
 from imports import no_imported_code
 
-from lpstudy import export, plan, reconcile, report, status, sweep
+from lpstudy import deploy, export, plan, reconcile, report, status, sweep
 from lpstudy.command.prepare import PreparedStudy, prepare
 from lpstudy.cost import cost
 from lpstudy.distill import METHODS
@@ -100,6 +100,8 @@ def test_the_report_is_written_again_without_the_code(finished: Path) -> None:
 
 def test_what_needs_the_code_of_a_network_says_so(finished: Path) -> None:
     words = "the code of my_own:Small is not imported: give --import my_own.py"
+    with no_imported_code():
+        assert words in call(deploy.main, finished, "my_own").err
     for main, args in ((export.main, []), (reconcile.main, ["--check"])):
         with no_imported_code():
             result = call(main, finished, "my_own", *args)

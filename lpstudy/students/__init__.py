@@ -67,7 +67,7 @@ __all__ = [
 ]
 
 
-def code_of(family: str, design: str | None = None) -> str:
+def code_of(family: str, design: str | None) -> str:
     """SHA-256 of the imported code of a network; empty for a built-in family."""
     if family == MODULE and design is not None:
         return code_at(design)

@@ -59,7 +59,7 @@ def declare_family(name: str) -> None:
         FAMILIES[name] = _StandIn(name)
 
 
-def check_code(name: str, design: object = None) -> None:
+def check_code(name: str, design: object) -> None:
     """Refuse a network whose code is not imported.
 
     Args:

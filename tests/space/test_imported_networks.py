@@ -30,8 +30,8 @@ def test_a_network_of_ones_own_is_built_and_its_code_is_known(tmp_path: Path) ->
     (code,) = import_files([write(tmp_path, NETWORK)])
     spec = StudentSpec(family="thin", width=3)
     assert spec.label() == "thin-w3"
-    assert code_of("thin") == code.sha256
-    assert code_of("wrn") == ""
+    assert code_of("thin", None) == code.sha256
+    assert code_of("wrn", None) == ""
     network = build(spec, input_shape=(1, 8, 8), classes=10)
     assert network(torch.zeros(2, 1, 8, 8)).logits.shape == (2, 10)
     with pytest.raises(ValueError, match="family thin needs a width"):
