@@ -8,7 +8,8 @@ HEAD = (
     "method,student,family,depth,width,accuracy_mean,accuracy_low,accuracy_high,seeds,delta_bp_mean,delta_bp_low,"
     "delta_bp_high,parameters,compression,macs,flops,speedup,auxiliary_parameters,training_macs,trials_finished,"
     "trials_pruned,trials_failed,best_hyperparameters,mlflow_run_id,delta_bp_p_holm,delta_bp_detectable,"
-    "published,published_source,delta_published,auxiliary_bytes,loss_macs,teacher_bytes"
+    "published,published_source,delta_published,auxiliary_bytes,loss_macs,teacher_bytes,"
+    "latency_ms,latency_p95_ms,latency_target"
 )
 Smoke = tuple[Path, CommandResult]
 
