@@ -39,7 +39,7 @@ def budget_notes(progress: StudyProgress, budget: "StoredBudget | Budget") -> It
     yield from filter(None, (unused_trials_note(arm, n, budget) for arm, n in progress.points.items()))
     arms = progress.arm_names
     winners = {arm: progress.winners_with_finals(arm) for arm in arms}
-    if any(winners.values()) and any(progress.remaining_trials(arm, budget.trials) for arm in arms):
+    if any(winners[arm] and progress.remaining_trials(arm, budget.trials) for arm in arms):
         yield (
             "the finals have read the test set already: an arm whose new trials bring another winner has new"
             " finals, which read it once more"

@@ -1,5 +1,7 @@
 """A begun study that takes arms, trials and seeds, and hides arms that its file no longer has."""
 
+import hashlib
+import json
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
@@ -10,6 +12,7 @@ from typing import Any
 import pytest
 from storage_writes import KilledError, kill_after
 
+from lpstudy.command.budget_notes import budget_notes
 from lpstudy.command.overview import make_overview
 from lpstudy.damage import DamagedError
 from lpstudy.ledger import Assignment, Ledger, Record, engine_at, ledger_file_url, read_ledger
@@ -118,6 +121,12 @@ def test_each_extension_is_recorded(make: Make, reopen: Open, play: Any, url: st
     assert all(one["time"] > 1e9 and one["version"] for one in growth)
 
 
+def test_a_new_arm_has_no_earlier_winner_to_beat(make: Make, reopen: Open, play: Any) -> None:
+    played(make(methods=ONE, budget=FEW), reopen, play)
+    grown = reopen(make(methods=TWO, budget=FEW))
+    assert list(budget_notes(grown, grown.spec.budget)) == []
+
+
 def test_a_hidden_arm_stays_in_the_ledger_and_comes_back_untouched(
     make: Make, reopen: Open, play: Any, url: str
 ) -> None:
@@ -192,6 +201,24 @@ def test_weights_files_are_held_to_each_student(make: Make, reopen: Open) -> Non
     ledger.check_unchanged("images", "", {"b": "2" * 64})
     with pytest.raises(ValueError, match=rf"other weights \(a: {'1' * 16} -> {'3' * 16}\)"):
         ledger.check_unchanged("images", "", {"a": "3" * 64, "b": "2" * 64})
+
+
+def test_one_hash_of_all_weights_files_in_an_older_ledger_is_held_too(
+    make: Make, reopen: Open, url: str
+) -> None:
+    students = [STUDENTS[1] | {"weights": "a.safetensors"}]
+    weights = {"convnet-d2-w4": "1" * 64}
+    reopen(make(students=students)).check_unchanged("images", "", weights)
+    combined = hashlib.sha256(json.dumps(["images", "1" * 64]).encode()).hexdigest()[:16]
+    with engine_at(url).begin() as connection:
+        connection.exec_driver_sql("DELETE FROM study_user_attributes WHERE key IN ('arms', 'weights')")
+        change = f"UPDATE study_user_attributes SET value_json = '\"{combined}\"' WHERE key = 'content'"
+        connection.exec_driver_sql(change)
+    ledger = Ledger(url, make(students=students), input_shape=(1, 8, 8), classes=10)
+    with pytest.raises(ValueError, match="started with other weights"):
+        ledger.check_unchanged("images", "", {"convnet-d2-w4": "2" * 64})
+    ledger.check_unchanged("images", "", weights)
+    ledger.check_unchanged("images", "", weights)
 
 
 def test_an_arm_without_rows_is_damage(make: Make, reopen: Open, url: str) -> None:

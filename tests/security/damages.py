@@ -49,6 +49,8 @@ ARMS: dict[str, Any] = {
     "definitions": {"bp-convnet": DEFINITION, "kd-convnet": DEFINITION},
     "growth": [],
 }
+OUTPUTS: dict[str, Any] = {"views": 2, "banked": ["logits"], "online": []}
+WARM_START: dict[str, Any] = {"study": "other", "points": {"kd-convnet": [{"width": 4}]}, "notes": []}
 EPOCH = {"epoch": 1, "metrics": {"validation_accuracy": 50.0}, "warnings": []}
 FACTS: dict[str, list[object]] = {
     "spec": [
@@ -69,6 +71,8 @@ FACTS: dict[str, list[object]] = {
         text({**ARMS, "shown": ["bp-convnet", "other"]}),
         text({**ARMS, "growth": [{"time": -1, "version": "0", "runs": 0}]}),
     ],
+    "outputs": [*other_than(), *(text({**OUTPUTS, key: -1}) for key in OUTPUTS)],
+    "warm_start": [*other_than(), *(text({**WARM_START, key: 3}) for key in WARM_START)],
     "exhausted": [*other_than(LISTS), "[3]"],
     "data": [*other_than(), text({**DATA, "train": -1}), text({**DATA, "name": None})],
     "teacher": [

@@ -11,7 +11,19 @@ from typing import Any
 
 import pytest
 from commands import call
-from damages import ATTRIBUTES, COLUMNS, DATA, FACTS, LEASE, SPACE, TEACHER, TOLD, text
+from damages import (
+    ATTRIBUTES,
+    COLUMNS,
+    DATA,
+    FACTS,
+    LEASE,
+    OUTPUTS,
+    SPACE,
+    TEACHER,
+    TOLD,
+    WARM_START,
+    text,
+)
 
 from lpstudy import export, operate, status
 from lpstudy.ledger import Done, Lease, Ledger, Waiting, ledger_file_url
@@ -39,6 +51,8 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "data": DATA,
         "teacher": TEACHER,
         "provenance": {"command": "lpstudy sweep held"},
+        "outputs": OUTPUTS,
+        "warm_start": WARM_START,
     }.items():
         ledger.set_fact(key, value)
     ledger.set_fact("exhausted", [])
