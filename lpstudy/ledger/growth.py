@@ -57,11 +57,13 @@ def _definitions(spec: StudySpec) -> dict[str, StoredDefinition]:
 
 def arms_with_points(spec: StudySpec, facts: Mapping[str, Any]) -> dict[str, Arm]:
     """The arms of a spec, each with its own first points and then those from another study."""
-    points = facts.get(WARM_START, {}).get("points", {})
-    return {
-        arm.name: arm.model_copy(update={"start": (*arm.start, *points.get(arm.name, ()))})
-        for arm in spec.arms()
-    }
+    stored = facts.get(WARM_START, {})
+    arms = {arm.name: arm for arm in spec.arms()}
+    for name, points in stored.get("points", {}).items():
+        if points and name in arms:
+            start = (*arms[name].start, *points)
+            arms[name] = arms[name].model_copy(update={"start": start, "warm_start": stored["study"]})
+    return arms
 
 
 def check_space(spec: StudySpec, facts: Mapping[str, Any]) -> None:

@@ -102,7 +102,8 @@ def _sampler(arm: Arm, spec: StudySpec, n_trials: int) -> optuna.samplers.BaseSa
 
 def seed_of(arm: Arm, n_trials: int) -> int:
     """The sampler's seed for the next trial of an arm that has `n_trials`."""
-    return int.from_bytes(hashlib.sha256(f"{arm.name}:{n_trials}".encode()).digest()[:4])
+    name = f"{arm.name}<{arm.warm_start}" if arm.warm_start else arm.name
+    return int.from_bytes(hashlib.sha256(f"{name}:{n_trials}".encode()).digest()[:4])
 
 
 def warmup_epochs(budget: Budget) -> int:

@@ -43,6 +43,9 @@ class Arm(BaseModel):
     """The hyperparameters of method and training by name, fixed or searched."""
     start: tuple[dict[str, Scalar], ...] = ()
     """The first points; the sampler completes what a point leaves open."""
+    warm_start: str = ""
+    """The study that some of them come from. Its arm may have the same name: without another seed, the
+    sampler would suggest that study's points again."""
 
     @property
     def searched(self) -> dict[str, Searchable]:

@@ -114,6 +114,22 @@ def test_an_arm_without_a_match_has_none_and_that_is_said(make: Make, other: Led
     assert warm_points(make(students=students).arms()[0], other, top=3).points == ()
 
 
+def test_the_sampler_does_not_suggest_the_other_studys_points_again(
+    make: Make, reopen: Open, play: Any, other: LedgerReader
+) -> None:
+    methods = {"bp": {}, "kd": {"weight": WIDE}}
+    ledger = reopen(make(methods=methods, budget=BUDGET, search={"sampler": "random"}))
+    last = dict(
+        other.records()[[one.assignment.arm for one in other.records()].index(KD) + 3].assignment.values
+    )
+    ledger.set_first_points(StoredWarmStart(study="first", points={KD: [last]}))
+    play.all(ledger)
+    values = [dict(run.values) for run in play.handed if (run.arm, run.kind) == (KD, "trial")]
+    assert values[0] == last
+    assert len(values) == 4
+    assert last not in values[1:]
+
+
 def test_they_follow_the_files_own_points_and_are_kept(
     make: Make, reopen: Open, play: Any, other: LedgerReader
 ) -> None:
