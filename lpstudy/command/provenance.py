@@ -2,8 +2,10 @@
 
 import platform
 import subprocess
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -76,6 +78,25 @@ def provenance(
         "machine": machine(backend.gpu_name()),
         "command": without_credentials(command),
     }
+
+
+EARLIER_TEACHERS = "earlier teachers"
+"""The provenance key of teachers that earlier runs of the study have learned from."""
+
+
+def earlier_teachers(facts: Mapping[str, Any], teacher: TrainedTeacher) -> str:
+    """Other teachers that runs of a study have learned from, as its cache was lost; empty without any.
+
+    Args:
+        facts: The facts in the study's ledger.
+        teacher: The teacher of the runs to come.
+    """
+    before = facts.get("provenance", {}).get(EARLIER_TEACHERS, "")
+    stored = facts.get("teacher")
+    if stored is None or stored["sha256"] == teacher.sha256:
+        return str(before)
+    words = f"weights {stored['sha256'][:16]}, test {stored['test_accuracy']:.2f} %"
+    return f"{before}; {words}" if before else words
 
 
 def _version(package: str) -> str:

@@ -30,7 +30,7 @@ from lpstudy.command.phase_progress import (
 )
 from lpstudy.command.prepare import PreparedStudy
 from lpstudy.command.progress import Console
-from lpstudy.command.provenance import data_facts, provenance
+from lpstudy.command.provenance import EARLIER_TEACHERS, data_facts, earlier_teachers, provenance
 from lpstudy.command.publish import print_report, publish
 from lpstudy.command.quantities import count_states, duration
 from lpstudy.command.starting_weights import share_weights, student_hashes
@@ -155,9 +155,16 @@ class Sweep:
         ledger, session = self.ledger, self.session
         session.state = {"state": "teacher"}
         teacher = session.retry_after_pause(self.train_teacher)
+        words = provenance(self.prepared, teacher, self.backend, self.command)
+        if ledger.ended_runs and (earlier := earlier_teachers(ledger.facts, teacher)):
+            words[EARLIER_TEACHERS] = earlier
+            terminal.warn(
+                f"earlier runs learned from another teacher ({earlier}): LPSTUDY_CACHE has it no more;"
+                " bring it back, or give --fresh, before arms are compared"
+            )
         ledger.set_fact("data", data_facts(self.prepared))
         ledger.set_fact("teacher", {k: v for k, v in asdict(teacher).items() if k != "folder"})
-        ledger.set_fact("provenance", provenance(self.prepared, teacher, self.backend, self.command))
+        ledger.set_fact("provenance", words)
         session.state = {"state": "bank"}
         session.retry_after_pause(lambda: self.fill_bank(teacher))
         return teacher
