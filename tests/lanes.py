@@ -26,6 +26,7 @@ FAULTS = (
     "tracking/test_servers.py",
     "deployment/test_serving.py",
     "deployment/test_every_family.py",
+    "api/test_notebook.py",
 )
 """Files and folders of `make test-faults`: real Ray, real servers, kills. The slowest are first."""
 SLOW = (

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import torch
 
-from lpstudy import environment, sweep, tracking
+from lpstudy import environment, sweep
 from lpstudy.api.errors import StudyStoppedError, plain_errors, plain_input_errors
 from lpstudy.command.overview import Overview, read_overview
 from lpstudy.command.prepare import prepare, resources_of
+from lpstudy.command.stored_study import StoredStudy, stored_study
 from lpstudy.command.study_ledgers import existing_study, ledger_engine, ledger_name
 from lpstudy.command.study_session import GRACE
 from lpstudy.export import epochs as epochs_table
@@ -191,7 +192,7 @@ class Study:
         """The report's table: the teacher, then each arm's winner with its intervals and differences.
 
         Raises:
-            ValueError: MLflow has no such study.
+            ValueError: The study has not started.
         """
         results = self._results()
         return comparison(results.facts, results.runs)
@@ -235,13 +236,11 @@ class Study:
         Raises:
             ValueError: No arm fits, or its weights cannot be read.
         """
-        from lpstudy.model_file import load_model
-
         arm = self._arm(method, student, under_macs)
         final = choose_final(arm, seed)
-        run = f"{arm.arm.name}/final-{final['trial']}-seed-{final['seed']}"
+        key = f"{arm.arm.name}/final-{final['trial']}-seed-{final['seed']}"
         with plain_input_errors():
-            return load_model(f"{self._flags.storage / self.name}/runs/{run}")
+            return self._stored().load_weights(key)
 
     def _arm(self, method: str | None, student: str | None, under_macs: int | None) -> ArmResult:
         results = self._results()
@@ -249,8 +248,11 @@ class Study:
         return choose_arm(arms, method=method, student=student, under_macs=under_macs)
 
     def _results(self) -> StudyResults:
+        return self._stored().results
+
+    def _stored(self) -> StoredStudy:
         with plain_input_errors():
-            return tracking.read_study(tracking.connect(), self.name).results
+            return stored_study(self._flags.storage, self._flags.ledger, self.name)
 
     def _runs(self, kind: str) -> pd.DataFrame:
         table = runs_table(self._reader())

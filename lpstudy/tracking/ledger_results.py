@@ -2,30 +2,28 @@
 
 import pandas as pd
 
-from lpstudy.ledger import LedgerReader, dump
+from lpstudy.ledger import LATENCY, LedgerReader, dump
 from lpstudy.tables import CURVE_COLUMNS, StudyResults
 from lpstudy.tracking.frames import ledger_frame
 from lpstudy.tracking.study_facts import study_facts
-from lpstudy.tracking.study_json import DataJson, StudyJson, TeacherJson
+from lpstudy.tracking.study_json import DataJson, LatencyJson, StudyJson, TeacherJson
 
 
 def ledger_results(ledger: LedgerReader) -> StudyResults:
     """A study's facts and runs, without curves; a run's id is its key.
 
-    The ledger does not record the sizes of the data's parts: they are 0.
-
     Raises:
         ValueError: The study has no teacher yet, and so no run.
     """
     stored = ledger.facts
-    if "teacher" not in stored:
+    if not {"teacher", "data"} <= stored.keys():
         raise ValueError(f"study {ledger.spec.name!r} has trained no student yet")
-    data = DataJson(name=ledger.spec.data.kind, classes=ledger.classes, train=0, validation=0, test=0)
     study_json = StudyJson(
         spec=dump(ledger.spec),
-        data=data,
+        data=DataJson.model_validate(stored["data"]),
         teacher=TeacherJson.model_validate(stored["teacher"]),
         provenance=stored.get("provenance", {}),
+        latency=LatencyJson.model_validate(stored[LATENCY]) if LATENCY in stored else None,
     )
     facts = study_facts(study_json, ledger.spec, {}, experiment="", teacher="")
     return StudyResults(facts, ledger_frame(ledger), pd.DataFrame(columns=list(CURVE_COLUMNS)))

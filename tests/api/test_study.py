@@ -147,7 +147,7 @@ def test_bad_input_is_one_line_and_starts_nothing(folder: Path) -> None:
     refuse("students: convnet-d2-w2: no design is within", TABLE | {"constraints": {"max_macs": 10}})
     with pytest.raises(ValueError, match="has no study 'api'; it has none"):
         lpstudy.Study(TABLE).status()
-    with pytest.raises(ValueError, match="MLflow has no study 'api'"):
+    with pytest.raises(ValueError, match="has no study 'api'; it has none; and not from MLflow"):
         lpstudy.Study(TABLE).comparison()
     assert not Path("studies").exists()
 
