@@ -27,6 +27,7 @@ FAULTS = (
     "deployment/test_serving.py",
     "deployment/test_every_family.py",
     "api/test_notebook.py",
+    "api/test_study_on_ray.py",
 )
 """Files and folders of `make test-faults`: real Ray, real servers, kills. The slowest are first."""
 SLOW = (
