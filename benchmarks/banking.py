@@ -9,7 +9,7 @@ import torch
 from workload import CLASSES, CPU, TEACHER_SEED, teacher
 
 from lpstudy.data import Data
-from lpstudy.distill import Needs
+from lpstudy.methods import Needs
 from lpstudy.teacher import Bank, BankPlan, Store, TrainedTeacher, compute_blocks
 from lpstudy.teacher.bank_plan import LOGITS, BankedOutput
 from lpstudy.training.precision import has_bf16

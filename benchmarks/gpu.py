@@ -45,7 +45,7 @@ from workload import (
 
 from lpstudy.cost import cost_of
 from lpstudy.data import Data, Order
-from lpstudy.distill import StepContext
+from lpstudy.methods import StepContext
 from lpstudy.teacher import Bank
 from lpstudy.training.trainer import Trainer
 

@@ -15,16 +15,16 @@ from boxed import installed
 from torch import Tensor
 from torch.nn import functional
 
-from lpstudy.distill.at import at_loss
-from lpstudy.distill.cc import cc_loss
-from lpstudy.distill.dist import dist_terms
-from lpstudy.distill.dkd import dkd_terms
-from lpstudy.distill.pkt import pkt_loss
-from lpstudy.distill.reductions import attention
-from lpstudy.distill.rkd import angle_loss, distance_loss
-from lpstudy.distill.soft_targets import kd_loss, standardized
-from lpstudy.distill.sp import sp_loss
-from lpstudy.distill.wttm import wttm_loss
+from lpstudy.methods.at import at_loss
+from lpstudy.methods.cc import cc_loss
+from lpstudy.methods.dist import dist_terms
+from lpstudy.methods.dkd import dkd_terms
+from lpstudy.methods.pkt import pkt_loss
+from lpstudy.methods.reductions import attention
+from lpstudy.methods.rkd import angle_loss, distance_loss
+from lpstudy.methods.soft_targets import kd_loss, standardized
+from lpstudy.methods.sp import sp_loss
+from lpstudy.methods.wttm import wttm_loss
 
 T = 4.0
 GAMMA, ORDER = 0.4, 2

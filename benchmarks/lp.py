@@ -18,7 +18,7 @@ from watching import Allocations
 from workload import BATCH, CLASSES, command, load_images, make_data, network
 
 from lpstudy.data import Order
-from lpstudy.distill.lp import lp_loss
+from lpstudy.methods.lp import lp_loss
 
 SIZES = (64, 512, 4096)
 N_NEIGHBORS = 7

@@ -22,9 +22,9 @@ from workload import BATCH, CLASSES, CPU, SHAPE, TEACHER_SEED, command, load_ima
 
 from lpstudy.cost import cost_of
 from lpstudy.data import Data, Order
-from lpstudy.distill import METHODS, Distillation, Needs, StepContext
-from lpstudy.distill.lp_graphs import GraphName
-from lpstudy.distill.reductions import teacher_outputs
+from lpstudy.methods import METHODS, Distillation, Needs, StepContext
+from lpstudy.methods.lp_graphs import GraphName
+from lpstudy.methods.reductions import teacher_outputs
 from lpstudy.outputs import Network
 from lpstudy.space import Precision, RunSpec, Training
 from lpstudy.students import ReusedHead, StudentSpec, build

@@ -18,7 +18,7 @@ from measuring import one_thread, show, write
 from workload import command
 
 from lpstudy.data import Data, load
-from lpstudy.distill import METHODS
+from lpstudy.methods import METHODS
 from lpstudy.space import Precision, RunSpec, StudySpec, Training
 from lpstudy.space.study_toml import find_study_file, read_study_file
 from lpstudy.students import StudentSpec

@@ -16,7 +16,7 @@ from timing import seconds, wait
 from workload import BATCH, CLASSES, METHOD, load_images, make_data, trial
 
 from lpstudy.data import Data, Order
-from lpstudy.distill import StepContext
+from lpstudy.methods import StepContext
 from lpstudy.space import Precision
 from lpstudy.teacher import Bank
 from lpstudy.training import optimizers, parallel

@@ -46,8 +46,8 @@ from workload import (
 )
 
 from lpstudy.data import Data, Order
-from lpstudy.distill.graph import affinities, laplacian
-from lpstudy.distill.lp import laplacian_loss
+from lpstudy.methods.graph import affinities, laplacian
+from lpstudy.methods.lp import laplacian_loss
 from lpstudy.space import Precision, RunSpec
 from lpstudy.teacher import Bank
 from lpstudy.training import evaluate, train

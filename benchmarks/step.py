@@ -37,10 +37,10 @@ from workload import (
 )
 
 from lpstudy.data import Data, Order
-from lpstudy.distill.fitnet import Regressor, hint_loss
-from lpstudy.distill.graph import affinities, laplacian
-from lpstudy.distill.lp import laplacian_loss
-from lpstudy.distill.soft_targets import kd_loss
+from lpstudy.methods.fitnet import Regressor, hint_loss
+from lpstudy.methods.graph import affinities, laplacian
+from lpstudy.methods.lp import laplacian_loss
+from lpstudy.methods.soft_targets import kd_loss
 from lpstudy.space import Precision
 from lpstudy.teacher import Bank
 from lpstudy.training import evaluate

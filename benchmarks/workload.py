@@ -20,8 +20,8 @@ from lpstudy.data import Data
 from lpstudy.data.pixels import ArrayPixels
 from lpstudy.data.preprocessing import Preprocessing
 from lpstudy.data.split import Split
-from lpstudy.distill.lp import LP
-from lpstudy.distill.lp_graphs import GraphSource
+from lpstudy.methods.lp import LP
+from lpstudy.methods.lp_graphs import GraphSource
 from lpstudy.space import Precision, RunSpec, Training
 from lpstudy.students import StudentSpec, build
 from lpstudy.students.maxout import MaxoutNet

@@ -7,7 +7,7 @@ import numpy as np
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from lpstudy.distill import Distillation, Loss, Needs, Step, cross_entropy
+from lpstudy.methods import Distillation, Loss, Needs, Step, cross_entropy
 
 
 class Small(nn.Module):

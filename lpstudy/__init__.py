@@ -7,29 +7,30 @@ from typing import TYPE_CHECKING
 from lpstudy.version import __version__
 
 if TYPE_CHECKING:
+    from lpstudy.api.distillation import distill
     from lpstudy.api.errors import StudyStoppedError
     from lpstudy.api.study import BestArm, Study
     from lpstudy.data import Arrays, DataSpec
     from lpstudy.deployment.classifier import Classifier, Prediction, load
-    from lpstudy.distill import Distillation, Loss, Needs, Step, cross_entropy
-    from lpstudy.distill.at import AT
-    from lpstudy.distill.bp import BP
-    from lpstudy.distill.cc import CC
-    from lpstudy.distill.crd import CRD
-    from lpstudy.distill.dist import DIST
-    from lpstudy.distill.dkd import DKD
-    from lpstudy.distill.fitnet import FitNet
-    from lpstudy.distill.fm import FM
-    from lpstudy.distill.kd import KD
-    from lpstudy.distill.lp import LP
-    from lpstudy.distill.pkt import PKT
-    from lpstudy.distill.reviewkd import ReviewKD
-    from lpstudy.distill.rkd import RKD
-    from lpstudy.distill.simkd import SimKD
-    from lpstudy.distill.sp import SP
-    from lpstudy.distill.srrl import SRRL
-    from lpstudy.distill.wttm import WTTM
     from lpstudy.epoch_result import EpochResult
+    from lpstudy.methods import Distillation, Loss, Needs, Step, cross_entropy
+    from lpstudy.methods.at import AT
+    from lpstudy.methods.bp import BP
+    from lpstudy.methods.cc import CC
+    from lpstudy.methods.crd import CRD
+    from lpstudy.methods.dist import DIST
+    from lpstudy.methods.dkd import DKD
+    from lpstudy.methods.fitnet import FitNet
+    from lpstudy.methods.fm import FM
+    from lpstudy.methods.kd import KD
+    from lpstudy.methods.lp import LP
+    from lpstudy.methods.pkt import PKT
+    from lpstudy.methods.reviewkd import ReviewKD
+    from lpstudy.methods.rkd import RKD
+    from lpstudy.methods.simkd import SimKD
+    from lpstudy.methods.sp import SP
+    from lpstudy.methods.srrl import SRRL
+    from lpstudy.methods.wttm import WTTM
     from lpstudy.model_file import TrainedModel, load_model
     from lpstudy.outputs import Network, Outputs
     from lpstudy.space import StudySpec, Training
@@ -74,6 +75,7 @@ __all__ = [
     "__version__",
     "build",
     "cross_entropy",
+    "distill",
     "load",
     "load_model",
 ]
@@ -82,19 +84,19 @@ METHODS = (
     *("AT", "BP", "CC", "CRD", "DIST", "DKD", "FM", "FitNet", "KD", "LP", "PKT", "RKD", "ReviewKD"),
     *("SP", "SRRL", "SimKD", "WTTM"),
 )
-MODULES = {name: f"distill.{name.lower()}" for name in METHODS} | {
+MODULES = {name: f"methods.{name.lower()}" for name in METHODS} | {
     "Arrays": "data",
     "BestArm": "api.study",
     "Classifier": "deployment.classifier",
     "DataSpec": "data",
-    "Distillation": "distill",
+    "Distillation": "methods",
     "EpochResult": "epoch_result",
-    "Loss": "distill",
-    "Needs": "distill",
+    "Loss": "methods",
+    "Needs": "methods",
     "Network": "outputs",
     "Outputs": "outputs",
     "Prediction": "deployment.classifier",
-    "Step": "distill",
+    "Step": "methods",
     "StudentSpec": "students",
     "Study": "api.study",
     "StudySpec": "space",
@@ -102,7 +104,8 @@ MODULES = {name: f"distill.{name.lower()}" for name in METHODS} | {
     "TrainedModel": "model_file",
     "Training": "space",
     "build": "students",
-    "cross_entropy": "distill",
+    "cross_entropy": "methods",
+    "distill": "api.distillation",
     "load": "deployment.classifier",
     "load_model": "model_file",
 }

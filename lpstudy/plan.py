@@ -20,9 +20,9 @@ from lpstudy.command.study_ledgers import ledger_engine
 from lpstudy.command.study_words import bank_words
 from lpstudy.cost import cost, cost_of
 from lpstudy.data import Data
-from lpstudy.distill import Needs
-from lpstudy.distill.bp import BP
 from lpstudy.ledger import SEARCH_SEED, read_ledger
+from lpstudy.methods import Needs
+from lpstudy.methods.bp import BP
 from lpstudy.ray_cluster.cluster_address import cluster_address
 from lpstudy.space import Arm, RunSpec
 from lpstudy.space.ranges import corners

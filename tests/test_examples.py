@@ -13,8 +13,8 @@ from imports import no_imported_code
 from lpstudy import deploy, export, plan, reconcile, report, status, sweep
 from lpstudy.command.prepare import PreparedStudy, prepare
 from lpstudy.cost import cost
-from lpstudy.distill import METHODS
-from lpstudy.distill.declaration import StandIn
+from lpstudy.methods import METHODS
+from lpstudy.methods.declaration import StandIn
 from lpstudy.space.ranges import corners
 from lpstudy.teacher import OnlineTeacher, untrained_teacher
 from lpstudy.testing import check_method

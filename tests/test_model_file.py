@@ -16,8 +16,8 @@ from torch import Tensor
 
 import lpstudy
 from lpstudy.data import Data, DataSpec, load
-from lpstudy.distill.bp import BP
-from lpstudy.distill.kd import KD
+from lpstudy.methods.bp import BP
+from lpstudy.methods.kd import KD
 from lpstudy.model_file import ModelDescription, TrainedModel, read_description
 from lpstudy.space import RunSpec, TeacherSpec, Training
 from lpstudy.students import StudentSpec

@@ -10,8 +10,8 @@ import torch
 from commands import ROOT, environment
 
 from lpstudy.cost import cost_of
-from lpstudy.distill import TrainingSamples
-from lpstudy.distill.reductions import teacher_outputs
+from lpstudy.methods import TrainingSamples
+from lpstudy.methods.reductions import teacher_outputs
 from lpstudy.outputs import Network, Outputs
 from lpstudy.space import (
     Arm,

@@ -1,4 +1,4 @@
-"""`lpstudy.distill`: one distillation run of one's own networks and images, without a study."""
+"""`lpstudy.methods`: one distillation run of one's own networks and images, without a study."""
 
 import copy
 from collections.abc import Iterator, Mapping
@@ -14,7 +14,7 @@ from lpstudy.command.method_checks import check_method
 from lpstudy.cost import cost
 from lpstudy.data import Data
 from lpstudy.data.progress_line import with_progress
-from lpstudy.distill import Distillation
+from lpstudy.methods import Distillation
 from lpstudy.model_file import TrainedModel
 from lpstudy.outputs import EpochResult, Network
 from lpstudy.space import RunSpec, Training

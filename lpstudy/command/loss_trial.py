@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from lpstudy.distill import Distillation, Loss, StepContext, TrainingSamples
+from lpstudy.methods import Distillation, Loss, StepContext, TrainingSamples
 from lpstudy.outputs import Classifier, Outputs
 from lpstudy.user_lines import is_imported
 

@@ -4,8 +4,8 @@ import torch
 
 from lpstudy.command.loss_trial import BatchShape, try_loss
 from lpstudy.data import Data
-from lpstudy.distill import Distillation, TrainingSamples
-from lpstudy.distill.reductions import layer_names, reduce_maps
+from lpstudy.methods import Distillation, TrainingSamples
+from lpstudy.methods.reductions import layer_names, reduce_maps
 from lpstudy.outputs import Network, Outputs
 from lpstudy.students import HeadShape, ReusedHeadNetwork
 

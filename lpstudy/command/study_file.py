@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from lpstudy.data import DataSpec
-from lpstudy.distill import METHODS
+from lpstudy.methods import METHODS
 from lpstudy.space import (
     Budget,
     Constraints,

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from lpstudy.diagnostic import Diagnostic
-from lpstudy.distill import METHODS, Method
+from lpstudy.methods import METHODS, Method
 from lpstudy.space.ranges import Choices, Fixed, Range, Scalar, Searchable, is_integer
 from lpstudy.space.student_space import STUDENT_KEYS, StudentSpace
 from lpstudy.space.training import Training

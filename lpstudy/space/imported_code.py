@@ -20,7 +20,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from lpstudy.data import declare_kind
 from lpstudy.data.registry import LOADERS
-from lpstudy.distill import (
+from lpstudy.imported_names import add_module, declare_module
+from lpstudy.methods import (
     METHODS,
     Distillation,
     MethodDeclaration,
@@ -29,7 +30,6 @@ from lpstudy.distill import (
     reductions,
     register_method,
 )
-from lpstudy.imported_names import add_module, declare_module
 from lpstudy.one_line import one_line
 from lpstudy.students import declare_family
 from lpstudy.students.families import CODE, FAMILIES

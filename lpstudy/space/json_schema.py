@@ -9,8 +9,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from lpstudy.data import DataSpec
-from lpstudy.distill import METHODS, Distillation
 from lpstudy.imported_names import reference_to
+from lpstudy.methods import METHODS, Distillation
 from lpstudy.one_line import one_line
 from lpstudy.space.cost_settings import CostSettings
 from lpstudy.space.method_tables import METHOD, START

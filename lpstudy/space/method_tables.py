@@ -6,9 +6,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from lpstudy.distill import METHODS, Distillation, method_at
-from lpstudy.distill.soft_targets import FeatureMethod
 from lpstudy.imported_names import is_reference
+from lpstudy.methods import METHODS, Distillation, method_at
+from lpstudy.methods.soft_targets import FeatureMethod
 from lpstudy.space.ranges import (
     Fixed,
     Scalar,

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from lpstudy.data import DataSpec
-from lpstudy.distill import METHODS
+from lpstudy.methods import METHODS
 from lpstudy.space.arm import Arm
 from lpstudy.space.cost_settings import CostSettings
 from lpstudy.space.imported_code import ImportedFile

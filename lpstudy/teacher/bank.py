@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from lpstudy.distill import Needs
-from lpstudy.distill.method import EMBEDDING
+from lpstudy.methods import Needs
+from lpstudy.methods.method import EMBEDDING
 from lpstudy.outputs import Batch, Classifier, Network, Outputs
 from lpstudy.teacher.bank_plan import LOGITS, MAP
 from lpstudy.teacher.device_views import DeviceViews, room_on

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 
 from lpstudy.data import UNLIMITED, Data
-from lpstudy.distill import Needs, reductions
-from lpstudy.distill.method import EMBEDDING, Distillation
+from lpstudy.methods import Needs, reductions
+from lpstudy.methods.method import EMBEDDING, Distillation
 from lpstudy.outputs import Network
 from lpstudy.space import Arm, StudySpec, TeacherSpec
 from lpstudy.space.ranges import corners

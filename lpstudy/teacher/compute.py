@@ -9,9 +9,9 @@ import torch
 
 from lpstudy.cache import shared_cache
 from lpstudy.data import Data
-from lpstudy.distill import Needs
-from lpstudy.distill.method import EMBEDDING
 from lpstudy.folder import LocalFolder, folder_at
+from lpstudy.methods import Needs
+from lpstudy.methods.method import EMBEDDING
 from lpstudy.model_file import WEIGHTS
 from lpstudy.outputs import Classifier, Outputs
 from lpstudy.space import TeacherSpec

@@ -12,8 +12,8 @@ from pydantic import TypeAdapter
 from lpstudy.cost import cost
 from lpstudy.data import Data
 from lpstudy.disk import StorageError, storage_errors_at
-from lpstudy.distill.bp import BP
 from lpstudy.folder import Folder, LocalFolder, folder_at
+from lpstudy.methods.bp import BP
 from lpstudy.model_file import DESCRIPTION, WEIGHTS, check_weights, describe
 from lpstudy.one_line import one_line
 from lpstudy.outputs import EpochResult

@@ -5,8 +5,8 @@ import copy
 import torch
 from torch import nn
 
-from lpstudy.distill import Needs
-from lpstudy.distill.reductions import layer_names, reduce_maps
+from lpstudy.methods import Needs
+from lpstudy.methods.reductions import layer_names, reduce_maps
 from lpstudy.outputs import Batch, Classifier, Network, Outputs
 from lpstudy.students.layers import last_linear
 from lpstudy.training.memory_format import set_memory_format

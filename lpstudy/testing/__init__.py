@@ -8,7 +8,7 @@
 No check needs a GPU, data or pytest; all of them take about a second.
 """
 
-from lpstudy.distill import Distillation
+from lpstudy.methods import Distillation
 from lpstudy.outputs import Network
 from lpstudy.testing.method_case import MethodCase, SmallNetwork, make_case
 from lpstudy.testing.method_checks import CHECKS

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from lpstudy.distill.batch_norm import BatchNorm
+from lpstudy.methods.batch_norm import BatchNorm
 from lpstudy.outputs import NO_LABEL, Outputs, Partners
 from lpstudy.testing.method_case import PROGRESS, MethodCase, example_labels, require
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from lpstudy.distill import Distillation, Loss, Step, StepContext, TrainingSamples
-from lpstudy.distill.reductions import teacher_outputs
+from lpstudy.methods import Distillation, Loss, Step, StepContext, TrainingSamples
+from lpstudy.methods.reductions import teacher_outputs
 from lpstudy.outputs import Classifier, Network, Outputs
 from lpstudy.students import HeadShape, ReusedHeadNetwork
 from lpstudy.students.layers import classifier_layer, last_linear

@@ -9,8 +9,8 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
-from lpstudy.distill import Distillation, Needs, declaration_of
-from lpstudy.distill.reductions import teacher_outputs
+from lpstudy.methods import Distillation, Needs, declaration_of
+from lpstudy.methods.reductions import teacher_outputs
 from lpstudy.outputs import Outputs
 from lpstudy.testing import batch_checks
 from lpstudy.testing.method_case import (

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lpstudy.distill import StepContext
+from lpstudy.methods import StepContext
 from lpstudy.one_line import one_line
 from lpstudy.outputs import Batch, Outputs, Partners
 from lpstudy.training.memory import memory_error

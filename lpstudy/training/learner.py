@@ -3,7 +3,7 @@
 import torch
 
 from lpstudy.data import Data
-from lpstudy.distill import Method, TrainingSamples
+from lpstudy.methods import Method, TrainingSamples
 from lpstudy.outputs import Network, Outputs
 from lpstudy.space import RunSpec
 from lpstudy.students import ReusedHeadNetwork

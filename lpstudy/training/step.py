@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn, optim
 
-from lpstudy.distill import Method, Step, StepContext
+from lpstudy.methods import Method, Step, StepContext
 from lpstudy.outputs import Batch, Network, Outputs
 from lpstudy.training import parallel
 from lpstudy.training.precision import autocast

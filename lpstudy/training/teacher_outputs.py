@@ -4,7 +4,7 @@ from typing import Protocol, runtime_checkable
 
 import torch
 
-from lpstudy.distill import Method, Needs, reductions
+from lpstudy.methods import Method, Needs, reductions
 from lpstudy.outputs import Batch, Classifier, Network, Outputs
 
 

@@ -13,8 +13,8 @@ from torch import Tensor
 from lpstudy import correctness
 from lpstudy.cost import cost_of
 from lpstudy.data import Data, Order, Share
-from lpstudy.distill import Needs, StepContext
 from lpstudy.folder import Folder
+from lpstudy.methods import Needs, StepContext
 from lpstudy.model_file import DESCRIPTION, WEIGHTS
 from lpstudy.outputs import Batch, EpochResult
 from lpstudy.space import RunSpec

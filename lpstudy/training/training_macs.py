@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from lpstudy.distill import Method, Needs, Step
+from lpstudy.methods import Method, Needs, Step
 from lpstudy.training.teacher_outputs import TeacherOutputs
 
 

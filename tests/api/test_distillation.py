@@ -1,4 +1,4 @@
-"""`lpstudy.distill`: a student of one's own learns from a teacher of one's own."""
+"""`lpstudy.methods`: a student of one's own learns from a teacher of one's own."""
 
 import copy
 from collections.abc import Callable
@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 import lpstudy
-from lpstudy.api.distillation import distill
 from lpstudy.data import DataSpec, load
 from lpstudy.students.families import FAMILIES
 
@@ -50,7 +49,7 @@ def parts() -> dict[str, Part]:
 def teacher(parts: dict[str, Part]) -> nn.Module:
     """A trained teacher."""
     network = net(16)
-    run = distill(
+    run = lpstudy.distill(
         network,
         None,
         parts["train"],
@@ -89,7 +88,7 @@ def test_the_student_has_the_weights_of_each_result(
 ) -> None:
     student = net(4, seed=1)
     before = copy.deepcopy(teacher.state_dict())
-    results = distill(
+    results = lpstudy.distill(
         student,
         teacher,
         parts["train"],
@@ -117,7 +116,7 @@ def test_equal_calls_give_equal_results_and_an_average_is_stored(parts: dict[str
     def weights(seed: int, ema: float) -> Tensor:
         student = net(4)
         settings = TRAINING.model_copy(update={"ema": ema})
-        for _ in distill(
+        for _ in lpstudy.distill(
             student,
             None,
             parts["train"],
@@ -166,7 +165,7 @@ def test_a_data_set_of_torch_and_one_s_own_loss() -> None:
 
     student = nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, 3))
     big = nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 3))
-    run = distill(
+    run = lpstudy.distill(
         student,
         big,
         Ones(),
@@ -217,7 +216,7 @@ def test_bad_input_is_refused_in_one_line_at_the_call(
         **changes,
     }
     with pytest.raises(ValueError, match=says) as caught:
-        distill(**options)  # type: ignore[arg-type]
+        lpstudy.distill(**options)  # type: ignore[arg-type]
     assert "\n" not in str(caught.value)
 
 
@@ -225,7 +224,7 @@ def test_a_teacher_of_a_study_sees_its_own_images(
     study_model: lpstudy.TrainedModel, parts: dict[str, Part]
 ) -> None:
     student = net(4)
-    *_, last = distill(
+    *_, last = lpstudy.distill(
         student,
         study_model,
         parts["train"],

@@ -16,7 +16,7 @@ from commands import environment, write_study
 import lpstudy
 from lpstudy.cost import cost_of
 from lpstudy.data import DataSpec, load
-from lpstudy.distill.bp import BP
+from lpstudy.methods.bp import BP
 from lpstudy.space import read_study
 
 DATA = {"kind": "digits", "validation_fraction": 0.25}

@@ -17,7 +17,7 @@ from lpstudy.user_lines import UserCodeError
 OWN = """
 from typing import Literal
 import torch
-from lpstudy.distill import Distillation, Loss, Needs, cross_entropy, reduced
+from lpstudy.methods import Distillation, Loss, Needs, cross_entropy, reduced
 from lpstudy.outputs import Outputs
 
 CALLS = []

@@ -11,7 +11,7 @@ from image_forms import Parts, write_npz, write_parquet, write_shards, write_tre
 
 from lpstudy.cost import cost_of
 from lpstudy.data import Data, DataSpec, Order, load
-from lpstudy.distill import METHODS
+from lpstudy.methods import METHODS
 from lpstudy.space import RunSpec
 from lpstudy.students import StudentSpec, build
 from lpstudy.teacher import OnlineTeacher

@@ -10,7 +10,7 @@ from lpstudy.data import Data
 from lpstudy.data.pixels import ArrayPixels
 from lpstudy.data.preprocessing import Preprocessing
 from lpstudy.data.split import Split
-from lpstudy.distill import METHODS
+from lpstudy.methods import METHODS
 from lpstudy.space import RunSpec
 from lpstudy.students import StudentSpec, build
 from lpstudy.teacher import OnlineTeacher

@@ -7,8 +7,8 @@ import torch
 from recorded_steps import Dropping
 
 from lpstudy.data import Data
-from lpstudy.distill import Needs, StepContext
-from lpstudy.distill.bp import BP
+from lpstudy.methods import Needs, StepContext
+from lpstudy.methods.bp import BP
 from lpstudy.outputs import Batch
 from lpstudy.space import RunSpec
 from lpstudy.teacher import Bank, OnlineTeacher

@@ -8,7 +8,7 @@ import torch
 from recorded_steps import EPOCHS, state, steps
 
 from lpstudy.data import Data
-from lpstudy.distill import Step
+from lpstudy.methods import Step
 from lpstudy.space import RunSpec
 from lpstudy.teacher import OnlineTeacher
 from lpstudy.training.cuda_graph import RecordedStep

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from lpstudy.correctness import pack
-from lpstudy.distill.lp_diagnostics import DIAGNOSTICS
+from lpstudy.methods.lp_diagnostics import DIAGNOSTICS
 from lpstudy.rendering.report_files import report_text
 from lpstudy.tables import (
     COST_COLUMNS,

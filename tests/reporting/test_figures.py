@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from scipy.optimize import minimize
 
-from lpstudy import distill, figures
+from lpstudy import figures, methods
 from lpstudy.figures.labels import spread
 from lpstudy.figures.style import count_words, look, plain, signed
 from lpstudy.tables.arms import arm_results
@@ -219,7 +219,7 @@ def test_methods_can_be_read_on_white_and_have_a_marker_each():
 
 
 def test_every_method_has_a_look_of_its_own_that_can_be_read_on_white():
-    looks = {name: look(name) for name in {*distill.METHODS, "lp_kd", "kd_standardized"}}
+    looks = {name: look(name) for name in {*methods.METHODS, "lp_kd", "kd_standardized"}}
     assert len({(one.colour, one.marker) for one in looks.values()}) == len(looks)
     for one in looks.values():
         luminance = np.dot([0.2126, 0.7152, 0.0722], linear(one.colour))

@@ -9,9 +9,9 @@ import pytest
 from imports import no_imported_code
 
 from lpstudy.command.study_file import EXAMPLE
-from lpstudy.distill import METHODS
-from lpstudy.distill.declaration import StandIn
 from lpstudy.ledger import Ledger, dump
+from lpstudy.methods import METHODS
+from lpstudy.methods.declaration import StandIn
 from lpstudy.space import ImportedCode, changed_settings, import_files, parse, parse_stored, read_study_file
 from lpstudy.space import imported_code as module
 from lpstudy.students.families import FAMILIES
@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 METHOD = """
 from typing import ClassVar, Literal
 from lpstudy.diagnostic import Diagnostic
-from lpstudy.distill import Distillation, Needs, cross_entropy
+from lpstudy.methods import Distillation, Needs, cross_entropy
 
 class Plain(Distillation):
     \"\"\"CE under another name.\"\"\"

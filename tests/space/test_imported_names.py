@@ -11,9 +11,9 @@ from imports import no_imported_code
 from test_imported_code import METHOD, spec_table, write
 
 from lpstudy.data import load
-from lpstudy.distill import METHODS
 from lpstudy.imported_names import MODULES
 from lpstudy.ledger import dump
+from lpstudy.methods import METHODS
 from lpstudy.space import import_files, parse, parse_stored
 from lpstudy.space import imported_code as module
 from lpstudy.space.json_schema import study_schema
@@ -251,7 +251,7 @@ def test_failing_data_say_file_and_line(tmp_path: Path) -> None:
 def test_what_is_no_method_is_refused(tmp_path: Path) -> None:
     own(tmp_path)
     for name, words in (
-        ("small", "own:small is no method: must be a subclass of lpstudy.distill.Distillation"),
+        ("small", "own:small is no method: must be a subclass of lpstudy.methods.Distillation"),
         ("Distillation", "own:Distillation cannot be used: it is abstract"),
         ("Plane", "own:Plane: own has no Plane; it has Plain"),
     ):

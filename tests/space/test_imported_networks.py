@@ -55,7 +55,7 @@ def test_the_context_of_a_study_runs_the_code_before_it_is_read(tmp_path: Path) 
 import sys
 from lpstudy.study.run_job import StudyContext
 context = StudyContext.model_validate_json(sys.stdin.read())
-from lpstudy.distill import METHODS
+from lpstudy.methods import METHODS
 print(context.teacher.network.label(), sorted(METHODS["plain"].model_fields))
 """
     (code,) = import_files([write(tmp_path, text)])

@@ -7,10 +7,10 @@ import pytest
 from pydantic import Field
 from typing_extensions import override
 
-from lpstudy.distill import METHODS, Loss, Needs, Step, register_method
-from lpstudy.distill.loss import cross_entropy
-from lpstudy.distill.method import Distillation
 from lpstudy.ledger import dump
+from lpstudy.methods import METHODS, Loss, Needs, Step, register_method
+from lpstudy.methods.loss import cross_entropy
+from lpstudy.methods.method import Distillation
 from lpstudy.space import Arm, RunSpec, StudySpec, arm_definitions, changed_arms, parse, value_text
 from lpstudy.space.json_schema import study_schema
 from lpstudy.tables.text import hyperparameters_json

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from lpstudy.distill.kd import KD
-from lpstudy.distill.lp import LP
 from lpstudy.ledger import dump
+from lpstudy.methods.kd import KD
+from lpstudy.methods.lp import LP
 from lpstudy.space import (
     Choices,
     Range,

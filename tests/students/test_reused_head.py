@@ -10,7 +10,7 @@ from torch.nn import functional
 import lpstudy
 from lpstudy.cost import cost, cost_of
 from lpstudy.data import DataSpec, load
-from lpstudy.distill.simkd import SimKD
+from lpstudy.methods.simkd import SimKD
 from lpstudy.outputs import PROJECTED
 from lpstudy.space import RunSpec, StudySpec, Training
 from lpstudy.students import HeadShape, ReusedHead, ReusedHeadNetwork, StudentSpec, build, skeleton

@@ -20,7 +20,7 @@ from commands import (
 )
 
 from lpstudy import operate, status, sweep
-from lpstudy.distill.bp import BP
+from lpstudy.methods.bp import BP
 
 EPOCHS = 800
 LONG = ("epochs = 2\n", f"epochs = {EPOCHS}\n")
@@ -123,7 +123,7 @@ def test_an_error_in_a_loss_fails_the_run_and_shows_where(
 def test_a_debugger_stops_in_a_loss(tmp_path: Path) -> None:
     write_study(tmp_path)
     program = (
-        "import sys; from lpstudy import sweep; from lpstudy.distill.bp import BP; loss = BP.loss\n"
+        "import sys; from lpstudy import sweep; from lpstudy.methods.bp import BP; loss = BP.loss\n"
         "def stopping(self, step):\n    breakpoint()\n    return loss(self, step)\n"
         "BP.loss = stopping; sys.exit(sweep.main(['tiny.toml', '--in-process', '--trials', '1']))"
     )

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from lpstudy.distill import METHODS
+from lpstudy.methods import METHODS
 from lpstudy.students import ReusedHead, StudentSpec
 
 

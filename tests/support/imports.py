@@ -6,9 +6,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from lpstudy.data.registry import LOADERS
-from lpstudy.distill import reductions
-from lpstudy.distill.registry import BUILT_IN, METHODS
 from lpstudy.imported_names import MODULES
+from lpstudy.methods import reductions
+from lpstudy.methods.registry import BUILT_IN, METHODS
 from lpstudy.space import imported_code
 from lpstudy.students.families import CODE, FAMILIES
 

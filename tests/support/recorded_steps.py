@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from lpstudy.data import Order
-from lpstudy.distill import StepContext
+from lpstudy.methods import StepContext
 from lpstudy.outputs import Network, Outputs
 from lpstudy.training import checkpoint, optimizers
 from lpstudy.training.teacher_outputs import classifier_for

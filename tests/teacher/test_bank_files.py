@@ -14,7 +14,7 @@ from small_banks import SmallBank, content
 from lpstudy.data import Data, DataSpec, load
 from lpstudy.data.augment import placement
 from lpstudy.data.pixels import ArrayPixels
-from lpstudy.distill import Needs
+from lpstudy.methods import Needs
 from lpstudy.teacher import Block, Store, bank_store, open_teacher_outputs
 from lpstudy.teacher.bank_plan import BankedOutput
 

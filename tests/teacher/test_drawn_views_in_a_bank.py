@@ -7,7 +7,7 @@ import torch
 from small_banks import SmallBank
 
 from lpstudy.data import UNLIMITED, Data, DataSpec, Order, load
-from lpstudy.distill import Needs
+from lpstudy.methods import Needs
 from lpstudy.space import StudySpec
 from lpstudy.teacher import open_teacher_outputs, plan_bank, teacher_key
 

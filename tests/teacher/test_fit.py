@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from lpstudy.cost import cost_of
 from lpstudy.data import Data, DataSpec, load
 from lpstudy.data.split import Split
-from lpstudy.distill import Needs
+from lpstudy.methods import Needs
 from lpstudy.outputs import EpochResult
 from lpstudy.space import TeacherSpec
 from lpstudy.students import build

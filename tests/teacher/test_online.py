@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lpstudy.distill import Needs
+from lpstudy.methods import Needs
 from lpstudy.outputs import Batch
 from lpstudy.students import StudentSpec, build
 from lpstudy.teacher import OnlineTeacher

@@ -13,8 +13,8 @@ from torch.nn import functional
 from typing_extensions import override
 
 from lpstudy.data import Data
-from lpstudy.distill import Distillation, Loss, Needs, Step, cross_entropy, reduced, register_method
-from lpstudy.distill.reductions import BUILT_IN, register_reduction
+from lpstudy.methods import Distillation, Loss, Needs, Step, cross_entropy, reduced, register_method
+from lpstudy.methods.reductions import BUILT_IN, register_reduction
 from lpstudy.space import RunSpec, StudySpec, import_files
 from lpstudy.students import StudentSpec
 from lpstudy.teacher import open_teacher_outputs, plan_bank
@@ -125,7 +125,7 @@ def test_unknown_maps_and_reductions_are_refused(make_study: MakeStudy, data: Da
 def test_one_of_imported_code_has_its_hash_in_its_name(tmp_path: Path) -> None:
     path = tmp_path / "mine.py"
     path.write_text(
-        "import torch\nfrom lpstudy.distill import register_reduction as add\nadd('size', torch.abs)\n"
+        "import torch\nfrom lpstudy.methods import register_reduction as add\nadd('size', torch.abs)\n"
     )
     (code,) = import_files([path])
     assert reduced("conv1", "size") == f"conv1@size-{code.sha256[:16]}"

@@ -14,7 +14,7 @@ import torch
 from small_banks import SmallBank
 
 from lpstudy.data import Data
-from lpstudy.distill import Needs
+from lpstudy.methods import Needs
 from lpstudy.space import TeacherSpec
 from lpstudy.teacher import BankPlan, TrainedTeacher, open_teacher_outputs
 

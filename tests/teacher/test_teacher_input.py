@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from lpstudy.cost import cost_of
 from lpstudy.data import Data, DataSpec, load
-from lpstudy.distill import Needs
+from lpstudy.methods import Needs
 from lpstudy.outputs import Network, Outputs
 from lpstudy.space import StudySpec, TeacherSpec
 from lpstudy.students import StudentSpec, build

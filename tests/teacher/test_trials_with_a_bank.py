@@ -8,7 +8,7 @@ from heads import student_for
 from small_banks import SmallBank
 
 from lpstudy.cost import cost_of
-from lpstudy.distill import METHODS, Needs
+from lpstudy.methods import METHODS, Needs
 from lpstudy.space import RunSpec
 from lpstudy.students import StudentSpec
 from lpstudy.teacher import Bank, open_teacher_outputs

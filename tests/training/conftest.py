@@ -6,7 +6,7 @@ from heads import student_for
 
 from lpstudy.cost import cost_of
 from lpstudy.data import Data, DataSpec, load
-from lpstudy.distill import METHODS
+from lpstudy.methods import METHODS
 from lpstudy.space import RunSpec
 from lpstudy.students import StudentSpec, build
 from lpstudy.teacher import OnlineTeacher

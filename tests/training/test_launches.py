@@ -13,11 +13,11 @@ import torch
 from tape import Launches, on_the_cpu
 
 from lpstudy.data import Data
-from lpstudy.distill import StepContext
-from lpstudy.distill.bp import BP
-from lpstudy.distill.kd import KD
-from lpstudy.distill.lp import LP
-from lpstudy.distill.method import Distillation
+from lpstudy.methods import StepContext
+from lpstudy.methods.bp import BP
+from lpstudy.methods.kd import KD
+from lpstudy.methods.lp import LP
+from lpstudy.methods.method import Distillation
 from lpstudy.outputs import Batch, Outputs
 from lpstudy.space import RunSpec
 from lpstudy.students import StudentSpec, build

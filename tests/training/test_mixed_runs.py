@@ -13,8 +13,8 @@ from safetensors.torch import load_file
 from tape import Tape, on_the_cpu
 
 from lpstudy.data import Data, DataSpec, Order, load
-from lpstudy.distill import StepContext, cross_entropy
-from lpstudy.distill.soft_targets import kd_loss
+from lpstudy.methods import StepContext, cross_entropy
+from lpstudy.methods.soft_targets import kd_loss
 from lpstudy.outputs import NO_LABEL, Outputs, Partners
 from lpstudy.space import RunSpec
 from lpstudy.students import build

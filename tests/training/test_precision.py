@@ -8,8 +8,8 @@ import torch
 from numpy.typing import NDArray
 
 from lpstudy.data import Data, Order
-from lpstudy.distill import METHODS, Needs, StepContext
-from lpstudy.distill.lp import LP
+from lpstudy.methods import METHODS, Needs, StepContext
+from lpstudy.methods.lp import LP
 from lpstudy.space import RunSpec
 from lpstudy.teacher import OnlineTeacher
 from lpstudy.training import train

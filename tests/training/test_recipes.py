@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from torch.nn import functional
 
 from lpstudy.data import Data, Order
-from lpstudy.distill import METHODS
+from lpstudy.methods import METHODS
 from lpstudy.space import RunSpec, Training
 from lpstudy.students import build
 from lpstudy.teacher import OnlineTeacher

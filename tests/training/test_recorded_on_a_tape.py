@@ -13,11 +13,11 @@ from tape import Tape, on_the_cpu
 from torch import Tensor
 
 from lpstudy.data import Data
-from lpstudy.distill import METHODS as ALL_METHODS
-from lpstudy.distill import Step, StepContext
-from lpstudy.distill.bp import BP
-from lpstudy.distill.loss import Loss
-from lpstudy.distill.lp_graphs import GraphName
+from lpstudy.methods import METHODS as ALL_METHODS
+from lpstudy.methods import Step, StepContext
+from lpstudy.methods.bp import BP
+from lpstudy.methods.loss import Loss
+from lpstudy.methods.lp_graphs import GraphName
 from lpstudy.outputs import Batch, Outputs
 from lpstudy.space import RunSpec
 from lpstudy.teacher import OnlineTeacher

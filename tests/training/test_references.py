@@ -11,7 +11,7 @@ from tape import on_the_cpu
 from torch import Tensor
 
 from lpstudy.data import Data
-from lpstudy.distill import METHODS
+from lpstudy.methods import METHODS
 from lpstudy.space import RunSpec
 from lpstudy.teacher import OnlineTeacher
 from lpstudy.training import DivergedError, train

@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from lpstudy.correctness import unpack
 from lpstudy.cost import cost_of
 from lpstudy.data import Data, DataSpec, Order, load
-from lpstudy.distill import METHODS, Needs, StepContext
+from lpstudy.methods import METHODS, Needs, StepContext
 from lpstudy.outputs import Batch, Classifier, EpochResult, Network, Outputs
 from lpstudy.space import RunSpec
 from lpstudy.students import StudentSpec, build

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from lpstudy.cost import cost_of
 from lpstudy.data import Data, DataSpec, Order, load
-from lpstudy.distill.soft_targets import kd_loss
+from lpstudy.methods.soft_targets import kd_loss
 from lpstudy.space import RunSpec
 from lpstudy.students import build
 from lpstudy.teacher import OnlineTeacher

@@ -11,7 +11,7 @@ from torch import Tensor, distributed, multiprocessing
 
 from lpstudy import correctness
 from lpstudy.data import Data
-from lpstudy.distill import METHODS
+from lpstudy.methods import METHODS
 from lpstudy.outputs import EpochResult
 from lpstudy.space import RunSpec
 from lpstudy.students import StudentSpec
