@@ -26,6 +26,7 @@ class Reads:
 
     def __init__(self, split: Any) -> None:
         self._split, self.count = split, 0
+        self.labels = split.labels
 
     def batches(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
         self.count += 1
