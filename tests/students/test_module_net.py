@@ -1,109 +1,18 @@
 """Any module that ends in a linear layer is a network; the oracle is the module itself, run by hand."""
 
 import copy
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 import torch
+from module_nets import CLASSES, MODELS, SHAPE, HeadFirst, images, module_of, sequential, torchvision_model
 from torch import Tensor, nn
 from torch.nn import functional
 
 from lpstudy.cost import cost
-from lpstudy.outputs import Network, Outputs
+from lpstudy.outputs import Network
 from lpstudy.students import StudentSpec, as_network, build, fit_weights, load_state
 from lpstudy.students.layers import classifier_layer, last_linear
 from lpstudy.students.weights_file import WeightsFile
-
-SHAPE = (3, 16, 16)
-CLASSES = 5
-
-
-class HeadFirst(nn.Module):
-    """The classifier is defined first and another linear layer last; one pool and one ReLU run twice."""
-
-    def __init__(self, bias: bool = True, end: Any = None) -> None:
-        super().__init__()
-        self.head = nn.Linear(8, CLASSES, bias=bias)
-        self.end = end
-        self.conv1 = nn.Conv2d(3, 4, 3, padding=1)
-        self.relu = nn.ReLU(inplace=True)
-        self.pool = nn.MaxPool2d(2)
-        self.conv2 = nn.Sequential(nn.Conv2d(4, 8, 3, padding=1), nn.Dropout(0.5), nn.BatchNorm2d(8))
-        self.last = nn.AdaptiveAvgPool2d(1)
-        self.gate = nn.Linear(8, 8)
-
-    def embedding(self, images: Tensor) -> Tensor:
-        x = self.pool(self.relu(self.conv1(images)))
-        x = self.last(self.pool(self.relu(self.conv2(x)))).flatten(1)
-        return x * torch.sigmoid(self.gate(x))
-
-    def forward(self, images: Tensor) -> Any:
-        logits = self.head(self.embedding(images))
-        return logits if self.end is None else self.end(logits)
-
-
-def sequential() -> nn.Sequential:
-    body = nn.Sequential(nn.Conv2d(3, 6, 3, stride=2, padding=1), nn.ReLU(inplace=True))
-    return nn.Sequential(
-        body, nn.Conv2d(6, 8, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, CLASSES)
-    )
-
-
-def torchvision_model() -> nn.Module:
-    from torchvision import models
-
-    model: nn.Module = models.resnet18(num_classes=CLASSES)
-    return model
-
-
-def timm_model() -> nn.Module:
-    timm = pytest.importorskip("timm")
-    model: nn.Module = timm.create_model("test_efficientnet", num_classes=CLASSES)
-    return model
-
-
-class Wrapped(nn.Module):
-    """All maps are within the one child."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.net = sequential()
-
-    def forward(self, images: Tensor) -> Tensor:
-        logits: Tensor = self.net(images)
-        return logits
-
-
-MODELS = {
-    "head first": (HeadFirst, ("conv1", "conv2", "last"), "conv2", None),
-    "without bias": (lambda: HeadFirst(bias=False), ("conv1", "conv2", "last"), "conv2", None),
-    "Sequential": (sequential, ("0", "1", "2"), "1", "1"),
-    "in one child": (Wrapped, ("net.0", "net.1", "net.2"), "net.1", "net.1"),
-    "torchvision": (
-        torchvision_model,
-        ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4", "avgpool"),
-        "layer2",
-        "layer4",
-    ),
-    "timm": (timm_model, ("conv_stem", "bn1", "blocks", "conv_head", "bn2"), "blocks", "bn2"),
-    "without maps": (
-        lambda: nn.Sequential(nn.Flatten(), nn.Linear(768, 6), nn.ReLU(), nn.Linear(6, CLASSES)),
-        (),
-        "embedding",
-        None,
-    ),
-}
-
-
-def module_of(name: str) -> nn.Module:
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        return MODELS[name][0]()
-
-
-def images(count: int = 4) -> Tensor:
-    return torch.randn(count, *SHAPE, generator=torch.Generator().manual_seed(1))
 
 
 @pytest.fixture(params=MODELS)
@@ -213,81 +122,6 @@ def test_layers_with_dots_are_the_maps_in_the_order_in_which_they_run() -> None:
 def test_layers_that_give_no_map_are_refused(layer: str, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         as_network(HeadFirst(), input_shape=SHAPE, classes=CLASSES, layers=("conv1", layer))
-
-
-class Reshaping(nn.Module):
-    def forward(self, images: Tensor) -> Tensor:
-        return images.view(3, 7)
-
-
-class InTrainingAnother(HeadFirst):
-    def forward(self, images: Tensor) -> Any:
-        logits = super().forward(images)
-        return (logits, logits) if self.training else logits
-
-
-CONV_HEAD = nn.Sequential(nn.Conv2d(3, CLASSES, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten())
-ADVICE = r"return what the last linear layer gives, without softmax, or write a lpstudy\.outputs\.Network"
-
-
-@pytest.mark.parametrize(
-    ("module", "words"),
-    [
-        (
-            HeadFirst(end=lambda x: SimpleNamespace(logits=x)),
-            rf"HeadFirst returns a SimpleNamespace: .*{ADVICE}",
-        ),
-        (HeadFirst(end=lambda x: x.softmax(1)), rf"not the output of a linear layer; .* is head: {ADVICE}"),
-        (CONV_HEAD, rf"the logits of Sequential are not the output of a linear layer: {ADVICE}"),
-        (
-            nn.Sequential(nn.Flatten(), nn.Linear(768, 9)),
-            r"the logits of Sequential have shape \(m, 9\) but must have \(m, 5\)",
-        ),
-        (nn.Linear(16, CLASSES), "the logits of Linear are not the output of a linear layer"),
-        (nn.Conv2d(4, 5, 3), "Conv2d cannot take images of 3x16x16: RuntimeError: Given groups=1"),
-        (
-            Reshaping(),
-            r"Reshaping cannot take images of 3x16x16: RuntimeError at .*test_module_net\.py:\d+: sh",
-        ),
-    ],
-)
-def test_other_modules_are_refused_in_one_line(module: nn.Module, words: str) -> None:
-    with pytest.raises(ValueError, match=words) as caught:
-        as_network(module, input_shape=SHAPE, classes=CLASSES)
-    assert "\n" not in str(caught.value)
-
-
-def test_another_output_in_training_is_refused_before_anything_trains() -> None:
-    with torch.device("meta"), pytest.raises(ValueError, match="returns a tuple in training mode: it must"):
-        as_network(InTrainingAnother(), input_shape=SHAPE, classes=CLASSES)
-
-
-class Own(Network):
-    map_names, middle = (), "embedding"
-
-    def __init__(self, outputs: Any = None) -> None:
-        super().__init__()
-        self.fc = nn.Linear(768, CLASSES)
-        self.outputs = outputs
-
-    def forward(self, images: Tensor, maps: tuple[str, ...] = ()) -> Any:
-        features = images.flatten(1)
-        return self.outputs(self.fc(features), features) if self.outputs else self.fc(features)
-
-
-def test_a_network_is_used_as_it_is_and_its_outputs_are_checked() -> None:
-    own = Own(Outputs)
-    assert as_network(own, input_shape=SHAPE, classes=CLASSES) is own
-    assert own.input_shape == SHAPE
-    for module, layers, words in (
-        (Own(Outputs), ("fc",), "layers: Own is a Network, whose map_names are its maps"),
-        (Own(), None, "Own is a Network and returns a Tensor: it must return Outputs"),
-        (Own(lambda x, y: Outputs(x, y[..., None])), None, r"embedding .* but has \(2, 768, 1\)"),
-    ):
-        with pytest.raises(ValueError, match=words):
-            as_network(module, input_shape=SHAPE, classes=CLASSES, layers=layers)
-    with pytest.raises(ValueError, match=r"have shape \(m, 5\) but must have \(m, 6\)"):
-        as_network(own, input_shape=SHAPE, classes=6)
 
 
 class Logits(nn.Module):
