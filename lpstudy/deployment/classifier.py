@@ -13,6 +13,7 @@ from torch import Tensor
 
 from lpstudy.deployment.config import WEIGHTS, Deployment, read_config
 from lpstudy.model_file import TrainedModel, load_model
+from lpstudy.space import import_files
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -150,14 +151,19 @@ class Classifier:
         return self.model.pixels_of(PillowImage.fromarray(image[..., 0] if image.shape[2] == 1 else image))
 
 
-def load(folder: str | Path) -> Classifier:
+def load(folder: str | Path, *, imports: Sequence[str | Path] = ()) -> Classifier:
     """The classifier of a folder that `lpstudy deploy` has written; reads safetensors and JSON alone.
+
+    Args:
+        folder: The folder.
+        imports: Files with the code of a network of one's own, which is run.
 
     Raises:
         FileNotFoundError: There is no such folder.
         OSError: It cannot be read.
         ValueError: A file is damaged, or the configuration does not fit the weights.
     """
+    import_files([Path(path) for path in imports])
     config = read_config(Path(folder))
     model = load_model(Path(folder) / WEIGHTS)
     if model.description != config.lpstudy.model:

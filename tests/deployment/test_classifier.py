@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from commands import ROOT
 from deployments import (
     CLASSES,
     ORIGIN,
@@ -18,6 +19,7 @@ from deployments import (
     write_folder,
     write_images,
 )
+from imports import no_imported_code
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
@@ -27,6 +29,7 @@ from lpstudy.data.digits import read_digits
 from lpstudy.deployment.classifier import Classifier
 from lpstudy.deployment.config import Deployment
 from lpstudy.model_file import TrainedModel, describe
+from lpstudy.space import import_files
 from lpstudy.students import StudentSpec, build
 from lpstudy.training.evaluation import Hits, evaluate
 
@@ -197,3 +200,17 @@ def test_a_changed_configuration_or_weights_are_refused(deployed: Deployed, tmp_
     save_file({name: tensor[:1] for name, tensor in tensors.items() if tensor.dim()}, weights)
     with pytest.raises(ValueError, match="no description of the network"):
         lpstudy.load(tmp_path)
+
+
+def test_a_network_of_one_s_own_needs_its_file(tmp_path: Path) -> None:
+    own = ROOT / "examples/my_own.py"
+    with no_imported_code():
+        import_files([own])
+        model = network(StudentSpec(family="module", design="my_own:Small", width=2))
+        write_folder(tmp_path, model)
+        images = torch.rand(2, *SHAPE)
+        expected = model(images)
+    with no_imported_code():
+        with pytest.raises(ValueError, match="my_own"):
+            lpstudy.load(tmp_path)
+        assert torch.equal(lpstudy.load(tmp_path, imports=[own]).logits(images), expected)
