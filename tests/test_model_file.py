@@ -166,7 +166,7 @@ def test_a_hostile_description_is_refused_in_one_short_line(case: str, where: st
     assert len(line) < 800
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/weights.md"])
+@pytest.mark.parametrize("page", ["docs/weights.md"])
 def test_the_lines_of_the_docs_load_a_final(
     page: str, data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -50,7 +50,7 @@ def distill(  # noqa: PLR0913  # keyword-only options
     """Train a student by a method, and yield the result of each epoch.
 
         for result in lpstudy.distill(student, teacher, train, validation, method=lpstudy.LP(), epochs=30):
-            print(result.epoch, result.metrics["validation_accuracy"])
+            history.append(result.metrics["validation_accuracy"])
 
     The student has its new weights whenever a result is yielded. Its logits, and the teacher's, must be the
     output of a last linear layer, unless they are a `Network`. The teacher runs at each step and does not
