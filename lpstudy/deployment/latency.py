@@ -9,13 +9,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 import torch
 from torch import nn
 
 from lpstudy.deployment.onnx_file import INPUT, logits_of, open_session
+from lpstudy.latency_row import LatencyRow
 from lpstudy.space import LatencyTarget
 
 TARGETS: tuple[LatencyTarget, ...] = get_args(LatencyTarget)
@@ -37,23 +38,6 @@ CUDA_PROVIDER = "CUDAExecutionProvider"
 
 
 @dataclass(frozen=True, slots=True)
-class Latency:
-    """A row: the milliseconds of a forward pass of one batch."""
-
-    model: str
-    """Name of the model, as the caller has it."""
-    runtime: Literal["torch", "onnxruntime"]
-    target: LatencyTarget
-    batch: int
-    """Images in the batch."""
-    threads: int
-    """Threads that compute; 1 on a GPU."""
-    median_ms: float
-    p95_ms: float
-    runs: int
-
-
-@dataclass(frozen=True, slots=True)
 class Machine:
     """What has computed."""
 
@@ -71,7 +55,7 @@ class LatencyTable:
     """Latencies of models on one machine."""
 
     machine: Machine
-    rows: tuple[Latency, ...]
+    rows: tuple[LatencyRow, ...]
     skipped: tuple[str, ...] = ()
     """What was not measured, and why; one line each."""
 
@@ -175,10 +159,10 @@ class _Row:
         finally:
             torch.set_num_threads(before)
 
-    def latency(self) -> Latency:
+    def latency(self) -> LatencyRow:
         """The row's figures."""
         milliseconds = 1e3 * np.asarray(self._times)
-        return Latency(
+        return LatencyRow(
             model=self._name,
             runtime="torch" if isinstance(self._model, nn.Module) else "onnxruntime",
             target=self._target,

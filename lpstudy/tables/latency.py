@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import permutations
 
+from lpstudy.latency_row import LatencyRow
+
 TEACHER_MODEL = "teacher"
 """The teacher's name among the measured networks."""
 RUNTIME = "onnxruntime"
@@ -11,21 +13,6 @@ RUNTIME = "onnxruntime"
 MARGIN = 1.1
 """Ratio of two latencies below which they count as equal: what a busy machine adds."""
 MOST_PAIRS = 5
-
-
-@dataclass(frozen=True, slots=True)
-class LatencyRow:
-    """Milliseconds of a forward pass of one batch."""
-
-    model: str
-    """The label of a student, or TEACHER_MODEL."""
-    runtime: str
-    target: str
-    batch: int
-    threads: int
-    median_ms: float
-    p95_ms: float
-    runs: int
 
 
 @dataclass(frozen=True, slots=True)

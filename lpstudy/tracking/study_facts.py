@@ -3,12 +3,13 @@
 from collections.abc import Iterator, Mapping
 
 from lpstudy.class_accuracy import unpack_labels
+from lpstudy.latency_row import LatencyRow
 from lpstudy.ledger import extension_words, hidden_words
 from lpstudy.space import Arm, StudySpec, value_text
 from lpstudy.space.published import TEACHER
 from lpstudy.tables import ArmFacts, StudyFacts, TeacherFacts
 from lpstudy.tables.facts import TRIALS, PublishedFacts
-from lpstudy.tables.latency import LatencyFacts, LatencyRow
+from lpstudy.tables.latency import LatencyFacts
 from lpstudy.tracking.study_json import DataJson, LatencyJson, StudyJson
 
 OMITTED_PARAMETERS = {"checkpoint_seconds", "precision"}

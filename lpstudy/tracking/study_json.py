@@ -75,7 +75,7 @@ class MachineJson(_StrictModel):
 
 
 class LatencyRowJson(_StrictModel):
-    """Milliseconds of a forward pass; see `lpstudy.tables.latency.LatencyRow`."""
+    """Milliseconds of a forward pass; see `lpstudy.latency_row.LatencyRow`."""
 
     model: str
     runtime: str

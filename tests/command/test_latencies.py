@@ -11,9 +11,10 @@ from commands import CommandResult, call, error_line, records, write_study
 from lpstudy import plan, reconcile, sweep
 from lpstudy.command.latencies import design_latencies
 from lpstudy.data import load
+from lpstudy.latency_row import LatencyRow
 from lpstudy.ledger import DESIGN_LATENCIES, LATENCY, ledger_file_url, read_ledger
 from lpstudy.space import read_study
-from lpstudy.tables.latency import LatencyFacts, LatencyRow, RankChange, rank_changes
+from lpstudy.tables.latency import LatencyFacts, RankChange, rank_changes
 
 WIDTHS = ("width = 2\n", "width = { choices = [2, 448, 512] }\n")
 TRIALS = ("trials = 1\n", "trials = 4\n")

@@ -12,9 +12,10 @@ from markdown_it import MarkdownIt
 from lpstudy.command.stored_study import stored_study
 from lpstudy.data import DataSpec, load
 from lpstudy.deployment.config import read_config
-from lpstudy.deployment.latency import Latency, LatencyTable, Machine
+from lpstudy.deployment.latency import LatencyTable, Machine
 from lpstudy.deployment.package import Package
 from lpstudy.folder import LocalFolder
+from lpstudy.latency_row import LatencyRow
 from lpstudy.rendering.model_card import CardFacts, model_card
 from lpstudy.tables.arms import arm_results
 from lpstudy.tables.choice import choose_arm, choose_final
@@ -54,7 +55,7 @@ def facts(deployed: Deployed) -> CardFacts:
     data = study.facts_on(load(DataSpec(kind="digits", labels_per_class=10, pad=1)))
     results = arm_results(data, study.results.runs)
     result = choose_arm(results, method="kd")
-    row = Latency("model.onnx", "onnxruntime", "cpu-1", 1, 1, 1.25, 2.5, 30)
+    row = LatencyRow("model.onnx", "onnxruntime", "cpu-1", 1, 1, 1.25, 2.5, 30)
     latency = LatencyTable(Machine("a CPU", 2, None, "Linux", {"torch": "2"}), (row,), ("cuda: no GPU",))
     package = Package(read_config(deployed.folder).lpstudy, latency)
     return CardFacts(data, study.results.runs, results, result, choose_final(result), package, "lpstudy")
