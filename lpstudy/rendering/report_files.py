@@ -16,6 +16,7 @@ from lpstudy.rendering.class_notes import class_notes
 from lpstudy.rendering.growth import growth_section, hidden_note
 from lpstudy.rendering.latency_section import latency_section
 from lpstudy.rendering.markdown import block, escape, render
+from lpstudy.rendering.pairs_note import pairs_note
 from lpstudy.rendering.published import published_note
 from lpstudy.rendering.search_notes import search_notes
 from lpstudy.rendering.sections import (
@@ -33,10 +34,13 @@ from lpstudy.rendering.sections import (
 from lpstudy.tables import StudyResults, comparison, spreadsheet_safe, trials_table
 from lpstudy.tables.arms import arm_results
 from lpstudy.tables.classes import class_table
+from lpstudy.tables.pairs import pairs_table
 from lpstudy.tables.weak_teacher import teacher_warnings
 
 CLASSES = "classes.csv"
 """The accuracies by class, where the test set's classes are uneven."""
+PAIRS = "pairs.csv"
+"""Every two methods of a student, where two have results."""
 _FIGURE_NAMES = (
     "differences",
     "accuracy_over_macs",
@@ -64,9 +68,9 @@ def write_report(
     *,
     links: Callable[[str], str],
 ) -> Report:
-    """Write report.md, comparison.csv, trials.csv, classes.csv, figures/*.png, over existing ones.
+    """Write report.md, comparison.csv, pairs.csv, trials.csv, classes.csv, figures/*.png, over existing ones.
 
-    classes.csv is of a test set whose classes are uneven.
+    pairs.csv is of students with two comparable results, classes.csv of a test set whose classes are uneven.
 
     The same results give the same bytes. No file contains an absolute path, or a cell that a spreadsheet runs
     as a formula.
@@ -88,11 +92,12 @@ def write_report(
     contents = {_figure_path(folder, name): _png(figure) for name, figure in report_figures.items()}
     contents[folder / "comparison.csv"] = _csv(spreadsheet_safe(comparison(results.facts, results.runs)))
     contents[folder / "trials.csv"] = _csv(trials_table(results.runs))
-    classes = class_table(results.facts, arm_results(results.facts, results.runs))
-    if len(classes):
-        contents[folder / CLASSES] = _csv(spreadsheet_safe(classes))
-    else:
-        (folder / CLASSES).unlink(missing_ok=True)
+    arms = arm_results(results.facts, results.runs)
+    for name, frame in ((PAIRS, pairs_table(arms)), (CLASSES, class_table(results.facts, arms))):
+        if len(frame):
+            contents[folder / name] = _csv(spreadsheet_safe(frame))
+        else:
+            (folder / name).unlink(missing_ok=True)
     contents[markdown] = text.encode("utf-8")  # last, because it names the others
     for path, content in contents.items():
         write_atomically(path, content)
@@ -118,6 +123,7 @@ def report_text(results: StudyResults, figure_names: Collection[str], *, links: 
         effort=effort_section(arms, table, links),
         notes=hidden_note(study)
         + published_note(table)
+        + pairs_note(arms)
         + class_notes(study, class_table(study, arms))
         + notes(arms)
         + search_notes(study, arms),

@@ -8,6 +8,7 @@ from lpstudy.tables.classes import balanced, top_five
 from lpstudy.tables.facts import COST_COLUMNS, PublishedFacts, StudyFacts
 from lpstudy.tables.intervals import Interval
 from lpstudy.tables.latency import TEACHER_MODEL, LatencyFacts
+from lpstudy.tables.paired_columns import PAIRED_COLUMNS, paired_columns
 from lpstudy.tables.text import hyperparameters_json
 from lpstudy.tables.verdicts import Verdict, verdicts
 
@@ -45,6 +46,7 @@ COMPARISON_COLUMNS = (
     "delta_published",
     *COST_COLUMNS,
     *LATENCY_COLUMNS,
+    *PAIRED_COLUMNS,
 )
 MORE = ("balanced", "top5")
 """Accuracies of a comparison that has such figures, each with three columns."""
@@ -72,8 +74,9 @@ def comparison(study: StudyFacts, runs: pd.DataFrame) -> pd.DataFrame:
     are of one size; its p-value is Holm's over the methods of the student, its interval is not corrected;
     delta_bp_detectable is the smallest difference that a single test finds in 80 % of studies; flops is
     2 x macs; published is what others report, and delta_published the study's mean less it where the recipe
-    is theirs; COST_COLUMNS and LATENCY_COLUMNS follow. Where the test set's classes are uneven, balanced is
-    the mean over classes of the accuracy; from 20 classes on, top5 is top-5 accuracy: MORE.
+    is theirs; COST_COLUMNS, LATENCY_COLUMNS and PAIRED_COLUMNS follow. Where the test set's classes are
+    uneven, balanced is the mean over classes of the accuracy; from 20 classes on, top5 is top-5 accuracy:
+    MORE.
 
     Args:
         study: The study's facts; rows follow the order of its arms.
@@ -83,7 +86,9 @@ def comparison(study: StudyFacts, runs: pd.DataFrame) -> pd.DataFrame:
         ValueError: The frame lacks a column.
     """
     all_verdicts = verdicts(arm_results(study, runs))
-    rows = [_teacher_row(study), *(_arm_row(study, verdict) for verdict in all_verdicts)]
+    paired = paired_columns(all_verdicts)
+    rows = [_teacher_row(study)]
+    rows += [_arm_row(study, one) | more for one, more in zip(all_verdicts, paired, strict=True)]
     # Means, since one seed has no interval.
     known = [one for one in MORE if any(np.isfinite(number(row.get(f"{one}_mean"))) for row in rows)]
     more = [f"{one}_{part}" for one in known for part in _PARTS]

@@ -16,6 +16,7 @@ from lpstudy.rendering.answer import answer_paragraphs
 from lpstudy.rendering.sections import comparison_section
 from lpstudy.tables import RUN_COLUMNS, ArmFacts, StudyFacts, TeacherFacts, comparison
 from lpstudy.tables.arms import ArmResult, arm_results
+from lpstudy.tables.pairs import TESTS, pairs_table
 from lpstudy.tables.scores import Scores
 from lpstudy.tables.verdicts import is_best, verdicts
 
@@ -98,6 +99,23 @@ def test_where_no_method_differs_at_most_one_report_in_twenty_claims_a_differenc
     assert claims / studies <= 0.05 + noise
     if methods == 14:
         assert alone / studies > 0.15  # without the correction
+
+
+@pytest.mark.parametrize("seeds", SEEDS)
+def test_where_no_method_differs_families_of_pairs_have_few_claims(seeds):
+    rng, studies = np.random.default_rng([seeds, 20]), 100
+    claims = dict.fromkeys([f"p_{test}_holm_{of}" for test in TESTS for of in ("bp", "kd", "all")], 0)
+    claims |= {"best": 0}
+    for _ in range(studies):
+        base, *others = World(image=0.0).scores(rng, 5, seeds)
+        names = ("kd", "m1", "m2", "m3")
+        named = zip(names, others, strict=True)
+        table = pairs_table([arm_result("bp", base), *(arm_result(name, one) for name, one in named)])
+        best = table["p_t_holm_best"].dropna()
+        claims["best"] += bool((best < 0.05).all())  # "is best": over every rival at once
+        for column in claims.keys() & set(table.columns):
+            claims[column] += bool((table[column] < 0.05).any())
+    assert max(claims.values()) / studies <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / studies), claims
 
 
 @pytest.mark.parametrize("seeds", SEEDS)

@@ -28,6 +28,7 @@ ISSUE = (
 )
 VERDICT = ",delta_bp_p_holm,delta_bp_detectable,published,published_source,delta_published"
 COST = ",auxiliary_bytes,loss_macs,teacher_bytes,latency_ms,latency_p95_ms,latency_target"
+PAIRED = ",delta_bp_p_t,delta_bp_p_permutation,delta_bp_p_permutation_holm"
 
 
 def result_of(frames, name: str) -> ArmResult:
@@ -46,8 +47,8 @@ def row_of(frames, name: str) -> pd.Series:
 
 def test_columns_are_those_of_the_issue(frames):
     table = comparison(frames.study, frames.runs)
-    assert ",".join(table.columns) == ISSUE + VERDICT + COST
-    assert ",".join(COMPARISON_COLUMNS) == ISSUE + VERDICT + COST
+    assert ",".join(table.columns) == ISSUE + VERDICT + COST + PAIRED
+    assert ",".join(COMPARISON_COLUMNS) == ISSUE + VERDICT + COST + PAIRED
 
 
 def test_teacher_comes_first_then_the_arms_in_the_studys_order(frames):

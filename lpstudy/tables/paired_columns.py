@@ -1,0 +1,39 @@
+"""The figures of a paired difference beside its mean and interval."""
+
+from collections.abc import Sequence
+
+from lpstudy.tables.intervals import Interval, holm
+from lpstudy.tables.paired_tests import sign_flip_p_value
+from lpstudy.tables.verdicts import Verdict
+
+FIGURES = ("p_t", "p_permutation")
+"""The names of `pair_figures`."""
+PAIRED_COLUMNS = (*(f"delta_bp_{name}" for name in FIGURES), "delta_bp_p_permutation_holm")
+"""Columns of the comparison with back-prop: the figures, and Holm's p-value of the permutation test."""
+
+
+def pair_figures(delta: Interval, differences: Sequence[float]) -> dict[str, float]:
+    """The figures of one difference, none of them corrected: p-values of the t and the sign-flip test.
+
+    Args:
+        delta: The mean difference in percentage points.
+        differences: The differences, seed by seed.
+    """
+    return {"p_t": delta.p_value, "p_permutation": sign_flip_p_value(differences)}
+
+
+def paired_columns(verdicts: Sequence[Verdict]) -> list[dict[str, object]]:
+    """`PAIRED_COLUMNS` of each verdict on a method against back-prop; empty where nothing is compared."""
+    rows: list[dict[str, object]] = []
+    p_values: dict[str, dict[int, float]] = {}
+    for place, one in enumerate(verdicts):
+        if one.rival is None or not one.delta.n:
+            rows.append({})
+            continue
+        figures = pair_figures(one.delta, one.result.scores.seed_differences(one.rival.scores))
+        rows.append({f"delta_bp_{name}": value for name, value in figures.items()})
+        p_values.setdefault(one.result.arm.student, {})[place] = figures["p_permutation"]
+    for of_student in p_values.values():
+        for place, p in zip(of_student, holm(list(of_student.values())), strict=True):
+            rows[place]["delta_bp_p_permutation_holm"] = p
+    return rows
