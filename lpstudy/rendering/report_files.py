@@ -15,7 +15,9 @@ from lpstudy.rendering.best_model import best_model_section
 from lpstudy.rendering.class_notes import class_notes
 from lpstudy.rendering.growth import growth_section, hidden_note
 from lpstudy.rendering.latency_section import latency_section
+from lpstudy.rendering.latex import latex_table
 from lpstudy.rendering.markdown import block, escape, render
+from lpstudy.rendering.page import page
 from lpstudy.rendering.pairs_note import pairs_note
 from lpstudy.rendering.published import published_note
 from lpstudy.rendering.search_notes import search_notes
@@ -31,6 +33,7 @@ from lpstudy.rendering.sections import (
     warm_start_section,
     warnings_section,
 )
+from lpstudy.rendering.svg import svg
 from lpstudy.tables import StudyResults, comparison, spreadsheet_safe, trials_table
 from lpstudy.tables.arms import arm_results
 from lpstudy.tables.classes import class_table
@@ -68,7 +71,7 @@ def write_report(
     *,
     links: Callable[[str], str],
 ) -> Report:
-    """Write report.md, comparison.csv, pairs.csv, trials.csv, classes.csv, figures/*.png, over existing ones.
+    """Write report.md, report.html, tables as CSV and LaTeX, and figures/*.png and *.svg, over existing ones.
 
     pairs.csv is of students with two comparable results, classes.csv of a test set whose classes are uneven.
 
@@ -88,9 +91,13 @@ def write_report(
     (folder / "figures").mkdir(parents=True, exist_ok=True)  # fails before the work starts
     report_figures = {name: figure for name, figure in _draw(results, importances).items() if figure}
     text = report_text(results, report_figures, links=links)
+    table = comparison(results.facts, results.runs)
     markdown = folder / "report.md"
     contents = {_figure_path(folder, name): _png(figure) for name, figure in report_figures.items()}
-    contents[folder / "comparison.csv"] = _csv(spreadsheet_safe(comparison(results.facts, results.runs)))
+    drawings = {name: svg(figure) for name, figure in report_figures.items()}
+    contents |= {_figure_path(folder, name, "svg"): _utf8(drawn) for name, drawn in drawings.items()}
+    contents[folder / "comparison.csv"] = _csv(spreadsheet_safe(table))
+    contents[folder / "comparison.tex"] = _utf8(latex_table(text))
     contents[folder / "trials.csv"] = _csv(trials_table(results.runs))
     arms = arm_results(results.facts, results.runs)
     for name, frame in ((PAIRS, pairs_table(arms)), (CLASSES, class_table(results.facts, arms))):
@@ -98,12 +105,14 @@ def write_report(
             contents[folder / name] = _csv(spreadsheet_safe(frame))
         else:
             (folder / name).unlink(missing_ok=True)
-    contents[markdown] = text.encode("utf-8")  # last, because it names the others
+    contents[folder / "report.html"] = _utf8(page(text, results.facts.name, table, drawings))
+    contents[markdown] = _utf8(text)  # last, because it names the others
     for path, content in contents.items():
         write_atomically(path, content)
     for name in _FIGURE_NAMES:
         if name not in report_figures:
-            _figure_path(folder, name).unlink(missing_ok=True)
+            for form in ("png", "svg"):
+                _figure_path(folder, name, form).unlink(missing_ok=True)
     return Report(markdown, (markdown, *(path for path in contents if path != markdown)))
 
 
@@ -154,14 +163,18 @@ def _draw(results: StudyResults, importances: Mapping[str, Mapping[str, float]])
     }
 
 
-def _figure_path(folder: Path, name: str) -> Path:
-    return folder / "figures" / f"{name}.png"
+def _figure_path(folder: Path, name: str, form: str = "png") -> Path:
+    return folder / "figures" / f"{name}.{form}"
 
 
 def _png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", metadata={"Software": None})  # no version: equal data, equal bytes
     return buffer.getvalue()
+
+
+def _utf8(text: str) -> bytes:
+    return text.encode("utf-8", "replace")
 
 
 def _csv(frame: pd.DataFrame) -> bytes:

@@ -25,9 +25,10 @@ def written(make_frames, tmp_path_factory):
 def test_every_named_file_is_there_and_none_else(written):
     _, report = written
     text = report.markdown.read_text("utf-8")
-    named = set(re.findall(r"\]\((figures/[a-z_]+\.png|[a-z]+\.csv)\)", text))
+    named = set(re.findall(r"\]\((figures/[a-z_]+\.png|[a-z]+\.[a-z]+)\)", text))
+    named |= {name.replace(".png", ".svg") for name in named}
     there = {str(path.relative_to(report.markdown.parent)) for path in report.markdown.parent.rglob("*.*")}
-    assert there == named | {"report.md"}
+    assert there == named
     assert {str(path.relative_to(report.markdown.parent)) for path in report.files} == there
     for path in report.files:
         if path.suffix == ".png":
@@ -73,7 +74,7 @@ def test_rewriting_removes_figures_that_are_no_longer_true_and_leaves_no_parts(t
     (tmp_path / "figures" / "mine.png").write_bytes(b"mine")
     report = write(tmp_path, make_frames(methods=("bp",), students=("convnet-d4-w8",), trials=0))
     file_names = {path.name for path in (tmp_path / "figures").iterdir()}
-    assert file_names == {"mine.png", "importance.png"}
+    assert file_names == {"mine.png", "importance.png", "importance.svg"}
     assert "accuracy_over_macs.png" not in report.markdown.read_text("utf-8")
     assert not list(tmp_path.rglob("*.part"))
 
