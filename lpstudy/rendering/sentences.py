@@ -9,7 +9,7 @@ from lpstudy.rendering.markdown import code
 from lpstudy.tables.arms import BASELINE, ArmResult, number
 from lpstudy.tables.facts import TeacherFacts
 from lpstudy.tables.intervals import pareto_front
-from lpstudy.tables.verdicts import Verdict, verdicts_against
+from lpstudy.tables.verdicts import Verdict, leads_over
 
 _MAX_NAMES = 3
 """Rivals that a sentence names; it counts the others."""
@@ -17,9 +17,7 @@ _MAX_NAMES = 3
 
 def lead_over_rivals(best: ArmResult, results: Sequence[ArmResult], beats_all: bool) -> str:
     """The lead of the highest mean over the methods other than back-prop; `beats_all`: over all of them."""
-    leads = verdicts_against(
-        best, [one for one in results if one.arm.name != best.arm.name and not one.has_failed]
-    )
+    leads = leads_over(best, [one for one in results if one.arm.name != best.arm.name and not one.has_failed])
     rivals = [one for one in leads if one.rival is not None and one.rival.arm.method != BASELINE]
     unclear = [one for one in rivals if one.is_within_noise]
     unclear.sort(key=lambda one: one.delta.mean)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from math import isfinite
 
 from lpstudy.tables.arms import ArmResult, baseline_of
@@ -66,6 +67,12 @@ def verdicts(results: Sequence[ArmResult]) -> list[Verdict]:
 def verdicts_against(best: ArmResult, rivals: Iterable[ArmResult]) -> list[Verdict]:
     """An arm's comparison with each of its rivals."""
     return _corrected_verdicts([(best, rival) for rival in rivals])
+
+
+def leads_over(best: ArmResult, rivals: Sequence[ArmResult]) -> list[Verdict]:
+    """The same for an arm that was picked by its mean: corrected over all pairs of it and its rivals."""
+    pairs = [(best, rival) for rival in rivals] + list(combinations(rivals, 2))
+    return _corrected_verdicts(pairs)[: len(rivals)]
 
 
 def is_best(result: ArmResult, results: Iterable[ArmResult]) -> bool:

@@ -13,7 +13,7 @@ from lpstudy.rendering.answer import answer_paragraphs
 from lpstudy.rendering.sections import comparison_section, notes
 from lpstudy.tables import comparison
 from lpstudy.tables.arms import arm_results
-from lpstudy.tables.verdicts import verdicts
+from lpstudy.tables.verdicts import leads_over, verdicts, verdicts_against
 
 STUDENT = "convnet-d4-w8"
 IMAGES = 10_000
@@ -114,6 +114,22 @@ def test_best_beats_every_rival_and_not_the_next_alone(many):
     assert "**`kd` is best**" in text
     assert "Its lead over the next, `lp` (+0.50 ± 0.1" in text
     assert rows_of_table(many)["kd"].count("**") == 4
+
+
+def test_lead_that_is_clear_of_the_best_alone_is_named_among_all_pairs(many):
+    set_differences(many, "kd", CLEAR)
+    set_differences(many, "lp", np.subtract(CLEAR, [1.3, 0.4, 1.1, 0.5, 0.8]))
+    set_differences(many, "fitnet", [3.4, -1.8, 3.3, -1.9, 2.5])
+    for method in ("lp_kd", "at"):
+        set_differences(many, method, [3.4, -1.8, 3.3, -1.9, 2.4])
+    by_name = {one.arm.method: one for one in results_of(many)}
+    rivals = [one for name, one in by_name.items() if name != "kd"]
+    p = {
+        test.__name__: next(v.p_value for v in test(by_name["kd"], rivals) if v.rival.arm.method == "lp")
+        for test in (verdicts_against, leads_over)
+    }
+    assert p["verdicts_against"] < 0.05 < p["leads_over"]
+    assert "Its lead over `lp` (+0.82" in text_of_answer(many)
 
 
 def test_many_unbeaten_rivals_are_counted(many):
