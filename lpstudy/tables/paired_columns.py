@@ -3,23 +3,27 @@
 from collections.abc import Sequence
 
 from lpstudy.tables.intervals import Interval, holm
-from lpstudy.tables.paired_tests import sign_flip_p_value
+from lpstudy.tables.paired_tests import bca_interval, sign_flip_p_value
 from lpstudy.tables.verdicts import Verdict
 
-FIGURES = ("p_t", "p_permutation")
+FIGURES = ("p_t", "p_permutation", "bca_low", "bca_high")
 """The names of `pair_figures`."""
 PAIRED_COLUMNS = (*(f"delta_bp_{name}" for name in FIGURES), "delta_bp_p_permutation_holm")
 """Columns of the comparison with back-prop: the figures, and Holm's p-value of the permutation test."""
 
 
 def pair_figures(delta: Interval, differences: Sequence[float]) -> dict[str, float]:
-    """The figures of one difference, none of them corrected: p-values of the t and the sign-flip test.
+    """The figures of one difference, none of them corrected.
+
+    They are p-values of the t and the sign-flip test, and the bounds of a bootstrap interval.
 
     Args:
         delta: The mean difference in percentage points.
         differences: The differences, seed by seed.
     """
-    return {"p_t": delta.p_value, "p_permutation": sign_flip_p_value(differences)}
+    low, high = bca_interval(differences, delta.test_variance)
+    values = (delta.p_value, sign_flip_p_value(differences), low, high)
+    return dict(zip(FIGURES, values, strict=True))
 
 
 def paired_columns(verdicts: Sequence[Verdict]) -> list[dict[str, object]]:

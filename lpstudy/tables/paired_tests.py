@@ -1,13 +1,19 @@
-"""Tests of paired differences over seeds that assume no normal distribution."""
+"""Tests and intervals of paired differences over seeds that assume no normal distribution."""
 
 from collections.abc import Sequence
-from math import nan
+from math import hypot, nan, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtri
+from scipy.stats import bootstrap
+
+from lpstudy.tables.intervals import CONFIDENCE
 
 EXACT_SEEDS = 16
 """Up to so many seeds all 2^n sign flips are counted; beyond, a sample of them."""
+BOOTSTRAP_SEEDS = 10
+"""From so many seeds on there is a bootstrap interval."""
 _SAMPLES = 99_999
 _SEED = 20_260
 _EQUAL = 1e-9
@@ -41,3 +47,23 @@ def _all_sums(values: NDArray[np.float64]) -> NDArray[np.float64]:
     for value in values[1:]:
         sums = np.concatenate([sums + value, sums - value])
     return sums
+
+
+def bca_interval(differences: Sequence[float], test_variance: float) -> tuple[float, float]:
+    """The bias-corrected and accelerated bootstrap interval (BCa, 95 %) of the mean difference.
+
+    Seeds are drawn with replacement, 9,999 times, from a fixed seed. Each side is the root of the sum of the
+    squares of the bootstrap's distance and of the test images' part, z sqrt(test_variance), as in the t
+    interval. NaN bounds below `BOOTSTRAP_SEEDS` seeds, where its coverage is too low, and where all agree.
+
+    Source: Efron (1987), J. Amer. Statist. Assoc. 82.
+    """
+    values = np.asarray(differences, dtype=np.float64)
+    if len(values) < BOOTSTRAP_SEEDS or np.ptp(values) <= _EQUAL:
+        return nan, nan
+    result = bootstrap(
+        (values,), np.mean, confidence_level=CONFIDENCE, method="BCa", rng=np.random.default_rng(_SEED)
+    )
+    mean, images = float(values.mean()), float(ndtri((1 + CONFIDENCE) / 2)) * sqrt(test_variance)
+    low, high = map(float, result.confidence_interval)
+    return mean - hypot(mean - low, images), mean + hypot(high - mean, images)

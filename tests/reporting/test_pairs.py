@@ -9,7 +9,7 @@ from scipy import stats
 from lpstudy.rendering.pairs_note import pairs_note
 from lpstudy.tables import comparison
 from lpstudy.tables.arms import arm_results
-from lpstudy.tables.paired_tests import sign_flip_p_value
+from lpstudy.tables.paired_tests import bca_interval, sign_flip_p_value
 from lpstudy.tables.pairs import FAMILIES, PAIR_COLUMNS, TESTS, pairs_table
 
 
@@ -52,6 +52,37 @@ def test_sign_flip_test_holds_its_level_with_heavy_tails():
     rejected = np.mean([sign_flip_p_value(row) <= 0.05 for row in values])
     assert rejected <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / 3000)
     assert rejected > 0.03
+
+
+@pytest.mark.parametrize("n", [10, 15])
+def test_bootstrap_interval_is_scipys_to_its_resampling(n):
+    values = np.random.default_rng(n).exponential(1.0, n)
+    exact = stats.bootstrap((values,), np.mean, n_resamples=30_000, rng=7).confidence_interval
+    low, high = bca_interval(values.tolist(), 0.0)
+    assert (low, high) == (pytest.approx(exact.low, abs=0.05), pytest.approx(exact.high, abs=0.05))
+    assert high - values.mean() > values.mean() - low  # follows the skew, as no t interval does
+    assert bca_interval(values.tolist(), 0.0) == (low, high)
+
+
+def test_bootstrap_interval_is_widened_by_the_test_images():
+    values = np.random.default_rng(0).normal(1.0, 1.0, 12)
+    (low, high), (below, above) = bca_interval(values, 0.0), bca_interval(values, 0.25)
+    mean, images = values.mean(), 1.959964 * 0.5
+    assert below == pytest.approx(mean - np.hypot(mean - low, images))
+    assert above == pytest.approx(mean + np.hypot(high - mean, images))
+
+
+@pytest.mark.parametrize("values", [[0.1 * k for k in range(9)], [0.3] * 12])
+def test_few_seeds_and_seeds_that_agree_have_no_bootstrap_interval(values):
+    assert np.isnan(bca_interval(values, 1.0)).all()
+
+
+@pytest.mark.parametrize(("draw", "least"), [("normal", 0.87), ("exponential", 0.83)])
+def test_bootstrap_interval_of_ten_seeds_covers_about_nine_tenths(draw, least):
+    # Less than 95 %: this is why no word follows it.
+    values = getattr(np.random.default_rng(5), draw)(size=(500, 10)) - (draw == "exponential")
+    bounds = np.array([bca_interval(row, 0.0) for row in values])
+    assert least < ((bounds[:, 0] <= 0) & (bounds[:, 1] >= 0)).mean() < 0.94
 
 
 def stepwise(p_values):
@@ -117,6 +148,13 @@ def test_comparison_has_the_figures_of_the_pairs_with_back_prop(frames):
         ("delta_bp_p_permutation_holm", "p_permutation_holm_bp"),
     ):
         assert rows.loc[pairs.index, ours].tolist() == pytest.approx(pairs[theirs].tolist()), ours
+
+
+def test_ten_seeds_have_bootstrap_intervals_and_five_have_none(make_frames, frames):
+    assert table_of(frames)["bca_low"].isna().all()
+    table = table_of(make_frames(methods=("bp", "kd", "lp"), students=("convnet-d4-w8",), seeds=10))
+    assert (table["bca_low"] < table["delta_mean"]).all()
+    assert (table["bca_high"] > table["delta_mean"]).all()
 
 
 def test_winners_of_other_sizes_are_no_pair_and_have_no_file(searched_frames):
