@@ -9,7 +9,9 @@ HEAD = (
     "delta_bp_high,parameters,compression,macs,flops,speedup,auxiliary_parameters,training_macs,trials_finished,"
     "trials_pruned,trials_failed,best_hyperparameters,mlflow_run_id,delta_bp_p_holm,delta_bp_detectable,"
     "published,published_source,delta_published,auxiliary_bytes,loss_macs,teacher_bytes,"
-    "latency_ms,latency_p95_ms,latency_target"
+    "latency_ms,latency_p95_ms,latency_target,"
+    "delta_bp_p_t,delta_bp_p_permutation,delta_bp_bca_low,delta_bp_bca_high,delta_bp_outperforms,"
+    "delta_bp_outperforms_low,delta_bp_outperforms_high,delta_bp_p_permutation_holm"
 )
 Smoke = tuple[Path, CommandResult]
 

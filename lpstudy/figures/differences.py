@@ -15,9 +15,9 @@ def difference_to_back_prop(study: StudyFacts, runs: pd.DataFrame) -> Figure | N
     None if no arm shares a finished seed with such a `bp`.
     """
     rows = [
-        (verdict.result.arm, verdict.result.scores.seed_differences(verdict.rival.scores), verdict)
+        (verdict.result.arm, verdict.seed_differences, verdict)
         for verdict in verdicts(arm_results(study, runs))
-        if verdict.rival is not None and verdict.delta.n
+        if verdict.delta.n
     ]
     if not rows:
         return None

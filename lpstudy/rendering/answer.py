@@ -10,6 +10,7 @@ from lpstudy.rendering.sentences import (
     lead_over_rivals,
     methods_with_added_parts,
     other_methods,
+    outperforming_words,
     two_seeds,
     winners_of_several_sizes,
 )
@@ -104,6 +105,7 @@ def _over_baseline(subject: str, accuracy: str, best: Verdict, is_best_of_all: b
     delta, over = best.delta, "over plain back-prop"
     gain = f"{cell_text.difference(delta)} points"
     paired = f"(95 % interval, paired over {cell_text.seeds(delta.n)})"
+    ahead = outperforming_words(best)
     if delta.n == 0:
         return f"{subject} has {accuracy}, but shares no seed with `{BASELINE}`."
     if delta.n == 1:
@@ -112,7 +114,7 @@ def _over_baseline(subject: str, accuracy: str, best: Verdict, is_best_of_all: b
     if best.is_better:
         before, name = subject.rsplit(" ", 1)
         verb = "is best" if is_best_of_all else "leads"
-        return f"{before} **{name} {verb}**: {accuracy}, **{gain} {over}** {paired}."
+        return f"{before} **{name} {verb}**: {accuracy}, **{gain} {over}** {paired}; {ahead}."
     highest = f"{subject} has the highest mean, {accuracy}, but its **{gain}** {over} {paired}"
     return f"{highest} are **within noise** ({cell_text.doubt(best)})."
 

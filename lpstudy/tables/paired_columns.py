@@ -3,10 +3,18 @@
 from collections.abc import Sequence
 
 from lpstudy.tables.intervals import Interval, holm
-from lpstudy.tables.paired_tests import bca_interval, sign_flip_p_value
+from lpstudy.tables.paired_tests import bca_interval, outperforming, sign_flip_p_value
 from lpstudy.tables.verdicts import Verdict
 
-FIGURES = ("p_t", "p_permutation", "bca_low", "bca_high")
+FIGURES = (
+    "p_t",
+    "p_permutation",
+    "bca_low",
+    "bca_high",
+    "outperforms",
+    "outperforms_low",
+    "outperforms_high",
+)
 """The names of `pair_figures`."""
 PAIRED_COLUMNS = (*(f"delta_bp_{name}" for name in FIGURES), "delta_bp_p_permutation_holm")
 """Columns of the comparison with back-prop: the figures, and Holm's p-value of the permutation test."""
@@ -15,15 +23,17 @@ PAIRED_COLUMNS = (*(f"delta_bp_{name}" for name in FIGURES), "delta_bp_p_permuta
 def pair_figures(delta: Interval, differences: Sequence[float]) -> dict[str, float]:
     """The figures of one difference, none of them corrected.
 
-    They are p-values of the t and the sign-flip test, and the bounds of a bootstrap interval.
+    They are p-values of the t and the sign-flip test, the bounds of a bootstrap interval, and P(A > B) with
+    its interval.
 
     Args:
         delta: The mean difference in percentage points.
         differences: The differences, seed by seed.
     """
     low, high = bca_interval(differences, delta.test_variance)
-    values = (delta.p_value, sign_flip_p_value(differences), low, high)
-    return dict(zip(FIGURES, values, strict=True))
+    wins = outperforming(differences)
+    p_values = (delta.p_value, sign_flip_p_value(differences))
+    return dict(zip(FIGURES, (*p_values, low, high, wins.mean, wins.low, wins.high), strict=True))
 
 
 def paired_columns(verdicts: Sequence[Verdict]) -> list[dict[str, object]]:
@@ -31,10 +41,10 @@ def paired_columns(verdicts: Sequence[Verdict]) -> list[dict[str, object]]:
     rows: list[dict[str, object]] = []
     p_values: dict[str, dict[int, float]] = {}
     for place, one in enumerate(verdicts):
-        if one.rival is None or not one.delta.n:
+        if not one.delta.n:
             rows.append({})
             continue
-        figures = pair_figures(one.delta, one.result.scores.seed_differences(one.rival.scores))
+        figures = pair_figures(one.delta, one.seed_differences)
         rows.append({f"delta_bp_{name}": value for name, value in figures.items()})
         p_values.setdefault(one.result.arm.student, {})[place] = figures["p_permutation"]
     for of_student in p_values.values():

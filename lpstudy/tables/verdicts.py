@@ -24,6 +24,13 @@ class Verdict:
     """The number of tests in the correction."""
 
     @property
+    def seed_differences(self) -> list[float]:
+        """The differences in percentage points, seed by seed; none where nothing is compared."""
+        if self.rival is None or not self.delta.n:
+            return []
+        return self.result.scores.seed_differences(self.rival.scores)
+
+    @property
     def is_beyond_noise(self) -> bool:
         """Whether a difference may be claimed."""
         return isfinite(self.p_value) and self.p_value < LEVEL

@@ -9,7 +9,7 @@ from scipy import stats
 from lpstudy.rendering.pairs_note import pairs_note
 from lpstudy.tables import comparison
 from lpstudy.tables.arms import arm_results
-from lpstudy.tables.paired_tests import bca_interval, sign_flip_p_value
+from lpstudy.tables.paired_tests import bca_interval, outperforming, sign_flip_p_value
 from lpstudy.tables.pairs import FAMILIES, PAIR_COLUMNS, TESTS, pairs_table
 
 
@@ -85,6 +85,32 @@ def test_bootstrap_interval_of_ten_seeds_covers_about_nine_tenths(draw, least):
     assert least < ((bounds[:, 0] <= 0) & (bounds[:, 1] >= 0)).mean() < 0.94
 
 
+@pytest.mark.parametrize(("wins", "n"), [(0, 3), (3, 3), (4, 5), (5, 8), (20, 24)])
+def test_probability_of_outperforming_has_scipys_exact_binomial_interval(wins, n):
+    result = outperforming([0.5] * wins + [-0.1] * (n - wins))
+    exact = stats.binomtest(wins, n).proportion_ci(0.95, method="exact")
+    assert result.mean == pytest.approx(wins / n)
+    assert (result.low, result.high) == (pytest.approx(exact.low), pytest.approx(exact.high))
+
+
+def test_ties_count_half_and_widen_the_interval_both_ways():
+    result = outperforming([1.0, 1.0, 1.0, 0.0, 0.0, -1.0])
+    assert result.mean == pytest.approx(4 / 6)
+    assert result.low == pytest.approx(stats.binomtest(3, 6).proportion_ci(0.95, method="exact").low)
+    assert result.high == pytest.approx(stats.binomtest(5, 6).proportion_ci(0.95, method="exact").high)
+    assert outperforming([]).n == 0
+    assert np.isnan(outperforming([1.0]).low)
+
+
+@pytest.mark.parametrize("n", [3, 5, 8, 24])
+def test_interval_of_the_probability_of_outperforming_covers_at_least_95_percent(n):
+    bounds = [outperforming([1.0] * wins + [-1.0] * (n - wins)) for wins in range(n + 1)]
+    for true in np.linspace(0.01, 0.99, 99):
+        weights = stats.binom.pmf(np.arange(n + 1), n, true)
+        covered = sum(w for w, one in zip(weights, bounds, strict=True) if one.low <= true <= one.high)
+        assert covered >= 0.95
+
+
 def stepwise(p_values):
     """Holm's p-values by their definition: the largest of the first steps' products."""
     return [
@@ -145,6 +171,8 @@ def test_comparison_has_the_figures_of_the_pairs_with_back_prop(frames):
         ("delta_bp_p_holm", "p_t_holm_bp"),
         ("delta_bp_p_t", "p_t"),
         ("delta_bp_p_permutation", "p_permutation"),
+        ("delta_bp_outperforms", "outperforms"),
+        ("delta_bp_outperforms_low", "outperforms_low"),
         ("delta_bp_p_permutation_holm", "p_permutation_holm_bp"),
     ):
         assert rows.loc[pairs.index, ours].tolist() == pytest.approx(pairs[theirs].tolist()), ours

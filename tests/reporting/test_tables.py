@@ -28,7 +28,10 @@ ISSUE = (
 )
 VERDICT = ",delta_bp_p_holm,delta_bp_detectable,published,published_source,delta_published"
 COST = ",auxiliary_bytes,loss_macs,teacher_bytes,latency_ms,latency_p95_ms,latency_target"
-PAIRED = ",delta_bp_p_t,delta_bp_p_permutation,delta_bp_bca_low,delta_bp_bca_high,delta_bp_p_permutation_holm"
+PAIRED = (
+    ",delta_bp_p_t,delta_bp_p_permutation,delta_bp_bca_low,delta_bp_bca_high,delta_bp_outperforms"
+    ",delta_bp_outperforms_low,delta_bp_outperforms_high,delta_bp_p_permutation_holm"
+)
 
 
 def result_of(frames, name: str) -> ArmResult:
