@@ -1,9 +1,11 @@
-"""The answer of a study: the best method, its lead, and the certainty of that lead."""
+"""The answer of a study: the best method, its lead, the certainty of that lead, and what is still open."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from lpstudy.rendering import cell_text
 from lpstudy.rendering.markdown import Markdown, code, join
+from lpstudy.rendering.open_questions import open_questions
 from lpstudy.rendering.sentences import (
     compared_with_teacher,
     failures,
@@ -12,6 +14,7 @@ from lpstudy.rendering.sentences import (
     other_methods,
     outperforming_words,
     two_seeds,
+    unclear_rivals,
     winners_of_several_sizes,
 )
 from lpstudy.tables.arms import BASELINE, ArmResult
@@ -19,18 +22,56 @@ from lpstudy.tables.facts import TeacherFacts
 from lpstudy.tables.verdicts import Verdict, is_best, verdicts
 
 
-def answer_paragraphs(teacher: TeacherFacts, results: list[ArmResult]) -> list[Markdown]:
-    """One paragraph; for several students a summary and a paragraph for each.
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The answer in the parts in which a report shows it."""
+
+    first: tuple[Markdown, ...]
+    """At most three sentences; for several students a summary and a paragraph for each."""
+    further: tuple[Markdown, ...] = ()
+    """What is below the table: the other methods, failures, the limits of few seeds; one for each student."""
+    open_questions: Markdown | None = None
+    """What would decide more, in one line; None where nothing is compared."""
+
+
+@dataclass(frozen=True, slots=True)
+class _About:
+    """The sentences on one student."""
+
+    student: str
+    first: tuple[str, ...] = ()
+    teacher: str = ""
+    further: tuple[str, ...] = ()
+    undecided: tuple[Verdict, ...] = ()
+    """Comparisons that found no difference, the leads of the highest mean first."""
+
+
+def answer(teacher: TeacherFacts, results: list[ArmResult]) -> Answer:
+    """The study's answer.
 
     A difference is claimed only if its test over paired seeds is significant after Holm's correction.
     """
     groups: dict[str, list[Verdict]] = {result.arm.student: [] for result in results}
-    for verdict in verdicts(results):
+    every = verdicts(results)
+    for verdict in every:
         groups[verdict.result.arm.student].append(verdict)
     if not any(result.accuracy.n for result in results):
-        return [_no_finals(results)]
-    paragraphs = [_about(teacher, student, group) for student, group in groups.items()]
-    return paragraphs if len(paragraphs) == 1 else [_summary(groups), *paragraphs]
+        return Answer((_no_finals(results),))
+    abouts = [_about(teacher, student, group) for student, group in groups.items()]
+    open_line = open_questions([one for about in abouts for one in about.undecided], every)
+    if len(abouts) == 1:
+        (about,) = abouts
+        further = _paragraph(*about.further)
+        return Answer((_paragraph(*about.first, about.teacher),), (further,) if further else (), open_line)
+    return Answer(
+        (_summary(groups), *(_paragraph(*about.first) for about in abouts)),
+        tuple(
+            _paragraph(f"{code(about.student)}:", *about.further, about.teacher)
+            for about in abouts
+            if about.teacher or any(about.further)
+        ),
+        open_line,
+    )
 
 
 def _no_finals(results: Sequence[ArmResult]) -> Markdown:
@@ -62,28 +103,36 @@ def _summary(groups: dict[str, list[Verdict]]) -> Markdown:
     return Markdown(f"Over {students}, **better than plain back-prop beyond noise**: {better}{none}.")
 
 
-def _about(teacher: TeacherFacts, student: str, group: Sequence[Verdict]) -> Markdown:
+def _about(teacher: TeacherFacts, student: str, group: Sequence[Verdict]) -> _About:
     start = f"On {code(student)},"
     ranked = sorted(
         (one for one in group if one.result.accuracy.n), key=lambda one: -one.result.accuracy.mean
     )
     if not ranked:
-        return _paragraph(f"{start} no final has finished yet.", failures(group))
+        return _About(student, (f"{start} no final has finished yet.",), further=(failures(group),))
     enlarged = [one for one in ranked if one.result.has_added_parts]
     ranked = [one for one in ranked if one not in enlarged] or enlarged
+    undecided = tuple(one for one in ranked if one.is_within_noise or one.delta.n == 1)
+    limits = (two_seeds(ranked), failures(group))
     if len({one.result.design for one in ranked}) > 1:
         sizes = winners_of_several_sizes(start, ranked)
-        return _paragraph(sizes, other_methods(ranked), two_seeds(ranked), failures(group))
+        return _About(student, (sizes,), "", (other_methods(ranked), *limits), undecided)
     best, results = ranked[0], [one.result for one in group if one not in enlarged or one in ranked]
     is_best_of_all = is_best(best.result, results)
-    return _paragraph(
-        _first(start, best, ranked, is_best_of_all),
-        "" if best.result.arm.method == BASELINE else lead_over_rivals(best.result, results, is_best_of_all),
-        other_methods(ranked[1:], best=best),
-        methods_with_added_parts([one for one in enlarged if one not in ranked]),
-        two_seeds(ranked),
-        failures(group),
+    is_baseline = best.result.arm.method == BASELINE
+    return _About(
+        student,
+        (
+            _first(start, best, ranked, is_best_of_all),
+            "" if is_baseline else lead_over_rivals(best.result, results, is_best_of_all),
+        ),
         compared_with_teacher(teacher, best.result),
+        (
+            other_methods(ranked[1:], best=best),
+            methods_with_added_parts([one for one in enlarged if one not in ranked]),
+            *limits,
+        ),
+        (*(() if is_baseline else unclear_rivals(best.result, results)), *undecided),
     )
 
 

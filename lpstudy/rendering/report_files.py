@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from lpstudy import figures
 from lpstudy.disk import write_atomically
-from lpstudy.rendering.answer import answer_paragraphs
+from lpstudy.rendering.answer import answer
 from lpstudy.rendering.best_model import best_model_section
 from lpstudy.rendering.class_notes import class_notes
 from lpstudy.rendering.growth import growth_section, hidden_note
@@ -124,7 +124,7 @@ def report_text(results: StudyResults, figure_names: Collection[str], *, links: 
     return render(
         "report.md.j2",
         study=study,
-        answer=answer_paragraphs(study.teacher, arms),
+        answer=answer(study.teacher, arms),
         weak_teacher=teacher_warnings(study.teacher, runs, study.validation_samples),
         home=best_model_section(study, arms),
         comparison=comparison_section(study, arms, table),

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
+from answers import answer_paragraphs
 
-from lpstudy.rendering.answer import answer_paragraphs
 from lpstudy.tables import comparison
 from lpstudy.tables.arms import arm_results
 from lpstudy.tables.verdicts import verdicts

@@ -1,4 +1,5 @@
-from lpstudy.rendering.answer import answer_paragraphs
+from answers import answer_paragraphs
+
 from lpstudy.tables.arms import arm_results
 
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import pytest
+from answers import answer_paragraphs
 
 from lpstudy.correctness import pack
-from lpstudy.rendering.answer import answer_paragraphs
 from lpstudy.rendering.sections import comparison_section
 from lpstudy.tables import RUN_COLUMNS, ArmFacts, StudyFacts, TeacherFacts, comparison
 from lpstudy.tables.arms import ArmResult, arm_results

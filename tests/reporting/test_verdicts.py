@@ -6,10 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from answers import answer_paragraphs
 
 from lpstudy import figures
 from lpstudy.correctness import pack
-from lpstudy.rendering.answer import answer_paragraphs
 from lpstudy.rendering.sections import comparison_section, notes
 from lpstudy.tables import comparison
 from lpstudy.tables.arms import arm_results

@@ -1,0 +1,69 @@
+import re
+
+import numpy as np
+import pytest
+
+from lpstudy.rendering.report_files import report_text
+from lpstudy.tables.arms import arm_results
+from lpstudy.tables.verdicts import verdicts
+
+START = "**What would decide more:**"
+
+
+def line_of(text: str) -> str:
+    (line,) = [line for line in text.splitlines() if line.startswith(START)]
+    return line
+
+
+@pytest.mark.parametrize("methods", [("bp", "kd", "lp"), ("bp", "kd", "fitnet", "lp", "lp_kd")])
+def test_answer_table_open_questions_and_a_figure_come_first(methods, make_frames, text_of):
+    text = text_of(make_frames(methods=methods, students=("convnet-d4-w8",)))
+    parts = ["# Study mnist", "On `convnet-d4-w8`", "## Comparison", START, "![Differences", "Each row is"]
+    places = [text.index(part) for part in parts]
+    assert places == sorted(places)
+    answer = text[places[1] : places[2]]
+    sentences = re.sub(r"\d\.\d", "", answer).count(".")
+    assert 2 <= sentences <= 3
+
+
+def test_a_study_without_differences_shows_accuracy_over_macs_first_and_once(searched_frames, text_of):
+    names = ("accuracy_over_macs", "accuracy_over_parameters")
+    text = report_text(searched_frames.results, names, links=str)
+    assert text.count("accuracy_over_macs.png") == 1
+    assert text.index("accuracy_over_macs.png") < text.index("Each row is")
+    assert "winners of one size are compared" in line_of(text)
+
+
+def test_the_line_names_what_is_within_noise_and_how_much_was_detectable(one, text_of):
+    line = line_of(text_of(one))
+    open_ones = [one for one in verdicts(arm_results(one.study, one.runs)) if one.is_within_noise]
+    assert open_ones
+    for verdict in open_ones:
+        words = f"`{verdict.result.arm.method}` against `bp` on `convnet-d4-w8` (detectable from"
+        assert f"{words} {verdict.delta.detectable:.2f})" in line
+    assert "more than 5 seeds" in line
+
+
+def test_one_seed_asks_for_more_of_them(make_frames, text_of):
+    text = text_of(make_frames(methods=("bp", "kd"), students=("convnet-d4-w8",), seeds=1))
+    assert "more seeds, five or so" in line_of(text)
+
+
+def test_decided_differences_leave_nothing_open(make_frames, text_of):
+    frames = make_frames(methods=("bp", "kd"), students=("convnet-d4-w8",))
+    rows = frames.runs["method"].eq("kd") & frames.runs["kind"].eq("final")
+    frames.runs.loc[rows, "test_accuracy"] += 5
+    frames.runs.loc[rows, "test_correct"] = None
+    assert line_of(text_of(frames)) == f"{START} no difference to back-prop is open."
+
+
+@pytest.mark.parametrize("changes", [{"trials": 0}, {"methods": ("bp",)}])
+def test_without_a_comparison_there_is_no_such_line(changes, make_frames, text_of):
+    assert START not in text_of(make_frames(students=("convnet-d4-w8",), **changes))
+
+
+def test_failed_finals_are_counted_below_the_table(one, text_of):
+    place = one.runs.index[one.runs["run_id"].eq("lp-convnet-d4-w8-f3")][0]
+    one.runs.loc[place, ["state", "test_accuracy"]] = ["failed", np.nan]
+    text = text_of(one)
+    assert "1 of the 5 finals of `lp` failed" in text.split("![Differences")[1]
