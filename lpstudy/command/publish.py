@@ -64,5 +64,6 @@ def print_report(published: PublishedReport, study: str) -> None:
     """Print the comparison table and the paths of report and MLflow."""
     terminal.show(*console_table(published.table).split("\n"), "")
     terminal.show(f"report  {published.report.markdown}")
+    terminal.show(f"page    {published.report.markdown.with_suffix('.html')}")
     server = tracking.display_uri(tracking.tracking_uri())
     terminal.show(f"MLflow  {server}, experiment {tracking.experiment_name(study)}")

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.transforms import offset_copy
 
+from lpstudy.figures.hover import add_words
 from lpstudy.figures.labels import Label, label_lines, points_per_pixel, tick_names
 from lpstudy.figures.style import INK, SMALL, count_words, log_counts, look, name_axes, new_figure, plain
 from lpstudy.tables.arms import arm_results, scores_of
@@ -125,7 +126,7 @@ def _draw_method(axes: Axes, points: Sequence[_Point], shift: float) -> None:
         costs, means = [point.cost for point in points], [point.mean for point in points]
         axes.plot(costs, means, color=style.colour, linewidth=1.1, alpha=0.4, transform=transform, zorder=2)
     for point in points:
-        axes.errorbar(
+        bars = axes.errorbar(
             point.cost,
             point.mean,
             yerr=[[side] for side in point.sides] if point.n > 1 else None,
@@ -138,6 +139,10 @@ def _draw_method(axes: Axes, points: Sequence[_Point], shift: float) -> None:
             transform=transform,
             zorder=3,
         )
+        below, above = point.sides
+        reach = f", 95 % interval {point.mean - below:.2f} to {point.mean + above:.2f}" if point.n > 1 else ""
+        words = f"{point.arm.method} on {point.student}: {point.mean:.2f} %{reach}"
+        add_words(bars.lines[0], [words])
 
 
 def _set_limits(axes: Axes, study: StudyFacts, points: Sequence[_Point]) -> None:

@@ -3,6 +3,7 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
+from lpstudy.figures.hover import add_words
 from lpstudy.figures.style import INK, NORMAL, QUIET, SMALL, look, name_axes, new_figure, plain, signed
 from lpstudy.tables.arms import arm_results
 from lpstudy.tables.facts import StudyFacts
@@ -39,7 +40,7 @@ def difference_to_back_prop(study: StudyFacts, runs: pd.DataFrame) -> Figure | N
         height += 1
         for arm, differences, verdict in (row for row in rows if row[0].student == student):
             style, delta = look(arm.method), verdict.delta
-            axes.scatter(
+            dots = axes.scatter(
                 differences,
                 [height + 0.27] * len(differences),
                 s=13,
@@ -47,6 +48,7 @@ def difference_to_back_prop(study: StudyFacts, runs: pd.DataFrame) -> Figure | N
                 alpha=0.5,
                 linewidths=0,
             )
+            add_words(dots, [f"{arm.method}, one seed: {signed(value)} points" for value in differences])
             if delta.n > 1:
                 axes.plot([delta.low, delta.high], [height, height], color=style.colour, linewidth=2.2)
             axes.plot(

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from lpstudy.figures.hover import add_words, trial_words
 from lpstudy.figures.labels import Label, label_lines
 from lpstudy.figures.style import (
     GRID,
@@ -93,7 +94,7 @@ def _draw_history(axes: Axes, arm: ArmFacts, trials: pd.DataFrame, low: float) -
     is_below = values < low
     for selected, face in ((is_finished, colour), (~is_finished, "white")):
         visible = selected & ~is_below
-        axes.scatter(
+        symbols = axes.scatter(
             numbers[visible],
             values[visible],
             s=18,
@@ -102,11 +103,13 @@ def _draw_history(axes: Axes, arm: ArmFacts, trials: pd.DataFrame, low: float) -
             linewidths=1,
             zorder=3,
         )
+        add_words(symbols, trial_words(trials[visible]))
         hidden = selected & is_below
-        axes.scatter(
+        symbols = axes.scatter(
             numbers[hidden], np.full(hidden.sum(), low), s=30, marker="v", facecolors=face, edgecolors=colour,
             linewidths=1, zorder=3, clip_on=False,
         )  # fmt: skip
+        add_words(symbols, trial_words(trials[hidden]))
     if is_finished.any():
         best = np.maximum.accumulate(np.append(values[is_finished], values[is_finished][-1]))
         steps = np.append(numbers[is_finished], numbers[-1])
@@ -142,16 +145,20 @@ def pareto_fronts(study: StudyFacts, runs: pd.DataFrame) -> Figure | None:
         if trials.empty:
             continue
         style = look(arm.method)
-        axes.scatter(trials["macs"], trials[_ACCURACY], s=11, color=style.colour, alpha=0.3, linewidths=0)
+        points = axes.scatter(
+            trials["macs"], trials[_ACCURACY], s=11, color=style.colour, alpha=0.3, linewidths=0
+        )
+        add_words(points, trial_words(trials))
         front = pareto_front(trials)
         x = np.append(front["macs"].to_numpy(dtype=np.float64), macs.max())
         y = front[_ACCURACY].to_numpy(dtype=np.float64)
         y = np.append(y, y[-1])
         axes.step(x, y, where="post", color=style.colour, linewidth=1.5)
-        axes.plot(
+        [symbols] = axes.plot(
             x[:-1], y[:-1], style.marker, color=style.colour, markersize=style.size, markeredgecolor="white",
             markeredgewidth=0.6,
         )  # fmt: skip
+        add_words(symbols, trial_words(front))
         text = plain(arm.method) + (f"  {plain(arm.student)}" if many_students else "")
         labels.append(Label(text, float(x[-1]), float(y[-1]), style.colour))
     label_lines(axes, labels)

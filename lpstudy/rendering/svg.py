@@ -7,7 +7,11 @@ from markupsafe import Markup, escape
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
+from lpstudy.figures.hover import MARK, SEPARATOR
+
 _NO_METADATA = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+_MARKED = re.compile(rf'<g id="{MARK}([^"]*)">((?:(?!<g id=).)*)', re.DOTALL)
+_SYMBOL = re.compile(r"<use ([^>]*)/>")
 _COMMENT = re.compile(r"\s*<!--.*?-->", re.DOTALL)
 _STYLE = re.compile(r"<style.*?</style>", re.DOTALL)
 _NAMESPACE = re.compile(r' xmlns(?::xlink)?="[^"]*"')
@@ -22,7 +26,18 @@ def svg(figure: Figure) -> str:
     # the layout that was tested.
     with rc_context({"svg.hashsalt": "lpstudy", "svg.fonttype": "path"}):
         figure.savefig(buffer, format="svg", metadata=_NO_METADATA)
-    return buffer.getvalue()
+    return _MARKED.sub(_with_titles, buffer.getvalue())
+
+
+def _with_titles(group: re.Match[str]) -> str:
+    """A group whose symbols have their words as titles, which viewers show where one points."""
+    words = iter(group[1].split(SEPARATOR))
+
+    def titled(symbol: re.Match[str]) -> str:
+        text = next(words, "")
+        return f"<use {symbol[1]}><title>{text}</title></use>" if text else symbol[0]
+
+    return f"<g>{_SYMBOL.sub(titled, group[2])}"
 
 
 def inline_svg(document: str, name: str, words: str) -> Markup:

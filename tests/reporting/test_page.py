@@ -148,6 +148,24 @@ def test_heads_rows_and_figures_have_names_for_screen_readers(page):
     assert page.all("html")[0]["lang"] == "en"
 
 
+def test_a_symbol_says_which_trial_it_is_and_what_it_has(written):
+    frames, folder = written
+    drawn = (folder / "figures/search_history.svg").read_text("utf-8")
+    titles = re.findall(r"<use [^>]*><title>([^<]*)</title></use>", drawn)
+    trials = frames.runs[frames.runs["kind"].eq("trial") & frames.runs["validation_accuracy"].notna()]
+    assert len(titles) == len(trials)
+    row = trials[trials["method"].eq("lp") & trials["state"].eq("pruned")].iloc[0]
+    state = f"trial {row['trial']} (pruned): {row['validation_accuracy']:.2f} %, "
+    (title,) = [title for title in titles if title.startswith(state) and "gamma" in title]
+    assert f"gamma {row['searched']['gamma']:.3g}" in title
+    assert f"n_neighbors {row['searched']['n_neighbors']}" in title
+    dots = re.findall(
+        "<title>kd, one seed: ([^<]*) points", (folder / "figures/differences.svg").read_text("utf-8")
+    )
+    assert len(dots) == 10
+    assert not [path for path in (folder / "figures").glob("*.svg") if "hover:" in path.read_text("utf-8")]
+
+
 def test_names_within_a_page_are_unique_and_references_have_their_targets(written):
     text = (written[1] / "report.html").read_text("utf-8")
     ids = re.findall(r'\bid="([^"]+)"', text)
@@ -190,7 +208,7 @@ def test_hostile_names_stay_text(first, make_frames, tmp_path):
     source = (tmp_path / "report.html").read_text("utf-8")
     page = Page(source)
     assert not {tag for tag, _ in page.elements} & {"img", "b", "iframe", "link"}
-    assert len(page.all("script")) == len(page.all("style")) == len(page.all("title")) == 1
+    assert len(page.all("script")) == len(page.all("style")) == 1
     assert not [name for _, attributes in page.elements for name in attributes if name.startswith("on")]
     assert all(
         (one.get("href") or "#").startswith(("#", "http")) or "/" not in one["href"] for one in page.all("a")
