@@ -11,7 +11,8 @@ HEAD = (
     "published,published_source,delta_published,auxiliary_bytes,loss_macs,teacher_bytes,"
     "latency_ms,latency_p95_ms,latency_target,"
     "delta_bp_p_t,delta_bp_p_permutation,delta_bp_bca_low,delta_bp_bca_high,delta_bp_outperforms,"
-    "delta_bp_outperforms_low,delta_bp_outperforms_high,delta_bp_p_permutation_holm"
+    "delta_bp_outperforms_low,delta_bp_outperforms_high,delta_bp_p_permutation_holm,"
+    "delta_bp_to_decide"
 )
 Smoke = tuple[Path, CommandResult]
 

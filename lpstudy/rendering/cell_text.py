@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from lpstudy.figures.style import count_words, signed
+from lpstudy.tables.deciding_seeds import to_decide
 from lpstudy.tables.intervals import Interval
 from lpstudy.tables.verdicts import Verdict
 
@@ -50,14 +51,15 @@ def published(row: "pd.Series[Any]") -> str:
 
 
 def doubt(verdict: Verdict) -> str:
-    """Why a difference is not told from noise, or how large one would be: detectable from 1.70."""
+    """Why a difference is not told from noise, from which size it is, and what would decide this one."""
     delta = verdict.delta
     if delta.is_tied and delta.n == 2:
         return "two seeds agree to the image: how far seeds spread, and so this difference, cannot be told"
+    decide = f"{to_decide(delta, verdict.tests)} to decide"
     if delta.excludes_zero:
-        return f"beyond noise alone, not as one of {verdict.tests}"
+        return f"beyond noise alone, not as one of {verdict.tests}, {decide}"
     same = f", all {delta.n} seeds agree to the image" if delta.is_tied else ""
-    return f"detectable from {delta.detectable:.2f}{same}"
+    return f"detectable from {delta.detectable:.2f}{same}, {decide}"
 
 
 def value(cell: object) -> str:

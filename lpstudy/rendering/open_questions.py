@@ -31,7 +31,7 @@ def open_questions(undecided: Sequence[Verdict], every: Iterable[Verdict]) -> Ma
     more = len(undecided) - len(pairs[:_MAX_PAIRS])
     names = pairs[:_MAX_PAIRS] + ([f"{more} more"] if more else [])
     count = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
-    return Markdown(f"{start} more than {count} seeds, for what is within noise: {cell_text.listing(names)}.")
+    return Markdown(f"{start} of what is within noise with {count} seeds, {cell_text.listing(names)}.")
 
 
 def _pair(verdict: Verdict) -> str:

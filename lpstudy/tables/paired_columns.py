@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from lpstudy.tables.deciding_seeds import to_decide
 from lpstudy.tables.intervals import Interval, holm
 from lpstudy.tables.paired_tests import bca_interval, outperforming, sign_flip_p_value
 from lpstudy.tables.verdicts import Verdict
@@ -16,8 +17,13 @@ FIGURES = (
     "outperforms_high",
 )
 """The names of `pair_figures`."""
-PAIRED_COLUMNS = (*(f"delta_bp_{name}" for name in FIGURES), "delta_bp_p_permutation_holm")
-"""Columns of the comparison with back-prop: the figures, and Holm's p-value of the permutation test."""
+PAIRED_COLUMNS = (
+    *(f"delta_bp_{name}" for name in FIGURES),
+    "delta_bp_p_permutation_holm",
+    "delta_bp_to_decide",
+)
+"""The figures of the difference to back-prop, Holm's p-value of the permutation test, and what would decide
+a difference that is within noise."""
 
 
 def pair_figures(delta: Interval, differences: Sequence[float]) -> dict[str, float]:
@@ -45,7 +51,10 @@ def paired_columns(verdicts: Sequence[Verdict]) -> list[dict[str, object]]:
             rows.append({})
             continue
         figures = pair_figures(one.delta, one.seed_differences)
-        rows.append({f"delta_bp_{name}": value for name, value in figures.items()})
+        row: dict[str, object] = {f"delta_bp_{name}": value for name, value in figures.items()}
+        if one.is_within_noise:
+            row["delta_bp_to_decide"] = to_decide(one.delta, one.tests)
+        rows.append(row)
         p_values.setdefault(one.result.arm.student, {})[place] = figures["p_permutation"]
     for of_student in p_values.values():
         for place, p in zip(of_student, holm(list(of_student.values())), strict=True):

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from lpstudy.tables.arms import BASELINE, ArmResult
-from lpstudy.tables.intervals import Interval, holm
+from lpstudy.tables.deciding_seeds import to_decide
+from lpstudy.tables.intervals import LEVEL, Interval, holm
 from lpstudy.tables.paired_columns import FIGURES, pair_figures
 
 DISTILLATION = "kd"
@@ -24,8 +25,10 @@ PAIR_COLUMNS = (
     "delta_mean",
     "delta_low",
     "delta_high",
+    "delta_detectable",
     *FIGURES,
     *(f"p_{test}_holm_{family}" for test in TESTS for family in FAMILIES),
+    "to_decide",
 )
 
 
@@ -62,7 +65,8 @@ def pairs_table(results: Sequence[ArmResult]) -> pd.DataFrame:
     """The pairs of each student, with the columns of pairs.csv (`PAIR_COLUMNS`).
 
     A row's difference, interval and p-values are of this pair alone; `p_TEST_holm_FAMILY` is Holm's p-value
-    over the pairs of the family, empty for a pair outside it.
+    over the pairs of the family, empty for a pair outside it; `to_decide` is what would decide a difference
+    that is within noise as one of all pairs.
     """
     students = dict.fromkeys(one.arm.student for one in results)
     frames = [_of_student([one for one in results if one.arm.student == name]) for name in students]
@@ -86,6 +90,14 @@ def _of_student(results: Sequence[ArmResult]) -> pd.DataFrame:
         members = np.array([_belongs(pair, family, results) for pair in pairs])
         for test in TESTS:
             frame[f"p_{test}_holm_{family}"] = holm(list(frame[f"p_{test}"].where(members)))
+    if pairs:
+        open_at = frame["p_t_holm_all"].ge(LEVEL)
+        tests = int(frame["p_t"].notna().sum())
+        words = [
+            to_decide(pair.delta, tests) if within else ""
+            for pair, within in zip(pairs, open_at, strict=True)
+        ]
+        frame["to_decide"] = words
     return frame
 
 
@@ -98,6 +110,7 @@ def _row(pair: Pair) -> dict[str, object]:
         "delta_mean": pair.delta.mean,
         "delta_low": pair.delta.low,
         "delta_high": pair.delta.high,
+        "delta_detectable": pair.delta.detectable,
         **pair_figures(pair.delta, pair.differences),
     }
 

@@ -5,6 +5,7 @@ import pytest
 
 from lpstudy.rendering.report_files import report_text
 from lpstudy.tables.arms import arm_results
+from lpstudy.tables.deciding_seeds import to_decide
 from lpstudy.tables.verdicts import verdicts
 
 START = "**What would decide more:**"
@@ -40,8 +41,9 @@ def test_the_line_names_what_is_within_noise_and_how_much_was_detectable(one, te
     assert open_ones
     for verdict in open_ones:
         words = f"`{verdict.result.arm.method}` against `bp` on `convnet-d4-w8` (detectable from"
-        assert f"{words} {verdict.delta.detectable:.2f})" in line
-    assert "more than 5 seeds" in line
+        assert f"{words} {verdict.delta.detectable:.2f}, " in line
+        assert f"{to_decide(verdict.delta, verdict.tests)} to decide)" in line
+    assert "within noise with 5 seeds" in line
 
 
 def test_one_seed_asks_for_more_of_them(make_frames, text_of):
