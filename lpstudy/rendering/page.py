@@ -108,7 +108,7 @@ def _sections(tokens: Sequence[Token]) -> Iterator[tuple[str, str]]:
 
 def _mark_tables(tokens: list[Token]) -> None:
     """Give heads their scope and cells of numbers the value that they are sorted by."""
-    title, column, is_head = "", 0, False
+    title, column, is_head, head = "", 0, False, tokens[0]
     for place, token in enumerate(tokens):
         match token.type:
             case "heading_open":
@@ -117,14 +117,19 @@ def _mark_tables(tokens: list[Token]) -> None:
                 token.attrSet("aria-label", title)
             case "tr_open":
                 column = 0
-            case "thead_open" | "tbody_open":
-                is_head = token.type == "thead_open"
+            case "thead_open":
+                is_head, head = True, token
+                head.attrSet("hidden", "")  # until one of its cells has words
+            case "tbody_open":
+                is_head = False
             case "th_open" | "td_open":
                 is_number = token.attrs.pop("style", "") == "text-align:right"
                 if is_number:
                     token.attrSet("class", "number")
                 if is_head:
                     token.attrSet("scope", "col")
+                    if words_of(tokens[place + 1]):
+                        head.attrs.pop("hidden", None)
                 elif column == 0:
                     token.tag = "th"
                     token.attrSet("scope", "row")

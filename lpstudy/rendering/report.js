@@ -2,7 +2,7 @@
 // Sorts and filters the page's tables, which are complete without it.
 for (const table of document.querySelectorAll("table")) {
   const body = table.tBodies[0];
-  if (!body || body.rows.length < 2) continue;
+  if (!body || body.rows.length < 2 || table.tHead.hidden) continue;
   addSorting(table, body);
   if (body.rows.length > 4) addFilter(table, body);
 }

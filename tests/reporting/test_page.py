@@ -146,6 +146,8 @@ def test_heads_rows_and_figures_have_names_for_screen_readers(page):
     assert len(figures) == len(page.all("figure")) == len(page.all("figcaption")) == 6
     assert all(one["role"] == "img" and one["aria-label"] for one in figures)
     assert page.all("html")[0]["lang"] == "en"
+    have_words = [any(text for _, _, text in heads) for heads, *_ in page.tables]
+    assert [("hidden" not in one) for one in page.all("thead")] == have_words
 
 
 def test_a_symbol_says_which_trial_it_is_and_what_it_has(written):
