@@ -12,7 +12,9 @@ HEAD = (
     "latency_ms,latency_p95_ms,latency_target,"
     "delta_bp_p_t,delta_bp_p_permutation,delta_bp_bca_low,delta_bp_bca_high,delta_bp_outperforms,"
     "delta_bp_outperforms_low,delta_bp_outperforms_high,delta_bp_p_permutation_holm,"
-    "delta_bp_to_decide"
+    "delta_bp_to_decide,"
+    "ece_mean,ece_low,ece_high,nll_mean,nll_low,nll_high,brier_mean,brier_low,brier_high,"
+    "agreement_mean,agreement_low,agreement_high,teacher_kl_mean,teacher_kl_low,teacher_kl_high"
 )
 Smoke = tuple[Path, CommandResult]
 

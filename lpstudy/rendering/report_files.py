@@ -12,6 +12,7 @@ from lpstudy import figures
 from lpstudy.disk import write_atomically
 from lpstudy.rendering.answer import answer
 from lpstudy.rendering.best_model import best_model_section
+from lpstudy.rendering.beyond_accuracy import beyond_accuracy_section
 from lpstudy.rendering.class_notes import class_notes
 from lpstudy.rendering.growth import growth_section, hidden_note
 from lpstudy.rendering.latency_section import latency_section
@@ -128,6 +129,7 @@ def report_text(results: StudyResults, figure_names: Collection[str], *, links: 
         weak_teacher=teacher_warnings(study.teacher, runs, study.validation_samples),
         home=best_model_section(study, arms),
         comparison=comparison_section(study, arms, table),
+        beyond_accuracy=beyond_accuracy_section(table),
         latency=latency_section(study.latency, table),
         effort=effort_section(arms, table, links),
         notes=hidden_note(study)

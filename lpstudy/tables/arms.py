@@ -118,6 +118,10 @@ class ArmResult:
         )
         return teacher / total if total > 0 else np.nan
 
+    def final_values(self, column: str) -> list[float]:
+        """The numbers of a column over the winner's finished finals; those without one are left out."""
+        return [value for cell in self.finished_finals[column] if np.isfinite(value := number(cell))]
+
     def difference(self, other: "ArmResult | None") -> Interval:
         """Test accuracy less that of another arm in percentage points, paired by seed.
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from lpstudy.class_accuracy import balanced_images, class_accuracies, class_sizes
-from lpstudy.tables.arms import ArmResult, number
+from lpstudy.tables.arms import ArmResult
 from lpstudy.tables.facts import StudyFacts
 from lpstudy.tables.intervals import Interval, accuracy_interval
 
@@ -25,12 +25,12 @@ WORST = 3
 def balanced(study: StudyFacts, result: ArmResult) -> Interval:
     """Mean over classes of a winner's test accuracy in percent, with an interval as that of accuracy."""
     images = balanced_images(study.test_labels) if study.test_labels is not None else 0
-    return accuracy_interval(_finals(result, "test_balanced_accuracy"), images)
+    return accuracy_interval(result.final_values("test_balanced_accuracy"), images)
 
 
 def top_five(study: StudyFacts, result: ArmResult) -> Interval:
     """A winner's top-5 test accuracy in percent."""
-    return accuracy_interval(_finals(result, "test_top5_accuracy"), study.test_samples)
+    return accuracy_interval(result.final_values("test_top5_accuracy"), study.test_samples)
 
 
 def class_table(study: StudyFacts, results: list[ArmResult]) -> pd.DataFrame:
@@ -54,7 +54,3 @@ def class_table(study: StudyFacts, results: list[ArmResult]) -> pd.DataFrame:
                 row = (result.arm.method, student, name, images, value.mean, value.low, value.high, value.n)
                 rows.append(row)
     return pd.DataFrame(rows, columns=list(CLASS_COLUMNS))
-
-
-def _finals(result: ArmResult, column: str) -> list[float]:
-    return [value for cell in result.finished_finals[column] if np.isfinite(value := number(cell))]

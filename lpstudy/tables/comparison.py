@@ -1,12 +1,15 @@
 """The comparison of the arms: one row per arm's winner, the teacher first."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 
+from lpstudy.damage import FIGURES
 from lpstudy.tables.arms import arm_results, mapping, mean, number
 from lpstudy.tables.classes import balanced, top_five
-from lpstudy.tables.facts import COST_COLUMNS, PublishedFacts, StudyFacts
-from lpstudy.tables.intervals import Interval
+from lpstudy.tables.facts import BEYOND_ACCURACY, COST_COLUMNS, PublishedFacts, StudyFacts
+from lpstudy.tables.intervals import Interval, interval
 from lpstudy.tables.latency import TEACHER_MODEL, LatencyFacts
 from lpstudy.tables.paired_columns import PAIRED_COLUMNS, paired_columns
 from lpstudy.tables.text import hyperparameters_json
@@ -48,8 +51,8 @@ COMPARISON_COLUMNS = (
     *LATENCY_COLUMNS,
     *PAIRED_COLUMNS,
 )
-MORE = ("balanced", "top5")
-"""Accuracies of a comparison that has such figures, each with three columns."""
+MORE = ("balanced", "top5", *BEYOND_ACCURACY)
+"""Further figures of a comparison that has them, each with three columns."""
 _PARTS = ("mean", "low", "high")
 _WHOLE_NUMBERS = (
     "depth",
@@ -75,8 +78,8 @@ def comparison(study: StudyFacts, runs: pd.DataFrame) -> pd.DataFrame:
     delta_bp_detectable is the smallest difference that a single test finds in 80 % of studies; flops is
     2 x macs; published is what others report, and delta_published the study's mean less it where the recipe
     is theirs; COST_COLUMNS, LATENCY_COLUMNS and PAIRED_COLUMNS follow. Where the test set's classes are
-    uneven, balanced is the mean over classes of the accuracy; from 20 classes on, top5 is top-5 accuracy:
-    MORE.
+    uneven, balanced is the mean over classes of the accuracy; from 20 classes on, top5 is top-5 accuracy;
+    BEYOND_ACCURACY are means with t intervals over seeds: MORE.
 
     Args:
         study: The study's facts; rows follow the order of its arms.
@@ -120,6 +123,9 @@ def _teacher_row(study: StudyFacts) -> dict[str, object]:
         **_latency(study.latency, TEACHER_MODEL),
         "balanced_mean": number(teacher.test_balanced_accuracy),
         "top5_mean": number(teacher.test_top5_accuracy),
+        "ece_mean": number(teacher.test_ece),
+        "nll_mean": number(teacher.test_nll),
+        "brier_mean": number(teacher.test_brier),
     }
 
 
@@ -147,6 +153,8 @@ def _arm_row(study: StudyFacts, verdict: Verdict) -> dict[str, object]:
         **_columns("balanced", balanced(study, result)),
         **_columns("top5", top_five(study, result)),
     }
+    for name in BEYOND_ACCURACY:
+        row |= _columns(name, _within(f"test_{name}", interval(result.final_values(f"test_{name}"))))
     best = result.winner
     if best is None:
         return row
@@ -173,6 +181,12 @@ def _latency(facts: LatencyFacts | None, model: str) -> dict[str, object]:
     if facts is None or (row := facts.single_image(model)) is None:
         return {}
     return dict(zip(LATENCY_COLUMNS, (row.median_ms, row.p95_ms, row.target), strict=True))
+
+
+def _within(figure: str, value: Interval) -> Interval:
+    """The interval cut to the figure's lowest and highest value."""
+    low, high = np.clip((value.low, value.high), *FIGURES[figure]).tolist()
+    return replace(value, low=low, high=high)
 
 
 def _columns(name: str, value: Interval) -> dict[str, object]:

@@ -12,8 +12,16 @@ from lpstudy.tables.latency import LatencyFacts
 COST_COLUMNS = ("auxiliary_bytes", "loss_macs", "teacher_bytes")
 """What a run costs besides its student: bytes of auxiliary weights and buffers; MACs of the loss with its
 gradient for one image; bytes of the teacher's outputs that are stored for one image and view."""
-TEST_COLUMNS = ("test_balanced_accuracy", "test_top5_accuracy")
-"""Accuracies that finals have where the test set's classes are uneven, or from 20 classes on."""
+BEYOND_ACCURACY = ("ece", "nll", "brier", "agreement", "teacher_kl")
+"""Figures of finals on the test set: calibration error in percent, negative log-likelihood in nats, Brier
+score (sum over classes), agreement with the teacher's class in percent, KL(teacher || student) in nats."""
+TEST_COLUMNS = (
+    "test_balanced_accuracy",
+    "test_top5_accuracy",
+    *(f"test_{name}" for name in BEYOND_ACCURACY),
+)
+"""Figures of finals: accuracies where the test set's classes are uneven, or from 20 classes on; and
+those beyond accuracy."""
 RUN_COLUMNS = (
     "run_id",
     "kind",
@@ -90,6 +98,9 @@ class TeacherFacts:
     test_balanced_accuracy: float | None = None
     """Mean over classes, where they are uneven."""
     test_top5_accuracy: float | None = None
+    test_ece: float | None = None
+    test_nll: float | None = None
+    test_brier: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

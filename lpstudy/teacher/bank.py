@@ -1,6 +1,6 @@
 """The teacher bank: its outputs for (view, sample), computed once and mapped into memory by all runs."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -38,6 +38,8 @@ class Bank:
         self._online = online
         self.classifier: Classifier | None = None if online is None else online.classifier
         """The teacher's linear map from its embedding to its logits; None where no method needs it."""
+        self.read_test_logits: Callable[[], Tensor] | None = None
+        """See `lpstudy.training.TeacherOutputs`."""
         self._views = next(iter(banked_outputs.values())).shape[0]
         is_gpu = device.type == "cuda"
         self._device_views = DeviceViews(banked_outputs, device, room_on(device)) if is_gpu else None

@@ -20,6 +20,7 @@ from lpstudy.students.layers import classifier_layer
 from lpstudy.teacher.bank import Bank
 from lpstudy.teacher.bank_plan import LOGITS, MAP, BankPlan
 from lpstudy.teacher.fit import TrainedTeacher, open_teacher
+from lpstudy.teacher.logits_file import logits_reader
 from lpstudy.teacher.online import OnlineTeacher
 from lpstudy.teacher.remote_store import RemoteStore
 from lpstudy.teacher.store import Block, Store, to_bank_dtype
@@ -85,11 +86,15 @@ def open_teacher_outputs(
     Raises:
         ValueError: The bank is incomplete, or the weights differ from the recorded ones.
     """
-    if not plan.banked_outputs:
-        return open_teacher(file, spec, data, device=device)
-    online = open_teacher(file, spec, data, device=device) if plan.online else None
+    online = None
+    if plan.online or not plan.banked_outputs:
+        online = open_teacher(file, spec, data, device=device)
+        online.read_test_logits = logits_reader(file.folder, file.test_logits)
+    if online is not None and not plan.banked_outputs:
+        return online
     banked_outputs = bank_store(plan, file, spec, data, device).open_outputs()
     bank = Bank(banked_outputs, teacher_skeleton(spec, file.input, data), file.macs, online, device)
+    bank.read_test_logits = logits_reader(file.folder, file.test_logits)
     if plan.classifier and bank.classifier is None:
         bank.classifier = _read_classifier(file, spec, data, device)
     return bank

@@ -25,6 +25,7 @@ from lpstudy.students import (
     load_weights,
     read_weights_file,
 )
+from lpstudy.teacher.logits_file import TEST_LOGITS, predictions_with_logits, write_test_logits
 from lpstudy.teacher.online import OnlineTeacher
 from lpstudy.teacher.teacher_input import (
     TeacherInput,
@@ -40,7 +41,6 @@ from lpstudy.training import checkpoint, evaluate, train
 from lpstudy.training.activations import activations_of
 from lpstudy.training.checkpoint import to_safetensors
 from lpstudy.training.directive import Poll, always_continue
-from lpstudy.training.evaluation import Hits
 from lpstudy.training.memory_format import set_memory_format
 from lpstudy.training.precision import uses_bf16
 
@@ -73,6 +73,12 @@ class TrainedTeacher:
     """Mean over classes, where the test set's are uneven."""
     test_top5_accuracy: float | None = None
     """From 20 classes on."""
+    test_ece: float | None = None
+    test_nll: float | None = None
+    test_brier: float | None = None
+    """See `lpstudy.training.predictions`."""
+    test_logits: str | None = None
+    """SHA-256 of the file of its logits of the test images; None where there is none."""
 
 
 _TEACHER_FILE = TypeAdapter(TrainedTeacher)
@@ -197,6 +203,8 @@ def _load_cached(folder: Folder) -> _CachedTeacher:
             return _CachedTeacher(folder)
         file = _TEACHER_FILE.validate_json(content, strict=True)
         read_weights_file(folder, WEIGHTS, sha256=file.sha256)
+        if file.test_logits is not None:
+            read_weights_file(folder, TEST_LOGITS, sha256=file.test_logits)
     except StorageError:
         raise
     except (OSError, ValueError) as error:
@@ -235,12 +243,12 @@ def _evaluate_and_save(
     set_memory_format(network.to(device))
     bf16 = uses_bf16(spec.precision, device)
     chunk_size = teacher_chunk_size(spec, data, device)
-    hits = Hits.of(len(data.test), classes=data.classes, device=device)
+    predictions = predictions_with_logits(data, device)
     accuracies = {
-        f"{name}_accuracy": evaluate(network, split, bf16=bf16, chunk_size=chunk_size, hits=record)[0]
-        for name, split, record in (("validation", data.validation, None), ("test", data.test, hits))
+        f"{name}_accuracy": evaluate(network, split, bf16=bf16, chunk_size=chunk_size, predictions=record)[0]
+        for name, split, record in (("validation", data.validation, None), ("test", data.test, predictions))
     }
-    more = {f"test_{name}": value for name, value in hits.metrics(data.test.labels).items()}
+    more = {f"test_{name}": value for name, value in predictions.metrics(data.test.labels).items()}
     input_facts: dict[str, object] = {}
     if teacher_input is not None:
         input_facts = {"mean": teacher_input.mean, "std": teacher_input.std}
@@ -268,6 +276,7 @@ def _evaluate_and_save(
         seed=spec.seed,
         input=teacher_input,
         file_classes=None if head is None else head.file_classes,
+        test_logits=None if head is not None else write_test_logits(folder, predictions),
         **accuracies,
         **more,
     )

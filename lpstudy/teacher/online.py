@@ -1,9 +1,10 @@
 """The teacher's outputs by a forward pass at each step."""
 
 import copy
+from collections.abc import Callable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from lpstudy.methods import Needs
 from lpstudy.methods.reductions import layer_names, reduce_maps
@@ -25,6 +26,8 @@ class OnlineTeacher:
         self._running_network = _bf16_copy(self._network) if bf16 else self._network
         self._macs = macs
         self._bf16 = bf16
+        self.read_test_logits: Callable[[], Tensor] | None = None
+        """See `lpstudy.training.TeacherOutputs`."""
 
     @property
     def network(self) -> Network:

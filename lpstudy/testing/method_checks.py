@@ -29,6 +29,11 @@ RESERVED = (
     "test_accuracy",
     "test_balanced_accuracy",
     "test_top5_accuracy",
+    "test_ece",
+    "test_nll",
+    "test_brier",
+    "test_agreement",
+    "test_teacher_kl",
     "macs",
     "parameters",
 )

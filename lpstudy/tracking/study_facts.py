@@ -136,6 +136,9 @@ def _teacher(study: StudyJson, study_spec: StudySpec, run: str) -> TeacherFacts:
         published=_published(study_spec, TEACHER, spec.network.label()),
         test_balanced_accuracy=None if facts.file_classes is not None else facts.test_balanced_accuracy,
         test_top5_accuracy=None if facts.file_classes is not None else facts.test_top5_accuracy,
+        test_ece=None if facts.file_classes is not None else facts.test_ece,
+        test_nll=None if facts.file_classes is not None else facts.test_nll,
+        test_brier=None if facts.file_classes is not None else facts.test_brier,
     )
 
 

@@ -62,6 +62,9 @@ class TeacherJson(_StrictModel):
     file_classes: NonNegativeInt | None = None
     test_balanced_accuracy: Annotated[float, Field(ge=0, le=100)] | None = None
     test_top5_accuracy: Annotated[float, Field(ge=0, le=100)] | None = None
+    test_ece: Annotated[float, Field(ge=0, le=100)] | None = None
+    test_nll: Annotated[float, Field(ge=0, le=LARGEST_FIGURE)] | None = None
+    test_brier: Annotated[float, Field(ge=0, le=2)] | None = None
 
 
 class MachineJson(_StrictModel):

@@ -4,6 +4,7 @@ import math
 
 from lpstudy.ledger import LedgerReader
 from lpstudy.tables import comparison
+from lpstudy.tables.facts import BEYOND_ACCURACY
 from lpstudy.tracking.client import StudyMetadata
 from lpstudy.tracking.frames import ledger_frame
 from lpstudy.tracking.study_facts import study_facts
@@ -18,6 +19,7 @@ METRIC_NAMES = {
     "delta_bp_high": "difference_to_bp_high",
     "balanced_mean": "test_balanced_accuracy_mean",
     "top5_mean": "test_top5_accuracy_mean",
+    **{f"{name}_mean": f"test_{name}_mean" for name in BEYOND_ACCURACY},
     "seeds": "seeds",
     "parameters": "parameters",
     "macs": "macs",

@@ -2,51 +2,24 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from lpstudy.class_accuracy import TOP, TOP_FROM, balanced_accuracy, is_uneven
 from lpstudy.data.split import Split
 from lpstudy.outputs import Network
 from lpstudy.training import parallel
 from lpstudy.training.memory_format import layout_of
 from lpstudy.training.precision import autocast
+from lpstudy.training.predictions import Predictions
 
 BATCH = 500
 """Images whose results are summed at once, and most images of a forward pass."""
 FEWEST_ROWS = 32
 """A matrix product of fewer rows may round in another way than one of many."""
-
-
-@dataclass(frozen=True, slots=True)
-class Hits:
-    """Which images of a split are classified correctly; `evaluate` fills it in."""
-
-    correct: Tensor
-    """uint8, shape (images,): 1 where the largest logit is that of the image's class."""
-    among_five: Tensor | None = None
-    """Likewise for the five largest logits; None for few classes."""
-
-    @classmethod
-    def of(cls, images: int, *, classes: int, device: torch.device) -> Self:
-        """An empty record of a split."""
-        first, five = torch.zeros(2, images, dtype=torch.uint8, device=device)
-        return cls(first, five if classes >= TOP_FROM else None)
-
-    def metrics(self, labels: Tensor) -> dict[str, float]:
-        """Top-5 accuracy from 20 classes on, balanced accuracy where classes are uneven; in percent."""
-        metrics = {}
-        if self.among_five is not None:
-            metrics["top5_accuracy"] = 100 * float(self.among_five.double().mean())
-        values = labels.cpu().numpy()
-        if is_uneven(values):
-            metrics["balanced_accuracy"] = balanced_accuracy(self.correct.bool().cpu().numpy(), values)
-        return metrics
 
 
 @torch.no_grad()
@@ -56,7 +29,7 @@ def evaluate(
     *,
     bf16: bool = False,
     chunk_size: int = BATCH,
-    hits: Hits | None = None,
+    predictions: Predictions | None = None,
 ) -> tuple[float, float]:
     """Accuracy in percent and mean cross-entropy in nats; workers share the batches and agree.
 
@@ -66,7 +39,7 @@ def evaluate(
         bf16: Whether it computes in bfloat16.
         chunk_size: Images in one forward pass. On a CPU float32 results are the same to the last digit for
             any number from 16 on; for smaller ones pointwise convolutions differ in their last digits.
-        hits: An empty record of the split, which is filled in.
+        predictions: An empty record of the split, which is filled in.
     """
     device = next(network.parameters()).device
     was_training = network.training
@@ -86,20 +59,14 @@ def evaluate(
         begin += len(part.labels)
         if batch_logits and (begin % BATCH == 0 or begin == len(split)):
             logits, labels = torch.cat(batch_logits), torch.cat(batch_labels)
-            is_correct = logits.argmax(1) == labels
-            sums[0] += is_correct.sum()
-            if hits is not None:
-                hits.correct[begin - len(labels) : begin] = is_correct
-            if hits is not None and hits.among_five is not None:
-                is_among = (logits.topk(TOP).indices == labels[:, None]).any(1)
-                hits.among_five[begin - len(labels) : begin] = is_among
+            sums[0] += (logits.argmax(1) == labels).sum()
+            if predictions is not None:
+                predictions.enter(begin - len(labels), logits, labels)
             sums[1] += functional.cross_entropy(logits, labels, reduction="sum")
             batch_logits, batch_labels = [], []
     network.train(was_training)
-    if hits is not None:
-        for record in (hits.correct, hits.among_five):
-            if record is not None:
-                parallel.all_reduce_sum(record)  # each worker has ones only in its own batches
+    if predictions is not None:
+        predictions.add_up()
     share, loss = (parallel.all_reduce_sum(sums) / len(split)).tolist()
     return 100 * share, loss
 

@@ -1,8 +1,10 @@
 """The source of a run's teacher outputs: the network at each step, or a bank."""
 
+from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
 import torch
+from torch import Tensor
 
 from lpstudy.methods import Method, Needs, reductions
 from lpstudy.outputs import Batch, Classifier, Network, Outputs
@@ -19,6 +21,14 @@ class TeacherOutputs(Protocol):
     @property
     def classifier(self) -> Classifier | None:
         """The teacher's linear map from its embedding to its logits; None where it is not at hand."""
+        ...
+
+    @property
+    def read_test_logits(self) -> Callable[[], Tensor] | None:
+        """Reads the teacher's logits of the test images, shape (images, classes); None where none are stored.
+
+        Raises an `UnreachableError` when called, where they cannot be read.
+        """
         ...
 
     def macs(self, needs: Needs, epoch: int) -> int:

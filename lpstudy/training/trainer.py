@@ -23,7 +23,7 @@ from lpstudy.training import checkpoint, optimizers, parallel
 from lpstudy.training.activations import evaluation_chunk_size
 from lpstudy.training.cuda_graph import RecordedStep
 from lpstudy.training.divergence import DivergedError, check_finite, mean_terms
-from lpstudy.training.evaluation import Hits, evaluate
+from lpstudy.training.evaluation import evaluate
 from lpstudy.training.learner import example_pair, make_learner
 from lpstudy.training.partial_epoch import (
     AfterStep,
@@ -34,6 +34,7 @@ from lpstudy.training.partial_epoch import (
     restore_generators,
     temporary_seed,
 )
+from lpstudy.training.predictions import Predictions
 from lpstudy.training.run_identity import run_identity
 from lpstudy.training.saving import describe_student
 from lpstudy.training.teacher_outputs import PrefetchingOutputs, TeacherOutputs, classifier_for
@@ -67,6 +68,7 @@ class Trainer:
         self.needs = self.method.teacher_needs() if teacher else Needs()
         self.teacher = teacher if self.needs != Needs() else None
         weights = trial.student.weights
+        self._read_test_logits = teacher.read_test_logits if teacher else None
         self._weights_hash = None if weights is None else read_weights(weights).sha256
         self.learner = make_learner(trial, self.method, network.to(device), data, self.teacher)
         self.macs = self._training_macs()
@@ -191,11 +193,11 @@ class Trainer:
             if not math.isfinite(loss):  # the last step may have spoilt the weights
                 raise DivergedError(f"validation loss is {loss} in epoch {epoch}")
             if read_test and epoch == self.trial.epochs:
-                test = self.data.test
-                hits = Hits.of(len(test), classes=self.data.classes, device=self.device)
-                metrics["test_accuracy"], _ = evaluate_split(test, hits=hits)
-                metrics |= {f"test_{name}": value for name, value in hits.metrics(test.labels).items()}
-                test_correct = correctness.pack(hits.correct.bool().cpu().numpy())
+                predictions = self._empty_predictions()
+                metrics["test_accuracy"], _ = evaluate_split(self.data.test, predictions=predictions)
+                figures = predictions.metrics(self.data.test.labels)
+                metrics |= {f"test_{name}": value for name, value in figures.items()}
+                test_correct = correctness.pack(predictions.correct.bool().cpu().numpy())
         metrics |= {
             "teacher_macs": self.macs.of_teacher(epoch, self.images_seen),
             "training_macs": self.macs.of_training(epoch, self.images_seen),
@@ -210,6 +212,13 @@ class Trainer:
         if isinstance(self.step, RecordedStep) and self.step.refusal is not None:
             notes += (f"steps are launched one by one, no CUDA graph was recorded: {self.step.refusal}",)
         return EpochResult(epoch, finite, warnings + notes, test_correct)
+
+    def _empty_predictions(self) -> Predictions:
+        """A record of the test set, with the teacher's logits where they are at hand, for any method."""
+        images, classes = len(self.data.test), self.data.classes
+        read = self._read_test_logits
+        teacher_logits = None if read is None else read()
+        return Predictions.of(images, classes=classes, device=self.device, teacher_logits=teacher_logits)
 
     def steps(
         self, epoch: int, limit: int | None = None, *, after_step: AfterStep = do_nothing, start: float = 0.0

@@ -31,7 +31,8 @@ from lpstudy.deployment.config import Deployment
 from lpstudy.model_file import TrainedModel, describe
 from lpstudy.space import import_files
 from lpstudy.students import StudentSpec, build
-from lpstudy.training.evaluation import Hits, evaluate
+from lpstudy.training.evaluation import evaluate
+from lpstudy.training.predictions import Predictions
 
 
 def classifier(**facts: object) -> Classifier:
@@ -68,8 +69,8 @@ def test_the_study_s_test_accuracy_is_that_of_the_raw_files(resize: int | None, 
             optimizer.zero_grad()
             torch.nn.functional.cross_entropy(built(batch.images).logits, batch.labels).backward()
             optimizer.step()
-    record = Hits.of(len(data.test), classes=data.classes, device=torch.device("cpu"))
-    recorded, _ = evaluate(built, data.test, hits=record)
+    record = Predictions.of(len(data.test), classes=data.classes, device=torch.device("cpu"))
+    recorded, _ = evaluate(built, data.test, predictions=record)
     write_folder(tmp_path, TrainedModel(built, describe(student, data, test_accuracy=recorded)))
     loaded = lpstudy.load(tmp_path)
     paths = sorted((tmp_path / "data/test").glob("*/*.png"))

@@ -118,7 +118,7 @@ def test_gives_no_gradient_and_keeps_its_statistics(data: Data) -> None:
     assert all(torch.equal(value, before[name]) for name, value in opened.network.state_dict().items())
 
 
-@pytest.mark.parametrize("name", ["weights.safetensors", "teacher.json"])
+@pytest.mark.parametrize("name", ["weights.safetensors", "teacher.json", "test_logits.safetensors"])
 @pytest.mark.parametrize("harm", ["flipped", "truncated", "gone"])
 def test_a_harmed_teacher_is_trained_again_to_the_same_weights(name: str, harm: str, data: Data) -> None:
     _, first = load_teacher(spec(epochs=1), data)

@@ -16,8 +16,8 @@ from lpstudy.data.split import Split
 from lpstudy.students import StudentSpec, build
 from lpstudy.training import activations, evaluate
 from lpstudy.training.activations import Activations, activations_of
-from lpstudy.training.evaluation import Hits
 from lpstudy.training.memory_format import set_memory_format
+from lpstudy.training.predictions import Predictions
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 NETWORKS = {
@@ -70,8 +70,8 @@ def test_hits_are_those_of_the_five_largest_logits_and_of_each_class() -> None:
     with torch.no_grad():
         logits = network.eval()(batch.images).logits.numpy()
     order = np.argsort(-logits, axis=1)
-    hits = Hits.of(530, classes=25, device=CPU)
-    accuracy, _ = evaluate(network, split, chunk_size=50, hits=hits)
+    hits = Predictions.of(530, classes=25, device=CPU)
+    accuracy, _ = evaluate(network, split, chunk_size=50, predictions=hits)
     is_correct = order[:, 0] == labels.numpy()
     assert hits.correct.tolist() == is_correct.tolist()
     assert accuracy == pytest.approx(100 * is_correct.mean())
@@ -80,10 +80,11 @@ def test_hits_are_those_of_the_five_largest_logits_and_of_each_class() -> None:
         "top5_accuracy": 100 * (order[:, :5] == labels.numpy()[:, None]).any(1).mean(),
         "balanced_accuracy": 100 * np.mean(by_class),
     }
-    assert hits.metrics(labels) == pytest.approx(expected)
-    few = Hits.of(20, classes=19, device=CPU)
+    metrics = hits.metrics(labels)
+    assert {name: metrics[name] for name in expected} == pytest.approx(expected)
+    few = Predictions.of(20, classes=19, device=CPU)
     assert few.among_five is None
-    assert few.metrics(torch.arange(20) % 2) == {}
+    assert not {*few.metrics(torch.arange(20) % 2)} & {*expected}
 
 
 def test_parts_are_even_and_never_larger_than_asked_for() -> None:

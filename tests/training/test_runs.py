@@ -100,6 +100,7 @@ class Watching:
     def __init__(self, teacher: OnlineTeacher) -> None:
         self._teacher = teacher
         self.seen: list[tuple[list[int], int]] = []
+        self.read_test_logits = None
 
     @property
     def network(self) -> Network:

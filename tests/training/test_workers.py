@@ -1,6 +1,7 @@
 """Two workers that share every batch do what one does: real processes, gloo."""
 
 from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -39,6 +40,11 @@ CASES: dict[str, dict[str, object]] = {method: {} for method in UNNORMED} | {
     "dist": {"beta": 0.1, "gamma": 0.1},
     "wttm": {"weight": 0.05},
 }
+
+
+def teacher_logits(data: Data) -> Tensor:
+    """Logits that a teacher might have of the test images."""
+    return torch.randn(len(data.test), data.classes, generator=torch.Generator().manual_seed(4))
 
 
 def pairs(rows: Tensor) -> Tensor:
@@ -97,9 +103,10 @@ def work(
                 f"{name}.{epoch_result.epoch}.{key}": value for key, value in compared(epoch_result).items()
             }
     tested = trials["bp"].model_copy(update={"epochs": 1})
-    (epoch_result,) = train(tested, data, None, device=CPU, read_test=True)
+    teacher.read_test_logits = partial(teacher_logits, data)
+    (epoch_result,) = train(tested, data, teacher, device=CPU, read_test=True)
     result["test_correct"] = torch.from_numpy(correctness.unpack(epoch_result.test_correct))
-    result["test_accuracy"] = torch.tensor(epoch_result.metrics["test_accuracy"], dtype=torch.float64)
+    result |= {key: value for key, value in compared(epoch_result).items() if key.startswith("test_")}
     partial_epoch.POLL_SECONDS = 0.0
     below = checkpoint._strip_prefix
     # A file's tensors come in any order: here in another one on each worker, so that it is no matter of luck.
@@ -199,9 +206,15 @@ def test_two_workers_report_what_one_does(
 
 
 def test_workers_that_share_the_test_images_all_know_which_are_classified_correctly(
-    ranks: list[dict[str, Tensor]], trials: dict[str, RunSpec], data: Data
+    ranks: list[dict[str, Tensor]],
+    trials: dict[str, RunSpec],
+    data: Data,
+    teacher: OnlineTeacher,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    (alone,) = train(trials["bp"].model_copy(update={"epochs": 1}), data, None, device=CPU, read_test=True)
+    monkeypatch.setattr(teacher, "read_test_logits", partial(teacher_logits, data))
+    tested = trials["bp"].model_copy(update={"epochs": 1})
+    (alone,) = train(tested, data, teacher, device=CPU, read_test=True)
     one = torch.from_numpy(correctness.unpack(alone.test_correct))
     for rank in ranks:
         assert rank["test_correct"].double().mean().item() == pytest.approx(
@@ -209,6 +222,11 @@ def test_workers_that_share_the_test_images_all_know_which_are_classified_correc
         )
         assert (rank["test_correct"] != one).sum() <= 2  # rounding may decide an image otherwise
     assert torch.equal(ranks[0]["test_correct"], ranks[1]["test_correct"])
+    for name in ("test_ece", "test_nll", "test_brier", "test_agreement", "test_teacher_kl"):
+        # An image that rounding decides otherwise changes calibration error and agreement.
+        apart = 0.3 if name in ("test_ece", "test_agreement") else 1e-4
+        assert ranks[0][name].item() == pytest.approx(alone.metrics[name], abs=apart), name
+        assert torch.equal(ranks[0][name], ranks[1][name]), name
 
 
 def test_gather_gives_the_rows_in_order_and_the_gradient_of_the_whole_batch(
