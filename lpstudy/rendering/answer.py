@@ -132,7 +132,7 @@ def _about(teacher: TeacherFacts, student: str, group: Sequence[Verdict]) -> _Ab
             methods_with_added_parts([one for one in enlarged if one not in ranked]),
             *limits,
         ),
-        (*(() if is_baseline else unclear_rivals(best.result, results)), *undecided),
+        (*(() if is_baseline or is_best_of_all else unclear_rivals(best.result, results)), *undecided),
     )
 
 

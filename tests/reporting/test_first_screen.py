@@ -6,7 +6,7 @@ import pytest
 from lpstudy.rendering.report_files import report_text
 from lpstudy.tables.arms import arm_results
 from lpstudy.tables.deciding_seeds import to_decide
-from lpstudy.tables.verdicts import verdicts
+from lpstudy.tables.verdicts import leads_over, verdicts
 
 START = "**What would decide more:**"
 
@@ -57,6 +57,17 @@ def test_decided_differences_leave_nothing_open(make_frames, text_of):
     frames.runs.loc[rows, "test_accuracy"] += 5
     frames.runs.loc[rows, "test_correct"] = None
     assert line_of(text_of(frames)) == f"{START} no difference to back-prop is open."
+
+
+def test_the_lead_of_a_method_called_best_is_not_called_open(make_frames, text_of):
+    # By Holm's test over its own pairs it beats every rival; over all ten pairs one is within noise.
+    frames = make_frames(students=("convnet-d4-w8",), seeds=10)
+    best = {one.arm.method: one for one in arm_results(frames.study, frames.runs)}["lp_kd"]
+    rivals = [one for one in arm_results(frames.study, frames.runs) if one.arm.method != "lp_kd"]
+    assert any(one.is_within_noise for one in leads_over(best, rivals))
+    text = text_of(frames)
+    assert "**`lp_kd` is best**" in text
+    assert "`lp_kd`" not in line_of(text)
 
 
 @pytest.mark.parametrize("changes", [{"trials": 0}, {"methods": ("bp",)}])
