@@ -5,6 +5,7 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -199,6 +200,8 @@ def test_hostile_names_stay_text(first, make_frames, tmp_path):
     study = replace(
         frames.study, name=next(texts), data=data, arms=arms, provenance=provenance, teacher=teacher
     )
+    names = tuple(f"{n} {next(texts)}" for n in range(3))
+    study = replace(study, class_names=names, test_labels=np.arange(10_000) // 4_000)
     frames.runs["student"] = student
     frames.runs["method"] = frames.runs["method"].where(frames.runs["method"].eq("bp"), method)
     frames.runs.at[0, "warnings"] = [next(texts)]
@@ -209,6 +212,8 @@ def test_hostile_names_stay_text(first, make_frames, tmp_path):
     )
     source = (tmp_path / "report.html").read_text("utf-8")
     page = Page(source)
+    assert "Worst classes" in page.text
+    assert names[0] in page.text
     assert not {tag for tag, _ in page.elements} & {"img", "b", "iframe", "link"}
     assert len(page.all("script")) == len(page.all("style")) == 1
     assert not [name for _, attributes in page.elements for name in attributes if name.startswith("on")]
