@@ -36,6 +36,10 @@ FIGURES: dict[str, tuple[float, float]] = {
 """The lowest and highest value of metrics with a limited range."""
 
 
+SHIFT = "shift_"
+"""What the names of accuracies on shifted test images begin with."""
+
+
 class UnusableError(Exception):
     """The content of a store cannot be used; the message is one line."""
 
@@ -83,7 +87,7 @@ def check_figure(name: str, value: object) -> float:
     """
     if not isinstance(value, int | float) or isinstance(value, bool):
         raise ValueError(f"must be a number but is {type(value).__name__}")
-    low, high = FIGURES.get(name, (-LARGEST_FIGURE, LARGEST_FIGURE))
+    low, high = FIGURES.get(name, (0, 100) if name.startswith(SHIFT) else (-LARGEST_FIGURE, LARGEST_FIGURE))
     if not low <= value <= high:  # NaN too
         raise ValueError(f"must be from {low:g} to {high:g} but is {value:g}")
     return float(value)

@@ -13,6 +13,7 @@ from lpstudy.class_accuracy import MAX_LABELS, is_uneven, pack_labels
 from lpstudy.command.prepare import PreparedStudy
 from lpstudy.command.study_words import bank_words, chance_of
 from lpstudy.data import Data
+from lpstudy.data.corruptions import hash_of
 from lpstudy.ledger import dump
 from lpstudy.redaction import without_credentials
 from lpstudy.rendering.sections import NETWORK_REMARKS, REMARKS, TARGETS, WARM_START
@@ -23,6 +24,8 @@ from lpstudy.teacher import TrainedTeacher
 
 MAX_CLASSES = 20_000
 """Classes beyond which a study keeps no labels of its test set."""
+CORRUPTIONS = "C-lite hashes"
+"""The provenance key of the hashes of the corrupted test images' first 100."""
 PACKAGES = ("lpstudy", "torch", "torchvision", "ray", "optuna", "mlflow", "numpy")
 
 
@@ -70,6 +73,7 @@ def provenance(
         **({REMARKS: "\n".join(prepared.remarks)} if prepared.remarks else {}),
         **({NETWORK_REMARKS: "\n".join(lines)} if (lines := prepared.network_remarks) else {}),
         **({WARM_START: "\n".join(lines)} if (lines := prepared.warm_start_lines) else {}),
+        **({CORRUPTIONS: words} if (words := _corruption_words(prepared)) else {}),
         TARGETS: bank_words(prepared.plan),
         "views": prepared.plan.view_words.removesuffix(" views"),
         "precision": backend.resolve(Training.model_validate({"precision": requested})).precision,
@@ -78,6 +82,16 @@ def provenance(
         "machine": machine(backend.gpu_name()),
         "command": without_credentials(command),
     }
+
+
+def _corruption_words(prepared: PreparedStudy) -> str:
+    """A hash of each corruption's images over its severities; empty without any."""
+    shift, words = prepared.spec.shift, []
+    for name in shift.corruptions:
+        pairs = [(name, severity) for severity in shift.severities]
+        splits = prepared.data.with_shifts(pairs).shifts.values()
+        words.append(f"{name} {hash_of([one.pixels for one in splits], len(prepared.data.test))[:16]}")
+    return ", ".join(words)
 
 
 EARLIER_TEACHERS = "earlier teachers"

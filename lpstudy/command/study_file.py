@@ -14,6 +14,7 @@ from lpstudy.space import (
     CostSettings,
     PublishedResult,
     Search,
+    ShiftSettings,
     StudentSpace,
     TeacherSpec,
     Training,
@@ -111,6 +112,7 @@ MODELS: dict[str, type[BaseModel]] = {
     "search": Search,
     "constraints": Constraints,
     "cost": CostSettings,
+    "shift": ShiftSettings,
     "warm_start": WarmStart,
     "published": PublishedResult,
 }

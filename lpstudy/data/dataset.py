@@ -1,11 +1,13 @@
 """A data set in three parts."""
 
 import hashlib
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
 
+from lpstudy.data.corruptions import CorruptedPixels, Corruption
 from lpstudy.data.partition import subset_per_class
 from lpstudy.data.pixels import select_pixels
 from lpstudy.data.split import Split
@@ -49,6 +51,9 @@ class Data:
     whole: Split | None = None
     """The training part with all its labels, from which `labelled` takes some; None: `train` is it."""
 
+    shifts: Mapping[str, Split] = field(default_factory=dict)
+    """Corrupted copies of the test set, by corruption and severity: noise_1; read by finals alone."""
+
     @property
     def classes(self) -> int:
         """The number of classes."""
@@ -71,6 +76,23 @@ class Data:
             ValueError: The number is below 1 or above that of the distinct views.
         """
         return replace(self, train=self.train.with_views(views))
+
+    def with_shifts(self, pairs: Sequence[tuple[Corruption, int]]) -> "Data":
+        """The same data with corrupted copies of the test set; call it while the images are on the CPU.
+
+        Raises:
+            ValueError: The images have a number of channels that a corruption does not take.
+        """
+        channels = self.input_shape[0]
+        if channels not in (1, 3) and any(name == "jpeg" for name, _ in pairs):
+            raise ValueError(
+                f"shift.corruptions: jpeg takes images of 1 or 3 channels but they have {channels}"
+            )
+        shifts = {
+            f"{name}_{severity}": replace(self.test, pixels=CorruptedPixels(self.test.pixels, name, severity))
+            for name, severity in pairs
+        }
+        return replace(self, shifts=shifts)
 
     def labelled(self, labels_per_class: int | None) -> "Data":
         """The same data whose training part has so many images of each class, all with labels; None: all.
@@ -99,4 +121,5 @@ class Data:
             train=self.train.to(device),
             validation=self.validation.to(device),
             test=self.test.to(device),
+            shifts={name: split.to(device) for name, split in self.shifts.items()},
         )

@@ -34,13 +34,17 @@ from lpstudy.rendering.sections import (
     warm_start_section,
     warnings_section,
 )
+from lpstudy.rendering.shift_section import shift_section
 from lpstudy.rendering.svg import svg
 from lpstudy.tables import StudyResults, comparison, spreadsheet_safe, trials_table
 from lpstudy.tables.arms import arm_results
 from lpstudy.tables.classes import class_table
 from lpstudy.tables.pairs import pairs_table
+from lpstudy.tables.shift import shift_rows, shift_table
 from lpstudy.tables.weak_teacher import teacher_warnings
 
+SHIFT = "shift.csv"
+"""The accuracies on corrupted test images, where finals were measured on them."""
 CLASSES = "classes.csv"
 """The accuracies by class, where the test set's classes are uneven."""
 PAIRS = "pairs.csv"
@@ -101,7 +105,12 @@ def write_report(
     contents[folder / "comparison.tex"] = _utf8(latex_table(text))
     contents[folder / "trials.csv"] = _csv(trials_table(results.runs))
     arms = arm_results(results.facts, results.runs)
-    for name, frame in ((PAIRS, pairs_table(arms)), (CLASSES, class_table(results.facts, arms))):
+    tables = (
+        (PAIRS, pairs_table(arms)),
+        (CLASSES, class_table(results.facts, arms)),
+        (SHIFT, shift_table(shift_rows(arms))),
+    )
+    for name, frame in tables:
         if len(frame):
             contents[folder / name] = _csv(spreadsheet_safe(frame))
         else:
@@ -130,6 +139,7 @@ def report_text(results: StudyResults, figure_names: Collection[str], *, links: 
         home=best_model_section(study, arms),
         comparison=comparison_section(study, arms, table),
         beyond_accuracy=beyond_accuracy_section(table),
+        shift=shift_section(shift_rows(arms)),
         latency=latency_section(study.latency, table),
         effort=effort_section(arms, table, links),
         notes=hidden_note(study)

@@ -6,6 +6,7 @@ from lpstudy.space.cost_settings import CostSettings, LatencyTarget
 from lpstudy.space.imported_code import ImportedCode, ImportedFile, LoadedCode, import_files, load_all
 from lpstudy.space.published import PublishedResult
 from lpstudy.space.ranges import Choices, Fixed, Names, Range, Scalar, Searchable, value_text
+from lpstudy.space.shift_settings import ShiftSettings
 from lpstudy.space.start import check_start
 from lpstudy.space.student_space import StudentSpace
 from lpstudy.space.study_spec import Budget, Constraints, Search, StudySpec
@@ -44,6 +45,7 @@ __all__ = [
     "Scalar",
     "Search",
     "Searchable",
+    "ShiftSettings",
     "StudentSpace",
     "StudentSpec",
     "StudySpec",

@@ -15,6 +15,7 @@ from lpstudy.one_line import one_line
 from lpstudy.space.cost_settings import CostSettings
 from lpstudy.space.method_tables import METHOD, START
 from lpstudy.space.published import PublishedResult
+from lpstudy.space.shift_settings import ShiftSettings
 from lpstudy.space.student_space import STUDENT_KEYS, StudentSpace
 from lpstudy.space.study_spec import NAME, UNSEARCHED, Budget, Constraints, Search, StudySpec
 from lpstudy.space.teacher_spec import TeacherSpec
@@ -46,6 +47,7 @@ def study_schema() -> Schema:
         "search": _table(Search, _fields(Search)),
         "constraints": _table(Constraints, _fields(Constraints)),
         "cost": _table(CostSettings, _fields(CostSettings)),
+        "shift": _table(ShiftSettings, _fields(ShiftSettings)),
         "warm_start": _table(WarmStart, _fields(WarmStart)),
         "published": {"type": "array", "items": _table(PublishedResult, _fields(PublishedResult))},
     }

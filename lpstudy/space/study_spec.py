@@ -21,6 +21,7 @@ from lpstudy.space.method_tables import (
 )
 from lpstudy.space.published import TEACHER, PublishedResult
 from lpstudy.space.ranges import Choices, Range, Searchable, corners
+from lpstudy.space.shift_settings import ShiftSettings
 from lpstudy.space.start import check_start
 from lpstudy.space.student_space import StudentSpace
 from lpstudy.space.teacher_spec import TeacherSpec
@@ -109,6 +110,7 @@ class StudySpec(BaseModel):
     search: Search = Search()
     constraints: Constraints = Constraints()
     cost: CostSettings = CostSettings()
+    shift: ShiftSettings = ShiftSettings()
     warm_start: WarmStart | None = None
     published: tuple[PublishedResult, ...] = Field(default=(), strict=False)
     """What others have published for arms of the study."""

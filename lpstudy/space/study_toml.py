@@ -14,6 +14,7 @@ from lpstudy.space.cost_settings import CostSettings
 from lpstudy.space.imported_code import ImportedFile, declare
 from lpstudy.space.published import PublishedResult
 from lpstudy.space.ranges import first_error
+from lpstudy.space.shift_settings import ShiftSettings
 from lpstudy.space.student_space import StudentSpace
 from lpstudy.space.study_spec import NAME, Budget, Constraints, Search, StudySpec
 from lpstudy.space.teacher_spec import TeacherSpec
@@ -37,6 +38,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "search": Search,
     "constraints": Constraints,
     "cost": CostSettings,
+    "shift": ShiftSettings,
     "warm_start": WarmStart,
     "published": PublishedResult,
 }

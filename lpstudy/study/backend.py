@@ -131,6 +131,7 @@ class Backend(ABC):
             teacher=self.resolve(study.spec.teacher),
             teacher_file=teacher,
             plan=study.plan,
+            shift=study.spec.shift,
             gpus=self.resources.gpus_per_trial,
             workers=self.resources.workers_per_trial,
         )

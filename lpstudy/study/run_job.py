@@ -11,7 +11,7 @@ from lpstudy.data import Data, DataSpec
 from lpstudy.disk import StorageError
 from lpstudy.folder import Folder
 from lpstudy.ledger import Assignment, Ledger
-from lpstudy.space import ImportedCode, LoadedCode, RunSpec, StudySpec, TeacherSpec, Training
+from lpstudy.space import ImportedCode, LoadedCode, RunSpec, ShiftSettings, StudySpec, TeacherSpec, Training
 from lpstudy.study.control import StudyControl
 from lpstudy.teacher import BankPlan, TrainedTeacher
 from lpstudy.training import checkpoint
@@ -65,6 +65,7 @@ class StudyContext(BaseModel):
     teacher: TeacherSpec
     teacher_file: TrainedTeacher
     plan: BankPlan
+    shift: ShiftSettings = ShiftSettings()
     gpus: float
     """GPUs of a run's worker; 0 trains on the CPU."""
     workers: int

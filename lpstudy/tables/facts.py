@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from lpstudy.damage import SHIFT
+from lpstudy.data.corruptions import CORRUPTIONS, SEVERITIES
 from lpstudy.diagnostic import Diagnostic
 from lpstudy.tables.latency import LatencyFacts
 
@@ -22,6 +24,8 @@ TEST_COLUMNS = (
 )
 """Figures of finals: accuracies where the test set's classes are uneven, or from 20 classes on; and
 those beyond accuracy."""
+SHIFT_COLUMNS = tuple(f"{SHIFT}{name}_{severity}" for name in CORRUPTIONS for severity in SEVERITIES)
+"""Accuracies of finals in percent on corrupted test images."""
 RUN_COLUMNS = (
     "run_id",
     "kind",
@@ -41,6 +45,7 @@ RUN_COLUMNS = (
     "test_accuracy",
     "test_correct",
     *TEST_COLUMNS,
+    *SHIFT_COLUMNS,
     "parameters",
     "macs",
     "auxiliary_parameters",

@@ -3,7 +3,7 @@
 import pandas as pd
 
 from lpstudy.tables.arms import mapping
-from lpstudy.tables.facts import TEST_COLUMNS
+from lpstudy.tables.facts import SHIFT_COLUMNS, TEST_COLUMNS
 from lpstudy.tables.text import hyperparameters_json, public_text, spreadsheet_safe
 
 _ORDER = ["arm", "kind", "trial", "seed", "attempt", "run_id"]
@@ -15,7 +15,7 @@ def trials_table(runs: pd.DataFrame) -> pd.DataFrame:
     Rows are ordered by arm, trials before finals, trial, seed and attempt. Strings that a spreadsheet would
     run as formulas are defused, absolute paths in warnings shortened.
     """
-    table = runs.drop(columns=[name for name in TEST_COLUMNS if runs[name].isna().all()])
+    table = runs.drop(columns=[name for name in (*TEST_COLUMNS, *SHIFT_COLUMNS) if runs[name].isna().all()])
     table["kind"] = pd.Categorical(table["kind"], categories=["trial", "final"], ordered=True)
     table = table.sort_values(_ORDER, kind="stable").reset_index(drop=True)
     table["kind"] = table["kind"].astype("object")

@@ -7,12 +7,13 @@ from lpstudy.ledger import LedgerReader, Record
 from lpstudy.space import Arm
 from lpstudy.students import StudentSpec
 from lpstudy.tables import COST_COLUMNS, RUN_COLUMNS
-from lpstudy.tables.facts import TEST_COLUMNS
+from lpstudy.tables.facts import SHIFT_COLUMNS, TEST_COLUMNS
 
 NUMBER_COLUMNS = (
     "validation_accuracy",
     "test_accuracy",
     *TEST_COLUMNS,
+    *SHIFT_COLUMNS,
     "parameters",
     "macs",
     "auxiliary_parameters",

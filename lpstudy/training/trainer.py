@@ -198,6 +198,8 @@ class Trainer:
                 figures = predictions.metrics(self.data.test.labels)
                 metrics |= {f"test_{name}": value for name, value in figures.items()}
                 test_correct = correctness.pack(predictions.correct.bool().cpu().numpy())
+                for name, split in self.data.shifts.items():
+                    metrics[f"shift_{name}"], _ = evaluate_split(split)
         metrics |= {
             "teacher_macs": self.macs.of_teacher(epoch, self.images_seen),
             "training_macs": self.macs.of_training(epoch, self.images_seen),

@@ -49,6 +49,21 @@ BAD: dict[str, tuple[str, str, list[str]]] = {
         "scale = [0.5, 1.0]",
         ["data: scale: has no effect without crop = 'resized'"],
     ),
+    "unknown corruption": (
+        "[training]",
+        '[shift]\ncorruptions = ["fog"]\n[training]',
+        ["shift.corruptions.0", "'noise', 'blur', 'brightness', 'contrast', 'pixelate' or 'jpeg'"],
+    ),
+    "corruption given twice": (
+        "[training]",
+        '[shift]\ncorruptions = ["noise", "noise"]\n[training]',
+        ["shift", "corruptions: names one twice: noise, noise"],
+    ),
+    "unknown severity": (
+        "[training]",
+        '[shift]\ncorruptions = ["noise"]\nseverities = [6]\n[training]',
+        ["shift.severities.0", "less than or equal to 5"],
+    ),
     "unknown key of the teacher": (
         "width = 32",
         "width = 32\nepoch = 3",

@@ -19,7 +19,7 @@ from commands import (
     write_study,
 )
 
-from lpstudy import operate, status, sweep
+from lpstudy import operate, report, status, sweep
 from lpstudy.methods.bp import BP
 
 EPOCHS = 800
@@ -64,6 +64,25 @@ def test_more_than_one_process_is_refused(args: str, says: str, tmp_path: Path) 
     assert result.code == 2
     assert says in error_line(result)
     assert not (tmp_path / "studies/tiny").exists()
+
+
+def test_finals_are_measured_on_corrupted_images_and_the_report_is_written_again(tmp_path: Path) -> None:
+    shift = '[shift]\ncorruptions = ["noise", "jpeg"]\nseverities = [2, 5]\n\n[budget]'
+    write_study(tmp_path, ("[budget]", shift))
+    assert run_tiny(tmp_path).code == 0
+    folder = tmp_path / "reports/tiny"
+    names = ("report.md", "shift.csv", "comparison.csv", "trials.csv")
+    before = {name: (folder / name).read_bytes() for name in names}
+    header = before["trials.csv"].decode().splitlines()[0]
+    assert [name for name in header.split(",") if name.startswith("shift_")] == [
+        "shift_noise_2",
+        "shift_noise_5",
+        "shift_jpeg_2",
+        "shift_jpeg_5",
+    ]
+    assert b"C-lite hashes | noise " in before["report.md"]
+    assert call(report.main, tmp_path, "tiny").code == 0
+    assert {name: (folder / name).read_bytes() for name in names} == before
 
 
 def test_ctrl_c_pauses_and_the_same_command_loses_nothing(tmp_path: Path) -> None:

@@ -10,9 +10,13 @@ import torch
 from small_banks import SmallBank
 
 from lpstudy.data import Data
+from lpstudy.data.corruptions import Corruption, corrupt
 from lpstudy.folder import LocalFolder
 from lpstudy.ledger import Assignment, Done, Ledger, Waiting, ledger_file_url
+from lpstudy.model_file import load_model
 from lpstudy.outputs import EpochResult
+from lpstudy.space import ShiftSettings
+from lpstudy.students import StudentSpec
 from lpstudy.study import RunJob, RunJobs, StudyContext, StudyControl, StudyPaths
 from lpstudy.study.run_epochs import run_reports
 from lpstudy.training import train
@@ -73,6 +77,7 @@ def jobs(make_bank: MakeBank, tmp_path: Path) -> tuple[SmallBank, dict[str, RunJ
         teacher=spec.teacher,
         teacher_file=bank.file,
         plan=bank.plan,
+        shift=ShiftSettings(corruptions=("noise",), severities=(1, 5)),
         gpus=0.0,
         workers=1,
     )
@@ -97,7 +102,30 @@ def test_only_the_final_of_a_study_reads_it(jobs: tuple[SmallBank, dict[str, Run
     reports = [report for job in jobs_by_kind.values() for report in run_reports(job)]
     assert {end for _, end in reports} == {None}
     all_results = [result for results, _ in reports for result in results]
-    assert ["test_accuracy" in one.metrics for one in all_results] == [False, False, False, True]
+    for name in ("test_accuracy", "shift_noise_1", "shift_noise_5"):
+        assert [name in one.metrics for one in all_results] == [False, False, False, True]
+
+
+def test_corrupted_images_are_those_of_the_pixels(
+    jobs: tuple[SmallBank, dict[str, RunJob]], tmp_path: Path
+) -> None:
+    bank, jobs_by_kind = jobs
+    data = bank.data.with_shifts([("noise", 5), ("contrast", 1)])
+    student = StudentSpec(family="convnet", depth=2, width=16)
+    run = jobs_by_kind["final"].trial.model_copy(update={"student": student, "epochs": 25})
+    *_, last = train(run, data, None, device=CPU, read_test=True, folder=tmp_path / "run")
+    network = load_model(tmp_path / "run").network.eval()
+    pixels = next(data.test.pixels.read([torch.arange(len(data.test))]))
+    pairs: tuple[tuple[Corruption, int], ...] = (("noise", 5), ("contrast", 1))
+    for name, severity in pairs:
+        images = corrupt(pixels, torch.arange(len(pixels)), name, severity).float() / 255
+        mean, std = (torch.tensor(value)[:, None, None] for value in (data.mean, data.std))
+        with torch.no_grad():
+            hits = network((images - mean) / std).logits.argmax(1) == data.test.labels
+        expected = 100 * hits.double().mean().item()
+        assert last.metrics[f"shift_{name}_{severity}"] == pytest.approx(expected, abs=0.5)
+    names = ("shift_noise_5", "shift_contrast_1", "test_accuracy")
+    assert len({last.metrics[name] for name in names}) == 3
 
 
 def test_finals_are_never_pruned(jobs: tuple[SmallBank, dict[str, RunJob]]) -> None:
