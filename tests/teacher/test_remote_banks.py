@@ -118,5 +118,6 @@ def test_a_teacher_is_saved_in_the_store(bank: SmallBank, data: Data, tmp_path: 
     assert isinstance(file, TrainedTeacher)
     assert results[1] == [file]
     assert file.folder == f"local://{tmp_path}/afar/teachers/{file.key}"
-    assert folder_at(file.folder).names() == ["model.json", "teacher.json", "weights.safetensors"]
+    names = ["model.json", "teacher.json", "test_logits.safetensors", "weights.safetensors"]
+    assert folder_at(file.folder).names() == names
     assert file.sha256 == bank.file.sha256

@@ -112,8 +112,8 @@ def test_a_killed_run_repeats_what_came_after_its_last_checkpoint_alone(
 
     class Watching:
         network, macs, outputs = teacher.network, teacher.macs, staticmethod(record_call)
-        stored_bytes = staticmethod(teacher.stored_bytes)
         stored_bytes = teacher.stored_bytes
+        read_test_logits = staticmethod(teacher.read_test_logits)
 
     assert comparable(list(train(trial, data, Watching(), device=CPU, folder=folder))) == comparable(expected)
     assert len(calls) == 2 * STEPS - 5
