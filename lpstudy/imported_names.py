@@ -79,7 +79,7 @@ def resolve(reference: str) -> object:
         if error.name != PREFIX + name:
             raise ValueError(f"{reference}: {user_line(error)}: {one_line(error)}") from error
         raise ValueError(f"{reference}: {owner.file} has no module {name}") from None
-    except Exception as error:
+    except Exception as error:  # of any kind: it may be that of one's own code
         raise ValueError(
             f"{reference}: {user_line(error)}: {type(error).__name__}: {one_line(error)}"
         ) from error

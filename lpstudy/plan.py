@@ -144,8 +144,8 @@ def _plan(args: Namespace) -> int:
 
 def _notes(args: Namespace, prepared: PreparedStudy, lines: Sequence[ArmPlan]) -> Iterator[str]:
     """Notes on unusable parts of the budget, and on the progress of a study that has started."""
-    spec, begun = prepared.spec, prepared.begun
-    if begun is None:
+    spec, earlier_study = prepared.spec, prepared.earlier_study
+    if earlier_study is None:
         yield from (unused_trials_note(line.arm, line.trials, spec.budget) for line in lines)
         return
     with errors_as_bad_input():
@@ -153,7 +153,7 @@ def _notes(args: Namespace, prepared: PreparedStudy, lines: Sequence[ArmPlan]) -
     yield f"the study has started: {reader.ended_runs} runs are done"
     trials = {line.arm: line.trials for line in lines}
     try:
-        yield from begun.plan(spec, trials)
+        yield from earlier_study.plan(spec, trials)
     except ValueError as error:
         yield f"a sweep refuses this file: {error}"
     yield from budget_notes(reader, spec.budget)

@@ -56,7 +56,7 @@ class PreparedStudy:
     """Remarks on the data, one line each."""
     network_remarks: tuple[str, ...] = ()
     """Remarks on networks that do not suit the images, one line each."""
-    begun: BegunStudy | None = None
+    earlier_study: BegunStudy | None = None
     """What the ledger has of it; None for a new study."""
     warm_start: StoredWarmStart | None = None
     """The first points from another study."""
@@ -95,10 +95,10 @@ def prepare(arguments: Namespace) -> PreparedStudy:
         check_logits(arm, data, teacher, weights)
     remarks = (*data.remarks, *part_remarks(data.train, data.validation, data.test))
     stems = tuple(stem_remarks(spec, data))
-    begun = begun_study(arguments, spec)
-    warm_start = resolve_warm_start(arguments, spec, begun)
-    plan = plan_bank(spec, data, None if begun is None else begun.outputs(data))
-    return PreparedStudy(spec, data, plan, weights, imported, remarks, stems, begun, warm_start)
+    earlier_study = begun_study(arguments, spec)
+    warm_start = resolve_warm_start(arguments, spec, earlier_study)
+    plan = plan_bank(spec, data, None if earlier_study is None else earlier_study.outputs(data))
+    return PreparedStudy(spec, data, plan, weights, imported, remarks, stems, earlier_study, warm_start)
 
 
 def _has_teacher(spec: StudySpec, data: Data) -> bool:
@@ -245,7 +245,7 @@ def _check_arm(arm: Arm, spec: StudySpec, data: Data, teacher: Network) -> None:
         try:
             method = arm.resolve(fits[0] | values, epochs=1, seed=0).method
             check_method(method, student, teacher, data, samples=samples)
-        except Exception as error:
+        except Exception as error:  # of any kind: it may be that of one's own code
             cause = user_code_error(error) or error
             if not isinstance(cause, ValueError):
                 raise

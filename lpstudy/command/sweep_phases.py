@@ -79,7 +79,9 @@ class Sweep:
             self._watch()
         with errors_as_bad_input():
             ledger = self.ledger
-        if self.prepared.begun is not None and (words := self.prepared.begun.change(ledger.spec)):
+        if self.prepared.earlier_study is not None and (
+            words := self.prepared.earlier_study.change(ledger.spec)
+        ):
             terminal.say(f"the study has changed: {words}")
         ledger.adopt_unfinished()
         is_resumed = bool(ledger.records())
@@ -102,12 +104,12 @@ class Sweep:
             ValueError: The study was started with other settings or data.
         """
         prepared = self.prepared
-        spec, data, begun = prepared.spec, prepared.data, prepared.begun
+        spec, data, earlier_study = prepared.spec, prepared.data, prepared.earlier_study
         shape = data.input_shape
         ledger = Ledger(self.session.storage, spec, input_shape=shape, classes=data.classes)
         hashes = student_hashes(spec, prepared.weights)
         ledger.check_unchanged(teacher_key(spec.teacher, data), data.fingerprint[:16], hashes)
-        outputs = prepared.plan.decisions(None if begun is None else begun.outputs(data))
+        outputs = prepared.plan.decisions(None if earlier_study is None else earlier_study.outputs(data))
         ledger.set_fact(OUTPUTS, stored_outputs(outputs))
         if prepared.warm_start is not None:
             ledger.set_first_points(prepared.warm_start)

@@ -9,7 +9,9 @@ from lpstudy.ledger import LedgerReader, StoredWarmStart, arms_words, read_ledge
 from lpstudy.space import StudySpec
 
 
-def resolve_warm_start(args: Namespace, spec: StudySpec, begun: BegunStudy | None) -> StoredWarmStart | None:
+def resolve_warm_start(
+    args: Namespace, spec: StudySpec, earlier_study: BegunStudy | None
+) -> StoredWarmStart | None:
     """The first points of all arms; the other study is read only for arms that have none in the ledger.
 
     Raises:
@@ -18,7 +20,7 @@ def resolve_warm_start(args: Namespace, spec: StudySpec, begun: BegunStudy | Non
     """
     if spec.warm_start is None or vars(args).get("storage") is None:
         return None
-    stored = begun.warm_start if begun is not None else None
+    stored = earlier_study.warm_start if earlier_study is not None else None
     if stored is None:
         stored = StoredWarmStart(study=spec.warm_start.study, points={})
     new = [arm for arm in spec.arms() if arm.name not in stored.points]

@@ -45,13 +45,15 @@ def classes_of(parts: Mapping[str, Sequence[Label]], declared: Sequence[str] | N
     used = {label for labels in labelled.values() for label in labels if label is not None}
     if outside := used - {*values}:
         _refuse_outside(labelled, outside, None if declared is None else len(names))
-    kept = [row for row, value in enumerate(values) if value in used]
-    if len(kept) < len(values):
-        remarks.append(f"{len(values) - len(kept)} of {len(values)} classes have no images and are left out")
-    if len(kept) < 2:
-        raise ValueError(f"the training set has {len(kept)} class, a data set needs two")
-    positions: dict[Label, int] = {values[row]: position for position, row in enumerate(kept)}
-    names = tuple(names[row] for row in kept)
+    used_rows = [row for row, value in enumerate(values) if value in used]
+    if len(used_rows) < len(values):
+        remarks.append(
+            f"{len(values) - len(used_rows)} of {len(values)} classes have no images and are left out"
+        )
+    if len(used_rows) < 2:
+        raise ValueError(f"the training set has {len(used_rows)} class, a data set needs two")
+    positions: dict[Label, int] = {values[row]: position for position, row in enumerate(used_rows)}
+    names = tuple(names[row] for row in used_rows)
     rows = {
         part: np.array([positions[label] for label in labels], dtype=np.int64)
         for part, labels in labelled.items()

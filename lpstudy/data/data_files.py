@@ -202,7 +202,7 @@ def _errors_name(url: str) -> Iterator[None]:
         raise FileNotFoundError(f"there is no {where}") from error
     except StorageError:
         raise
-    except Exception as error:
+    except Exception as error:  # each store's client has errors of its own
         message = without_credentials(one_line(error, 300))
         code = errno.EACCES if isinstance(error, PermissionError) else errno.EIO
         raise UnreachableError(code, f"{where}: {message}") from error

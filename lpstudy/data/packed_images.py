@@ -65,7 +65,7 @@ def _pack(folder: Path, copy: Callable[[Pack], ImageIndex]) -> ImageIndex:
         with tempfile.NamedTemporaryFile(prefix=".writing-", dir=folder, delete=False) as file:
             temporary = Path(file.name)
             try:
-                pack = Pack(file)  # type: ignore[arg-type]
+                pack = Pack(file)  # type: ignore[arg-type]  # NamedTemporaryFile wraps a BinaryIO
                 index = copy(pack)
                 file.flush()
                 os.fsync(file.fileno())

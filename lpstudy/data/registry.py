@@ -97,7 +97,7 @@ def load_registered(kind: str, root: Path, *, progress: bool = False) -> Arrays:
         if place is None or not is_reference(kind):
             raise
         raise ValueError(f"{kind}: {place}: {one_line(error)}") from error
-    except Exception as error:
+    except Exception as error:  # of any kind: it may be that of one's own code
         reason = f"{type(error).__name__}: {one_line(error)}"
         place = user_line(error) or "in a library"
         raise ValueError(f"the loader of {kind!r} failed: {place}: {reason}") from error

@@ -147,7 +147,7 @@ class _Reader:
         where = f"{self._name}[{index}]"
         try:
             item = self._data_set[index]
-        except Exception as error:
+        except Exception as error:  # of any kind: it may be that of one's own code
             place = f"{user_line(error)}: " if user_line(error) else ""
             raise ValueError(f"{where}: {place}{type(error).__name__}: {one_line(error)}") from error
         if not isinstance(item, tuple | list) or len(item) != 2:

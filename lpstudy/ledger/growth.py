@@ -138,30 +138,32 @@ def grown_arms(facts: Mapping[str, Any], spec: StudySpec, *, runs: int) -> Store
         spec: The study.
         runs: How many runs have ended, with those of hidden arms.
     """
-    begun = begun_arms(spec.name, facts)
+    earlier_arms = begun_arms(spec.name, facts)
     now = arms_of(spec)
-    if begun is None:
+    if earlier_arms is None:
         return now
-    grown = begun.model_copy(update={"shown": now.shown, "definitions": begun.definitions | now.definitions})
+    grown = earlier_arms.model_copy(
+        update={"shown": now.shown, "definitions": earlier_arms.definitions | now.definitions}
+    )
     change = extension(facts, spec, runs=runs)
-    return grown if change is None else grown.model_copy(update={"growth": [*begun.growth, change]})
+    return grown if change is None else grown.model_copy(update={"growth": [*earlier_arms.growth, change]})
 
 
 def extension(facts: Mapping[str, Any], spec: StudySpec, *, runs: int) -> StoredExtension | None:
     """What a spec adds to a study, hides and restores; None for a new study, and where nothing changes."""
-    begun = begun_arms(spec.name, facts)
-    if begun is None:
+    earlier_arms = begun_arms(spec.name, facts)
+    if earlier_arms is None:
         return None
     now = [arm.name for arm in spec.arms()]
-    new = [name for name in now if name not in begun.shown]
+    new = [name for name in now if name not in earlier_arms.shown]
     budgets = {key: [facts["spec"]["budget"][key], getattr(spec.budget, key)] for key in ("trials", "seeds")}
     change = StoredExtension(
         time=time.time(),
         version=__version__,
         runs=runs,
-        added=[name for name in new if name not in begun.definitions],
-        restored=[name for name in new if name in begun.definitions],
-        hidden=[name for name in begun.shown if name not in now],
+        added=[name for name in new if name not in earlier_arms.definitions],
+        restored=[name for name in new if name in earlier_arms.definitions],
+        hidden=[name for name in earlier_arms.shown if name not in now],
         **{key: pair for key, pair in budgets.items() if pair[0] != pair[1]},
     )
     is_change = new or change.hidden or change.trials or change.seeds

@@ -24,7 +24,7 @@ def beyond_accuracy_section(comparison: pd.DataFrame) -> Markdown | None:
     if not known:
         return None
     rows = [(*_names(row), *(_cell(row, name) for name in known)) for _, row in comparison.iterrows()]
-    return table(["method", "student", *(_HEADS[name][0] for name in known)], rows, left=2)
+    return table(["method", "student", *(_HEADS[name][0] for name in known)], rows, left_aligned=2)
 
 
 def _names(row: "pd.Series[Any]") -> tuple[Markdown, Markdown]:

@@ -64,18 +64,18 @@ def bold(text: object) -> Markdown:
     return Markdown(f"**{escape(text)}**")
 
 
-def table(heads: Sequence[str], rows: Iterable[Sequence[object]], *, left: int = 1) -> Markdown:
-    """A table; the first `left` columns are aligned to the left, the others, of numbers, to the right.
+def table(heads: Sequence[str], rows: Iterable[Sequence[object]], *, left_aligned: int = 1) -> Markdown:
+    """A table; the first `left_aligned` columns are texts, the others numbers, aligned to the right.
 
     Numbers keep their units: blanks in their columns do not break.
     """
     lines = [
         f"| {join(heads, ' | ')} |",
-        "|" + "|".join(":---" if column < left else "---:" for column in range(len(heads))) + "|",
+        "|" + "|".join(":---" if column < left_aligned else "---:" for column in range(len(heads))) + "|",
     ]
     for row in rows:
         cells = [escape(cell) for cell in row]
-        cells[left:] = [Markdown(cell.replace(" ", "\u00a0")) for cell in cells[left:]]
+        cells[left_aligned:] = [Markdown(cell.replace(" ", "\u00a0")) for cell in cells[left_aligned:]]
         lines.append(f"| {join(cells, ' | ')} |")
     return Markdown("\n".join(lines))
 

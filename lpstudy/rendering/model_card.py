@@ -190,7 +190,7 @@ def _files(deployment: Deployment) -> Markdown:
         )
     rows.append((code("latency.json"), "all measured latencies", "", "", "", ""))
     heads = ("file", "what it is", "size", "same class as torch", "largest difference", "test accuracy %")
-    return table(heads, rows, left=2)
+    return table(heads, rows, left_aligned=2)
 
 
 def _input(deployment: Deployment) -> Markdown:
@@ -249,7 +249,7 @@ def _latency(latency: LatencyTable) -> Markdown:
         for row in latency.rows
     ]
     heads = ("network", "where", "batch", "median ms", "95th percentile ms", "runs")
-    return table(heads, rows, left=2)
+    return table(heads, rows, left_aligned=2)
 
 
 def _machine(latency: LatencyTable) -> Markdown:

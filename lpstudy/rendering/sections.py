@@ -59,7 +59,7 @@ def comparison_section(study: StudyFacts, results: list[ArmResult], comparison: 
                 *([_short(row["latency_ms"])] if latency_head else []),
             )
         )
-    return table([Markdown(head) for head in heads], rows, left=2)
+    return table([Markdown(head) for head in heads], rows, left_aligned=2)
 
 
 def _difference(verdict: Verdict) -> Markdown:
@@ -92,7 +92,7 @@ def effort_section(
                 link(run[:_SHORT_ID], links(run)) if run else cell_text.NOTHING,
             )
         )
-    return table(heads, rows, left=2)
+    return table(heads, rows, left_aligned=2)
 
 
 def _results_and_rows(
@@ -184,7 +184,7 @@ def tuned_section(results: list[ArmResult]) -> list[tuple[Markdown, Markdown, Ma
             for name in names
         ]
         heads = ["hyperparameter", "searched", *(Markdown(f"best, {code(arm.student)}") for arm in arms)]
-        ranges = table(heads, rows, left=2) if rows else Markdown("Nothing was searched.")
+        ranges = table(heads, rows, left_aligned=2) if rows else Markdown("Nothing was searched.")
         fixed = {name: text for arm in arms for name, text in arm.fixed.items()}
         settings = join((Markdown(f"{code(name)} {escape(text)}") for name, text in fixed.items()), ", ")
         parts.append((code(method), ranges, settings))
@@ -225,7 +225,7 @@ def warnings_section(study: StudyFacts, runs: pd.DataFrame) -> Markdown:
         for name, text, number in counts.head(_MAX_WARNINGS).itertuples(index=False)
     ]
     heads = ["arm", "warning", "runs"]
-    warnings = table(heads, rows, left=2)
+    warnings = table(heads, rows, left_aligned=2)
     text = Markdown(f"{remarks}\n\n{warnings}") if remarks else warnings
     more = len(counts) - _MAX_WARNINGS
     return Markdown(f"{text}\n\n{more} more in [trials.csv](trials.csv).") if more > 0 else text
@@ -240,7 +240,7 @@ def provenance_section(study: StudyFacts) -> Markdown:
         (name, text) for name, text in study.provenance.items() if name not in elsewhere
     ]
     rows.append(("teacher", Markdown(f"{code(teacher.label)}{seed}, weights {code(teacher.weights_hash)}")))
-    return table(["", ""], rows, left=2)
+    return table(["", ""], rows, left_aligned=2)
 
 
 def arm_words(arm: ArmFacts) -> Markdown:

@@ -29,4 +29,4 @@ def shift_section(rows: Sequence[ShiftRow]) -> Markdown | None:
         )
         for of_arm in by_arm.values()
     ]
-    return table([Markdown(head) for head in heads], cells, left=2)
+    return table([Markdown(head) for head in heads], cells, left_aligned=2)

@@ -167,7 +167,7 @@ class StudySpec(BaseModel):
                     model.model_validate(values).check(batch_size=smallest)
                 except ValueError as error:
                     raise ValueError(f"methods.{name}.{error}") from None
-                except Exception as error:
+                except Exception as error:  # of any kind: it may be that of one's own code
                     if (own := user_code_error(error)) is None:
                         raise
                     raise ValueError(f"methods.{name}: {own}") from error

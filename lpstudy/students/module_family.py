@@ -56,7 +56,7 @@ def build_module(
 
     try:
         module = _make_without_weights(make) if torch.get_default_device().type == "meta" else make()
-    except Exception as error:
+    except Exception as error:  # of any kind: it may be that of one's own code
         raise ValueError(f"{design} failed: {_reason(error)}") from error
     try:
         return as_network(module, input_shape=input_shape, classes=classes, layers=layers, make=make)

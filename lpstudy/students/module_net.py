@@ -237,7 +237,7 @@ def _run(module: nn.Module, images: Tensor, *, training: bool = False) -> object
     try:
         with _mode(module, training=training), torch.no_grad(), torch.random.fork_rng(devices=[]):
             return module(images)
-    except Exception as error:
+    except Exception as error:  # of any kind: it may be that of one's own code
         place = f" at {line}" if (line := user_line(error)) else ""
         size = "x".join(map(str, images.shape[1:]))
         on_meta = " (run on torch's meta device, without numbers)" if images.is_meta else ""

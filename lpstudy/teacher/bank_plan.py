@@ -65,11 +65,11 @@ class BankPlan:
     classifier: bool = False
     """Whether a method reads the teacher's classifier."""
 
-    def decisions(self, begun: "BegunOutputs | None") -> "BegunOutputs":
+    def decisions(self, earlier_outputs: "BegunOutputs | None") -> "BegunOutputs":
         """The decisions on the teacher's outputs, those of a begun study included."""
         banked, online = {output.name for output in self.banked_outputs}, {*self.online}
-        if begun is not None:
-            banked, online = banked | begun.banked, online | begun.online
+        if earlier_outputs is not None:
+            banked, online = banked | earlier_outputs.banked, online | earlier_outputs.online
         return BegunOutputs(self.views, frozenset(banked), frozenset(online))
 
     @property
@@ -127,7 +127,7 @@ def learns_from_logits(arm: Arm, data: Data, teacher: Network) -> bool:
     return False
 
 
-def plan_bank(spec: StudySpec, data: Data, begun: BegunOutputs | None = None) -> BankPlan:
+def plan_bank(spec: StudySpec, data: Data, earlier_outputs: BegunOutputs | None = None) -> BankPlan:
     """Plan the bank of a study.
 
     Logits and embedding come first, then maps from the smallest on, as long as they fit for all views.
@@ -135,8 +135,8 @@ def plan_bank(spec: StudySpec, data: Data, begun: BegunOutputs | None = None) ->
     Args:
         spec: The study.
         data: Its data.
-        begun: What a begun study has decided; outputs that its new arms read are in the bank where all of
-            its views fit beside the others.
+        earlier_outputs: What a begun study has decided; outputs that its new arms read are in the bank where
+            all of its views fit beside the others.
 
     Raises:
         ValueError: `views` is more than there are or than fit; the message says how many would fit.
@@ -158,21 +158,25 @@ def plan_bank(spec: StudySpec, data: Data, begun: BegunOutputs | None = None) ->
         )
     if teacher.online or not outputs:
         reason = "[teacher] online = true" if outputs else "no method reads the teacher"
-        return make_plan(begun.views if begun else teacher.views or distinct, [], reason)
+        return make_plan(earlier_outputs.views if earlier_outputs else teacher.views or distinct, [], reason)
     room = int(teacher.bank_gb * GB)
-    if begun is None:
-        begun = BegunOutputs(_views_in(room, spec, data, outputs), frozenset(), frozenset())
-        if begun.views == 0:
+    if earlier_outputs is None:
+        earlier_outputs = BegunOutputs(_views_in(room, spec, data, outputs), frozenset(), frozenset())
+        if earlier_outputs.views == 0:
             reason = f"one view takes {_view_bytes(outputs, spec, data) / GB:.2g} GB, more than bank_gb ="
             return make_plan(distinct, [], f"{reason} {teacher.bank_gb:g}")
-    held = [one for one in _outputs(network, data, _needs_of(begun.banked)) if one.name in begun.banked]
+    held = [
+        one
+        for one in _outputs(network, data, _needs_of(earlier_outputs.banked))
+        if one.name in earlier_outputs.banked
+    ]
     for output in outputs:
-        is_new = output.name not in begun.banked | begun.online
-        if is_new and make_plan(begun.views, [*held, output], "").bytes <= room:
+        is_new = output.name not in earlier_outputs.banked | earlier_outputs.online
+        if is_new and make_plan(earlier_outputs.views, [*held, output], "").bytes <= room:
             held.append(output)
     online_outputs = [output for output in outputs if output not in held]
-    reason = _reason(teacher, begun.views, distinct, spec.budget.epochs, online_outputs)
-    return make_plan(begun.views, [output for output in outputs if output in held], reason)
+    reason = _reason(teacher, earlier_outputs.views, distinct, spec.budget.epochs, online_outputs)
+    return make_plan(earlier_outputs.views, [output for output in outputs if output in held], reason)
 
 
 def _views_in(room: int, spec: StudySpec, data: Data, outputs: list[BankedOutput]) -> int:

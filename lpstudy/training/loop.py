@@ -53,7 +53,7 @@ def train(  # noqa: PLR0913  # four keyword-only options
     try:
         run = Trainer(trial, data.to(device), teacher, device)
         yield from _epochs(run, folder, read_test=read_test, poll=poll)
-    except Exception as error:
+    except Exception as error:  # of any kind: it may be that of one's own code
         own = user_code_error(error)
         if own is None or own is error or isinstance(error, OSError) or memory_error(error) is not None:
             raise

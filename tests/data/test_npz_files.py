@@ -23,13 +23,10 @@ def written(root: Path, arrays: Mapping[str, Any], **keys: object) -> Data:
     return load(DataSpec.model_validate({"kind": "npz", "root": root} | keys))
 
 
-def test_images_of(data: Data) -> torch.Tensor:
+def images_of_test(data: Data) -> torch.Tensor:
     (batch,) = data.test.batches(batch_size=99, device=torch.device("cpu"))
     mean, std = (torch.tensor(value).view(-1, 1, 1) for value in (data.mean, data.std))
     return ((batch.images * std + mean) * 255).round().to(torch.uint8)
-
-
-test_images_of.__test__ = False  # type: ignore[attr-defined]
 
 
 def split(images: np.ndarray, train: str = "train_images", test: str = "test_images") -> dict[str, Any]:
@@ -50,7 +47,7 @@ def split(images: np.ndarray, train: str = "train_images", test: str = "test_ima
 )
 def test_channels_may_be_first_last_or_missing(images: Any, expected: Any, tmp_path: Path) -> None:
     data = written(tmp_path, split(images))
-    assert np.array_equal(test_images_of(data).numpy(), expected[8:])
+    assert np.array_equal(images_of_test(data).numpy(), expected[8:])
     assert (data.input_shape, data.class_names) == (expected.shape[1:], ("0", "1"))
 
 

@@ -142,11 +142,8 @@ def no_part_in_one_name(root: Path) -> None:
         write_table(root / name, {"image": ENCODED, "label": LABELS})
 
 
-def test_alone(root: Path) -> None:
+def no_training_part(root: Path) -> None:
     write_table(root / "test.parquet", {"image": ENCODED, "label": LABELS})
-
-
-test_alone.__test__ = False  # type: ignore[attr-defined]
 
 
 def a_folder_of_that_name(root: Path) -> None:
@@ -179,7 +176,7 @@ def a_folder_of_that_name(root: Path) -> None:
         ),
         (unknown_class_in_test, r"test: label 2 of image 1 is not among those of the training set"),
         (no_part_in_one_name, r"'more.parquet' says no part: others are named train-\*"),
-        (test_alone, r"no file is named train-\*: 'test.parquet'"),
+        (no_training_part, r"no file is named train-\*: 'test.parquet'"),
         (a_folder_of_that_name, r"'.*train.parquet' is no file"),
     ],
 )

@@ -42,7 +42,7 @@ def test_a_study_grows_and_hides_what_its_file_no_longer_has(tmp_path: Path) -> 
         folder.mkdir()
     swept(grown, KD)
     assert "How this study grew" not in report_text(grown)
-    begun = {record.assignment.key: record for record in records(grown, "tiny")}
+    before = {record.assignment.key: record for record in records(grown, "tiny")}
     write_study(grown, LP, STUDENT, BUDGET)
     planned = call(plan.main, grown, "tiny.toml", "--untimed").out.splitlines()
     assert "note: adds: lp on 2 students (4 trials, 4 finals)" in planned
@@ -50,7 +50,7 @@ def test_a_study_grows_and_hides_what_its_file_no_longer_has(tmp_path: Path) -> 
     said = swept(grown, LP, STUDENT, BUDGET)
     assert "the study has changed: new: lp on 2 students and bp, kd on convnet-d2-w3; trials per arm" in said
     after = {record.assignment.key: record for record in records(grown, "tiny")}
-    assert begun.items() <= after.items()
+    assert before.items() <= after.items()
     swept(whole, LP, STUDENT, BUDGET)
     runs_grown, epochs_grown, comparison_grown = tables(grown)
     runs_whole, epochs_whole, comparison_whole = tables(whole)
@@ -88,7 +88,7 @@ def test_a_study_that_is_killed_while_it_grows_equals_an_undisturbed_one(tmp_pat
     for folder in (grown, whole):
         folder.mkdir()
     swept(grown, LONG, OFTEN)
-    begun = {record.assignment.key: record for record in records(grown, "tiny")}
+    before = {record.assignment.key: record for record in records(grown, "tiny")}
     write_study(grown, LONG, OFTEN, KD)
     for moment in ("*/checkpoint-*.json", "final*/checkpoint-*.json"):
         process = start(grown, "sweep", "tiny.toml", "--in-process")
@@ -98,7 +98,7 @@ def test_a_study_that_is_killed_while_it_grows_equals_an_undisturbed_one(tmp_pat
         process.communicate()
     assert any(record.state == "running" for record in records(grown, "tiny"))
     swept(grown, LONG, OFTEN, KD)
-    assert begun.items() <= {record.assignment.key: record for record in records(grown, "tiny")}.items()
+    assert before.items() <= {record.assignment.key: record for record in records(grown, "tiny")}.items()
     swept(whole, LONG, OFTEN, KD)
     for mine, other in zip(tables(grown), tables(whole), strict=True):
         pd.testing.assert_frame_equal(mine, other, check_exact=True)

@@ -71,11 +71,11 @@ def test_a_grown_study_equals_one_that_had_everything_from_the_start(
     kind: str, make: Make, reopen: Open, play: Any
 ) -> None:
     few, all_of_it = GROWTH[kind]
-    begun = comparable(played(make(**few), reopen, play))
+    first = comparable(played(make(**few), reopen, play))
     handed = {run.key for run in play.handed}
     play.handed.clear()
     grown = comparable(played(make(**all_of_it), reopen, play))
-    assert begun.items() <= grown.items()
+    assert first.items() <= grown.items()
     assert not handed & {run.key for run in play.handed}  # nothing is trained again
     whole = comparable(played(make(**all_of_it).model_copy(update={"name": "whole"}), reopen, play))
     finals_of_earlier_winners = grown.keys() - whole.keys()
@@ -88,14 +88,14 @@ def test_a_kill_while_growing_changes_nothing(
     writes: int, make: Make, reopen: Open, play: Any, url: str
 ) -> None:
     small, large = {"budget": budget(1, 1), "methods": ONE}, {"budget": budget(1, 1), "methods": TWO}
-    begun = comparable(played(make(**small), reopen, play))
+    first = comparable(played(make(**small), reopen, play))
     with pytest.MonkeyPatch.context() as patch:
         kill_after(writes, patch)
         with suppress(KilledError):
             played(make(**large), reopen, play)
-    assert make_overview(read_ledger(url, "small"), engine_at(url), "small").done >= len(begun)
+    assert make_overview(read_ledger(url, "small"), engine_at(url), "small").done >= len(first)
     grown = comparable(played(make(**large), reopen, play))
-    assert begun.items() <= grown.items()
+    assert first.items() <= grown.items()
     whole = comparable(played(make(**large).model_copy(update={"name": "whole"}), reopen, play))
     attempts = {
         key: replace(one, assignment=replace(one.assignment, attempt=1)) for key, one in grown.items()

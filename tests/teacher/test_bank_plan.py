@@ -163,9 +163,9 @@ def test_a_new_arm_changes_neither_views_nor_place_of_what_others_read(
     make_study: MakeStudy, data: Data
 ) -> None:
     room = 12.5 * 100 * 10 * 2 / 1e9  # logits of 12 views and a half
-    begun = plan_bank(make_study({"kd": {}}, epochs=12, bank_gb=room), data)
-    assert (begun.views, [output.name for output in begun.banked_outputs]) == (12, ["logits"])
-    decided = begun.decisions(None)
+    before = plan_bank(make_study({"kd": {}}, epochs=12, bank_gb=room), data)
+    assert (before.views, [output.name for output in before.banked_outputs]) == (12, ["logits"])
+    decided = before.decisions(None)
     more = make_study(FEATURES, epochs=12, bank_gb=room)
     assert plan_bank(more, data).views == 6  # from the start, there would have been fewer views of both
     grown = plan_bank(more, data, decided)
@@ -180,24 +180,24 @@ def test_a_new_arm_changes_neither_views_nor_place_of_what_others_read(
 
 
 def test_what_fits_beside_the_rest_is_planned_as_from_the_start(make_study: MakeStudy, data: Data) -> None:
-    begun = plan_bank(make_study({"kd": {}}, epochs=9), data).decisions(None)
-    assert plan_bank(make_study(HINT, epochs=9), data, begun) == plan_bank(make_study(HINT, epochs=9), data)
+    before = plan_bank(make_study({"kd": {}}, epochs=9), data).decisions(None)
+    assert plan_bank(make_study(HINT, epochs=9), data, before) == plan_bank(make_study(HINT, epochs=9), data)
 
 
 def test_the_room_of_a_hidden_arms_outputs_is_not_given_away(make_study: MakeStudy, data: Data) -> None:
     room = 9.5 * BLOB
-    begun = plan_bank(make_study({"lp": {"n_neighbors": 3}}, epochs=9, bank_gb=room), data).decisions(None)
+    before = plan_bank(make_study({"lp": {"n_neighbors": 3}}, epochs=9, bank_gb=room), data).decisions(None)
     hint = make_study({"fitnet": {"hint": "conv2"}}, epochs=9, bank_gb=room)
-    plan = plan_bank(hint, data, begun)
+    plan = plan_bank(hint, data, before)
     assert [output.name for output in plan.banked_outputs] == ["logits"]
-    assert plan.decisions(begun).banked == {"embedding", "logits"}
-    alone = plan_bank(hint.model_copy(update={"methods": {"kd": {}}}), data, begun)
+    assert plan.decisions(before).banked == {"embedding", "logits"}
+    alone = plan_bank(hint.model_copy(update={"methods": {"kd": {}}}), data, before)
     assert [output.name for output in alone.banked_outputs] == ["logits"]
 
 
 def test_a_study_begun_without_readers_of_the_teacher_keeps_its_views(
     make_study: MakeStudy, data: Data
 ) -> None:
-    begun = plan_bank(make_study({"bp": {}}, epochs=2), data)
-    assert begun.views == 18
-    assert plan_bank(make_study(epochs=2), data, begun.decisions(None)).views == 18
+    before = plan_bank(make_study({"bp": {}}, epochs=2), data)
+    assert before.views == 18
+    assert plan_bank(make_study(epochs=2), data, before.decisions(None)).views == 18
