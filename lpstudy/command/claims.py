@@ -33,5 +33,5 @@ def missing_claims(spec: StudySpec) -> Iterator[str]:
     if searched and len(spec.methods) > 1:
         yield (
             f"depth or width of {', '.join(searched)} is searched: winners of other sizes are not compared"
-            " with each other, and none of the trials is pruned"
+            " with each other; the report has the front of each arm"
         )

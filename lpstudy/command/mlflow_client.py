@@ -7,7 +7,7 @@ from lpstudy.command.prepare import PreparedStudy
 from lpstudy.command.provenance import data_facts
 from lpstudy.command.study_ledgers import studies
 from lpstudy.command.study_session import StudySession
-from lpstudy.ledger import LATENCY, Ledger, dump
+from lpstudy.ledger import FRONT_PRUNER, LATENCY, Ledger, dump
 from lpstudy.tracking import Client, Projection
 
 LAGS = "warning: MLflow lags behind, training continues:  "
@@ -43,5 +43,6 @@ def make_projection(
         latency=stored.get(LATENCY),
         growth=ledger.growth,
         hidden=ledger.hidden,
+        front_pruner=bool(ledger.facts.get(FRONT_PRUNER)),
     )
     return Projection(client, ledger, facts, session.control.folder / "runs", session.is_held)

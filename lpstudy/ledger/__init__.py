@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     )
     from lpstudy.ledger.best_points import warm_points
     from lpstudy.ledger.design_limits import DESIGN_LATENCIES, LATENCY
+    from lpstudy.ledger.front_pruner import FRONT_PRUNER
     from lpstudy.ledger.growth import check_space, dump, extension, stored_spec
     from lpstudy.ledger.growth_words import (
         arm_groups,
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from lpstudy.ledger.study_rows import read_facts, read_progress, rename_study, study_names
 
 _MODULES = {
+    "front_pruner": ("FRONT_PRUNER",),
     "design_limits": ("DESIGN_LATENCIES", "LATENCY"),
     "address": ("ledger_file_url", "database_url", "sqlite_file", "display_url", "sqlite_url"),
     "reader": ("LedgerReader", "read_ledger"),
@@ -80,6 +82,7 @@ _MODULE_OF = {name: module for module, names in _MODULES.items() for name in nam
 __all__ = [
     "CANCELLED",
     "DESIGN_LATENCIES",
+    "FRONT_PRUNER",
     "HEARTBEAT_SECONDS",
     "LATENCY",
     "OUTPUTS",

@@ -2,7 +2,7 @@
 
 import uuid
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
@@ -15,9 +15,11 @@ from lpstudy.cost import cost_of
 from lpstudy.ledger import samplers
 from lpstudy.ledger.arm_rows import ARMS, WARM_START, WEIGHTS, StoredWarmStart
 from lpstudy.ledger.design_limits import DESIGN_LATENCIES, DesignLimits
+from lpstudy.ledger.front_pruner import FRONT_PRUNER
 from lpstudy.ledger.growth import arms_with_points, check_content, dump, grown_arms
 from lpstudy.ledger.opening import open_arms
 from lpstudy.ledger.optuna_storage import Storage
+from lpstudy.ledger.pruning import Pruning
 from lpstudy.ledger.reader import LedgerReader
 from lpstudy.ledger.records import Assignment, Done, State, Waiting
 from lpstudy.ledger.row_models import ATTEMPT, EPOCHS, FINAL
@@ -58,7 +60,9 @@ class Ledger(LedgerReader):
         """The database engine of the storage."""
         opened = open_arms(store, spec)
         self.spec = spec
-        self._mirror = StorageMirror(store, opened.all, lambda trial: self._values(epochs_of(trial)))
+        self.pruning = Pruning(spec.budget, opened.facts.user_attrs, self._macs)
+        """The rule that stops weak trials."""
+        self._mirror = StorageMirror(store, opened.all, self.pruning.accuracies_of)
         self._storage = self._mirror.storage
         copy, names = self._mirror.study, {arm: f"{spec.name}/{arm}" for arm in opened.search}
         self._meta: optuna.Study = copy(spec.name)
@@ -69,7 +73,6 @@ class Ledger(LedgerReader):
         self.arms = arms_with_points(spec, self.facts)
         latencies = self.facts.get(DESIGN_LATENCIES, {})
         self.limits = DesignLimits(spec, latencies, input_shape=input_shape, classes=classes)
-        self._pruner, self._rungs = samplers.pruner(spec.budget), samplers.rungs(spec.budget)
         self._unfinished: list[Assignment] = []
         self._pending_warnings: dict[int, list[str]] = {}
 
@@ -108,6 +111,7 @@ class Ledger(LedgerReader):
                 "classes": self.classes,
                 POINTS: self.limits.points(self.arms),
                 "id": facts.get("id", uuid.uuid4().hex),
+                FRONT_PRUNER: self.pruning.judges_fronts,
             },
         )
 
@@ -224,27 +228,26 @@ class Ledger(LedgerReader):
 
     def rungs(self, assignment: Assignment) -> tuple[int, ...]:
         """The epochs after which the run may be pruned: the run waits there for the result of `report`."""
-        if assignment.kind == "final" or len(self._study(assignment).directions) > 1:
+        if assignment.kind == "final":
             return ()
-        return self._rungs
+        return self.pruning.rungs(self._study(assignment), assignment.number)
 
     def _show_pruner(self, assignment: Assignment, result: EpochResult) -> None:
-        """Store an epoch's accuracy where the pruner reads it."""
-        if self.rungs(assignment):
-            for epoch, accuracy in self._values([result]).items():
+        """Store an epoch's accuracy where Optuna's pruner reads it."""
+        if self.rungs(assignment) and len(self._study(assignment).directions) == 1:
+            for epoch, accuracy in self.pruning.accuracies([result]).items():
                 self._storage.set_trial_intermediate_value(assignment.storage_id, epoch, accuracy)
 
     def _is_pruned(self, assignment: Assignment, result: EpochResult) -> bool:
-        """Whether the pruner stops the trial after this epoch."""
+        """Whether the trial stops after this epoch."""
         if result.epoch not in self.rungs(assignment):
             return False
         trial = self._storage.get_trial(assignment.storage_id)
-        return self._pruner.prune(self._study(assignment), trial)
+        return self.pruning.is_pruned(self._study(assignment), trial, result, assignment.arm)
 
-    def _values(self, results: Iterable[EpochResult]) -> dict[int, float]:
-        """The accuracies that the pruner compares, by epoch."""
-        first = samplers.warmup_epochs(self.spec.budget)
-        return {r.epoch: r.metrics["validation_accuracy"] for r in results if r.epoch >= first}
+    def _macs(self, arm: str, values: Mapping[str, Any]) -> int:
+        spec = self.arms[arm].student_spec(values)
+        return cost_of(spec, input_shape=self.input_shape, classes=self.classes).macs
 
     def finish(self, assignment: Assignment, state: State, cause: str | None = None) -> None:
         """Store the end of a run; a run that has already ended does not change."""
@@ -261,9 +264,7 @@ class Ledger(LedgerReader):
             case "finished":
                 values = [record.last["validation_accuracy"]]
                 if len(study.directions) > 1:
-                    spec = self.arms[assignment.arm].student_spec(assignment.values)
-                    cost = cost_of(spec, input_shape=self.input_shape, classes=self.classes)
-                    values.append(float(cost.macs))
+                    values.append(float(self._macs(assignment.arm, assignment.values)))
                 study.tell(trial.number, values)
             case "pruned":
                 study.tell(trial.number, state=TrialState.PRUNED)

@@ -13,6 +13,7 @@ from typing_extensions import TypedDict
 from lpstudy.correctness import unpack
 from lpstudy.damage import check_figures, validate_strictly
 from lpstudy.ledger import arm_rows
+from lpstudy.ledger.front_pruner import FRONT_PRUNER
 from lpstudy.ledger.stored_values import Amount, Count, Finite, StoredModel, StoredScalar, StoredText
 
 EPOCHS = "epochs:"
@@ -100,6 +101,7 @@ FACTS: dict[str, TypeAdapter[Any]] = {
     "spec": TypeAdapter(StoredSpec),
     "input_shape": TypeAdapter(Annotated[list[_Side], Field(min_length=3, max_length=3)]),
     "classes": TypeAdapter(Amount),
+    FRONT_PRUNER: TypeAdapter(bool),
     "exhausted": TypeAdapter(list[StoredText]),
     "points": TypeAdapter(dict[str, Count]),
     "data": TypeAdapter(_Data),

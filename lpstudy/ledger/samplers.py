@@ -17,6 +17,8 @@ RUNGS = 8
 """Equal parts of a trial; `median` decides after each from the middle on: after half, five eighths, ..."""
 HALVING = 4
 """Reduction factor of `halving`: one of so many trials continues past a rung; Optuna's default."""
+MEDIAN = 2
+"""Reduction factor of `median` for trials with two objectives."""
 HYPERBAND = 3
 """Reduction factor of `hyperband`, which has up to three brackets; Optuna's default."""
 
@@ -149,6 +151,16 @@ def pruner(budget: Budget) -> optuna.pruners.BasePruner:
             )
         case "none":
             return optuna.pruners.NopPruner()
+
+
+def reduction(budget: Budget) -> int:
+    """One of so many trials with two objectives continues past a rung: `median` keeps the better half."""
+    return {"median": MEDIAN, "halving": HALVING, "hyperband": HYPERBAND}.get(budget.pruner, 1)
+
+
+def bracket(budget: Budget, number: int) -> int:
+    """How many rungs the trial of this number in an arm skips: the brackets of `hyperband`, in turn."""
+    return number % (len(rungs(budget)) + 1) if budget.pruner == "hyperband" else 0
 
 
 def _hyperband_resource(budget: Budget) -> int:

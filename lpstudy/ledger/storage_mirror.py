@@ -52,7 +52,7 @@ class StorageMirror:
     Args:
         storage: The storage; nothing else writes its trials.
         studies: The storage's studies.
-        intermediate: A trial's values by step for the pruner; the storage has none.
+        intermediate: A trial's values by step for Optuna's pruner, which reads none of two objectives.
     """
 
     def __init__(
@@ -74,10 +74,12 @@ class StorageMirror:
             copy = optuna.create_study(storage=self.storage, study_name=name, directions=study.directions)
             for key, value in study.user_attrs.items():
                 copy.set_user_attr(key, value)
-            trials += [(name, trial) for trial in study.get_trials(deepcopy=False)]
+            has_one_objective = len(study.directions) == 1
+            for trial in study.get_trials(deepcopy=False):
+                trial.intermediate_values = intermediate(trial) if has_one_objective else {}
+                trials.append((name, trial))
         # In order of the ids, so that a copy has the same id each time.
         for name, trial in sorted(trials, key=lambda pair: pair[1]._trial_id):
-            trial.intermediate_values = intermediate(trial)
             copy_id = self.storage.create_new_trial(self.storage.get_study_id_from_name(name), trial)
             self._trial_ids[copy_id] = trial._trial_id
 

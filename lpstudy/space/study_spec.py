@@ -52,8 +52,8 @@ class Budget(BaseModel):
     """Hours of a sweep after which no trial starts; running trials finish."""
     pruner: PRUNERS = "median"
     """Optuna's rule for stopping weak trials early. A trial waits for its decision after some epochs: median
-    from half of the epochs on, halving from an eighth, hyperband from a ninth, a third or at the end. Arms
-    with two objectives are never pruned."""
+    from half of the epochs on, halving from an eighth, hyperband from a ninth, a third or at the end. Where
+    depth or width are searched, a trial is judged there by accuracy and MACs among trials of like MACs."""
 
 
 class Search(BaseModel):

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from lpstudy.ledger import LATENCY, LedgerReader, dump
+from lpstudy.ledger import FRONT_PRUNER, LATENCY, LedgerReader, dump
 from lpstudy.tables import CURVE_COLUMNS, StudyResults
 from lpstudy.tracking.frames import ledger_frame
 from lpstudy.tracking.study_facts import study_facts
@@ -24,6 +24,7 @@ def ledger_results(ledger: LedgerReader) -> StudyResults:
         teacher=TeacherJson.model_validate(stored["teacher"]),
         provenance=stored.get("provenance", {}),
         latency=LatencyJson.model_validate(stored[LATENCY]) if LATENCY in stored else None,
+        front_pruner=bool(stored.get(FRONT_PRUNER)),
     )
     facts = study_facts(study_json, ledger.spec, {}, experiment="", teacher="")
     return StudyResults(facts, ledger_frame(ledger), pd.DataFrame(columns=list(CURVE_COLUMNS)))

@@ -35,7 +35,9 @@ def study_facts(
         "epochs": str(budget.epochs),
         "seeds of the finals": str(budget.seeds),
     }
-    words |= {"pruner": pruner_words(spec)} | ({"hours": f"{budget.hours:g}"} if budget.hours else {})
+    words |= {"pruner": pruner_words(spec, judges_fronts=study_json.front_pruner)} | (
+        {"hours": f"{budget.hours:g}"} if budget.hours else {}
+    )
     return StudyFacts(
         name=spec.name,
         data=data.name,
@@ -106,11 +108,13 @@ def _label_words(spec: StudySpec, data: DataJson) -> Iterator[str]:
         yield f"The teacher learned from {number}"
 
 
-def pruner_words(spec: StudySpec) -> str:
-    """The pruner as text; it stops no trial of an arm that searches depth or width."""
+def pruner_words(spec: StudySpec, *, judges_fronts: bool) -> str:
+    """The pruner as text, and how it judges the trials of arms that search depth or width, if it does."""
     has_two_objectives = [arm.objectives > 1 for arm in spec.arms()]
     if spec.budget.pruner == "none" or not any(has_two_objectives):
         return spec.budget.pruner
+    if judges_fronts:
+        return f"{spec.budget.pruner}, by accuracy and MACs where depth or width are searched"
     if all(has_two_objectives):
         return "none, for depth or width are searched"
     return f"{spec.budget.pruner}, none where depth or width are searched"

@@ -110,6 +110,8 @@ class StudyJson(_StrictModel):
     """What was added to the study after its start and hidden, in order."""
     hidden: dict[str, NonNegativeInt] = Field(default_factory=dict)
     """The number of runs of each hidden arm."""
+    front_pruner: bool = False
+    """Whether trials of arms that search depth or width are judged by accuracy and MACs."""
 
 
 def read_study_json(path: Path) -> StudyJson:
