@@ -27,11 +27,13 @@ def is_uneven(labels: NDArray[np.integer]) -> bool:
     return bool(sizes.max() > UNEVEN * sizes[sizes > 0].min())
 
 
-def class_accuracies(correct: NDArray[np.bool_], labels: NDArray[np.integer]) -> NDArray[np.float64]:
+def class_accuracies(
+    correct: NDArray[np.bool_] | NDArray[np.float64], labels: NDArray[np.integer]
+) -> NDArray[np.float64]:
     """Accuracy in percent of each class (recall), NaN for one without images.
 
     Args:
-        correct: Whether each image is classified correctly, shape (n,).
+        correct: Whether each image is classified correctly, or how often of several times, shape (n,).
         labels: Shape (n,).
     """
     sizes = class_sizes(labels)

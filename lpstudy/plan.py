@@ -20,11 +20,12 @@ from lpstudy.command.study_ledgers import ledger_engine
 from lpstudy.command.study_words import bank_words
 from lpstudy.cost import cost, cost_of
 from lpstudy.data import Data
-from lpstudy.ledger import SEARCH_SEED, read_ledger
+from lpstudy.ledger import SEARCH_SEED, candidate_runs, read_ledger
 from lpstudy.methods import Needs
 from lpstudy.methods.bp import BP
 from lpstudy.ray_cluster.cluster_address import cluster_address
-from lpstudy.space import Arm, RunSpec
+from lpstudy.seed_range import first_seeds, seeds_words
+from lpstudy.space import DEFAULT_CANDIDATES, Arm, RunSpec
 from lpstudy.space.ranges import corners
 from lpstudy.study import concurrent_trials, this_machine
 from lpstudy.teacher import Bank, OnlineTeacher, teacher_chunk_size, teaching_data, untrained_teacher
@@ -55,6 +56,8 @@ class ArmPlan:
     """Seconds of one trial with all its epochs; None where no step was timed."""
     final: float | None
     """Seconds of one final: a trial and its test."""
+    candidates: int = 0
+    """Number of the candidates' runs."""
 
 
 def parser() -> ArgumentParser:
@@ -114,11 +117,14 @@ def _plan(args: Namespace) -> int:
         figures = f"{line.parameters:>12,} {line.macs:>16,} {line.infeasible:>10.0%} {one_run:>8}"
         show(f"{line.arm:<30} {line.student:<20} {figures}")
     budget = spec.budget
-    runs = sum(line.trials + budget.seeds for line in lines)
+    finals = first_seeds(budget.seeds)
+    runs = sum(line.trials + line.candidates + finals for line in lines)
+    candidates = max((line.candidates for line in lines), default=0)
+    repeats = f" + {candidates} of candidates" * bool(candidates)
     show(
         "",
-        f"{len(lines)} arms x ({budget.trials} trials + {budget.seeds} finals) = {runs} runs"
-        f" of {budget.epochs} epochs, {at_once} at once",
+        f"{len(lines)} arms x ({budget.trials} trials{repeats} + {seeds_words(budget.seeds)} finals)"
+        f" = {runs} runs of {budget.epochs} epochs, {at_once} at once",
         *(f"note: {note}" for note in _notes(args, prepared, lines) if note),
     )
     if timing is not None:
@@ -130,7 +136,7 @@ def _plan(args: Namespace) -> int:
             if prepared.plan.banked_outputs
             else None,
             arms=[
-                ArmSeconds(line.trial, line.final, line.trials, budget.seeds)
+                ArmSeconds(line.trial, line.final, line.trials, finals, line.candidates)
                 for line in lines
                 if line.trial is not None and line.final is not None
             ],
@@ -242,7 +248,17 @@ def _line(arm: Arm, prepared: PreparedStudy, timing: Timing | None) -> ArmPlan:
         trials=min(spec.budget.trials, points),
         trial=seconds[0],
         final=seconds[1],
+        candidates=0
+        if arm.objectives > 1
+        else candidate_runs(_candidates(prepared), min(spec.budget.trials, points)),
     )
+
+
+def _candidates(prepared: PreparedStudy) -> int:
+    """How many trials of an arm are candidates; a study that has started keeps its number."""
+    if prepared.earlier_study is not None:
+        return prepared.earlier_study.candidates
+    return prepared.spec.finals.candidates or DEFAULT_CANDIDATES
 
 
 def _teacher_seconds(prepared: PreparedStudy, device: torch.device) -> float:

@@ -11,7 +11,7 @@ from lpstudy.command.study_ledgers import existing_study, studies
 from lpstudy.terminal import printable, show, show_json
 
 HEAD = (
-    f"{'arm':<28} {'kind':<6} {'finished':>8} {'pruned':>6} {'failed':>6} {'running':>7} {'left':>5}  best %"
+    f"{'arm':<28} {'kind':<9} {'finished':>8} {'pruned':>6} {'failed':>6} {'running':>7} {'left':>5}  best %"
 )
 WIDTHS = (8, 6, 6, 7)
 
@@ -64,7 +64,7 @@ def _show(args: Namespace, command: str) -> int:
 def _show_arm(arm: ArmOverview) -> None:
     columns = " ".join(f"{arm.states[state]:>{w}}" for state, w in zip(STATES, WIDTHS, strict=True))
     best = f"{arm.best:.2f}" if arm.best is not None else "-"
-    show(f"{printable(arm.arm):<28} {arm.kind:<6} {columns} {arm.remaining:>5}  {best}")
+    show(f"{printable(arm.arm):<28} {arm.kind:<9} {columns} {arm.remaining:>5}  {best}")
 
 
 if __name__ == "__main__":

@@ -8,8 +8,10 @@ from typing import Any
 from lpstudy.command.study_ledgers import ledger_engine, studies
 from lpstudy.data import Data
 from lpstudy.ledger import (
+    FINALS,
     OUTPUTS,
     WARM_START,
+    StoredFinals,
     StoredOutputs,
     StoredWarmStart,
     arm_groups,
@@ -20,6 +22,7 @@ from lpstudy.ledger import (
     sqlite_file,
     stored_spec,
 )
+from lpstudy.seed_range import first_seeds
 from lpstudy.space import StudySpec
 from lpstudy.teacher import BegunOutputs, plan_bank
 
@@ -59,10 +62,15 @@ class BegunStudy:
             return
         for words, arms in arm_groups(change.added):
             count = sum(trials[arm] for arm in arms)
-            yield f"adds: {words} ({count} trials, {len(arms) * spec.budget.seeds} finals)"
+            yield f"adds: {words} ({count} trials, {len(arms) * first_seeds(spec.budget.seeds)} finals)"
         rest = change.model_copy(update={"added": []})
         if words := change_words(rest):
             yield f"changes: {words}"
+
+    @property
+    def candidates(self) -> int:
+        """How many trials of an arm are candidates for its finals."""
+        return StoredFinals.model_validate(self.facts.get(FINALS, {})).candidates
 
     @property
     def warm_start(self) -> StoredWarmStart | None:

@@ -21,11 +21,11 @@ def unused_trials_note(arm: str, points: int, budget: "StoredBudget | Budget") -
     unused = budget.trials - points
     if unused <= 0:
         return ""
+    more = f": --seeds {budget.seeds + unused}" if isinstance(budget.seeds, int) else ""
     has = "one point, tried once" if points == 1 else f"{points} points, each tried once"
     return (
         f"{arm}: its search space has {has}; of {budget.trials} trials {unused} would repeat another and"
-        f" {'is' if unused == 1 else 'are'} not run. More seeds use such time better:"
-        f" --seeds {budget.seeds + unused}"
+        f" {'is' if unused == 1 else 'are'} not run. More seeds use such time better{more}"
     )
 
 

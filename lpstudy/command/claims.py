@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from lpstudy.seed_range import looks_of
 from lpstudy.space import StudySpec
 
 ENOUGH_SEEDS = 5
@@ -14,7 +15,7 @@ def missing_claims(spec: StudySpec) -> Iterator[str]:
     Args:
         spec: The study with its overrides.
     """
-    seeds = spec.budget.seeds
+    seeds = looks_of(spec.budget.seeds)[-1]
     if len(spec.methods) == 1:
         yield f"one method alone ({', '.join(spec.methods)}): there is nothing to compare it with"
     elif "bp" not in spec.methods:

@@ -29,12 +29,14 @@ REPEATS = 10
 
 @dataclass(frozen=True, slots=True)
 class ArmSeconds:
-    """The seconds of an arm's trial and final, and the number of each."""
+    """The seconds of an arm's trial and final, and the number of runs of each kind."""
 
     trial: float
     final: float
     trials: int
     finals: int
+    candidates: int = 0
+    """Runs of candidates, each as long as a trial."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +69,14 @@ def estimate(
     """
     process = PROCESS_SECONDS * machine.slowness
     trials = sum(arm.trial * arm.trials for arm in arms), sum(arm.trials for arm in arms)
+    candidates = sum(arm.trial * arm.candidates for arm in arms), sum(arm.candidates for arm in arms)
     finals = sum(arm.final * arm.finals for arm in arms), sum(arm.finals for arm in arms)
     return {
         "starting": (IMPORT_SECONDS + RAY_SECONDS) * machine.slowness,
         "teacher": process + (teacher or 0.0),
         "teacher's outputs": 0.0 if outputs is None else process + outputs,
         "trials": TRIALS_SECONDS * machine.slowness + machine.side_by_side(*trials),
+        "candidates": machine.side_by_side(*candidates),
         "finals": machine.side_by_side(*finals),
         "report": REPORT_SECONDS * machine.slowness,
     }

@@ -23,7 +23,7 @@ from lpstudy.ledger import (
     read_progress,
 )
 
-KINDS: tuple[Kind, ...] = ("trial", "final")
+KINDS: tuple[Kind, ...] = ("trial", "candidate", "final")
 REQUEST_STATES = {"pause": "pausing", "stop": "stopping", "cancel": "cancelling"}
 UNREADABLE = "unreadable"
 """State of a study whose ledger cannot be read."""
@@ -144,7 +144,7 @@ def make_overview(progress: StudyProgress, engine: Engine, name: str) -> Overvie
         notes=[*budget_notes(progress, progress.budget), *_growth_notes(progress)],
         growth=progress.growth,
         hidden=dict(progress.hidden),
-        arms=[_arm(progress, arm, kind, records) for arm in progress.arm_names for kind in KINDS],
+        arms=[_arm(progress, arm, kind, records) for arm in progress.arm_names for kind in _kinds(progress)],
     )
 
 
@@ -164,6 +164,11 @@ def _growth_notes(progress: StudyProgress) -> Iterator[str]:
         yield f"hidden: {words}"
 
 
+def _kinds(progress: StudyProgress) -> tuple[Kind, ...]:
+    """The kinds of runs that the study has."""
+    return tuple(kind for kind in KINDS if kind != "candidate" or progress.n_candidates > 1)
+
+
 def _arm(progress: StudyProgress, arm: str, kind: Kind, all_records: list[Record]) -> ArmOverview:
     records = [r for r in all_records if r.assignment.arm == arm and r.assignment.kind == kind]
     counts = count_states(records)
@@ -172,20 +177,16 @@ def _arm(progress: StudyProgress, arm: str, kind: Kind, all_records: list[Record
         arm=arm,
         kind=kind,
         states={state: counts[state] for state in STATES},
-        remaining=_remaining(progress, arm, kind, records),
+        remaining=_remaining(progress, arm, kind),
         best=max(accuracies, default=None),
     )
 
 
-def _remaining(progress: StudyProgress, arm: str, kind: Kind, records: list[Record]) -> int:
+def _remaining(progress: StudyProgress, arm: str, kind: Kind) -> int:
     """The number of remaining runs; finals of an earlier winner do not count."""
     if kind == "trial":
         return progress.remaining_trials(arm, progress.budget.trials)
-    winner = progress.winner(arm)
-    if winner is None:
-        return progress.budget.seeds
-    of_winner = sum(record.assignment.number == winner.number for record in records)
-    return max(0, progress.budget.seeds - of_winner)
+    return progress.remaining_finals(arm, kind)
 
 
 def read_overview(storage: Folder, url: str | None, name: str) -> Overview:

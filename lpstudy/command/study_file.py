@@ -12,6 +12,7 @@ from lpstudy.space import (
     Budget,
     Constraints,
     CostSettings,
+    FinalsSettings,
     PublishedResult,
     Search,
     ShiftSettings,
@@ -113,6 +114,7 @@ MODELS: dict[str, type[BaseModel]] = {
     "constraints": Constraints,
     "cost": CostSettings,
     "shift": ShiftSettings,
+    "finals": FinalsSettings,
     "warm_start": WarmStart,
     "published": PublishedResult,
 }

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     )
     from lpstudy.ledger.best_points import warm_points
     from lpstudy.ledger.design_limits import DESIGN_LATENCIES, LATENCY
+    from lpstudy.ledger.finals_progress import CANDIDATE_SEEDS, candidate_runs
     from lpstudy.ledger.front_pruner import FRONT_PRUNER
     from lpstudy.ledger.growth import check_space, dump, extension, stored_spec
     from lpstudy.ledger.growth_words import (
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from lpstudy.ledger.records import Assignment, Done, Kind, Record, State, Waiting
     from lpstudy.ledger.retry import UNAVAILABLE_ERRORS, UnwritableError, driver_message
     from lpstudy.ledger.samplers import check_searched, hyperparameter_importances
+    from lpstudy.ledger.seed_rows import FINALS, SEEDS, StoredFinals, StoredSeeds
     from lpstudy.ledger.storage import engine_at, open_storage
     from lpstudy.ledger.study_progress import POINTS, SEARCH_SEED, StudyProgress
     from lpstudy.ledger.study_rows import read_facts, read_progress, rename_study, study_names
@@ -66,6 +68,8 @@ _MODULES = {
     "lease_row": ("REQUESTS", "Request"),
     "arm_rows": ("OUTPUTS", "WARM_START", "StoredExtension", "StoredOutputs", "StoredWarmStart"),
     "growth_words": ("arm_groups", "arms_words", "change_words", "extension_words", "hidden_words"),
+    "finals_progress": ("CANDIDATE_SEEDS", "candidate_runs"),
+    "seed_rows": ("FINALS", "SEEDS", "StoredFinals", "StoredSeeds"),
     "growth": ("check_space", "dump", "extension", "stored_spec"),
     "ledger": ("CANCELLED", "Ledger"),
     "optuna_storage": ("Storage",),
@@ -81,7 +85,9 @@ _MODULE_OF = {name: module for module, names in _MODULES.items() for name in nam
 
 __all__ = [
     "CANCELLED",
+    "CANDIDATE_SEEDS",
     "DESIGN_LATENCIES",
+    "FINALS",
     "FRONT_PRUNER",
     "HEARTBEAT_SECONDS",
     "LATENCY",
@@ -89,6 +95,7 @@ __all__ = [
     "POINTS",
     "REQUESTS",
     "SEARCH_SEED",
+    "SEEDS",
     "STALE_SECONDS",
     "UNAVAILABLE_ERRORS",
     "WARM_START",
@@ -104,7 +111,9 @@ __all__ = [
     "State",
     "Storage",
     "StoredExtension",
+    "StoredFinals",
     "StoredOutputs",
+    "StoredSeeds",
     "StoredWarmStart",
     "StudyProgress",
     "StudyRunningError",
@@ -112,6 +121,7 @@ __all__ = [
     "Waiting",
     "arm_groups",
     "arms_words",
+    "candidate_runs",
     "change_words",
     "check_searched",
     "check_space",

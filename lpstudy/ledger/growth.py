@@ -3,12 +3,23 @@
 import hashlib
 import json
 import time
+import uuid
 from collections.abc import Mapping
 from typing import Any
 
 from lpstudy.damage import DamagedError
 from lpstudy.ledger.arm_rows import ARMS, WARM_START, WEIGHTS, StoredArms, StoredDefinition, StoredExtension
-from lpstudy.space import Arm, StudySpec, arm_definitions, changed_arms, changed_settings, parse_stored
+from lpstudy.ledger.seed_rows import FINALS, StoredFinals
+from lpstudy.ledger.study_rows import FORMAT
+from lpstudy.space import (
+    DEFAULT_CANDIDATES,
+    Arm,
+    StudySpec,
+    arm_definitions,
+    changed_arms,
+    changed_settings,
+    parse_stored,
+)
 from lpstudy.space.imported_code import changed_code
 from lpstudy.version import __version__
 
@@ -147,6 +158,31 @@ def grown_arms(facts: Mapping[str, Any], spec: StudySpec, *, runs: int) -> Store
     )
     change = extension(facts, spec, runs=runs)
     return grown if change is None else grown.model_copy(update={"growth": [*earlier_arms.growth, change]})
+
+
+def facts_of_spec(facts: Mapping[str, Any], spec: StudySpec, *, runs: int) -> dict[str, Any]:
+    """The facts that a sweep stores of its spec.
+
+    Args:
+        facts: The facts in the ledger; none for a new study.
+        spec: The study.
+        runs: How many runs have ended, with those of hidden arms.
+    """
+    arms = grown_arms(facts, spec, runs=runs)
+    return {
+        "format": FORMAT,
+        "spec": dump(spec),
+        ARMS: arms.model_dump(mode="json", exclude_none=True),
+        FINALS: _stored_finals(facts, spec).model_dump(mode="json"),
+        "id": facts.get("id", uuid.uuid4().hex),
+    }
+
+
+def _stored_finals(facts: Mapping[str, Any], spec: StudySpec) -> StoredFinals:
+    """How trials become finals, as decided when the study started."""
+    if "id" in facts:
+        return StoredFinals.model_validate(facts.get(FINALS, {}))
+    return StoredFinals(candidates=spec.finals.candidates or DEFAULT_CANDIDATES)
 
 
 def extension(facts: Mapping[str, Any], spec: StudySpec, *, runs: int) -> StoredExtension | None:

@@ -1,6 +1,5 @@
 """The ledger of a study, which assigns runs and stores their reports in an Optuna storage, its only truth."""
 
-import uuid
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -13,20 +12,20 @@ from optuna.trial import FrozenTrial, TrialState
 
 from lpstudy.cost import cost_of
 from lpstudy.ledger import samplers
-from lpstudy.ledger.arm_rows import ARMS, WARM_START, WEIGHTS, StoredWarmStart
+from lpstudy.ledger.arm_rows import WARM_START, WEIGHTS, StoredWarmStart
 from lpstudy.ledger.design_limits import DESIGN_LATENCIES, DesignLimits
+from lpstudy.ledger.finals_progress import CANDIDATE
 from lpstudy.ledger.front_pruner import FRONT_PRUNER
-from lpstudy.ledger.growth import arms_with_points, check_content, dump, grown_arms
+from lpstudy.ledger.growth import arms_with_points, check_content, facts_of_spec
 from lpstudy.ledger.opening import open_arms
 from lpstudy.ledger.optuna_storage import Storage
 from lpstudy.ledger.pruning import Pruning
 from lpstudy.ledger.reader import LedgerReader
 from lpstudy.ledger.records import Assignment, Done, State, Waiting
-from lpstudy.ledger.row_models import ATTEMPT, EPOCHS, FINAL
+from lpstudy.ledger.row_models import ATTEMPT, EPOCHS, FINAL, KIND
 from lpstudy.ledger.storage import engine_of, open_storage
 from lpstudy.ledger.storage_mirror import StorageMirror
 from lpstudy.ledger.study_progress import POINTS, StudyRows, epochs_of
-from lpstudy.ledger.study_rows import FORMAT
 from lpstudy.ledger.untried import UntriedSampler
 from lpstudy.outputs import EpochResult
 from lpstudy.space import Arm, StudySpec
@@ -97,21 +96,18 @@ class Ledger(LedgerReader):
         """
         facts, spec = self.facts, self.spec
         check_content(spec.name, facts, content, images, weights)
-        arms = grown_arms(facts, spec, runs=self.ended_runs + sum(self.hidden.values()))
+        runs = self.ended_runs + sum(self.hidden.values())
         self._mirror.set_facts(
             self._meta,
             {
-                "format": FORMAT,
                 "content": content,
                 "images": images,
                 WEIGHTS: {**facts.get(WEIGHTS, {}), **weights},
-                "spec": dump(spec),
-                ARMS: arms.model_dump(mode="json", exclude_none=True),
                 "input_shape": list(self.input_shape),
                 "classes": self.classes,
                 POINTS: self.limits.points(self.arms),
-                "id": facts.get("id", uuid.uuid4().hex),
                 FRONT_PRUNER: self.pruning.judges_fronts,
+                **facts_of_spec(facts, spec, runs=runs),
             },
         )
 
@@ -175,22 +171,26 @@ class Ledger(LedgerReader):
         return True
 
     def _next_final(self, searching: set[str]) -> Assignment | Waiting | Done:
-        must_wait = bool(searching)
-        for seed in range(1, self.spec.budget.seeds + 1):
-            for name, study in self._finals.items():
-                if self._running(self._search[name]) or name in searching:
-                    must_wait = True
-                    continue
-                winner = self.winner(name)
-                if winner is None or seed not in self._missing_seeds(name):
-                    continue
-                trial = study.ask()
-                final = {"number": winner.number, "seed": seed, "values": dict(winner.params)}
-                trial.set_user_attr(FINAL, final)
-                self._mirror.add(study, trial._trial_id)
-                return self._assignment(name, self._storage.get_trial(trial._trial_id))
-        must_wait = must_wait or any(self._running(study) for study in self._finals.values())
+        """The next candidate; once there is none, the next final, seed by seed over all arms."""
+        searched = [n for n, study in self._search.items() if not (n in searching or self._running(study))]
+        progress = {name: self.finals_progress(name) for name in searched}
+        candidates = [(name, *run) for name, one in progress.items() for run in one.missing_candidates]
+        if candidates:
+            name, trial, seed = min(candidates, key=lambda run: run[2])
+            return self._ask_final(name, trial, {"seed": seed, KIND: CANDIDATE})
+        finals = [(name, *run) for name, one in progress.items() for run in one.missing_finals]
+        if finals:
+            name, trial, seed = min(finals, key=lambda run: run[2])
+            return self._ask_final(name, trial, {"seed": seed})
+        must_wait = len(searched) < len(self._search) or any(map(self._running, self._finals.values()))
         return Waiting() if must_wait else Done()
+
+    def _ask_final(self, name: str, repeated: FrozenTrial, attribute: Mapping[str, Any]) -> Assignment:
+        study = self._finals[name]
+        trial = study.ask()
+        trial.set_user_attr(FINAL, {"number": repeated.number, "values": dict(repeated.params), **attribute})
+        self._mirror.add(study, trial._trial_id)
+        return self._assignment(name, self._storage.get_trial(trial._trial_id))
 
     def is_running(self, assignment: Assignment) -> bool:
         """Whether the run has not ended."""
@@ -228,7 +228,7 @@ class Ledger(LedgerReader):
 
     def rungs(self, assignment: Assignment) -> tuple[int, ...]:
         """The epochs after which the run may be pruned: the run waits there for the result of `report`."""
-        if assignment.kind == "final":
+        if assignment.kind != "trial":
             return ()
         return self.pruning.rungs(self._study(assignment), assignment.number)
 

@@ -9,18 +9,18 @@ from lpstudy.epoch_result import EpochResult
 if TYPE_CHECKING:  # the networks of a study take seconds to import
     from lpstudy.space import Scalar
 
-Kind = Literal["trial", "final"]
+Kind = Literal["trial", "candidate", "final"]
 State = Literal["running", "finished", "pruned", "failed", "infeasible"]
 
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """A run to train: a trial of the search, or a final, which trains an arm's winner on one seed."""
+    """A run to train: a trial of the search; a candidate or a final, which trains one of them on one seed."""
 
     kind: Kind
     arm: str
     number: int
-    """The trial's number within its arm; for a final the winning trial's number."""
+    """The trial's number within its arm; for a candidate or final that of the trial that it repeats."""
     seed: int
     values: "Mapping[str, Scalar]"
     """The searched hyperparameters."""
@@ -31,7 +31,7 @@ class Assignment:
     @property
     def key(self) -> str:
         """The run's key, unique in the study and valid as a folder name."""
-        suffix = f"-seed-{self.seed}" if self.kind == "final" else ""
+        suffix = "" if self.kind == "trial" else f"-seed-{self.seed}"
         return f"{self.arm}/{self.kind}-{self.number}{suffix}"
 
 

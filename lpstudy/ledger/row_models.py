@@ -14,12 +14,16 @@ from lpstudy.correctness import unpack
 from lpstudy.damage import check_figures, validate_strictly
 from lpstudy.ledger import arm_rows
 from lpstudy.ledger.front_pruner import FRONT_PRUNER
+from lpstudy.ledger.seed_rows import FINALS, SEEDS, StoredFinals, StoredSeeds
 from lpstudy.ledger.stored_values import Amount, Count, Finite, StoredModel, StoredScalar, StoredText
+from lpstudy.seed_range import SeedRange
 
 EPOCHS = "epochs:"
 """Prefix of the trial attributes that hold epoch results; the first epoch's number follows."""
 FINAL = "final"
-"""Attribute of a final: the winning trial's number, the seed and the values."""
+"""Attribute of a candidate or final: its trial's number, the seed and the values."""
+KIND = "kind"
+"""Key of FINAL that names a run which is no final."""
 ATTEMPT = "attempt"
 """Attribute of a restarted run: the number of the attempt."""
 MAX_CHARACTERS = 1 << 24
@@ -37,12 +41,13 @@ class EpochRow(TypedDict):
 
 
 class FinalRow(TypedDict):
-    """The winner that a final trains again, and its seed."""
+    """The trial that a candidate or final trains again, and its seed."""
 
     __pydantic_config__ = ConfigDict(extra="forbid")  # type: ignore[misc]  # pydantic reads it there
     number: Count
     seed: Amount
     values: dict[str, StoredScalar]
+    kind: NotRequired[Literal["candidate"]]
 
 
 class StoredBudget(StoredModel):
@@ -50,7 +55,7 @@ class StoredBudget(StoredModel):
 
     trials: Amount
     epochs: Amount
-    seeds: Amount
+    seeds: Amount | SeedRange
 
 
 class StoredCode(StoredModel):
@@ -104,6 +109,8 @@ FACTS: dict[str, TypeAdapter[Any]] = {
     FRONT_PRUNER: TypeAdapter(bool),
     "exhausted": TypeAdapter(list[StoredText]),
     "points": TypeAdapter(dict[str, Count]),
+    FINALS: TypeAdapter(StoredFinals),
+    SEEDS: TypeAdapter(dict[str, StoredSeeds]),
     "data": TypeAdapter(_Data),
     "teacher": TypeAdapter(_Teacher),
     "provenance": TypeAdapter(dict[str, StoredText]),

@@ -9,8 +9,11 @@ from optuna.trial import FrozenTrial, TrialState
 
 from lpstudy.epoch_result import EpochResult
 from lpstudy.ledger.arm_rows import ARMS
+from lpstudy.ledger.finals_progress import CANDIDATE, FinalsProgress, kind_of
 from lpstudy.ledger.records import Assignment, Record, State
 from lpstudy.ledger.row_models import ATTEMPT, EPOCHS, FINAL, StoredBudget
+from lpstudy.ledger.seed_rows import FINALS, SEEDS, StoredFinals, StoredSeeds
+from lpstudy.seed_range import first_seeds
 
 if TYPE_CHECKING:  # the networks of a study take seconds to import
     from lpstudy.space import Budget
@@ -73,23 +76,19 @@ class StudyProgress:
 
     @property
     def expected_runs(self) -> int:
-        """The number of trials and finals of the complete study, as far as it is known now."""
+        """The number of runs of the complete study, as far as it is known now."""
         return sum(self._expected_runs(name, exhausted=name in self.exhausted_arms) for name in self._search)
 
     def _expected_runs(self, name: str, *, exhausted: bool) -> int:
-        budget, count, limit = self.budget, self._trial_count(name), self.trial_limit(name)
+        count, limit = self._trial_count(name), self.trial_limit(name)
         is_last_assigned = exhausted or count >= limit
         is_search_complete = is_last_assigned and not self._running(self._search[name])
-        finals = len(self._finals_of(name))  # those of an earlier winner too
-        if self.winner(name) is not None:
-            finals += len(self._missing_seeds(name))
-        elif not is_search_complete:
-            finals += budget.seeds
+        finals = self.finals_progress(name).expected(limit=limit, is_search_complete=is_search_complete)
         return (count if is_last_assigned else limit) + finals
 
     @property
     def ended_runs(self) -> int:
-        """The number of trials and finals that have ended; designs beyond the limits are none."""
+        """The number of runs that have ended; designs beyond the limits are none."""
         return sum(record.state not in ("running", "infeasible") for record in self.records())
 
     def is_complete(self) -> bool:
@@ -97,10 +96,15 @@ class StudyProgress:
         return not self.has_pending_runs(searching=True)
 
     def has_pending_runs(self, *, searching: bool) -> bool:
-        """Whether a run remains; with `searching` false, an unfinished run or a final."""
+        """Whether a run remains; with `searching` false, an unfinished run, a candidate or a final.
+
+        A study that adds seeds may have further ones until its last look.
+        """
         is_running = any(self._running(s) for s in (*self._search.values(), *self._finals.values()))
         has_new_trials = searching and bool(self._arms_to_search())
-        return is_running or has_new_trials or any(self._missing_seeds(name) for name in self._search)
+        finals = [self.finals_progress(name) for name in self._search]
+        has_finals = any(one.missing_candidates or one.missing_finals for one in finals)
+        return is_running or has_new_trials or has_finals or bool(self.open_arms)
 
     def trial_limit(self, arm: str) -> int:
         """The largest number of trials of an arm: the budget, or its number of different points.
@@ -125,9 +129,17 @@ class StudyProgress:
         """The number of further trials of an arm with a budget of so many trials."""
         return 0 if arm in self.exhausted_arms else max(0, self._limit(arm, trials) - self._trial_count(arm))
 
+    def remaining_finals(self, arm: str, kind: str) -> int:
+        """The number of an arm's candidates, or of its finals, that have not been started."""
+        finals, limit = self.finals_progress(arm), self.trial_limit(arm)
+        if finals.winner is not None:
+            return 0 if kind == CANDIDATE else len(finals.missing_finals)
+        return finals.expected_of(kind, trials=limit)
+
     def winners_with_finals(self, arm: str) -> list[int]:
         """The numbers of the trials that have finals, in order of their first final."""
-        return list(dict.fromkeys(trial.user_attrs[FINAL]["number"] for trial in self._finals_of(arm)))
+        finals = self.finals_progress(arm).finals
+        return list(dict.fromkeys(trial.user_attrs[FINAL]["number"] for trial in finals))
 
     @property
     def growth(self) -> list[dict[str, Any]]:
@@ -146,26 +158,42 @@ class StudyProgress:
     def _trial_count(self, name: str) -> int:
         return sum("infeasible" not in t.user_attrs for t in self._search[name].get_trials(deepcopy=False))
 
-    def _missing_seeds(self, name: str) -> list[int]:
-        """The seeds on which the arm's winner has no final; empty where there is no winner."""
-        winner = self.winner(name)
-        if winner is None:
-            return []
-        finals = (trial.user_attrs[FINAL] for trial in self._finals_of(name))
-        seeds = {final["seed"] for final in finals if final["number"] == winner.number}
-        return [seed for seed in range(1, self.budget.seeds + 1) if seed not in seeds]
+    @property
+    def n_candidates(self) -> int:
+        """How many trials of an arm are candidates for its finals; 1 for none."""
+        return StoredFinals.model_validate(self.facts.get(FINALS, {})).candidates
 
-    def _finals_of(self, name: str) -> list[FrozenTrial]:
-        """An arm's finals, including those of an earlier winner."""
-        return self._finals[name].get_trials(deepcopy=False)
+    def seeds_of(self, arm: str) -> int:
+        """How many seeds the finals of an arm have, as far as it is decided."""
+        first = first_seeds(self.budget.seeds)
+        if isinstance(self.budget.seeds, int) or arm not in self.facts.get(SEEDS, {}):
+            return first
+        return max(first, StoredSeeds.model_validate(self.facts[SEEDS][arm]).seeds)
+
+    @property
+    def open_arms(self) -> list[str]:
+        """The arms with a winner whose finals are looked at once more before the study ends."""
+        if isinstance(self.budget.seeds, int):
+            return []
+        decisions = {arm: StoredSeeds.model_validate(one) for arm, one in self.facts.get(SEEDS, {}).items()}
+        is_open = {arm: arm not in decisions or decisions[arm].is_open for arm in self._search}
+        return [arm for arm in self._search if is_open[arm] and self.winner(arm) is not None]
+
+    def finals_progress(self, arm: str) -> FinalsProgress:
+        """What of an arm's candidates and finals is there, and what is missing."""
+        return FinalsProgress(
+            finished=self._search[arm].get_trials(deepcopy=False, states=(TrialState.COMPLETE,)),
+            runs=self._finals[arm].get_trials(deepcopy=False),
+            n_candidates=self.n_candidates,
+            seeds=self.seeds_of(arm),
+        )
 
     def _running(self, study: Trials) -> bool:
         return bool(study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)))
 
     def winner(self, arm: str) -> FrozenTrial | None:
-        """The finished trial with the highest validation accuracy; the earliest of equal ones."""
-        finished = self._search[arm].get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        return max(finished, key=lambda trial: (trial.values[0], -trial.number), default=None)
+        """The trial that goes to the finals: see `FinalsProgress.winner`."""
+        return self.finals_progress(arm).winner
 
     def _study(self, assignment: Assignment) -> Trials:
         return (self._search if assignment.kind == "trial" else self._finals)[assignment.arm]
@@ -173,7 +201,7 @@ class StudyProgress:
     def _assignment(self, arm: str, trial: FrozenTrial) -> Assignment:
         final = trial.user_attrs.get(FINAL)
         return Assignment(
-            kind="trial" if final is None else "final",
+            kind="trial" if final is None else "candidate" if kind_of(final) == CANDIDATE else "final",
             arm=arm,
             number=trial.number if final is None else final["number"],
             seed=SEARCH_SEED if final is None else final["seed"],
@@ -196,9 +224,9 @@ class StudyProgress:
         return {trial._trial_id: trial for study in studies for trial in study.get_trials(deepcopy=False)}
 
     def records(self) -> list[Record]:
-        """The records of all runs by arm, trials before finals."""
+        """The records of all runs by arm, trials before candidates and finals."""
         pairs = [(n, t) for n, s in self._search.items() for t in s.get_trials(deepcopy=False)]
-        finals = [(n, t) for n in self._finals for t in self._finals_of(n)]
+        finals = [(n, t) for n, s in self._finals.items() for t in s.get_trials(deepcopy=False)]
         return [self._record(n, t) for n, t in pairs + finals]
 
     def _record(self, arm: str, trial: FrozenTrial) -> Record:

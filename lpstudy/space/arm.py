@@ -37,6 +37,8 @@ class Arm(BaseModel):
     loss: str
     """The name of its method in METHODS; it differs from `method` for a table with a free name."""
     student: StudentSpace
+    search: int = 1
+    """Which of the repeated searches of the same method on the same student it is: see `FinalsSettings`."""
     head: ReusedHead | None = None
     """The teacher whose classifier its students end in, where the method asks for that."""
     hyperparameters: dict[str, Any]

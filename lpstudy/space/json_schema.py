@@ -13,6 +13,7 @@ from lpstudy.imported_names import reference_to
 from lpstudy.methods import METHODS, Distillation
 from lpstudy.one_line import one_line
 from lpstudy.space.cost_settings import CostSettings
+from lpstudy.space.finals_settings import FinalsSettings
 from lpstudy.space.method_tables import METHOD, START
 from lpstudy.space.published import PublishedResult
 from lpstudy.space.shift_settings import ShiftSettings
@@ -48,6 +49,7 @@ def study_schema() -> Schema:
         "constraints": _table(Constraints, _fields(Constraints)),
         "cost": _table(CostSettings, _fields(CostSettings)),
         "shift": _table(ShiftSettings, _fields(ShiftSettings)),
+        "finals": _table(FinalsSettings, _fields(FinalsSettings)),
         "warm_start": _table(WarmStart, _fields(WarmStart)),
         "published": {"type": "array", "items": _table(PublishedResult, _fields(PublishedResult))},
     }

@@ -8,8 +8,10 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from lpstudy.data import DataSpec
 from lpstudy.methods import METHODS
+from lpstudy.seed_range import SeedRange
 from lpstudy.space.arm import Arm
 from lpstudy.space.cost_settings import CostSettings
+from lpstudy.space.finals_settings import FinalsSettings
 from lpstudy.space.imported_code import ImportedFile
 from lpstudy.space.method_tables import (
     METHOD,
@@ -46,8 +48,10 @@ class Budget(BaseModel):
     """Trials per arm, without infeasible designs; at most the number of points in the arm's search space."""
     epochs: Annotated[int, Field(ge=1)] = 30
     """Epochs of each trial and each final."""
-    seeds: Annotated[int, Field(ge=1)] = 5
-    """Number of finals per arm: its best trial is trained again with seeds 1, 2, ..."""
+    seeds: Annotated[int, Field(ge=1, le=999_000)] | SeedRange = 5
+    """Number of finals per arm: its winner is trained again with seeds 1, 2, ... With { low = 4, high = 24 }
+    seeds are added to all arms of a student, at planned looks, while a comparison is open that they can
+    decide."""
     hours: Annotated[float, Field(gt=0)] | None = None
     """Hours of a sweep after which no trial starts; running trials finish."""
     pruner: PRUNERS = "median"
@@ -111,6 +115,7 @@ class StudySpec(BaseModel):
     constraints: Constraints = Constraints()
     cost: CostSettings = CostSettings()
     shift: ShiftSettings = ShiftSettings()
+    finals: FinalsSettings = FinalsSettings()
     warm_start: WarmStart | None = None
     published: tuple[PublishedResult, ...] = Field(default=(), strict=False)
     """What others have published for arms of the study."""
@@ -229,6 +234,18 @@ class StudySpec(BaseModel):
         for label in labels:
             if labels.count(label) > 1:
                 raise ValueError(f"students: {label} is given twice")
+        names = [arm.name for arm in self.arms()]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"methods: two arms are named {name}; rename a method or a student")
+        return self
+
+    @model_validator(mode="after")
+    def _check_new_teachers(self) -> Self:
+        if "teacher" in self.finals.vary and self.teacher.weights is not None:
+            raise ValueError(
+                "finals.vary: the teacher's weights are those of [teacher] weights; leave it out"
+            )
         return self
 
     def arms(self) -> tuple[Arm, ...]:
@@ -242,7 +259,7 @@ class StudySpec(BaseModel):
                 table = self.methods[method]
                 loss = str(table.get(METHOD, method))
                 keys = hyperparameters_of(table)
-                yield Arm(
+                arm = Arm(
                     name=f"{method}-{student.label}",
                     method=method,
                     loss=loss,
@@ -251,6 +268,9 @@ class StudySpec(BaseModel):
                     hyperparameters=training | default_hyperparameters(loss, keys) | keys,
                     start=table.get(START, ()),
                 )
+                yield arm
+                for search in range(2, 1 + (self.finals.searches if arm.searched else 1)):
+                    yield arm.model_copy(update={"name": f"{arm.name}-search-{search}", "search": search})
 
 
 def _default_training(table: Mapping[str, Searchable]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from lpstudy.data import DataSpec
 from lpstudy.space.cost_settings import CostSettings
+from lpstudy.space.finals_settings import FinalsSettings
 from lpstudy.space.imported_code import ImportedFile, declare
 from lpstudy.space.published import PublishedResult
 from lpstudy.space.ranges import first_error
@@ -39,6 +40,7 @@ SECTIONS: dict[str, type[BaseModel]] = {
     "constraints": Constraints,
     "cost": CostSettings,
     "shift": ShiftSettings,
+    "finals": FinalsSettings,
     "warm_start": WarmStart,
     "published": PublishedResult,
 }

@@ -1,6 +1,6 @@
 """The result of each arm of a study: its trials, its winner, and the winner's finals."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,9 +11,11 @@ from lpstudy.correctness import unpack
 from lpstudy.tables.facts import RUN_COLUMNS, ArmFacts, StudyFacts
 from lpstudy.tables.intervals import Interval, interval
 from lpstudy.tables.scores import Scores
+from lpstudy.tables.search_spread import NO_SPREAD, SearchSpread, mean_scores, pooled_spread
 
 BASELINE = "bp"
-_SELECTED_BY = "validation_accuracy"
+SELECTED_BY = "validation_accuracy"
+"""The column by which trials are chosen."""
 
 
 @dataclass(frozen=True)
@@ -23,8 +25,16 @@ class ArmResult:
     arm: ArmFacts
     trials: pd.DataFrame
     all_finals: pd.DataFrame
+    candidates: pd.DataFrame
+    """The runs that decide which of its best trials goes to the finals."""
     test_images: int = 0
     """The number of test images; 0 where it is not known."""
+    looks: tuple[int, ...] = ()
+    """The planned numbers of seeds at which it is compared; none for a fixed number."""
+    searches: "tuple[ArmResult, ...]" = ()
+    """The results of each of its searches, where there are several; `trials` and the others are of all."""
+    search_spread: SearchSpread = NO_SPREAD
+    """The spread between the winners of repeated searches, pooled over the study's methods."""
 
     @cached_property
     def states(self) -> dict[str, int]:
@@ -36,23 +46,30 @@ class ArmResult:
         """The finals, one frame per trial that they repeat, each with the last attempt of each seed."""
         finals = self.all_finals.sort_values(["trial", "seed", "attempt"], kind="stable")
         finals = finals.drop_duplicates(["trial", "seed"], keep="last")
-        return [group for _, group in finals.groupby("trial", dropna=False, sort=True)]
+        return [group for _, group in finals.groupby(["arm", "trial"], dropna=False, sort=True)]
 
     @cached_property
     def finals(self) -> pd.DataFrame:
-        """The finals of the winner, whatever their state, one row per seed.
+        """The finals of the winner, whatever their state, one row per seed (and search).
 
-        The winner is the trial whose validation accuracy was highest among those that finals were run for:
-        finals of an earlier winner stay in the store when more trials are added to a study.
+        The winner is the trial whose accuracy was highest among those that finals were run for: finals of an
+        earlier winner stay in the store when more trials are added to a study. The accuracy is the mean of
+        the trial's runs as a candidate, where it has any, else its own on the validation set.
         """
+        if self.searches:
+            return pd.concat([one.finals for one in self.searches])
         if not self.finals_by_trial:
             return self.all_finals
-        accuracies = self.trials.set_index("trial")[_SELECTED_BY].to_dict()
         # Finals without their trial's accuracy come last; among equals the earlier trial stays.
-        return max(
-            self.finals_by_trial,
-            key=lambda group: number(accuracies.get(group["trial"].iloc[0]), missing=-np.inf),
-        )
+        return max(self.finals_by_trial, key=lambda group: self._selected_by(int(group["trial"].iloc[0])))
+
+    def _selected_by(self, trial: int) -> float:
+        """The accuracy by which a trial goes to the finals; -inf where it is not known."""
+        finished = self.candidates[self.candidates["state"].eq("finished")]
+        accuracies = (finished if len(finished) else self.trials).sort_values("seed")
+        own = accuracies[accuracies["trial"].eq(trial)][SELECTED_BY]
+        values = [number(value) for value in own]
+        return sum(values) / len(values) if values and np.isfinite(values).all() else -np.inf
 
     @cached_property
     def finished_finals(self) -> pd.DataFrame:
@@ -73,7 +90,9 @@ class ArmResult:
 
     @cached_property
     def scores(self) -> Scores:
-        """The test scores of the winner's finals."""
+        """The test scores of the winner's finals; of several searches the mean of their winners'."""
+        if self.searches:
+            return mean_scores([one.scores for one in self.searches], self.search_spread)
         return scores_of(self.finals, self.test_images)
 
     @cached_property
@@ -84,9 +103,16 @@ class ArmResult:
     @cached_property
     def winner(self) -> "pd.Series | None":
         """The winner's representative run: one of its finals, else the best trial; None before both."""
-        trials = self.trials[self.trials["state"].eq("finished") & self.trials[_SELECTED_BY].notna()]
-        best = trials.sort_values(_SELECTED_BY, ascending=False, kind="stable")
+        if self.searches:
+            return max(self.searches, key=lambda one: one.selected_by).winner
+        trials = self.trials[self.trials["state"].eq("finished") & self.trials[SELECTED_BY].notna()]
+        best = trials.sort_values(SELECTED_BY, ascending=False, kind="stable")
         return next((rows.iloc[0] for rows in (self.finished_finals, best) if len(rows)), None)
+
+    @cached_property
+    def selected_by(self) -> float:
+        """The accuracy by which its winner went to the finals; -inf before there are finals."""
+        return self._selected_by(int(self.finals["trial"].iloc[0])) if len(self.finals) else -np.inf
 
     @cached_property
     def design(self) -> tuple[object, ...]:
@@ -96,6 +122,9 @@ class ArmResult:
         """
         if self.winner is None:
             return (self.arm.student,)
+        designs = {one.design for one in self.searches}
+        if len(designs) > 1:
+            return tuple(sorted(designs, key=str))
         return (self.winner_label, number(self.winner["parameters"]), number(self.winner["macs"]))
 
     @cached_property
@@ -119,8 +148,9 @@ class ArmResult:
         return teacher / total if total > 0 else np.nan
 
     def final_values(self, column: str) -> list[float]:
-        """The numbers of a column over the winner's finished finals; those without one are left out."""
-        return [value for cell in self.finished_finals[column] if np.isfinite(value := number(cell))]
+        """The numbers of a column over the winner's finished finals, one for each seed that has one."""
+        values = self.finished_finals.set_index("seed")[column].map(number)
+        return [float(value) for value in values.groupby(level=0).mean() if np.isfinite(value)]
 
     def difference(self, other: "ArmResult | None") -> Interval:
         """Test accuracy less that of another arm in percentage points, paired by seed.
@@ -144,9 +174,35 @@ def arm_results(study: StudyFacts, runs: pd.DataFrame) -> list[ArmResult]:
     results = []
     for arm in study.arms:
         arm_runs = runs[runs["arm"].eq(arm.name)]
-        trials, finals = (arm_runs[arm_runs["kind"].eq(kind)] for kind in ("trial", "final"))
-        results.append(ArmResult(arm, trials, finals, study.test_samples))
-    return results
+        trials, finals, candidates = (
+            arm_runs[arm_runs["kind"].eq(kind)] for kind in ("trial", "final", "candidate")
+        )
+        results.append(ArmResult(arm, trials, finals, candidates, study.test_samples, study.looks))
+    return _with_searches(results)
+
+
+def _with_searches(results: Sequence[ArmResult]) -> list[ArmResult]:
+    """The results with those of repeated searches as one, each with the pooled spread of its winners."""
+    groups: dict[tuple[str, str], list[ArmResult]] = {}
+    for one in results:
+        groups.setdefault((one.arm.method, one.arm.student), []).append(one)
+    repeated = [group for group in groups.values() if len(group) > 1]
+    spread = pooled_spread([[one.scores for one in group] for group in repeated])
+    return [
+        group[0]
+        if len(group) == 1
+        else ArmResult(
+            group[0].arm,
+            trials=pd.concat([one.trials for one in group]),
+            all_finals=pd.concat([one.all_finals for one in group]),
+            candidates=pd.concat([one.candidates for one in group]),
+            test_images=group[0].test_images,
+            looks=group[0].looks,
+            searches=tuple(group),
+            search_spread=spread,
+        )
+        for group in groups.values()
+    ]
 
 
 def baseline_of(result: ArmResult, results: list[ArmResult]) -> ArmResult | None:

@@ -128,6 +128,8 @@ class ArmFacts:
     diagnostics: tuple[Diagnostic, ...] = ()
     """What its method logs about itself, in the order of the report's columns."""
     published: PublishedFacts | None = None
+    search: int = 1
+    """Which of the repeated searches of the method on the student it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +158,8 @@ class StudyFacts:
     """The label of each test image, where the classes are uneven."""
     class_names: tuple[str, ...] = ()
     """With test_labels."""
+    looks: tuple[int, ...] = ()
+    """The planned numbers of seeds at which the finals are compared; none for a fixed number."""
     growth: tuple[str, ...] = ()
     """What was added to the study after its start and hidden: when, after how many runs, what."""
     hidden: str = ""

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import log, nan, sqrt
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -19,12 +20,29 @@ _EQUAL = 1e-9
 _SMALLEST_P = 1e-12
 
 
+class SearchPart(NamedTuple):
+    """The part of a mean's variance that other searches of the same methods would add."""
+
+    variance: float = 0.0
+    degrees: int = 0
+    """The degrees of freedom of the estimate; 0 where no search is repeated."""
+
+    def quantile(self, probability: float) -> float:
+        """The t quantile of the estimate; 0 without one."""
+        return float(stdtrit(self.degrees, probability)) if self.degrees else 0.0
+
+
+NO_SEARCHES = SearchPart()
+"""The part where no search is repeated: it is not known, and left out."""
+
+
 @dataclass(frozen=True, slots=True)
 class Interval:
     """A mean over n seeds with its 95 % interval, in the unit of the values; NaN where none can be known.
 
-    The variance of the mean has two parts, known from n seeds and from many images, each with its own
-    quantile: half the width is sqrt(t² · seed_variance + z² · test_variance) (variance estimates recovery).
+    The variance of the mean has parts that are known from n seeds, from many images and from repeated
+    searches, each with its own quantile: half the width is sqrt(t² · seed_variance + z² · test_variance +
+    t_s² · searches.variance) (variance estimates recovery).
 
     Source: Graybill and Wang (1980), J. Amer. Statist. Assoc. 75; Zou and Donner (2008), Stat. Med. 27.
     """
@@ -39,6 +57,8 @@ class Interval:
     """The additional variance of the mean over test sets of other images."""
     has_records: bool = True
     """Whether records say which images differ; otherwise the test set's part is its smallest value."""
+    searches: SearchPart = NO_SEARCHES
+    """The additional variance of the mean over other searches."""
 
     @property
     def half_width(self) -> float:
@@ -79,15 +99,28 @@ class Interval:
             return nan
         seeds = float(stdtrit(self.n - 1, (1 + CONFIDENCE) / 2) + stdtrit(self.n - 1, POWER))
         test = float(ndtri((1 + CONFIDENCE) / 2) + ndtri(POWER))
-        return sqrt(seeds**2 * self.seed_variance + test**2 * self.test_variance)
+        search = self.searches.quantile((1 + CONFIDENCE) / 2) + self.searches.quantile(POWER)
+        beyond = test**2 * self.test_variance + search**2 * self.searches.variance
+        return sqrt(seeds**2 * self.seed_variance + beyond)
+
+    def beyond_seeds(self, quantile: float = (1 + CONFIDENCE) / 2) -> float:
+        """The part of half the width that more seeds do not narrow: test images and searches."""
+        search = self.searches.quantile(quantile)
+        return sqrt(ndtri(quantile) ** 2 * self.test_variance + search**2 * self.searches.variance)
 
     def _half(self, quantile: float) -> float:
-        seeds, test = stdtrit(self.n - 1, quantile), ndtri(quantile)
-        return sqrt(seeds**2 * self.seed_variance + test**2 * self.test_variance)
+        seeds = stdtrit(self.n - 1, quantile) ** 2 * self.seed_variance
+        return sqrt(seeds + self.beyond_seeds(quantile) ** 2)
 
 
-def interval(values: Sequence[float], test_variance: float = 0.0, *, has_records: bool = True) -> Interval:
-    """The mean of the finite values, their spread and the test set's part of it.
+def interval(
+    values: Sequence[float],
+    test_variance: float = 0.0,
+    searches: SearchPart = NO_SEARCHES,
+    *,
+    has_records: bool = True,
+) -> Interval:
+    """The mean of the finite values, their spread, and the parts of test set and searches.
 
     One value has a mean but no interval (NaN bounds), none has neither.
     """
@@ -98,11 +131,13 @@ def interval(values: Sequence[float], test_variance: float = 0.0, *, has_records
         return Interval(float(finite[0]) if n else nan, nan, nan, n)
     mean = float(finite.mean())
     spread = 0.0 if np.ptp(finite) <= _EQUAL else float(finite.var(ddof=1))
-    half = Interval(mean, nan, nan, n, spread / n, test_variance)._half((1 + CONFIDENCE) / 2)
-    return Interval(mean, mean - half, mean + half, n, spread / n, test_variance, has_records)
+    half = Interval(mean, nan, nan, n, spread / n, test_variance, searches=searches)._half(
+        (1 + CONFIDENCE) / 2
+    )
+    return Interval(mean, mean - half, mean + half, n, spread / n, test_variance, has_records, searches)
 
 
-def accuracy_interval(values: Sequence[float], images: int) -> Interval:
+def accuracy_interval(values: Sequence[float], images: int, searches: SearchPart = NO_SEARCHES) -> Interval:
     """The mean accuracy in percent, with Wilson's interval for the images and the t interval for the seeds.
 
     All seeds share the test images, so more seeds do not narrow the images' part. Each side of the interval
@@ -111,8 +146,9 @@ def accuracy_interval(values: Sequence[float], images: int) -> Interval:
     Args:
         values: One accuracy for each seed; those that are not finite are left out.
         images: The number of test images; 0 where it is not known.
+        searches: The part of other searches.
     """
-    seeds = interval(values)
+    seeds = interval(values, 0.0, searches)
     if seeds.n < 2 or images < 1:
         return seeds
     share, z = seeds.mean / 100, float(ndtri((1 + CONFIDENCE) / 2))
@@ -122,7 +158,7 @@ def accuracy_interval(values: Sequence[float], images: int) -> Interval:
     above = np.hypot(seeds.half_width, 100 * (middle + reach) - seeds.mean)
     test_variance = 1e4 * share * (1 - share) / images
     low, high = max(0.0, float(seeds.mean - below)), min(100.0, float(seeds.mean + above))
-    return Interval(seeds.mean, low, high, seeds.n, seeds.seed_variance, test_variance)
+    return Interval(seeds.mean, low, high, seeds.n, seeds.seed_variance, test_variance, searches=searches)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from lpstudy.tables.deciding_seeds import to_decide
-from lpstudy.tables.intervals import Interval, holm
+from lpstudy.tables.intervals import Interval
+from lpstudy.tables.looks import corrected, permutation_test
 from lpstudy.tables.paired_tests import bca_interval, outperforming, sign_flip_p_value
 from lpstudy.tables.verdicts import Verdict
 
@@ -36,7 +37,7 @@ def pair_figures(delta: Interval, differences: Sequence[float]) -> dict[str, flo
         delta: The mean difference in percentage points.
         differences: The differences, seed by seed.
     """
-    low, high = bca_interval(differences, delta.test_variance)
+    low, high = bca_interval(differences, delta.beyond_seeds())
     wins = outperforming(differences)
     p_values = (delta.p_value, sign_flip_p_value(differences))
     return dict(zip(FIGURES, (*p_values, low, high, wins.mean, wins.low, wins.high), strict=True))
@@ -45,7 +46,7 @@ def pair_figures(delta: Interval, differences: Sequence[float]) -> dict[str, flo
 def paired_columns(verdicts: Sequence[Verdict]) -> list[dict[str, object]]:
     """`PAIRED_COLUMNS` of each verdict on a method against back-prop; empty where nothing is compared."""
     rows: list[dict[str, object]] = []
-    p_values: dict[str, dict[int, float]] = {}
+    students: dict[str, list[int]] = {}
     for place, one in enumerate(verdicts):
         if not one.delta.n:
             rows.append({})
@@ -55,8 +56,10 @@ def paired_columns(verdicts: Sequence[Verdict]) -> list[dict[str, object]]:
         if one.is_within_noise:
             row["delta_bp_to_decide"] = to_decide(one.delta, one.tests)
         rows.append(row)
-        p_values.setdefault(one.result.arm.student, {})[place] = figures["p_permutation"]
-    for of_student in p_values.values():
-        for place, p in zip(of_student, holm(list(of_student.values())), strict=True):
+        students.setdefault(one.result.arm.student, []).append(place)
+    for places in students.values():
+        pairs = [verdicts[place].scores for place in places]
+        looks = verdicts[places[0]].result.looks
+        for place, p in zip(places, corrected(pairs, permutation_test, looks), strict=True):
             rows[place]["delta_bp_p_permutation_holm"] = p
     return rows

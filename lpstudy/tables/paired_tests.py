@@ -1,11 +1,11 @@
 """Tests and intervals of paired differences over seeds that assume no normal distribution."""
 
 from collections.abc import Sequence
-from math import hypot, nan, sqrt
+from math import hypot, nan
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import betaincinv, ndtri
+from scipy.special import betaincinv
 from scipy.stats import bootstrap
 
 from lpstudy.tables.intervals import CONFIDENCE, Interval
@@ -49,12 +49,13 @@ def _all_sums(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return sums
 
 
-def bca_interval(differences: Sequence[float], test_variance: float) -> tuple[float, float]:
+def bca_interval(differences: Sequence[float], beyond_seeds: float) -> tuple[float, float]:
     """The bias-corrected and accelerated bootstrap interval (BCa, 95 %) of the mean difference.
 
     Seeds are drawn with replacement, 9,999 times, from a fixed seed. Each side is the root of the sum of the
-    squares of the bootstrap's distance and of the test images' part, z sqrt(test_variance), as in the t
-    interval. NaN bounds below `BOOTSTRAP_SEEDS` seeds, where its coverage is too low, and where all agree.
+    squares of the bootstrap's distance and of what more seeds do not narrow, `Interval.beyond_seeds`, as in
+    the t interval. NaN bounds below `BOOTSTRAP_SEEDS` seeds, where its coverage is too low, and where all
+    agree.
 
     Source: Efron (1987), J. Amer. Statist. Assoc. 82.
     """
@@ -64,9 +65,9 @@ def bca_interval(differences: Sequence[float], test_variance: float) -> tuple[fl
     result = bootstrap(
         (values,), np.mean, confidence_level=CONFIDENCE, method="BCa", rng=np.random.default_rng(_SEED)
     )
-    mean, images = float(values.mean()), float(ndtri((1 + CONFIDENCE) / 2)) * sqrt(test_variance)
+    mean = float(values.mean())
     low, high = map(float, result.confidence_interval)
-    return mean - hypot(mean - low, images), mean + hypot(high - mean, images)
+    return mean - hypot(mean - low, beyond_seeds), mean + hypot(high - mean, beyond_seeds)
 
 
 def outperforming(differences: Sequence[float]) -> Interval:

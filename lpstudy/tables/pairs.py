@@ -9,14 +9,16 @@ import pandas as pd
 
 from lpstudy.tables.arms import BASELINE, ArmResult
 from lpstudy.tables.deciding_seeds import to_decide
-from lpstudy.tables.intervals import LEVEL, Interval, holm
+from lpstudy.tables.intervals import LEVEL, Interval
+from lpstudy.tables.looks import corrected, permutation_test, t_test
 from lpstudy.tables.paired_columns import FIGURES, pair_figures
+from lpstudy.tables.scores import Scores
 
 DISTILLATION = "kd"
 """The method that all are compared with besides back-prop."""
 FAMILIES = (BASELINE, DISTILLATION, "best", "all")
 """Pairs with `bp`; with `kd`; with the method of the highest mean; all pairs of the student."""
-TESTS = ("t", "permutation")
+TESTS = {"t": t_test, "permutation": permutation_test}
 PAIR_COLUMNS = (
     "student",
     "method",
@@ -42,6 +44,11 @@ class Pair:
     """Accuracy less the rival's in percentage points, seed by seed."""
     delta: Interval
     """Their mean, not corrected."""
+
+    @property
+    def scores(self) -> tuple[Scores, Scores]:
+        """The scores of both."""
+        return self.method.scores, self.rival.scores
 
     def holds(self, method: str) -> bool:
         """Whether one of the two is the method."""
@@ -88,8 +95,9 @@ def _of_student(results: Sequence[ArmResult]) -> pd.DataFrame:
     frame = pd.DataFrame([_row(pair) for pair in pairs])
     for family in FAMILIES if pairs else ():
         members = np.array([_belongs(pair, family, results) for pair in pairs])
-        for test in TESTS:
-            frame[f"p_{test}_holm_{family}"] = holm(list(frame[f"p_{test}"].where(members)))
+        for name, test in TESTS.items():
+            scores = [pair.scores if member else None for pair, member in zip(pairs, members, strict=True)]
+            frame[f"p_{name}_holm_{family}"] = corrected(scores, test, results[0].looks)
     if pairs:
         open_at = frame["p_t_holm_all"].ge(LEVEL)
         tests = int(frame["p_t"].notna().sum())

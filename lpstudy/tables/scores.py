@@ -18,12 +18,12 @@ Source: McNemar (1947), Psychometrika 12; Dietterich (1998), Neural Comput. 10, 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lpstudy.tables.intervals import Interval, accuracy_interval, interval
+from lpstudy.tables.intervals import Interval, SearchPart, accuracy_interval, interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +34,34 @@ class Scores:
     """The test accuracy in percent of each seed."""
     images: int = 0
     """The number of test images; 0 where it is not known."""
-    correct: Mapping[int, NDArray[np.bool_]] = field(default_factory=dict)
-    """The correctly classified images of each seed whose final has a record, shape (images,)."""
+    correct: Mapping[int, NDArray[np.bool_] | NDArray[np.float64]] = field(default_factory=dict)
+    """The correctly classified images of each seed whose final has a record, shape (images,); of several
+    searches the share of their winners that classify each image correctly."""
+    search_variance: float = 0.0
+    """The variance of the mean accuracy over other searches; 0 where it is not known."""
+    search_degrees: int = 0
+    """The degrees of freedom of that estimate."""
 
     @property
     def mean(self) -> Interval:
         """The mean accuracy in percent."""
-        return accuracy_interval(list(self.accuracy.values()), self.images)
+        return accuracy_interval(list(self.accuracy.values()), self.images, self._searches())
+
+    def first(self, seeds: int) -> "Scores":
+        """The scores of the seeds 1 to `seeds`."""
+        return replace(
+            self,
+            accuracy={seed: value for seed, value in self.accuracy.items() if seed <= seeds},
+            correct={seed: value for seed, value in self.correct.items() if seed <= seeds},
+        )
+
+    def _searches(self, other: "Scores | None" = None) -> SearchPart:
+        """The searches' part of the variance of the mean, or of the difference to another mean."""
+        others = () if other is None else (other,)
+        return SearchPart(
+            self.search_variance + sum(one.search_variance for one in others),
+            max(self.search_degrees, *(one.search_degrees for one in others), 0),
+        )
 
     def seed_differences(self, other: "Scores") -> list[float]:
         """Accuracy less the other's in percentage points, for each seed that both have."""
@@ -53,10 +74,11 @@ class Scores:
         differences = self.seed_differences(other)
         paired = [seed for seed in shared if self._pairs_with(other, seed)]
         if paired == shared:
-            by_image = [self.correct[seed].astype(np.int8) - other.correct[seed] for seed in shared]
-            return interval(differences, 1e4 * _test_variance(np.array(by_image)) if len(shared) > 1 else 0.0)
+            by_image = [self.correct[seed].astype(np.float64) - other.correct[seed] for seed in shared]
+            test_variance = 1e4 * _test_variance(np.array(by_image)) if len(shared) > 1 else 0.0
+            return interval(differences, test_variance, self._searches(other))
         least = 1e4 * _least_test_variance(np.array(differences) / 100, self.images)
-        return interval(differences, least, has_records=False)
+        return interval(differences, least, self._searches(other), has_records=False)
 
     def _pairs_with(self, other: "Scores", seed: int) -> bool:
         """Whether both finals of a seed have a record, of the same number of images."""
@@ -64,7 +86,7 @@ class Scores:
         return one is not None and two is not None and len(one) == len(two) == self.images
 
 
-def _test_variance(by_image: NDArray[np.int8]) -> float:
+def _test_variance(by_image: NDArray[np.float64]) -> float:
     """The images' addition to the seed part s²/n of the variance of the mean of x, shape (n, N), n > 1."""
     n, images = by_image.shape
     seeds, means = by_image.mean(axis=1), by_image.mean(axis=0)

@@ -12,11 +12,11 @@ _ORDER = ["arm", "kind", "trial", "seed", "attempt", "run_id"]
 def trials_table(runs: pd.DataFrame) -> pd.DataFrame:
     """The frame of runs with flat cells, for trials.csv: `flops` added, mappings as sorted JSON.
 
-    Rows are ordered by arm, trials before finals, trial, seed and attempt. Strings that a spreadsheet would
-    run as formulas are defused, absolute paths in warnings shortened.
+    Rows are ordered by arm, trials before candidates and finals, trial, seed and attempt. Strings that a
+    spreadsheet would run as formulas are defused, absolute paths in warnings shortened.
     """
     table = runs.drop(columns=[name for name in (*TEST_COLUMNS, *SHIFT_COLUMNS) if runs[name].isna().all()])
-    table["kind"] = pd.Categorical(table["kind"], categories=["trial", "final"], ordered=True)
+    table["kind"] = pd.Categorical(table["kind"], categories=["trial", "candidate", "final"], ordered=True)
     table = table.sort_values(_ORDER, kind="stable").reset_index(drop=True)
     table["kind"] = table["kind"].astype("object")
     for column in ("hyperparameters", "searched"):

@@ -6,7 +6,9 @@ from itertools import combinations
 from math import isfinite
 
 from lpstudy.tables.arms import ArmResult, baseline_of
-from lpstudy.tables.intervals import LEVEL, Interval, holm, interval
+from lpstudy.tables.intervals import LEVEL, Interval, interval
+from lpstudy.tables.looks import corrected, t_test
+from lpstudy.tables.scores import Scores
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,13 @@ class Verdict:
         if self.rival is None or not self.delta.n:
             return []
         return self.result.scores.seed_differences(self.rival.scores)
+
+    @property
+    def scores(self) -> tuple[Scores, Scores] | None:
+        """The scores of both; None where nothing is compared."""
+        if self.rival is None or not self.delta.n:
+            return None
+        return self.result.scores, self.rival.scores
 
     @property
     def is_beyond_noise(self) -> bool:
@@ -99,7 +108,11 @@ def is_best(result: ArmResult, results: Iterable[ArmResult]) -> bool:
 
 def _corrected_verdicts(pairs: Sequence[tuple[ArmResult, ArmResult | None]]) -> list[Verdict]:
     deltas = [interval([]) if other is None else one.difference(other) for one, other in pairs]
-    adjusted = holm([delta.p_value for delta in deltas])
+    scores = [
+        None if other is None or not delta.n else (one.scores, other.scores)
+        for (one, other), delta in zip(pairs, deltas, strict=True)
+    ]
+    adjusted = corrected(scores, t_test, pairs[0][0].looks if pairs else ())
     tests = sum(map(isfinite, adjusted))
     return [
         Verdict(one, other, delta, p, tests)

@@ -16,8 +16,14 @@ NOTE = "mlflow.note.content"
 
 
 def run_name(arm: Arm, assignment: Assignment) -> str:
-    """The name of a trial's or final's run: "kd convnet-d3-w6 trial 3", "kd convnet-d3-w6 seed 2"."""
-    which = f"trial {assignment.number}" if assignment.kind == "trial" else f"seed {assignment.seed}"
+    """The name of a run: "kd convnet-d3-w6 trial 3", "kd convnet-d3-w6 seed 2"."""
+    which = f"trial {assignment.number}"
+    if assignment.kind == "candidate":
+        which += f" again, seed {assignment.seed}"
+    elif assignment.kind == "final":
+        which = f"seed {assignment.seed}"
+    if arm.search > 1:
+        which += f", search {arm.search}"
     return f"{arm.method} {arm.student_spec(assignment.values).label()} {which}"
 
 
@@ -32,17 +38,27 @@ def experiment_note(spec: StudySpec, experiment: str) -> str:
 def arm_note(arm: Arm, experiment: str) -> str:
     """The description of an arm's run."""
     return (
-        f"Arm `{arm.name}`: method {arm.method} on student {arm.student.label}. Its trials and finals lie"
+        f"Arm `{arm.name}`: method {arm.method} on student {arm.student.label}{_search_words(arm)}."
+        " Its trials and finals lie"
         " below it. `test_accuracy_mean` is the mean over the finals' seeds with its 95 % interval"
         " (`test_accuracy_low`, `test_accuracy_high`); `difference_to_bp` is the mean difference to `bp` with"
         f" the same student, paired by seed, with its interval.\n\n{_comparison_help(experiment)}"
     )
 
 
+def _search_words(arm: Arm) -> str:
+    return f", search {arm.search} of the same method on the same student" if arm.search > 1 else ""
+
+
 def run_note(arm: Arm, assignment: Assignment) -> str:
     """The description of a trial's or final's run."""
     if assignment.kind == "trial":
         return f"Trial {assignment.number} of the search of arm `{arm.name}`: `validation_accuracy` decides."
+    if assignment.kind == "candidate":
+        return (
+            f"Trial {assignment.number} of arm `{arm.name}` trained again on seed {assignment.seed}: the mean"
+            " `validation_accuracy` over three seeds decides which of the best trials goes to the finals."
+        )
     return (
         f"Final of arm `{arm.name}` on seed {assignment.seed}: trial {assignment.number}, which won the"
         " search, trained again; `test_accuracy` is read once, after the last epoch."

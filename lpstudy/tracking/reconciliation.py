@@ -3,12 +3,13 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from tempfile import TemporaryDirectory
+from typing import get_args
 
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
 from lpstudy.folder import Folder
-from lpstudy.ledger import LedgerReader, Record
+from lpstudy.ledger import Kind, LedgerReader, Record
 from lpstudy.tracking.artifact_files import download, upload_text
 from lpstudy.tracking.artifact_location import files_of, missing_files, upload_files
 from lpstudy.tracking.client import (
@@ -126,7 +127,7 @@ def _compare(ledger: LedgerReader, client: MlflowClient) -> Iterator[tuple[Run |
     runs: dict[str, Run] = {}
     for run in all_runs(client, experiment) if experiment is not None else []:
         key = run.data.tags.get(KEY)
-        if key is None or run.data.tags.get(tag("kind")) not in ("trial", "final"):
+        if key is None or run.data.tags.get(tag("kind")) not in get_args(Kind):
             continue
         if run.data.tags.get(tag("arm")) in ledger.hidden:  # which the ledger has too
             continue

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from lpstudy.class_accuracy import unpack_labels
 from lpstudy.latency_row import LatencyRow
 from lpstudy.ledger import extension_words, hidden_words
+from lpstudy.seed_range import looks_of, seeds_words
 from lpstudy.space import Arm, StudySpec, value_text
 from lpstudy.space.published import TEACHER
 from lpstudy.tables import ArmFacts, StudyFacts, TeacherFacts
@@ -33,7 +34,7 @@ def study_facts(
     words = {
         TRIALS: str(budget.trials),
         "epochs": str(budget.epochs),
-        "seeds of the finals": str(budget.seeds),
+        "seeds of the finals": seeds_words(budget.seeds),
     }
     words |= {"pruner": pruner_words(spec, judges_fronts=study_json.front_pruner)} | (
         {"hours": f"{budget.hours:g}"} if budget.hours else {}
@@ -57,6 +58,7 @@ def study_facts(
                 run_id=arms.get(arm.name, ""),
                 points=arm.points,
                 diagnostics=arm.diagnostics,
+                search=arm.search,
                 published=_published(spec, arm.method, arm.student.label),
             )
             for arm in spec.arms()
@@ -68,6 +70,7 @@ def study_facts(
         latency=_latency(study_json.latency),
         test_labels=None if data.test_labels is None else unpack_labels(data.test_labels),
         class_names=tuple(data.class_names),
+        looks=() if isinstance(budget.seeds, int) else looks_of(budget.seeds),
         growth=tuple(extension_words(change) for change in study_json.growth),
         hidden=hidden_words(study_json.hidden),
     )

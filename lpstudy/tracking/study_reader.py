@@ -56,12 +56,12 @@ def read_study(client: MlflowClient, study: str) -> StudyFromMlflow:
     except ValueError as error:
         raise DamagedError("MLflow", study, "study.json", error) from None
     rows = RunReader(client, study, spec)
-    arms, trials, finals = (
+    arms, trials, candidates, finals = (
         [run for run in by_kind.get(kind, []) if run.data.tags.get(tag("arm")) not in study_json.hidden]
-        for kind in ("arm", "trial", "final")
+        for kind in ("arm", "trial", "candidate", "final")
     )
     parents = {rows.arm(run).name: run for run in arms}
-    table = [rows.row(run) for run in (*trials, *finals)]
+    table = [rows.row(run) for run in (*trials, *candidates, *finals)]
     table += [row for run in parents.values() for row in rows.infeasible(run)]
     curves = [point for run in finals for point in rows.curves(run)]
     return StudyFromMlflow(

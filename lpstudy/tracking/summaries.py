@@ -4,6 +4,7 @@ import math
 
 from lpstudy.ledger import LedgerReader
 from lpstudy.tables import comparison
+from lpstudy.tables.arms import arm_results
 from lpstudy.tables.facts import BEYOND_ACCURACY
 from lpstudy.tracking.client import StudyMetadata
 from lpstudy.tracking.frames import ledger_frame
@@ -33,14 +34,17 @@ def arm_figures(ledger: LedgerReader, facts: StudyMetadata) -> dict[str, dict[st
     """The known figures of each arm's winner, by the arm's name."""
     study_json = StudyJson.model_validate_json(facts.as_text())
     study = study_facts(study_json, ledger.spec, {}, experiment="", teacher="")
-    table = comparison(study, ledger_frame(ledger))
+    runs = ledger_frame(ledger)
+    table = comparison(study, runs)
     rows = table.astype("object").to_dict("records")[1:]  # the first is the teacher
-    return {
-        arm.name: {
+    results = arm_results(study, runs)
+    figures = {
+        (one.arm.method, one.arm.student): {
             name: float(row[column]) for column, name in METRIC_NAMES.items() if _is_known(row.get(column))
         }
-        for arm, row in zip(study.arms, rows, strict=True)
+        for one, row in zip(results, rows, strict=True)
     }
+    return {arm.name: figures[arm.method, arm.student] for arm in study.arms}
 
 
 def _is_known(value: object) -> bool:

@@ -66,7 +66,7 @@ def test_bootstrap_interval_is_scipys_to_its_resampling(n):
 
 def test_bootstrap_interval_is_widened_by_the_test_images():
     values = np.random.default_rng(0).normal(1.0, 1.0, 12)
-    (low, high), (below, above) = bca_interval(values, 0.0), bca_interval(values, 0.25)
+    (low, high), (below, above) = bca_interval(values, 0.0), bca_interval(values, 1.959964 * 0.5)
     mean, images = values.mean(), 1.959964 * 0.5
     assert below == pytest.approx(mean - np.hypot(mean - low, images))
     assert above == pytest.approx(mean + np.hypot(high - mean, images))

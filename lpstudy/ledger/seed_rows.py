@@ -1,0 +1,30 @@
+"""Models of the facts on a study's finals: how trials become finals, and how many seeds each arm has."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from lpstudy.ledger.stored_values import Amount, StoredModel, StoredText
+
+FINALS = "finals"
+"""The fact with the decisions on the finals that hold from a study's start: see `StoredFinals`."""
+SEEDS = "seeds"
+"""The fact with each arm's seeds where the study adds seeds: see `StoredSeeds`."""
+
+
+class StoredFinals(StoredModel):
+    """How trials become finals; a study without this fact has no candidates."""
+
+    candidates: Amount = 1
+    """How many trials of an arm are trained again before one of them wins."""
+
+
+class StoredSeeds(StoredModel):
+    """The seeds of an arm, as the last look decided."""
+
+    seeds: Amount
+    """How many seeds its finals have."""
+    is_open: bool
+    """Whether the finals are looked at again once they have these seeds."""
+    why: Annotated[StoredText, Field(max_length=200)] = ""
+    """Why no seed is added, in words."""
