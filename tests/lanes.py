@@ -23,6 +23,7 @@ FAULTS = (
     "study/test_head.py",
     "study/test_starting.py",
     "ledger/test_kills.py",
+    "ledger/test_dashboard.py",
     "tracking/test_servers.py",
     "deployment/test_serving.py",
     "deployment/test_every_family.py",

@@ -29,7 +29,8 @@ def test_an_unknown_command_is_refused_in_one_line(
     assert output.out == ""
     assert output.err.count("\n") == 1
     assert (
-        "sweep,plan,report,deploy,list,status,pause,resume,stop,cancel,reconcile,export,schema" in output.err
+        "sweep,plan,report,watch,deploy,list,status,pause,resume,stop,cancel,reconcile,export,schema"
+        in output.err
     )
 
 

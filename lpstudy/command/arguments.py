@@ -41,6 +41,14 @@ def whole(lowest: int) -> Callable[[str], int]:
     return read
 
 
+def port(text: str) -> int:
+    """The type of `--port`: a whole number up to 65535; 0 is any free port."""
+    value = whole(0)(text)
+    if value > 65535:
+        raise argparse.ArgumentTypeError(f"must be at most 65535 but got {value}")
+    return value
+
+
 def seconds(text: str) -> float:
     """The type of `--grace`: a number of seconds from 0 to one day."""
     try:

@@ -1,5 +1,6 @@
 """A study's report: written from MLflow alone, logged to MLflow, and shown."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,8 @@ from lpstudy.command.exits import BadInputError
 from lpstudy.ledger import hyperparameter_importances
 from lpstudy.one_line import one_line
 from lpstudy.rendering import Report, console_table, write_report
-from lpstudy.tables import comparison
+from lpstudy.space import StudySpec
+from lpstudy.tables import StudyResults, comparison
 from lpstudy.tracking import Client, StudyFromMlflow
 
 PAGE = "http://127.0.0.1:5000"
@@ -33,10 +35,6 @@ def publish(client: Client, study: str, reports: Path) -> PublishedReport:
     """
     stored = _read(client, study)
     results = stored.results
-    importances = {
-        arm.name: hyperparameter_importances(arm, tracking.searched_trials(arm, results.runs))
-        for arm in stored.spec.arms()
-    }
     uri = tracking.display_uri(tracking.tracking_uri())
     page = uri.rstrip("/") if uri.startswith("http") else PAGE
 
@@ -44,9 +42,17 @@ def publish(client: Client, study: str, reports: Path) -> PublishedReport:
         return f"{page}/#/experiments/{results.facts.experiment_id}/runs/{run_id}"
 
     folder = reports / study
-    report = write_report(folder, results, importances, links=link)
+    report = write_report(folder, results, importances(stored.spec, results), links=link)
     tracking.log_report(client, study, {str(path.relative_to(folder)): path for path in report.files})
     return PublishedReport(report, comparison(results.facts, results.runs))
+
+
+def importances(spec: StudySpec, results: StudyResults) -> dict[str, Mapping[str, float]]:
+    """Each searched hyperparameter's share in [0, 1], for each arm's name."""
+    return {
+        arm.name: hyperparameter_importances(arm, tracking.searched_trials(arm, results.runs))
+        for arm in spec.arms()
+    }
 
 
 def _read(client: Client, study: str) -> StudyFromMlflow:

@@ -48,7 +48,13 @@ if TYPE_CHECKING:
     from lpstudy.ledger.seed_rows import FINALS, SEEDS, StoredFinals, StoredSeeds
     from lpstudy.ledger.storage import engine_at, open_storage
     from lpstudy.ledger.study_progress import POINTS, SEARCH_SEED, StudyProgress
-    from lpstudy.ledger.study_rows import read_facts, read_progress, rename_study, study_names
+    from lpstudy.ledger.study_rows import (
+        read_facts,
+        read_progress,
+        rename_study,
+        study_names,
+        study_version,
+    )
 
 _MODULES = {
     "front_pruner": ("FRONT_PRUNER",),
@@ -73,7 +79,7 @@ _MODULES = {
     "growth": ("check_space", "dump", "extension", "stored_spec"),
     "ledger": ("CANCELLED", "Ledger"),
     "optuna_storage": ("Storage",),
-    "study_rows": ("study_names", "rename_study", "read_facts", "read_progress"),
+    "study_rows": ("study_names", "rename_study", "read_facts", "read_progress", "study_version"),
     "records": ("Assignment", "Done", "Kind", "Record", "State", "Waiting"),
     "samplers": ("check_searched", "hyperparameter_importances"),
     "study_progress": ("POINTS", "SEARCH_SEED", "StudyProgress"),
@@ -147,6 +153,7 @@ __all__ = [
     "sqlite_url",
     "stored_spec",
     "study_names",
+    "study_version",
     "warm_points",
 ]
 

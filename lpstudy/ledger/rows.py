@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
-from sqlalchemy import Column, ColumnElement, Connection, Engine, MetaData, Table, inspect, select
+from sqlalchemy import Column, ColumnElement, Connection, Engine, MetaData, Table, func, inspect, select
 from sqlalchemy.exc import OperationalError, ProgrammingError
 from sqlalchemy.types import NULLTYPE
 
@@ -81,6 +81,25 @@ def read_rows(engine: Engine, study: str) -> list[StoredStudy]:
 def read_facts_row(engine: Engine, study: str) -> dict[str, Any]:
     """The facts of a study without its runs; raises as `read_rows`."""
     return _read(engine, study, _STUDIES.c.study_name == study)[0].user_attrs
+
+
+def read_extent(engine: Engine, study: str) -> tuple[object, ...]:
+    """A value that each new run, epoch, end and fact of a study changes, without reading its runs."""
+    name = _STUDIES.c.study_name
+    own = select(_STUDIES.c.study_id).where((name == study) | name.startswith(f"{study}/", autoescape=True))
+    trials = _TRIALS.c.study_id.in_(own)
+    by_state = select(_TRIALS.c.state, func.count()).where(trials).group_by(_TRIALS.c.state)
+    attributes = select(func.count()).where(
+        _ATTRIBUTES.c.trial_id.in_(select(_TRIALS.c.trial_id).where(trials))
+    )
+    facts = select(_STUDY_ATTRIBUTES.c.key, _STUDY_ATTRIBUTES.c.value_json).where(
+        _STUDY_ATTRIBUTES.c.study_id.in_(own)
+    )
+    with _lenient_connection(engine) as connection:
+        parts = [
+            sorted(map(tuple, connection.execute(query)), key=str) for query in (by_state, attributes, facts)
+        ]
+    return tuple(map(tuple, parts))
 
 
 def _read(engine: Engine, study: str, rows: ColumnElement[bool]) -> list[StoredStudy]:

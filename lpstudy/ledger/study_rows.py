@@ -12,7 +12,7 @@ from lpstudy.ledger.address import display_url
 from lpstudy.ledger.arm_rows import ARMS, StoredArms
 from lpstudy.ledger.retry import retry_while_locked
 from lpstudy.ledger.row_models import REQUIRED_FACTS, StoredSpec
-from lpstudy.ledger.rows import StoredStudy, read_facts_row, read_rows, read_study_names
+from lpstudy.ledger.rows import StoredStudy, read_extent, read_facts_row, read_rows, read_study_names
 from lpstudy.ledger.storage import engine_at
 from lpstudy.ledger.study_progress import StudyProgress, StudyRows, Trials
 
@@ -150,6 +150,12 @@ def study_names(storage: "Engine | HasEngine") -> list[str]:
     """The names of all studies of a storage, sorted."""
     engine = _engine(storage)
     return retry_while_locked(lambda: read_study_names(engine), display_url(str(engine.url)))
+
+
+def study_version(storage: "Engine | HasEngine", study: str) -> tuple[object, ...]:
+    """A value that changes with a study's runs and facts; cheap to read, and equal where nothing changed."""
+    engine = _engine(storage)
+    return retry_while_locked(lambda: read_extent(engine, study), display_url(str(engine.url)))
 
 
 def rename_study(storage: "HasEngine", old: str, new: str) -> None:

@@ -30,28 +30,37 @@ def tokens_of(text: str) -> list[Token]:
     return _parser().parse(text)
 
 
-def page(text: str, name: str, comparison: pd.DataFrame, figures: Mapping[str, str]) -> str:
+def page(
+    text: str, name: str, comparison: pd.DataFrame, figures: Mapping[str, str], live: str | None = None
+) -> str:
     """The report as a page that loads nothing: style, script and figures are within it.
 
-    Its policy allows no request and no script but its own, so that a name that were markup could do nothing.
+    Its policy allows no script but its own and no request, of a live page none but for itself, so that a name
+    that were markup could do nothing.
 
     Args:
         text: The report's Markdown.
         name: The study's name.
         comparison: The table of `tables.comparison`, whose intervals are drawn in the table's cells.
         figures: The figures that the text shows, as SVG documents, by name.
+        live: The state of a running study, whose page asks for its next version again and again; its files
+            are no links. None: the page of a report.
     """
     tokens = tokens_of(text)
     sections = list(_sections(tokens))
     _mark_tables(tokens)
-    _draw_intervals(tokens, comparison)
+    if len(comparison):
+        _draw_intervals(tokens, comparison)
+    if live is not None:
+        _unlink_files(tokens)
     parser = _parser()
-    script = _source("report.js")
+    script = _source("report.js") + ("" if live is None else _source("live.js"))
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     return environment.from_string(_source("report.html.j2")).render(
         title=public_text(name),
+        live=None if live is None else public_text(live),
         sections=sections,
         style=Markup(_source("report.css")),
         script=Markup(script),
@@ -157,6 +166,20 @@ def _draw_intervals(tokens: Sequence[Token], comparison: pd.DataFrame) -> None:
             if draw is not None and value.n:
                 bounds = (value.low, value.high) if value.n > 1 else None
                 _append(cells[column], draw(value.mean, bounds))
+
+
+def _unlink_files(tokens: Sequence[Token]) -> None:
+    """Leave of a link to a file its words."""
+    for token in tokens:
+        inside_file = False
+        words: list[Token] = []
+        for child in token.children or ():
+            if child.type == "link_open":
+                inside_file = ":" not in str(child.attrs["href"])
+            if not (inside_file and child.type in ("link_open", "link_close")):
+                words.append(child)
+        if token.children:
+            token.children = words
 
 
 def _append(cell: Token, html: Markup) -> None:

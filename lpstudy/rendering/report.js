@@ -1,10 +1,14 @@
 "use strict";
 // Sorts and filters the page's tables, which are complete without it.
-for (const table of document.querySelectorAll("table")) {
-  const body = table.tBodies[0];
-  if (!body || body.rows.length < 2 || table.tHead.hidden) continue;
-  addSorting(table, body);
-  if (body.rows.length > 4) addFilter(table, body);
+addControls();
+
+function addControls() {
+  for (const table of document.querySelectorAll("table")) {
+    const body = table.tBodies[0];
+    if (!body || body.rows.length < 2 || table.tHead.hidden) continue;
+    addSorting(table, body);
+    if (body.rows.length > 4) addFilter(table, body);
+  }
 }
 
 function addSorting(table, body) {

@@ -126,6 +126,25 @@ def write_report(
     return Report(markdown, (markdown, *(path for path in contents if path != markdown)))
 
 
+def live_page(results: StudyResults, importances: Mapping[str, Mapping[str, float]], state: str) -> str:
+    """The page of a running study: that of `write_report`, without links to MLflow, which renews itself.
+
+    Args:
+        results: The study's results.
+        importances: As in `write_report`.
+        state: The study's state and progress in one line.
+    """
+    drawings = {name: svg(figure) for name, figure in _draw(results, importances).items() if figure}
+    text = report_text(results, drawings, links=lambda run: "")
+    return page(text, results.facts.name, comparison(results.facts, results.runs), drawings, state)
+
+
+def waiting_page(name: str, why: str) -> str:
+    """The page of a study that has nothing to show yet, which renews itself."""
+    text = render("waiting.md.j2", name=name, why=why)
+    return page(text, name, pd.DataFrame(), {}, "waiting")
+
+
 def report_text(results: StudyResults, figure_names: Collection[str], *, links: Callable[[str], str]) -> str:
     """The report's Markdown with the named figures."""
     study, runs = results.facts, results.runs

@@ -22,6 +22,8 @@ NUMBER_COLUMNS = (
     "teacher_macs",
     "seconds",
 )
+CURVE_METRICS = ("validation_accuracy", "train_loss")
+"""Metrics of the finals that a report draws epoch by epoch, besides the method's diagnostics."""
 INTEGER_COLUMNS = ("trial", "seed", "attempt", "epochs", "depth", "width")
 
 
@@ -29,6 +31,11 @@ def ledger_frame(ledger: LedgerReader) -> pd.DataFrame:
     """A frame with one row per trial and final of the ledger; a run's id is its key."""
     rows = [_row(ledger, record) for record in ledger.records()]
     return with_column_types(pd.DataFrame(rows, columns=list(RUN_COLUMNS)))
+
+
+def curve_metrics(arm: Arm) -> tuple[str, ...]:
+    """The metrics of an arm's finals of which every epoch is in the frame of curves."""
+    return (*CURVE_METRICS, *(one.name for one in arm.diagnostics))
 
 
 def with_column_types(frame: pd.DataFrame) -> pd.DataFrame:

@@ -2,15 +2,15 @@
 
 import pandas as pd
 
-from lpstudy.ledger import FRONT_PRUNER, LATENCY, LedgerReader, dump
+from lpstudy.ledger import FRONT_PRUNER, LATENCY, LedgerReader, StoredExtension, dump
 from lpstudy.tables import CURVE_COLUMNS, StudyResults
-from lpstudy.tracking.frames import ledger_frame
+from lpstudy.tracking.frames import curve_metrics, ledger_frame
 from lpstudy.tracking.study_facts import study_facts
 from lpstudy.tracking.study_json import DataJson, LatencyJson, StudyJson, TeacherJson
 
 
 def ledger_results(ledger: LedgerReader) -> StudyResults:
-    """A study's facts and runs, without curves; a run's id is its key.
+    """A study's facts, runs and curves; a run's id is its key.
 
     Raises:
         ValueError: The study has no teacher yet, and so no run.
@@ -25,6 +25,26 @@ def ledger_results(ledger: LedgerReader) -> StudyResults:
         provenance=stored.get("provenance", {}),
         latency=LatencyJson.model_validate(stored[LATENCY]) if LATENCY in stored else None,
         front_pruner=bool(stored.get(FRONT_PRUNER)),
+        growth=[StoredExtension.model_validate(change) for change in ledger.growth],
+        hidden=dict(ledger.hidden),
     )
     facts = study_facts(study_json, ledger.spec, {}, experiment="", teacher="")
-    return StudyResults(facts, ledger_frame(ledger), pd.DataFrame(columns=list(CURVE_COLUMNS)))
+    curves = pd.DataFrame(_curves(ledger), columns=list(CURVE_COLUMNS))
+    return StudyResults(facts, ledger_frame(ledger), curves)
+
+
+def _curves(ledger: LedgerReader) -> list[dict[str, object]]:
+    """The points of the finals' metrics that a report draws, run by run and metric by metric."""
+    points: list[dict[str, object]] = []
+    for record in ledger.records():
+        run = record.assignment
+        if run.kind != "final":
+            continue
+        columns = {"run_id": run.key, "arm": run.arm, "kind": "final", "trial": run.number, "seed": run.seed}
+        for name in curve_metrics(ledger.arms[run.arm]):
+            points += [
+                {**columns, "epoch": epoch.epoch, "metric": name, "value": epoch.metrics[name]}
+                for epoch in record.epochs
+                if name in epoch.metrics
+            ]
+    return points

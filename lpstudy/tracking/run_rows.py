@@ -16,11 +16,9 @@ from lpstudy.space import Arm, Fixed, Scalar, StudySpec
 from lpstudy.space.ranges import read_list
 from lpstudy.tracking.artifact_files import download
 from lpstudy.tracking.client import KEY, tag
-from lpstudy.tracking.frames import NUMBER_COLUMNS, design_columns
+from lpstudy.tracking.frames import NUMBER_COLUMNS, curve_metrics, design_columns
 from lpstudy.tracking.run_writer import TEST_CORRECT, digest
 
-CURVE_METRICS = ("validation_accuracy", "train_loss")
-"""Metrics of the finals that are read for every epoch, besides the method's diagnostics."""
 STATES = (*get_args(State), "paused")
 MAX_INFEASIBLE = 100_000
 """The most infeasible designs of an arm; each is a row."""
@@ -102,7 +100,7 @@ class RunReader:
         arm = self.arm(run)
         columns = {"run_id": run.info.run_id, "arm": arm.name, "kind": "final"}
         columns |= {"trial": self._number(run, "trial"), "seed": self._number(run, "seed")}
-        for name in (*CURVE_METRICS, *(one.name for one in arm.diagnostics)):
+        for name in curve_metrics(arm):
             if name not in run.data.metrics:
                 continue
             for point in self._client.get_metric_history(run.info.run_id, name):

@@ -57,10 +57,10 @@ class Browser:
                 assert "error" not in answer, answer["error"]
                 return dict(answer["result"])
 
-    def open(self, path: Path) -> float:
-        """Open a file; the seconds until it was loaded."""
+    def open(self, place: Path | str) -> float:
+        """Open a file or an address; the seconds until it was loaded."""
         start, before = time.perf_counter(), len(self.events)
-        self.call("Page.navigate", url=path.resolve().as_uri())
+        self.call("Page.navigate", url=place if isinstance(place, str) else place.resolve().as_uri())
         while not any(event["method"] == "Page.loadEventFired" for event in self.events[before:]):
             self._receive()
         self.run("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
