@@ -99,6 +99,7 @@ def spec_of(trials: int, *, epochs: int = EPOCHS, pruner: str = "median") -> Stu
             },
             "training": {"batch_size": 50, "learning_rate": {"low": 5e-3, "high": 5e-2, "log": True}},
             "budget": {"trials": trials, "epochs": epochs, "seeds": 1, "pruner": pruner},
+            "finals": {"candidates": 1},
         },
         "benchmarks/virtual.py",
     )  # fmt: skip

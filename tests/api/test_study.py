@@ -31,6 +31,7 @@ TABLE = {
     "methods": {"bp": {}, "kd": {"weight": {"low": 0.1, "high": 10.0, "log": True}}},
     "training": {"batch_size": 50, "learning_rate": 0.01},
     "budget": {"trials": 2, "epochs": 2, "seeds": 3},
+    "finals": {"candidates": 1},
 }
 
 

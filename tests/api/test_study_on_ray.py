@@ -16,6 +16,7 @@ TABLE = {
     "methods": {"bp": {}, "kd": {"weight": 1.0}},
     "training": {"batch_size": 50, "learning_rate": 0.01, "precision": "fp32"},
     "budget": {"trials": 1, "epochs": 2, "seeds": 2},
+    "finals": {"candidates": 1},
 }
 PROGRAM = """
 import json, sys, lpstudy

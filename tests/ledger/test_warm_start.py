@@ -51,6 +51,7 @@ def other(empty_storage: Path, tmp_path_factory: pytest.TempPathFactory) -> Ledg
         "training": {"learning_rate": {"low": 1e-3, "high": 1e-2}},
         "budget": BUDGET,
         "search": {"sampler": "random"},
+        "finals": {"candidates": 1},
     }
     ledger = Ledger(ledger_file_url(folder), parse(table, "here"), input_shape=(1, 8, 8), classes=10)
     ledger.check_unchanged("images")

@@ -40,6 +40,7 @@ def study_spec(name: str, trials: int = 4) -> StudySpec:
         "methods": {"bp": {}, "kd": {}},
         "training": {"learning_rate": {"low": 1e-3, "high": 1e-2}},
         "budget": {"trials": trials, "epochs": EPOCHS, "seeds": 2},
+        "finals": {"candidates": 1},
     }
     return parse(table, "here")
 

@@ -12,6 +12,7 @@ SPACE = {
     "methods": {"bp": {}, "kd": {"temperature": {"choices": [2.0, 4.0]}}},
     "training": {"learning_rate": {"low": 1e-3, "high": 0.1, "log": True}},
     "budget": {"trials": 2, "epochs": 2, "seeds": 1},
+    "finals": {"candidates": 1},
     "constraints": {"max_macs": 10**9},
 }
 DATA = {"name": "digits", "classes": 10, "input_shape": [1, 8, 8], "train": 9, "validation": 5, "test": 5}

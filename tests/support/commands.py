@@ -51,6 +51,9 @@ checkpoint_seconds = 0.0
 trials = 1
 epochs = 2
 seeds = 1
+
+[finals]
+candidates = 1
 """
 """One arm, one trial, one final."""
 
