@@ -25,25 +25,23 @@ class RungValue:
 def is_stopped(trial: RungValue, rivals: Sequence[RungValue], reduction: int) -> bool:
     """Whether a trial stops at a rung: too many trials of its band have a lower non-dominated rank.
 
-    Of a band of n trials, n // reduction may rank lower, at least one: so a trial that no other of its band
-    dominates continues, and with it every trial of the whole front. The values decide, in any order.
+    Of a band of n trials, n // reduction may rank lower. A trial that no other of its band dominates
+    continues, and with it every trial of the whole front. The values decide, in any order.
 
     Args:
         trial: The trial.
         rivals: The other trials that have reached the rung, those that were stopped there included.
-        reduction: One of so many trials continues past a rung.
+        reduction: One of so many trials continues past a rung; at most FEWEST.
 
     Source: Schmucker et al. (2021), arXiv 2106.12639: asynchronous successive halving by non-dominated rank.
     Its ranks span all sizes: an early rung then stops the sizes that learn slowly. Bands are lpstudy's own.
     """
-    band = [
-        trial,
-        *(one for one in rivals if trial.macs <= BAND * one.macs and one.macs <= BAND * trial.macs),
-    ]
+    low, high = trial.macs / BAND, trial.macs * BAND
+    band = [trial, *(one for one in rivals if low <= one.macs <= high)]
     if len(band) < FEWEST:
         return False
     ranks = non_dominated_ranks(band)
-    return int((ranks < ranks[0]).sum()) >= max(1, len(band) // reduction)
+    return int((ranks < ranks[0]).sum()) >= len(band) // reduction
 
 
 def non_dominated_ranks(values: Sequence[RungValue]) -> NDArray[np.int64]:
