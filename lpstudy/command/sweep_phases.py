@@ -33,6 +33,7 @@ from lpstudy.command.progress import Console
 from lpstudy.command.provenance import EARLIER_TEACHERS, data_facts, earlier_teachers, provenance
 from lpstudy.command.publish import print_report, publish
 from lpstudy.command.quantities import count_states, duration
+from lpstudy.command.seed_looks import add_seeds
 from lpstudy.command.starting_weights import share_weights, student_hashes
 from lpstudy.command.study_session import END_STATES, StudySession
 from lpstudy.command.study_words import bank_words, teacher_lines
@@ -261,7 +262,10 @@ class Sweep:
                     driver = Driver(
                         ledger, session.control, jobs, changed, ends_runs=not backend.runs_end_themselves
                     )
-                    return run_all(driver, backend.train_runs)
+                    run_all(driver, backend.train_runs)
+                    if session.control.request != "run" or not (lines := add_seeds(ledger)):
+                        return
+                    console.say("; ".join(lines))
                 except PausedError:
                     if session.control.current.is_exit:
                         raise

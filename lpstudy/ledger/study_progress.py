@@ -92,19 +92,16 @@ class StudyProgress:
         return sum(record.state not in ("running", "infeasible") for record in self.records())
 
     def is_complete(self) -> bool:
-        """Whether all runs have ended."""
-        return not self.has_pending_runs(searching=True)
+        """Whether all runs have ended, and no further seed is to be decided on."""
+        return not self.has_pending_runs(searching=True) and not self.open_arms
 
     def has_pending_runs(self, *, searching: bool) -> bool:
-        """Whether a run remains; with `searching` false, an unfinished run, a candidate or a final.
-
-        A study that adds seeds may have further ones until its last look.
-        """
+        """Whether a run remains; with `searching` false, an unfinished run, a candidate or a final."""
         is_running = any(self._running(s) for s in (*self._search.values(), *self._finals.values()))
         has_new_trials = searching and bool(self._arms_to_search())
         finals = [self.finals_progress(name) for name in self._search]
         has_finals = any(one.missing_candidates or one.missing_finals for one in finals)
-        return is_running or has_new_trials or has_finals or bool(self.open_arms)
+        return is_running or has_new_trials or has_finals
 
     def trial_limit(self, arm: str) -> int:
         """The largest number of trials of an arm: the budget, or its number of different points.

@@ -14,11 +14,11 @@ from lpstudy.rendering.sentences import (
     other_methods,
     outperforming_words,
     two_seeds,
-    unclear_rivals,
     winners_of_several_sizes,
 )
 from lpstudy.tables.arms import BASELINE, ArmResult
 from lpstudy.tables.facts import TeacherFacts
+from lpstudy.tables.open_comparisons import unclear_rivals
 from lpstudy.tables.verdicts import Verdict, is_best, verdicts
 
 

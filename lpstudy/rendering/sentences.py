@@ -9,8 +9,9 @@ from lpstudy.rendering.markdown import code
 from lpstudy.tables.arms import BASELINE, ArmResult, number
 from lpstudy.tables.facts import TeacherFacts
 from lpstudy.tables.intervals import pareto_front
+from lpstudy.tables.open_comparisons import leads_over_methods, unclear_rivals
 from lpstudy.tables.paired_tests import outperforming
-from lpstudy.tables.verdicts import Verdict, leads_over
+from lpstudy.tables.verdicts import Verdict
 
 _MAX_NAMES = 3
 """Rivals that a sentence names; it counts the others."""
@@ -18,7 +19,7 @@ _MAX_NAMES = 3
 
 def lead_over_rivals(best: ArmResult, results: Sequence[ArmResult], beats_all: bool) -> str:
     """The lead of the highest mean over the methods other than back-prop; `beats_all`: over all of them."""
-    rivals = _leads(best, results)
+    rivals = leads_over_methods(best, results)
     unclear = unclear_rivals(best, results)
     if beats_all and rivals:
         nearest = min(rivals, key=lambda one: one.delta.mean)
@@ -30,18 +31,6 @@ def lead_over_rivals(best: ArmResult, results: Sequence[ArmResult], beats_all: b
     if more:
         names.append(f"{more} other{'s' * (more > 1)}")
     return f"Its lead over {cell_text.listing(names)} is within noise."
-
-
-def unclear_rivals(best: ArmResult, results: Sequence[ArmResult]) -> list[Verdict]:
-    """The comparisons of the highest mean with methods other than back-prop that found no difference."""
-    unclear = [one for one in _leads(best, results) if one.is_within_noise]
-    return sorted(unclear, key=lambda one: one.delta.mean)
-
-
-def _leads(best: ArmResult, results: Sequence[ArmResult]) -> list[Verdict]:
-    """The `leads_over` the methods other than back-prop."""
-    leads = leads_over(best, [one for one in results if one.arm.name != best.arm.name and not one.has_failed])
-    return [one for one in leads if one.rival is not None and one.rival.arm.method != BASELINE]
 
 
 def _rival_words(lead: Verdict) -> str:

@@ -30,20 +30,46 @@ def to_decide(delta: Interval, tests: int) -> str:
 
     Source: Noether (1987), J. Amer. Statist. Assoc. 82 (sample size at a power); Holm (1979).
     """
-    if delta.n < 2 or (delta.is_tied and delta.n == 2) or not isfinite(delta.mean):
+    if not _is_known(delta):
         return ""
-    quantile = 1 - LEVEL / tests / 2
+    level = LEVEL / tests
+    if (seeds := needed_seeds(delta, level)) is not None:
+        more = seeds - delta.n
+        return f"{more} more seed{'s' * (more > 1)}"
+    images, search = _beyond_seeds(delta, level)
+    if hypot(images, search) >= abs(delta.mean) > 0:
+        return MORE_SEARCHES if search > images else MORE_IMAGES
+    return f"more than {MOST_SEEDS} more seeds"
+
+
+def needed_seeds(delta: Interval, level: float) -> int | None:
+    """The smallest larger number of seeds that finds a true difference of this size in 80 % of studies.
+
+    None where at most 100 more are not enough, or the spread is not known.
+
+    Args:
+        delta: The difference, with its spread.
+        level: The level of the test.
+    """
+    if not _is_known(delta):
+        return None
     n = delta.n + np.arange(1, MOST_SEEDS + 1)
+    seeds = stdtrit(n - 1, 1 - level / 2) + stdtrit(n - 1, POWER)
+    spread = seeds * np.sqrt(delta.seed_variance * delta.n / n)
+    enough = np.hypot(spread, hypot(*_beyond_seeds(delta, level))) <= abs(delta.mean)
+    return int(n[enough.argmax()]) if enough.any() else None
+
+
+def _is_known(delta: Interval) -> bool:
+    """Whether the spread over seeds is known."""
+    return not (delta.n < 2 or (delta.is_tied and delta.n == 2) or not isfinite(delta.mean))
+
+
+def _beyond_seeds(delta: Interval, level: float) -> tuple[float, float]:
+    """What the test images alone, and other searches alone, hide: more seeds do not help against it."""
+    quantile = 1 - level / 2
     images = float(ndtri(quantile) + ndtri(POWER)) * sqrt(delta.test_variance)
     search = (delta.searches.quantile(quantile) + delta.searches.quantile(POWER)) * sqrt(
         delta.searches.variance
     )
-    beyond = hypot(images, search)
-    seeds = stdtrit(n - 1, quantile) + stdtrit(n - 1, POWER)
-    enough = np.hypot(seeds * np.sqrt(delta.seed_variance * delta.n / n), beyond) <= abs(delta.mean)
-    if enough.any():
-        more = int(enough.argmax()) + 1
-        return f"{more} more seed{'s' * (more > 1)}"
-    if beyond >= abs(delta.mean) > 0:
-        return MORE_SEARCHES if search > images else MORE_IMAGES
-    return f"more than {MOST_SEEDS} more seeds"
+    return images, search
