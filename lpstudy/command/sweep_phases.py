@@ -1,11 +1,11 @@
 """A sweep's phases, from the teacher to the report, while this process holds the study's lease."""
 
-import sys
 import time
 from argparse import Namespace
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
+from pathlib import Path
 
 from lpstudy import study, terminal, tracking
 from lpstudy.cache import shared_cache
@@ -20,7 +20,7 @@ from lpstudy.command.exits import (
 )
 from lpstudy.command.faults import fault
 from lpstudy.command.latencies import judge_designs, measure_winners
-from lpstudy.command.mlflow_client import LAGS, make_projection
+from lpstudy.command.mlflow_client import make_projection
 from lpstudy.command.phase_progress import (
     PhaseProgress,
     follow_bank,
@@ -29,28 +29,24 @@ from lpstudy.command.phase_progress import (
     with_announcement,
 )
 from lpstudy.command.prepare import PreparedStudy
-from lpstudy.command.progress import Console
 from lpstudy.command.provenance import EARLIER_TEACHERS, data_facts, earlier_teachers, provenance
 from lpstudy.command.publish import print_report, publish
 from lpstudy.command.quantities import count_states, duration
-from lpstudy.command.seed_looks import add_seeds
 from lpstudy.command.starting_weights import share_weights, student_hashes
 from lpstudy.command.study_session import END_STATES, StudySession
 from lpstudy.command.study_words import bank_words, teacher_lines
+from lpstudy.command.trial_phase import TrialPhase
 from lpstudy.data import configured_root
 from lpstudy.disk import StorageError
-from lpstudy.ledger import OUTPUTS, Assignment, Ledger
+from lpstudy.ledger import OUTPUTS, Ledger
 from lpstudy.study import (
     Backend,
-    Driver,
-    PausedError,
     StudyInputs,
     StudyPaths,
     TaskError,
-    run_all,
 )
 from lpstudy.teacher import TrainedTeacher, teacher_key
-from lpstudy.tracking import Client, Projection
+from lpstudy.tracking import Client
 from lpstudy.training import DivergedError
 
 PROJECTION_SECONDS = 60.0
@@ -116,12 +112,17 @@ class Sweep:
             ledger.set_first_points(prepared.warm_start)
         return ledger
 
+    @property
+    def data_root(self) -> Path | None:
+        """The folder of the data, where the flags or the study file name one."""
+        root: Path | None = self.args.data_root or configured_root(self.prepared.spec.data)
+        return root.resolve() if root else None
+
     @cached_property
     def inputs(self) -> StudyInputs:
         """What the study computes from, with shared copies of its weights files."""
         prepared = self.prepared
-        root = self.args.data_root or configured_root(prepared.spec.data)
-        paths = StudyPaths(self.session.control.folder, root.resolve() if root else None)
+        paths = StudyPaths(self.session.control.folder, self.data_root)
         with errors_as_bad_input():
             paths = replace(paths, weights=share_weights(prepared.weights))
         spec = prepared.spec.model_copy(update={"data": prepared.spec.data.located()})
@@ -157,7 +158,7 @@ class Sweep:
     def _teacher_and_bank(self) -> TrainedTeacher:
         ledger, session = self.ledger, self.session
         session.state = {"state": "teacher"}
-        teacher = session.retry_after_pause(self.train_teacher)
+        teacher = session.retry_after_pause(lambda: self.train_teacher(self.inputs))
         words = provenance(self.prepared, teacher, self.backend, self.command)
         if ledger.ended_runs and (earlier := earlier_teachers(ledger.facts, teacher)):
             words[EARLIER_TEACHERS] = earlier
@@ -169,11 +170,20 @@ class Sweep:
         ledger.set_fact("teacher", {k: v for k, v in asdict(teacher).items() if k != "folder"})
         ledger.set_fact("provenance", words)
         session.state = {"state": "bank"}
-        session.retry_after_pause(lambda: self.fill_bank(teacher))
+        session.retry_after_pause(lambda: self.fill_bank(self.inputs, teacher))
         return teacher
 
-    def train_teacher(self) -> TrainedTeacher:
-        """Train the study's teacher or find it in the cache, with progress.
+    def teacher_with_outputs(self, inputs: StudyInputs) -> TrainedTeacher:
+        """Train a teacher and compute its outputs, or find them in the cache; raises as the two methods."""
+        session = self.session
+        session.state = {"state": "teacher"}
+        teacher = session.retry_after_pause(lambda: self.train_teacher(inputs))
+        session.state = {"state": "bank"}
+        session.retry_after_pause(lambda: self.fill_bank(inputs, teacher))
+        return teacher
+
+    def train_teacher(self, inputs: StudyInputs) -> TrainedTeacher:
+        """Train a teacher or find it in the cache, with progress.
 
         Raises:
             FaultError: The teacher diverged, cannot be trained on the nodes, or lost its process too often.
@@ -185,7 +195,7 @@ class Sweep:
         try:
             teacher = None
             while teacher is None:  # a pause ends its task even if it is revoked
-                epochs = self.backend.train_teacher(self.inputs, self.session.control)
+                epochs = self.backend.train_teacher(inputs, self.session.control)
                 teacher = follow_teacher(epochs, progress, self.prepared.spec.teacher.epochs)
         except DivergedError as error:
             raise FaultError(f"the teacher diverged: {error}; lower [teacher] learning_rate") from error
@@ -197,7 +207,7 @@ class Sweep:
             progress.say(line)
         return teacher
 
-    def fill_bank(self, teacher: TrainedTeacher) -> None:
+    def fill_bank(self, inputs: StudyInputs, teacher: TrainedTeacher) -> None:
         """Compute the teacher's outputs or find them in the cache, with progress.
 
         Raises:
@@ -211,7 +221,7 @@ class Sweep:
         if not self.prepared.plan.banked_outputs:
             return
         try:
-            follow_bank(study.fill_bank(self.inputs, teacher, self.backend, self.session.control), progress)
+            follow_bank(study.fill_bank(inputs, teacher, self.backend, self.session.control), progress)
         except StorageError:
             raise
         except (TaskError, ValueError, OSError) as error:
@@ -225,56 +235,12 @@ class Sweep:
         try:
             if teacher is not None:
                 self.session.state = {"state": "running"}
-                self.run_trials(teacher, projection)
+                TrialPhase(self, teacher, projection).run()
             patience = PROJECTION_SECONDS
         finally:
             self.session.deadline.is_disarmed = True
             projection.close(seconds=patience)
         return projection.error
-
-    def run_trials(self, teacher: TrainedTeacher, projection: Projection) -> None:
-        """Run trials and finals, while the projection follows in MLflow."""
-        ledger, session, backend = self.ledger, self.session, self.backend
-        console = Console(ledger, live=sys.stderr.isatty() or terminal.in_notebook(), teacher=teacher)
-        reported_error = None
-
-        def changed(assignment: Assignment) -> None:
-            nonlocal reported_error
-            projection.note_change(assignment)
-            console.changed(assignment)
-            if projection.error is not None and reported_error is None:
-                reported_error = projection.error
-                console.say(f"{LAGS}{reported_error}")
-
-        backend.say = console.say
-        console.say(f"starting trials, {backend.capacity()} at once")
-        session.gauges.add(
-            mlflow=lambda: projection.error,
-            behind=lambda: projection.pending_runs,
-            rate=console.rate,
-            eta=console.eta,
-            workers=lambda: session.control.live_trials * backend.resources.workers_per_trial,
-        )
-        jobs = backend.jobs(ledger, self.inputs, teacher, session.control)
-        try:
-            while True:
-                try:
-                    driver = Driver(
-                        ledger, session.control, jobs, changed, ends_runs=not backend.runs_end_themselves
-                    )
-                    run_all(driver, backend.train_runs)
-                    if session.control.request != "run" or not (lines := add_seeds(ledger)):
-                        return
-                    console.say("; ".join(lines))
-                except PausedError:
-                    if session.control.current.is_exit:
-                        raise
-                    why = session.control.current.why
-                    console.say(f"paused by {why}; resume with `lpstudy resume {ledger.spec.name}`")
-                    session.control.wait()
-                    ledger.adopt_unfinished()
-        finally:
-            console.close()
 
     def publish(self, mlflow_error: str | None, took: str) -> int:
         """Write the report, unless MLflow lags behind; returns the exit code.

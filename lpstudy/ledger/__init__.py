@@ -45,7 +45,14 @@ if TYPE_CHECKING:
     from lpstudy.ledger.records import Assignment, Done, Kind, Record, State, Waiting
     from lpstudy.ledger.retry import UNAVAILABLE_ERRORS, UnwritableError, driver_message
     from lpstudy.ledger.samplers import check_searched, hyperparameter_importances
-    from lpstudy.ledger.seed_rows import FINALS, SEEDS, StoredFinals, StoredSeeds
+    from lpstudy.ledger.seed_rows import (
+        FINAL_TEACHERS,
+        FINALS,
+        SEEDS,
+        StoredFinals,
+        StoredSeeds,
+        StoredTeacher,
+    )
     from lpstudy.ledger.storage import engine_at, open_storage
     from lpstudy.ledger.study_progress import POINTS, SEARCH_SEED, StudyProgress
     from lpstudy.ledger.study_rows import (
@@ -75,7 +82,7 @@ _MODULES = {
     "arm_rows": ("OUTPUTS", "WARM_START", "StoredExtension", "StoredOutputs", "StoredWarmStart"),
     "growth_words": ("arm_groups", "arms_words", "change_words", "extension_words", "hidden_words"),
     "finals_progress": ("CANDIDATE_SEEDS", "candidate_runs"),
-    "seed_rows": ("FINALS", "SEEDS", "StoredFinals", "StoredSeeds"),
+    "seed_rows": ("FINALS", "FINAL_TEACHERS", "SEEDS", "StoredFinals", "StoredSeeds", "StoredTeacher"),
     "growth": ("check_space", "dump", "extension", "stored_spec"),
     "ledger": ("CANCELLED", "Ledger"),
     "optuna_storage": ("Storage",),
@@ -94,6 +101,7 @@ __all__ = [
     "CANDIDATE_SEEDS",
     "DESIGN_LATENCIES",
     "FINALS",
+    "FINAL_TEACHERS",
     "FRONT_PRUNER",
     "HEARTBEAT_SECONDS",
     "LATENCY",
@@ -120,6 +128,7 @@ __all__ = [
     "StoredFinals",
     "StoredOutputs",
     "StoredSeeds",
+    "StoredTeacher",
     "StoredWarmStart",
     "StudyProgress",
     "StudyRunningError",

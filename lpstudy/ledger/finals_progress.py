@@ -1,6 +1,6 @@
 """An arm's runs after its search: its candidates, its winner, and the winner's finals."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -121,6 +121,10 @@ class FinalsProgress:
             for trial in self.finalists
             if (trial.number, seed) not in known
         ]
+
+    def missing_of(self, seeds: Collection[int] | None) -> list[tuple[FrozenTrial, int]]:
+        """The finals to come on some seeds; None for all."""
+        return [run for run in self.missing_finals if seeds is None or run[1] in seeds]
 
     def expected_of(self, kind: str, *, trials: int) -> int:
         """The number of candidates' runs, or of finals, to come before there is a winner.

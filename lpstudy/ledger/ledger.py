@@ -14,7 +14,7 @@ from lpstudy.cost import cost_of
 from lpstudy.ledger import samplers
 from lpstudy.ledger.arm_rows import WARM_START, WEIGHTS, StoredWarmStart
 from lpstudy.ledger.design_limits import DESIGN_LATENCIES, DesignLimits
-from lpstudy.ledger.finals_progress import CANDIDATE
+from lpstudy.ledger.final_order import FinalOrder
 from lpstudy.ledger.front_pruner import FRONT_PRUNER
 from lpstudy.ledger.growth import arms_with_points, check_content, facts_of_spec
 from lpstudy.ledger.opening import open_arms
@@ -22,7 +22,7 @@ from lpstudy.ledger.optuna_storage import Storage
 from lpstudy.ledger.pruning import Pruning
 from lpstudy.ledger.reader import LedgerReader
 from lpstudy.ledger.records import Assignment, Done, State, Waiting
-from lpstudy.ledger.row_models import ATTEMPT, EPOCHS, FINAL, KIND
+from lpstudy.ledger.row_models import ATTEMPT, EPOCHS, FINAL
 from lpstudy.ledger.storage import engine_of, open_storage
 from lpstudy.ledger.storage_mirror import StorageMirror
 from lpstudy.ledger.study_progress import POINTS, StudyRows, epochs_of
@@ -73,6 +73,7 @@ class Ledger(LedgerReader):
         latencies = self.facts.get(DESIGN_LATENCIES, {})
         self.limits = DesignLimits(spec, latencies, input_shape=input_shape, classes=classes)
         self._unfinished: list[Assignment] = []
+        self.final_order = FinalOrder(waits=spec.finals.new_teachers)
         self._pending_warnings: dict[int, list[str]] = {}
 
     def _study(self, assignment: Assignment) -> optuna.Study:
@@ -174,23 +175,22 @@ class Ledger(LedgerReader):
         """The next candidate; once there is none, the next final, seed by seed over all arms."""
         searched = [n for n, study in self._search.items() if not (n in searching or self._running(study))]
         progress = {name: self.finals_progress(name) for name in searched}
-        candidates = [(name, *run) for name, one in progress.items() for run in one.missing_candidates]
-        if candidates:
-            name, trial, seed = min(candidates, key=lambda run: run[2])
-            return self._ask_final(name, trial, {"seed": seed, KIND: CANDIDATE})
-        finals = [(name, *run) for name, one in progress.items() for run in one.missing_finals]
-        if finals:
-            name, trial, seed = min(finals, key=lambda run: run[2])
-            return self._ask_final(name, trial, {"seed": seed})
+        if (final := self.final_order.next(progress)) is not None:
+            study = self._finals[final.arm]
+            trial = study.ask()
+            trial.set_user_attr(FINAL, final.attribute)
+            self._mirror.add(study, trial._trial_id)
+            return self._assignment(final.arm, self._storage.get_trial(trial._trial_id))
         must_wait = len(searched) < len(self._search) or any(map(self._running, self._finals.values()))
         return Waiting() if must_wait else Done()
 
-    def _ask_final(self, name: str, repeated: FrozenTrial, attribute: Mapping[str, Any]) -> Assignment:
-        study = self._finals[name]
-        trial = study.ask()
-        trial.set_user_attr(FINAL, {"number": repeated.number, "values": dict(repeated.params), **attribute})
-        self._mirror.add(study, trial._trial_id)
-        return self._assignment(name, self._storage.get_trial(trial._trial_id))
+    def has_startable_runs(self, *, searching: bool) -> bool:
+        """Whether a run remains that can start: finals on seeds that are not prepared cannot."""
+        return self.has_pending_runs(searching=searching, seeds=self.final_order.prepared)
+
+    def unprepared_seeds(self) -> set[int]:
+        """The seeds of finals to come that have no teacher yet, where each has one of its own."""
+        return self.final_order.unprepared(map(self.finals_progress, self.arms))
 
     def is_running(self, assignment: Assignment) -> bool:
         """Whether the run has not ended."""

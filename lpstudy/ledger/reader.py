@@ -28,6 +28,11 @@ class LedgerReader(StudyProgress):
         self.spec, self.input_shape, self.classes = spec, input_shape, classes
         self.arms = {arm.name: arm for arm in spec.arms()}
 
+    def seeds_of_running_finals(self) -> set[int]:
+        """The seeds of unfinished finals, where each seed has a teacher of its own."""
+        assignments = [record.assignment for record in self.records() if record.state == "running"]
+        return {one.seed for one in assignments if one.kind == "final" and self.spec.finals.new_teachers}
+
     def check(self) -> None:
         """Check the rows against the spec.
 

@@ -14,7 +14,7 @@ from lpstudy.correctness import unpack
 from lpstudy.damage import check_figures, validate_strictly
 from lpstudy.ledger import arm_rows
 from lpstudy.ledger.front_pruner import FRONT_PRUNER
-from lpstudy.ledger.seed_rows import FINALS, SEEDS, StoredFinals, StoredSeeds
+from lpstudy.ledger.seed_rows import FINAL_TEACHERS, FINALS, SEEDS, StoredFinals, StoredSeeds, StoredTeacher
 from lpstudy.ledger.stored_values import Amount, Count, Finite, StoredModel, StoredScalar, StoredText
 from lpstudy.seed_range import SeedRange
 
@@ -111,6 +111,7 @@ FACTS: dict[str, TypeAdapter[Any]] = {
     "points": TypeAdapter(dict[str, Count]),
     FINALS: TypeAdapter(StoredFinals),
     SEEDS: TypeAdapter(dict[str, StoredSeeds]),
+    FINAL_TEACHERS: TypeAdapter(dict[str, StoredTeacher]),
     "data": TypeAdapter(_Data),
     "teacher": TypeAdapter(_Teacher),
     "provenance": TypeAdapter(dict[str, StoredText]),

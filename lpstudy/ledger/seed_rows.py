@@ -8,6 +8,8 @@ from lpstudy.ledger.stored_values import Amount, StoredModel, StoredText
 
 FINALS = "finals"
 """The fact with the decisions on the finals that hold from a study's start: see `StoredFinals`."""
+FINAL_TEACHERS = "final_teachers"
+"""The fact with the teacher of each seed of the finals, where these differ: see `StoredTeacher`."""
 SEEDS = "seeds"
 """The fact with each arm's seeds where the study adds seeds: see `StoredSeeds`."""
 
@@ -17,6 +19,14 @@ class StoredFinals(StoredModel):
 
     candidates: Amount = 1
     """How many trials of an arm are trained again before one of them wins."""
+
+
+class StoredTeacher(StoredModel):
+    """The teacher of one seed of the finals."""
+
+    sha256: StoredText
+    test_accuracy: Annotated[float, Field(ge=0, le=100)]
+    """In percent."""
 
 
 class StoredSeeds(StoredModel):

@@ -95,12 +95,17 @@ class StudyProgress:
         """Whether all runs have ended, and no further seed is to be decided on."""
         return not self.has_pending_runs(searching=True) and not self.open_arms
 
-    def has_pending_runs(self, *, searching: bool) -> bool:
-        """Whether a run remains; with `searching` false, an unfinished run, a candidate or a final."""
+    def has_pending_runs(self, *, searching: bool, seeds: Collection[int] | None = None) -> bool:
+        """Whether a run remains.
+
+        Args:
+            searching: Whether new trials count.
+            seeds: The seeds whose finals count; None for all.
+        """
         is_running = any(self._running(s) for s in (*self._search.values(), *self._finals.values()))
         has_new_trials = searching and bool(self._arms_to_search())
         finals = [self.finals_progress(name) for name in self._search]
-        has_finals = any(one.missing_candidates or one.missing_finals for one in finals)
+        has_finals = any(one.missing_candidates or one.missing_of(seeds) for one in finals)
         return is_running or has_new_trials or has_finals
 
     def trial_limit(self, arm: str) -> int:

@@ -123,8 +123,12 @@ class Backend(ABC):
         self, ledger: Ledger, study: StudyInputs, teacher: TrainedTeacher, control: StudyControl
     ) -> RunJobs:
         """The jobs of a study's runs, with the precision and resources of this backend."""
+        return RunJobs(ledger, self.context(study, teacher), study.paths, control, self.resolve)
+
+    def context(self, study: StudyInputs, teacher: TrainedTeacher) -> StudyContext:
+        """What all runs with these data and this teacher share."""
         root = study.paths.data_root
-        context = StudyContext(
+        return StudyContext(
             imported=study.imported,
             data=study.spec.data,
             data_root=str(root) if root else None,
@@ -135,7 +139,6 @@ class Backend(ABC):
             gpus=self.resources.gpus_per_trial,
             workers=self.resources.workers_per_trial,
         )
-        return RunJobs(ledger, context, study.paths, control, self.resolve)
 
     def is_lost(self) -> bool:
         """Whether the backend itself has failed, which may be an error's cause; if so, the study pauses."""

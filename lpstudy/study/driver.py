@@ -210,7 +210,7 @@ class Driver:
 
     def has_pending_runs(self) -> bool:
         """Whether runs remain, because a request was revoked while the last ones ended."""
-        return self.ledger.has_pending_runs(searching=self._is_searching())
+        return self.ledger.has_startable_runs(searching=self._is_searching())
 
     def _is_searching(self) -> bool:
         return self._deadline is None or time.monotonic() < self._deadline

@@ -101,18 +101,20 @@ class RunJobs:
     control: StudyControl
     resolve: Callable[[Training], Training]
     """Resolves the precision `auto` for the device of the runs."""
+    of_seeds: dict[int, StudyContext] = field(default_factory=dict)
+    """What the finals of a seed share, where they have a teacher or a split of their own."""
 
     def job(self, assignment: Assignment) -> RunJob:
         """The job of a run."""
-        budget = self.ledger.spec.budget
+        budget, is_final = self.ledger.spec.budget, assignment.kind == "final"
         arm = self.ledger.arms[assignment.arm]
         run = arm.resolve(assignment.values, epochs=budget.epochs, seed=assignment.seed)
         weights = self.paths.shared_weights(run.student.weights)
         student = run.student.model_copy(update={"weights": weights})
         return RunJob(
-            shared=self.context,
+            shared=self.of_seeds.get(assignment.seed, self.context) if is_final else self.context,
             trial=run.model_copy(update={"training": self.resolve(run.training), "student": student}),
-            final=assignment.kind == "final",
+            final=is_final,
             folder=self.folder(assignment).url,
             control=self.control.folder.url,
             holder=self.control.token,
