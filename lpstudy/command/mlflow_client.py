@@ -43,6 +43,7 @@ def make_projection(
         latency=stored.get(LATENCY),
         growth=ledger.growth,
         hidden=ledger.hidden,
+        finals=tracking.finals_json(ledger),
         front_pruner=bool(ledger.facts.get(FRONT_PRUNER)),
     )
     return Projection(client, ledger, facts, session.control.folder / "runs", session.is_held)

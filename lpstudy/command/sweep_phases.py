@@ -38,7 +38,7 @@ from lpstudy.command.study_words import bank_words, teacher_lines
 from lpstudy.command.trial_phase import TrialPhase
 from lpstudy.data import configured_root
 from lpstudy.disk import StorageError
-from lpstudy.ledger import OUTPUTS, Ledger
+from lpstudy.ledger import FINAL_TEACHERS, OUTPUTS, SEEDS, Ledger
 from lpstudy.study import (
     Backend,
     StudyInputs,
@@ -89,6 +89,8 @@ class Sweep:
             self._start()
             judge_designs(ledger, self.prepared.data)
             error = self._project(self._teacher_and_bank())
+            if {SEEDS, FINAL_TEACHERS} & ledger.facts.keys():  # decided since the study was first described
+                error = self._project(None)
         if ledger.is_complete() and measure_winners(ledger, self.prepared.data):
             error = self._project(None)
         return self.publish(error, "; this start took" if is_resumed else " in")

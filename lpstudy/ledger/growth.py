@@ -185,6 +185,11 @@ def _stored_finals(facts: Mapping[str, Any], spec: StudySpec) -> StoredFinals:
     return StoredFinals(candidates=spec.finals.candidates or DEFAULT_CANDIDATES)
 
 
+def _is_growth(pair: list[object]) -> bool:
+    """Whether two numbers of a budget differ; a range of seeds cannot change."""
+    return all(isinstance(one, int) for one in pair) and pair[0] != pair[1]
+
+
 def extension(facts: Mapping[str, Any], spec: StudySpec, *, runs: int) -> StoredExtension | None:
     """What a spec adds to a study, hides and restores; None for a new study, and where nothing changes."""
     earlier_arms = begun_arms(spec.name, facts)
@@ -200,7 +205,7 @@ def extension(facts: Mapping[str, Any], spec: StudySpec, *, runs: int) -> Stored
         added=[name for name in new if name not in earlier_arms.definitions],
         restored=[name for name in new if name in earlier_arms.definitions],
         hidden=[name for name in earlier_arms.shown if name not in now],
-        **{key: pair for key, pair in budgets.items() if pair[0] != pair[1]},
+        **{key: pair for key, pair in budgets.items() if _is_growth(pair)},
     )
     is_change = new or change.hidden or change.trials or change.seeds
     return change if is_change else None

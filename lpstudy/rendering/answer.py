@@ -13,6 +13,7 @@ from lpstudy.rendering.sentences import (
     methods_with_added_parts,
     other_methods,
     outperforming_words,
+    selected_mean,
     two_seeds,
     winners_of_several_sizes,
 )
@@ -129,6 +130,7 @@ def _about(teacher: TeacherFacts, student: str, group: Sequence[Verdict]) -> _Ab
         compared_with_teacher(teacher, best.result),
         (
             other_methods(ranked[1:], best=best),
+            selected_mean(ranked),
             methods_with_added_parts([one for one in enlarged if one not in ranked]),
             *limits,
         ),

@@ -14,6 +14,7 @@ from lpstudy.rendering.answer import answer
 from lpstudy.rendering.best_model import best_model_section
 from lpstudy.rendering.beyond_accuracy import beyond_accuracy_section
 from lpstudy.rendering.class_notes import class_notes
+from lpstudy.rendering.coverage_section import coverage_lines, variance_section
 from lpstudy.rendering.growth import growth_section, hidden_note
 from lpstudy.rendering.latency_section import latency_section
 from lpstudy.rendering.latex import latex_table
@@ -41,6 +42,7 @@ from lpstudy.tables.arms import arm_results
 from lpstudy.tables.classes import class_table
 from lpstudy.tables.pairs import pairs_table
 from lpstudy.tables.shift import shift_rows, shift_table
+from lpstudy.tables.variance import variance_table
 from lpstudy.tables.weak_teacher import teacher_warnings
 
 SHIFT = "shift.csv"
@@ -48,6 +50,8 @@ SHIFT = "shift.csv"
 CLASSES = "classes.csv"
 """The accuracies by class, where the test set's classes are uneven."""
 PAIRS = "pairs.csv"
+VARIANCE = "variance.csv"
+"""The parts of the variance of a final's accuracy."""
 """Every two methods of a student, where two have results."""
 _FIGURE_NAMES = (
     "differences",
@@ -109,6 +113,7 @@ def write_report(
         (PAIRS, pairs_table(arms)),
         (CLASSES, class_table(results.facts, arms)),
         (SHIFT, shift_table(shift_rows(arms))),
+        (VARIANCE, variance_table(results.facts.finals, arms)),
     )
     for name, frame in tables:
         if len(frame):
@@ -167,6 +172,8 @@ def report_text(results: StudyResults, figure_names: Collection[str], *, links: 
         + class_notes(study, class_table(study, arms))
         + notes(arms)
         + search_notes(study, arms),
+        coverage=coverage_lines(study.finals),
+        variance=variance_section(variance_table(study.finals, arms)),
         growth=growth_section(study),
         figures=set(figure_names),
         searched_sizes=any(arm.objectives > 1 for arm in study.arms),

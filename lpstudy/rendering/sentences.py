@@ -1,6 +1,7 @@
 """The sentences of the answer: rivals, other methods, sizes, failures, the teacher."""
 
 from collections.abc import Sequence
+from math import isfinite
 
 import pandas as pd
 
@@ -11,6 +12,7 @@ from lpstudy.tables.facts import TeacherFacts
 from lpstudy.tables.intervals import pareto_front
 from lpstudy.tables.open_comparisons import leads_over_methods, unclear_rivals
 from lpstudy.tables.paired_tests import outperforming
+from lpstudy.tables.selection import unselected_accuracy
 from lpstudy.tables.verdicts import Verdict
 
 _MAX_NAMES = 3
@@ -69,6 +71,18 @@ def other_methods(others: Sequence[Verdict], *, best: Verdict | None = None) -> 
         if names:
             sentences.append(f"{title}: {cell_text.listing(names)}.")
     return " ".join(sentences)
+
+
+def selected_mean(ranked: Sequence[Verdict]) -> str:
+    """What the highest mean of several methods owes to chance."""
+    results = [one.result for one in ranked if one.result.accuracy.n]
+    accuracy = unselected_accuracy(results)
+    if not isfinite(accuracy):
+        return ""
+    return (
+        f"As the highest of {len(results)} means, {ranked[0].result.accuracy.mean:.2f} % is too high by"
+        f" chance: seeds that did not select the method give {accuracy:.2f} %."
+    )
 
 
 def two_seeds(group: Sequence[Verdict]) -> str:

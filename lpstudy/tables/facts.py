@@ -133,6 +133,19 @@ class ArmFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class FinalsFacts:
+    """How trials became finals, and what differs from final to final."""
+
+    vary: tuple[str, ...] = ("seed",)
+    searches: int = 1
+    candidates: int = 1
+    decisions: tuple[str, ...] = ()
+    """Why each student has its number of seeds, where seeds are added; one line each."""
+    teachers: tuple[float, ...] = ()
+    """The test accuracy in percent of each teacher of the finals, where each seed has one of its own."""
+
+
+@dataclass(frozen=True, slots=True)
 class StudyFacts:
     """A study: its data, teacher and arms, and where its numbers come from."""
 
@@ -160,6 +173,7 @@ class StudyFacts:
     """With test_labels."""
     looks: tuple[int, ...] = ()
     """The planned numbers of seeds at which the finals are compared; none for a fixed number."""
+    finals: FinalsFacts = FinalsFacts()
     growth: tuple[str, ...] = ()
     """What was added to the study after its start and hidden: when, after how many runs, what."""
     hidden: str = ""

@@ -64,6 +64,8 @@ class StudyMetadata:
     """What was added to the study after its start and hidden: see `lpstudy.ledger.StoredExtension`."""
     hidden: Mapping[str, int] = field(default_factory=dict)
     """The number of runs of each hidden arm."""
+    finals: Mapping[str, Any] = field(default_factory=dict)
+    """How trials become finals: see `lpstudy.tracking.study_json.FinalsJson`."""
     front_pruner: bool = False
     """Whether trials of arms that search depth or width are judged by accuracy and MACs."""
 

@@ -1,12 +1,24 @@
 """The results of a study as its report shows them, from the ledger instead of MLflow."""
 
+from typing import Any
+
 import pandas as pd
 
-from lpstudy.ledger import FRONT_PRUNER, LATENCY, LedgerReader, StoredExtension, dump
+from lpstudy.ledger import FINAL_TEACHERS, FRONT_PRUNER, LATENCY, SEEDS, LedgerReader, StoredExtension, dump
 from lpstudy.tables import CURVE_COLUMNS, StudyResults
 from lpstudy.tracking.frames import curve_metrics, ledger_frame
 from lpstudy.tracking.study_facts import study_facts
-from lpstudy.tracking.study_json import DataJson, LatencyJson, StudyJson, TeacherJson
+from lpstudy.tracking.study_json import DataJson, FinalsJson, LatencyJson, StudyJson, TeacherJson
+
+
+def finals_json(ledger: LedgerReader) -> dict[str, Any]:
+    """How the trials of a study become finals, as `study.json` has it."""
+    stored = ledger.facts
+    return {
+        "candidates": ledger.n_candidates,
+        "seeds": stored.get(SEEDS, {}),
+        "teachers": stored.get(FINAL_TEACHERS, {}),
+    }
 
 
 def ledger_results(ledger: LedgerReader) -> StudyResults:
@@ -25,6 +37,7 @@ def ledger_results(ledger: LedgerReader) -> StudyResults:
         provenance=stored.get("provenance", {}),
         latency=LatencyJson.model_validate(stored[LATENCY]) if LATENCY in stored else None,
         front_pruner=bool(stored.get(FRONT_PRUNER)),
+        finals=FinalsJson.model_validate(finals_json(ledger)),
         growth=[StoredExtension.model_validate(change) for change in ledger.growth],
         hidden=dict(ledger.hidden),
     )

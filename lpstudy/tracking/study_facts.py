@@ -9,7 +9,7 @@ from lpstudy.seed_range import looks_of, seeds_words
 from lpstudy.space import Arm, StudySpec, value_text
 from lpstudy.space.published import TEACHER
 from lpstudy.tables import ArmFacts, StudyFacts, TeacherFacts
-from lpstudy.tables.facts import TRIALS, PublishedFacts
+from lpstudy.tables.facts import TRIALS, FinalsFacts, PublishedFacts
 from lpstudy.tables.latency import LatencyFacts
 from lpstudy.tracking.study_json import DataJson, LatencyJson, StudyJson
 
@@ -71,8 +71,24 @@ def study_facts(
         test_labels=None if data.test_labels is None else unpack_labels(data.test_labels),
         class_names=tuple(data.class_names),
         looks=() if isinstance(budget.seeds, int) else looks_of(budget.seeds),
+        finals=_finals(study_json, spec),
         growth=tuple(extension_words(change) for change in study_json.growth),
         hidden=hidden_words(study_json.hidden),
+    )
+
+
+def _finals(study_json: StudyJson, spec: StudySpec) -> FinalsFacts:
+    stored = study_json.finals
+    students = {arm.name: arm.student.label for arm in spec.arms()}
+    decisions = {
+        students[arm]: f"{students[arm]}: {one.why}" for arm, one in stored.seeds.items() if arm in students
+    }
+    return FinalsFacts(
+        vary=spec.finals.vary,
+        searches=spec.finals.searches,
+        candidates=stored.candidates,
+        decisions=tuple(decisions.values()),
+        teachers=tuple(one.test_accuracy for one in stored.teachers.values()),
     )
 
 

@@ -15,7 +15,7 @@ from pydantic import (
 
 from lpstudy.class_accuracy import unpack_labels
 from lpstudy.damage import LARGEST_FIGURE, problem_of
-from lpstudy.ledger import StoredExtension
+from lpstudy.ledger import StoredExtension, StoredSeeds, StoredTeacher
 
 MAX_BYTES = 1 << 22
 """The most bytes of the artifact; a study file has at most 2^20."""
@@ -98,6 +98,16 @@ class LatencyJson(_StrictModel):
     skipped: list[str]
 
 
+class FinalsJson(_StrictModel):
+    """How trials became finals."""
+
+    candidates: PositiveInt = 1
+    seeds: dict[str, StoredSeeds] = Field(default_factory=dict)
+    """What the last look decided for each arm."""
+    teachers: dict[str, StoredTeacher] = Field(default_factory=dict)
+    """The teacher of each seed of the finals."""
+
+
 class StudyJson(_StrictModel):
     """The whole artifact; its spec is validated like a study file."""
 
@@ -110,6 +120,7 @@ class StudyJson(_StrictModel):
     """What was added to the study after its start and hidden, in order."""
     hidden: dict[str, NonNegativeInt] = Field(default_factory=dict)
     """The number of runs of each hidden arm."""
+    finals: FinalsJson = FinalsJson()
     front_pruner: bool = False
     """Whether trials of arms that search depth or width are judged by accuracy and MACs."""
 
