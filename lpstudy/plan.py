@@ -25,7 +25,7 @@ from lpstudy.methods import Needs
 from lpstudy.methods.bp import BP
 from lpstudy.ray_cluster.cluster_address import cluster_address
 from lpstudy.seed_range import first_seeds, seeds_words
-from lpstudy.space import DEFAULT_CANDIDATES, Arm, RunSpec
+from lpstudy.space import DEFAULT_CANDIDATES, DEFAULT_FRONT, Arm, RunSpec
 from lpstudy.space.ranges import corners
 from lpstudy.study import concurrent_trials, this_machine
 from lpstudy.teacher import Bank, OnlineTeacher, teacher_chunk_size, teaching_data, untrained_teacher
@@ -58,6 +58,8 @@ class ArmPlan:
     """Seconds of one final: a trial and its test."""
     candidates: int = 0
     """Number of the candidates' runs."""
+    finals: int = 0
+    """The most finals: where sizes are searched, of several designs of the front."""
 
 
 def parser() -> ArgumentParser:
@@ -117,13 +119,14 @@ def _plan(args: Namespace) -> int:
         figures = f"{line.parameters:>12,} {line.macs:>16,} {line.infeasible:>10.0%} {one_run:>8}"
         show(f"{line.arm:<30} {line.student:<20} {figures}")
     budget = spec.budget
-    finals = first_seeds(budget.seeds)
-    runs = sum(line.trials + line.candidates + finals for line in lines)
+    runs = sum(line.trials + line.candidates + line.finals for line in lines)
+    most = max((line.finals for line in lines), default=0)
+    fronts = f", up to {most} where sizes are searched" * (most > first_seeds(budget.seeds))
     candidates = max((line.candidates for line in lines), default=0)
     repeats = f" + {candidates} of candidates" * bool(candidates)
     show(
         "",
-        f"{len(lines)} arms x ({budget.trials} trials{repeats} + {seeds_words(budget.seeds)} finals)"
+        f"{len(lines)} arms x ({budget.trials} trials{repeats} + {seeds_words(budget.seeds)} finals{fronts})"
         f" = {runs} runs of {budget.epochs} epochs, {at_once} at once",
         *(f"note: {note}" for note in _notes(args, prepared, lines) if note),
     )
@@ -136,7 +139,7 @@ def _plan(args: Namespace) -> int:
             if prepared.plan.banked_outputs
             else None,
             arms=[
-                ArmSeconds(line.trial, line.final, line.trials, finals, line.candidates)
+                ArmSeconds(line.trial, line.final, line.trials, line.finals, line.candidates)
                 for line in lines
                 if line.trial is not None and line.final is not None
             ],
@@ -158,8 +161,9 @@ def _notes(args: Namespace, prepared: PreparedStudy, lines: Sequence[ArmPlan]) -
         reader = read_ledger(ledger_engine(args.storage / spec.name, args.ledger), spec.name)
     yield f"the study has started: {reader.ended_runs} runs are done"
     trials = {line.arm: line.trials for line in lines}
+    finals = {line.arm: line.finals for line in lines}
     try:
-        yield from earlier_study.plan(spec, trials)
+        yield from earlier_study.plan(spec, trials, finals)
     except ValueError as error:
         yield f"a sweep refuses this file: {error}"
     yield from budget_notes(reader, spec.budget)
@@ -251,6 +255,8 @@ def _line(arm: Arm, prepared: PreparedStudy, timing: Timing | None) -> ArmPlan:
         candidates=0
         if arm.objectives > 1
         else candidate_runs(_candidates(prepared), min(spec.budget.trials, points)),
+        finals=first_seeds(spec.budget.seeds)
+        * (min(_front(prepared), spec.budget.trials, points) if arm.objectives > 1 else 1),
     )
 
 
@@ -259,6 +265,12 @@ def _candidates(prepared: PreparedStudy) -> int:
     if prepared.earlier_study is not None:
         return prepared.earlier_study.candidates
     return prepared.spec.finals.candidates or DEFAULT_CANDIDATES
+
+
+def _front(prepared: PreparedStudy) -> int:
+    """How many designs of a front have finals; a study that has started keeps its number unless told."""
+    before = DEFAULT_FRONT if prepared.earlier_study is None else prepared.earlier_study.front
+    return prepared.spec.finals.front or before
 
 
 def _teacher_seconds(prepared: PreparedStudy, device: torch.device) -> float:

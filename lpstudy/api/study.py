@@ -21,7 +21,6 @@ from lpstudy.export import runs as runs_table
 from lpstudy.ledger import LedgerReader, database_url, read_ledger
 from lpstudy.locations import parse_folder, parse_path
 from lpstudy.plan import make_timing, plan_arms
-from lpstudy.seed_range import first_seeds
 from lpstudy.space import StudySpec, import_files, read_study
 from lpstudy.space.study_toml import IMPORTED
 from lpstudy.tables import Interval, StudyResults, comparison
@@ -118,7 +117,6 @@ class Study:
             timing = make_timing(prepared, torch.device("cpu")) if timed else None
             rows = [asdict(arm) for arm in plan_arms(prepared, timing)]
         table = pd.DataFrame(rows).rename(columns={"trial": "trial_seconds", "final": "final_seconds"})
-        table["finals"] = first_seeds(self.spec.budget.seeds)
         return table if timed else table.drop(columns=["trial_seconds", "final_seconds"])
 
     def run(  # keyword-only options

@@ -22,7 +22,6 @@ from lpstudy.ledger import (
     sqlite_file,
     stored_spec,
 )
-from lpstudy.seed_range import first_seeds
 from lpstudy.space import StudySpec
 from lpstudy.teacher import BegunOutputs, plan_bank
 
@@ -46,12 +45,13 @@ class BegunStudy:
         change = extension(self.facts, spec, runs=0)
         return "" if change is None else change_words(change)
 
-    def plan(self, spec: StudySpec, trials: Mapping[str, int]) -> Iterator[str]:
+    def plan(self, spec: StudySpec, trials: Mapping[str, int], finals: Mapping[str, int]) -> Iterator[str]:
         """What a sweep would add to the study, hide and show again, one line each.
 
         Args:
             spec: The study as its file has it.
             trials: The number of trials of each arm.
+            finals: The number of finals of each arm.
 
         Raises:
             ValueError: A sweep would refuse the spec; the message says why.
@@ -62,7 +62,8 @@ class BegunStudy:
             return
         for words, arms in arm_groups(change.added):
             count = sum(trials[arm] for arm in arms)
-            yield f"adds: {words} ({count} trials, {len(arms) * first_seeds(spec.budget.seeds)} finals)"
+            count_finals = sum(finals[arm] for arm in arms)
+            yield f"adds: {words} ({count} trials, {count_finals} finals)"
         rest = change.model_copy(update={"added": []})
         if words := change_words(rest):
             yield f"changes: {words}"
@@ -71,6 +72,11 @@ class BegunStudy:
     def candidates(self) -> int:
         """How many trials of an arm are candidates for its finals."""
         return StoredFinals.model_validate(self.facts.get(FINALS, {})).candidates
+
+    @property
+    def front(self) -> int:
+        """How many designs of the front of an arm with two objectives have finals."""
+        return StoredFinals.model_validate(self.facts.get(FINALS, {})).front
 
     @property
     def warm_start(self) -> StoredWarmStart | None:

@@ -45,7 +45,14 @@ def budget_notes(progress: StudyProgress, budget: "StoredBudget | Budget") -> It
             " finals, which read it once more"
         )
     for arm, numbers in winners.items():
-        if len(numbers) > 1:
+        finalists = {trial.number for trial in progress.finals_progress(arm).finalists}
+        earlier = [number for number in numbers if number not in finalists]
+        if earlier and len(finalists) > 1:
+            yield (
+                f"{arm}: the test set was read for {len(earlier)} designs (trials"
+                f" {', '.join(map(str, earlier))}) that further trials have replaced; they count no longer"
+            )
+        elif earlier and len(numbers) > 1:
             yield (
                 f"{arm}: the test set was read for {len(numbers)} winners in turn (trials"
                 f" {', '.join(map(str, numbers))}), as trials were added after finals; the last one counts"

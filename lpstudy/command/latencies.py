@@ -149,9 +149,8 @@ def measure_winners(ledger: Ledger, data: Data) -> bool:
 def _winners(ledger: Ledger) -> dict[str, StudentSpec]:
     designs = {}
     for name, arm in ledger.arms.items():
-        winner = ledger.winner(name)
-        if winner is not None:
-            student = arm.student_spec(winner.params)
+        for finalist in ledger.finals_progress(name).finalists:
+            student = arm.student_spec(finalist.params)
             designs[student.label()] = student
     return designs
 

@@ -42,6 +42,8 @@ class StoredExtension(StoredModel):
     """Trials per arm, before and after."""
     seeds: Annotated[list[Amount], Field(min_length=2, max_length=2)] | None = None
     """Seeds of the finals, before and after."""
+    front: Annotated[list[Amount], Field(min_length=2, max_length=2)] | None = None
+    """Designs of a front that have finals, before and after."""
 
 
 class StoredArms(StoredModel):

@@ -7,6 +7,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
+from lpstudy.ledger.front_designs import front_designs
 from lpstudy.ledger.row_models import FINAL, KIND
 
 CANDIDATE = "candidate"
@@ -36,19 +37,19 @@ class FinalsProgress:
     runs: Sequence[FrozenTrial]
     """Its candidates and finals, those of an earlier winner too."""
     n_candidates: int
-    """How many of its trials are candidates; 1 for none."""
+    """How many of its trials are candidates; 1 for none, as for an arm with two objectives: its designs are
+    not alternatives."""
     seeds: int
     """How many seeds its finals have."""
+    n_front: int = 1
+    """How many designs of its front have finals; 1 for an arm with one objective."""
 
     @cached_property
     def candidates(self) -> list[FrozenTrial]:
-        """The trials that are trained again before one of them wins; none where one trial alone may win.
-
-        An arm with two objectives has none: its designs are not alternatives.
-        """
-        ranked = sorted(self.finished, key=lambda trial: (-trial.values[0], trial.number))
-        if self.n_candidates == 1 or any(len(trial.values) > 1 for trial in ranked):
+        """The trials that are trained again before one of them wins; none where one trial alone may win."""
+        if self.n_candidates == 1:
             return []
+        ranked = sorted(self.finished, key=lambda trial: (-trial.values[0], trial.number))
         best = ranked[: self.n_candidates]
         return best if len(best) > 1 else []
 
@@ -108,8 +109,16 @@ class FinalsProgress:
 
     @property
     def finalists(self) -> list[FrozenTrial]:
-        """The trials that have finals, the winner first; none before there is a winner."""
-        return [] if self.winner is None else [self.winner]
+        """The trials that have finals, the winner first; none before there is a winner.
+
+        Of an arm with two objectives they are designs of its front: see `front_designs`.
+        """
+        if self.winner is None or self.n_front == 1:
+            return [] if self.winner is None else [self.winner]
+        designs = front_designs([trial.values for trial in self.finished], self.n_front)
+        others = [self.finished[place] for place in designs]
+        others = [trial for trial in others if trial.values[0] < self.winner.values[0]]
+        return [self.winner, *others]
 
     @cached_property
     def missing_finals(self) -> list[tuple[FrozenTrial, int]]:
@@ -134,7 +143,7 @@ class FinalsProgress:
             trials: The largest number of trials.
         """
         if kind != CANDIDATE:
-            return self.seeds
+            return self.seeds * min(self.n_front, trials)
         return max(0, candidate_runs(self.n_candidates, trials) - len(self._candidate_runs))
 
     def expected(self, *, limit: int, is_search_complete: bool) -> int:
@@ -151,4 +160,5 @@ class FinalsProgress:
         candidates = len(self.missing_candidates)
         if not is_search_complete:
             candidates = self.expected_of(CANDIDATE, trials=limit)
-        return len(self.runs) + candidates + self.seeds
+        designs = min(self.n_front, len(self.finished) if is_search_complete else limit)
+        return len(self.runs) + candidates + self.seeds * designs

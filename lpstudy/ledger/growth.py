@@ -13,6 +13,7 @@ from lpstudy.ledger.seed_rows import FINALS, StoredFinals
 from lpstudy.ledger.study_rows import FORMAT
 from lpstudy.space import (
     DEFAULT_CANDIDATES,
+    DEFAULT_FRONT,
     Arm,
     StudySpec,
     arm_definitions,
@@ -181,8 +182,12 @@ def facts_of_spec(facts: Mapping[str, Any], spec: StudySpec, *, runs: int) -> di
 def _stored_finals(facts: Mapping[str, Any], spec: StudySpec) -> StoredFinals:
     """How trials become finals, as decided when the study started."""
     if "id" in facts:
-        return StoredFinals.model_validate(facts.get(FINALS, {}))
-    return StoredFinals(candidates=spec.finals.candidates or DEFAULT_CANDIDATES)
+        stored = StoredFinals.model_validate(facts.get(FINALS, {}))
+        return stored.model_copy(update={"front": spec.finals.front or stored.front})
+    finals = spec.finals
+    return StoredFinals(
+        candidates=finals.candidates or DEFAULT_CANDIDATES, front=finals.front or DEFAULT_FRONT
+    )
 
 
 def _is_growth(pair: list[object]) -> bool:
@@ -198,6 +203,10 @@ def extension(facts: Mapping[str, Any], spec: StudySpec, *, runs: int) -> Stored
     now = [arm.name for arm in spec.arms()]
     new = [name for name in now if name not in earlier_arms.shown]
     budgets = {key: [facts["spec"]["budget"][key], getattr(spec.budget, key)] for key in ("trials", "seeds")}
+    budgets["front"] = [
+        StoredFinals.model_validate(facts.get(FINALS, {})).front,
+        _stored_finals(facts, spec).front,
+    ]
     change = StoredExtension(
         time=time.time(),
         version=__version__,
@@ -207,5 +216,5 @@ def extension(facts: Mapping[str, Any], spec: StudySpec, *, runs: int) -> Stored
         hidden=[name for name in earlier_arms.shown if name not in now],
         **{key: pair for key, pair in budgets.items() if _is_growth(pair)},
     )
-    is_change = new or change.hidden or change.trials or change.seeds
+    is_change = new or change.hidden or change.trials or change.seeds or change.front
     return change if is_change else None

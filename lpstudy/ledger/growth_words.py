@@ -35,7 +35,11 @@ def change_words(change: StoredExtension) -> str:
         for what, arms in (("new", change.added), ("hidden", change.hidden), ("shown again", change.restored))
         if arms
     ]
-    budgets = (("trials per arm", change.trials), ("seeds of the finals", change.seeds))
+    budgets = (
+        ("trials per arm", change.trials),
+        ("seeds of the finals", change.seeds),
+        ("designs of a front with finals", change.front),
+    )
     parts += [f"{name} from {pair[0]} to {pair[1]}" for name, pair in budgets if pair is not None]
     return "; ".join(parts)
 

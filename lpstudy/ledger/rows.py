@@ -41,6 +41,11 @@ class StoredStudy:
     user_attrs: dict[str, Any] = field(default_factory=dict)
     trials: list[FrozenTrial] = field(default_factory=list)
 
+    @property
+    def directions(self) -> tuple[str, ...]:
+        """The direction of each objective."""
+        return DIRECTIONS[: self.objectives]
+
     def get_trials(
         self, deepcopy: bool = True, states: Collection[TrialState] | None = None
     ) -> list[FrozenTrial]:

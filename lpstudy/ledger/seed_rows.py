@@ -19,6 +19,8 @@ class StoredFinals(StoredModel):
 
     candidates: Amount = 1
     """How many trials of an arm are trained again before one of them wins."""
+    front: Amount = 1
+    """How many designs of the front of an arm with two objectives have finals."""
 
 
 class StoredTeacher(StoredModel):

@@ -1,6 +1,6 @@
 """A study's progress: its runs, winners and remaining work, for any number of readers."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
@@ -30,6 +30,10 @@ class Trials(Protocol):
     @property
     def user_attrs(self) -> dict[str, Any]:
         """The attributes of the Optuna study."""
+
+    @property
+    def directions(self) -> Sequence[object]:
+        """The direction of each objective."""
 
     def get_trials(
         self, deepcopy: bool = True, states: Collection[TrialState] | None = None
@@ -165,6 +169,11 @@ class StudyProgress:
         """How many trials of an arm are candidates for its finals; 1 for none."""
         return StoredFinals.model_validate(self.facts.get(FINALS, {})).candidates
 
+    @property
+    def n_front(self) -> int:
+        """How many designs of the front of an arm with two objectives have finals."""
+        return StoredFinals.model_validate(self.facts.get(FINALS, {})).front
+
     def seeds_of(self, arm: str) -> int:
         """How many seeds the finals of an arm have, as far as it is decided."""
         first = first_seeds(self.budget.seeds)
@@ -183,11 +192,13 @@ class StudyProgress:
 
     def finals_progress(self, arm: str) -> FinalsProgress:
         """What of an arm's candidates and finals is there, and what is missing."""
+        has_front = len(self._search[arm].directions) > 1
         return FinalsProgress(
             finished=self._search[arm].get_trials(deepcopy=False, states=(TrialState.COMPLETE,)),
             runs=self._finals[arm].get_trials(deepcopy=False),
-            n_candidates=self.n_candidates,
+            n_candidates=1 if has_front else self.n_candidates,
             seeds=self.seeds_of(arm),
+            n_front=self.n_front if has_front else 1,
         )
 
     def _running(self, study: Trials) -> bool:

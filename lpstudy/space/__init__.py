@@ -3,7 +3,7 @@
 from lpstudy.space.arm import Arm, RunSpec
 from lpstudy.space.changes import Definition, arm_definitions, changed_arms, changed_settings
 from lpstudy.space.cost_settings import CostSettings, LatencyTarget
-from lpstudy.space.finals_settings import DEFAULT_CANDIDATES, FinalsSettings
+from lpstudy.space.finals_settings import DEFAULT_CANDIDATES, DEFAULT_FRONT, FinalsSettings
 from lpstudy.space.imported_code import ImportedCode, ImportedFile, LoadedCode, import_files, load_all
 from lpstudy.space.published import PublishedResult
 from lpstudy.space.ranges import Choices, Fixed, Names, Range, Scalar, Searchable, value_text
@@ -27,6 +27,7 @@ from lpstudy.students import StudentSpec
 __all__ = [
     "BANK_KEYS",
     "DEFAULT_CANDIDATES",
+    "DEFAULT_FRONT",
     "INPUT_KEYS",
     "Arm",
     "Budget",

@@ -5,7 +5,7 @@ from typing import Any
 
 from lpstudy.space.study_spec import StudySpec
 
-FREE = ("budget.trials", "budget.seeds", "budget.hours", "finals.searches")
+FREE = ("budget.trials", "budget.seeds", "budget.hours", "finals.searches", "finals.front")
 """Keys that may change between two starts of a study."""
 OF_ARMS = {"students", "methods", "imported", "published"}
 """Sections that grow with the arms, or that only the report reads."""

@@ -7,6 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 Source = Literal["seed", "teacher", "split"]
 DEFAULT_CANDIDATES = 3
 """Candidates of a study that does not say how many."""
+DEFAULT_FRONT = 4
+"""Designs of a front that have finals, in a study that does not say how many."""
 
 
 class FinalsSettings(BaseModel):
@@ -18,6 +20,10 @@ class FinalsSettings(BaseModel):
     """So many of each arm's best trials by validation accuracy, by default three, are trained again on three
     fresh seeds; the one of the highest mean validation accuracy goes to the finals, whose seeds are others.
     1: the best trial goes there as it is. Arms whose depth or width is searched have no candidates."""
+    front: Annotated[int, Field(ge=1, le=20)] | None = None
+    """Where depth or width are searched, so many designs of each arm's front of validation accuracy and MACs,
+    by default four, have finals: the most accurate one, and others spread over the front. 1: the most
+    accurate alone. It may be raised later; a study that began without this key has 1."""
     searches: Annotated[int, Field(ge=1, le=5)] = 1
     """How often each arm is searched, each time with another sampler seed and the whole budget. From 2 on the
     spread between the searches' winners is part of every interval."""
