@@ -55,7 +55,8 @@ def test_the_infeasible_share_is_counted_over_all_sizes(tmp_path: Path) -> None:
     # 3 x 3 convolutions with `same` padding on 8 x 8, half as large after each doubling of the channels:
     # width 4 has 6,992 and 11,680 MACs, width 8 has 23,200 at the least; so 3 of 8 sizes are within 10,000.
     assert "62%" in row.split()
-    assert "1 arms x (3 trials + 2 finals) = 5 runs of 2 epochs, 1 at once" in result.out
+    finals = "2 finals, up to 6 where sizes are searched"  # of three designs
+    assert f"1 arms x (3 trials + {finals}) = 9 runs of 2 epochs, 1 at once" in result.out
     assert "note:" not in result.out
 
 

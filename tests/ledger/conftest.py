@@ -72,7 +72,7 @@ def make() -> Make:
             "methods": {"bp": {}, "kd": {}},
             "training": {"learning_rate": {"low": 1e-3, "high": 1e-2}},
             "budget": {"trials": 3, "epochs": 2, "seeds": 2},
-            "finals": {"candidates": 1},
+            "finals": {"candidates": 1, "front": 1},
         }
         return parse(table | sections, "here")
 
