@@ -6,6 +6,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from lpstudy.one_line import one_line
+from lpstudy.spending import SPENDING, STEP_SECONDS
 
 MAX_CHARACTERS = 160
 """Maximum number of characters of a name or reason in the message."""
@@ -32,6 +33,8 @@ FIGURES: dict[str, tuple[float, float]] = {
     "training_macs": (0, LARGEST_FIGURE),
     "teacher_macs": (0, LARGEST_FIGURE),
     "seconds": (0, LARGEST_FIGURE),
+    STEP_SECONDS: (0, LARGEST_FIGURE),
+    **dict.fromkeys(SPENDING, (0, LARGEST_FIGURE)),
 }
 """The lowest and highest value of metrics with a limited range."""
 

@@ -1,7 +1,6 @@
 """`python -m lpstudy.plan NAME`: show what a study would do and about how long it takes."""
 
 import sys
-import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,29 +11,27 @@ from lpstudy.command import arguments as flags
 from lpstudy.command.budget_notes import budget_notes, unused_trials_note
 from lpstudy.command.claims import missing_claims
 from lpstudy.command.estimate import ArmSeconds, Machine, estimate, slowness
+from lpstudy.command.estimated_spending import keep_estimate, run_figures, spending_lines
 from lpstudy.command.exits import DONE, errors_as_bad_input, exit_code_of
 from lpstudy.command.latencies import judged_latencies
 from lpstudy.command.prepare import PreparedStudy, feasible_sizes, prepare, resources_of, student_sizes
 from lpstudy.command.quantities import duration
+from lpstudy.command.shared_timing import bank_spending, run_seconds, teacher_spending
 from lpstudy.command.study_ledgers import ledger_engine
 from lpstudy.command.study_words import bank_words
 from lpstudy.cost import cost, cost_of
-from lpstudy.data import Data
 from lpstudy.ledger import SEARCH_SEED, candidate_runs, read_ledger
 from lpstudy.methods import Needs
-from lpstudy.methods.bp import BP
 from lpstudy.ray_cluster.cluster_address import cluster_address
 from lpstudy.seed_range import first_seeds, seeds_words
 from lpstudy.space import DEFAULT_CANDIDATES, DEFAULT_FRONT, Arm, RunSpec
 from lpstudy.space.ranges import corners
+from lpstudy.spending import BANK, TEACHER, PhaseSpending, times
 from lpstudy.study import concurrent_trials, this_machine
-from lpstudy.teacher import Bank, OnlineTeacher, teacher_chunk_size, teaching_data, untrained_teacher
+from lpstudy.teacher import Bank, OnlineTeacher, untrained_teacher
 from lpstudy.terminal import show
 from lpstudy.training import RunSeconds, TeacherOutputs, time_run
 from lpstudy.training.precision import uses_bf16
-
-TIMED_IMAGES = 64
-"""Maximum number of images for timing the teacher."""
 
 NOTHING = "–"
 """The text of a duration that was not measured."""
@@ -60,6 +57,21 @@ class ArmPlan:
     """Number of the candidates' runs."""
     finals: int = 0
     """The most finals: where sizes are searched, of several designs of the front."""
+    cpu: float | None = None
+    """Seconds of CPU time in a second of a run."""
+    training_macs: float | None = None
+    """Multiply-accumulates of a run; without the teacher's outputs where a bank holds them."""
+
+    def spending(self, gpus: float) -> Iterator[PhaseSpending]:
+        """What the arm's runs will spend; nothing where no step was timed."""
+        for phase, seconds, runs in (
+            ("trial", self.trial, self.trials),
+            ("candidate", self.trial, self.candidates),
+            ("final", self.final, self.finals),
+        ):
+            if runs and seconds is not None and self.cpu is not None:
+                figures = run_figures(seconds, self.cpu, gpus)
+                yield times(PhaseSpending(phase, self.arm, 1, self.training_macs, figures), runs)
 
 
 def parser() -> ArgumentParser:
@@ -131,13 +143,18 @@ def _plan(args: Namespace) -> int:
         *(f"note: {note}" for note in _notes(args, prepared, lines) if note),
     )
     if timing is not None:
-        fillers = max(1, int(machine.gpus if resources.gpus_per_trial else machine.cpus))
+        gpus = resources.gpus_per_trial
+        fillers = max(1, int(machine.gpus if gpus else machine.cpus))
+        share = min(1.0, gpus)
+        shared = [] if spec.teacher.weights else [teacher_spending(prepared, device, share)]
+        if prepared.plan.banked_outputs:
+            shared.append(bank_spending(prepared, teacher_network, device, share))
+        shared_seconds = {row.phase: row.figures["wall_seconds"] for row in shared}
+        outputs = shared_seconds.get(BANK)
         seconds = estimate(
             Machine(at_once, machine.cpus, slowness()),
-            teacher=None if spec.teacher.weights else _teacher_seconds(prepared, device),
-            outputs=_bank_seconds(prepared, teacher_network, device) / fillers
-            if prepared.plan.banked_outputs
-            else None,
+            teacher=shared_seconds.get(TEACHER),
+            outputs=None if outputs is None else outputs / fillers,
             arms=[
                 ArmSeconds(line.trial, line.final, line.trials, line.finals, line.candidates)
                 for line in lines
@@ -146,6 +163,9 @@ def _plan(args: Namespace) -> int:
         )
         parts = ", ".join(f"{name} {duration(part)}" for name, part in seconds.items())
         show(f"about {duration(sum(seconds.values()))} without pruning and with a new teacher: {parts}")
+        spending = [*shared, *(row for line in lines for row in line.spending(gpus))]
+        keep_estimate(prepared, spending, gpus=gpus)
+        show("", *spending_lines(spending, spec.cost.prices))
     for text in missing_claims(spec):
         show(text)
     return DONE
@@ -190,22 +210,6 @@ def _teacher_outputs(prepared: PreparedStudy, teacher: OnlineTeacher, device: to
     return Bank(outputs, teacher.network, teacher.macs(Needs(logits=True), 1), teacher, device)
 
 
-def _bank_seconds(prepared: PreparedStudy, teacher: OnlineTeacher, device: torch.device) -> float:
-    """Seconds for all views of the bank on one core or GPU, from one timed batch; 0 without a bank."""
-    plan, data = prepared.plan, prepared.data.to(device)
-    if not plan.banked_outputs:
-        return 0.0
-    chunk_size = teacher_chunk_size(prepared.spec.teacher, data, device)
-    rows = torch.arange(min(TIMED_IMAGES, plan.samples, chunk_size))
-    seconds = []
-    for _ in range(2):  # the first one is a warm-up
-        started_at = time.monotonic()
-        for batch in data.train.one_view(0, rows, batch_size=TIMED_IMAGES, device=device):
-            teacher.outputs(batch, Needs(logits=True)).logits.sum().item()
-        seconds.append(time.monotonic() - started_at)
-    return seconds[-1] * plan.views * plan.samples / len(rows)
-
-
 @dataclass(frozen=True, slots=True)
 class Timing:
     """What the steps of an arm are timed with."""
@@ -215,11 +219,10 @@ class Timing:
     latencies: Mapping[str, float] = field(default_factory=dict)
     """Milliseconds of the designs where their latency is limited."""
 
-    def seconds(self, trial: RunSpec, prepared: PreparedStudy) -> tuple[float, float]:
-        """Seconds of a trial and of a final."""
-        data = prepared.data
-        timed = time_run(trial, data.with_views(prepared.plan.views), self.teacher, device=self.device)
-        return _run_seconds(timed, trial, data), _run_seconds(timed, trial, data, test=len(data.test))
+    def of_run(self, trial: RunSpec, prepared: PreparedStudy) -> RunSeconds:
+        """The seconds of the parts of a run."""
+        data = prepared.data.with_views(prepared.plan.views)
+        return time_run(trial, data, self.teacher, device=self.device)
 
 
 def make_timing(prepared: PreparedStudy, device: torch.device) -> Timing:
@@ -242,7 +245,7 @@ def _line(arm: Arm, prepared: PreparedStudy, timing: Timing | None) -> ArmPlan:
     trial = arm.resolve(values, epochs=spec.budget.epochs, seed=SEARCH_SEED)
     size = cost_of(trial.student, input_shape=data.input_shape, classes=data.classes)
     points = spec.budget.trials if arm.points is None else arm.points * len(fits) // len(all_sizes)
-    seconds = (None, None) if timing is None else timing.seconds(trial, prepared)
+    timed = None if timing is None else timing.of_run(trial, prepared)
     return ArmPlan(
         arm=arm.name,
         student=trial.student.label(),
@@ -250,13 +253,15 @@ def _line(arm: Arm, prepared: PreparedStudy, timing: Timing | None) -> ArmPlan:
         macs=size.macs,
         infeasible=1 - len(fits) / len(all_sizes),
         trials=min(spec.budget.trials, points),
-        trial=seconds[0],
-        final=seconds[1],
+        trial=None if timed is None else run_seconds(timed, trial, data),
+        final=None if timed is None else run_seconds(timed, trial, data, test=len(data.test)),
         candidates=0
         if arm.objectives > 1
         else candidate_runs(_candidates(prepared), min(spec.budget.trials, points)),
         finals=first_seeds(spec.budget.seeds)
         * (min(_front(prepared), spec.budget.trials, points) if arm.objectives > 1 else 1),
+        cpu=None if timed is None else timed.cpu,
+        training_macs=None if timed is None else timed.macs(is_banked=bool(prepared.plan.banked_outputs)),
     )
 
 
@@ -271,22 +276,6 @@ def _front(prepared: PreparedStudy) -> int:
     """How many designs of a front have finals; a study that has started keeps its number unless told."""
     before = DEFAULT_FRONT if prepared.earlier_study is None else prepared.earlier_study.front
     return prepared.spec.finals.front or before
-
-
-def _teacher_seconds(prepared: PreparedStudy, device: torch.device) -> float:
-    """Seconds of the teacher's training, with its validation and test at the end."""
-    spec = prepared.spec.teacher
-    data = teaching_data(spec, prepared.data)
-    trial = RunSpec(
-        student=spec.network, method=BP(), training=spec.training, epochs=spec.epochs, seed=spec.seed
-    )
-    timed = time_run(trial, data.with_views(prepared.plan.views), None, device=device)
-    return _run_seconds(timed, trial, data, test=len(data.validation) + len(data.test))
-
-
-def _run_seconds(timed: RunSeconds, trial: RunSpec, data: Data, test: int = 0) -> float:
-    steps = data.train.steps(trial.training.batch_size)
-    return timed.total(epochs=trial.epochs, steps=steps, validation=len(data.validation), test=test)
 
 
 if __name__ == "__main__":

@@ -91,6 +91,8 @@ def _facts(reader: LedgerReader) -> StudyMetadata:
         growth=reader.growth,
         hidden=reader.hidden,
         latency=facts.get(ledger.LATENCY),
+        spending=facts.get(ledger.SPENT, ()),
+        estimate=facts.get(ledger.ESTIMATE, ()),
     )
 
 

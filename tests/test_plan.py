@@ -20,7 +20,7 @@ def test_a_plan_names_arms_sizes_runs_and_time_and_leaves_nothing(tmp_path: Path
     time = r"\d+ (?:s|min)"
     parts = ", ".join(
         f"{name} {time}"
-        for name in ("starting", "teacher", "teacher's outputs", "trials", "finals", "report")
+        for name in ("starting", "teacher", "teacher's outputs", "trials", "candidates", "finals", "report")
     )
     total = rf"^about {time} without pruning and with a new teacher: {parts}$"
     assert re.search(total, result.out, re.MULTILINE)

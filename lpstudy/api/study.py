@@ -117,7 +117,8 @@ class Study:
             timing = make_timing(prepared, torch.device("cpu")) if timed else None
             rows = [asdict(arm) for arm in plan_arms(prepared, timing)]
         table = pd.DataFrame(rows).rename(columns={"trial": "trial_seconds", "final": "final_seconds"})
-        return table if timed else table.drop(columns=["trial_seconds", "final_seconds"])
+        of_time = ["trial_seconds", "final_seconds", "cpu", "training_macs"]
+        return table if timed else table.drop(columns=of_time)
 
     def run(  # keyword-only options
         self,

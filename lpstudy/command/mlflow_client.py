@@ -7,7 +7,7 @@ from lpstudy.command.prepare import PreparedStudy
 from lpstudy.command.provenance import data_facts
 from lpstudy.command.study_ledgers import studies
 from lpstudy.command.study_session import StudySession
-from lpstudy.ledger import FRONT_PRUNER, LATENCY, Ledger, dump
+from lpstudy.ledger import ESTIMATE, FRONT_PRUNER, LATENCY, SPENT, Ledger, dump
 from lpstudy.tracking import Client, Projection
 
 LAGS = "warning: MLflow lags behind, training continues:  "
@@ -45,5 +45,7 @@ def make_projection(
         hidden=ledger.hidden,
         finals=tracking.finals_json(ledger),
         front_pruner=bool(ledger.facts.get(FRONT_PRUNER)),
+        spending=stored.get(SPENT, ()),
+        estimate=stored.get(ESTIMATE, ()),
     )
     return Projection(client, ledger, facts, session.control.folder / "runs", session.is_held)

@@ -44,6 +44,8 @@ class PhaseProgress:
     def __init__(self) -> None:
         self._live = sys.stderr.isatty()
         self._printed_at = time.monotonic() - LOG_SECONDS
+        self.has_shown = False
+        """Whether there was any progress."""
 
     def begin(self, text: str) -> None:
         """Announce the start of a phase."""
@@ -51,6 +53,7 @@ class PhaseProgress:
 
     def show(self, text: str) -> None:
         """Show the progress, unless it was shown a moment ago."""
+        self.has_shown = True
         if time.monotonic() - self._printed_at >= (1 if self._live else LOG_SECONDS):
             self._printed_at = time.monotonic()
             self._print(text, end="" if self._live else "\n")

@@ -3,11 +3,11 @@
 import time
 from argparse import Namespace
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from lpstudy import study, terminal, tracking
+from lpstudy import terminal, tracking
 from lpstudy.cache import shared_cache
 from lpstudy.command.begun_study import stored_outputs
 from lpstudy.command.budget_notes import budget_notes
@@ -18,36 +18,25 @@ from lpstudy.command.exits import (
     FaultError,
     errors_as_bad_input,
 )
-from lpstudy.command.faults import fault
 from lpstudy.command.latencies import judge_designs, measure_winners
 from lpstudy.command.mlflow_client import make_projection
-from lpstudy.command.phase_progress import (
-    PhaseProgress,
-    follow_bank,
-    follow_teacher,
-    on_terminal,
-    with_announcement,
-)
+from lpstudy.command.phase_progress import on_terminal, with_announcement
 from lpstudy.command.prepare import PreparedStudy
-from lpstudy.command.provenance import EARLIER_TEACHERS, data_facts, earlier_teachers, provenance
 from lpstudy.command.publish import print_report, publish
 from lpstudy.command.quantities import count_states, duration
 from lpstudy.command.starting_weights import share_weights, student_hashes
 from lpstudy.command.study_session import END_STATES, StudySession
-from lpstudy.command.study_words import bank_words, teacher_lines
+from lpstudy.command.teacher_phases import TeacherPhases
 from lpstudy.command.trial_phase import TrialPhase
 from lpstudy.data import configured_root
-from lpstudy.disk import StorageError
 from lpstudy.ledger import FINAL_TEACHERS, OUTPUTS, SEEDS, Ledger
 from lpstudy.study import (
     Backend,
     StudyInputs,
     StudyPaths,
-    TaskError,
 )
 from lpstudy.teacher import TrainedTeacher, teacher_key
 from lpstudy.tracking import Client
-from lpstudy.training import DivergedError
 
 PROJECTION_SECONDS = 60.0
 """How long a finished study waits for MLflow."""
@@ -158,76 +147,16 @@ class Sweep:
         self.stack.callback(session.gauges.remove, *gauges)  # before the backend ends
 
     def _teacher_and_bank(self) -> TrainedTeacher:
-        ledger, session = self.ledger, self.session
-        session.state = {"state": "teacher"}
-        teacher = session.retry_after_pause(lambda: self.train_teacher(self.inputs))
-        words = provenance(self.prepared, teacher, self.backend, self.command)
-        if ledger.ended_runs and (earlier := earlier_teachers(ledger.facts, teacher)):
-            words[EARLIER_TEACHERS] = earlier
-            terminal.warn(
-                f"earlier runs learned from another teacher ({earlier}): LPSTUDY_CACHE has it no more;"
-                " bring it back, or give --fresh, before arms are compared"
-            )
-        ledger.set_fact("data", data_facts(self.prepared))
-        ledger.set_fact("teacher", {k: v for k, v in asdict(teacher).items() if k != "folder"})
-        ledger.set_fact("provenance", words)
-        session.state = {"state": "bank"}
-        session.retry_after_pause(lambda: self.fill_bank(self.inputs, teacher))
-        return teacher
+        """Train the teacher and compute its outputs, or find them in the cache."""
+        return self._teacher_phases.run(self.inputs, self.command)
 
     def teacher_with_outputs(self, inputs: StudyInputs) -> TrainedTeacher:
-        """Train a teacher and compute its outputs, or find them in the cache; raises as the two methods."""
-        session = self.session
-        session.state = {"state": "teacher"}
-        teacher = session.retry_after_pause(lambda: self.train_teacher(inputs))
-        session.state = {"state": "bank"}
-        session.retry_after_pause(lambda: self.fill_bank(inputs, teacher))
-        return teacher
+        """Another teacher with its outputs: see `TeacherPhases.with_outputs`."""
+        return self._teacher_phases.with_outputs(inputs)
 
-    def train_teacher(self, inputs: StudyInputs) -> TrainedTeacher:
-        """Train a teacher or find it in the cache, with progress.
-
-        Raises:
-            FaultError: The teacher diverged, cannot be trained on the nodes, or lost its process too often.
-            PausedError: The study must not continue.
-            StorageError: A checkpoint cannot be written, or the cache cannot be read.
-        """
-        progress = PhaseProgress()
-        progress.begin("teacher: starting its process" if self.backend.starting else "teacher: starting")
-        try:
-            teacher = None
-            while teacher is None:  # a pause ends its task even if it is revoked
-                epochs = self.backend.train_teacher(inputs, self.session.control)
-                teacher = follow_teacher(epochs, progress, self.prepared.spec.teacher.epochs)
-        except DivergedError as error:
-            raise FaultError(f"the teacher diverged: {error}; lower [teacher] learning_rate") from error
-        except StorageError:
-            raise
-        except (TaskError, ValueError, OSError) as error:
-            raise fault(error, "the teacher") from error
-        for line in teacher_lines(teacher, self.prepared):
-            progress.say(line)
-        return teacher
-
-    def fill_bank(self, inputs: StudyInputs, teacher: TrainedTeacher) -> None:
-        """Compute the teacher's outputs or find them in the cache, with progress.
-
-        Raises:
-            FaultError: The disk is too small, an output exceeds the bank's number format, or processes were
-                lost too often.
-            PausedError: The study must not continue.
-            StorageError: The cache cannot be written or read.
-        """
-        progress = PhaseProgress()
-        progress.say(f"teacher's outputs: {bank_words(self.prepared.plan)}")
-        if not self.prepared.plan.banked_outputs:
-            return
-        try:
-            follow_bank(study.fill_bank(inputs, teacher, self.backend, self.session.control), progress)
-        except StorageError:
-            raise
-        except (TaskError, ValueError, OSError) as error:
-            raise fault(error, "the teacher bank") from error
+    @property
+    def _teacher_phases(self) -> TeacherPhases:
+        return TeacherPhases(self.prepared, self.backend, self.session, self.ledger)
 
     def _project(self, teacher: TrainedTeacher | None) -> str | None:
         """Run the trials, if any remain, while MLflow follows; returns why MLflow lags behind, else None."""

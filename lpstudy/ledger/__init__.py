@@ -53,6 +53,7 @@ if TYPE_CHECKING:
         StoredSeeds,
         StoredTeacher,
     )
+    from lpstudy.ledger.spending_rows import ESTIMATE, SPENT, StoredPhase, phase_rows, stored_phases
     from lpstudy.ledger.storage import engine_at, open_storage
     from lpstudy.ledger.study_progress import POINTS, SEARCH_SEED, StudyProgress
     from lpstudy.ledger.study_rows import (
@@ -92,6 +93,7 @@ _MODULES = {
     "study_progress": ("POINTS", "SEARCH_SEED", "StudyProgress"),
     "retry": ("UNAVAILABLE_ERRORS", "UnwritableError", "driver_message"),
     "storage": ("engine_at", "open_storage"),
+    "spending_rows": ("ESTIMATE", "SPENT", "StoredPhase", "phase_rows", "stored_phases"),
     "best_points": ("warm_points",),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
@@ -100,6 +102,7 @@ __all__ = [
     "CANCELLED",
     "CANDIDATE_SEEDS",
     "DESIGN_LATENCIES",
+    "ESTIMATE",
     "FINALS",
     "FINAL_TEACHERS",
     "FRONT_PRUNER",
@@ -110,6 +113,7 @@ __all__ = [
     "REQUESTS",
     "SEARCH_SEED",
     "SEEDS",
+    "SPENT",
     "STALE_SECONDS",
     "UNAVAILABLE_ERRORS",
     "WARM_START",
@@ -127,6 +131,7 @@ __all__ = [
     "StoredExtension",
     "StoredFinals",
     "StoredOutputs",
+    "StoredPhase",
     "StoredSeeds",
     "StoredTeacher",
     "StoredWarmStart",
@@ -152,6 +157,7 @@ __all__ = [
     "is_study_running",
     "ledger_file_url",
     "open_storage",
+    "phase_rows",
     "read_facts",
     "read_lease",
     "read_ledger",
@@ -160,6 +166,7 @@ __all__ = [
     "send_request",
     "sqlite_file",
     "sqlite_url",
+    "stored_phases",
     "stored_spec",
     "study_names",
     "study_version",

@@ -12,7 +12,7 @@ from typing_extensions import TypedDict
 
 from lpstudy.correctness import unpack
 from lpstudy.damage import check_figures, validate_strictly
-from lpstudy.ledger import arm_rows
+from lpstudy.ledger import arm_rows, spending_rows
 from lpstudy.ledger.front_pruner import FRONT_PRUNER
 from lpstudy.ledger.seed_rows import FINAL_TEACHERS, FINALS, SEEDS, StoredFinals, StoredSeeds, StoredTeacher
 from lpstudy.ledger.stored_values import Amount, Count, Finite, StoredModel, StoredScalar, StoredText
@@ -119,6 +119,8 @@ FACTS: dict[str, TypeAdapter[Any]] = {
     arm_rows.OUTPUTS: TypeAdapter(arm_rows.StoredOutputs),
     arm_rows.WARM_START: TypeAdapter(arm_rows.StoredWarmStart),
     arm_rows.WEIGHTS: TypeAdapter(dict[str, StoredText]),
+    spending_rows.SPENT: TypeAdapter(list[spending_rows.StoredPhase]),
+    spending_rows.ESTIMATE: TypeAdapter(list[spending_rows.StoredPhase]),
 }
 """The facts of a whole study, each with its model."""
 REQUIRED_FACTS = ("spec", "input_shape", "classes", "id")

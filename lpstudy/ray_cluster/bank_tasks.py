@@ -21,6 +21,7 @@ from lpstudy.teacher import (
     bank_store,
     compute_blocks,
     deal_blocks,
+    metered,
     open_teacher,
     teacher_chunk_size,
 )
@@ -64,4 +65,5 @@ def _fill(bank: BankTask, blocks: list[Block]) -> Iterator[ComputedBlock]:
     store = bank_store(bank.plan, bank.file, spec, data, device)
     network = open_teacher(bank.file, spec, data, device=device)
     chunk_size = teacher_chunk_size(spec, data, device)
-    yield from compute_blocks(store, data, network, blocks, chunk_size=chunk_size)
+    computed = compute_blocks(store, data, network, blocks, chunk_size=chunk_size)
+    yield from metered(computed, network, gpus=bank.task.gpus)

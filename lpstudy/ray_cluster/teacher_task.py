@@ -91,4 +91,5 @@ def train_teacher(
 
 def _teach(teacher: TeacherTask, poll: ControlReader) -> Iterator[EpochResult | TrainedTeacher]:
     data, spec = teacher.load()
-    yield from load_or_train(spec, data, device=device_of(gpus=teacher.gpus), poll=poll)
+    device = device_of(gpus=teacher.gpus)
+    yield from load_or_train(spec, data, device=device, gpus=teacher.gpus, poll=poll)

@@ -69,6 +69,35 @@ def value(cell: object) -> str:
     return str(cell)
 
 
+def span(value: object) -> str:
+    """A duration: 0.52 s, 34 s, 12.3 min, 3.5 h."""
+    seconds = real(value)
+    if seconds is None:
+        return NOTHING
+    for limit, unit, name in ((90, 1, "s"), (5400, 60, "min")):
+        if seconds < limit:
+            return f"{seconds / unit:.3g} {name}"
+    return f"{seconds / 3600:,.1f} h"
+
+
+def size(value: object) -> str:
+    """Bytes: 12 kB, 640 MB, 2.1 GB."""
+    number = real(value)
+    if number is None:
+        return NOTHING
+    unit, name = next((pair for pair in ((1e9, "GB"), (1e6, "MB")) if number >= pair[0]), (1e3, "kB"))
+    return f"{number / unit:.3g} {name}"
+
+
+def energy(value: object) -> str:
+    """Joules as watt-hours: 0.12 Wh, 3.4 kWh."""
+    joules = real(value)
+    if joules is None:
+        return NOTHING
+    hours = joules / 3600
+    return f"{hours / 1000:.3g} kWh" if hours >= 1000 else f"{hours:.3g} Wh"
+
+
 def seeds(n: int) -> str:
     """A number of seeds: 5 seeds."""
     return "1 seed" if n == 1 else f"{n} seeds"

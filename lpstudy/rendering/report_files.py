@@ -14,6 +14,7 @@ from lpstudy.rendering.answer import answer
 from lpstudy.rendering.best_model import best_model_section
 from lpstudy.rendering.beyond_accuracy import beyond_accuracy_section
 from lpstudy.rendering.class_notes import class_notes
+from lpstudy.rendering.cost_section import cost_section
 from lpstudy.rendering.coverage_section import coverage_lines, variance_section
 from lpstudy.rendering.growth import growth_section, hidden_note
 from lpstudy.rendering.latency_section import latency_section
@@ -40,11 +41,14 @@ from lpstudy.rendering.svg import svg
 from lpstudy.tables import StudyResults, comparison, spreadsheet_safe, trials_table
 from lpstudy.tables.arms import arm_results
 from lpstudy.tables.classes import class_table
+from lpstudy.tables.costs import cost_table
 from lpstudy.tables.pairs import pairs_table
 from lpstudy.tables.shift import shift_rows, shift_table
 from lpstudy.tables.variance import variance_table
 from lpstudy.tables.weak_teacher import teacher_warnings
 
+COSTS = "cost.csv"
+"""What each phase of an arm has spent, where runs have measured it."""
 SHIFT = "shift.csv"
 """The accuracies on corrupted test images, where finals were measured on them."""
 CLASSES = "classes.csv"
@@ -114,6 +118,7 @@ def write_report(
         (CLASSES, class_table(results.facts, arms)),
         (SHIFT, shift_table(shift_rows(arms))),
         (VARIANCE, variance_table(results.facts.finals, arms)),
+        (COSTS, cost_table(results.facts, results.runs)),
     )
     for name, frame in tables:
         if len(frame):
@@ -165,6 +170,7 @@ def report_text(results: StudyResults, figure_names: Collection[str], *, links: 
         beyond_accuracy=beyond_accuracy_section(table),
         shift=shift_section(shift_rows(arms)),
         latency=latency_section(study.latency, table),
+        costs=cost_section(study, cost_table(study, runs)),
         effort=effort_section(arms, table, links),
         notes=hidden_note(study)
         + published_note(table)

@@ -5,7 +5,16 @@ from typing import Any
 
 from lpstudy.space.study_spec import StudySpec
 
-FREE = ("budget.trials", "budget.seeds", "budget.hours", "finals.searches", "finals.front")
+LIMITS = ("hours", "cpu_hours", "gpu_hours", "money")
+"""Keys of [budget] after which no trial starts."""
+FREE = (
+    "budget.trials",
+    "budget.seeds",
+    "finals.searches",
+    "finals.front",
+    *(f"budget.{limit}" for limit in LIMITS),
+    *(f"cost.{key}" for key in ("price_per_gpu_hour", "price_per_cpu_hour", "currency")),
+)
 """Keys that may change between two starts of a study."""
 OF_ARMS = {"students", "methods", "imported", "published"}
 """Sections that grow with the arms, or that only the report reads."""

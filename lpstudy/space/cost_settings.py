@@ -4,6 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from lpstudy.spending import Prices
+
 LatencyTarget = Literal["cpu-1", "cpu-n", "cuda"]
 
 
@@ -16,6 +18,19 @@ class CostSettings(BaseModel):
     """Where the forward passes of teacher and winners are timed, once all runs are done, on the machine of
     the sweep: cpu-1 (one thread), cpu-n (as many as cores), cuda (the first GPU); with onnxruntime and torch,
     batches of 1 and 64 images. Needs lpstudy[deploy]."""
+
+    price_per_gpu_hour: Annotated[float, Field(ge=0)] | None = None
+    """Price of an hour of a GPU. With a price, the report and `lpstudy plan` show what each phase costs; one
+    that is left out counts as 0."""
+    price_per_cpu_hour: Annotated[float, Field(ge=0)] | None = None
+    """Price of an hour of CPU time of one core."""
+    currency: Annotated[str, Field(pattern=r"^[^\W\d_]{0,8}$")] = ""
+    """The currency of the prices, a word that is shown after sums: `EUR`."""
+
+    @property
+    def prices(self) -> Prices:
+        """The prices."""
+        return Prices(self.price_per_cpu_hour, self.price_per_gpu_hour, self.currency)
 
     @field_validator("latency")
     @classmethod

@@ -1,7 +1,7 @@
 """The driver of a study's runs, and the backend interface; Ray's backend is in `lpstudy.ray_cluster`."""
 
 from lpstudy.study.backend import Backend, TaskError
-from lpstudy.study.bank_filling import BankProgress, fill_bank
+from lpstudy.study.bank_filling import BankProgress, bank_spending, fill_bank
 from lpstudy.study.control import PausedError, StudyControl
 from lpstudy.study.driver import Driver, run_all
 from lpstudy.study.inprocess import InProcess
@@ -29,6 +29,7 @@ __all__ = [
     "StudyPaths",
     "TaskError",
     "TrialResources",
+    "bank_spending",
     "concurrent_trials",
     "fill_bank",
     "own_cpus",

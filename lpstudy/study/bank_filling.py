@@ -10,10 +10,19 @@ from filelock import FileLock, Timeout
 
 from lpstudy.disk import storage_errors_at
 from lpstudy.folder import LocalFolder
+from lpstudy.spending import PhaseSpending
 from lpstudy.study.backend import Backend
 from lpstudy.study.control import StudyControl
 from lpstudy.study.run_job import StudyInputs
-from lpstudy.teacher import BankPlan, TrainedTeacher, bank_origin, bank_store
+from lpstudy.teacher import (
+    BankPlan,
+    Store,
+    TrainedTeacher,
+    add_bank_spending,
+    bank_origin,
+    bank_store,
+    read_bank_spending,
+)
 
 WAIT_SECONDS = 1.0
 """Seconds between two attempts to lock the bank."""
@@ -45,8 +54,7 @@ def fill_bank(
         TaskError: Out of memory, or processes were lost too often in a row.
     """
     plan, data = study.plan, study.data
-    device = torch.device("cuda" if backend.resources.gpus_per_trial else "cpu")
-    store = bank_store(plan, teacher, backend.resolve(study.spec.teacher), data, device)
+    store = _store(study, teacher, backend)
     total = len(store.blocks())
     if not any(store.missing()):  # before the lock: a filled cache may be read-only
         return
@@ -75,10 +83,25 @@ def fill_bank(
             store.describe(bank_origin(plan, teacher, data))
             blocks_done = total - len(missing)
             for block in backend.compute_blocks(study, teacher, missing):
+                add_bank_spending(store, block.spending)
                 store.enter(block.block, block.digests)
                 blocks_done += 1
                 yield BankProgress(blocks_done, total)
                 control.check()
+
+
+def bank_spending(study: StudyInputs, teacher: TrainedTeacher, backend: Backend) -> PhaseSpending | None:
+    """What the study's bank has cost up to now, by all studies that filled it; None where it is not known.
+
+    Raises:
+        StorageError: The cache does not answer.
+    """
+    return read_bank_spending(_store(study, teacher, backend)) if study.plan.banked_outputs else None
+
+
+def _store(study: StudyInputs, teacher: TrainedTeacher, backend: Backend) -> Store:
+    device = torch.device("cuda" if backend.resources.gpus_per_trial else "cpu")
+    return bank_store(study.plan, teacher, backend.resolve(study.spec.teacher), study.data, device)
 
 
 def _check_disk(folder: Path, plan: BankPlan, share: float) -> None:

@@ -25,6 +25,7 @@ from lpstudy.teacher import (
     bank_store,
     compute_blocks,
     load_or_train,
+    metered,
     open_teacher,
     teacher_chunk_size,
 )
@@ -72,9 +73,12 @@ class InProcess(Backend):
         """Train the teacher in this process: see `Backend.train_teacher`."""
         reader = ControlReader(control.folder.url, control.token, ("stop", *IMMEDIATE_REQUESTS))
         with _threads(own_cpus()):
-            device = torch.device("cuda" if self.resources.gpus_per_trial else "cpu")
+            gpus = self.resources.gpus_per_trial
+            device = torch.device("cuda" if gpus else "cpu")
             try:
-                yield from load_or_train(study.teacher_spec(), study.data, device=device, poll=reader)
+                yield from load_or_train(
+                    study.teacher_spec(), study.data, device=device, gpus=gpus, poll=reader
+                )
             except (DivergedError, ValueError, OSError):
                 raise
             except (MemoryError, RuntimeError) as error:
@@ -92,7 +96,8 @@ class InProcess(Backend):
             network = open_teacher(teacher, spec, data, device=device)
             chunk_size = teacher_chunk_size(spec, data, device)
             try:
-                yield from compute_blocks(store, data, network, list(missing), chunk_size=chunk_size)
+                blocks = compute_blocks(store, data, network, list(missing), chunk_size=chunk_size)
+                yield from metered(blocks, network, gpus=self.resources.gpus_per_trial)
             except (MemoryError, RuntimeError) as error:
                 raise TaskError(end_of(error).cause) from error
 

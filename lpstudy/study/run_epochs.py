@@ -74,6 +74,7 @@ def run_epochs(job: RunJob) -> Iterator[EpochResult]:
         data,
         teacher,
         device=device,
+        gpus=job.shared.gpus,
         folder=folder_at(job.folder),
         read_test=job.final,
         poll=ControlReader(job.control, job.holder, key=job.key),

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from lpstudy.damage import SHIFT
 from lpstudy.data.corruptions import CORRUPTIONS, SEVERITIES
 from lpstudy.diagnostic import Diagnostic
+from lpstudy.spending import SPENDING, STEP_SECONDS, PhaseSpending, Prices
 from lpstudy.tables.latency import LatencyFacts
 
 COST_COLUMNS = ("auxiliary_bytes", "loss_macs", "teacher_bytes")
@@ -53,6 +54,8 @@ RUN_COLUMNS = (
     "training_macs",
     "teacher_macs",
     "seconds",
+    STEP_SECONDS,
+    *SPENDING,
     "hyperparameters",
     "searched",
     "warnings",
@@ -178,3 +181,8 @@ class StudyFacts:
     """What was added to the study after its start and hidden: when, after how many runs, what."""
     hidden: str = ""
     """The arms that the study file no longer has, and their runs."""
+    spending: tuple[PhaseSpending, ...] = ()
+    """What teacher and bank have cost."""
+    estimate: tuple[PhaseSpending, ...] = ()
+    """What `lpstudy plan` has estimated of all phases; empty where no plan was made."""
+    prices: Prices = field(default_factory=Prices)

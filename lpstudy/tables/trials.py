@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from lpstudy.spending import SPENDING, STEP_SECONDS
 from lpstudy.tables.arms import mapping
 from lpstudy.tables.facts import SHIFT_COLUMNS, TEST_COLUMNS
 from lpstudy.tables.text import hyperparameters_json, public_text, spreadsheet_safe
@@ -15,7 +16,8 @@ def trials_table(runs: pd.DataFrame) -> pd.DataFrame:
     Rows are ordered by arm, trials before candidates and finals, trial, seed and attempt. Strings that a
     spreadsheet would run as formulas are defused, absolute paths in warnings shortened.
     """
-    table = runs.drop(columns=[name for name in (*TEST_COLUMNS, *SHIFT_COLUMNS) if runs[name].isna().all()])
+    optional = (*TEST_COLUMNS, *SHIFT_COLUMNS, STEP_SECONDS, *SPENDING)
+    table = runs.drop(columns=[name for name in optional if runs[name].isna().all()])
     table["kind"] = pd.Categorical(table["kind"], categories=["trial", "candidate", "final"], ordered=True)
     table = table.sort_values(_ORDER, kind="stable").reset_index(drop=True)
     table["kind"] = table["kind"].astype("object")

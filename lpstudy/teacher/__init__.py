@@ -2,7 +2,14 @@
 
 from lpstudy.teacher.bank import Bank
 from lpstudy.teacher.bank_plan import BankPlan, BegunOutputs, learns_from_logits, plan_bank
-from lpstudy.teacher.compute import ComputedBlock, bank_store, compute_blocks, open_teacher_outputs
+from lpstudy.teacher.bank_spending import add_bank_spending, read_bank_spending
+from lpstudy.teacher.compute import (
+    ComputedBlock,
+    bank_store,
+    compute_blocks,
+    metered,
+    open_teacher_outputs,
+)
 from lpstudy.teacher.fit import (
     TrainedTeacher,
     check_teacher,
@@ -25,6 +32,7 @@ __all__ = [
     "Store",
     "TeacherInput",
     "TrainedTeacher",
+    "add_bank_spending",
     "bank_origin",
     "bank_store",
     "check_teacher",
@@ -33,9 +41,11 @@ __all__ = [
     "input_of",
     "learns_from_logits",
     "load_or_train",
+    "metered",
     "open_teacher",
     "open_teacher_outputs",
     "plan_bank",
+    "read_bank_spending",
     "teacher_chunk_size",
     "teacher_folder",
     "teacher_key",

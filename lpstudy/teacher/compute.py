@@ -1,7 +1,7 @@
 """Computation of the bank's blocks, and access to a bank for training."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ from lpstudy.methods.method import EMBEDDING
 from lpstudy.model_file import WEIGHTS
 from lpstudy.outputs import Classifier, Outputs
 from lpstudy.space import TeacherSpec
+from lpstudy.spending import BANK, PhaseSpending
 from lpstudy.students import code_of, fit_weights, read_weights_file, skeleton
 from lpstudy.students.layers import classifier_layer
 from lpstudy.teacher.bank import Bank
@@ -27,6 +28,7 @@ from lpstudy.teacher.store import Block, Store, to_bank_dtype
 from lpstudy.teacher.teacher_input import input_shape_of, teacher_skeleton
 from lpstudy.training import TeacherOutputs
 from lpstudy.training.evaluation import BATCH, large_batch_rounding
+from lpstudy.training.meter import Meter
 from lpstudy.training.precision import uses_bf16
 
 
@@ -36,6 +38,8 @@ class ComputedBlock:
 
     block: Block
     digests: dict[str, str]
+    spending: PhaseSpending = field(default_factory=lambda: PhaseSpending(BANK))
+    """What it took."""
 
 
 def bank_store(
@@ -76,6 +80,26 @@ def compute_blocks(
 
     for block in blocks:
         yield ComputedBlock(block, store.write(block, pieces(block)))
+
+
+def metered(
+    blocks: Iterator[ComputedBlock], teacher: OnlineTeacher, *, gpus: float
+) -> Iterator[ComputedBlock]:
+    """Computed blocks, each with what this process spent on it.
+
+    Args:
+        blocks: Computes a block when it is asked for one.
+        teacher: The teacher that computes them.
+        gpus: The share of a GPU that this process has.
+    """
+    device = next(teacher.network.parameters()).device
+    while True:
+        meter = Meter(device, gpus=gpus)
+        if (computed := next(blocks, None)) is None:
+            return
+        images = computed.block.last - computed.block.first
+        macs = float(images * teacher.macs(Needs(logits=True), 1))
+        yield replace(computed, spending=PhaseSpending(BANK, macs=macs, figures=meter.figures()))
 
 
 def open_teacher_outputs(

@@ -2,9 +2,10 @@
 
 import hashlib
 import json
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 
 import torch
 from pydantic import TypeAdapter
@@ -18,6 +19,7 @@ from lpstudy.model_file import DESCRIPTION, WEIGHTS, check_weights, describe
 from lpstudy.one_line import one_line
 from lpstudy.outputs import EpochResult
 from lpstudy.space import RunSpec, TeacherSpec
+from lpstudy.spending import SPENDING
 from lpstudy.students import (
     ReplacedHead,
     fit_weights,
@@ -79,6 +81,8 @@ class TrainedTeacher:
     """See `lpstudy.training.predictions`."""
     test_logits: str | None = None
     """SHA-256 of the file of its logits of the test images; None where there is none."""
+    spending: Mapping[str, float] | None = None
+    """What its training spent: see `lpstudy.spending`; None where it is not known."""
 
 
 _TEACHER_FILE = TypeAdapter(TrainedTeacher)
@@ -113,7 +117,7 @@ def check_teacher(spec: TeacherSpec, data: Data) -> tuple[ReplacedHead | None, t
 
 
 def load_or_train(
-    spec: TeacherSpec, data: Data, *, device: torch.device, poll: Poll = always_continue
+    spec: TeacherSpec, data: Data, *, device: torch.device, gpus: float = 1.0, poll: Poll = always_continue
 ) -> Iterator[EpochResult | TrainedTeacher]:
     """Load the teacher of a study from the cache, or train it: yield each epoch's result, then the teacher.
 
@@ -125,6 +129,7 @@ def load_or_train(
         spec: The teacher's network and training.
         data: The data set.
         device: Where the teacher is trained.
+        gpus: The share of a GPU that this process has.
         poll: See `train`; where it ends the training early, no teacher follows.
     """
     folder = teacher_folder(spec, data)
@@ -133,11 +138,12 @@ def load_or_train(
         with _locked(folder):
             cached = _load_cached(folder)
             teacher = cached.teacher
-            training_macs: float | None = 0.0
+            metrics: Mapping[str, float] | None = {}
             if teacher is None and spec.weights is None:
-                training_macs = yield from _train(spec, data, cached, device, poll)
-            if teacher is None and training_macs is not None:
-                teacher = _evaluate_and_save(spec, data, folder, device, training_macs)
+                run = partial(train, device=device, gpus=gpus, folder=folder, poll=poll)
+                metrics = yield from _train(spec, data, cached.warnings, run)
+            if teacher is None and metrics is not None:
+                teacher = _evaluate_and_save(spec, data, folder, device, metrics)
     if teacher is not None:
         yield teacher
 
@@ -215,23 +221,26 @@ def _load_cached(folder: Folder) -> _CachedTeacher:
 
 
 def _train(
-    spec: TeacherSpec, data: Data, cached: _CachedTeacher, device: torch.device, poll: Poll
-) -> Generator[EpochResult, None, float | None]:
-    """Train the teacher; return the multiply-accumulates, None where `poll` ended the training early."""
-    run = RunSpec(
+    spec: TeacherSpec, data: Data, warnings: tuple[str, ...], run: Callable[..., Iterator[EpochResult]]
+) -> Generator[EpochResult, None, Mapping[str, float] | None]:
+    """Train the teacher by `run`; return its last metrics, None where the training was ended early."""
+    trial = RunSpec(
         student=spec.network, method=BP(), training=spec.training, epochs=spec.epochs, seed=spec.seed
     )
-    result, warnings = None, cached.warnings
-    for result in train(run, teaching_data(spec, data), None, device=device, folder=cached.folder, poll=poll):
+    result = None
+    for result in run(trial, teaching_data(spec, data), None):
         yield replace(result, warnings=warnings + result.warnings)
         warnings = ()
-    return None if result is None or result.epoch < spec.epochs else result.metrics["training_macs"]
+    return None if result is None or result.epoch < spec.epochs else result.metrics
 
 
 def _evaluate_and_save(
-    spec: TeacherSpec, data: Data, folder: Folder, device: torch.device, training_macs: float
+    spec: TeacherSpec, data: Data, folder: Folder, device: torch.device, metrics: Mapping[str, float]
 ) -> TrainedTeacher:
-    """Evaluate the user's network, or the trained one of the folder, and write the teacher's files."""
+    """Evaluate the user's network, or the trained one of the folder, and write the teacher's files.
+
+    `metrics` are those of its last epoch; empty for the user's network.
+    """
     teacher_input = input_of(spec, data)
     network_without_adapter, head = own_network(spec, teacher_input, data), None
     if spec.weights is not None:
@@ -272,7 +281,8 @@ def _evaluate_and_save(
         label=spec.network.label(),
         parameters=size.parameters,
         macs=size.macs,
-        training_macs=training_macs,
+        training_macs=metrics.get("training_macs", 0.0),
+        spending={name: metrics[name] for name in SPENDING if name in metrics} or None,
         seed=spec.seed,
         input=teacher_input,
         file_classes=None if head is None else head.file_classes,

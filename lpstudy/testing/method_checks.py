@@ -12,6 +12,7 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from lpstudy.methods import Distillation, Needs, declaration_of
 from lpstudy.methods.reductions import teacher_outputs
 from lpstudy.outputs import Outputs
+from lpstudy.spending import SPENDING, STEP_SECONDS
 from lpstudy.testing import batch_checks
 from lpstudy.testing.method_case import (
     CLASSES,
@@ -24,6 +25,8 @@ from lpstudy.testing.method_case import (
 
 RESERVED = (
     "seconds",
+    STEP_SECONDS,
+    *SPENDING,
     "validation_accuracy",
     "validation_loss",
     "test_accuracy",

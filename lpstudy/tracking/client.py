@@ -68,6 +68,10 @@ class StudyMetadata:
     """How trials become finals: see `lpstudy.tracking.study_json.FinalsJson`."""
     front_pruner: bool = False
     """Whether trials of arms that search depth or width are judged by accuracy and MACs."""
+    spending: Sequence[Mapping[str, Any]] = ()
+    """What teacher and bank have cost: see `lpstudy.ledger.StoredPhase`."""
+    estimate: Sequence[Mapping[str, Any]] = ()
+    """What `lpstudy plan` has estimated, in the same form."""
 
     def as_text(self) -> str:
         """The metadata as JSON text."""

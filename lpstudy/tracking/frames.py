@@ -5,6 +5,7 @@ import pandas as pd
 from lpstudy.cost import cost_of
 from lpstudy.ledger import LedgerReader, Record
 from lpstudy.space import Arm
+from lpstudy.spending import SPENDING, STEP_SECONDS
 from lpstudy.students import StudentSpec
 from lpstudy.tables import COST_COLUMNS, RUN_COLUMNS
 from lpstudy.tables.facts import SHIFT_COLUMNS, TEST_COLUMNS
@@ -21,6 +22,8 @@ NUMBER_COLUMNS = (
     "training_macs",
     "teacher_macs",
     "seconds",
+    STEP_SECONDS,
+    *SPENDING,
 )
 CURVE_METRICS = ("validation_accuracy", "train_loss")
 """Metrics of the finals that a report draws epoch by epoch, besides the method's diagnostics."""

@@ -4,7 +4,18 @@ from typing import Any
 
 import pandas as pd
 
-from lpstudy.ledger import FINAL_TEACHERS, FRONT_PRUNER, LATENCY, SEEDS, LedgerReader, StoredExtension, dump
+from lpstudy.ledger import (
+    ESTIMATE,
+    FINAL_TEACHERS,
+    FRONT_PRUNER,
+    LATENCY,
+    SEEDS,
+    SPENT,
+    LedgerReader,
+    StoredExtension,
+    StoredPhase,
+    dump,
+)
 from lpstudy.tables import CURVE_COLUMNS, StudyResults
 from lpstudy.tracking.frames import curve_metrics, ledger_frame
 from lpstudy.tracking.study_facts import study_facts
@@ -40,6 +51,8 @@ def ledger_results(ledger: LedgerReader) -> StudyResults:
         finals=FinalsJson.model_validate(finals_json(ledger)),
         growth=[StoredExtension.model_validate(change) for change in ledger.growth],
         hidden=dict(ledger.hidden),
+        spending=[StoredPhase.model_validate(row) for row in stored.get(SPENT, [])],
+        estimate=[StoredPhase.model_validate(row) for row in stored.get(ESTIMATE, [])],
     )
     facts = study_facts(study_json, ledger.spec, {}, experiment="", teacher="")
     curves = pd.DataFrame(_curves(ledger), columns=list(CURVE_COLUMNS))

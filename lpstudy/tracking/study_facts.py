@@ -74,6 +74,9 @@ def study_facts(
         finals=_finals(study_json, spec),
         growth=tuple(extension_words(change) for change in study_json.growth),
         hidden=hidden_words(study_json.hidden),
+        spending=tuple(stored.row() for stored in study_json.spending),
+        estimate=tuple(stored.row() for stored in study_json.estimate),
+        prices=spec.cost.prices,
     )
 
 

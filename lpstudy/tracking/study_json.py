@@ -15,7 +15,7 @@ from pydantic import (
 
 from lpstudy.class_accuracy import unpack_labels
 from lpstudy.damage import LARGEST_FIGURE, problem_of
-from lpstudy.ledger import StoredExtension, StoredSeeds, StoredTeacher
+from lpstudy.ledger import StoredExtension, StoredPhase, StoredSeeds, StoredTeacher
 
 MAX_BYTES = 1 << 22
 """The most bytes of the artifact; a study file has at most 2^20."""
@@ -123,6 +123,10 @@ class StudyJson(_StrictModel):
     finals: FinalsJson = FinalsJson()
     front_pruner: bool = False
     """Whether trials of arms that search depth or width are judged by accuracy and MACs."""
+    spending: list[StoredPhase] = Field(default_factory=list)
+    """What teacher and bank have cost."""
+    estimate: list[StoredPhase] = Field(default_factory=list)
+    """What `lpstudy plan` has estimated."""
 
 
 def read_study_json(path: Path) -> StudyJson:

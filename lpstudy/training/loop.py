@@ -13,6 +13,7 @@ from lpstudy.space import RunSpec
 from lpstudy.training import parallel
 from lpstudy.training.directive import Directive, Poll, always_continue
 from lpstudy.training.memory import memory_error
+from lpstudy.training.meter import Meter
 from lpstudy.training.partial_epoch import CheckpointPoller, EpochAbandonedError, PartialEpoch
 from lpstudy.training.saving import BackgroundWriter
 from lpstudy.training.teacher_outputs import TeacherOutputs
@@ -20,12 +21,13 @@ from lpstudy.training.trainer import Trainer
 from lpstudy.user_lines import user_code_error
 
 
-def train(  # noqa: PLR0913  # four keyword-only options
+def train(  # noqa: PLR0913  # five keyword-only options
     trial: RunSpec,
     data: Data,
     teacher: TeacherOutputs | None,
     *,
     device: torch.device,
+    gpus: float = 1.0,
     folder: Folder | Path | None = None,
     read_test: bool = False,
     poll: Poll = always_continue,
@@ -37,6 +39,7 @@ def train(  # noqa: PLR0913  # four keyword-only options
         data: Training and validation splits; the test split is read only at the end of a final.
         teacher: Source of the teacher's outputs; None for methods that need none.
         device: The device of the training step.
+        gpus: The share of a GPU that this process has; it only counts what the run spends.
         folder: The folder of checkpoints; if it has one, its epochs are yielded again and training resumes
             after them. At the end it holds the student as `weights.safetensors`.
         read_test: Whether this is a final, whose last epoch has `test_accuracy`.
@@ -51,7 +54,7 @@ def train(  # noqa: PLR0913  # four keyword-only options
     """
     folder = LocalFolder(folder) if isinstance(folder, Path) else folder
     try:
-        run = Trainer(trial, data.to(device), teacher, device)
+        run = Trainer(trial, data.to(device), teacher, device, Meter(device, gpus=gpus))
         yield from _epochs(run, folder, read_test=read_test, poll=poll)
     except Exception as error:  # of any kind: it may be that of one's own code
         own = user_code_error(error)

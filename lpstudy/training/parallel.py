@@ -99,6 +99,17 @@ def broadcast(value: int) -> int:
     return int(result)
 
 
+def gather_numbers(own: list[float]) -> list[list[float]]:
+    """The numbers of all workers, in the order of their ranks; as many from each."""
+    if world_size() == 1:
+        return [own]
+    device = "cuda" if dist.get_backend() == "nccl" else "cpu"
+    numbers = torch.tensor(own, dtype=torch.float64, device=device)
+    parts = [torch.empty_like(numbers) for _ in range(world_size())]
+    dist.all_gather(parts, numbers)
+    return [part.tolist() for part in parts]
+
+
 def agree(poll: Poll) -> Directive:
     """The directive of the first worker's poll, on all workers."""
     return Directive(broadcast(poll() if rank() == 0 else Directive.CONTINUE))

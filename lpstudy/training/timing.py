@@ -8,6 +8,7 @@ import torch
 
 from lpstudy.data import Data
 from lpstudy.space import RunSpec
+from lpstudy.training.meter import cpu_seconds
 from lpstudy.training.precision import autocast
 from lpstudy.training.teacher_outputs import TeacherOutputs
 from lpstudy.training.trainer import Trainer
@@ -30,6 +31,16 @@ class RunSeconds:
     """Seconds of an epoch's fixed work, without evaluation."""
     image: float
     """Seconds to evaluate an image."""
+    cpu: float
+    """Seconds of CPU time of this process in a second of a step."""
+    training_macs: float
+    """Multiply-accumulates of the whole run."""
+    teacher_macs: float
+    """The part of them that the teacher's outputs take."""
+
+    def macs(self, *, is_banked: bool) -> float:
+        """Multiply-accumulates of a run; without the teacher's outputs where a bank holds them."""
+        return self.training_macs - (self.teacher_macs if is_banked else 0.0)
 
     def total(self, *, epochs: int, steps: int, validation: int, test: int = 0) -> float:
         """Seconds of a run with these numbers of epochs, steps per epoch, validation and test images."""
@@ -50,13 +61,17 @@ def time_run(
     many = min(STEPS, run.steps_per_epoch)
     few = many // 2
     seconds = {}
+    cpu, wall = cpu_seconds(), time.monotonic()
     for count in (many, few) if few else (many,):
         start_time = time.monotonic()
         run.steps(2, count)
         seconds[count] = time.monotonic() - start_time
+    cpu = (cpu_seconds() - cpu) / max(time.monotonic() - wall, 1e-9)
     step = (seconds[many] - seconds[few]) / (many - few) if few else seconds[many] / many
     step = min(max(step, 0.0), seconds[many] / many)
-    return RunSeconds(setup, step, seconds[many] - many * step, _image_seconds(run))
+    images = run.steps_per_epoch * run.data.train.batch_length(trial.training.batch_size)
+    macs = (run.macs.of_training(trial.epochs, images), run.macs.of_teacher(trial.epochs, images))
+    return RunSeconds(setup, step, seconds[many] - many * step, _image_seconds(run), cpu, *macs)
 
 
 @torch.no_grad()

@@ -10,7 +10,6 @@ from itertools import islice
 import torch
 from torch import Tensor
 
-from lpstudy import correctness
 from lpstudy.cost import cost_of
 from lpstudy.data import Data, Order, Share
 from lpstudy.folder import Folder
@@ -18,13 +17,16 @@ from lpstudy.methods import Needs, StepContext
 from lpstudy.model_file import DESCRIPTION, WEIGHTS
 from lpstudy.outputs import Batch, EpochResult
 from lpstudy.space import RunSpec
+from lpstudy.spending import STEP_SECONDS
 from lpstudy.students import build, read_weights
 from lpstudy.training import checkpoint, optimizers, parallel
 from lpstudy.training.activations import evaluation_chunk_size
 from lpstudy.training.cuda_graph import RecordedStep
 from lpstudy.training.divergence import DivergedError, check_finite, mean_terms
 from lpstudy.training.evaluation import evaluate
+from lpstudy.training.final_test import read_test_set
 from lpstudy.training.learner import example_pair, make_learner
+from lpstudy.training.meter import Meter
 from lpstudy.training.partial_epoch import (
     AfterStep,
     PartialEpoch,
@@ -34,7 +36,6 @@ from lpstudy.training.partial_epoch import (
     restore_generators,
     temporary_seed,
 )
-from lpstudy.training.predictions import Predictions
 from lpstudy.training.run_identity import run_identity
 from lpstudy.training.saving import describe_student
 from lpstudy.training.teacher_outputs import PrefetchingOutputs, TeacherOutputs, classifier_for
@@ -52,15 +53,22 @@ class Trainer:
         data: The data set, on the device where its kind allows it.
         teacher: See `train`.
         device: The device of the training step.
+        meter: Measures what the run spends; by default from now on.
 
     Raises:
         ValueError: The method needs a teacher and there is none, or a network has no layer that it names.
     """
 
     def __init__(
-        self, trial: RunSpec, data: Data, teacher: TeacherOutputs | None, device: torch.device
+        self,
+        trial: RunSpec,
+        data: Data,
+        teacher: TeacherOutputs | None,
+        device: torch.device,
+        meter: Meter | None = None,
     ) -> None:
         self.trial, self.device = trial, device
+        self.meter = meter or Meter(device)
         self.data = data if trial.method.reads_teacher else data.labelled_alone()
         self.training = trial.training
         network = build(trial.student, input_shape=data.input_shape, classes=data.classes, seed=trial.seed)
@@ -79,6 +87,8 @@ class Trainer:
         """The state of the next epoch from a checkpoint."""
         self.seconds = 0.0
         """Seconds of all completed epochs by the monotonic clock, over all processes of the run."""
+        self.step_seconds = 0.0
+        """The part of them that was spent on training steps; NaN where it is not known."""
 
     @torch.no_grad()
     def _training_macs(self) -> TrainingMacs:
@@ -135,8 +145,11 @@ class Trainer:
         learner = self.learner
         checkpoint.unpack_state(newest.tensors, learner.modules, learner.optimizer)
         history = [EpochResult.from_row(row) for row in newest.history]
-        self.seconds = history[-1].metrics["seconds"] if history else 0.0
+        last = history[-1].metrics if history else {"seconds": 0.0, STEP_SECONDS: 0.0}
+        self.seconds = last["seconds"]
+        self.step_seconds = last.get(STEP_SECONDS, math.nan) * len(history) * self.steps_per_epoch
         self.partial_epoch = newest.partial_epoch
+        self.meter.resume(last if self.partial_epoch is None else self.partial_epoch.metrics)
         return history, warnings
 
     def prepare_save(
@@ -180,6 +193,7 @@ class Trainer:
         student, bf16 = self.learner.student, self.learner.bf16
         with temporary_seed(dropout_seed(self.trial.seed, epoch), self.device):
             metrics = self.steps(epoch, after_step=after_step, start=start)
+        self.step_seconds += time.monotonic() - start
         for module in self.learner.averaged_modules:
             parallel.average_buffers(module)
         chunk_size = evaluation_chunk_size(
@@ -193,20 +207,17 @@ class Trainer:
             if not math.isfinite(loss):  # the last step may have spoilt the weights
                 raise DivergedError(f"validation loss is {loss} in epoch {epoch}")
             if read_test and epoch == self.trial.epochs:
-                predictions = self._empty_predictions()
-                metrics["test_accuracy"], _ = evaluate_split(self.data.test, predictions=predictions)
-                figures = predictions.metrics(self.data.test.labels)
-                metrics |= {f"test_{name}": value for name, value in figures.items()}
-                test_correct = correctness.pack(predictions.correct.bool().cpu().numpy())
-                for name, split in self.data.shifts.items():
-                    metrics[f"shift_{name}"], _ = evaluate_split(split)
+                tested = read_test_set(evaluate_split, self.data, self.device, self._read_test_logits)
+                metrics, test_correct = metrics | tested[0], tested[1]
         metrics |= {
             "teacher_macs": self.macs.of_teacher(epoch, self.images_seen),
             "training_macs": self.macs.of_training(epoch, self.images_seen),
             "loss_macs": self.macs.of_loss(epoch),
             "teacher_bytes": float(self.teacher.stored_bytes(self.needs) if self.teacher else 0),
             **self.learner.auxiliary_size,
+            STEP_SECONDS: self.step_seconds / (epoch * self.steps_per_epoch),
             "seconds": self.seconds + time.monotonic() - start,
+            **self.meter.figures(),
         }
         self.seconds = metrics["seconds"]
         finite = {name: value for name, value in metrics.items() if math.isfinite(value)}
@@ -214,13 +225,6 @@ class Trainer:
         if isinstance(self.step, RecordedStep) and self.step.refusal is not None:
             notes += (f"steps are launched one by one, no CUDA graph was recorded: {self.step.refusal}",)
         return EpochResult(epoch, finite, warnings + notes, test_correct)
-
-    def _empty_predictions(self) -> Predictions:
-        """A record of the test set, with the teacher's logits where they are at hand, for any method."""
-        images, classes = len(self.data.test), self.data.classes
-        read = self._read_test_logits
-        teacher_logits = None if read is None else read()
-        return Predictions.of(images, classes=classes, device=self.device, teacher_logits=teacher_logits)
 
     def steps(
         self, epoch: int, limit: int | None = None, *, after_step: AfterStep = do_nothing, start: float = 0.0
@@ -251,9 +255,8 @@ class Trainer:
                     name: torch.tensor(mean * steps_done, dtype=torch.float64) for name, mean in means.items()
                 }
             seconds = time.monotonic() - start
-            return PartialEpoch(
-                steps_done, self.images_seen, seconds, dict(metrics), totals, generators(self.device)
-            )
+            spent = metrics | self.meter.figures()
+            return PartialEpoch(steps_done, self.images_seen, seconds, spent, totals, generators(self.device))
 
         order = Order(self.trial.seed, epoch, self.training.batch_size)
         share = Share(parallel.rank(), parallel.world_size())

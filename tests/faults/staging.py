@@ -22,6 +22,7 @@ from commands import (
 
 from lpstudy import export
 from lpstudy.ledger import Record
+from lpstudy.spending import MEASURED
 
 EPOCHS = 400
 """Epochs of a tiny trial of some seconds."""
@@ -31,7 +32,7 @@ FIXED = (
     "learning_rate = { low = 0.0099, high = 0.0101 }",
 )
 """A learning rate in so small a range that trials are comparable, but not equal."""
-TIMES = ["started", "ended", "seconds", "attempt"]
+TIMES = ["started", "ended", "attempt", *MEASURED]
 """Columns of an export that a fault may change."""
 OFTEN = ("checkpoint_seconds = 0.0", "checkpoint_seconds = 0.2")
 

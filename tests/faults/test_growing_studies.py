@@ -6,13 +6,14 @@ import pandas as pd
 from commands import call, client_of, records, run_keys, runs, start, wait_for, write_study
 
 from lpstudy import export, plan, reconcile, report, status, sweep
+from lpstudy.spending import MEASURED
 
 KD = ("[methods.bp]", "[methods.bp]\n[methods.kd]\nweight = { low = 0.1, high = 9.0 }\n")
 LP = ("[methods.bp]", f"{KD[1]}[methods.lp]\nn_neighbors = 3\n")
 STUDENT = ("width = 2\n", 'width = 2\n\n[[students]]\nfamily = "convnet"\ndepth = 2\nwidth = 3\n')
 BUDGET = ("trials = 1\nepochs = 2\nseeds = 1", "trials = 2\nepochs = 2\nseeds = 2")
 LONG, OFTEN = ("epochs = 2\n", "epochs = 250\n"), ("checkpoint_seconds = 0.0", "checkpoint_seconds = 0.2")
-TIMES = ["started", "ended", "seconds", "attempt"]
+TIMES = ["started", "ended", "attempt", *MEASURED]
 
 
 def swept(folder: Path, *changes: tuple[str, str]) -> str:

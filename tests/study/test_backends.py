@@ -7,10 +7,11 @@ import pytest
 from commands import CommandResult, run
 
 from lpstudy.space import find_study_file
+from lpstudy.spending import MEASURED
 
 BACKENDS = {"ray": ("--concurrent", "1"), "in_process": ("--in-process",)}
 SHORT = ("--trials", "3", "--epochs", "6", "--seeds", "2")
-CLOCK = ["seconds", "started", "ended"]
+CLOCK = ["started", "ended", *MEASURED]
 IDENTIFIERS = ["run_id", "mlflow_run_id"]
 
 

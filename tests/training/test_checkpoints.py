@@ -13,6 +13,7 @@ from lpstudy.data import Data
 from lpstudy.folder import LocalFolder
 from lpstudy.outputs import EpochResult
 from lpstudy.space import RunSpec
+from lpstudy.spending import MEASURED
 from lpstudy.teacher import OnlineTeacher
 from lpstudy.training import Directive, checkpoint, partial_epoch, train
 
@@ -23,7 +24,7 @@ CPU = torch.device("cpu")
 
 def comparable(results: list[EpochResult]) -> list[dict[str, float]]:
     """All but the time."""
-    return [{k: v for k, v in result.metrics.items() if k != "seconds"} for result in results]
+    return [{k: v for k, v in result.metrics.items() if k not in MEASURED} for result in results]
 
 
 def killed_after(epochs: int, trial: RunSpec, data: Data, teacher: OnlineTeacher, folder: Path) -> None:

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from lpstudy.data import Data
 from lpstudy.outputs import EpochResult
 from lpstudy.space import RunSpec
+from lpstudy.spending import MEASURED
 from lpstudy.teacher import OnlineTeacher
 from lpstudy.training import Directive, DivergedError, partial_epoch, train
 
@@ -27,7 +28,7 @@ def _look_after_each_step(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def comparable(results: list[EpochResult]) -> list[tuple[dict[str, float], tuple[str, ...]]]:
     """All but the time."""
-    return [({k: v for k, v in r.metrics.items() if k != "seconds"}, r.warnings) for r in results]
+    return [({k: v for k, v in r.metrics.items() if k not in MEASURED}, r.warnings) for r in results]
 
 
 def after(looks: int, then: Directive | Exception) -> Callable[[], Directive]:

@@ -17,6 +17,7 @@ from lpstudy.data import Data, DataSpec, Order, load
 from lpstudy.methods import METHODS, Needs, StepContext
 from lpstudy.outputs import Batch, Classifier, EpochResult, Network, Outputs
 from lpstudy.space import RunSpec
+from lpstudy.spending import MEASURED
 from lpstudy.students import StudentSpec, build
 from lpstudy.teacher import OnlineTeacher
 from lpstudy.training import DivergedError, RunSeconds, evaluate, time_run, train
@@ -147,7 +148,7 @@ def test_a_run_is_the_same_whenever_it_is_run(data: Data, make_trial: MakeTrial)
 
 def comparable(result: EpochResult) -> dict[str, float]:
     """All but the time."""
-    return {name: value for name, value in result.metrics.items() if name != "seconds"}
+    return {name: value for name, value in result.metrics.items() if name not in MEASURED}
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -267,7 +268,8 @@ def test_the_parts_of_a_run_take_time(data: Data, teacher: OnlineTeacher, make_t
     timed = time_run(make_trial("lp_kd"), data, teacher, device=CPU)
     assert min(timed.setup, timed.step, timed.image) > 0
     assert timed.end >= 0
-    parts = RunSeconds(setup=1.0, step=0.5, end=0.25, image=0.125)
+    zero = {"cpu": 1.0, "training_macs": 0.0, "teacher_macs": 0.0}
+    parts = RunSeconds(setup=1.0, step=0.5, end=0.25, image=0.125, **zero)
     assert parts.total(epochs=2, steps=4, validation=8, test=16) == 1 + 2 * (2 + 0.25 + 1) + 2
 
 

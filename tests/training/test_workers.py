@@ -15,6 +15,7 @@ from lpstudy.data import Data
 from lpstudy.methods import METHODS
 from lpstudy.outputs import EpochResult
 from lpstudy.space import RunSpec
+from lpstudy.spending import MEASURED
 from lpstudy.students import StudentSpec
 from lpstudy.teacher import OnlineTeacher
 from lpstudy.training import Directive, checkpoint, parallel, partial_epoch, train
@@ -70,7 +71,7 @@ def compared(epoch_result: EpochResult) -> dict[str, Tensor]:
     return {
         key: torch.tensor(value, dtype=torch.float64)
         for key, value in epoch_result.metrics.items()
-        if key != "seconds"
+        if key not in MEASURED
     }
 
 
