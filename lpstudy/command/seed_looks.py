@@ -22,13 +22,14 @@ def add_seeds(ledger: Ledger) -> list[str]:
     students: dict[str, list[str]] = {}
     for arm in ledger.arms.values():
         students.setdefault(arm.student.label, []).append(arm.name)
+    looks = looks_of(ledger.spec.budget.seeds)
     decisions: dict[str, StoredSeeds] = {}
     lines = []
     for student, arms in students.items():
         if not open_arms & set(arms):
             continue
         own = [one for one in merged if one.arm.student == student]
-        decision = _look(own, {arm: ledger.seeds_of(arm) for arm in arms}, looks_of(ledger.spec.budget.seeds))
+        decision = look_at(own, {arm: ledger.seeds_of(arm) for arm in arms}, looks)
         decisions |= dict.fromkeys(arms, decision)
         lines.append(f"{student}: {decision.why}")
     stored = {arm: one.model_dump(mode="json") for arm, one in decisions.items()}
@@ -36,7 +37,7 @@ def add_seeds(ledger: Ledger) -> list[str]:
     return lines
 
 
-def _look(results: Sequence[ArmResult], seeds: Mapping[str, int], looks: Sequence[int]) -> StoredSeeds:
+def look_at(results: Sequence[ArmResult], seeds: Mapping[str, int], looks: Sequence[int]) -> StoredSeeds:
     """The decision on one student.
 
     Args:

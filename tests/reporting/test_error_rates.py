@@ -1,88 +1,28 @@
 """Error rates of the tables and the answer in simulated studies with known differences.
 
-Fixed seeds. A network classifies an image correctly where skill of the seed + easiness of the image + chance
-is above 0; methods share easiness and, of one seed, a part of the skill, as paired finals do.
+Fixed seeds.
 """
 
 import re
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 import pytest
 from answers import answer_paragraphs
 from scipy import stats
+from simulated_studies import IMAGES, SEEDS, TEACHER, WORLDS, World, arm_result, study
 
 from lpstudy.correctness import pack
 from lpstudy.rendering.sections import comparison_section
-from lpstudy.tables import RUN_COLUMNS, ArmFacts, StudyFacts, TeacherFacts, comparison
-from lpstudy.tables.arms import ArmResult, arm_results
+from lpstudy.tables import RUN_COLUMNS, ArmFacts, StudyFacts, comparison
+from lpstudy.tables.arms import arm_results
 from lpstudy.tables.pairs import TESTS, pairs_table
 from lpstudy.tables.scores import Scores
 from lpstudy.tables.verdicts import is_best, verdicts
 
-TEACHER = TeacherFacts("teacher", 95.0, 10_000, 10_000, None, None, "", "")
-NO_RUNS = pd.DataFrame(columns=list(RUN_COLUMNS))
-IMAGES = 400
-SEEDS = (3, 5, 8)
 CLAIM = re.compile(
     r"is best|leads\*\*|lead over the next|etter than (?:plain )?back-prop(?! beyond noise\*\* on any)|Worse:"
 )
-
-
-@dataclass(frozen=True)
-class World:
-    """Standard deviations on the scale of the logits."""
-
-    seed: float = 0.3
-    image: float = 0.5
-    """Deviation of an image's easiness between methods."""
-    chance: float = 0.7
-
-    def scores(
-        self, rng: np.random.Generator, methods: int, seeds: int, gains: np.ndarray | None = None
-    ) -> list[Scores]:
-        """Each method's finals on one test set."""
-        gains = np.zeros(methods) if gains is None else gains
-        skill = (
-            2.6
-            + self.seed * (rng.normal(size=(1, seeds)) + rng.normal(size=(methods, seeds)))
-            + gains[:, None]
-        )
-        easy = 1.5 * rng.normal(size=(1, IMAGES)) + self.image * rng.normal(size=(methods, IMAGES))
-        chance = self.chance * rng.normal(size=(methods, seeds, IMAGES))
-        correct = skill[:, :, None] + easy[:, None, :] + chance > 0
-        return [
-            Scores({s: 100 * row.mean() for s, row in enumerate(of)}, IMAGES, dict(enumerate(of)))
-            for of in correct
-        ]
-
-    @property
-    def accuracy(self) -> float:
-        """The accuracy in percent of a method without a gain, over all images and seeds."""
-        rng, n = np.random.default_rng(11), 400_000
-        spread = np.sqrt(2 * self.seed**2 + 1.5**2 + self.image**2 + self.chance**2)
-        return float(100 * (2.6 + spread * rng.normal(size=n) > 0).mean())
-
-
-WORLDS = {
-    "seeds and images differ": World(),
-    "images alone": World(seed=0.05, image=0.8, chance=0.2),
-    "seeds alone": World(image=0.0),
-    "chance alone": World(seed=0.0, image=0.0, chance=1.0),
-}
-
-
-def arm_result(method: str, scores: Scores) -> ArmResult:
-    """An arm's result from the scores of its finals, without a slow frame."""
-    arm = ArmFacts(method, method, "net", 1, {}, {}, "")
-    result = ArmResult(arm, NO_RUNS, NO_RUNS, IMAGES)
-    result.__dict__.update(scores=scores, failed=False)  # where cached_property keeps them
-    return result
-
-
-def study(scores: list[Scores]) -> list[ArmResult]:
-    return [arm_result("bp" if not place else f"m{place}", one) for place, one in enumerate(scores)]
 
 
 @pytest.mark.parametrize("seeds", SEEDS)
