@@ -5,6 +5,7 @@ from lpstudy.space.changes import Definition, arm_definitions, changed_arms, cha
 from lpstudy.space.cost_settings import CostSettings, LatencyTarget
 from lpstudy.space.finals_settings import DEFAULT_CANDIDATES, DEFAULT_FRONT, FinalsSettings
 from lpstudy.space.imported_code import ImportedCode, ImportedFile, LoadedCode, import_files, load_all
+from lpstudy.space.next_range import next_range, section_of, sharing, toml_words
 from lpstudy.space.published import PublishedResult
 from lpstudy.space.ranges import Choices, Fixed, Names, Range, Scalar, Searchable, value_text
 from lpstudy.space.shift_settings import ShiftSettings
@@ -64,9 +65,13 @@ __all__ = [
     "import_files",
     "known_studies",
     "load_all",
+    "next_range",
     "parse",
     "parse_stored",
     "read_study",
     "read_study_file",
+    "section_of",
+    "sharing",
+    "toml_words",
     "value_text",
 ]
