@@ -13,6 +13,8 @@ from lpstudy.one_line import one_line
 from lpstudy.rendering import Report, console_table, write_report
 from lpstudy.space import StudySpec
 from lpstudy.tables import StudyResults, comparison
+from lpstudy.tables.arms import arm_results
+from lpstudy.tables.search_quality import searches
 from lpstudy.tracking import Client, StudyFromMlflow
 
 PAGE = "http://127.0.0.1:5000"
@@ -48,10 +50,13 @@ def publish(client: Client, study: str, reports: Path) -> PublishedReport:
 
 
 def importances(spec: StudySpec, results: StudyResults) -> dict[str, Mapping[str, float]]:
-    """Each searched hyperparameter's share in [0, 1], for each arm's name."""
+    """Each searched hyperparameter's share in [0, 1], for the name of each arm that has enough trials."""
+    found = searches(arm_results(results.facts, results.runs))
+    enough = {one.result.arm.name for one in found if one.can_tell_importances}
     return {
         arm.name: hyperparameter_importances(arm, tracking.searched_trials(arm, results.runs))
         for arm in spec.arms()
+        if arm.name in enough
     }
 
 

@@ -32,9 +32,10 @@ def _trial(row: Mapping[Any, Any]) -> str:
     parts = [f"{row['validation_accuracy']:.2f} %"]
     if not pd.isna(row["macs"]):
         parts.append(f"{count_words(row['macs'])} MACs")
-    parts += [f"{name} {_value(value)}" for name, value in mapping(row["searched"]).items()]
+    parts += [f"{name} {value_text(value)}" for name, value in mapping(row["searched"]).items()]
     return f"trial {row['trial']}{state}: {', '.join(parts)}"
 
 
-def _value(value: object) -> str:
+def value_text(value: object) -> str:
+    """A hyperparameter's value, numbers with three figures."""
     return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -21,6 +21,7 @@ from lpstudy.figures.style import (
     name_axes,
     new_figure,
     plain,
+    title_panel,
 )
 from lpstudy.tables.facts import ArmFacts, StudyFacts
 from lpstudy.tables.intervals import pareto_front
@@ -51,7 +52,7 @@ def search_history(study: StudyFacts, runs: pd.DataFrame) -> Figure | None:
         columns=columns,
     )
     panel_axes = [axes for row in grid for axes in row]
-    low, high = _range(trials[_ACCURACY].to_numpy(dtype=np.float64))
+    low, high = axis_range(trials[_ACCURACY].to_numpy(dtype=np.float64))
     for axes in panel_axes:
         axes.set_ylim(low, high)
     last = int(trials["trial"].max())
@@ -61,14 +62,7 @@ def search_history(study: StudyFacts, runs: pd.DataFrame) -> Figure | None:
         axes.set_visible(False)
     for index, (axes, arm) in enumerate(zip(panel_axes, arms, strict=False)):
         _draw_history(axes, arm, trials[trials["arm"].eq(arm.name)], low)
-        axes.set_title(
-            plain(arm.method, max_length=16), fontsize=NORMAL, fontweight="bold",
-            color=look(arm.method).colour, loc="left", pad=12,
-        )  # fmt: skip
-        axes.annotate(
-            plain(arm.student, max_length=20), (0, 1), xycoords="axes fraction", xytext=(0, 3),
-            textcoords="offset points", fontsize=SMALL - 1, color=QUIET,
-        )  # fmt: skip
+        title_panel(axes, arm.method, arm.student)
         is_lowest = index + columns >= len(arms)
         axes.tick_params(labelbottom=is_lowest)
         name_axes(axes, x="trial" if is_lowest else "")
@@ -76,7 +70,7 @@ def search_history(study: StudyFacts, runs: pd.DataFrame) -> Figure | None:
     return figure
 
 
-def _range(values: np.ndarray) -> tuple[float, float]:
+def axis_range(values: np.ndarray) -> tuple[float, float]:
     """Axis limits without outliers far below the middle of the values."""
     first, third = np.percentile(values, [25, 75])
     floor = first - 3 * max(third - first, 0.5)
@@ -136,7 +130,7 @@ def pareto_fronts(study: StudyFacts, runs: pd.DataFrame) -> Figure | None:
     )
     macs = finished["macs"].to_numpy(dtype=np.float64)
     log_counts(axes, macs.tolist())
-    axes.set_ylim(*_range(finished[_ACCURACY].to_numpy(dtype=np.float64)))
+    axes.set_ylim(*axis_range(finished[_ACCURACY].to_numpy(dtype=np.float64)))
     name_axes(axes, x="MACs of one image's forward pass (log scale)", y="validation accuracy (%)")
     many_students = len({arm.student for arm in arms}) > 1
     labels = []
@@ -166,7 +160,7 @@ def pareto_fronts(study: StudyFacts, runs: pd.DataFrame) -> Figure | None:
 
 
 def importance_figure(study: StudyFacts, shares: Mapping[str, Mapping[str, float]]) -> Figure | None:
-    """The share of the validation accuracy's spread that each hyperparameter explains, one panel per arm.
+    """The share of the validation accuracy's variance that each hyperparameter explains, one panel per arm.
 
     Args:
         study: The study's facts.
@@ -186,8 +180,8 @@ def importance_figure(study: StudyFacts, shares: Mapping[str, Mapping[str, float
     figure, grid = new_figure(
         1.0 + sum(0.36 + 0.22 * bars for bars in bar_counts),
         "Which hyperparameters mattered",
-        "Share of the spread in validation accuracy over an arm's trials that each searched hyperparameter "
-        "explains.",
+        "Share of the variance in validation accuracy that a hyperparameter explains by itself, "
+        "over the arm's trials of all epochs.",
         heights=[0.1 + bars for bars in bar_counts],
         columns=columns,
     )

@@ -86,6 +86,60 @@ def new_figure(
 
     All panels share the x axis, and those of one row the y axis.
     """
+    figure = _headed_figure(height, title, subtitle)
+    grid = figure.subplots(
+        len(heights), columns, squeeze=False, sharex=True, sharey="row", height_ratios=heights
+    )
+    panels = [list(row) for row in grid]
+    for row in panels:
+        for axes in row:
+            style_axes(axes)
+    return figure, panels
+
+
+def new_panels(
+    count: int, title: str, subtitle: str, *, columns: int, row_height: float
+) -> tuple[Figure, list[Axes]]:
+    """A figure with a title, a subtitle and `count` panels with axes of their own, row by row.
+
+    Args:
+        count: The number of panels.
+        title: The figure's title.
+        subtitle: One or two lines.
+        columns: The most panels of a row.
+        row_height: Inches of a row.
+    """
+    columns = min(columns, count)
+    rows = -(-count // columns)
+    figure = _headed_figure(0.8 + row_height * rows, title, subtitle)
+    panels = [axes for row in figure.subplots(rows, columns, squeeze=False) for axes in row]
+    for axes in panels[count:]:
+        axes.set_visible(False)
+    for axes in panels[:count]:
+        style_axes(axes)
+    return figure, panels[:count]
+
+
+def title_panel(axes: Axes, method: str, words: str, *, lift: float = 0.0) -> None:
+    """Write a method's name above a panel in its colour, and words in small type below it.
+
+    Args:
+        axes: The panel.
+        method: The method's name.
+        words: The words, of which 22 letters are shown.
+        lift: Points of free space between the panel and the words.
+    """
+    axes.set_title(
+        plain(method, max_length=16), fontsize=NORMAL, fontweight="bold", color=look(method).colour,
+        loc="left", pad=12 + lift,
+    )  # fmt: skip
+    axes.annotate(
+        plain(words, max_length=22), (0, 1), xycoords="axes fraction", xytext=(0, 3 + lift),
+        textcoords="offset points", fontsize=SMALL - 1, color=QUIET,
+    )  # fmt: skip
+
+
+def _headed_figure(height: float, title: str, subtitle: str) -> Figure:
     lines = subtitle.count("\n") + 1
     header_height = 0.45 + 0.17 * lines
     layout = ConstrainedLayoutEngine(
@@ -97,14 +151,7 @@ def new_figure(
     figure.text(0.012, top, title, fontsize=LARGE, fontweight="bold", color=INK, va="top")
     below = top - 0.25 / height
     figure.text(0.012, below, subtitle, fontsize=SMALL, color=QUIET, va="top", linespacing=1.35)
-    grid = figure.subplots(
-        len(heights), columns, squeeze=False, sharex=True, sharey="row", height_ratios=heights
-    )
-    panels = [list(row) for row in grid]
-    for row in panels:
-        for axes in row:
-            style_axes(axes)
-    return figure, panels
+    return figure
 
 
 def style_axes(axes: Axes) -> None:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         extension_words,
         hidden_words,
     )
+    from lpstudy.ledger.importances import hyperparameter_importances
     from lpstudy.ledger.lease import (
         HEARTBEAT_SECONDS,
         STALE_SECONDS,
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from lpstudy.ledger.reader import LedgerReader, read_ledger
     from lpstudy.ledger.records import Assignment, Done, Kind, Record, State, Waiting
     from lpstudy.ledger.retry import UNAVAILABLE_ERRORS, UnwritableError, driver_message
-    from lpstudy.ledger.samplers import check_searched, hyperparameter_importances
+    from lpstudy.ledger.samplers import check_searched
     from lpstudy.ledger.seed_rows import (
         FINAL_TEACHERS,
         FINALS,
@@ -69,6 +70,7 @@ _MODULES = {
     "design_limits": ("DESIGN_LATENCIES", "LATENCY"),
     "address": ("ledger_file_url", "database_url", "sqlite_file", "display_url", "sqlite_url"),
     "reader": ("LedgerReader", "read_ledger"),
+    "importances": ("hyperparameter_importances",),
     "lease": (
         "HEARTBEAT_SECONDS",
         "STALE_SECONDS",
@@ -89,7 +91,7 @@ _MODULES = {
     "optuna_storage": ("Storage",),
     "study_rows": ("study_names", "rename_study", "read_facts", "read_progress", "study_version"),
     "records": ("Assignment", "Done", "Kind", "Record", "State", "Waiting"),
-    "samplers": ("check_searched", "hyperparameter_importances"),
+    "samplers": ("check_searched",),
     "study_progress": ("POINTS", "SEARCH_SEED", "StudyProgress"),
     "retry": ("UNAVAILABLE_ERRORS", "UnwritableError", "driver_message"),
     "storage": ("engine_at", "open_storage"),

@@ -1,7 +1,7 @@
-"""Optuna's distributions, samplers, pruners and importances for an arm."""
+"""Optuna's distributions, samplers and pruners for an arm."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import count, takewhile
 from typing import Any
 
@@ -169,24 +169,3 @@ def _hyperband_resource(budget: Budget) -> int:
 
 def _min_resource(budget: Budget) -> int:
     return max(1, budget.epochs // 8)
-
-
-def hyperparameter_importances(
-    arm: Arm, trials: Sequence[tuple[Mapping[str, Scalar], float]]
-) -> dict[str, float]:
-    """The importance of each searched hyperparameter for validation accuracy.
-
-    Importances sum to 1; the mapping is empty for fewer than 4 trials.
-
-    Args:
-        arm: The arm.
-        trials: Values and validation accuracy of each finished trial.
-    """
-    spaces = {key: distribution(arm, key, space) for key, space in arm.searched.items()}
-    if len(trials) < 4 or not spaces or len({value for _, value in trials}) < 2:
-        return {}
-    study = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(seed=0))
-    study.add_trials(
-        [optuna.trial.create_trial(params=dict(v), distributions=spaces, value=value) for v, value in trials]
-    )
-    return optuna.importance.get_param_importances(study)

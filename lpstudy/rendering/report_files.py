@@ -24,6 +24,7 @@ from lpstudy.rendering.page import page
 from lpstudy.rendering.pairs_note import pairs_note
 from lpstudy.rendering.published import published_note
 from lpstudy.rendering.search_notes import search_notes
+from lpstudy.rendering.search_section import importance_note, search_section
 from lpstudy.rendering.sections import (
     TARGETS,
     budget_section,
@@ -43,6 +44,7 @@ from lpstudy.tables.arms import arm_results
 from lpstudy.tables.classes import class_table
 from lpstudy.tables.costs import cost_table
 from lpstudy.tables.pairs import pairs_table
+from lpstudy.tables.search_quality import search_table, searches
 from lpstudy.tables.shift import shift_rows, shift_table
 from lpstudy.tables.variance import variance_table
 from lpstudy.tables.weak_teacher import teacher_warnings
@@ -53,19 +55,27 @@ SHIFT = "shift.csv"
 """The accuracies on corrupted test images, where finals were measured on them."""
 CLASSES = "classes.csv"
 """The accuracies by class, where the test set's classes are uneven."""
+SEARCH = "search.csv"
+"""How far each arm's search was."""
 PAIRS = "pairs.csv"
+"""Every two methods of a student, where two have results."""
 VARIANCE = "variance.csv"
 """The parts of the variance of a final's accuracy."""
-"""Every two methods of a student, where two have results."""
-_FIGURE_NAMES = (
+FIGURE_NAMES = (
     "differences",
     "accuracy_over_macs",
     "accuracy_over_parameters",
     "pareto_fronts",
     "learning_curves",
     "search_history",
+    "search_progress",
     "importance",
+    "slices",
+    "contours",
+    "parallel_coordinates",
+    "timeline",
 )
+"""The figures of a report, those first that are first in the Markdown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +129,7 @@ def write_report(
         (SHIFT, shift_table(shift_rows(arms))),
         (VARIANCE, variance_table(results.facts.finals, arms)),
         (COSTS, cost_table(results.facts, results.runs)),
+        (SEARCH, search_table(searches(arms))),
     )
     for name, frame in tables:
         if len(frame):
@@ -129,7 +140,7 @@ def write_report(
     contents[markdown] = _utf8(text)  # last, because it names the others
     for path, content in contents.items():
         write_atomically(path, content)
-    for name in _FIGURE_NAMES:
+    for name in FIGURE_NAMES:
         if name not in report_figures:
             for form in ("png", "svg"):
                 _figure_path(folder, name, form).unlink(missing_ok=True)
@@ -181,6 +192,8 @@ def report_text(results: StudyResults, figure_names: Collection[str], *, links: 
         coverage=coverage_lines(study.finals),
         variance=variance_section(variance_table(study.finals, arms)),
         growth=growth_section(study),
+        search=search_section(searches(arms)),
+        importance_note=importance_note(searches(arms)),
         figures=set(figure_names),
         searched_sizes=any(arm.objectives > 1 for arm in study.arms),
         budget=budget_section(study),
@@ -203,7 +216,12 @@ def _draw(results: StudyResults, importances: Mapping[str, Mapping[str, float]])
         "pareto_fronts": figures.pareto_fronts(study, runs),
         "learning_curves": figures.learning_curves(study, runs, results.curves),
         "search_history": figures.search_history(study, runs),
+        "search_progress": figures.search_progress(study, runs),
         "importance": figures.importance_figure(study, importances),
+        "slices": figures.slices(study, runs),
+        "contours": figures.contours(study, runs, importances),
+        "parallel_coordinates": figures.parallel_coordinates(study, runs),
+        "timeline": figures.timeline(study, runs),
     }
 
 

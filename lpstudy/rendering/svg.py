@@ -11,7 +11,8 @@ from lpstudy.figures.hover import MARK, SEPARATOR
 
 _NO_METADATA = dict.fromkeys(("Date", "Creator", "Format", "Type"))
 _MARKED = re.compile(rf'<g id="{MARK}([^"]*)">((?:(?!<g id=).)*)', re.DOTALL)
-_SYMBOL = re.compile(r"<use ([^>]*)/>")
+_SYMBOL = re.compile(r"<(use) ([^>]*)/>")
+_SHAPE = re.compile(r"<(path) ([^>]*)/>")
 _COMMENT = re.compile(r"\s*<!--.*?-->", re.DOTALL)
 _STYLE = re.compile(r"<style.*?</style>", re.DOTALL)
 _NAMESPACE = re.compile(r' xmlns(?::xlink)?="[^"]*"')
@@ -35,9 +36,12 @@ def _with_titles(group: re.Match[str]) -> str:
 
     def titled(symbol: re.Match[str]) -> str:
         text = next(words, "")
-        return f"<use {symbol[1]}><title>{text}</title></use>" if text else symbol[0]
+        name, attributes = symbol.groups()
+        return f"<{name} {attributes}><title>{text}</title></{name}>" if text else symbol[0]
 
-    return f"<g>{_SYMBOL.sub(titled, group[2])}"
+    # Symbols of one shape are uses of it; where each has its own they are paths.
+    pattern = _SYMBOL if "<use " in group[2] else _SHAPE
+    return f"<g>{pattern.sub(titled, group[2])}"
 
 
 def inline_svg(document: str, name: str, words: str) -> Markup:

@@ -56,11 +56,14 @@ RUN_COLUMNS = (
     "seconds",
     STEP_SECONDS,
     *SPENDING,
+    "started",
+    "ended",
     "hyperparameters",
     "searched",
     "warnings",
 )
-"""Columns of the frame of runs: one row per trial (kind "trial") and per final seed (kind "final")."""
+"""Columns of the frame of runs: one row per trial (kind "trial") and per final seed (kind "final"). `started`
+and `ended` are in seconds since 1970, to the millisecond; a run that was resumed has one start."""
 
 TRIALS, EPOCHS = "trials per arm", "epochs"
 """Names of budgets in `StudyFacts.budget`."""
@@ -112,6 +115,22 @@ class TeacherFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class NumberRange:
+    """The range of a searched number, both ends included."""
+
+    low: float
+    high: float
+    log: bool = False
+    below: str = ""
+    """The range to search next where the best value lies at the low end, as a study file writes it; "" where
+    the hyperparameter goes no further."""
+    above: str = ""
+    """The same for the high end."""
+    section: str = ""
+    """The study file's table that has the range: "training", "students" or "methods.kd"."""
+
+
+@dataclass(frozen=True, slots=True)
 class ArmFacts:
     """One (method, student) pair of the comparison."""
 
@@ -133,6 +152,8 @@ class ArmFacts:
     published: PublishedFacts | None = None
     search: int = 1
     """Which of the repeated searches of the method on the student it is."""
+    numbers: Mapping[str, NumberRange] = field(default_factory=dict)
+    """The searched hyperparameters that are numbers from a range; the others are choices."""
 
 
 @dataclass(frozen=True, slots=True)

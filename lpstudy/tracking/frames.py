@@ -27,6 +27,7 @@ NUMBER_COLUMNS = (
 )
 CURVE_METRICS = ("validation_accuracy", "train_loss")
 """Metrics of the finals that a report draws epoch by epoch, besides the method's diagnostics."""
+TIME_COLUMNS = ("started", "ended")
 INTEGER_COLUMNS = ("trial", "seed", "attempt", "epochs", "depth", "width")
 
 
@@ -43,7 +44,7 @@ def curve_metrics(arm: Arm) -> tuple[str, ...]:
 
 def with_column_types(frame: pd.DataFrame) -> pd.DataFrame:
     """The frame with numeric column types, also for missing values."""
-    frame = frame.astype(dict.fromkeys(NUMBER_COLUMNS, "float64"))
+    frame = frame.astype(dict.fromkeys((*NUMBER_COLUMNS, *TIME_COLUMNS), "float64"))
     return frame.astype(dict.fromkeys(INTEGER_COLUMNS, "Int64"))
 
 
@@ -58,6 +59,11 @@ def design_columns(arm: Arm, student: StudentSpec) -> dict[str, object]:
         "depth": student.depth,
         "width": student.width,
     }
+
+
+def time_of(milliseconds: float | None) -> float | None:
+    """A time in seconds since 1970, to the millisecond that MLflow stores; None where it is not known."""
+    return int(milliseconds) / 1000 if milliseconds else None
 
 
 def _row(ledger: LedgerReader, record: Record) -> dict[str, object]:
@@ -76,6 +82,8 @@ def _row(ledger: LedgerReader, record: Record) -> dict[str, object]:
         "state": record.state,
         "epochs": len(record.epochs),
         **{name: numbers.get(name) for name in NUMBER_COLUMNS},
+        "started": time_of(1000 * (record.started or 0)),
+        "ended": time_of(1000 * (record.ended or 0)),
         "hyperparameters": arm.fixed | dict(run.values),
         "searched": dict(run.values),
         "warnings": list(record.warnings),

@@ -16,7 +16,7 @@ from lpstudy.space import Arm, Fixed, Scalar, StudySpec
 from lpstudy.space.ranges import read_list
 from lpstudy.tracking.artifact_files import download
 from lpstudy.tracking.client import KEY, tag
-from lpstudy.tracking.frames import NUMBER_COLUMNS, curve_metrics, design_columns
+from lpstudy.tracking.frames import NUMBER_COLUMNS, curve_metrics, design_columns, time_of
 from lpstudy.tracking.run_writer import TEST_CORRECT, digest
 
 STATES = (*get_args(State), "paused")
@@ -78,6 +78,8 @@ class RunReader:
             "state": state,
             "epochs": self._number(run, "epochs") if tag("epochs") in run.data.tags else None,
             **numbers,
+            "started": time_of(run.info.start_time),
+            "ended": None if state in ("running", "paused") else time_of(run.info.end_time),
             "hyperparameters": values,
             "searched": {name: values[name] for name in arm.searched},
             "warnings": _warnings(run.data.tags.get(tag("warnings"), "[]")),

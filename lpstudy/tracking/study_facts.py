@@ -1,15 +1,15 @@
 """The facts of a study in its report, from its `study.json`."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from lpstudy.class_accuracy import unpack_labels
 from lpstudy.latency_row import LatencyRow
 from lpstudy.ledger import extension_words, hidden_words
 from lpstudy.seed_range import looks_of, seeds_words
-from lpstudy.space import Arm, StudySpec, value_text
+from lpstudy.space import Arm, Range, StudySpec, next_range, section_of, sharing, toml_words, value_text
 from lpstudy.space.published import TEACHER
 from lpstudy.tables import ArmFacts, StudyFacts, TeacherFacts
-from lpstudy.tables.facts import TRIALS, FinalsFacts, PublishedFacts
+from lpstudy.tables.facts import TRIALS, FinalsFacts, NumberRange, PublishedFacts
 from lpstudy.tables.latency import LatencyFacts
 from lpstudy.tracking.study_json import DataJson, LatencyJson, StudyJson
 
@@ -60,6 +60,7 @@ def study_facts(
                 diagnostics=arm.diagnostics,
                 search=arm.search,
                 published=_published(spec, arm.method, arm.student.label),
+                numbers=_numbers(arm, spec.arms()),
             )
             for arm in spec.arms()
         ),
@@ -93,6 +94,21 @@ def _finals(study_json: StudyJson, spec: StudySpec) -> FinalsFacts:
         decisions=tuple(decisions.values()),
         teachers=tuple(one.test_accuracy for one in stored.teachers.values()),
     )
+
+
+def _numbers(arm: Arm, arms: Sequence[Arm]) -> dict[str, NumberRange]:
+    """The searched ranges of numbers, with what to search next beyond their ends."""
+    numbers = {}
+    for name, space in arm.searched.items():
+        if isinstance(space, Range):
+            alike = sharing(arm, name, arms)
+            beyond = [next_range(alike, name, upwards=upwards) for upwards in (False, True)]
+            below, above = (
+                "" if one is None else toml_words(one, integer=arm.integer(name)) for one in beyond
+            )
+            ends, section = (float(space.low), float(space.high)), section_of(arm, name)
+            numbers[name] = NumberRange(*ends, space.log, below, above, section)
+    return numbers
 
 
 def _latency(stored: LatencyJson | None) -> LatencyFacts | None:

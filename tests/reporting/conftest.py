@@ -9,7 +9,7 @@ import pytest
 
 from lpstudy.correctness import pack
 from lpstudy.methods.lp_diagnostics import DIAGNOSTICS
-from lpstudy.rendering.report_files import report_text
+from lpstudy.rendering.report_files import FIGURE_NAMES, report_text
 from lpstudy.tables import (
     COST_COLUMNS,
     CURVE_COLUMNS,
@@ -19,6 +19,7 @@ from lpstudy.tables import (
     StudyResults,
     TeacherFacts,
 )
+from lpstudy.tables.facts import NumberRange
 
 METHODS = ("bp", "kd", "fitnet", "lp", "lp_kd")
 GAINS = {"bp": 0.0, "kd": 0.9, "fitnet": 0.1, "lp": 0.25, "lp_kd": 1.1}
@@ -47,6 +48,9 @@ TEACHER = TeacherFacts(
     width=64,
 )
 EPOCHS = 20
+SEARCHED = NumberRange(
+    1e-4, 1.0, log=True, below="{ low = 1e-06, high = 0.01, log = true }", section="training"
+)
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,8 @@ def runs_frame(rows: list[dict[str, object]]) -> pd.DataFrame:
     counts = "trial seed attempt epochs depth width parameters macs auxiliary_parameters"
     whole = (*counts.split(), *COST_COLUMNS)
     real = ("validation_accuracy", "test_accuracy", "training_macs", "teacher_macs", "seconds")
+    frame["started"] = [1.7e9 + 5 * place for place in range(len(frame))]
+    frame["ended"] = frame["started"] + 9.5
     return frame.astype(dict.fromkeys(whole, "Int64") | dict.fromkeys(real, "float64"))
 
 
@@ -123,7 +129,17 @@ def make(
             fixed = {"batch_size": "64", "epochs": "20"}
             diagnostics = DIAGNOSTICS if method in ("lp", "lp_kd") else ()
             arms.append(
-                ArmFacts(name, method, student, 1, ranges, fixed, f"arm-{name}", diagnostics=diagnostics)
+                ArmFacts(
+                    name,
+                    method,
+                    student,
+                    1,
+                    ranges,
+                    fixed,
+                    f"arm-{name}",
+                    diagnostics=diagnostics,
+                    numbers=dict.fromkeys((key for key in ranges if key != "n_neighbors"), SEARCHED),
+                )
             )
             weights = rng.dirichlet(np.ones(len(ranges)) * 0.7)
             importances[name] = dict(zip(ranges, map(float, weights), strict=True))
@@ -283,17 +299,8 @@ def one(make_frames: Callable[..., Frames]) -> Frames:
 @pytest.fixture(scope="session")
 def text_of() -> Callable[[Frames], str]:
     """The report's Markdown with all figures."""
-    names = (
-        "differences",
-        "accuracy_over_macs",
-        "accuracy_over_parameters",
-        "pareto_fronts",
-        "learning_curves",
-        "search_history",
-        "importance",
-    )
 
     def text(frames: Frames) -> str:
-        return report_text(frames.results, names, links="http://127.0.0.1:5000/#/runs/{}".format)
+        return report_text(frames.results, FIGURE_NAMES, links="http://127.0.0.1:5000/#/runs/{}".format)
 
     return text

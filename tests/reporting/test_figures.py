@@ -16,7 +16,10 @@ from lpstudy.tables.arms import arm_results
 from lpstudy.tables.verdicts import verdicts
 
 METHODS = ("bp", "kd", "fitnet", "lp", "lp_kd")
-KINDS = ("macs", "parameters", "differences", "pareto", "curves", "history", "importance")
+KINDS = (
+    "macs", "parameters", "differences", "pareto", "curves", "history", "importance", "progress", "slices",
+    "contours", "parallel", "timeline",
+)  # fmt: skip
 
 
 def draw(kind: str, frames) -> Figure | None:
@@ -32,6 +35,16 @@ def draw(kind: str, frames) -> Figure | None:
             return figures.learning_curves(study, runs, frames.curves)
         case "history":
             return figures.search_history(study, runs)
+        case "progress":
+            return figures.search_progress(study, runs)
+        case "slices":
+            return figures.slices(study, runs)
+        case "contours":
+            return figures.contours(study, runs, frames.importances)
+        case "parallel":
+            return figures.parallel_coordinates(study, runs)
+        case "timeline":
+            return figures.timeline(study, runs)
     return figures.importance_figure(study, frames.importances)
 
 
@@ -108,7 +121,7 @@ def test_missing_numbers_leave_gaps_and_raise_nothing(make_frames):
 @pytest.mark.parametrize("kind", KINDS)
 def test_hostile_names_are_drawn_as_they_are(kind, make_frames):
     name = "$x^{$ $\\frac{1}{0}$ a\nb\tc \\undefined $$"
-    frames = make_frames(methods=("bp", "kd"), seeds=2, trials=3)
+    frames = make_frames(methods=("bp", "kd"), seeds=2, trials=6)
     frames.runs["student"] = name + frames.runs["student"]
     arms = tuple(
         replace(arm, method="bp" if arm.method == "bp" else name, student=f"{name}{arm.student}")
@@ -117,6 +130,8 @@ def test_hostile_names_are_drawn_as_they_are(kind, make_frames):
     figure = draw(kind, replace(frames, study=replace(frames.study, arms=arms)))
     if kind == "pareto":
         assert figure is None
+    elif kind == "timeline":  # which names runs where one points alone
+        figure.canvas.draw()
     else:
         figure.canvas.draw()
         assert any(r"\$x^{\$ \$\frac" in text.get_text() for text in texts(figure))

@@ -144,7 +144,7 @@ def test_heads_rows_and_figures_have_names_for_screen_readers(page):
             assert all(tag == "td" for tag, _, _ in row[1:])
     assert all(attributes.get("aria-label") for attributes in page.all("table"))
     figures = [one for one in page.all("svg") if one.get("class") != "interval"]
-    assert len(figures) == len(page.all("figure")) == len(page.all("figcaption")) == 6
+    assert len(figures) == len(page.all("figure")) == len(page.all("figcaption")) == 11
     assert all(one["role"] == "img" and one["aria-label"] for one in figures)
     assert page.all("html")[0]["lang"] == "en"
     have_words = [any(text for _, _, text in heads) for heads, *_ in page.tables]
