@@ -100,7 +100,9 @@ def lanes_of(
 
 def _kind(row: Mapping[Any, Any]) -> str:
     if row["state"] == "finished":
-        return f"finished {row['kind']}" if row["kind"] in ("trial", "candidate", "final") else "finished trial"
+        return (
+            f"finished {row['kind']}" if row["kind"] in ("trial", "candidate", "final") else "finished trial"
+        )
     return {"pruned": "pruned trial", "failed": "failed"}.get(str(row["state"]), "not ended")
 
 

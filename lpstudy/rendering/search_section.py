@@ -89,7 +89,8 @@ def _progress(found: Sequence[ArmSearch]) -> list[Markdown]:
         )
     if late:
         names = [
-            f"{code(one.result.arm.method)} on {_student(one)} (trial {one.flat_since}, {_points(_gain(one))} points since half)"
+            f"{code(one.result.arm.method)} on {_student(one)}"
+            f" (trial {one.flat_since}, {_points(_gain(one))} points since half)"
             for one in late[:_MOST_ARMS]
         ]
         more = len(late) - len(names)

@@ -179,6 +179,8 @@ def search_table(found: Sequence[ArmSearch]) -> pd.DataFrame:
         counts = (len(search.progress), len(search.full_budget))
         flat = (search.flat_since, search.trials_since, number(search.gain_of_second_half))
         costs = (*search.cost("macs"), *search.cost("seconds"))
-        rows.append((arm.method, arm.student, arm.search, *counts, search.best, *flat, *costs, "; ".join(edges)))
+        rows.append(
+            (arm.method, arm.student, arm.search, *counts, search.best, *flat, *costs, "; ".join(edges))
+        )
     frame = pd.DataFrame(rows, columns=list(SEARCH_COLUMNS))
     return frame.astype({"flat_since_trial": "Int64", "trials_since": "Int64"})
