@@ -24,7 +24,8 @@ def parser() -> ArgumentParser:
     """The command's flags."""
     parser = flags.parser(
         "reconcile",
-        "Compare MLflow's runs, seeds, states, final metrics and files with the ledger; repair MLflow.",
+        "Compare MLflow's runs, seeds, states, final metrics, files and arms' figures with the ledger; repair"
+        " MLflow.",
     )
     parser.add_argument("study", help="name of the study")
     flags.add_imports(parser)
@@ -79,21 +80,10 @@ def _reconcile(args: Namespace) -> int:
 
 
 def _facts(reader: LedgerReader) -> StudyMetadata:
-    facts = reader.facts
-    missing = [name for name in ("data", "teacher", "provenance") if name not in facts]
+    missing = [name for name in ("data", "teacher", "provenance") if name not in reader.facts]
     if missing:
         raise ValueError(f"study {reader.spec.name!r} has no {missing[0]} yet: run its sweep first")
-    return StudyMetadata(
-        spec=ledger.dump(reader.spec),
-        data=facts["data"],
-        teacher=facts["teacher"],
-        provenance=facts["provenance"],
-        growth=reader.growth,
-        hidden=reader.hidden,
-        latency=facts.get(ledger.LATENCY),
-        spending=facts.get(ledger.SPENT, ()),
-        estimate=facts.get(ledger.ESTIMATE, ()),
-    )
+    return tracking.study_metadata(reader)
 
 
 def _print_differences(

@@ -1,13 +1,14 @@
 """The MLflow client of a sweep: connected, or unconnected while a resumed study continues without it."""
 
 from argparse import Namespace
+from dataclasses import replace
 
 from lpstudy import terminal, tracking
 from lpstudy.command.prepare import PreparedStudy
 from lpstudy.command.provenance import data_facts
 from lpstudy.command.study_ledgers import studies
 from lpstudy.command.study_session import StudySession
-from lpstudy.ledger import ESTIMATE, FRONT_PRUNER, LATENCY, SPENT, Ledger, dump
+from lpstudy.ledger import Ledger, dump
 from lpstudy.tracking import Client, Projection
 
 LAGS = "warning: MLflow lags behind, training continues:  "
@@ -34,18 +35,5 @@ def make_projection(
     ledger: Ledger, prepared: PreparedStudy, client: Client, session: StudySession
 ) -> Projection:
     """The projection that writes the ledger to MLflow."""
-    stored = ledger.facts
-    facts = tracking.StudyMetadata(
-        spec=dump(prepared.spec),
-        data=data_facts(prepared),
-        teacher=stored["teacher"],
-        provenance=stored["provenance"],
-        latency=stored.get(LATENCY),
-        growth=ledger.growth,
-        hidden=ledger.hidden,
-        finals=tracking.finals_json(ledger),
-        front_pruner=bool(ledger.facts.get(FRONT_PRUNER)),
-        spending=stored.get(SPENT, ()),
-        estimate=stored.get(ESTIMATE, ()),
-    )
+    facts = replace(tracking.study_metadata(ledger), spec=dump(prepared.spec), data=data_facts(prepared))
     return Projection(client, ledger, facts, session.control.folder / "runs", session.is_held)

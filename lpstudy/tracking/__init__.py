@@ -14,7 +14,7 @@ from lpstudy.tracking.client import (
     reason,
     tracking_uri,
 )
-from lpstudy.tracking.ledger_results import finals_json, ledger_results
+from lpstudy.tracking.ledger_results import has_results, ledger_results, study_metadata
 from lpstudy.tracking.model_registry import ALIAS, download_run, register_folder
 from lpstudy.tracking.projection import Projection
 from lpstudy.tracking.reconciliation import Difference, compare, repair
@@ -43,8 +43,8 @@ __all__ = [
     "display_uri",
     "download_run",
     "experiment_name",
-    "finals_json",
     "find_experiment",
+    "has_results",
     "ledger_results",
     "list_studies",
     "log_report",
@@ -54,5 +54,6 @@ __all__ = [
     "register_folder",
     "repair",
     "searched_trials",
+    "study_metadata",
     "tracking_uri",
 ]

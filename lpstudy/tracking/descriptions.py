@@ -42,7 +42,9 @@ def arm_note(arm: Arm, experiment: str) -> str:
         " Its trials and finals lie"
         " below it. `test_accuracy_mean` is the mean over the finals' seeds with its 95 % interval"
         " (`test_accuracy_low`, `test_accuracy_high`); `difference_to_bp` is the mean difference to `bp` with"
-        f" the same student, paired by seed, with its interval.\n\n{_comparison_help(experiment)}"
+        " the same student, paired by seed, with its interval and its p-value with Holm's correction over the"
+        " student's methods (`difference_to_bp_p_holm`); further ones are those of the report's"
+        f" `comparison.csv`.\n\n{_comparison_help(experiment)}"
     )
 
 

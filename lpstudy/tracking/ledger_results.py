@@ -1,7 +1,5 @@
 """The results of a study as its report shows them, from the ledger instead of MLflow."""
 
-from typing import Any
-
 import pandas as pd
 
 from lpstudy.ledger import (
@@ -12,24 +10,40 @@ from lpstudy.ledger import (
     SEEDS,
     SPENT,
     LedgerReader,
-    StoredExtension,
-    StoredPhase,
     dump,
 )
 from lpstudy.tables import CURVE_COLUMNS, StudyResults
+from lpstudy.tracking.client import StudyMetadata
 from lpstudy.tracking.frames import curve_metrics, ledger_frame
 from lpstudy.tracking.study_facts import study_facts
-from lpstudy.tracking.study_json import DataJson, FinalsJson, LatencyJson, StudyJson, TeacherJson
+from lpstudy.tracking.study_json import StudyJson
 
 
-def finals_json(ledger: LedgerReader) -> dict[str, Any]:
-    """How the trials of a study become finals, as `study.json` has it."""
+def study_metadata(ledger: LedgerReader) -> StudyMetadata:
+    """What `study.json` says, from the ledger of a study that has a teacher."""
     stored = ledger.facts
-    return {
-        "candidates": ledger.n_candidates,
-        "seeds": stored.get(SEEDS, {}),
-        "teachers": stored.get(FINAL_TEACHERS, {}),
-    }
+    return StudyMetadata(
+        spec=dump(ledger.spec),
+        data=stored["data"],
+        teacher=stored["teacher"],
+        provenance=stored.get("provenance", {}),
+        latency=stored.get(LATENCY),
+        growth=ledger.growth,
+        hidden=ledger.hidden,
+        finals={
+            "candidates": ledger.n_candidates,
+            "seeds": stored.get(SEEDS, {}),
+            "teachers": stored.get(FINAL_TEACHERS, {}),
+        },
+        front_pruner=bool(stored.get(FRONT_PRUNER)),
+        spending=stored.get(SPENT, ()),
+        estimate=stored.get(ESTIMATE, ()),
+    )
+
+
+def has_results(ledger: LedgerReader) -> bool:
+    """Whether the study has a teacher, and so runs that may have results."""
+    return {"teacher", "data"} <= ledger.facts.keys()
 
 
 def ledger_results(ledger: LedgerReader) -> StudyResults:
@@ -38,22 +52,9 @@ def ledger_results(ledger: LedgerReader) -> StudyResults:
     Raises:
         ValueError: The study has no teacher yet, and so no run.
     """
-    stored = ledger.facts
-    if not {"teacher", "data"} <= stored.keys():
+    if not has_results(ledger):
         raise ValueError(f"study {ledger.spec.name!r} has trained no student yet")
-    study_json = StudyJson(
-        spec=dump(ledger.spec),
-        data=DataJson.model_validate(stored["data"]),
-        teacher=TeacherJson.model_validate(stored["teacher"]),
-        provenance=stored.get("provenance", {}),
-        latency=LatencyJson.model_validate(stored[LATENCY]) if LATENCY in stored else None,
-        front_pruner=bool(stored.get(FRONT_PRUNER)),
-        finals=FinalsJson.model_validate(finals_json(ledger)),
-        growth=[StoredExtension.model_validate(change) for change in ledger.growth],
-        hidden=dict(ledger.hidden),
-        spending=[StoredPhase.model_validate(row) for row in stored.get(SPENT, [])],
-        estimate=[StoredPhase.model_validate(row) for row in stored.get(ESTIMATE, [])],
-    )
+    study_json = StudyJson.model_validate_json(study_metadata(ledger).as_text())
     facts = study_facts(study_json, ledger.spec, {}, experiment="", teacher="")
     curves = pd.DataFrame(_curves(ledger), columns=list(CURVE_COLUMNS))
     return StudyResults(facts, ledger_frame(ledger), curves)

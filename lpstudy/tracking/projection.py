@@ -20,6 +20,8 @@ MAX_FAILURE_SECONDS = 15.0
 """Seconds that the end of a study waits for a failing server."""
 MAX_PAUSE_SECONDS = 10.0
 """Seconds between two attempts while the server does not answer."""
+REST = 20
+"""How many times as long as writing the arms' figures took they stay: the runs need the processors."""
 
 
 class Projection:
@@ -53,6 +55,9 @@ class Projection:
         self._is_closing = False
         self._pending: dict[str, Assignment] = {}
         self._stopped = threading.Event()
+        self._has_results = False
+        """Whether a final has ended since the arms' figures were written."""
+        self._next_arms = 0.0
         self.error: str | None = None
         """The reason of the last failed attempt; None after a successful one."""
 
@@ -133,7 +138,13 @@ class Projection:
         for key, assignment in list(self._pending.items()):
             if self._stopped.is_set():
                 return
-            self._writer.write(self._ledger.record(assignment), paused=paused)
+            record = self._ledger.record(assignment)
+            self._writer.write(record, paused=paused)
+            self._has_results |= assignment.kind == "final" and record.state != "running"
             del self._pending[key]
         if paused:
             self._writer.end_study()
+        elif self._has_results and (start := time.monotonic()) >= self._next_arms:
+            self._writer.write_arms()
+            end = time.monotonic()
+            self._has_results, self._next_arms = False, end + REST * (end - start)

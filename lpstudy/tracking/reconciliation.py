@@ -21,8 +21,10 @@ from lpstudy.tracking.client import (
     open_experiment,
     tag,
 )
+from lpstudy.tracking.ledger_results import has_results, ledger_results
 from lpstudy.tracking.projection import Projection
 from lpstudy.tracking.run_writer import STATUS, TEST_CORRECT, digest
+from lpstudy.tracking.summaries import arm_figures, differing_figure
 
 FINAL_METRICS = ("validation_accuracy", "test_accuracy")
 STUDY_FILE = "study.json"
@@ -38,7 +40,7 @@ class Difference:
 
 
 def compare(ledger: LedgerReader, client: MlflowClient, runs: Folder) -> list[Difference]:
-    """All differences in runs, their trials, seeds, states, final metrics and files.
+    """All differences in runs, their trials, seeds, states, final metrics and files, and in arms' figures.
 
     Args:
         ledger: The study's ledger.
@@ -46,6 +48,7 @@ def compare(ledger: LedgerReader, client: MlflowClient, runs: Folder) -> list[Di
         runs: The folder of the runs' weights; MLflow need not have files that this folder names.
     """
     differences = [difference for _, difference in _compare(ledger, client)]
+    differences += _differing_arms(ledger, client)
     return differences + [Difference(one.key, one.what) for one in _missing_files(ledger, client, runs)]
 
 
@@ -113,6 +116,18 @@ def _missing_files(ledger: LedgerReader, client: MlflowClient, runs: Folder) -> 
             names = [*names, TEST_CORRECT]
         if names:
             yield _MissingFiles(key, tracked[key].location, names, correct or "")
+
+
+def _differing_arms(ledger: LedgerReader, client: MlflowClient) -> Iterator[Difference]:
+    """The arms' runs whose figures are not those of the ledger, of a study that has results."""
+    experiment = client.get_experiment_by_name(experiment_name(ledger.spec.name))
+    if experiment is None or not has_results(ledger):
+        return
+    runs = {run.data.tags.get(KEY): run for run in all_runs(client, experiment)}
+    for arm, figures in arm_figures(ledger, ledger_results(ledger).facts).items():
+        run = runs.get(f"arm/{arm}")
+        if run is not None and (text := differing_figure(figures, run.data.metrics)):
+            yield Difference(f"arm/{arm}", text)
 
 
 def _has_record(client: MlflowClient, location: str, correct: str) -> bool:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -11,7 +10,7 @@ from mlflow.tracking import MlflowClient
 
 from lpstudy.cost import cost_of
 from lpstudy.folder import Folder
-from lpstudy.ledger import Assignment, LedgerReader, Record, State
+from lpstudy.ledger import Assignment, LedgerReader, Record
 from lpstudy.model_file import WEIGHTS
 from lpstudy.space import Arm
 from lpstudy.tracking.artifact_files import upload_text
@@ -28,10 +27,11 @@ from lpstudy.tracking.descriptions import (
     run_note,
     teacher_note,
 )
-from lpstudy.tracking.summaries import arm_figures
+from lpstudy.tracking.study_facts import study_facts
+from lpstudy.tracking.study_json import StudyJson
+from lpstudy.tracking.summaries import TRIAL_STATES, arm_figures, write_arm_figures
 
 STATUS = {"finished": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
-TRIAL_STATES: tuple[State, ...] = ("finished", "pruned", "failed", "infeasible")
 TEST_CORRECT = "test_correct.txt"
 """A final's artifact: its record of correctly classified test images (`correctness.pack`)."""
 TEACHER_FIGURES = ("validation_accuracy", "test_accuracy", "parameters", "macs", "training_macs")
@@ -58,6 +58,7 @@ class RunWriter:
         self._described_keys: set[str] = set()
         self._epochs: dict[str, int] = {}
         self._notes: dict[str, dict[str, str]] = {}
+        self._figures: dict[str, dict[str, float]] = {}
 
     @property
     def _experiment_id(self) -> str:
@@ -83,6 +84,7 @@ class RunWriter:
         self._described_keys.clear()
         self._epochs.clear()
         self._notes.clear()
+        self._figures.clear()
         self._experiment = experiment
         self._report_run()
         upload_text(self._client, self._runs["report"].location, self._facts.as_text(), "study.json")
@@ -103,11 +105,22 @@ class RunWriter:
                 assignments.append(record.assignment)
         return assignments
 
+    def write_arms(self) -> None:
+        """Write the figures of the arms that have changed."""
+        study_json = StudyJson.model_validate_json(self._facts.as_text())
+        study = study_facts(study_json, self._ledger.spec, {}, experiment="", teacher="")
+        for name, figures in arm_figures(self._ledger, study).items():
+            if self._figures.get(name) != figures:
+                run = self._arm_run(self._ledger.arms[name])
+                write_arm_figures(self._client, self._ledger, run, figures)
+                self._figures[name] = figures
+
     def end_study(self) -> None:
         """Update and end the arms' runs; pause the report's run."""
-        figures = arm_figures(self._ledger, self._facts)
+        self.write_arms()
         for arm in self._ledger.arms.values():
-            self._end_arm(arm, figures[arm.name])
+            self._client.set_tag(self._arm_run(arm), tag("state"), "finished")
+            self._end(f"arm/{arm.name}", "finished", None)
         self._pause_hidden_runs()
         if self._runs["report"].state == "running":
             self._client.set_tag(self._report_run(), tag("state"), "paused")
@@ -242,21 +255,6 @@ class RunWriter:
     def _needs_description(self, key: str) -> bool:
         """Whether to write the constant values; a later process repeats them: a write may be lost."""
         return key not in self._described_keys and self._runs[key].state == "running"
-
-    def _end_arm(self, arm: Arm, table: dict[str, float]) -> None:
-        """Update an arm's counts and end its run."""
-        records = [r for r in self._ledger.records() if r.assignment.arm == arm.name]
-        trials = [r for r in records if r.assignment.kind == "trial"]
-        counts = Counter(record.state for record in trials)
-        figures = {f"trials_{state}": float(counts[state]) for state in TRIAL_STATES} | table
-        winner = self._ledger.winner(arm.name)
-        if winner is not None:
-            figures["best_validation_accuracy"] = winner.values[0]
-        run = self._arm_run(arm)
-        step = len(records)
-        metrics = [Metric(name, value, step, step) for name, value in figures.items()]
-        self._client.log_batch(run, metrics, tags=[RunTag(tag("state"), "finished")])
-        self._end(f"arm/{arm.name}", "finished", None)
 
     def _report_run(self) -> str:
         return self._find_or_create("report", "report", {tag("kind"): "report", NOTE: report_note()}, None)
