@@ -11,7 +11,7 @@ from lpstudy.command import arguments as flags
 from lpstudy.command.budget_notes import budget_notes, unused_trials_note
 from lpstudy.command.claims import missing_claims
 from lpstudy.command.estimate import ArmSeconds, Machine, estimate, slowness
-from lpstudy.command.estimated_spending import keep_estimate, run_figures, spending_lines
+from lpstudy.command.estimated_spending import keep_estimate, limit_lines, run_figures, spending_lines
 from lpstudy.command.exits import DONE, errors_as_bad_input, exit_code_of
 from lpstudy.command.latencies import judged_latencies
 from lpstudy.command.prepare import PreparedStudy, feasible_sizes, prepare, resources_of, student_sizes
@@ -166,6 +166,7 @@ def _plan(args: Namespace) -> int:
         spending = [*shared, *(row for line in lines for row in line.spending(gpus))]
         keep_estimate(prepared, spending, gpus=gpus)
         show("", *spending_lines(spending, spec.cost.prices))
+        show(*limit_lines(spending, budget, spec.cost.prices))
     for text in missing_claims(spec):
         show(text)
     return DONE

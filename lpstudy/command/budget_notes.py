@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from lpstudy.ledger import StudyProgress
+from lpstudy.ledger import StudyProgress, limit_words
 
 if TYPE_CHECKING:  # the networks of a study take seconds to import
     from lpstudy.ledger.row_models import StoredBudget
@@ -36,6 +36,9 @@ def budget_notes(progress: StudyProgress, budget: "StoredBudget | Budget") -> It
         progress: The study's progress, from its ledger.
         budget: The budget of the next sweep, or the one in the ledger.
     """
+    for name, amount in limit_words(budget):
+        if name in progress.spent_limits():
+            yield f"[budget] {name} = {amount} is spent: no further trial starts, the finals run"
     yield from filter(None, (unused_trials_note(arm, n, budget) for arm, n in progress.points.items()))
     arms = progress.arm_names
     winners = {arm: progress.winners_with_finals(arm) for arm in arms}

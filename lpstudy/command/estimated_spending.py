@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 
 from pydantic import TypeAdapter
@@ -11,11 +11,14 @@ from lpstudy.cache import shared_cache
 from lpstudy.command.prepare import PreparedStudy
 from lpstudy.command.quantities import duration
 from lpstudy.figures.style import count_words
-from lpstudy.ledger import StoredPhase, dump, phase_rows
+from lpstudy.ledger import StoredPhase, dump, limit_words, phase_rows
+from lpstudy.space import Budget
 from lpstudy.spending import PHASES, PhaseSpending, Prices, joined
 
 _ROWS = TypeAdapter(list[StoredPhase])
 NOTHING = "–"
+AFTER_SEARCH = ("candidate", "final")
+"""The phases of runs that follow the search, which no budget of time or money stops."""
 
 
 def run_figures(seconds: float, cpu: float, gpus: float) -> dict[str, float]:
@@ -51,6 +54,31 @@ def spending_lines(rows: Sequence[PhaseSpending], prices: Prices) -> Iterator[st
         cells += [NOTHING if row.macs is None else count_words(row.macs)]
         cells += [money_words(prices.money(row.figures), prices)] if has_price else []
         yield f"{words:<30} " + " ".join(f"{cell:>12}" for cell in cells)
+
+
+def limit_lines(rows: Sequence[PhaseSpending], limits: Budget, prices: Prices) -> Iterator[str]:
+    """Whether the budget of computing time and money lasts until the last trial has started, a line each."""
+    until, after = (
+        joined([row for row in rows if (row.phase in AFTER_SEARCH) == is_after], "")
+        for is_after in (False, True)
+    )
+    for name, amount in limit_words(limits):
+        needed, more = (_amount(name, part.figures, prices) for part in (until, after))
+        limit = float(getattr(limits, name))
+        if needed is None or more is None:
+            continue
+        words = "is enough" if needed <= limit else "is not enough, the last trials would not start"
+        yield (
+            f"[budget] {name} = {amount} {words}: about {needed:.3g} until the search ends, without pruning;"
+            f" what follows runs in any case and takes about {more:.3g}"
+        )
+
+
+def _amount(name: str, figures: Mapping[str, float], prices: Prices) -> float | None:
+    if name == "money":
+        return prices.money(figures)
+    seconds = figures.get(f"{name.removesuffix('_hours')}_seconds")
+    return None if seconds is None else seconds / 3600
 
 
 def money_words(money: float | None, prices: Prices) -> str:

@@ -55,6 +55,7 @@ if TYPE_CHECKING:
         StoredTeacher,
     )
     from lpstudy.ledger.spending_rows import ESTIMATE, SPENT, StoredPhase, phase_rows, stored_phases
+    from lpstudy.ledger.spent_budget import limit_words
     from lpstudy.ledger.storage import engine_at, open_storage
     from lpstudy.ledger.study_progress import POINTS, SEARCH_SEED, StudyProgress
     from lpstudy.ledger.study_rows import (
@@ -96,6 +97,7 @@ _MODULES = {
     "retry": ("UNAVAILABLE_ERRORS", "UnwritableError", "driver_message"),
     "storage": ("engine_at", "open_storage"),
     "spending_rows": ("ESTIMATE", "SPENT", "StoredPhase", "phase_rows", "stored_phases"),
+    "spent_budget": ("limit_words",),
     "best_points": ("warm_points",),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
@@ -158,6 +160,7 @@ __all__ = [
     "hyperparameter_importances",
     "is_study_running",
     "ledger_file_url",
+    "limit_words",
     "open_storage",
     "phase_rows",
     "read_facts",

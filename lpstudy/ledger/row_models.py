@@ -56,6 +56,9 @@ class StoredBudget(StoredModel):
     trials: Amount
     epochs: Amount
     seeds: Amount | SeedRange
+    cpu_hours: Finite | None = None
+    gpu_hours: Finite | None = None
+    money: Finite | None = None
 
 
 class StoredCode(StoredModel):

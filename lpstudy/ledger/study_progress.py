@@ -13,6 +13,7 @@ from lpstudy.ledger.finals_progress import CANDIDATE, FinalsProgress, kind_of
 from lpstudy.ledger.records import Assignment, Record, State
 from lpstudy.ledger.row_models import ATTEMPT, EPOCHS, FINAL, StoredBudget
 from lpstudy.ledger.seed_rows import FINALS, SEEDS, StoredFinals, StoredSeeds
+from lpstudy.ledger.spent_budget import spent_limits
 from lpstudy.seed_range import first_seeds
 
 if TYPE_CHECKING:  # the networks of a study take seconds to import
@@ -81,7 +82,8 @@ class StudyProgress:
     @property
     def expected_runs(self) -> int:
         """The number of runs of the complete study, as far as it is known now."""
-        return sum(self._expected_runs(name, exhausted=name in self.exhausted_arms) for name in self._search)
+        no_more = self.arm_names if self.is_spent else self.exhausted_arms
+        return sum(self._expected_runs(name, exhausted=name in no_more) for name in self._search)
 
     def _expected_runs(self, name: str, *, exhausted: bool) -> int:
         count, limit = self._trial_count(name), self.trial_limit(name)
@@ -133,7 +135,22 @@ class StudyProgress:
 
     def remaining_trials(self, arm: str, trials: int) -> int:
         """The number of further trials of an arm with a budget of so many trials."""
+        return 0 if self.is_spent else self._remaining_trials(arm, trials)
+
+    def _remaining_trials(self, arm: str, trials: int) -> int:
+        """The same without a look at what has been spent."""
         return 0 if arm in self.exhausted_arms else max(0, self._limit(arm, trials) - self._trial_count(arm))
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether a budget of computing time or money is spent: no further trial starts."""
+        return bool(self.spent_limits())
+
+    def spent_limits(self) -> list[str]:
+        """The keys of [budget] of which nothing is left; counted from the ledger, over all starts."""
+        studies = (*self._search.values(), *self._finals.values())
+        runs = (trial for study in studies for trial in study.get_trials(deepcopy=False))
+        return spent_limits(self.budget, self.facts, runs)
 
     def remaining_finals(self, arm: str, kind: str) -> int:
         """The number of an arm's candidates, or of its finals, that have not been started."""
@@ -154,7 +171,9 @@ class StudyProgress:
 
     def _arms_to_search(self) -> list[str]:
         """The arms that get more trials."""
-        return [arm for arm in self._search if self.remaining_trials(arm, self.budget.trials)]
+        if self.is_spent:
+            return []
+        return [arm for arm in self._search if self._remaining_trials(arm, self.budget.trials)]
 
     @property
     def facts(self) -> dict[str, Any]:

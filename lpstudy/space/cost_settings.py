@@ -28,6 +28,11 @@ class CostSettings(BaseModel):
     """The currency of the prices, a word that is shown after sums: `EUR`."""
 
     @property
+    def has_prices(self) -> bool:
+        """Whether anything has a price."""
+        return bool(self.price_per_cpu_hour or self.price_per_gpu_hour)
+
+    @property
     def prices(self) -> Prices:
         """The prices."""
         return Prices(self.price_per_cpu_hour, self.price_per_gpu_hour, self.currency)

@@ -53,7 +53,14 @@ class Budget(BaseModel):
     seeds are added to all arms of a student, at planned looks, while a comparison is open that they can
     decide."""
     hours: Annotated[float, Field(gt=0)] | None = None
-    """Hours of a sweep after which no trial starts; running trials finish."""
+    """Hours of a sweep after which no trial starts; running trials finish, and finals run."""
+    cpu_hours: Annotated[float, Field(gt=0)] | None = None
+    """The same in hours of CPU time, as they are measured: of all runs, the teacher and its outputs, over all
+    starts of the study. What an earlier study spent on teacher and outputs does not count."""
+    gpu_hours: Annotated[float, Field(gt=0)] | None = None
+    """The same in hours of a GPU."""
+    money: Annotated[float, Field(gt=0)] | None = None
+    """The same in the price of both, by [cost]."""
     pruner: PRUNERS = "median"
     """Optuna's rule for stopping weak trials early. A trial waits for its decision after some epochs: median
     from half of the epochs on, halving from an eighth, hyperband from a ninth, a third or at the end. Where
@@ -226,6 +233,12 @@ class StudySpec(BaseModel):
                 raise ValueError(
                     f"published.{number}.{key}: must be one of {', '.join(known)} but got {value!r}"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _check_money(self) -> Self:
+        if self.budget.money is not None and not self.cost.has_prices:
+            raise ValueError("budget.money: needs price_per_cpu_hour or price_per_gpu_hour above 0 in [cost]")
         return self
 
     @model_validator(mode="after")

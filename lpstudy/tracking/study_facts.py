@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from lpstudy.class_accuracy import unpack_labels
 from lpstudy.latency_row import LatencyRow
-from lpstudy.ledger import extension_words, hidden_words
+from lpstudy.ledger import extension_words, hidden_words, limit_words
 from lpstudy.seed_range import looks_of, seeds_words
 from lpstudy.space import Arm, Range, StudySpec, next_range, section_of, sharing, toml_words, value_text
 from lpstudy.space.published import TEACHER
@@ -39,6 +39,7 @@ def study_facts(
     words |= {"pruner": pruner_words(spec, judges_fronts=study_json.front_pruner)} | (
         {"hours": f"{budget.hours:g}"} if budget.hours else {}
     )
+    words |= {name.replace("_", " "): amount for name, amount in limit_words(budget)}
     return StudyFacts(
         name=spec.name,
         data=data.name,
