@@ -6,6 +6,23 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+MOST = 999_000
+"""The highest seed of the finals; candidates have seeds beyond it."""
+SEEDS_SCHEMA = {
+    "oneOf": [
+        {"type": "integer", "minimum": 1, "maximum": MOST},
+        {
+            "type": "object",
+            "properties": {
+                "low": {"type": "integer", "minimum": 2, "maximum": 1000},
+                "high": {"type": "integer", "minimum": 3, "maximum": 1000},
+            },
+            "required": ["low", "high"],
+            "additionalProperties": False,
+        },
+    ]
+}
+"""What a study file may say of the seeds, as a JSON schema."""
 GROWTH = 1.5
 """Factor between the seeds of two looks."""
 LAST_STEP = 1.2
@@ -27,6 +44,26 @@ class SeedRange(BaseModel):
         if self.high <= self.low:
             raise ValueError(f"high: must be above low, {self.low}, but is {self.high}")
         return self
+
+
+def read_seeds(value: object) -> int | SeedRange:
+    """Parse the seeds of a study file.
+
+    Raises:
+        ValueError: One line that says what is allowed.
+    """
+    match value:
+        case SeedRange():
+            return value
+        case int() if not isinstance(value, bool) and 1 <= value <= MOST:
+            return value
+        case {"low": int(low), "high": int(high), **rest} if not rest and 2 <= low < high <= 1000:
+            return SeedRange(low=low, high=high)
+    text = f"{{ {', '.join(f'{k} = {v}' for k, v in value.items())} }}" if isinstance(value, dict) else value
+    raise ValueError(
+        f"must be a whole number from 1 to {MOST}, or {{ low = 4, high = 24 }} with low of at least 2 and a"
+        f" higher high, at most 1000, but got {text}"
+    )
 
 
 def looks_of(seeds: int | SeedRange) -> tuple[int, ...]:

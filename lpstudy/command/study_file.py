@@ -177,6 +177,8 @@ def _takes(field: Mapping[str, Any]) -> str:
     if "anyOf" in field:
         return f"{_takes(field['anyOf'][0])}; searched"
     match field:
+        case {"oneOf": [number, {"type": "object", "properties": keys}]}:
+            return f"{_takes(number)}; or a table of {' and '.join(keys)}"
         case {"oneOf": [names, _]}:
             return f"{_takes(names)} or `module:name`"
         case {"const": value}:

@@ -4,11 +4,19 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
 from lpstudy.data import DataSpec
 from lpstudy.methods import METHODS
-from lpstudy.seed_range import SeedRange
+from lpstudy.seed_range import SEEDS_SCHEMA, SeedRange, read_seeds
 from lpstudy.space.arm import Arm
 from lpstudy.space.cost_settings import CostSettings
 from lpstudy.space.finals_settings import FinalsSettings
@@ -48,7 +56,7 @@ class Budget(BaseModel):
     """Trials per arm, without infeasible designs; at most the number of points in the arm's search space."""
     epochs: Annotated[int, Field(ge=1)] = 30
     """Epochs of each trial and each final."""
-    seeds: Annotated[int, Field(ge=1, le=999_000)] | SeedRange = 5
+    seeds: Annotated[int | SeedRange, BeforeValidator(read_seeds), WithJsonSchema(SEEDS_SCHEMA)] = 5
     """Number of finals per arm: its winner is trained again with seeds 1, 2, ... With { low = 4, high = 24 }
     seeds are added to all arms of a student, at planned looks, while a comparison is open that they can
     decide."""
