@@ -1,6 +1,7 @@
 """Study files: TOML into strict models."""
 
 from lpstudy.space.arm import Arm, RunSpec
+from lpstudy.space.budget import Budget, Search
 from lpstudy.space.changes import Definition, arm_definitions, changed_arms, changed_settings
 from lpstudy.space.cost_settings import CostSettings, LatencyTarget
 from lpstudy.space.finals_settings import DEFAULT_CANDIDATES, DEFAULT_FRONT, FinalsSettings
@@ -11,7 +12,7 @@ from lpstudy.space.ranges import Choices, Fixed, Names, Range, Scalar, Searchabl
 from lpstudy.space.shift_settings import ShiftSettings
 from lpstudy.space.start import check_start
 from lpstudy.space.student_space import StudentSpace
-from lpstudy.space.study_spec import Budget, Constraints, Search, StudySpec
+from lpstudy.space.study_spec import Constraints, StudySpec
 from lpstudy.space.study_toml import (
     find_study_file,
     known_studies,

@@ -12,13 +12,14 @@ from lpstudy.data import DataSpec
 from lpstudy.imported_names import reference_to
 from lpstudy.methods import METHODS, Distillation
 from lpstudy.one_line import one_line
+from lpstudy.space.budget import Budget, Search
 from lpstudy.space.cost_settings import CostSettings
 from lpstudy.space.finals_settings import FinalsSettings
 from lpstudy.space.method_tables import METHOD, START
 from lpstudy.space.published import PublishedResult
 from lpstudy.space.shift_settings import ShiftSettings
 from lpstudy.space.student_space import STUDENT_KEYS, StudentSpace
-from lpstudy.space.study_spec import NAME, UNSEARCHED, Budget, Constraints, Search, StudySpec
+from lpstudy.space.study_spec import NAME, UNSEARCHED, Constraints, StudySpec
 from lpstudy.space.teacher_spec import TeacherSpec
 from lpstudy.space.training import Training
 from lpstudy.space.warm_start import WarmStart

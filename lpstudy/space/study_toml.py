@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from lpstudy.data import DataSpec
+from lpstudy.space.budget import Budget, Search
 from lpstudy.space.cost_settings import CostSettings
 from lpstudy.space.finals_settings import FinalsSettings
 from lpstudy.space.imported_code import ImportedFile, declare
@@ -17,7 +18,7 @@ from lpstudy.space.published import PublishedResult
 from lpstudy.space.ranges import first_error
 from lpstudy.space.shift_settings import ShiftSettings
 from lpstudy.space.student_space import StudentSpace
-from lpstudy.space.study_spec import NAME, Budget, Constraints, Search, StudySpec
+from lpstudy.space.study_spec import NAME, Constraints, StudySpec
 from lpstudy.space.teacher_spec import TeacherSpec
 from lpstudy.space.training import Training
 from lpstudy.space.warm_start import WarmStart
