@@ -16,6 +16,7 @@ from lpstudy.rendering.beyond_accuracy import beyond_accuracy_section
 from lpstudy.rendering.class_notes import class_notes
 from lpstudy.rendering.cost_section import cost_section
 from lpstudy.rendering.coverage_section import coverage_lines, variance_section
+from lpstudy.rendering.front_section import front_section
 from lpstudy.rendering.growth import growth_section, hidden_note
 from lpstudy.rendering.latency_section import latency_section
 from lpstudy.rendering.latex import latex_table
@@ -41,8 +42,10 @@ from lpstudy.rendering.shift_section import shift_section
 from lpstudy.rendering.svg import svg
 from lpstudy.tables import StudyResults, comparison, spreadsheet_safe, trials_table
 from lpstudy.tables.arms import arm_results
+from lpstudy.tables.budgets import budget_choices, budget_table
 from lpstudy.tables.classes import class_table
 from lpstudy.tables.costs import cost_table
+from lpstudy.tables.front import front_table, fronts, hypervolume_table
 from lpstudy.tables.pairs import pairs_table
 from lpstudy.tables.search_quality import search_table, searches
 from lpstudy.tables.shift import shift_rows, shift_table
@@ -57,6 +60,10 @@ CLASSES = "classes.csv"
 """The accuracies by class, where the test set's classes are uneven."""
 SEARCH = "search.csv"
 """How far each arm's search was."""
+FRONT, HYPERVOLUME = "front.csv", "hypervolume.csv"
+"""The designs of the fronts, and the hypervolume of each front, where depth or width is searched."""
+BUDGETS = "budgets.csv"
+"""The best student for each budget, where there are students of two sizes."""
 PAIRS = "pairs.csv"
 """Every two methods of a student, where two have results."""
 VARIANCE = "variance.csv"
@@ -123,9 +130,13 @@ def write_report(
     contents[folder / "comparison.tex"] = _utf8(latex_table(text))
     contents[folder / "trials.csv"] = _csv(trials_table(results.runs))
     arms = arm_results(results.facts, results.runs)
+    all_fronts = fronts(results.facts, arms)
     tables = (
         (PAIRS, pairs_table(arms)),
         (CLASSES, class_table(results.facts, arms)),
+        (FRONT, front_table(results.facts, all_fronts)),
+        (HYPERVOLUME, hypervolume_table(all_fronts)),
+        (BUDGETS, budget_table(budget_choices(results.facts, arms))),
         (SHIFT, shift_table(shift_rows(arms))),
         (VARIANCE, variance_table(results.facts.finals, arms)),
         (COSTS, cost_table(results.facts, results.runs)),
@@ -180,6 +191,7 @@ def report_text(results: StudyResults, figure_names: Collection[str], *, links: 
         comparison=comparison_section(study, arms, table),
         beyond_accuracy=beyond_accuracy_section(table),
         shift=shift_section(shift_rows(arms)),
+        fronts=front_section(study, arms),
         latency=latency_section(study.latency, table),
         costs=cost_section(study, cost_table(study, runs)),
         effort=effort_section(arms, table, links),

@@ -1,7 +1,7 @@
 """The result of each arm of a study: its trials, its winner, and the winner's finals."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -9,7 +9,7 @@ import pandas as pd
 
 from lpstudy.correctness import unpack
 from lpstudy.tables.facts import RUN_COLUMNS, ArmFacts, StudyFacts
-from lpstudy.tables.intervals import Interval, interval
+from lpstudy.tables.intervals import Interval, interval, pareto_front
 from lpstudy.tables.scores import Scores
 from lpstudy.tables.search_spread import NO_SPREAD, SearchSpread, mean_scores, pooled_spread
 
@@ -146,6 +146,25 @@ class ArmResult:
             mean(self.finished_finals["teacher_macs"]),
         )
         return teacher / total if total > 0 else np.nan
+
+    @cached_property
+    def designs(self) -> "list[ArmResult]":
+        """A result for each design of its front with finals, by rising MACs; itself where sizes are fixed.
+
+        The front is that of the trials with finals, by their validation accuracy and MACs: the test set
+        chooses nothing, and designs that further trials have replaced do not count.
+        """
+        if self.arm.objectives == 1 or not self.finals_by_trial:
+            return [self]
+        if self.searches:
+            return [design for one in self.searches for design in one.designs]
+        accuracies = self.trials.set_index("trial")[SELECTED_BY].to_dict()
+        rows = [
+            (group, number(accuracies.get(group["trial"].iloc[0])), number(group["macs"].iloc[0]))
+            for group in self.finals_by_trial
+        ]
+        frame = pd.DataFrame(rows, columns=["finals", SELECTED_BY, "macs"])
+        return [replace(self, all_finals=finals) for finals in pareto_front(frame)["finals"]] or [self]
 
     def final_values(self, column: str) -> list[float]:
         """The numbers of a column over the winner's finished finals, one for each seed that has one."""

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from lpstudy.tables.arms import ArmResult, mean, number
+from lpstudy.tables.arms import ArmResult, mean
+from lpstudy.tables.front import macs_of
 
 MEDIAN_RULE = "the median of the seeds on validation"
 """How `choose_final` chooses; of an even number of seeds the lower one of the two in the middle."""
@@ -17,7 +18,7 @@ def choose_arm(
     student: str | None = None,
     under_macs: float | None = None,
 ) -> ArmResult:
-    """The arm whose finished finals have the highest mean validation accuracy.
+    """The arm, or design of an arm's front, whose finished finals have the highest mean validation accuracy.
 
     Args:
         results: The study's arms; among equals the first is taken.
@@ -29,28 +30,45 @@ def choose_arm(
         ValueError: The study has no such method or student, or no arm that fits has a finished final.
     """
     _check_name("method", method, [result.arm.method for result in results])
-    labels = [label for result in results for label in (result.arm.student, result.winner_label)]
+    designs = [design for result in results for design in result.designs]
+    labels = [label for one in designs for label in (one.arm.student, one.winner_label)]
     _check_name("student", student, labels)
     fitting = [
-        result
+        design
         for result in results
-        if method in (None, result.arm.method) and student in (None, result.arm.student, result.winner_label)
+        for design in result.designs
+        if method in (None, result.arm.method) and student in (None, result.arm.student, design.winner_label)
     ]
     if not fitting:
         names = ", ".join(dict.fromkeys(result.arm.name for result in results))
         raise ValueError(f"method {method!r} and student {student!r} are in no arm together; arms: {names}")
-    finished = [result for result in fitting if _has_score(result)]
+    finished = [design for design in fitting if _has_score(design)]
     if not finished:
-        names = ", ".join(result.arm.name for result in fitting)
+        names = ", ".join(dict.fromkeys(result.arm.name for result in fitting))
         raise ValueError(f"no final has finished yet of {names}")
-    small = [result for result in finished if under_macs is None or _macs(result) <= under_macs]
+    small = [result for result in finished if under_macs is None or macs_of(result) <= under_macs]
     if not small:
-        least = min(finished, key=_macs)
+        least = min(finished, key=macs_of)
         raise ValueError(
             f"no arm with a finished final has at most {under_macs:,.0f} MACs; the fewest has"
-            f" {least.arm.name}, {_macs(least):,.0f}"
+            f" {least.arm.name}, {macs_of(least):,.0f}"
         )
-    return max(small, key=lambda result: mean(result.finished_finals["validation_accuracy"]))
+    return best_design(small)
+
+
+def best_design(designs: Sequence[ArmResult]) -> ArmResult:
+    """The one whose finished finals have the highest mean validation accuracy; among equals the first."""
+    return max(designs, key=selected_accuracy)
+
+
+def finished_designs(results: Sequence[ArmResult]) -> list[ArmResult]:
+    """The designs of all arms with finished finals, among which one is chosen."""
+    return [design for result in results for design in result.designs if _has_score(design)]
+
+
+def selected_accuracy(design: ArmResult) -> float:
+    """The mean validation accuracy of its finished finals, by which a student is chosen."""
+    return mean(design.finished_finals["validation_accuracy"])
 
 
 def choose_final(result: ArmResult, seed: int | None = None) -> "pd.Series":
@@ -89,7 +107,3 @@ def _check_name(kind: str, name: str | None, names: Sequence[str]) -> None:
 
 def _has_score(result: ArmResult) -> bool:
     return bool(result.finished_finals["validation_accuracy"].notna().any())
-
-
-def _macs(result: ArmResult) -> float:
-    return number(result.winner["macs"]) if result.winner is not None else number(None)

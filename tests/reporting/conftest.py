@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from lpstudy.correctness import pack
+from lpstudy.ledger.front_designs import front_designs
 from lpstudy.methods.lp_diagnostics import DIAGNOSTICS
 from lpstudy.rendering.report_files import FIGURE_NAMES, report_text
 from lpstudy.tables import (
@@ -223,8 +224,10 @@ def make(
     return Frames(facts(tuple(arms)), runs_frame(rows), curves_frame(points), importances)
 
 
-def make_searched(methods: tuple[str, ...] = ("bp", "kd", "lp"), trials: int = 30) -> Frames:
-    """A study with searched depth and width: two objectives, and a front and a winner per arm."""
+def make_searched(
+    methods: tuple[str, ...] = ("bp", "kd", "lp"), trials: int = 30, designs: int = 1
+) -> Frames:
+    """A study with searched depth and width: two objectives, and finals of so many designs of each front."""
     rng = np.random.default_rng(7)
     arms, rows = [], []
     importances: dict[str, dict[str, float]] = {}
@@ -233,7 +236,7 @@ def make_searched(methods: tuple[str, ...] = ("bp", "kd", "lp"), trials: int = 3
         ranges = RANGES[method] | {"depth": "2 to 6", "width": "4 to 32"}
         arms.append(ArmFacts(name, method, "convnet", 2, ranges, {"epochs": "20"}, f"arm-{name}"))
         importances[name] = dict.fromkeys(ranges, 1 / len(ranges))
-        best: tuple[float, dict[str, object]] | None = None
+        tried: list[dict[str, object]] = []
         for trial in range(trials):
             depth, width = int(rng.integers(2, 7)), int(rng.integers(4, 33))
             macs = 9000 * depth * width**2
@@ -264,14 +267,15 @@ def make_searched(methods: tuple[str, ...] = ("bp", "kd", "lp"), trials: int = 3
                 "warnings": [],
             }
             rows.append(row)
-            best = max(best or (value, row), (value, row), key=lambda pair: pair[0])
-        assert best is not None
-        for seed in range(3):
-            rows.append(
-                best[1]
-                | {"run_id": f"{name}-f{seed}", "kind": "final", "seed": seed}
-                | record(best[0] - 0.4 + float(rng.normal(0, 0.3)))
-            )
+            tried.append(row)
+        values = [(float(str(row["validation_accuracy"])), float(str(row["macs"]))) for row in tried]
+        for place in front_designs(values, designs):
+            for seed in range(3):
+                rows.append(
+                    tried[place]
+                    | {"run_id": f"{name}-t{place}-f{seed}", "kind": "final", "seed": seed}
+                    | record(values[place][0] - 0.4 + float(rng.normal(0, 0.3)))
+                )
     return Frames(facts(tuple(arms), name="searched"), runs_frame(rows), curves_frame([]), importances)
 
 
@@ -288,6 +292,12 @@ def frames() -> Frames:
 @pytest.fixture
 def searched_frames() -> Frames:
     return make_searched()
+
+
+@pytest.fixture
+def front_frames() -> Frames:
+    """The same with finals of up to four designs of each front."""
+    return make_searched(designs=4)
 
 
 @pytest.fixture
