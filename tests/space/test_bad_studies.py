@@ -91,7 +91,7 @@ BAD: dict[str, tuple[str, str, list[str]]] = {
     "unknown key of the budget": (
         "trials = 8",
         "trial = 8",
-        ["budget.trial: unknown key", "allowed are trials, epochs, seeds, hours, pruner"],
+        ["budget.trial: unknown key", "allowed are trials, epochs, seeds, hours, "],
     ),
     "unknown key of the constraints": (
         "max_macs",
