@@ -12,6 +12,7 @@ COMMANDS = {
     "sweep": "run a study, or resume it",
     "plan": "show what a study would do, and its cost",
     "report": "write a study's report from MLflow",
+    "compare": "compare methods over several studies, from MLflow",
     "watch": "show the report of a running study in a browser, from its ledger",
     "deploy": "write a study's best student as files that run elsewhere",
     "list": "list the studies in a storage folder",
@@ -26,7 +27,7 @@ COMMANDS = {
 }
 MODULES = {"list": "status"} | dict.fromkeys(("pause", "resume", "stop", "cancel"), "operate")
 """The module of each command that shares one; every other command has a module of its own name."""
-SLOW = ("sweep", "plan", "report", "watch", "deploy", "reconcile")
+SLOW = ("sweep", "plan", "report", "compare", "watch", "deploy", "reconcile")
 """Commands whose imports take several seconds."""
 USAGE = f"usage: lpstudy {{{','.join(COMMANDS)}}} ...   (each has --help)"
 

@@ -29,7 +29,7 @@ def test_an_unknown_command_is_refused_in_one_line(
     assert output.out == ""
     assert output.err.count("\n") == 1
     assert (
-        "sweep,plan,report,watch,deploy,list,status,pause,resume,stop,cancel,reconcile,export,schema"
+        "sweep,plan,report,compare,watch,deploy,list,status,pause,resume,stop,cancel,reconcile,export,schema"
         in output.err
     )
 

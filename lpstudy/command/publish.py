@@ -35,7 +35,7 @@ def publish(client: Client, study: str, reports: Path) -> PublishedReport:
     Raises:
         BadInputError: MLflow has no such study, or something else under its name.
     """
-    stored = _read(client, study)
+    stored = read_stored(client, study)
     results = stored.results
     uri = tracking.display_uri(tracking.tracking_uri())
     page = uri.rstrip("/") if uri.startswith("http") else PAGE
@@ -60,7 +60,12 @@ def importances(spec: StudySpec, results: StudyResults) -> dict[str, Mapping[str
     }
 
 
-def _read(client: Client, study: str) -> StudyFromMlflow:
+def read_stored(client: Client, study: str) -> StudyFromMlflow:
+    """Read a study from MLflow for a report.
+
+    Raises:
+        BadInputError: MLflow has no such study, or something else under its name.
+    """
     if not study.isprintable() or study in ("", ".", "..") or {"/", "\\"} & {*study}:
         raise BadInputError(f"{study!r} is not a valid study name: the report's folder has this name")
     try:

@@ -224,12 +224,12 @@ def _with_searches(results: Sequence[ArmResult]) -> list[ArmResult]:
     ]
 
 
-def baseline_of(result: ArmResult, results: list[ArmResult]) -> ArmResult | None:
-    """The result of `bp` with the same student; None for `bp` itself and where the study has none."""
-    if result.arm.method == BASELINE:
+def baseline_of(result: ArmResult, results: list[ArmResult], baseline: str = BASELINE) -> ArmResult | None:
+    """The result of `bp`, or another method, with the same student; None for itself, or without one."""
+    if result.arm.method == baseline:
         return None
     student = result.arm.student
-    return next((one for one in results if one.arm.method == BASELINE and one.arm.student == student), None)
+    return next((one for one in results if one.arm.method == baseline and one.arm.student == student), None)
 
 
 def scores_of(finals: pd.DataFrame, test_images: int) -> Scores:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from math import isfinite
 
-from lpstudy.tables.arms import ArmResult, baseline_of
+from lpstudy.tables.arms import BASELINE, ArmResult, baseline_of
 from lpstudy.tables.intervals import LEVEL, Interval, interval
 from lpstudy.tables.looks import corrected, t_test
 from lpstudy.tables.scores import Scores
@@ -70,12 +70,12 @@ class Verdict:
         )
 
 
-def verdicts(results: Sequence[ArmResult]) -> list[Verdict]:
-    """Each arm against back-prop with the same student, in their order."""
+def verdicts(results: Sequence[ArmResult], baseline: str = BASELINE) -> list[Verdict]:
+    """Each arm against back-prop, or another method, with the same student, in their order."""
     by_arm: dict[str, Verdict] = {}
     for student in dict.fromkeys(result.arm.student for result in results):
         own = [result for result in results if result.arm.student == student]
-        pairs = [(result, baseline_of(result, own)) for result in own]
+        pairs = [(result, baseline_of(result, own, baseline)) for result in own]
         by_arm |= {verdict.result.arm.name: verdict for verdict in _corrected_verdicts(pairs)}
     return [by_arm[result.arm.name] for result in results]
 
