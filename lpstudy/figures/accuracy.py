@@ -13,7 +13,7 @@ from matplotlib.transforms import offset_copy
 from lpstudy.figures.hover import add_words
 from lpstudy.figures.labels import Label, label_lines, points_per_pixel, tick_names
 from lpstudy.figures.style import INK, SMALL, count_words, log_counts, look, name_axes, new_figure, plain
-from lpstudy.tables.arms import arm_results, scores_of
+from lpstudy.tables.arms import arm_results, number
 from lpstudy.tables.facts import ArmFacts, StudyFacts
 from lpstudy.tables.intervals import Interval
 
@@ -51,7 +51,8 @@ class _Point:
 def accuracy_over_cost(study: StudyFacts, runs: pd.DataFrame, cost: CostColumn) -> Figure | None:
     """Test accuracy in percent over MACs or parameters: winners with 95 % intervals, the teacher as a line.
 
-    A line joins a method's points of one family of students. Points of equal cost stand side by side.
+    Where depth or width is searched, all designs of a front that have finals. A line joins a method's points
+    of one family of students. Points of equal cost stand side by side.
     None if no final has finished.
     """
     points = _points(study, runs, cost)
@@ -86,16 +87,10 @@ def accuracy_over_cost(study: StudyFacts, runs: pd.DataFrame, cost: CostColumn) 
 def _points(study: StudyFacts, runs: pd.DataFrame, cost: CostColumn) -> list[_Point]:
     points = []
     for result in arm_results(study, runs):
-        arm = result.arm
-        groups = result.finals_by_trial if arm.objectives > 1 else [result.finals]
-        for finals in groups:
-            accuracy = scores_of(finals, study.test_samples).mean
-            finished = finals[finals["state"].eq("finished")].dropna(subset=[cost])
-            if accuracy.n == 0 or finished.empty or not float(finished[cost].iloc[0]) > 0:
-                continue
-            label = finished["student"].iloc[0]
-            student = label if isinstance(label, str) else arm.student
-            points.append(_Point(arm, float(finished[cost].iloc[0]), accuracy, student))
+        for design in result.designs:
+            size = number(None if design.winner is None else design.winner[cost])
+            if design.accuracy.n and size > 0:
+                points.append(_Point(result.arm, size, design.accuracy, design.winner_label))
     return points
 
 
@@ -104,7 +99,13 @@ def _subtitle(points: Sequence[_Point], is_crowded: bool) -> str:
     seeds = f"{few}" if few == many else f"{few} to {many}"
     mean = f"Mean of {seeds} seeds with its 95 % interval" if many > 1 else "One seed: no interval"
     side = "; the methods of one student stand side by side" if is_crowded else ""
-    return f"{mean}{side}."
+    front = "; a line joins the designs of a method's front" if _has_fronts(points) else ""
+    return f"{mean}{side}{front}."
+
+
+def _has_fronts(points: Sequence[_Point]) -> bool:
+    searched = [point.arm.name for point in points if point.arm.objectives > 1]
+    return len(set(searched)) < len(searched)
 
 
 def _pitch(axes: Axes, points: Sequence[_Point], methods: int) -> float:

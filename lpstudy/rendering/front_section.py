@@ -110,7 +110,8 @@ def _rivals(choice: BudgetChoice) -> Markdown:
     names = [_name(one) for one in choice.rivals[:_MAX_NAMES]]
     more = len(choice.rivals) - len(names)
     names += [Markdown(f"{more} more")] if more else []
-    return Markdown(f"{len(choice.rivals)} of {choice.others}{': ' * bool(names)}{', '.join(names)}")
+    count = len(choice.rivals) or "none"
+    return Markdown(f"{count} of {choice.others}{': ' * bool(names)}{', '.join(names)}")
 
 
 def _name(design: ArmResult) -> Markdown:

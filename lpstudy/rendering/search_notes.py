@@ -17,9 +17,10 @@ def search_notes(study: StudyFacts, results: list[ArmResult]) -> list[Markdown]:
         if result.arm.points is not None and result.arm.points < trials
     ]
     again = [
-        f"{arm_words(result.arm)} ({len(result.finals_by_trial)} winners)"
+        f"{arm_words(result.arm)} ({len(one.finals_by_trial)} {'designs' if one.has_front else 'winners'})"
         for result in results
-        if len(result.finals_by_trial) > 1
+        for one in result.searches or (result,)
+        if len(one.finals_by_trial) > len(one.designs)
     ]
     paragraphs = []
     pruned = pd.concat([result.trials[result.trials["state"].eq("pruned")] for result in results])
@@ -44,8 +45,9 @@ def search_notes(study: StudyFacts, results: list[ArmResult]) -> list[Markdown]:
     if again:
         paragraphs.append(
             Markdown(
-                "The test set was read for more than one winner, as trials were added after the finals; the"
-                f" winner of all trials is in the table: {', '.join(again)}."
+                "The test set was read for more than one winner, or for more designs than a front has, as"
+                " trials were added after the finals; what all trials chose is in the tables:"
+                f" {', '.join(again)}."
             )
         )
     return paragraphs

@@ -147,6 +147,11 @@ class ArmResult:
         )
         return teacher / total if total > 0 else np.nan
 
+    @property
+    def has_front(self) -> bool:
+        """Whether its depth or width is searched, so that its result is a front."""
+        return self.arm.objectives > 1
+
     @cached_property
     def designs(self) -> "list[ArmResult]":
         """A result for each design of its front with finals, by rising MACs; itself where sizes are fixed.
@@ -154,7 +159,7 @@ class ArmResult:
         The front is that of the trials with finals, by their validation accuracy and MACs: the test set
         chooses nothing, and designs that further trials have replaced do not count.
         """
-        if self.arm.objectives == 1 or not self.finals_by_trial:
+        if not self.has_front or not self.finals_by_trial:
             return [self]
         if self.searches:
             return [design for one in self.searches for design in one.designs]

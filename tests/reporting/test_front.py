@@ -1,10 +1,13 @@
 """Fronts of designs with finals, their hypervolume, and the best student for a budget."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
 
+from lpstudy.figures import accuracy_over_cost
 from lpstudy.tables import StudyResults
 from lpstudy.tables.arms import arm_results
 from lpstudy.tables.budgets import budget_choices, budget_table, costs
@@ -206,3 +209,30 @@ def test_the_report_has_fronts_and_budgets(front_frames, text_of, searched_frame
     volume: pd.Series = hypervolume_table(all_fronts).iloc[1]
     assert f"{volume['hypervolume_mean']:.2f}\u00a0±" in text
     assert "## Fronts" not in text_of(searched_frames)
+
+
+def test_designs_of_a_front_are_no_winners_in_turn(front_frames, text_of) -> None:
+    assert "The test set was read for more than one winner" not in text_of(front_frames)
+    runs = front_frames.runs.copy()
+    result = arm_results(front_frames.study, runs)[0]
+    second = int(result.designs[1].finals["trial"].iloc[0])
+    is_own = runs["arm"].eq(result.arm.name) & runs["trial"].eq(second) & runs["kind"].eq("trial")
+    runs.loc[is_own, "validation_accuracy"] = 1.0
+    text = text_of(replace(front_frames, runs=runs))
+    assert (
+        f"what all trials chose is in the tables: `bp` on `convnet` ({len(result.designs)} designs)" in text
+    )
+
+
+def test_the_figure_has_every_design_of_a_front(front_frames, searched_frames) -> None:
+    study, runs = front_frames.study, front_frames.runs
+    figure = accuracy_over_cost(study, runs, "macs")
+    assert figure is not None
+    drawn = sorted(float(bar[0].get_xdata()[0]) for bar in figure.axes[0].containers)
+    designs = [one for result in arm_results(study, runs) for one in result.designs]
+    assert drawn == sorted(macs_of(one) for one in designs)
+    words = " ".join(text.get_text() for text in (*figure.texts, *figure.axes[0].texts))
+    assert "joins the designs of a method's front" in words
+    plain = accuracy_over_cost(searched_frames.study, searched_frames.runs, "macs")
+    assert plain is not None
+    assert "front" not in " ".join(text.get_text() for text in (*plain.texts, *plain.axes[0].texts))

@@ -162,7 +162,7 @@ def test_an_arm_whose_test_set_was_read_for_two_winners_is_named(one, text_of):
     finals["trial"] = finals["trial"] + 1
     finals["run_id"] = finals["run_id"] + "-earlier"
     text = text_of(replace(one, runs=pd.concat([one.runs, finals], ignore_index=True)))
-    assert "the winner of all trials is in the table: `kd` on `convnet-d4-w8` (2 winners)." in text
+    assert "what all trials chose is in the tables: `kd` on `convnet-d4-w8` (2 winners)." in text
 
 
 def test_what_the_pruner_saved_is_reported_in_epochs(one, text_of):
