@@ -10,6 +10,7 @@ import torch
 from lpstudy.command import arguments as flags
 from lpstudy.command.budget_notes import budget_notes, unused_trials_note
 from lpstudy.command.claims import missing_claims
+from lpstudy.command.equal_compute import epoch_lines
 from lpstudy.command.estimate import ArmSeconds, Machine, estimate, slowness
 from lpstudy.command.estimated_spending import keep_estimate, limit_lines, run_figures, spending_lines
 from lpstudy.command.exits import DONE, errors_as_bad_input, exit_code_of
@@ -19,19 +20,17 @@ from lpstudy.command.quantities import duration
 from lpstudy.command.shared_timing import bank_spending, run_seconds, teacher_spending
 from lpstudy.command.study_ledgers import ledger_engine
 from lpstudy.command.study_words import bank_words
-from lpstudy.cost import cost, cost_of
+from lpstudy.command.teacher_stand_in import outputs_stand_in, teacher_stand_in
+from lpstudy.cost import cost_of
 from lpstudy.ledger import SEARCH_SEED, candidate_runs, read_ledger
-from lpstudy.methods import Needs
 from lpstudy.ray_cluster.cluster_address import cluster_address
 from lpstudy.seed_range import first_seeds, seeds_words
 from lpstudy.space import DEFAULT_CANDIDATES, DEFAULT_FRONT, Arm, RunSpec
 from lpstudy.space.ranges import corners
 from lpstudy.spending import BANK, TEACHER, PhaseSpending, times
 from lpstudy.study import concurrent_trials, this_machine
-from lpstudy.teacher import Bank, OnlineTeacher, untrained_teacher
 from lpstudy.terminal import show
 from lpstudy.training import RunSeconds, TeacherOutputs, time_run
-from lpstudy.training.precision import uses_bf16
 
 NOTHING = "–"
 """The text of a duration that was not measured."""
@@ -107,8 +106,8 @@ def _plan(args: Namespace) -> int:
     torch.set_num_threads(1)
     spec, data = prepared.spec, prepared.data
     device = torch.device("cuda" if resources.gpus_per_trial else "cpu")
-    teacher_network = _teacher(prepared, device)
-    teacher = _teacher_outputs(prepared, teacher_network, device)
+    teacher_network = teacher_stand_in(spec.teacher, data, device)
+    teacher = outputs_stand_in(prepared.plan, teacher_network)
     size = cost_of(spec.teacher.network, input_shape=data.input_shape, classes=data.classes)
     labelled = "" if data.train.mixture is None else f" ({data.train.labelled} with labels)"
     sizes = f"{len(data.train)} train{labelled}, {len(data.validation)} validation, {len(data.test)} test"
@@ -140,6 +139,7 @@ def _plan(args: Namespace) -> int:
         "",
         f"{len(lines)} arms x ({budget.trials} trials{repeats} + {seeds_words(budget.seeds)} finals{fronts})"
         f" = {runs} runs of {budget.epochs} epochs, {at_once} at once",
+        *epoch_lines(spec),
         *(f"note: {note}" for note in _notes(args, prepared, lines) if note),
     )
     if timing is not None:
@@ -190,27 +190,6 @@ def _notes(args: Namespace, prepared: PreparedStudy, lines: Sequence[ArmPlan]) -
     yield from budget_notes(reader, spec.budget)
 
 
-def _teacher(prepared: PreparedStudy, device: torch.device) -> OnlineTeacher:
-    """The teacher's network with untrained weights: a step takes the same time."""
-    data, spec = prepared.data, prepared.spec.teacher
-    network = untrained_teacher(spec, data)
-    macs = cost(network, data.input_shape).macs
-    return OnlineTeacher(network, macs, device=device, bf16=uses_bf16(spec.precision, device))
-
-
-def _teacher_outputs(prepared: PreparedStudy, teacher: OnlineTeacher, device: torch.device) -> TeacherOutputs:
-    """A bank like the study's, but of zeros that take no memory; or the teacher itself."""
-    plan = prepared.plan
-    if not plan.banked_outputs:
-        return teacher
-    dtype = torch.float16 if plan.dtype == "fp16" else torch.float32
-    zero = torch.zeros((), dtype=dtype)
-    outputs = {
-        output.name: zero.expand(plan.views, plan.samples, *output.shape) for output in plan.banked_outputs
-    }
-    return Bank(outputs, teacher.network, teacher.macs(Needs(logits=True), 1), teacher, device)
-
-
 @dataclass(frozen=True, slots=True)
 class Timing:
     """What the steps of an arm are timed with."""
@@ -228,8 +207,9 @@ class Timing:
 
 def make_timing(prepared: PreparedStudy, device: torch.device) -> Timing:
     """What an arm's steps are timed with: a teacher of the study's size, and a bank of zeros."""
-    latencies = judged_latencies(prepared.spec, prepared.data)
-    return Timing(_teacher_outputs(prepared, _teacher(prepared, device), device), device, latencies)
+    spec, data = prepared.spec, prepared.data
+    teacher = outputs_stand_in(prepared.plan, teacher_stand_in(spec.teacher, data, device))
+    return Timing(teacher, device, judged_latencies(spec, data))
 
 
 def plan_arms(prepared: PreparedStudy, timing: Timing | None) -> list[ArmPlan]:
@@ -243,7 +223,7 @@ def _line(arm: Arm, prepared: PreparedStudy, timing: Timing | None) -> ArmPlan:
     fits, all_sizes = feasible_sizes(arm, spec, data, latencies), student_sizes(arm)
     middle = fits[len(fits) // 2]
     values = next(corners(arm.searched)) | middle
-    trial = arm.resolve(values, epochs=spec.budget.epochs, seed=SEARCH_SEED)
+    trial = arm.resolve(values, epochs=arm.epochs, seed=SEARCH_SEED)
     size = cost_of(trial.student, input_shape=data.input_shape, classes=data.classes)
     points = spec.budget.trials if arm.points is None else arm.points * len(fits) // len(all_sizes)
     timed = None if timing is None else timing.of_run(trial, prepared)

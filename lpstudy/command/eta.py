@@ -1,7 +1,8 @@
 """The remaining time of a study, estimated from the epochs that its runs have trained."""
 
 import time
-from collections.abc import Callable, Collection
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from lpstudy.ledger import Record
@@ -16,17 +17,22 @@ class EpochCounts:
     """Epochs of running and future runs; a run that is pruned later skips some of them."""
 
 
-def count_epochs(records: Collection[Record], *, wanted: int, epochs: int) -> EpochCounts:
+def count_epochs(
+    records: Collection[Record], *, wanted: Mapping[str, int], epochs: Mapping[str, int]
+) -> EpochCounts:
     """Count the epochs of the started runs and of the runs to come.
 
     Args:
         records: The started runs.
-        wanted: The total number of runs.
-        epochs: The number of epochs of each run.
+        wanted: The total number of runs of each arm.
+        epochs: The number of epochs of each run, by arm.
     """
-    running = sum(epochs - len(record.epochs) for record in records if record.state == "running")
+    running = sum(
+        epochs[record.assignment.arm] - len(record.epochs) for record in records if record.state == "running"
+    )
     trained = sum(len(record.epochs) for record in records)
-    return EpochCounts(trained, running + epochs * (wanted - len(records)))
+    started = Counter(record.assignment.arm for record in records)
+    return EpochCounts(trained, running + sum(epochs[arm] * (wanted[arm] - started[arm]) for arm in wanted))
 
 
 class Eta:

@@ -10,6 +10,7 @@ from pathlib import Path
 from lpstudy.cache import shared_cache
 from lpstudy.command.batch_norm import check_batch_norm
 from lpstudy.command.begun_study import BegunStudy, begun_study
+from lpstudy.command.equal_compute import with_epochs
 from lpstudy.command.large_stems import stem_remarks
 from lpstudy.command.latencies import check_latency
 from lpstudy.command.method_checks import check_method
@@ -98,6 +99,7 @@ def prepare(arguments: Namespace) -> PreparedStudy:
     earlier_study = begun_study(arguments, spec)
     warm_start = resolve_warm_start(arguments, spec, earlier_study)
     plan = plan_bank(spec, data, None if earlier_study is None else earlier_study.outputs(data))
+    spec = with_epochs(spec, data, plan)
     return PreparedStudy(spec, data, plan, weights, imported, remarks, stems, earlier_study, warm_start)
 
 

@@ -86,14 +86,15 @@ class Console:
 
     def _update(self, record: Record | None = None) -> None:
         """Count the epochs, and show them on a terminal."""
-        wanted, length = self._ledger.expected_runs, self._ledger.spec.budget.epochs
-        epochs = count_epochs(self._states.values(), wanted=wanted, epochs=length)
+        runs, lengths = self._ledger.expected_by_arm, {n: a.epochs for n, a in self._ledger.arms.items()}
+        epochs = count_epochs(self._states.values(), wanted=runs, epochs=lengths)
+        wanted, all_epochs = sum(runs.values()), sum(runs[arm] * lengths[arm] for arm in runs)
         if record is not None:
             self._eta.update(epochs)
         if self._bar is not None:
-            if self._bar.total != wanted * length:
-                self._bar.reset(total=wanted * length)
-            self._bar.n = wanted * length - epochs.remaining
+            if self._bar.total != all_epochs:
+                self._bar.reset(total=all_epochs)
+            self._bar.n = all_epochs - epochs.remaining
             words = (
                 "starting processes" if record is None else f"{self._running_text(record)}, {self._best()}"
             )
@@ -108,7 +109,7 @@ class Console:
 
     def _running_text(self, record: Record) -> str:
         """A running run and its progress."""
-        length = self._ledger.spec.budget.epochs
+        length = self._ledger.arms[record.assignment.arm].epochs
         return f"{record.assignment.key} epoch {len(record.epochs)}/{length}"
 
     def _best(self) -> str:

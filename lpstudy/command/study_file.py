@@ -56,6 +56,10 @@ hyperparameters of the method or of `[training]`; the sampler chooses what a poi
 published setting is among the trials: `start = [{{ weight = 9.0, temperature = 4.0 }}]`. A value outside of
 its range is refused.
 
+`compute_of` in a table of back-prop names another table, whose compute it spends on longer training:
+`[methods.bp_long]` with `method = "bp"` and `compute_of = "kd"` trains for so many epochs that its training
+MACs are those of `kd` with its share of the teacher's outputs. `lpstudy plan` shows them ([cost](cost.md)).
+
 An arm is a method on a student. It has `trials` trials, or as many as its search space has different points
 where those are fewer.
 

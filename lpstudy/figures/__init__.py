@@ -3,7 +3,7 @@
 Each function returns None if it has no data.
 """
 
-from lpstudy.figures.accuracy import accuracy_over_cost
+from lpstudy.figures.accuracy import accuracy_over_cost, accuracy_over_training
 from lpstudy.figures.contours import contours
 from lpstudy.figures.curves import learning_curves
 from lpstudy.figures.differences import difference_to_back_prop
@@ -15,6 +15,7 @@ from lpstudy.figures.timeline import timeline
 
 __all__ = [
     "accuracy_over_cost",
+    "accuracy_over_training",
     "contours",
     "difference_to_back_prop",
     "importance_figure",

@@ -13,13 +13,22 @@ from matplotlib.transforms import offset_copy
 from lpstudy.figures.hover import add_words
 from lpstudy.figures.labels import Label, label_lines, points_per_pixel, tick_names
 from lpstudy.figures.style import INK, SMALL, count_words, log_counts, look, name_axes, new_figure, plain
-from lpstudy.tables.arms import arm_results, number
+from lpstudy.tables.arms import arm_results, mean
 from lpstudy.tables.facts import ArmFacts, StudyFacts
 from lpstudy.tables.intervals import Interval
 
-CostColumn = Literal["macs", "parameters"]
+CostColumn = Literal["macs", "parameters", "training_macs"]
 """The column of the runs' frame that the x axis shows."""
-_COST_WORDS: dict[CostColumn, str] = {"macs": "MACs of one image's forward pass", "parameters": "parameters"}
+_COST_WORDS: dict[CostColumn, str] = {
+    "macs": "MACs of one image's forward pass",
+    "parameters": "parameters",
+    "training_macs": "training MACs of a final, with the teacher's outputs",
+}
+_TITLE_WORDS: dict[CostColumn, str] = {
+    "macs": "MACs",
+    "parameters": "parameters",
+    "training_macs": "training compute",
+}
 _PITCH = 7.5
 """Typographic points between the centres of neighbouring symbols."""
 
@@ -60,14 +69,14 @@ def accuracy_over_cost(study: StudyFacts, runs: pd.DataFrame, cost: CostColumn) 
         return None
     methods = list(dict.fromkeys(point.arm.method for point in points))
     is_crowded = len({point.cost for point in points}) < len(points)
-    title = f"Test accuracy over {'MACs' if cost == 'macs' else 'parameters'}"
+    title = f"Test accuracy over {_TITLE_WORDS[cost]}"
     figure, [[axes]] = new_figure(4.6, title, _subtitle(points, is_crowded))
     log_counts(axes, [point.cost for point in points])
     name_axes(axes, x=f"{_COST_WORDS[cost]} (log scale)", y="test accuracy (%)")
     _set_limits(axes, study, points)
     _draw_teacher(axes, study, cost)
     fixed = {point.cost: plain(point.student) for point in points if point.arm.objectives == 1}
-    if fixed:
+    if fixed and cost != "training_macs":  # there each method has a place of its own
         tick_names(axes, {place: f"{name}\n{count_words(place)}" for place, name in fixed.items()})
     pitch = _pitch(axes, points, len(methods)) if is_crowded else 0.0
     labels = []
@@ -80,15 +89,42 @@ def accuracy_over_cost(study: StudyFacts, runs: pd.DataFrame, cost: CostColumn) 
         last = method_points[-1]
         text = plain(method) + (f"  {plain(last.student)}" if last.arm.objectives > 1 else "")
         labels.append(Label(text, last.cost, last.mean, look(method).colour, shift))
+    if cost == "training_macs":
+        _join_longer_training(axes, points)
     label_lines(axes, labels, offset=14 + pitch * (len(methods) - 1) / 2)
     return figure
+
+
+def accuracy_over_training(study: StudyFacts, runs: pd.DataFrame) -> Figure | None:
+    """Test accuracy in percent over the training MACs of a final; None where fewer than two arms have both.
+
+    A line joins back-prop and the arm that trains it longer, on each student.
+    """
+    if len(_points(study, runs, "training_macs")) < 2:
+        return None
+    return accuracy_over_cost(study, runs, "training_macs")
+
+
+def _join_longer_training(axes: Axes, points: Sequence[_Point]) -> None:
+    for point in points:
+        base = point.arm.fixed.get("method", "")
+        for other in points:
+            if point.arm.compute_of and (other.arm.method, other.student) == (base, point.student):
+                axes.plot(
+                    [other.cost, point.cost],
+                    [other.mean, point.mean],
+                    color=look(base).colour,
+                    linewidth=1.1,
+                    linestyle=(0, (2, 2)),
+                    zorder=2,
+                )
 
 
 def _points(study: StudyFacts, runs: pd.DataFrame, cost: CostColumn) -> list[_Point]:
     points = []
     for result in arm_results(study, runs):
         for design in result.designs:
-            size = number(None if design.winner is None else design.winner[cost])
+            size = mean(design.finished_finals[cost])
             if design.accuracy.n and size > 0:
                 points.append(_Point(result.arm, size, design.accuracy, design.winner_label))
     return points
@@ -159,8 +195,14 @@ def _draw_teacher(axes: Axes, study: StudyFacts, cost: CostColumn) -> None:
     teacher = study.teacher
     if teacher.test_accuracy is None:
         return
-    size = teacher.macs if cost == "macs" else teacher.parameters
-    size_text = f"{count_words(size)} {'MACs' if cost == 'macs' else 'parameters'}"
+    sizes = {
+        "macs": f"{count_words(teacher.macs)} MACs",
+        "parameters": f"{count_words(teacher.parameters)} parameters",
+        "training_macs": f"trained with {count_words(teacher.training_macs)} MACs"
+        if teacher.training_macs
+        else "not trained here",
+    }
+    size_text = sizes[cost]
     axes.axhline(teacher.test_accuracy, color=INK, linewidth=1.1, linestyle=(0, (5, 3)), zorder=1)
     axes.annotate(
         f"teacher {plain(teacher.label)}: {teacher.test_accuracy:.2f} %, {size_text}",

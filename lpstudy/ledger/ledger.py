@@ -59,7 +59,8 @@ class Ledger(LedgerReader):
         """The database engine of the storage."""
         opened = open_arms(store, spec)
         self.spec = spec
-        self.pruning = Pruning(spec.budget, opened.facts.user_attrs, self._macs)
+        facts = opened.facts.user_attrs
+        self.pruning = Pruning(spec.budget, facts, self._macs, lambda arm: self.arms[arm].epochs)
         """The rule that stops weak trials."""
         self._mirror = StorageMirror(store, opened.all, self.pruning.accuracies_of)
         self._storage = self._mirror.storage
@@ -224,13 +225,13 @@ class Ledger(LedgerReader):
             key = f"{EPOCHS}{rows[0]['epoch']:06d}"
             self._mirror.set_epochs(assignment.storage_id, key, rows, values)
             self._mirror.write_rungs(assignment.storage_id, trial.system_attrs.keys())
-        return prune and not any(result.epoch == self.spec.budget.epochs for result in results)
+        return prune and not any(result.epoch == self.arms[assignment.arm].epochs for result in results)
 
     def rungs(self, assignment: Assignment) -> tuple[int, ...]:
         """The epochs after which the run may be pruned: the run waits there for the result of `report`."""
         if assignment.kind != "trial":
             return ()
-        return self.pruning.rungs(self._study(assignment), assignment.number)
+        return self.pruning.rungs(self._study(assignment), assignment.number, assignment.arm)
 
     def _show_pruner(self, assignment: Assignment, result: EpochResult) -> None:
         """Store an epoch's accuracy where Optuna's pruner reads it."""
@@ -253,10 +254,10 @@ class Ledger(LedgerReader):
         """Store the end of a run; a run that has already ended does not change."""
         if not self.is_running(assignment):
             return
-        study, budget, number = self._study(assignment), self.spec.budget, assignment.storage_id
-        record = self.record(assignment)
-        if state == "finished" and len(record.epochs) < budget.epochs:
-            state, cause = "failed", f"ended after {len(record.epochs)} of {budget.epochs} epochs"
+        study, number = self._study(assignment), assignment.storage_id
+        record, epochs = self.record(assignment), self.arms[assignment.arm].epochs
+        if state == "finished" and len(record.epochs) < epochs:
+            state, cause = "failed", f"ended after {len(record.epochs)} of {epochs} epochs"
         if cause is not None:
             self._mirror.set(number, "cause", cause)
         trial = self._storage.get_trial(number)

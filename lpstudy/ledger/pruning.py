@@ -25,21 +25,28 @@ class Pruning:
         budget: The study's budget.
         facts: The facts of the ledger, none of a new study.
         macs: The MACs of an arm's student.
+        epochs: The epochs of an arm's runs.
     """
 
-    def __init__(self, budget: Budget, facts: Mapping[str, Any], macs: Macs) -> None:
-        self._pruner, self._rungs = samplers.pruner(budget), samplers.rungs(budget)
-        self._budget, self._macs = budget, macs
+    def __init__(
+        self, budget: Budget, facts: Mapping[str, Any], macs: Macs, epochs: Callable[[str], int]
+    ) -> None:
+        self._budget, self._macs, self._epochs = budget, macs, epochs
         self.judges_fronts = bool(facts.get(FRONT_PRUNER, "spec" not in facts))
         """Whether trials with two objectives are judged: not in a study that was begun without."""
 
-    def rungs(self, study: optuna.Study, number: int) -> tuple[int, ...]:
+    def rungs(self, study: optuna.Study, number: int, arm: str) -> tuple[int, ...]:
         """The epochs after which a trial of this number in an arm's search may be stopped."""
+        rungs = samplers.rungs(self._budget_of(arm))
         if len(study.directions) == 1:
-            return self._rungs
+            return rungs
         if not self.judges_fronts:
             return ()
-        return self._rungs[samplers.bracket(self._budget, number) :]
+        return rungs[samplers.bracket(self._budget, number) :]
+
+    def _budget_of(self, arm: str) -> Budget:
+        """The budget with the epochs of the arm."""
+        return self._budget.model_copy(update={"epochs": self._epochs(arm)})
 
     def accuracies(self, results: Iterable[EpochResult]) -> dict[int, float]:
         """The accuracies that Optuna's pruner compares, by epoch."""
@@ -53,7 +60,7 @@ class Pruning:
     def is_pruned(self, study: optuna.Study, trial: FrozenTrial, result: EpochResult, arm: str) -> bool:
         """Whether a trial stops after this epoch, the newest one and one of its rungs."""
         if len(study.directions) == 1:
-            return self._pruner.prune(study, trial)
+            return samplers.pruner(self._budget_of(arm)).prune(study, trial)
         rivals = [
             RungValue(accuracy, self._macs(arm, other.params))
             for other in study.get_trials(deepcopy=False)

@@ -82,8 +82,13 @@ class StudyProgress:
     @property
     def expected_runs(self) -> int:
         """The number of runs of the complete study, as far as it is known now."""
+        return sum(self.expected_by_arm.values())
+
+    @property
+    def expected_by_arm(self) -> dict[str, int]:
+        """The same of each arm."""
         no_more = self.arm_names if self.is_spent else self.exhausted_arms
-        return sum(self._expected_runs(name, exhausted=name in no_more) for name in self._search)
+        return {name: self._expected_runs(name, exhausted=name in no_more) for name in self._search}
 
     def _expected_runs(self, name: str, *, exhausted: bool) -> int:
         count, limit = self._trial_count(name), self.trial_limit(name)

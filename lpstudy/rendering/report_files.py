@@ -16,6 +16,7 @@ from lpstudy.rendering.beyond_accuracy import beyond_accuracy_section
 from lpstudy.rendering.class_notes import class_notes
 from lpstudy.rendering.cost_section import cost_section
 from lpstudy.rendering.coverage_section import coverage_lines, variance_section
+from lpstudy.rendering.equal_compute import equal_compute_notes
 from lpstudy.rendering.front_section import front_section
 from lpstudy.rendering.growth import growth_section, hidden_note
 from lpstudy.rendering.latency_section import latency_section
@@ -72,6 +73,7 @@ FIGURE_NAMES = (
     "differences",
     "accuracy_over_macs",
     "accuracy_over_parameters",
+    "accuracy_over_training",
     "pareto_fronts",
     "learning_curves",
     "search_history",
@@ -198,6 +200,7 @@ def report_text(results: StudyResults, figure_names: Collection[str], *, links: 
         notes=hidden_note(study)
         + published_note(table)
         + pairs_note(arms)
+        + equal_compute_notes(study, arms)
         + class_notes(study, class_table(study, arms))
         + notes(arms)
         + search_notes(study, arms),
@@ -225,6 +228,7 @@ def _draw(results: StudyResults, importances: Mapping[str, Mapping[str, float]])
         "differences": figures.difference_to_back_prop(study, runs),
         "accuracy_over_macs": figures.accuracy_over_cost(study, runs, "macs"),
         "accuracy_over_parameters": figures.accuracy_over_cost(study, runs, "parameters"),
+        "accuracy_over_training": figures.accuracy_over_training(study, runs),
         "pareto_fronts": figures.pareto_fronts(study, runs),
         "learning_curves": figures.learning_curves(study, runs, results.curves),
         "search_history": figures.search_history(study, runs),

@@ -1,7 +1,5 @@
 """The report's notes on the search: pruned epochs, finite search spaces, trials added later."""
 
-import pandas as pd
-
 from lpstudy.rendering.markdown import Markdown
 from lpstudy.rendering.sections import arm_words
 from lpstudy.tables.arms import ArmResult
@@ -23,16 +21,16 @@ def search_notes(study: StudyFacts, results: list[ArmResult]) -> list[Markdown]:
         if len(one.finals_by_trial) > len(one.designs)
     ]
     paragraphs = []
-    pruned = pd.concat([result.trials[result.trials["state"].eq("pruned")] for result in results])
-    epochs_run = pruned["epochs"].dropna()
-    n_trials = sum(len(result.trials) - result.states.get("infeasible", 0) for result in results)
-    total = n_trials * epochs
-    saved = int(epochs * len(epochs_run) - epochs_run.sum())
+    pruned = [result.trials[result.trials["state"].eq("pruned")]["epochs"] for result in results]
+    n_trials = [len(result.trials) - result.states.get("infeasible", 0) for result in results]
+    lengths = [result.arm.epochs or epochs for result in results]
+    total = sum(runs * length for runs, length in zip(n_trials, lengths, strict=True))
+    saved = int(sum((length - runs.dropna()).sum() for runs, length in zip(pruned, lengths, strict=True)))
     if saved > 0:
         paragraphs.append(
             Markdown(
-                f"The pruner ended {len(pruned)} of {n_trials} trials early: {saved:,} of {total:,} epochs"
-                f" of the search ({100 * saved / total:.0f} %) were not trained."
+                f"The pruner ended {sum(map(len, pruned))} of {sum(n_trials)} trials early: {saved:,} of"
+                f" {total:,} epochs of the search ({100 * saved / total:.0f} %) were not trained."
             )
         )
     if few:

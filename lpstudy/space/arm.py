@@ -45,6 +45,10 @@ class Arm(BaseModel):
     """The hyperparameters of method and training by name, fixed or searched."""
     start: tuple[dict[str, Scalar], ...] = ()
     """The first points; the sampler completes what a point leaves open."""
+    epochs: int
+    """Epochs of each of its runs."""
+    compute_of: str = ""
+    """The table in [methods] whose compute it spends on its epochs; empty: it has the budget's epochs."""
     warm_start: str = ""
     """The study that some of them come from. Its arm may have the same name: without another seed, the
     sampler would suggest that study's points again."""

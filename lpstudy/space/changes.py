@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from lpstudy.space.method_tables import EPOCHS
 from lpstudy.space.study_spec import StudySpec
 
 LIMITS = ("hours", "cpu_hours", "gpu_hours", "money")
@@ -29,8 +30,12 @@ def arm_definitions(spec: StudySpec) -> dict[str, Definition]:
         student.label: {key: value for key, value in row.items() if key != "methods"}
         for student, row in zip(spec.students, table["students"], strict=True)
     }
+    methods = {
+        name: {key: value for key, value in row.items() if key != EPOCHS}
+        for name, row in table["methods"].items()
+    }
     return {
-        arm.name: {"method": table["methods"][arm.method], "student": students[arm.student.label]}
+        arm.name: {"method": methods[arm.method], "student": students[arm.student.label]}
         for arm in spec.arms()
     }
 

@@ -15,7 +15,7 @@ from lpstudy.one_line import one_line
 from lpstudy.space.budget import Budget, Search
 from lpstudy.space.cost_settings import CostSettings
 from lpstudy.space.finals_settings import FinalsSettings
-from lpstudy.space.method_tables import METHOD, START
+from lpstudy.space.method_tables import COMPUTE_OF, METHOD, START
 from lpstudy.space.published import PublishedResult
 from lpstudy.space.shift_settings import ShiftSettings
 from lpstudy.space.student_space import STUDENT_KEYS, StudentSpace
@@ -60,7 +60,7 @@ def study_schema() -> Schema:
     return {"$schema": DIALECT, "title": "lpstudy study file"} | _object(sections, required)
 
 
-def _arm_table(model: type[BaseModel]) -> Schema:
+def _arm_table(model: type[Distillation]) -> Schema:
     """The table of an arm: the method's hyperparameters and the first points."""
     table = _searched_table(_fields(model))
     point = {"type": "object", "minProperties": 1}
@@ -69,7 +69,11 @@ def _arm_table(model: type[BaseModel]) -> Schema:
         " open. The published settings belong here."
     )
     start: Schema = {"type": "array", "items": point, "description": description}
-    return table | {"properties": table["properties"] | {START: start}}
+    own: Schema = {START: start}
+    if not model.model_validate({}).reads_teacher:
+        compute = "Another table of [methods]: train for as many epochs as its training MACs allow."
+        own[COMPUTE_OF] = {"type": "string", "description": compute}
+    return table | {"properties": table["properties"] | own}
 
 
 def _method_table(name: str, table: Schema) -> Schema:

@@ -25,6 +25,12 @@ METHOD = "method"
 """The key by which a table of [methods] with a free name names its method."""
 START = "start"
 """The key of an arm's first points."""
+COMPUTE_OF = "compute_of"
+"""The key that names another table of [methods], whose training MACs a longer training spends."""
+EPOCHS = "epochs"
+"""The key with the epochs that follow from COMPUTE_OF, by the student's label: lpstudy fills it in."""
+TABLE_KEYS = (METHOD, START, COMPUTE_OF, EPOCHS)
+"""Keys of a table of [methods] that are no hyperparameters."""
 COMMON_KEYS = tuple(Distillation.model_fields)
 """The hyperparameters that every method has, and its name."""
 
@@ -41,6 +47,7 @@ def read_methods(tables: Mapping[str, object]) -> dict[str, dict[str, Any]]:
         loss = loss_of[name]
         try:
             methods[name] = _read_method(loss, table) | ({METHOD: loss} if loss != name else {})
+            _check_compute(name, methods[name], tables)
         except ValueError as error:
             separator = "." if isinstance(table, Mapping) else ": "
             raise ValueError(f"{name}{separator}{error}") from None
@@ -49,7 +56,7 @@ def read_methods(tables: Mapping[str, object]) -> dict[str, dict[str, Any]]:
 
 def hyperparameters_of(table: Mapping[str, Any]) -> dict[str, Searchable]:
     """The hyperparameters in a table of [methods]."""
-    return {key: value for key, value in table.items() if key not in (METHOD, START)}
+    return {key: value for key, value in table.items() if key not in TABLE_KEYS}
 
 
 def _loss_of(name: str, table: object) -> str:
@@ -92,13 +99,38 @@ def default_hyperparameters(loss: str, table: Mapping[str, Searchable]) -> dict[
 
 def _read_method(loss: str, table: object) -> dict[str, Any]:
     start: object = None
+    kept: dict[str, Any] = {}
     if isinstance(table, Mapping):
         start = table.get(START)
-        table = {key: value for key, value in table.items() if key not in (METHOD, START)}
+        kept = {key: table[key] for key in (COMPUTE_OF, EPOCHS) if key in table}
+        table = hyperparameters_of(table)
     values = read_table(METHODS[loss], table)
     if "kd_temperature" in values and not values.get("kd_weight"):
         raise ValueError("kd_temperature: has no effect without kd_weight")
-    return values | ({} if start is None else {START: _read_start(start)})
+    return values | kept | ({} if start is None else {START: _read_start(start)})
+
+
+def _check_compute(name: str, table: Mapping[str, Any], tables: Mapping[str, object]) -> None:
+    """Check that a table spends the compute of another one, which is trained as long as the budget says.
+
+    Raises:
+        ValueError: One line: key, what is wrong and what is allowed.
+    """
+    if COMPUTE_OF not in table:
+        if EPOCHS in table:
+            raise ValueError(f"{EPOCHS}: unknown key; {COMPUTE_OF} = ... computes the epochs of an arm")
+        return
+    other, loss = table[COMPUTE_OF], table.get(METHOD, name)
+    if METHODS[loss].model_validate({}).reads_teacher:
+        raise ValueError(f"{COMPUTE_OF}: {loss} learns from the teacher itself; it is for bp")
+    trained = [key for key, one in tables.items() if not (isinstance(one, Mapping) and COMPUTE_OF in one)]
+    if other not in trained:
+        raise ValueError(f"{COMPUTE_OF}: must be one of {', '.join(trained)} but got {other!r}")
+    epochs = table.get(EPOCHS, {})
+    if not isinstance(epochs, Mapping) or not all(
+        isinstance(count, int) and count > 0 for count in epochs.values()
+    ):
+        raise ValueError(f"{EPOCHS}: must be whole numbers above 0 but got {epochs!r}")
 
 
 def _read_start(points: object) -> tuple[dict[str, Scalar], ...]:

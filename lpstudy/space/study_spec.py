@@ -20,6 +20,8 @@ from lpstudy.space.cost_settings import CostSettings
 from lpstudy.space.finals_settings import FinalsSettings
 from lpstudy.space.imported_code import ImportedFile
 from lpstudy.space.method_tables import (
+    COMPUTE_OF,
+    EPOCHS,
     METHOD,
     START,
     default_hyperparameters,
@@ -247,6 +249,8 @@ class StudySpec(BaseModel):
                     head=self.teacher.head if METHODS[loss].reuses_classifier else None,
                     hyperparameters=training | default_hyperparameters(loss, keys) | keys,
                     start=table.get(START, ()),
+                    epochs=table.get(EPOCHS, {}).get(student.label, self.budget.epochs),
+                    compute_of=table.get(COMPUTE_OF, ""),
                 )
                 yield arm
                 for search in range(2, 1 + (self.finals.searches if arm.searched else 1)):

@@ -223,7 +223,8 @@ class Driver:
     def _state_at_end(self, run: RunningTrial) -> State:
         """The state of a run that ended by itself; on workers, a pruned run may reach its last epoch."""
         epochs = len(self.ledger.record(run.assignment).epochs)
-        return "pruned" if run.is_pruned and epochs < self.ledger.spec.budget.epochs else "finished"
+        all_epochs = self.ledger.arms[run.assignment.arm].epochs
+        return "pruned" if run.is_pruned and epochs < all_epochs else "finished"
 
     def _finish(self, assignment: Assignment, state: State, cause: str | None = None) -> None:
         if self.ledger.is_running(assignment):  # the end of a stopped run is reported too

@@ -106,9 +106,9 @@ class RunJobs:
 
     def job(self, assignment: Assignment) -> RunJob:
         """The job of a run."""
-        budget, is_final = self.ledger.spec.budget, assignment.kind == "final"
+        is_final = assignment.kind == "final"
         arm = self.ledger.arms[assignment.arm]
-        run = arm.resolve(assignment.values, epochs=budget.epochs, seed=assignment.seed)
+        run = arm.resolve(assignment.values, epochs=arm.epochs, seed=assignment.seed)
         weights = self.paths.shared_weights(run.student.weights)
         student = run.student.model_copy(update={"weights": weights})
         return RunJob(

@@ -154,6 +154,10 @@ class ArmFacts:
     """Which of the repeated searches of the method on the student it is."""
     numbers: Mapping[str, NumberRange] = field(default_factory=dict)
     """The searched hyperparameters that are numbers from a range; the others are choices."""
+    epochs: int | None = None
+    """Epochs of its runs; None where they are not known."""
+    compute_of: str = ""
+    """The method whose compute it spends on longer training; empty: it has the budget's epochs."""
 
 
 @dataclass(frozen=True, slots=True)

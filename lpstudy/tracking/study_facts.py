@@ -61,6 +61,8 @@ def study_facts(
                 diagnostics=arm.diagnostics,
                 search=arm.search,
                 published=_published(spec, arm.method, arm.student.label),
+                epochs=arm.epochs,
+                compute_of=arm.compute_of,
                 numbers=_numbers(arm, spec.arms()),
             )
             for arm in spec.arms()

@@ -33,10 +33,11 @@ def test_epochs_are_counted_over_all_runs(make: Make, reopen: Open) -> None:
     trained(ledger, first, 1, 10)
     ledger.finish(first, "finished")
     trained(ledger, second, 1, 4)
-    counts = count_epochs(ledger.records(), wanted=ledger.expected_runs, epochs=10)
+    epochs = dict.fromkeys(ledger.arms, 10)
+    counts = count_epochs(ledger.records(), wanted=ledger.expected_by_arm, epochs=epochs)
     assert counts == EpochCounts(trained=14, remaining=6 + 2 * 10)  # of the second trial, and two finals
     ledger.finish(second, "pruned")
-    assert count_epochs(ledger.records(), wanted=ledger.expected_runs, epochs=10) == EpochCounts(
+    assert count_epochs(ledger.records(), wanted=ledger.expected_by_arm, epochs=epochs) == EpochCounts(
         trained=14, remaining=20
     )
 

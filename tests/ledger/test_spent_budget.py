@@ -118,7 +118,10 @@ def test_money_without_prices_is_refused(cost: dict[str, object] | None) -> None
         spec(money=3.0, cost=cost)
 
 
-def test_a_plan_says_whether_the_budget_is_enough_and_a_sweep_stops_the_search(tmp_path: Path) -> None:
+def test_a_plan_says_whether_the_budget_is_enough_and_a_sweep_stops_the_search(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LPSTUDY_CACHE", str(tmp_path / "cache"))  # else its teacher may be an earlier one
     write_study(tmp_path, ("seeds = 1", "seeds = 1\ncpu_hours = 1e-7"), ("trials = 1", "trials = 3"))
     planned = call(plan.main, tmp_path, "tiny.toml").out
     assert "[budget] cpu_hours = 1e-07 is not enough, the last trials would not start: about" in planned
