@@ -75,6 +75,7 @@ def test_seeds_are_added_to_all_arms_and_the_report_says_why(tmp_path: Path) -> 
     assert [row["source"] for row in rows] == ["seed", "test images"]
 
 
+@pytest.mark.faults
 def test_a_study_with_a_teacher_for_each_seed_is_killed_and_has_the_same_finals(tmp_path: Path) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     changes = (FIXED, KD, VARY, ("seeds = 1", "seeds = 2"), ("epochs = 2\n", "epochs = 40\n"))
