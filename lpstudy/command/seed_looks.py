@@ -7,6 +7,7 @@ from lpstudy.ledger import SEEDS, Ledger, StoredSeeds
 from lpstudy.seed_range import looks_of
 from lpstudy.tables.arms import ArmResult, arm_results
 from lpstudy.tables.open_comparisons import may_decide, open_comparisons
+from lpstudy.tables.pairs import pairs_of
 
 
 def add_seeds(ledger: Ledger) -> list[str]:
@@ -48,6 +49,8 @@ def look_at(results: Sequence[ArmResult], seeds: Mapping[str, int], looks: Seque
     now = max(seeds.values())
     if min(seeds.values()) < now:
         return StoredSeeds(seeds=now, is_open=True, why=f"a new arm gets the {now} seeds of the others")
+    if not pairs_of(results):
+        return StoredSeeds(seeds=now, is_open=False, why=f"{now}, for no two winners are of one size")
     undecided = open_comparisons(results)
     if not undecided:
         return StoredSeeds(seeds=now, is_open=False, why=f"every comparison is decided with {now} seeds")

@@ -26,7 +26,8 @@ class FinalsSettings(BaseModel):
     accurate alone. It may be raised later; a study that began without this key has 1."""
     searches: Annotated[int, Field(ge=1, le=5)] = 1
     """How often each arm is searched, each time with another sampler seed and the whole budget. From 2 on the
-    spread between the searches' winners is part of every interval."""
+    spread between the searches' winners is part of every interval. Arms whose depth or width is searched are
+    searched once."""
     vary: Annotated[tuple[Source, ...], Field(min_length=1, strict=False)] = ("seed",)
     """What differs from final to final: always the seed; with `teacher` each seed of the finals has a teacher
     of another seed, with `split` another validation set, each with the outputs of its own teacher."""

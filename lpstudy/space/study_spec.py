@@ -253,7 +253,8 @@ class StudySpec(BaseModel):
                     compute_of=table.get(COMPUTE_OF, ""),
                 )
                 yield arm
-                for search in range(2, 1 + (self.finals.searches if arm.searched else 1)):
+                is_repeated = arm.searched and arm.objectives == 1
+                for search in range(2, 1 + (self.finals.searches if is_repeated else 1)):
                     yield arm.model_copy(update={"name": f"{arm.name}-search-{search}", "search": search})
 
 

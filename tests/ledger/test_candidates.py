@@ -165,6 +165,12 @@ def test_an_arm_without_a_search_is_not_repeated(make: Make) -> None:
     assert [arm.name for arm in spec.arms()] == [ARM]
 
 
+def test_an_arm_of_searched_sizes_is_not_repeated(make: Make) -> None:
+    students = [{"family": "convnet", "depth": 2, "width": {"low": 2, "high": 4}}]
+    spec = make(methods={"bp": {}}, training=RATE, students=students, finals={"searches": 3})
+    assert [arm.search for arm in spec.arms()] == [1]
+
+
 def test_a_search_is_added_to_a_begun_study(make: Make, reopen: Open, play: Any) -> None:
     small = one_arm(make, finals={"candidates": 1})
     play.all(reopen(small))
