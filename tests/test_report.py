@@ -2,7 +2,7 @@ import csv
 import re
 from pathlib import Path
 
-from commands import CommandResult, files
+from commands import CommandResult, files, records
 
 HEAD = (
     "method,student,family,depth,width,accuracy_mean,accuracy_low,accuracy_high,seeds,delta_bp_mean,delta_bp_low,"
@@ -39,6 +39,21 @@ def test_the_comparison_has_the_columns_of_the_issue(smoke: Smoke) -> None:
 def test_trials_csv_has_a_row_for_each_trial_and_final(smoke: Smoke) -> None:
     kinds = [row["kind"] for row in rows(smoke, "trials.csv")]
     assert (kinds.count("trial"), kinds.count("final")) == (5, 5)
+
+
+def test_each_run_has_the_times_of_the_ledger_to_the_second(smoke: Smoke) -> None:
+    of_ledger = {
+        (one.assignment.arm, one.assignment.kind, one.assignment.number): (one.started, one.ended)
+        for one in records(smoke[0], "smoke")
+    }
+    table = rows(smoke, "trials.csv")
+    assert len(table) == len(of_ledger)
+    for row in table:
+        started, ended = of_ledger[row["arm"], row["kind"], int(row["trial"])]
+        assert started is not None
+        assert ended is not None
+        assert abs(started - float(row["started"])) < 0.51
+        assert abs(ended - float(row["ended"])) < 0.51
 
 
 def test_the_report_is_whole(smoke: Smoke) -> None:

@@ -44,8 +44,8 @@ def search_section(found: Sequence[ArmSearch]) -> SearchSection | None:
 
 def _table(found: Sequence[ArmSearch]) -> Markdown:
     heads = (
-        "method", "student", "trials", "all epochs", "best validation %", "flat since trial", "trials since",
-        "second half", "training MACs", "until the best",
+        "method", "student", "trials", "all epochs", "best validation %", "flat since trial", "second half",
+        "training MACs", "until the best",
     )  # fmt: skip
     rows = [
         (
@@ -55,7 +55,6 @@ def _table(found: Sequence[ArmSearch]) -> Markdown:
             len(one.full_budget),
             _number(one.best),
             cell_text.NOTHING if one.flat_since is None else one.flat_since,
-            cell_text.NOTHING if one.trials_since is None else one.trials_since,
             _points(one.gain_of_second_half),
             cell_text.count(one.cost("macs")[0]),
             _share(*one.cost("macs")),

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from lpstudy.rendering import write_report
@@ -157,6 +158,16 @@ def test_hostile_names_stay_text(frames, tmp_path):
     assert 'href="javascript' not in page
     for line in (tmp_path / "search.csv").read_text("utf-8").splitlines()[1:]:
         assert not any(cell.startswith(("=", '"=')) for cell in line.split(","))
+
+
+def test_repeated_searches_are_rows_of_their_own(frames):
+    again = frames.runs[frames.runs["arm"].eq(NAME)].assign(arm=f"{NAME}-search-2")
+    arms = frames.study.arms
+    second = next(replace(arm, name=f"{NAME}-search-2", search=2) for arm in arms if arm.name == NAME)
+    study = replace(frames.study, arms=(*arms, second))
+    found = searches(arm_results(study, pd.concat([frames.runs, again], ignore_index=True)))
+    assert search_table(found)[["method", "search"]].to_numpy().tolist() == [["bp", 1], ["kd", 1], ["kd", 2]]
+    assert "| `kd` | `convnet-d4-w8`, search 2 | 9 |" in search_section(found).table
 
 
 def test_no_trials_give_no_section():
