@@ -84,7 +84,7 @@ def prepare(arguments: Namespace) -> PreparedStudy:
         imported=[code.load() for code in imported],
     )
     data = load(spec.data, root=arguments.data_root, progress=True)
-    data.with_shifts(spec.shift.pairs())  # refused here if a corruption cannot be made
+    spec.shift.apply(data)  # refused here if it does not fit
     cache = shared_cache()  # refused here if invalid; with the teacher in it, it may be read-only
     if isinstance(cache, RemoteFolder) and not _has_teacher(spec, data):
         check_writable(cache)

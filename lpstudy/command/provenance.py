@@ -14,6 +14,8 @@ from lpstudy.command.prepare import PreparedStudy
 from lpstudy.command.study_words import bank_words, chance_of
 from lpstudy.data import Data
 from lpstudy.data.corruptions import hash_of
+from lpstudy.data.shifts import ShiftName
+from lpstudy.data.split import Split
 from lpstudy.ledger import dump
 from lpstudy.redaction import without_credentials
 from lpstudy.rendering.sections import NETWORK_REMARKS, REMARKS, TARGETS, WARM_START
@@ -24,8 +26,8 @@ from lpstudy.teacher import TrainedTeacher
 
 MAX_CLASSES = 20_000
 """Classes beyond which a study keeps no labels of its test set."""
-CORRUPTIONS = "C-lite hashes"
-"""The provenance key of the hashes of the corrupted test images' first 100."""
+SHIFTED = "hashes of shifted images"
+"""The provenance key of the hashes of the first 100 images of each corruption and each other data set."""
 PACKAGES = ("lpstudy", "torch", "torchvision", "ray", "optuna", "mlflow", "numpy")
 
 
@@ -73,7 +75,7 @@ def provenance(
         **({REMARKS: "\n".join(prepared.remarks)} if prepared.remarks else {}),
         **({NETWORK_REMARKS: "\n".join(lines)} if (lines := prepared.network_remarks) else {}),
         **({WARM_START: "\n".join(lines)} if (lines := prepared.warm_start_lines) else {}),
-        **({CORRUPTIONS: words} if (words := _corruption_words(prepared)) else {}),
+        **({SHIFTED: words} if (words := _shift_words(prepared)) else {}),
         TARGETS: bank_words(prepared.plan),
         "views": prepared.plan.view_words.removesuffix(" views"),
         "precision": backend.resolve(Training.model_validate({"precision": requested})).precision,
@@ -84,14 +86,16 @@ def provenance(
     }
 
 
-def _corruption_words(prepared: PreparedStudy) -> str:
-    """A hash of each corruption's images over its severities; empty without any."""
-    shift, words = prepared.spec.shift, []
-    for name in shift.corruptions:
-        pairs = [(name, severity) for severity in shift.severities]
-        splits = prepared.data.with_shifts(pairs).shifts.values()
-        words.append(f"{name} {hash_of([one.pixels for one in splits], len(prepared.data.test))[:16]}")
-    return ", ".join(words)
+def _shift_words(prepared: PreparedStudy) -> str:
+    """A hash of the images of each corruption, over its severities, and of each data set; or empty."""
+    by_corruption: dict[str, list[Split]] = {}
+    for name, split in prepared.spec.shift.apply(prepared.data).shifts.items():
+        parts = ShiftName.of(name)
+        by_corruption.setdefault(name if parts is None else parts.corruption, []).append(split)
+    return ", ".join(
+        f"{name} {hash_of([one.pixels for one in splits], len(splits[0]))[:16]}"
+        for name, splits in by_corruption.items()
+    )
 
 
 EARLIER_TEACHERS = "earlier teachers"

@@ -15,6 +15,7 @@ from lpstudy.space import (
     FinalsSettings,
     PublishedResult,
     Search,
+    ShiftData,
     ShiftSettings,
     StudentSpace,
     TeacherSpec,
@@ -142,6 +143,8 @@ def _sections() -> Iterator[str]:
                     yield from _section(f"[methods.{method}]", of_method, schema[name]["properties"][method])
             case _:
                 yield from _section(f"[{name}]", model, schema[name])
+        if name == "shift":
+            yield from _section("[[shift.data]]", ShiftData, schema[name]["properties"]["data"]["items"])
 
 
 def _section(head: str, model: type[BaseModel], schema: Mapping[str, Any]) -> Iterator[str]:

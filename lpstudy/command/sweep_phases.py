@@ -116,7 +116,8 @@ class Sweep:
         paths = StudyPaths(self.session.control.folder, self.data_root)
         with errors_as_bad_input():
             paths = replace(paths, weights=share_weights(prepared.weights))
-        spec = prepared.spec.model_copy(update={"data": prepared.spec.data.located()})
+        located = {"data": prepared.spec.data.located(), "shift": prepared.spec.shift.located()}
+        spec = prepared.spec.model_copy(update=located)
         return StudyInputs(spec, prepared.data, prepared.plan, paths, prepared.imported)
 
     def _watch(self) -> None:

@@ -10,7 +10,7 @@ from optuna.trial import TrialState
 from pydantic import ConfigDict, Field, TypeAdapter
 from typing_extensions import TypedDict
 
-from lpstudy.correctness import unpack
+from lpstudy.correctness import check_record
 from lpstudy.damage import check_figures, validate_strictly
 from lpstudy.ledger import arm_rows, spending_rows
 from lpstudy.ledger.front_pruner import FRONT_PRUNER
@@ -184,7 +184,7 @@ def parse_attribute(key: str, text: object) -> Any:
                 raise ValueError(f"epoch {row['epoch']}: validation_accuracy is missing")
             check_figures(row["metrics"])
             if "test_correct" in row:
-                unpack(row["test_correct"])
+                check_record(row["test_correct"])
     return value
 
 

@@ -12,12 +12,12 @@ from lpstudy.data import Data, DataSpec, load
 from lpstudy.outputs import EpochResult
 from lpstudy.ray_cluster.cluster import QUERY_SECONDS, cluster_resources, machines, smallest_node
 from lpstudy.ray_cluster.restarting_task import RestartingTask, task
-from lpstudy.space import ImportedCode, TeacherSpec, load_all
+from lpstudy.space import ImportedCode, ShiftSettings, TeacherSpec, load_all
 from lpstudy.study.control import IMMEDIATE_REQUESTS, ControlReader, StudyControl
 from lpstudy.study.resources import cpus_per_gpu_share
 from lpstudy.study.run_epochs import device_of
 from lpstudy.study.run_job import StudyInputs, newest_checkpoint
-from lpstudy.teacher import TrainedTeacher, load_or_train, teacher_folder
+from lpstudy.teacher import TrainedTeacher, load_or_train, measured, teacher_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,8 @@ class TeacherTask:
     teacher: str
     """The teacher's settings as JSON."""
     gpus: float
+    shift: str
+    """On which shifted images it is measured, as JSON."""
 
     def load(self) -> tuple[Data, TeacherSpec]:
         """The data, and the teacher's settings."""
@@ -43,7 +45,9 @@ def teacher_task(study: StudyInputs, teacher: TeacherSpec, gpus: float) -> Teach
     """The task of a study's teacher with these settings."""
     root = study.paths.data_root
     data = study.spec.data.model_dump_json()
-    return TeacherTask(study.imported, data, str(root) if root else None, teacher.model_dump_json(), gpus)
+    shift = study.spec.shift.model_dump_json()
+    folder = str(root) if root else None
+    return TeacherTask(study.imported, data, folder, teacher.model_dump_json(), gpus, shift)
 
 
 def train_teacher(
@@ -92,4 +96,6 @@ def train_teacher(
 def _teach(teacher: TeacherTask, poll: ControlReader) -> Iterator[EpochResult | TrainedTeacher]:
     data, spec = teacher.load()
     device = device_of(gpus=teacher.gpus)
-    yield from load_or_train(spec, data, device=device, gpus=teacher.gpus, poll=poll)
+    data = ShiftSettings.model_validate_json(teacher.shift).apply(data)
+    results = load_or_train(spec, data, device=device, gpus=teacher.gpus, poll=poll)
+    yield from measured(results, spec, data, device=device)

@@ -9,7 +9,7 @@ from lpstudy.space.imported_code import ImportedCode, ImportedFile, LoadedCode, 
 from lpstudy.space.next_range import next_range, section_of, sharing, toml_words
 from lpstudy.space.published import PublishedResult
 from lpstudy.space.ranges import Choices, Fixed, Names, Range, Scalar, Searchable, value_text
-from lpstudy.space.shift_settings import ShiftSettings
+from lpstudy.space.shift_settings import ShiftData, ShiftSettings
 from lpstudy.space.start import check_start
 from lpstudy.space.student_space import StudentSpace
 from lpstudy.space.study_spec import Constraints, StudySpec
@@ -51,6 +51,7 @@ __all__ = [
     "Scalar",
     "Search",
     "Searchable",
+    "ShiftData",
     "ShiftSettings",
     "StudentSpace",
     "StudentSpec",

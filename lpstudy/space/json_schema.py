@@ -17,7 +17,7 @@ from lpstudy.space.cost_settings import CostSettings
 from lpstudy.space.finals_settings import FinalsSettings
 from lpstudy.space.method_tables import COMPUTE_OF, METHOD, START
 from lpstudy.space.published import PublishedResult
-from lpstudy.space.shift_settings import ShiftSettings
+from lpstudy.space.shift_settings import ShiftData, ShiftSettings
 from lpstudy.space.student_space import STUDENT_KEYS, StudentSpace
 from lpstudy.space.study_spec import NAME, UNSEARCHED, Constraints, StudySpec
 from lpstudy.space.teacher_spec import TeacherSpec
@@ -49,7 +49,7 @@ def study_schema() -> Schema:
         "search": _table(Search, _fields(Search)),
         "constraints": _table(Constraints, _fields(Constraints)),
         "cost": _table(CostSettings, _fields(CostSettings)),
-        "shift": _table(ShiftSettings, _fields(ShiftSettings)),
+        "shift": _table(ShiftSettings, _fields(ShiftSettings) | _shift_data()),
         "finals": _table(FinalsSettings, _fields(FinalsSettings)),
         "warm_start": _table(WarmStart, _fields(WarmStart)),
         "published": {"type": "array", "items": _table(PublishedResult, _fields(PublishedResult))},
@@ -58,6 +58,12 @@ def study_schema() -> Schema:
         name for name, field in StudySpec.model_fields.items() if field.is_required() and name != "name"
     ]
     return {"$schema": DIALECT, "title": "lpstudy study file"} | _object(sections, required)
+
+
+def _shift_data() -> dict[str, Schema]:
+    """The schema of the tables [[shift.data]]."""
+    tables = {key: value for key, value in _fields(ShiftSettings)["data"].items() if key != "items"}
+    return {"data": tables | {"items": _table(ShiftData, _fields(ShiftData))}}
 
 
 def _arm_table(model: type[Distillation]) -> Schema:

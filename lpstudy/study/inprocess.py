@@ -25,6 +25,7 @@ from lpstudy.teacher import (
     bank_store,
     compute_blocks,
     load_or_train,
+    measured,
     metered,
     open_teacher,
     teacher_chunk_size,
@@ -76,9 +77,10 @@ class InProcess(Backend):
             gpus = self.resources.gpus_per_trial
             device = torch.device("cuda" if gpus else "cpu")
             try:
-                yield from load_or_train(
-                    study.teacher_spec(), study.data, device=device, gpus=gpus, poll=reader
-                )
+                data = study.spec.shift.apply(study.data)
+                spec = study.teacher_spec()
+                results = load_or_train(spec, data, device=device, gpus=gpus, poll=reader)
+                yield from measured(results, spec, data, device=device)
             except (DivergedError, ValueError, OSError):
                 raise
             except (MemoryError, RuntimeError) as error:

@@ -98,7 +98,7 @@ def load_inputs(shared: str, device: torch.device) -> tuple[Data, TeacherOutputs
     context = StudyContext.model_validate_json(shared)
     data = load(context.data, root=Path(context.data_root) if context.data_root else None)
     teacher = open_teacher_outputs(context.plan, context.teacher_file, context.teacher, data, device=device)
-    return data.with_views(context.plan.views).with_shifts(context.shift.pairs()).to(device), teacher
+    return context.shift.apply(data.with_views(context.plan.views)).to(device), teacher
 
 
 def device_of(*, gpus: float) -> torch.device:

@@ -6,8 +6,6 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from lpstudy.damage import SHIFT
-from lpstudy.data.corruptions import CORRUPTIONS, SEVERITIES
 from lpstudy.diagnostic import Diagnostic
 from lpstudy.spending import SPENDING, STEP_SECONDS, PhaseSpending, Prices
 from lpstudy.tables.latency import LatencyFacts
@@ -25,8 +23,6 @@ TEST_COLUMNS = (
 )
 """Figures of finals: accuracies where the test set's classes are uneven, or from 20 classes on; and
 those beyond accuracy."""
-SHIFT_COLUMNS = tuple(f"{SHIFT}{name}_{severity}" for name in CORRUPTIONS for severity in SEVERITIES)
-"""Accuracies of finals in percent on corrupted test images."""
 RUN_COLUMNS = (
     "run_id",
     "kind",
@@ -46,7 +42,6 @@ RUN_COLUMNS = (
     "test_accuracy",
     "test_correct",
     *TEST_COLUMNS,
-    *SHIFT_COLUMNS,
     "parameters",
     "macs",
     "auxiliary_parameters",
@@ -63,7 +58,9 @@ RUN_COLUMNS = (
     "warnings",
 )
 """Columns of the frame of runs: one row per trial (kind "trial") and per final seed (kind "final"). `started`
-and `ended` are in seconds since 1970, to the millisecond; a run that was resumed has one start."""
+and `ended` are in seconds since 1970, to the millisecond; a run that was resumed has one start.
+
+Behind them are accuracies on shifted test images, where finals have any: see `shift_columns`."""
 
 TRIALS, EPOCHS = "trials per arm", "epochs"
 """Names of budgets in `StudyFacts.budget`."""
@@ -112,6 +109,8 @@ class TeacherFacts:
     test_ece: float | None = None
     test_nll: float | None = None
     test_brier: float | None = None
+    shifts: Mapping[str, float] = field(default_factory=dict)
+    """Accuracies on shifted test images by name."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,10 @@
 
 import pandas as pd
 
+from lpstudy.correctness import first_line
 from lpstudy.spending import SPENDING, STEP_SECONDS
 from lpstudy.tables.arms import mapping
-from lpstudy.tables.facts import SHIFT_COLUMNS, TEST_COLUMNS
+from lpstudy.tables.facts import TEST_COLUMNS
 from lpstudy.tables.text import hyperparameters_json, public_text, spreadsheet_safe
 
 _ORDER = ["arm", "kind", "trial", "seed", "attempt", "run_id"]
@@ -14,15 +15,19 @@ def trials_table(runs: pd.DataFrame) -> pd.DataFrame:
     """The frame of runs with flat cells, for trials.csv: `flops` added, mappings as sorted JSON.
 
     Rows are ordered by arm, trials before candidates and finals, trial, seed and attempt. Strings that a
-    spreadsheet would run as formulas are defused, absolute paths in warnings shortened.
+    spreadsheet would run as formulas are defused, absolute paths in warnings shortened; of the records of
+    images that of the test set stays.
     """
-    optional = (*TEST_COLUMNS, *SHIFT_COLUMNS, STEP_SECONDS, *SPENDING)
+    optional = (*TEST_COLUMNS, STEP_SECONDS, *SPENDING)
     table = runs.drop(columns=[name for name in optional if runs[name].isna().all()])
     table["kind"] = pd.Categorical(table["kind"], categories=["trial", "candidate", "final"], ordered=True)
     table = table.sort_values(_ORDER, kind="stable").reset_index(drop=True)
     table["kind"] = table["kind"].astype("object")
     for column in ("hyperparameters", "searched"):
         table[column] = [hyperparameters_json(mapping(cell)) for cell in table[column]]
+    table["test_correct"] = [
+        first_line(cell) if isinstance(cell, str) else cell for cell in table["test_correct"]
+    ]
     table["warnings"] = ["; ".join(warning_texts(cell)) for cell in table["warnings"]]
     table.insert(list(table.columns).index("macs") + 1, "flops", 2 * table["macs"])
     return spreadsheet_safe(table)

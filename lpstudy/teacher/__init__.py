@@ -18,6 +18,7 @@ from lpstudy.teacher.fit import (
     teacher_chunk_size,
 )
 from lpstudy.teacher.online import OnlineTeacher
+from lpstudy.teacher.shift_accuracy import measured
 from lpstudy.teacher.store import Block, Store, bank_origin, deal_blocks
 from lpstudy.teacher.teacher_input import TeacherInput, input_of, teacher_skeleton, untrained_teacher
 from lpstudy.teacher.teacher_key import teacher_folder, teacher_key, teaching_data
@@ -41,6 +42,7 @@ __all__ = [
     "input_of",
     "learns_from_logits",
     "load_or_train",
+    "measured",
     "metered",
     "open_teacher",
     "open_teacher_outputs",

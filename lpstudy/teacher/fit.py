@@ -81,6 +81,8 @@ class TrainedTeacher:
     """See `lpstudy.training.predictions`."""
     test_logits: str | None = None
     """SHA-256 of the file of its logits of the test images; None where there is none."""
+    shifts: Mapping[str, float] | None = None
+    """Accuracies in percent on shifted test images by name: see `lpstudy.teacher.shift_accuracy`."""
     spending: Mapping[str, float] | None = None
     """What its training spent: see `lpstudy.spending`; None where it is not known."""
 
@@ -286,6 +288,7 @@ def _evaluate_and_save(
         seed=spec.seed,
         input=teacher_input,
         file_classes=None if head is None else head.file_classes,
+        shifts=None,
         test_logits=None if head is not None else write_test_logits(folder, predictions),
         **accuracies,
         **more,

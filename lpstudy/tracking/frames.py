@@ -1,20 +1,22 @@
 """The data frame of a study's runs: from the ledger, and the column types of one from MLflow."""
 
+from collections.abc import Mapping, Sequence
+
 import pandas as pd
 
 from lpstudy.cost import cost_of
+from lpstudy.damage import SHIFT
 from lpstudy.ledger import LedgerReader, Record
 from lpstudy.space import Arm
 from lpstudy.spending import SPENDING, STEP_SECONDS
 from lpstudy.students import StudentSpec
-from lpstudy.tables import COST_COLUMNS, RUN_COLUMNS
-from lpstudy.tables.facts import SHIFT_COLUMNS, TEST_COLUMNS
+from lpstudy.tables import COST_COLUMNS, RUN_COLUMNS, shift_columns
+from lpstudy.tables.facts import TEST_COLUMNS
 
 NUMBER_COLUMNS = (
     "validation_accuracy",
     "test_accuracy",
     *TEST_COLUMNS,
-    *SHIFT_COLUMNS,
     "parameters",
     "macs",
     "auxiliary_parameters",
@@ -34,7 +36,7 @@ INTEGER_COLUMNS = ("trial", "seed", "attempt", "epochs", "depth", "width")
 def ledger_frame(ledger: LedgerReader) -> pd.DataFrame:
     """A frame with one row per trial and final of the ledger; a run's id is its key."""
     rows = [_row(ledger, record) for record in ledger.records()]
-    return with_column_types(pd.DataFrame(rows, columns=list(RUN_COLUMNS)))
+    return runs_frame(rows)
 
 
 def curve_metrics(arm: Arm) -> tuple[str, ...]:
@@ -42,9 +44,11 @@ def curve_metrics(arm: Arm) -> tuple[str, ...]:
     return (*CURVE_METRICS, *(one.name for one in arm.diagnostics))
 
 
-def with_column_types(frame: pd.DataFrame) -> pd.DataFrame:
-    """The frame with numeric column types, also for missing values."""
-    frame = frame.astype(dict.fromkeys((*NUMBER_COLUMNS, *TIME_COLUMNS), "float64"))
+def runs_frame(rows: Sequence[Mapping[str, object]]) -> pd.DataFrame:
+    """The frame of runs, with numeric column types also for missing values."""
+    shifts = shift_columns({name for row in rows for name in row})
+    frame = pd.DataFrame(rows, columns=[*RUN_COLUMNS, *shifts])
+    frame = frame.astype(dict.fromkeys((*NUMBER_COLUMNS, *TIME_COLUMNS, *shifts), "float64"))
     return frame.astype(dict.fromkeys(INTEGER_COLUMNS, "Int64"))
 
 
@@ -82,6 +86,7 @@ def _row(ledger: LedgerReader, record: Record) -> dict[str, object]:
         "state": record.state,
         "epochs": len(record.epochs),
         **{name: numbers.get(name) for name in NUMBER_COLUMNS},
+        **{name: value for name, value in numbers.items() if name.startswith(SHIFT)},
         "started": time_of(1000 * (record.started or 0)),
         "ended": time_of(1000 * (record.ended or 0)),
         "hyperparameters": arm.fixed | dict(run.values),

@@ -9,8 +9,8 @@ from typing import Any, get_args
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
-from lpstudy.correctness import MAX_IMAGES, unpack
-from lpstudy.damage import DamagedError, check_figure
+from lpstudy.correctness import MAX_IMAGES, check_record, unpack
+from lpstudy.damage import SHIFT, DamagedError, check_figure
 from lpstudy.ledger import State, check_searched
 from lpstudy.space import Arm, Fixed, Scalar, StudySpec
 from lpstudy.space.ranges import read_list
@@ -65,7 +65,8 @@ class RunReader:
         state = self._tag(run, "state")
         if state not in STATES:
             raise self._damaged(run, tag("state"), f"must be one of {', '.join(STATES)} but is {state}")
-        numbers = {name: self._figure(run, name) for name in NUMBER_COLUMNS}
+        shifts = [name for name in run.data.metrics if name.startswith(SHIFT)]
+        numbers = {name: self._figure(run, name) for name in (*NUMBER_COLUMNS, *shifts)}
         if state == "finished" and numbers["validation_accuracy"] is None:
             raise self._damaged(run, "validation_accuracy", "is missing")
         return {
@@ -167,6 +168,7 @@ class RunReader:
             raise self._damaged(run, TEST_CORRECT, "has another SHA-256: lpstudy reconcile writes it again")
         try:
             record_accuracy = 100 * float(unpack(record).mean())
+            check_record(record)
         except ValueError as error:
             raise self._damaged(run, TEST_CORRECT, error) from None
         accuracy = run.data.metrics.get("test_accuracy", math.nan)

@@ -184,6 +184,7 @@ def _teacher(study: StudyJson, study_spec: StudySpec, run: str) -> TeacherFacts:
         test_ece=None if facts.file_classes is not None else facts.test_ece,
         test_nll=None if facts.file_classes is not None else facts.test_nll,
         test_brier=None if facts.file_classes is not None else facts.test_brier,
+        shifts=facts.shifts or {},
     )
 
 

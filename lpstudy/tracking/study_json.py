@@ -65,6 +65,7 @@ class TeacherJson(_StrictModel):
     test_ece: Annotated[float, Field(ge=0, le=100)] | None = None
     test_nll: Annotated[float, Field(ge=0, le=LARGEST_FIGURE)] | None = None
     test_brier: Annotated[float, Field(ge=0, le=2)] | None = None
+    shifts: dict[str, Annotated[float, Field(ge=0, le=100)]] | None = None
 
 
 class MachineJson(_StrictModel):

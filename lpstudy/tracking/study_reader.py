@@ -13,10 +13,10 @@ from requests.exceptions import RequestException
 
 from lpstudy.damage import DamagedError
 from lpstudy.space import Arm, Scalar, StudySpec, parse_stored
-from lpstudy.tables import CURVE_COLUMNS, RUN_COLUMNS, StudyResults
+from lpstudy.tables import CURVE_COLUMNS, StudyResults
 from lpstudy.tracking.artifact_files import download, upload_file
 from lpstudy.tracking.client import all_runs, experiment_name, find_runs, reason, tag
-from lpstudy.tracking.frames import with_column_types
+from lpstudy.tracking.frames import runs_frame
 from lpstudy.tracking.run_rows import RunReader
 from lpstudy.tracking.study_facts import study_facts
 from lpstudy.tracking.study_json import StudyJson, read_study_json
@@ -74,7 +74,7 @@ def read_study(client: MlflowClient, study: str) -> StudyFromMlflow:
                 experiment=experiment.experiment_id,
                 teacher=by_kind.get("teacher", by_kind["report"])[0].info.run_id,
             ),
-            with_column_types(pd.DataFrame(table, columns=list(RUN_COLUMNS))),
+            runs_frame(table),
             pd.DataFrame(curves, columns=list(CURVE_COLUMNS)),
         ),
     )

@@ -1,11 +1,14 @@
-"""The one reading of the test set, at the end of a final, and its corrupted copies."""
+"""The one reading of the test set, at the end of a final, and of shifted ones."""
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from lpstudy import correctness
+from lpstudy.damage import SHIFT
 from lpstudy.data import Data
 from lpstudy.training.predictions import Predictions
 
@@ -16,7 +19,7 @@ Evaluation = Callable[..., tuple[float, float]]
 def read_test_set(
     evaluate: Evaluation, data: Data, device: torch.device, read_teacher: Callable[[], Tensor] | None
 ) -> tuple[dict[str, float], str]:
-    """The metrics of a final on the test set and its copies, and its record of correctly classified images.
+    """The metrics of a final on the test set and shifted ones, and its record of correctly classified images.
 
     Args:
         evaluate: Evaluates the student on a split.
@@ -33,7 +36,15 @@ def read_test_set(
     metrics = {"test_accuracy": evaluate(data.test, predictions=predictions)[0]}
     figures = predictions.metrics(data.test.labels)
     metrics |= {f"test_{name}": value for name, value in figures.items()}
-    test_correct = correctness.pack(predictions.correct.bool().cpu().numpy())
+    shifted = {}
     for name, split in data.shifts.items():
-        metrics[f"shift_{name}"], _ = evaluate(split)
-    return metrics, test_correct
+        record = Predictions.of(len(split), classes=data.classes, device=device)
+        metrics[f"{SHIFT}{name}"], _ = evaluate(split, predictions=record)
+        shifted[name] = _correct(record)
+    return metrics, correctness.pack_all(_correct(predictions), shifted)
+
+
+def _correct(predictions: Predictions) -> NDArray[np.bool_]:
+    """Which images are classified correctly."""
+    correct: NDArray[np.bool_] = predictions.correct.bool().cpu().numpy()
+    return correct

@@ -6,7 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
+import torch
 from commands import (
     CommandResult,
     call,
@@ -20,6 +23,8 @@ from commands import (
 )
 
 from lpstudy import operate, report, status, sweep
+from lpstudy.correctness import first_line, shifted_records, unpack
+from lpstudy.data import DataSpec, load
 from lpstudy.methods.bp import BP
 
 EPOCHS = 800
@@ -67,22 +72,66 @@ def test_more_than_one_process_is_refused(args: str, says: str, tmp_path: Path) 
 
 
 def test_finals_are_measured_on_corrupted_images_and_the_report_is_written_again(tmp_path: Path) -> None:
-    shift = '[shift]\ncorruptions = ["noise", "jpeg"]\nseverities = [2, 5]\n\n[budget]'
+    images, labels = digits_test_set()
+    (tmp_path / "c").mkdir()
+    np.save(tmp_path / "c/fog.npy", np.concatenate([images[..., None]] * 4 + [0 * images[..., None]]))
+    np.save(tmp_path / "c/labels.npy", np.tile(labels, 5))
+    parts = {
+        f"{part}_{what}": array
+        for part in ("train", "test")
+        for what, array in (("images", images[::-1]), ("labels", labels[::-1]))
+    }
+    np.savez(tmp_path / "mirror.npz", **parts)
+    shift = """[shift]
+corruptions = ["noise", "jpeg"]
+severities = [2, 5]
+cifar_c = "c"
+
+[[shift.data]]
+name = "mirror"
+kind = "npz"
+root = "mirror.npz"
+
+[budget]"""
     write_study(tmp_path, ("[budget]", shift))
     assert run_tiny(tmp_path).code == 0
     folder = tmp_path / "reports/tiny"
     names = ("report.md", "shift.csv", "comparison.csv", "trials.csv")
     before = {name: (folder / name).read_bytes() for name in names}
     header = before["trials.csv"].decode().splitlines()[0]
+    corruptions = ("noise_2", "noise_5", "jpeg_2", "jpeg_5", "cifar_c/fog_2", "cifar_c/fog_5", "data/mirror")
     assert [name for name in header.split(",") if name.startswith("shift_")] == [
-        "shift_noise_2",
-        "shift_noise_5",
-        "shift_jpeg_2",
-        "shift_jpeg_5",
+        f"shift_{name}" for name in corruptions
     ]
-    assert b"C-lite hashes | noise " in before["report.md"]
+    for words in (b"hashes of shifted images | noise ", b", cifar\\_c/fog ", b", data/mirror "):
+        assert words in before["report.md"]
+    *_, final = records(tmp_path, "tiny")
+    assert final.last["shift_cifar_c/fog_2"] == final.last["test_accuracy"] == final.last["shift_data/mirror"]
+    lines = shifted_records(final.test_correct)
+    assert [*lines] == [*corruptions]
+    assert lines["cifar_c/fog_2"] == first_line(final.test_correct)
+    assert np.array_equal(unpack(lines["data/mirror"]), unpack(final.test_correct)[::-1])
+    for name, line in lines.items():
+        assert 100 * unpack(line).mean() == pytest.approx(final.last[f"shift_{name}"])
+    table = pd.read_csv(folder / "shift.csv").set_index(["method", "corruption", "severity"])
+    clean = pd.read_csv(folder / "comparison.csv").set_index("method")["accuracy_mean"]
+    for method in ("teacher", "bp"):
+        assert table.loc[(method, "cifar_c/fog", 2), "accuracy_mean"] == pytest.approx(clean[method])
     assert call(report.main, tmp_path, "tiny").code == 0
     assert {name: (folder / name).read_bytes() for name in names} == before
+    again = run_tiny(tmp_path)
+    assert again.code == 0, again.err
+    (tmp_path / "c/labels.npy").unlink()
+    refused = run_tiny(tmp_path, "--fresh")
+    assert refused.code == 2
+    assert "shift.cifar_c: labels.npy: " in error_line(refused)
+
+
+def digits_test_set() -> tuple[np.ndarray, np.ndarray]:
+    """The test images of `digits`, shape (n, 8, 8), and their classes."""
+    data = load(DataSpec(kind="digits"))
+    (images,) = data.test.pixels.read([torch.arange(len(data.test))])
+    return images.numpy()[:, 0], data.test.labels.numpy()
 
 
 def test_ctrl_c_pauses_and_the_same_command_loses_nothing(tmp_path: Path) -> None:
