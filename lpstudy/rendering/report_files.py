@@ -14,6 +14,7 @@ from lpstudy.rendering.answer import answer
 from lpstudy.rendering.best_model import best_model_section
 from lpstudy.rendering.beyond_accuracy import beyond_accuracy_section
 from lpstudy.rendering.class_notes import class_notes
+from lpstudy.rendering.complexity_section import complexity_section
 from lpstudy.rendering.cost_section import cost_section
 from lpstudy.rendering.coverage_section import coverage_lines, variance_section
 from lpstudy.rendering.equal_compute import equal_compute_notes
@@ -45,6 +46,7 @@ from lpstudy.tables import StudyResults, comparison, spreadsheet_safe, trials_ta
 from lpstudy.tables.arms import arm_results
 from lpstudy.tables.budgets import budget_choices, budget_table
 from lpstudy.tables.classes import class_table
+from lpstudy.tables.complexity import complexity_table
 from lpstudy.tables.costs import cost_table
 from lpstudy.tables.front import front_table, fronts, hypervolume_table
 from lpstudy.tables.pairs import pairs_table
@@ -53,6 +55,8 @@ from lpstudy.tables.shift import shift_rows, shift_table
 from lpstudy.tables.variance import variance_table
 from lpstudy.tables.weak_teacher import teacher_warnings
 
+COMPLEXITY = "complexity.csv"
+"""What each method adds to a training step, where finals have timed theirs."""
 COSTS = "cost.csv"
 """What each phase of an arm has spent, where runs have measured it."""
 SHIFT = "shift.csv"
@@ -142,6 +146,7 @@ def write_report(
         (SHIFT, shift_table(shift_rows(arms, results.facts.teacher))),
         (VARIANCE, variance_table(results.facts.finals, arms)),
         (COSTS, cost_table(results.facts, results.runs)),
+        (COMPLEXITY, complexity_table(arms)),
         (SEARCH, search_table(searches(arms))),
     )
     for name, frame in tables:
@@ -196,6 +201,7 @@ def report_text(results: StudyResults, figure_names: Collection[str], *, links: 
         fronts=front_section(study, arms),
         latency=latency_section(study.latency, table),
         costs=cost_section(study, cost_table(study, runs)),
+        complexity=complexity_section(complexity_table(arms)),
         effort=effort_section(arms, table, links),
         notes=hidden_note(study)
         + published_note(table)
