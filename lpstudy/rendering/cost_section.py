@@ -8,7 +8,7 @@ import pandas as pd
 
 from lpstudy.rendering import cell_text
 from lpstudy.rendering.markdown import Markdown, code, escape, table
-from lpstudy.spending import Prices
+from lpstudy.spending import BANK, PHASES, Prices
 from lpstudy.tables.costs import TOGETHER, by_phase
 from lpstudy.tables.facts import StudyFacts
 
@@ -45,7 +45,8 @@ def cost_section(study: StudyFacts, costs: pd.DataFrame) -> CostSection | None:
     heads = [column.head for column in columns]
 
     def cells(row: "pd.Series[Any]") -> list[str]:
-        return [column.cell(row[column.name]) for column in columns]
+        runs, *others = (column.cell(row[column.name]) for column in columns)
+        return [f"{runs} blocks" if row["phase"] == PHASES[BANK] else runs, *others]
 
     phases = [
         (_phase(row["phase"], is_earlier=bool(row["spent_earlier"])), *cells(row))

@@ -92,6 +92,8 @@ def _cells(study: StudyFacts, row: PhaseSpending, planned: PhaseSpending | None)
 def by_phase(table: pd.DataFrame) -> pd.DataFrame:
     """The table with all arms of a phase in one row, and a last row of all that this study has spent itself.
 
+    A bank's runs are its blocks, which the last row does not count.
+
     A figure that a part of the runs does not have is empty.
     """
     own = table[~table["spent_earlier"].astype(bool)]
@@ -101,7 +103,8 @@ def by_phase(table: pd.DataFrame) -> pd.DataFrame:
         for earlier in (False, True):
             if len(some := part[part["spent_earlier"].astype(bool).eq(earlier)]):
                 rows.append({"phase": phase, "spent_earlier": earlier} | _together(some))
-    rows.append({"phase": TOGETHER, "spent_earlier": False} | _together(own))
+    runs = int(own[own["phase"].ne(PHASES[BANK])]["runs"].sum())  # a bank's blocks are no runs
+    rows.append({"phase": TOGETHER, "spent_earlier": False} | _together(own) | {"runs": runs})
     return pd.DataFrame(rows, columns=["phase", *COST_TABLE_COLUMNS[4:]])
 
 

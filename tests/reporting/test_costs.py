@@ -64,6 +64,7 @@ def test_all_together_leaves_out_what_was_spent_earlier(make_frames: Make) -> No
     ]  # fmt: skip
     assert list(phases["spent_earlier"]) == [False, False, True, False, False, False]
     last = phases.iloc[-1]
+    assert last["runs"] == 1 + frames.runs["training_macs"].notna().sum()  # the teacher, and no blocks
     assert last["cpu_seconds"] == pytest.approx(108 + frames.runs["cpu_seconds"].sum())
     assert pd.isna(last["wall_seconds"])  # the teacher's is not known
 
