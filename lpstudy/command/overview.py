@@ -16,6 +16,7 @@ from lpstudy.ledger import (
     Record,
     StoredExtension,
     StudyProgress,
+    candidate_runs,
     extension_words,
     hidden_words,
     is_study_running,
@@ -144,7 +145,9 @@ def make_overview(progress: StudyProgress, engine: Engine, name: str) -> Overvie
         notes=[*budget_notes(progress, progress.budget), *_growth_notes(progress)],
         growth=progress.growth,
         hidden=dict(progress.hidden),
-        arms=[_arm(progress, arm, kind, records) for arm in progress.arm_names for kind in _kinds(progress)],
+        arms=[
+            _arm(progress, arm, kind, records) for arm in progress.arm_names for kind in _kinds(progress, arm)
+        ],
     )
 
 
@@ -164,9 +167,10 @@ def _growth_notes(progress: StudyProgress) -> Iterator[str]:
         yield f"hidden: {words}"
 
 
-def _kinds(progress: StudyProgress) -> tuple[Kind, ...]:
-    """The kinds of runs that the study has."""
-    return tuple(kind for kind in KINDS if kind != "candidate" or progress.n_candidates > 1)
+def _kinds(progress: StudyProgress, arm: str) -> tuple[Kind, ...]:
+    """The kinds of runs that an arm has."""
+    candidates = candidate_runs(progress.finals_progress(arm).n_candidates, progress.trial_limit(arm))
+    return tuple(kind for kind in KINDS if kind != "candidate" or candidates)
 
 
 def _arm(progress: StudyProgress, arm: str, kind: Kind, all_records: list[Record]) -> ArmOverview:
