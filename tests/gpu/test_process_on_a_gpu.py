@@ -46,6 +46,20 @@ def test_the_fourth_run_of_a_process_holds_no_more_than_the_second(
     assert allocated[3] == allocated[1]
 
 
+def test_a_run_measures_its_share_of_the_gpu_and_its_memory(
+    data: Data, make_trial: MakeTrial, device: torch.device
+) -> None:
+    block = torch.ones(1 << 26, dtype=torch.uint8, device=device)  # of another run of the process
+    del block
+    trial = make_trial("bp", epochs=2, student={"family": "convnet", "depth": 2, "width": 64})
+    first, last = (one.metrics for one in train(trial, data.to(device), None, device=device, gpus=0.5))
+    for metrics in (first, last):
+        assert metrics["gpu_seconds"] == pytest.approx(0.5 * metrics["wall_seconds"])
+    assert first["gpu_seconds"] < last["gpu_seconds"]
+    assert 0 < last["peak_gpu_bytes"] < torch.cuda.get_device_properties(device).total_memory
+    assert last.get("gpu_joules", 1.0) > 0  # where NVML counts it
+
+
 def test_recorded_steps_drop_what_plain_ones_drop(device: torch.device) -> None:
     images = torch.randn(8, 3, 2, 2, generator=torch.Generator().manual_seed(1)).to(device)
     batch = Batch(images, torch.arange(8, device=device), torch.arange(8, device=device), 0)

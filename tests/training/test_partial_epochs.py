@@ -140,6 +140,9 @@ def test_the_time_of_a_part_counts(killed: tuple[RunSpec, Path], data: Data, tea
     resumed = list(train(trial, data, teacher, device=CPU, folder=folder))
     spent = before["history"][0]["metrics"]["seconds"] + before["part"]["seconds"]
     assert resumed[1].metrics["seconds"] > spent
+    for name in ("cpu_seconds", "wall_seconds"):
+        epoch, part = before["history"][0]["metrics"][name], before["part"]["metrics"][name]
+        assert 0 < epoch < part < resumed[1].metrics[name]
 
 
 def test_a_loss_that_is_not_finite_is_not_saved(
