@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ class EnergyCounters:
         ]
         self._machine_start = _machine_seconds() if self._packages else 0.0
         self._gpu = None if device is None else _gpu_counter(device)
-        self._gpu_start = 0.0 if self._gpu is None else self._gpu()
+        self._gpu_start = None if self._gpu is None else self._gpu()
 
     def joules(self, cpu_seconds: float, *, gpus: float) -> dict[str, float]:
         """`cpu_joules` and `gpu_joules`, as far as the machine measures them.
@@ -40,12 +41,13 @@ class EnergyCounters:
             gpus: The process's share of the GPU.
         """
         figures: dict[str, float] = {}
-        if self._packages:
-            machine = _machine_seconds() - self._machine_start
-            share = min(1.0, cpu_seconds / machine) if machine > 0 else 0.0
-            figures["cpu_joules"] = share * sum(package.joules() for package in self._packages)
-        if self._gpu is not None:
-            figures["gpu_joules"] = gpus * (self._gpu() - self._gpu_start)
+        with suppress(OSError, ValueError):  # a counter that is no longer readable: no figure, no failed run
+            if self._packages:
+                machine = _machine_seconds() - self._machine_start
+                share = min(1.0, cpu_seconds / machine) if machine > 0 else 0.0
+                figures["cpu_joules"] = share * sum(package.joules() for package in self._packages)
+        if self._gpu is not None and self._gpu_start is not None and (now := self._gpu()) is not None:
+            figures["gpu_joules"] = gpus * (now - self._gpu_start)
         return figures
 
 
@@ -84,8 +86,8 @@ def _machine_seconds() -> float:
     return sum(int(fields[column]) for column in _BUSY) / os.sysconf("SC_CLK_TCK")
 
 
-def _gpu_counter(device: torch.device) -> Callable[[], float] | None:
-    """Reads a GPU's joules since its driver was loaded; None without pynvml, and where it counts none."""
+def _gpu_counter(device: torch.device) -> Callable[[], float | None] | None:
+    """Reads a GPU's joules since its driver was loaded, None where it counts none; None without pynvml."""
     try:
         import pynvml  # type: ignore[import-not-found,unused-ignore]  # optional: no dependency of lpstudy
     except ImportError:
@@ -95,7 +97,13 @@ def _gpu_counter(device: torch.device) -> Callable[[], float] | None:
         nvml.nvmlInit()
         uuid = str(torch.cuda.get_device_properties(device).uuid)
         handle = nvml.nvmlDeviceGetHandleByUUID(uuid if uuid.startswith("GPU-") else f"GPU-{uuid}")
-        nvml.nvmlDeviceGetTotalEnergyConsumption(handle)
     except nvml.NVMLError:
         return None
-    return lambda: _MILLI * float(nvml.nvmlDeviceGetTotalEnergyConsumption(handle))
+
+    def joules() -> float | None:
+        try:
+            return _MILLI * float(nvml.nvmlDeviceGetTotalEnergyConsumption(handle))
+        except nvml.NVMLError:
+            return None
+
+    return joules

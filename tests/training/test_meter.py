@@ -4,7 +4,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import pytest
 import torch
@@ -136,6 +138,37 @@ def test_energy_of_a_package_is_divided_by_cpu_time(tmp_path: Path, monkeypatch:
     assert counters.joules(1.0, gpus=0.0) == {"cpu_joules": pytest.approx(0.8 / 4)}
     write_package(package, 2.4)
     assert counters.joules(1.0, gpus=0.0) == {"cpu_joules": pytest.approx(1.5 / 4)}
+
+
+def test_a_counter_that_goes_away_ends_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(energy, "POWERCAP", tmp_path)
+    write_package(tmp_path / "intel-rapl:0", 0.5)
+    counters = energy.EnergyCounters(None)
+    (tmp_path / "intel-rapl:0/energy_uj").unlink()
+    assert counters.joules(1.0, gpus=0.0) == {}
+
+
+class FakeNvml(ModuleType):
+    """A GPU that counts 500 J more at each reading, in millijoules."""
+
+    NVMLError = RuntimeError
+    readings = count(1_000_000, 500_000)
+
+    def nvmlInit(self) -> None: ...  # noqa: N802  # NVML's name
+
+    def nvmlDeviceGetHandleByUUID(self, uuid: str) -> str:  # noqa: N802  # NVML's name
+        return uuid
+
+    def nvmlDeviceGetTotalEnergyConsumption(self, handle: str) -> int:  # noqa: N802  # NVML's name
+        assert handle == "GPU-1234"
+        return next(self.readings)
+
+
+def test_energy_of_a_gpu_is_its_counters_times_the_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", FakeNvml("pynvml"))
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SimpleNamespace(uuid="1234"))
+    counters = energy.EnergyCounters(torch.device("cuda"))
+    assert counters.joules(0.0, gpus=0.25)["gpu_joules"] == 125.0
 
 
 def test_a_machine_without_counters_has_no_energy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
