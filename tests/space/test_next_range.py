@@ -9,7 +9,7 @@ from lpstudy.space import Range, parse, read_study
 from lpstudy.space.next_range import next_range, sharing, toml_words
 from lpstudy.space.study_toml import find_study_file
 
-STUDIES = ("digits", "mnist", "cifar100", "imagenet", "cifar100_wrn40_2_wrn16_2")
+STUDIES = ("digits", "mnist", "cifar100", "imagenet")
 
 
 def with_range(table, arm, key, space):
