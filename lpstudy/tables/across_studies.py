@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from math import inf, isfinite, nan, sqrt
+from math import factorial, inf, isfinite, nan, sqrt
 
 import numpy as np
 import pandas as pd
@@ -202,7 +202,8 @@ def friedman(ranks: NDArray[np.float64]) -> FriedmanTest:
     """chi^2 = (k - 1) sum_j (R_j - N (k + 1)/2)^2 / (sum r^2 - N k (k + 1)^2/4), R_j the sums of N ranks.
 
     F = (N - 1) chi^2 / (N (k - 1) - chi^2); the critical difference is q sqrt(k (k + 1) / (6 N)), q the 95 %
-    quantile of the studentised range of k means with infinite degrees of freedom, over the root of 2.
+    quantile of the studentised range of k means with infinite degrees of freedom, over the root of 2. The
+    p-value of F is at least 1/(k!)^(N - 1): all rows agree as often by chance.
 
     Args:
         ranks: Shape (N, k): each row the ranks of k methods, ties with the mean of theirs.
@@ -217,9 +218,10 @@ def friedman(ranks: NDArray[np.float64]) -> FriedmanTest:
     rest = n * (k - 1) - chi_square
     f = (n - 1) * chi_square / rest if rest > 1e-9 else inf
     p = float(fdtrc(k - 1, (k - 1) * (n - 1), f)) if isfinite(f) else 0.0
+    least = float(factorial(k)) ** (1 - n)  # the share of draws in which all rows agree
     quantile = float(studentized_range.ppf(CONFIDENCE, k, inf)) / sqrt(2)
     means = tuple(float(one) for one in ranks.mean(axis=0))
-    return FriedmanTest(means, chi_square, f, p, quantile * sqrt(k * (k + 1) / (6 * n)))
+    return FriedmanTest(means, chi_square, f, max(p, least), quantile * sqrt(k * (k + 1) / (6 * n)))
 
 
 def method_table(blocks: Sequence[Block], ranked: Ranking) -> pd.DataFrame:
