@@ -46,7 +46,8 @@ def cost_section(study: StudyFacts, costs: pd.DataFrame) -> CostSection | None:
 
     def cells(row: "pd.Series[Any]") -> list[str]:
         runs, *others = (column.cell(row[column.name]) for column in columns)
-        return [f"{runs} blocks" if row["phase"] == PHASES[BANK] else runs, *others]
+        words = "block" if runs == "1" else "blocks"
+        return [f"{runs} {words}" if row["phase"] == PHASES[BANK] else runs, *others]
 
     phases = [
         (_phase(row["phase"], is_earlier=bool(row["spent_earlier"])), *cells(row))
