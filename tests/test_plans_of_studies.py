@@ -36,7 +36,9 @@ def test_a_plan_names_every_arm(name: str, tmp_path: Path, monkeypatch: pytest.M
     assert result.code == 0, result.err
     planned = [line.split()[0] for line in result.out.splitlines() if line.endswith("–")]
     assert planned == [arm.name for arm in spec.arms()]
-    assert f"{len(planned)} arms x ({spec.budget.trials} trials + {spec.budget.seeds} finals)" in result.out
+    candidates = "" if 1 in (spec.finals.candidates, spec.budget.trials) else " + 9 of candidates"
+    runs = f"{spec.budget.trials} trials{candidates} + {spec.budget.seeds} finals"
+    assert f"{len(planned)} arms x ({runs}" in result.out
 
 
 def published_table() -> dict[str, list[str]]:
