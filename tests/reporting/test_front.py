@@ -236,3 +236,29 @@ def test_the_figure_has_every_design_of_a_front(front_frames, searched_frames) -
     plain = accuracy_over_cost(searched_frames.study, searched_frames.runs, "macs")
     assert plain is not None
     assert "front" not in " ".join(text.get_text() for text in (*plain.texts, *plain.axes[0].texts))
+
+
+def test_repeated_searches_have_the_mean_hypervolume_of_their_fronts(front_frames) -> None:
+    study, runs = front_frames.study, front_frames.runs
+    again = runs.assign(arm=runs["arm"] + "-search-2")
+    is_final = again["kind"].eq("final")
+    again.loc[is_final, "test_accuracy"] = again.loc[is_final, "test_accuracy"].astype(float) - 2
+    again.loc[is_final, "test_correct"] = None
+    arms = [arm for one in study.arms for arm in (one, replace(one, name=f"{one.name}-search-2"))]
+    both = replace(study, arms=tuple(arms))
+    first = hypervolume_table(fronts(study, arm_results(study, runs)))
+    all_fronts = fronts(both, arm_results(both, pd.concat([runs, again])))
+    table = hypervolume_table(all_fronts)
+    assert table["method"].tolist() == ["bp", "kd", "lp"]
+    assert table["designs"].tolist() == (2 * first["designs"]).tolist()
+    for before, after in zip(first.to_dict("records"), table.to_dict("records"), strict=True):
+        # The second search is 2 points worse wherever there is a design, of which the range has some share.
+        assert before["hypervolume_mean"] - 1.0 - 1e-9 <= after["hypervolume_mean"]
+        assert after["hypervolume_mean"] < before["hypervolume_mean"] - 0.5
+        assert (
+            after["hypervolume_high"] - after["hypervolume_low"]
+            > before["hypervolume_high"] - before["hypervolume_low"]
+        )
+    assert len(front_table(both, all_fronts)) == 2 * len(
+        front_table(study, fronts(study, arm_results(study, runs)))
+    )
