@@ -156,11 +156,11 @@ def stopped_in_the_middle(filling: Other, waiting: Other, dtype: str) -> None:
 
 
 def content(store: Store) -> dict[str, str]:
-    """SHA-256 of the bank's files, without its lock."""
+    """SHA-256 of the bank's files, without its lock and what it cost."""
     return {
         path.name: hashlib.sha256(path.read_bytes()).hexdigest()
         for path in store.folder.rglob("*")
-        if path.is_file() and path.name != "lock"
+        if path.is_file() and path.name not in ("lock", "spending.json")
     }
 
 
