@@ -26,7 +26,7 @@ SPACE = {
     },
     "training": {"optimizer": {"choices": ["adam", "sgd"]}, "learning_rate": {"low": 1e-3, "high": 0.1}},
     "budget": {"trials": 3, "epochs": EPOCHS, "seeds": 2},
-    "finals": {"candidates": 1},
+    "finals": {"candidates": 1, "front": 1},
 }
 PROVENANCE = {
     "data hash": "d1",
