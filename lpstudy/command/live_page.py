@@ -19,7 +19,7 @@ from lpstudy.rendering import live_page, waiting_page
 READ_SECONDS = 2.0
 """The least seconds between two readings of the ledger."""
 REST = 10
-"""How many times as long as it took to make a page nothing is read: the study's runs need the processors."""
+"""For how many times the processor time of a reading nothing is read: the runs need the processors."""
 
 
 class LivePage:
@@ -60,16 +60,16 @@ class LivePage:
     def current(self) -> Page:
         """The page; any thread may ask for it."""
         with self._lock:
-            start = time.monotonic()
-            if start >= self._next_reading:
+            if time.monotonic() >= self._next_reading:
+                before = time.process_time()
                 try:
                     self.read()
                 except UnwritableError:
                     pass  # locked for a moment: the page stays, and the next request tries again
                 except (ValueError, DamagedError) as error:  # while it runs, or its storage has gone
                     self._show_reason(str(error))
-                end = time.monotonic()
-                self._next_reading = end + max(READ_SECONDS, REST * (end - start))
+                rest = REST * (time.process_time() - before)
+                self._next_reading = time.monotonic() + max(READ_SECONDS, rest)
             return self._page
 
     def _read(self, engine: Engine, name: str) -> None:

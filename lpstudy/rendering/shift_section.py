@@ -25,8 +25,8 @@ def shift_section(rows: Sequence[ShiftRow]) -> Markdown | None:
 def _table(rows: Sequence[ShiftRow], *, names: bool = False) -> Markdown:
     """One line for each arm: accuracy by severity, then over all; or for each arm and data set."""
     severities = list(dict.fromkeys(row.severity for row in rows if row.severity is not None))
-    rivals = [one for one in RIVALS if any(one in row.differences and row.method != one for row in rows)]
-    rivals = [one for one in rivals if any(_has_difference(row, one) for row in rows)] or [RIVALS[0]]
+    third = [row for row in rows if row.method not in RIVALS]
+    rivals = [one for one in RIVALS if any(_has_difference(row, one) for row in third)] or [RIVALS[0]]
     heads = [
         "method", "student", *(["data set"] if names else []), *(f"severity {one}" for one in severities),
         "accuracy %" if names else "mean %", "of clean %", *(f"Δ `{one}`" for one in rivals),
