@@ -108,6 +108,17 @@ def test_the_timeline_names_each_run_where_one_points(deep):
     assert "0.158 minutes" in document  # 9.5 s
 
 
+def test_the_timeline_tells_candidates_failures_and_runs_that_go_on_apart(deep):
+    runs = deep.runs.copy()
+    runs.loc[runs.index[-1], "kind"] = "candidate"
+    runs.loc[runs.index[0], "state"] = "running"
+    figure = figures.timeline(deep.study, runs)
+    [legend] = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == [
+        "finished trial", "pruned trial", "finished candidate", "finished final", "failed", "not ended"
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("times", [(None, None), (-1.0, 5.0), (1e300, 1e300), (5.0, -1e300), (5.0, 1e300)])
 def test_times_that_cannot_be_are_left_out_or_drawn_as_an_instant(deep, times):
     deep.runs["started"], deep.runs["ended"] = times
