@@ -51,8 +51,8 @@ def publish(client: Client, study: str, reports: Path) -> PublishedReport:
 
 def importances(spec: StudySpec, results: StudyResults) -> dict[str, Mapping[str, float]]:
     """Each searched hyperparameter's share in [0, 1], for the name of each arm that has enough trials."""
-    found = searches(arm_results(results.facts, results.runs))
-    enough = {one.result.arm.name for one in found if one.can_tell_importances}
+    arm_searches = searches(arm_results(results.facts, results.runs))
+    enough = {one.result.arm.name for one in arm_searches if one.can_tell_importances}
     return {
         arm.name: hyperparameter_importances(arm, tracking.searched_trials(arm, results.runs))
         for arm in spec.arms()

@@ -35,13 +35,13 @@ class ShiftName:
     @classmethod
     def of(cls, name: str) -> "ShiftName | None":
         """The parts of a name; None where it is not one of a shift."""
-        found = _NAME.fullmatch(name)
-        if found is None:
+        match = _NAME.fullmatch(name)
+        if match is None:
             return None
-        if found["other"]:
+        if match["other"]:
             return cls(name, name, None)
         family = "CIFAR-C" if name.startswith(OFFICIAL) else "C-lite"
-        return cls(family, found["corruption"], int(found["severity"]))
+        return cls(family, match["corruption"], int(match["severity"]))
 
     @property
     def rank(self) -> tuple[object, ...]:

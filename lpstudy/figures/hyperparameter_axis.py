@@ -65,10 +65,10 @@ class Group:
         return [mapping(cell) for cell in self.trials["searched"]]
 
 
-def groups_of(found: Sequence[ArmSearch]) -> list[Group]:
+def groups_of(arm_searches: Sequence[ArmSearch]) -> list[Group]:
     """The groups with a trial of all epochs, in the order of their first arms."""
     by_key: dict[tuple[object, ...], list[ArmSearch]] = {}
-    for one in found:
+    for one in arm_searches:
         arm = one.result.arm
         key = (arm.method, *sorted(arm.ranges.items()))
         if len(one.full_budget):

@@ -22,10 +22,10 @@ def search_progress(study: StudyFacts, runs: pd.DataFrame) -> Figure | None:
 
     One panel per student. None where no trial of all epochs has training MACs.
     """
-    found = [one for one in searches(arm_results(study, runs)) if np.isfinite(one.cost("macs")[1])]
-    students = [one.result.arm.student for one in found]
+    arm_searches = [one for one in searches(arm_results(study, runs)) if np.isfinite(one.cost("macs")[1])]
+    students = [one.result.arm.student for one in arm_searches]
     names = list(dict.fromkeys(students))
-    if not found:
+    if not arm_searches:
         return None
     figure, panels = new_panels(
         len(names),
@@ -36,29 +36,29 @@ def search_progress(study: StudyFacts, runs: pd.DataFrame) -> Figure | None:
         row_height=max(3.0, 0.2 * max(students.count(student) for student in names)),
     )
     for axes, student in zip(panels, names, strict=True):
-        _draw(axes, [one for one in found if one.result.arm.student == student])
+        _draw(axes, [one for one in arm_searches if one.result.arm.student == student])
         name_axes(axes, x="training MACs")
         if len(names) > 1:
             axes.set_title(plain(student), fontsize=NORMAL, fontweight="bold", color=INK, loc="left")
     figure.supylabel("best validation accuracy (%)", fontsize=NORMAL, color=INK)
     for axes, student in zip(panels, names, strict=True):
-        label_lines(axes, [_label(one) for one in found if one.result.arm.student == student])
+        label_lines(axes, [_label(one) for one in arm_searches if one.result.arm.student == student])
     return figure
 
 
-def _draw(axes: Axes, found: list[ArmSearch]) -> None:
+def _draw(axes: Axes, arm_searches: list[ArmSearch]) -> None:
     lowest = []
-    for one in found:
+    for one in arm_searches:
         progress = one.progress[one.progress["best"].notna()]
         best = progress["best"].to_numpy("float64")
         lowest.append(float(np.percentile(best, 20)))
         axes.step(
             progress["macs"], best, where="post", color=look(one.result.arm.method).colour, linewidth=1.5
         )
-    high = max(one.best for one in found)
+    high = max(one.best for one in arm_searches)
     height = max(high - min(lowest), 0.5)
     axes.set_ylim(min(lowest) - 0.06 * height, high + 0.06 * height)
-    axes.set_xlim(0, (1 + _MARGIN) * max(one.cost("macs")[0] for one in found))
+    axes.set_xlim(0, (1 + _MARGIN) * max(one.cost("macs")[0] for one in arm_searches))
     axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: count_words(value)))
 

@@ -124,9 +124,9 @@ def _method_table(blocks: Sequence[Block], ranked: Ranking) -> Markdown:
 def _tally(blocks: Sequence[Block], method: str, rival: str) -> str:
     if method == rival:
         return cell_text.NOTHING
-    found = tally(blocks, method, rival)
-    skipped = f" ({found.not_compared})" if found.not_compared else ""
-    return f"{found.wins}-{found.ties}-{found.losses}{skipped}"
+    score = tally(blocks, method, rival)
+    skipped = f" ({score.not_compared})" if score.not_compared else ""
+    return f"{score.wins}-{score.ties}-{score.losses}{skipped}"
 
 
 def _outcome_table(blocks: Sequence[Block], rival: str) -> Markdown:

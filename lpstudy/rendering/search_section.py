@@ -28,21 +28,21 @@ class SearchSection:
     """How many of the best values are; None where no range of numbers was searched."""
 
 
-def search_section(found: Sequence[ArmSearch]) -> SearchSection | None:
+def search_section(arm_searches: Sequence[ArmSearch]) -> SearchSection | None:
     """The section; None where no trial has started."""
-    if not found:
+    if not arm_searches:
         return None
-    edges = [(search, edge) for search in found for edge in search.edges]
-    values = sum(len(one.result.arm.numbers) for one in found if one.result.winner is not None)
+    edges = [(search, edge) for search in arm_searches for edge in search.edges]
+    values = sum(len(one.result.arm.numbers) for one in arm_searches if one.result.winner is not None)
     return SearchSection(
-        table=_table(found),
-        progress=tuple(_progress(found)),
+        table=_table(arm_searches),
+        progress=tuple(_progress(arm_searches)),
         edges=_edges(edges) if edges else None,
         edge_words=_edge_words(len(edges), values) if values else None,
     )
 
 
-def _table(found: Sequence[ArmSearch]) -> Markdown:
+def _table(arm_searches: Sequence[ArmSearch]) -> Markdown:
     heads = (
         "method", "student", "trials", "all epochs", "best validation %", "flat since trial", "second half",
         "training MACs", "until the best",
@@ -59,14 +59,14 @@ def _table(found: Sequence[ArmSearch]) -> Markdown:
             cell_text.count(one.cost("macs")[0]),
             _share(*one.cost("macs")),
         )
-        for one in found
+        for one in arm_searches
     ]
     return table(heads, rows, left_aligned=2)
 
 
-def _progress(found: Sequence[ArmSearch]) -> list[Markdown]:
+def _progress(arm_searches: Sequence[ArmSearch]) -> list[Markdown]:
     """Sentences on how late the best rose, and by how much."""
-    long = [one for one in found if one.best_place is not None and len(one.progress) >= 4]
+    long = [one for one in arm_searches if one.best_place is not None and len(one.progress) >= 4]
     if not long:
         return [Markdown("With fewer than four trials an arm's search says nothing of how far it has come.")]
     gains = [one.gain_of_second_half for one in long if np.isfinite(one.gain_of_second_half)]
@@ -156,9 +156,9 @@ def _share(total: float, part: float) -> str:
     return f"{100 * part / total:.0f} %" if np.isfinite(part) and total > 0 else cell_text.NOTHING
 
 
-def importance_note(found: Sequence[ArmSearch]) -> Markdown:
+def importance_note(arm_searches: Sequence[ArmSearch]) -> Markdown:
     """What importances rest on, and which arms have none."""
-    enough = [one for one in found if one.can_tell_importances]
+    enough = [one for one in arm_searches if one.can_tell_importances]
     if not enough:
         return Markdown(
             f"No arm has two hyperparameters and {ENOUGH_TRIALS} trials that ran all their epochs: too few to"
@@ -166,8 +166,8 @@ def importance_note(found: Sequence[ArmSearch]) -> Markdown:
         )
     counts = [len(one.full_budget) for one in enough]
     number = f"{counts[0]}" if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
-    rest = len(found) - len(enough)
-    others = f" {rest} of {len(found)} arms have fewer, or one hyperparameter." if rest else ""
+    rest = len(arm_searches) - len(enough)
+    others = f" {rest} of {len(arm_searches)} arms have fewer, or one hyperparameter." if rest else ""
     return Markdown(
         "Importance is the share of the variance of validation accuracy that a hyperparameter explains by"
         " itself, of what all of the arm do (functional ANOVA). It rests on the trials that ran all epochs,"

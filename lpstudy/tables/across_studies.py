@@ -114,8 +114,8 @@ def outcome(verdict: Verdict | None) -> str:
 def tally(blocks: Sequence[Block], method: str, rival: str) -> Tally:
     """A method's outcomes against a rival, over the blocks that have the method."""
     own = [block for block in blocks if any(one.arm.method == method for one in block.results)]
-    found = [outcome(block.against.get(rival, {}).get(method)) for block in own]
-    return Tally(found.count("win"), found.count("tie"), found.count("loss"), found.count(""))
+    outcomes = [outcome(block.against.get(rival, {}).get(method)) for block in own]
+    return Tally(outcomes.count("win"), outcomes.count("tie"), outcomes.count("loss"), outcomes.count(""))
 
 
 @dataclass(frozen=True)

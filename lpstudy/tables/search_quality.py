@@ -167,13 +167,13 @@ def searches(results: Sequence[ArmResult]) -> list[ArmSearch]:
     return [search for result in every if len((search := ArmSearch(result)).progress)]
 
 
-def search_table(found: Sequence[ArmSearch]) -> pd.DataFrame:
+def search_table(arm_searches: Sequence[ArmSearch]) -> pd.DataFrame:
     """One row for each search, with the columns of search.csv (`SEARCH_COLUMNS`).
 
     `at_edge` names each best value at an end of its range, with what to search next.
     """
     rows = []
-    for search in found:
+    for search in arm_searches:
         arm = search.result.arm
         edges = [f"{one.name} {one.end}: {one.next_range or 'goes no further'}" for one in search.edges]
         counts = (len(search.progress), len(search.full_budget))

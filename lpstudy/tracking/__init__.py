@@ -5,7 +5,6 @@ from lpstudy.tracking.client import (
     MLFLOW_ERRORS,
     Client,
     MlflowUnavailableError,
-    StudyMetadata,
     check_files,
     connect,
     display_uri,
@@ -18,6 +17,7 @@ from lpstudy.tracking.ledger_results import has_results, ledger_results, study_m
 from lpstudy.tracking.model_registry import ALIAS, download_run, register_folder
 from lpstudy.tracking.projection import Projection
 from lpstudy.tracking.reconciliation import Difference, compare, repair
+from lpstudy.tracking.study_metadata import StudyMetadata
 from lpstudy.tracking.study_reader import (
     StudyFromMlflow,
     find_experiment,

@@ -13,10 +13,10 @@ from lpstudy.ledger import (
     dump,
 )
 from lpstudy.tables import CURVE_COLUMNS, StudyResults
-from lpstudy.tracking.client import StudyMetadata
 from lpstudy.tracking.frames import curve_metrics, ledger_frame
 from lpstudy.tracking.study_facts import study_facts
 from lpstudy.tracking.study_json import StudyJson
+from lpstudy.tracking.study_metadata import StudyMetadata
 
 
 def study_metadata(ledger: LedgerReader) -> StudyMetadata:

@@ -11,8 +11,9 @@ from mlflow.tracking import MlflowClient
 from lpstudy.folder import Folder
 from lpstudy.ledger import Assignment, LedgerReader
 from lpstudy.threads import GuardedThread, describe_error
-from lpstudy.tracking.client import StudyMetadata, reason
+from lpstudy.tracking.client import reason
 from lpstudy.tracking.run_writer import RunWriter
+from lpstudy.tracking.study_metadata import StudyMetadata
 
 BATCH_SECONDS = 5.0
 """Seconds over which changes are collected: a request costs as much as hundreds of its points."""

@@ -14,7 +14,6 @@ from lpstudy.tracking.artifact_files import download, upload_text
 from lpstudy.tracking.artifact_location import files_of, missing_files, upload_files
 from lpstudy.tracking.client import (
     KEY,
-    StudyMetadata,
     all_runs,
     experiment_name,
     find_runs,
@@ -24,6 +23,7 @@ from lpstudy.tracking.client import (
 from lpstudy.tracking.ledger_results import has_results, ledger_results
 from lpstudy.tracking.projection import Projection
 from lpstudy.tracking.run_writer import STATUS, TEST_CORRECT, digest
+from lpstudy.tracking.study_metadata import StudyMetadata
 from lpstudy.tracking.summaries import arm_figures, differing_figure
 
 FINAL_METRICS = ("validation_accuracy", "test_accuracy")

@@ -15,7 +15,7 @@ from lpstudy.model_file import WEIGHTS
 from lpstudy.space import Arm
 from lpstudy.tracking.artifact_files import upload_text
 from lpstudy.tracking.artifact_location import files_of, upload_files
-from lpstudy.tracking.client import KEY, PARENT, StudyMetadata, TrackedRun, find_runs, open_experiment, tag
+from lpstudy.tracking.client import KEY, PARENT, TrackedRun, find_runs, open_experiment, tag
 from lpstudy.tracking.descriptions import (
     NOTE,
     arm_note,
@@ -29,6 +29,7 @@ from lpstudy.tracking.descriptions import (
 )
 from lpstudy.tracking.study_facts import study_facts
 from lpstudy.tracking.study_json import StudyJson
+from lpstudy.tracking.study_metadata import StudyMetadata
 from lpstudy.tracking.summaries import TRIAL_STATES, arm_figures, write_arm_figures
 
 STATUS = {"finished": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}

@@ -282,10 +282,9 @@ class Products(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        if func is torch.ops.aten.mm.default:
-            self.seen.append(tuple(result.shape))
-        if func is torch.ops.aten.topk.default:
-            self.seen.append("topk")
+        products, searches = torch.ops.aten.mm.default, torch.ops.aten.topk.default
+        if func in (products, searches):
+            self.seen.append("topk" if func is searches else tuple(result.shape))
         return result
 
 
