@@ -130,9 +130,10 @@ RECORDED = (
 )
 
 
-@pytest.fixture
-def recorded(one):
+@pytest.fixture(scope="module")
+def recorded(make_frames):
     """Finals with a record of each of their shifts' images, and those records by method, seed and name."""
+    one = make_frames(methods=("bp", "kd", "lp"), students=("convnet-d4-w8",))
     runs, random = one.runs.copy(), np.random.default_rng(3)
     ease = random.uniform(0, 1, IMAGES)
     records: dict[tuple[str, int, str], np.ndarray] = {}
@@ -148,8 +149,13 @@ def recorded(one):
     return type(one)(one.study, runs, one.curves, one.importances), records
 
 
-def rows_of(frames, **wanted):
-    rows = shift_rows(arm_results(frames.study, frames.runs), frames.study.teacher)
+@pytest.fixture(scope="module")
+def rows(recorded):
+    frames, _ = recorded
+    return shift_rows(arm_results(frames.study, frames.runs), frames.study.teacher)
+
+
+def rows_of(rows, **wanted):
     return [row for row in rows if all(getattr(row, name) == value for name, value in wanted.items())]
 
 
@@ -163,9 +169,11 @@ def rows_of(frames, **wanted):
     ],
 )
 @pytest.mark.parametrize("rival", ["bp", "kd"])
-def test_a_difference_covers_seeds_and_images(recorded, family, corruption, severity, names, rival) -> None:
-    frames, records = recorded
-    (row,) = rows_of(frames, method="lp", family=family, corruption=corruption, severity=severity)
+def test_a_difference_covers_seeds_and_images(
+    recorded, rows, family, corruption, severity, names, rival
+) -> None:
+    _, records = recorded
+    (row,) = rows_of(rows, method="lp", family=family, corruption=corruption, severity=severity)
     n = 5
     means = {
         method: np.array([[records[method, seed, name] for name in names] for seed in range(n)], float).mean(
@@ -193,11 +201,10 @@ def test_a_difference_covers_seeds_and_images(recorded, family, corruption, seve
     assert row.accuracy.low == pytest.approx(100 * low)
 
 
-def test_holms_families_are_the_methods_of_one_student_over_all_of_a_family(recorded) -> None:
-    frames, _ = recorded
+def test_holms_families_are_the_methods_of_one_student_over_all_of_a_family(rows) -> None:
     judged = [
         (row.family, row.method, row.corruption, row.severity)
-        for row in rows_of(frames)
+        for row in rows_of(rows)
         if not np.isnan(row.differences["bp"].p_value)
     ]
     expected = [
@@ -207,7 +214,7 @@ def test_holms_families_are_the_methods_of_one_student_over_all_of_a_family(reco
     ]
     assert judged == expected
     kd, lp = (
-        rows_of(frames, method=one, family="CIFAR-C", corruption="mean", severity=None)[0]
+        rows_of(rows, method=one, family="CIFAR-C", corruption="mean", severity=None)[0]
         for one in ("kd", "lp")
     )
     small, large = sorted((kd.differences["bp"], lp.differences["bp"]), key=lambda one: one.delta.p_value)
@@ -221,7 +228,8 @@ def test_the_teacher_has_its_rows_and_the_report_a_table_for_each_family(recorde
     teacher = replace(frames.study.teacher, shifts=shifts)
     study = replace(frames.study, teacher=teacher)
     frames = type(frames)(study, frames.runs, frames.curves, frames.importances)
-    (row,) = rows_of(frames, method="teacher", family="CIFAR-C", corruption="mean", severity=None)
+    rows = shift_rows(arm_results(study, frames.runs), teacher)
+    (row,) = rows_of(rows, method="teacher", family="CIFAR-C", corruption="mean", severity=None)
     assert row.accuracy.mean == pytest.approx((52 + 10 + 54 + 55) / 4)
     assert row.relative == pytest.approx(100 * row.accuracy.mean / teacher.test_accuracy)
     write_report(tmp_path, frames.results, frames.importances, links=lambda run: "")
@@ -230,9 +238,7 @@ def test_the_teacher_has_its_rows_and_the_report_a_table_for_each_family(recorde
     assert [section.count(f"{head}, mean over") for head in ("C-lite", "CIFAR-C")] == [1, 1]
     assert section.count("| teacher |") == 3
     assert "| `kd` | convnet-d4-w8 | photos |" in section
-    bold = rows_of(frames, method="kd", family="CIFAR-C", corruption="mean", severity=None)[0].differences[
-        "bp"
-    ]
+    bold = rows_of(rows, method="kd", family="CIFAR-C", corruption="mean", severity=None)[0].differences["bp"]
     assert bold.is_beyond_noise
     assert f"**{bold.delta.mean:+.2f}" in section
     table = pd.read_csv(tmp_path / "shift.csv")
