@@ -9,7 +9,7 @@ import pandas as pd
 from lpstudy.rendering import cell_text
 from lpstudy.rendering.markdown import Markdown, code, escape, table
 from lpstudy.spending import BANK, PHASES, Prices
-from lpstudy.tables.costs import TOGETHER, by_phase
+from lpstudy.tables.costs import TOGETHER, by_method, by_phase
 from lpstudy.tables.facts import StudyFacts
 
 Cell = Callable[[object], str]
@@ -21,7 +21,7 @@ class CostSection:
 
     phases: Markdown
     arms: Markdown
-    """What each arm has spent on its own runs."""
+    """What each method has spent on its own runs, all phases together."""
     has_plan: bool
 
 
@@ -54,12 +54,12 @@ def cost_section(study: StudyFacts, costs: pd.DataFrame) -> CostSection | None:
         for _, row in by_phase(costs).iterrows()
     ]
     arms = [
-        (code(row["method"]), escape(row["student"]), row["phase"], *cells(row))
-        for _, row in costs[costs["arm"].ne("")].iterrows()
+        (code(row["method"]), escape(row["student"]), *(column.cell(row[column.name]) for column in columns))
+        for _, row in by_method(costs).iterrows()
     ]
     return CostSection(
         phases=table(["phase", *heads], phases),
-        arms=table(["method", "student", "phase", *heads], arms, left_aligned=3),
+        arms=table(["method", "student", *heads], arms, left_aligned=2),
         has_plan=bool(study.estimate),
     )
 

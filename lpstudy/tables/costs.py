@@ -108,6 +108,16 @@ def by_phase(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["phase", *COST_TABLE_COLUMNS[4:]])
 
 
+def by_method(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with all phases of a method on a student in one row, those of repeated searches too."""
+    arms = table[table["arm"].ne("")]
+    rows = [
+        {"method": method, "student": student} | _together(part)
+        for (method, student), part in arms.groupby(["method", "student"], sort=False)
+    ]
+    return pd.DataFrame(rows, columns=["method", "student", *COST_TABLE_COLUMNS[5:]])
+
+
 def _together(part: pd.DataFrame) -> dict[str, object]:
     """The sums and peaks of some rows; estimates of rows that have one."""
     done = part[part["runs"].gt(0)]

@@ -9,7 +9,7 @@ import pytest
 
 from lpstudy.rendering.report_files import report_text
 from lpstudy.spending import PhaseSpending, Prices
-from lpstudy.tables.costs import by_phase, cost_table
+from lpstudy.tables.costs import by_method, by_phase, cost_table
 
 Frames = Any  # of the conftest
 Make = Callable[..., Frames]
@@ -67,6 +67,18 @@ def test_all_together_leaves_out_what_was_spent_earlier(make_frames: Make) -> No
     assert last["runs"] == 1 + frames.runs["training_macs"].notna().sum()  # the teacher, and no blocks
     assert last["cpu_seconds"] == pytest.approx(108 + frames.runs["cpu_seconds"].sum())
     assert pd.isna(last["wall_seconds"])  # the teacher's is not known
+
+
+def test_a_method_has_all_its_phases_in_one_row(make_frames: Make) -> None:
+    frames = measured(make_frames(methods=("bp", "kd"), seeds=2, trials=5), spending=SHARED)
+    table = cost_table(frames.study, frames.runs)
+    rows = by_method(table).set_index(["method", "student"])
+    assert len(rows) == len(frames.study.arms)
+    for key, row in rows.iterrows():
+        own = table[table["method"].eq(key[0]) & table["student"].eq(key[1])]
+        assert row["runs"] == own["runs"].sum()
+        assert row["cpu_seconds"] == pytest.approx(own["cpu_seconds"].sum())
+        assert row["peak_bytes"] == own["peak_bytes"].max()
 
 
 def test_money_is_the_price_of_the_hours(make_frames: Make) -> None:
