@@ -26,6 +26,7 @@ def studies(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, C
         student = f'[[students]]\nfamily = "convnet"\ndepth = 3\nwidth = {width}\n'
         assert text.count(student) == 1
         text = text.replace(student, "")
+    text += "\n[finals]\ncandidates = 1\nfront = 1\n"
     found = {}
     for name, flags in BACKENDS.items():
         folder = tmp_path_factory.mktemp(name)
