@@ -1,6 +1,6 @@
 """The report's sections on fronts: their designs and hypervolume, and the best student for a budget."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from lpstudy.rendering import cell_text
@@ -23,14 +23,40 @@ class FrontSection:
     hypervolume: Markdown | None
     designs: Markdown | None
     budgets: Markdown | None
+    sentences: tuple[Markdown, ...] = ()
+    """What the fronts say of each student whose size is searched."""
 
 
 def front_section(study: StudyFacts, results: Sequence[ArmResult]) -> FrontSection:
     """The tables of fronts, of their designs, and of the best student for each budget."""
     all_fronts = fronts(study, results)
     return FrontSection(
-        _hypervolumes(all_fronts), _designs(study, all_fronts), _budgets(budget_choices(study, results))
+        _hypervolumes(all_fronts),
+        _designs(study, all_fronts),
+        _budgets(budget_choices(study, results)),
+        tuple(_sentences(all_fronts)),
     )
+
+
+def _sentences(all_fronts: Sequence[Front]) -> Iterator[Markdown]:
+    """The methods whose fronts are better or worse than back-prop's, for each student."""
+    for student in dict.fromkeys(front.result.arm.student for front in all_fronts):
+        compared = [one for one in all_fronts if one.result.arm.student == student and one.delta.n > 1]
+        if not compared:
+            continue
+        words = []
+        for title, sign in (("better", 1), ("worse", -1)):
+            names = [
+                f"{code(one.result.arm.method)} ({cell_text.difference(one.delta)})"
+                for one in compared
+                if one.is_beyond_noise and sign * one.delta.mean > 0
+            ]
+            words += [f"**{title} than back-prop beyond noise**: {cell_text.listing(names)}"] if names else []
+        verdict = "; ".join(words) or "no method's front differs from back-prop's beyond noise"
+        yield Markdown(
+            f"Over the sizes of {code(student)}, by the accuracy that each front reaches for its MACs"
+            f" (hypervolume, in points), {verdict}."
+        )
 
 
 def _hypervolumes(all_fronts: Sequence[Front]) -> Markdown | None:

@@ -9,7 +9,8 @@ import pandas as pd
 from lpstudy.tables.arms import BASELINE, ArmResult, mean, number
 from lpstudy.tables.facts import StudyFacts
 from lpstudy.tables.hypervolume import hypervolume_scores
-from lpstudy.tables.intervals import LEVEL, Interval, holm, interval
+from lpstudy.tables.intervals import LEVEL, Interval, interval
+from lpstudy.tables.looks import corrected, t_test
 from lpstudy.tables.scores import Scores
 from lpstudy.tables.search_spread import mean_scores, pooled_spread
 
@@ -82,11 +83,11 @@ def fronts(study: StudyFacts, results: Sequence[ArmResult]) -> list[Front]:
     designs = {one.arm.name: [d for d in one.designs if d.accuracy.n] for one in searched}
     if not any(len(own) > 1 for own in designs.values()):
         return []
-    found: dict[str, Front] = {}
+    by_arm: dict[str, Front] = {}
     for student in dict.fromkeys(one.arm.student for one in searched):
         own = [one for one in searched if one.arm.student == student and designs[one.arm.name]]
-        found |= {front.result.arm.name: front for front in _fronts(study, own, designs)}
-    return [found[one.arm.name] for one in searched if one.arm.name in found]
+        by_arm |= {front.result.arm.name: front for front in _fronts(study, own, designs)}
+    return [by_arm[one.arm.name] for one in searched if one.arm.name in by_arm]
 
 
 def _fronts(
@@ -106,10 +107,9 @@ def _fronts(
     scores = [group[0] if len(group) == 1 else mean_scores(group, spread) for group in by_search]
     pairs = list(zip(results, scores, strict=True))
     base = next((own for one, own in pairs if one.arm.method == BASELINE), None)
-    deltas = [
-        interval([]) if base is None or one.arm.method == BASELINE else own.less(base) for one, own in pairs
-    ]
-    adjusted = holm([delta.p_value for delta in deltas])
+    compared = [None if base is None or one.arm.method == BASELINE else (own, base) for one, own in pairs]
+    deltas = [interval([]) if pair is None else pair[0].less(pair[1]) for pair in compared]
+    adjusted = corrected(compared, t_test, results[0].looks if results else ())
     return [
         Front(one, tuple(sorted(designs[one.arm.name], key=macs_of)), own, delta, p, limits)
         for (one, own), delta, p in zip(pairs, deltas, adjusted, strict=True)

@@ -68,7 +68,8 @@ def time_run(
         seconds[count] = time.monotonic() - start_time
     cpu = (cpu_seconds() - cpu) / max(time.monotonic() - wall, 1e-9)
     step = (seconds[many] - seconds[few]) / (many - few) if few else seconds[many] / many
-    step = min(max(step, 0.0), seconds[many] / many)
+    whole = seconds[many] / many
+    step = min(step, whole) if step > 0 else whole  # a busy machine cannot tell them apart
     images = run.steps_per_epoch * run.data.train.batch_length(trial.training.batch_size)
     macs = (run.macs.of_training(trial.epochs, images), run.macs.of_teacher(trial.epochs, images))
     return RunSeconds(setup, step, seconds[many] - many * step, _image_seconds(run), cpu, *macs)

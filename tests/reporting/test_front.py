@@ -262,3 +262,16 @@ def test_repeated_searches_have_the_mean_hypervolume_of_their_fronts(front_frame
     assert len(front_table(both, all_fronts)) == 2 * len(
         front_table(study, fronts(study, arm_results(study, runs)))
     )
+
+
+def test_the_first_screen_says_which_fronts_are_beyond_noise(front_frames, text_of) -> None:
+    text = text_of(front_frames)
+    screen = text[: text.index("## Comparison")]
+    results = arm_results(front_frames.study, front_frames.runs)
+    beyond = [one for one in fronts(front_frames.study, results) if one.is_beyond_noise]
+    for student in {one.result.arm.student for one in beyond}:
+        (line,) = [row for row in screen.splitlines() if row.startswith(f"Over the sizes of `{student}`")]
+        for one in beyond:
+            if one.result.arm.student == student:
+                assert f"`{one.result.arm.method}` ({one.delta.mean:+.2f}".replace("-", "−") in line
+    assert "Over the sizes of" in screen
