@@ -21,8 +21,8 @@ def test_the_notebook_runs_and_shows_its_results(tmp_path: Path) -> None:
         if cell.cell_type == "code"
     }
     assert all(texts.values())
-    assert "'finished; 28 of 28 runs'" in texts["study.run()\nstudy.status().summary()"]
-    assert "28/28 runs |" in texts["study.run()\nstudy.status().summary()"]  # the bar of a notebook
+    assert "'finished; 52 of 52 runs'" in texts["study.run()\nstudy.status().summary()"]
+    assert "52/52 runs |" in texts["study.run()\nstudy.status().summary()"]  # the bar of a notebook
     printed = "".join(output.text for output in notebook.cells[-1].outputs if output.get("name") == "stdout")
     epochs = re.findall(r"^(\d) (\d+\.\d) \d", printed, re.MULTILINE)
     assert [epoch for epoch, _ in epochs] == ["1", "2", "3", "4", "5"]

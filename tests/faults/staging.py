@@ -105,9 +105,15 @@ def exported_frames(folder: Path) -> dict[str, pd.DataFrame]:
     return {kind: frame.drop(columns=TIMES, errors="ignore") for kind, frame in frames.items()}
 
 
+MEASURED = ("## What it cost", "## A training step")
+"""Heads of sections that tell what a machine has measured."""
+
+
 def report_text(folder: Path) -> str:
-    """The text of the report, without links to MLflow and without provenance."""
+    """The text of the report, without links to MLflow, provenance, and sections of measured times."""
     text = (folder / "reports/tiny/report.md").read_text().partition("## Provenance")[0]
+    sections = re.split(r"^(?=## )", text, flags=re.MULTILINE)
+    text = "".join(one for one in sections if not one.startswith(MEASURED))
     return re.sub(r"\[[0-9a-f]{8}\]\([^)]*\)", "", text)
 
 
