@@ -57,9 +57,9 @@ def doubt(verdict: Verdict) -> str:
         return "two seeds agree to the image: how far seeds spread, and so this difference, cannot be told"
     decide = f"{to_decide(delta, verdict.tests)} to decide"
     if delta.excludes_zero:
-        return f"beyond noise alone, not as one of {verdict.tests}, {decide}"
+        return f"beyond noise alone, not as one of {verdict.tests} comparisons, {decide}"
     same = f", all {delta.n} seeds agree to the image" if delta.is_tied else ""
-    return f"detectable from {delta.detectable:.2f}{same}, {decide}"
+    return f"detectable from {delta.detectable:.2f} points{same}, {decide}"
 
 
 def value(cell: object) -> str:

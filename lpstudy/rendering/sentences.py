@@ -38,7 +38,9 @@ def lead_over_rivals(best: ArmResult, results: Sequence[ArmResult], beats_all: b
 def _rival_words(lead: Verdict) -> str:
     """The rival and the lead over it."""
     name = code(lead.rival.arm.method) if lead.rival is not None else ""
-    return f"{name} ({cell_text.difference(lead.delta)})"
+    is_single = lead.is_within_noise and lead.delta.excludes_zero
+    doubt = f", beyond noise alone, not as one of {lead.tests} comparisons" if is_single else ""
+    return f"{name} ({cell_text.difference(lead.delta)}{doubt})"
 
 
 def outperforming_words(verdict: Verdict) -> str:

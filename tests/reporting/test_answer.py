@@ -27,7 +27,7 @@ def test_gain_whose_interval_excludes_zero_is_stated_as_one(one):
     assert "**+1.00 ± 0.24 points over plain back-prop** (95 % interval, paired over 5 seeds)" in text
     # Five of five: Clopper and Pearson's lower bound is 0.025 ** (1 / 5).
     assert "; ahead with 5 of 5 seeds, P(`kd` > `bp`) 0.48 to 1.00." in text
-    assert "Within noise of back-prop: `lp` (+0.02 ± 0.51, detectable from 0.69, more than 100" in text
+    assert "Within noise of back-prop: `lp` (+0.02 ± 0.51, detectable from 0.69 points, more than 100" in text
     assert "more than 100 more seeds to decide)." in text
 
 

@@ -41,7 +41,7 @@ def test_the_line_names_what_is_within_noise_and_how_much_was_detectable(one, te
     assert open_ones
     for verdict in open_ones:
         words = f"`{verdict.result.arm.method}` against `bp` on `convnet-d4-w8` (detectable from"
-        assert f"{words} {verdict.delta.detectable:.2f}, " in line
+        assert f"{words} {verdict.delta.detectable:.2f} points, " in line
         assert f"{to_decide(verdict.delta, verdict.tests)} to decide)" in line
     assert "within noise with 5 seeds" in line
 

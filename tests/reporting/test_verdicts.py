@@ -69,7 +69,7 @@ def test_difference_beyond_noise_alone_is_none_among_five_methods(many):
     assert verdict.p_value > 0.05
     assert "**" not in rows_of_table(many)["lp"]
     text = text_of_answer(many)
-    assert "beyond noise alone, not as one of 5" in text
+    assert "beyond noise alone, not as one of 5 comparisons" in text
     assert "is best" not in text
     assert "leads" not in text
 
