@@ -82,7 +82,7 @@ def selected_mean(ranked: Sequence[Verdict]) -> str:
     if not isfinite(accuracy):
         return ""
     return (
-        f"As the highest of {len(results)} means, {ranked[0].result.accuracy.mean:.2f} % is too high by"
+        f"As the highest of {len(results)} means, {ranked[0].result.accuracy.mean:.2f} % may be too high by"
         f" chance: seeds that did not select the method give {accuracy:.2f} %."
     )
 
