@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from lpstudy.rendering import cell_text
 from lpstudy.rendering.markdown import Markdown, code, join
@@ -59,7 +60,8 @@ def answer(teacher: TeacherFacts, results: list[ArmResult]) -> Answer:
     if not any(result.accuracy.n for result in results):
         return Answer((_no_finals(results),))
     abouts = [_about(teacher, student, group) for student, group in groups.items()]
-    open_line = open_questions([one for about in abouts for one in about.undecided], every)
+    in_turn = zip_longest(*(about.undecided for about in abouts))  # each student's most important one first
+    open_line = open_questions([one for turn in in_turn for one in turn if one is not None], every)
     if len(abouts) == 1:
         (about,) = abouts
         further = _paragraph(*about.further)

@@ -80,3 +80,12 @@ def test_failed_finals_are_counted_below_the_table(one, text_of):
     one.runs.loc[place, ["state", "test_accuracy"]] = ["failed", np.nan]
     text = text_of(one)
     assert "1 of the 5 finals of `lp` failed" in text.split("![Differences")[1]
+
+
+def test_the_line_names_an_open_comparison_of_each_student(make_frames, text_of):
+    frames = make_frames(methods=("bp", "lp"), students=("convnet-d4-w8", "convnet-d4-w16"))
+    open_ones = [one for one in verdicts(arm_results(frames.study, frames.runs)) if one.is_within_noise]
+    students = {one.result.arm.student for one in open_ones}
+    assert len(students) == 2
+    line = line_of(text_of(frames))
+    assert all(f"`lp` against `bp` on `{student}`" in line for student in students)
