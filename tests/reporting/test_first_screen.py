@@ -83,9 +83,10 @@ def test_failed_finals_are_counted_below_the_table(one, text_of):
 
 
 def test_the_line_names_an_open_comparison_of_each_student(make_frames, text_of):
-    frames = make_frames(methods=("bp", "lp"), students=("convnet-d4-w8", "convnet-d4-w16"))
+    students = ("convnet-d4-w8", "convnet-d4-w16")
+    frames = make_frames(students=students, seeds=3)
     open_ones = [one for one in verdicts(arm_results(frames.study, frames.runs)) if one.is_within_noise]
-    students = {one.result.arm.student for one in open_ones}
-    assert len(students) == 2
+    assert len([one for one in open_ones if one.result.arm.student == students[0]]) >= 3
     line = line_of(text_of(frames))
-    assert all(f"`lp` against `bp` on `{student}`" in line for student in students)
+    assert "more." in line  # not all are named
+    assert all(f"on `{student}`" in line for student in students)
