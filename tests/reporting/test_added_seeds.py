@@ -83,6 +83,13 @@ def test_a_p_value_is_the_smallest_of_the_looks_over_their_shares():
     )
 
 
+def test_a_claim_whose_sign_the_later_seeds_turn_is_given_up():
+    differences = [5.0, 5.01, 5.02, -20.0, -21.0, -19.0, -20.0, -22.0]
+    one, base = scores_of(np.array([90 + np.array(differences), np.full(8, 90.0)]))
+    assert 2 * t_test(one.first(3), base.first(3)) * 8 / 3 < 0.05  # the first look would claim it
+    assert corrected([(one, base)], t_test, LOOKS)[0] > 0.05
+
+
 def test_a_look_counts_once_all_methods_have_its_seeds():
     base, first, second = simulated(np.random.default_rng(1), 2, 8, gain=9.0)
     pairs = [(first, base), (second.first(4), base)]
