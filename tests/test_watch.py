@@ -185,10 +185,10 @@ def test_the_page_renews_itself_and_stays_as_it_was_arranged(tmp_path: Path, ser
         assert abs(top - place) < 2
         methods = [event["method"] for event in page.events]
         assert not {"Runtime.exceptionThrown", "Log.entryAdded", "Runtime.consoleAPICalled"} & {*methods}
-        asked = {
+        requests = {
             event["params"]["request"]["url"]
             for event in page.events
             if event["method"] == "Network.requestWillBeSent"
         }
-        assert asked == {served}
+        assert requests == {served}
         assert page.run("fetch('http://127.0.0.1:9/').then(() => 'sent', () => 'refused')") == "refused"

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
+from typing import TypeGuard
 
 import numpy as np
 import pandas as pd
@@ -34,7 +35,7 @@ class HyperparameterAxis:
         if self.space is not None:
             if not _is_number(value) or not self.space.low < self.space.high:
                 return float("nan")
-            return min(1.0, max(0.0, position(float(value), self.space)))  # type: ignore[arg-type]  # a number
+            return min(1.0, max(0.0, position(float(value), self.space)))
         text = str(value)
         return (self.choices.index(text) + 0.5) / len(self.choices) if text in self.choices else float("nan")
 
@@ -90,7 +91,7 @@ def _group(members: Sequence[ArmSearch]) -> Group:
 
 def _axis(name: str, space: NumberRange | None, values: Iterable[object]) -> HyperparameterAxis:
     known = [value for value in values if value is not None]
-    numbers = sorted({float(value) for value in known if _is_number(value)})  # type: ignore[arg-type]  # numbers
+    numbers = sorted({float(value) for value in known if _is_number(value)})
     if space is None and len(numbers) > MOST_CHOICES:
         space = NumberRange(numbers[0], numbers[-1])
     if space is not None:
@@ -99,12 +100,12 @@ def _axis(name: str, space: NumberRange | None, values: Iterable[object]) -> Hyp
     return HyperparameterAxis(name, None, tuple(text for text, _ in ranked))
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: object) -> TypeGuard[int | float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
 
 
 def _order(value: object) -> tuple[bool, float, str]:
     """Numbers by size, then texts."""
     if _is_number(value):
-        return False, float(value), ""  # type: ignore[arg-type]  # a number
+        return False, float(value), ""
     return True, 0.0, str(value)

@@ -114,11 +114,11 @@ def _words(row: Mapping[Any, Any], unit: float, name: str) -> str:
 
 
 def _bars(
-    left: NDArray[np.float64], right: NDArray[np.float64], lanes: NDArray[np.int64]
+    starts: NDArray[np.float64], ends: NDArray[np.float64], lanes: NDArray[np.int64]
 ) -> list[NDArray[np.float64]]:
     """The four corners of each bar."""
     top, bottom = lanes - 0.4, lanes + 0.4
-    corners = [(left, top), (right, top), (right, bottom), (left, bottom)]
+    corners = [(starts, top), (ends, top), (ends, bottom), (starts, bottom)]
     return list(np.stack([np.column_stack(corner) for corner in corners], axis=1))
 
 

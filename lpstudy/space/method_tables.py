@@ -99,15 +99,15 @@ def default_hyperparameters(loss: str, table: Mapping[str, Searchable]) -> dict[
 
 def _read_method(loss: str, table: object) -> dict[str, Any]:
     start: object = None
-    kept: dict[str, Any] = {}
+    compute_keys: dict[str, Any] = {}
     if isinstance(table, Mapping):
         start = table.get(START)
-        kept = {key: table[key] for key in (COMPUTE_OF, EPOCHS) if key in table}
+        compute_keys = {key: table[key] for key in (COMPUTE_OF, EPOCHS) if key in table}
         table = hyperparameters_of(table)
     values = read_table(METHODS[loss], table)
     if "kd_temperature" in values and not values.get("kd_weight"):
         raise ValueError("kd_temperature: has no effect without kd_weight")
-    return values | kept | ({} if start is None else {START: _read_start(start)})
+    return values | compute_keys | ({} if start is None else {START: _read_start(start)})
 
 
 def _check_compute(name: str, table: Mapping[str, Any], tables: Mapping[str, object]) -> None:

@@ -8,6 +8,7 @@ from lpstudy.space.ranges import Range, corners
 from lpstudy.space.start import check_start
 from lpstudy.space.student_space import STUDENT_KEYS, StudentSpace
 from lpstudy.space.training import Training
+from lpstudy.user_lines import user_code_error
 
 _SHIFTS = (1 / 2, 1 / 4, 1 / 8, 1 / 16)
 """Parts of the range's width, on its own scale, by which it is moved; the first that is allowed is taken."""
@@ -95,7 +96,11 @@ def _is_allowed(arm: Arm, key: str, space: Range) -> bool:
         for point in arm.start:
             if key in point:
                 check_start([changed], key, point[key])
-    except Exception:  # of any kind: a method of one's own checks its hyperparameters too
+    except ValueError:
+        return False
+    except Exception as error:  # of any kind: a method of one's own checks its hyperparameters too
+        if user_code_error(error) is None:
+            raise
         return False
     return True
 

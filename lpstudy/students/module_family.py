@@ -73,7 +73,7 @@ def _make_without_weights(make: Callable[[], nn.Module]) -> nn.Module:
     """The module on the meta device; code that reads tensors' values runs on the CPU first."""
     try:
         return make()
-    except Exception:
+    except Exception:  # of any kind: own code that reads values, which the meta device has not
         with torch.device("cpu"):
             return make().to("meta")
 

@@ -118,6 +118,12 @@ def tally(blocks: Sequence[Block], method: str, rival: str) -> Tally:
     return Tally(outcomes.count("win"), outcomes.count("tie"), outcomes.count("loss"), outcomes.count(""))
 
 
+def _ranks(values: Sequence[object], methods: int) -> NDArray[np.float64]:
+    """The rank of each value within its row, shape (rows, methods); equal ones have the mean of theirs."""
+    ranks: NDArray[np.float64] = rankdata(np.array(values).reshape(len(values), methods), axis=1)
+    return ranks
+
+
 @dataclass(frozen=True)
 class Ranking:
     """The ranks of methods within the blocks that all of them share."""
@@ -131,7 +137,7 @@ class Ranking:
         accuracies = [
             [-block.by_method[method].accuracy.mean for method in self.methods] for block in self.blocks
         ]
-        return rankdata(np.array(accuracies).reshape(len(self.blocks), len(self.methods)), axis=1)  # type: ignore[no-any-return]  # SciPy has no types
+        return _ranks(accuracies, len(self.methods))
 
     @property
     def mean(self) -> dict[str, float]:
@@ -148,7 +154,7 @@ class Ranking:
         """
         names = [block.study for block in self.blocks]
         means = [self.ranks[[name == study for name in names]].mean(axis=0) for study in dict.fromkeys(names)]
-        return rankdata(np.array(means).reshape(len(means), len(self.methods)), axis=1)  # type: ignore[no-any-return]  # SciPy has no types
+        return _ranks(means, len(self.methods))
 
     @cached_property
     def test(self) -> "FriedmanTest | None":

@@ -44,17 +44,17 @@ def data() -> Data:
 @pytest.mark.parametrize("severity", SEVERITIES)
 def test_each_is_what_it_says(severity) -> None:
     exact = IMAGES.numpy().astype(np.float64)
-    made = {name: corrupt(IMAGES, SAMPLES, name, severity).numpy() for name in CORRUPTIONS}
+    corrupted = {name: corrupt(IMAGES, SAMPLES, name, severity).numpy() for name in CORRUPTIONS}
     of = {name: STRENGTHS[name][severity - 1] for name in CORRUPTIONS}
     brighter = np.rint(exact + 255 * of["brightness"]).clip(0, 255)
-    assert np.array_equal(made["brightness"], brighter)
+    assert np.array_equal(corrupted["brightness"], brighter)
     means = exact.mean((2, 3), keepdims=True)
-    assert np.array_equal(made["contrast"], np.rint(means + of["contrast"] * (exact - means)))
+    assert np.array_equal(corrupted["contrast"], np.rint(means + of["contrast"] * (exact - means)))
     blurred = gaussian_filter(
         exact, of["blur"], axes=(2, 3), mode="reflect", radius=int(np.ceil(3 * of["blur"]))
     )
-    assert np.abs(made["blur"] - blurred).max() <= 0.5 + 1e-9
-    for image, changed in zip(IMAGES.numpy(), made["jpeg"], strict=True):
+    assert np.abs(corrupted["blur"] - blurred).max() <= 0.5 + 1e-9
+    for image, changed in zip(IMAGES.numpy(), corrupted["jpeg"], strict=True):
         file = io.BytesIO()
         Image.fromarray(image.transpose(1, 2, 0)).save(file, "JPEG", quality=of["jpeg"], subsampling="4:2:0")
         assert np.array_equal(np.asarray(Image.open(file)).transpose(2, 0, 1), changed)

@@ -69,10 +69,10 @@ def test_it_shows_each_arm_and_cannot_change_the_ledger(port: int, url: str, tmp
             wait_for(lambda name=name: name in page.run("document.body.innerText"), seconds=30)
         page.open(f"http://127.0.0.1:{port}/dashboard/studies/2")
         wait_for(lambda: "validation accuracy in %" in page.run("document.body.innerText"), seconds=30)
-        asked = [
+        requests = [
             event["params"]["request"]["url"]
             for event in page.events
             if event["method"] == "Network.requestWillBeSent"
         ]
-        assert all(one.startswith((f"http://127.0.0.1:{port}/", "data:")) for one in asked)
+        assert all(one.startswith((f"http://127.0.0.1:{port}/", "data:")) for one in requests)
         assert not any(event["method"] == "Runtime.exceptionThrown" for event in page.events)

@@ -240,9 +240,9 @@ def test_a_study_that_began_without_stops_none(make: Make, reopen: Open, play: A
     budget = {"trials": 3, "epochs": 8, "seeds": 1, "pruner": "halving"}
     play.accuracy = by_width
     spec = make(methods={"bp": {}}, students=SIZES, budget=budget)
-    begun = reopen(spec)
-    assert begun.facts["front_pruner"] is True
-    with begun.engine.begin() as connection:  # as an earlier version left it
+    earlier = reopen(spec)
+    assert earlier.facts["front_pruner"] is True
+    with earlier.engine.begin() as connection:  # as an earlier version left it
         connection.execute(text("DELETE FROM study_user_attributes WHERE key = 'front_pruner'"))
     more = make(methods={"bp": {}}, students=SIZES, budget=budget | {"trials": 16})
     ledger = reopen(more)

@@ -149,13 +149,13 @@ def test_too_few_studies_get_one_line_and_enough_a_test(studies, make_frames):
     few = blocks_of([named(studies[0], number) for number in range(FEWEST_STUDIES - 1)])
     words = " ".join(rank_words(few, ranking(few)))
     assert "5 studies are too few for a Friedman test, which needs 6" in words
-    made = [
+    enough = [
         make_frames(
             methods=("bp", "kd", "lp"), students=("convnet-d4-w8",), trials=2, generator_seed=n
         ).results
         for n in range(8)
     ]
-    many = blocks_of([named(one, number) for number, one in enumerate(made)])
+    many = blocks_of([named(one, number) for number, one in enumerate(enough)])
     ranked = ranking(many)
     words = " ".join(rank_words(many, ranked))
     assert "Friedman test over 8 studies" in words
