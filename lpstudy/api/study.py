@@ -23,8 +23,8 @@ from lpstudy.locations import parse_folder, parse_path
 from lpstudy.plan import make_timing, plan_arms
 from lpstudy.space import StudySpec, import_files, read_study
 from lpstudy.space.study_toml import IMPORTED
-from lpstudy.tables import Interval, StudyResults, comparison
-from lpstudy.tables.arms import ArmResult, arm_results, mapping
+from lpstudy.tables import Interval, StudyResults
+from lpstudy.tables.arms import ArmResult, mapping
 from lpstudy.tables.choice import choose_arm, choose_final
 
 if TYPE_CHECKING:
@@ -198,8 +198,7 @@ class Study:
         Raises:
             ValueError: The study has not started.
         """
-        results = self._results()
-        return comparison(results.facts, results.runs)
+        return self._results().comparison
 
     def best(
         self, *, method: str | None = None, student: str | None = None, under_macs: int | None = None
@@ -248,7 +247,7 @@ class Study:
 
     def _arm(self, method: str | None, student: str | None, under_macs: int | None) -> ArmResult:
         results = self._results()
-        arms = arm_results(results.facts, results.runs)
+        arms = results.arms
         return choose_arm(arms, method=method, student=student, under_macs=under_macs)
 
     def _results(self) -> StudyResults:

@@ -12,9 +12,7 @@ from lpstudy.ledger import hyperparameter_importances
 from lpstudy.one_line import one_line
 from lpstudy.rendering import Report, console_table, write_report
 from lpstudy.space import StudySpec
-from lpstudy.tables import StudyResults, comparison
-from lpstudy.tables.arms import arm_results
-from lpstudy.tables.search_quality import searches
+from lpstudy.tables import StudyResults
 from lpstudy.tracking import Client, StudyFromMlflow
 
 PAGE = "http://127.0.0.1:5000"
@@ -46,12 +44,12 @@ def publish(client: Client, study: str, reports: Path) -> PublishedReport:
     folder = reports / study
     report = write_report(folder, results, importances(stored.spec, results), links=link)
     tracking.log_report(client, study, {str(path.relative_to(folder)): path for path in report.files})
-    return PublishedReport(report, comparison(results.facts, results.runs))
+    return PublishedReport(report, results.comparison)
 
 
 def importances(spec: StudySpec, results: StudyResults) -> dict[str, Mapping[str, float]]:
     """Each searched hyperparameter's share in [0, 1], for the name of each arm that has enough trials."""
-    arm_searches = searches(arm_results(results.facts, results.runs))
+    arm_searches = results.searches
     enough = {one.result.arm.name for one in arm_searches if one.can_tell_importances}
     return {
         arm.name: hyperparameter_importances(arm, tracking.searched_trials(arm, results.runs))

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from lpstudy import tracking
 from lpstudy.ledger import SEEDS, Ledger, StoredSeeds
 from lpstudy.seed_range import looks_of
-from lpstudy.tables.arms import ArmResult, arm_results
+from lpstudy.tables.arms import ArmResult
 from lpstudy.tables.open_comparisons import may_decide, open_comparisons
 from lpstudy.tables.pairs import pairs_of
 
@@ -18,8 +18,7 @@ def add_seeds(ledger: Ledger) -> list[str]:
     open_arms = set(ledger.open_arms)
     if not open_arms:
         return []
-    results = tracking.ledger_results(ledger)
-    merged = arm_results(results.facts, results.runs)
+    merged = tracking.ledger_results(ledger).arms
     students: dict[str, list[str]] = {}
     for arm in ledger.arms.values():
         students.setdefault(arm.student.label, []).append(arm.name)

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.transforms import offset_copy
@@ -13,9 +12,10 @@ from matplotlib.transforms import offset_copy
 from lpstudy.figures.hover import add_words
 from lpstudy.figures.labels import Label, label_lines, points_per_pixel, tick_names
 from lpstudy.figures.style import INK, SMALL, count_words, log_counts, look, name_axes, new_figure, plain
-from lpstudy.tables.arms import arm_results, mean
+from lpstudy.tables.arms import mean
 from lpstudy.tables.facts import ArmFacts, StudyFacts
 from lpstudy.tables.intervals import Interval
+from lpstudy.tables.study_results import StudyResults
 
 CostColumn = Literal["macs", "parameters", "training_macs"]
 """The column of the runs' frame that the x axis shows."""
@@ -57,14 +57,14 @@ class _Point:
         return interval.mean - interval.low, interval.high - interval.mean
 
 
-def accuracy_over_cost(study: StudyFacts, runs: pd.DataFrame, cost: CostColumn) -> Figure | None:
+def accuracy_over_cost(results: StudyResults, cost: CostColumn) -> Figure | None:
     """Test accuracy in percent over MACs or parameters: winners with 95 % intervals, the teacher as a line.
 
     Where depth or width is searched, all designs of a front that have finals. A line joins a method's points
     of one family of students. Points of equal cost stand side by side.
     None if no final has finished.
     """
-    points = _points(study, runs, cost)
+    study, points = results.facts, _points(results, cost)
     if not points:
         return None
     methods = list(dict.fromkeys(point.arm.method for point in points))
@@ -95,14 +95,14 @@ def accuracy_over_cost(study: StudyFacts, runs: pd.DataFrame, cost: CostColumn) 
     return figure
 
 
-def accuracy_over_training(study: StudyFacts, runs: pd.DataFrame) -> Figure | None:
+def accuracy_over_training(results: StudyResults) -> Figure | None:
     """Test accuracy in percent over the training MACs of a final; None where fewer than two arms have both.
 
     A line joins back-prop and the arm that trains it longer, on each student.
     """
-    if len(_points(study, runs, "training_macs")) < 2:
+    if len(_points(results, "training_macs")) < 2:
         return None
-    return accuracy_over_cost(study, runs, "training_macs")
+    return accuracy_over_cost(results, "training_macs")
 
 
 def _join_longer_training(axes: Axes, points: Sequence[_Point]) -> None:
@@ -120,9 +120,9 @@ def _join_longer_training(axes: Axes, points: Sequence[_Point]) -> None:
                 )
 
 
-def _points(study: StudyFacts, runs: pd.DataFrame, cost: CostColumn) -> list[_Point]:
+def _points(results: StudyResults, cost: CostColumn) -> list[_Point]:
     points = []
-    for result in arm_results(study, runs):
+    for result in results.arms:
         for design in result.designs:
             size = mean(design.finished_finals[cost])
             if design.accuracy.n and size > 0:

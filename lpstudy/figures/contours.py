@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter
@@ -15,29 +14,24 @@ from lpstudy.figures.hyperparameter_axis import Group, HyperparameterAxis, group
 from lpstudy.figures.search_figures import axis_range
 from lpstudy.figures.slices import set_ticks
 from lpstudy.figures.style import INK, NORMAL, QUIET, SMALL, new_panels, plain, signed, title_panel
-from lpstudy.tables.arms import arm_results
-from lpstudy.tables.facts import StudyFacts
-from lpstudy.tables.search_quality import searches
+from lpstudy.tables.study_results import StudyResults
 
 _MAX_COLUMNS = 3
 _STEPS = 8
 _COLOURS = "YlGnBu"
 
 
-def contours(
-    study: StudyFacts, runs: pd.DataFrame, shares: Mapping[str, Mapping[str, float]]
-) -> Figure | None:
+def contours(results: StudyResults, shares: Mapping[str, Mapping[str, float]]) -> Figure | None:
     """Validation accuracy over the two most important hyperparameters, one panel for each arm.
 
     The surface is linear between trials of all epochs, and nothing is drawn beyond the outermost ones.
 
     Args:
-        study: The study's facts.
-        runs: The study's runs.
+        results: The study's results.
         shares: For each arm's name, each hyperparameter's importance; arms with fewer than two have no panel.
     """
     arms = []
-    for search in searches(arm_results(study, runs)):
+    for search in results.searches:
         ranked = _ranked(shares.get(search.result.arm.name, {}))
         groups = groups_of([search])
         if len(ranked) >= 2 and groups:

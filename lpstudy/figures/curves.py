@@ -10,8 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from lpstudy.figures.labels import Label, label_lines
 from lpstudy.figures.style import INK, NORMAL, look, name_axes, new_figure, plain
-from lpstudy.tables.arms import arm_results
-from lpstudy.tables.facts import StudyFacts
+from lpstudy.tables.study_results import StudyResults
 
 _METRIC = "validation_accuracy"
 _MAX_COLUMNS = 2
@@ -19,14 +18,15 @@ _WARM_UP = 0.3
 """The share of first epochs that the axis may cut off, since accuracy rises too steeply there to compare."""
 
 
-def learning_curves(study: StudyFacts, runs: pd.DataFrame, curves: pd.DataFrame) -> Figure | None:
+def learning_curves(results: StudyResults) -> Figure | None:
     """Validation accuracy in percent over epochs of the winners' finals: mean over seeds, lowest to highest.
 
     One panel per student. None without a final's curve.
     """
+    curves = results.curves
     panels: dict[str, dict[str, pd.DataFrame]] = {}
     seeds: set[int] = set()
-    for result in arm_results(study, runs):
+    for result in results.arms:
         names = set(result.finished_finals["run_id"])
         points = curves[curves["run_id"].isin(names) & curves["metric"].eq(_METRIC)].dropna(subset=["value"])
         if points.empty:

@@ -1,23 +1,21 @@
 """The figure of the winners' paired differences to back-prop."""
 
-import pandas as pd
 from matplotlib.figure import Figure
 
 from lpstudy.figures.hover import add_words
 from lpstudy.figures.style import INK, NORMAL, QUIET, SMALL, look, name_axes, new_figure, plain, signed
-from lpstudy.tables.arms import arm_results
-from lpstudy.tables.facts import StudyFacts
+from lpstudy.tables.study_results import StudyResults
 from lpstudy.tables.verdicts import verdicts
 
 
-def difference_to_back_prop(study: StudyFacts, runs: pd.DataFrame) -> Figure | None:
+def difference_to_back_prop(results: StudyResults) -> Figure | None:
     """Difference to `bp` of the same student and size in points: each seed, mean and 95 % interval.
 
     None if no arm shares a finished seed with such a `bp`.
     """
     rows = [
         (verdict.result.arm, verdict.seed_differences, verdict)
-        for verdict in verdicts(arm_results(study, runs))
+        for verdict in verdicts(results.arms)
         if verdict.delta.n
     ]
     if not rows:

@@ -1,7 +1,6 @@
 """The figure of parallel coordinates: every trial as a line across the hyperparameters of its method."""
 
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
@@ -11,9 +10,7 @@ from lpstudy.figures.hover import add_words, trial_words
 from lpstudy.figures.hyperparameter_axis import FEWEST_POINTS, Group, groups_of
 from lpstudy.figures.search_figures import axis_range
 from lpstudy.figures.style import GRID, INK, QUIET, SMALL, look, new_panels, plain, signed, title_panel
-from lpstudy.tables.arms import arm_results
-from lpstudy.tables.facts import StudyFacts
-from lpstudy.tables.search_quality import searches
+from lpstudy.tables.study_results import StudyResults
 
 _MAX_COLUMNS = 2
 _BEST_SHARE = 0.25
@@ -21,16 +18,14 @@ _BEST_SHARE = 0.25
 _FAINT = "#b6bdc6"
 
 
-def parallel_coordinates(study: StudyFacts, runs: pd.DataFrame) -> Figure | None:
+def parallel_coordinates(results: StudyResults) -> Figure | None:
     """Each trial of all epochs as a line over its method's hyperparameters, to its accuracy at the right.
 
     One panel for each method, its students together; methods with one hyperparameter, or with fewer than
     FEWEST_POINTS such trials, have none.
     """
     groups = [
-        one
-        for one in groups_of(searches(arm_results(study, runs)))
-        if len(one.axes) > 1 and len(one.trials) >= FEWEST_POINTS
+        one for one in groups_of(results.searches) if len(one.axes) > 1 and len(one.trials) >= FEWEST_POINTS
     ]
     if not groups:
         return None

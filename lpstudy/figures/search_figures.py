@@ -25,17 +25,19 @@ from lpstudy.figures.style import (
 )
 from lpstudy.tables.facts import ArmFacts, StudyFacts
 from lpstudy.tables.intervals import pareto_front
+from lpstudy.tables.study_results import StudyResults
 
 _MAX_COLUMNS = 5
 _ACCURACY = "validation_accuracy"
 
 
-def search_history(study: StudyFacts, runs: pd.DataFrame) -> Figure | None:
+def search_history(results: StudyResults) -> Figure | None:
     """Validation accuracy in percent over trials, one panel per arm, with the best so far as a line.
 
     Columns are methods, rows are students; more than five methods wrap. Values far below the others are drawn
     at the lower edge. None if no trial has a value.
     """
+    study, runs = results.facts, results.runs
     trials = runs[runs["kind"].eq("trial") & runs[_ACCURACY].notna() & runs["trial"].notna()]
     arms = [arm for arm in study.arms if trials["arm"].eq(arm.name).any()]
     if not arms:
@@ -110,11 +112,12 @@ def _draw_history(axes: Axes, arm: ArmFacts, trials: pd.DataFrame, low: float) -
         axes.step(steps, best, where="post", color=colour, linewidth=1.4, alpha=0.7)
 
 
-def pareto_fronts(study: StudyFacts, runs: pd.DataFrame) -> Figure | None:
+def pareto_fronts(results: StudyResults) -> Figure | None:
     """Validation accuracy in percent over MACs of the finished trials where depth or width were searched.
 
     Each arm's Pareto front is a staircase. None if no size was searched.
     """
+    study, runs = results.facts, results.runs
     arms = [arm for arm in study.arms if arm.objectives > 1]
     finished = runs[runs["kind"].eq("trial") & runs["state"].eq("finished")].dropna(
         subset=[_ACCURACY, "macs"]

@@ -1,28 +1,26 @@
 """The figure of the best so far over the compute of the search."""
 
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from lpstudy.figures.labels import Label, label_lines
 from lpstudy.figures.style import INK, NORMAL, count_words, look, name_axes, new_panels, plain
-from lpstudy.tables.arms import arm_results
-from lpstudy.tables.facts import StudyFacts
-from lpstudy.tables.search_quality import ArmSearch, searches
+from lpstudy.tables.search_quality import ArmSearch
+from lpstudy.tables.study_results import StudyResults
 
 _MAX_COLUMNS = 2
 _MARGIN = 0.3
 """The share of the compute that the x axis has beyond the last trial, for the labels."""
 
 
-def search_progress(study: StudyFacts, runs: pd.DataFrame) -> Figure | None:
+def search_progress(results: StudyResults) -> Figure | None:
     """The best validation accuracy so far in percent over the training MACs of all trials, as steps.
 
     One panel per student. None where no trial of all epochs has training MACs.
     """
-    arm_searches = [one for one in searches(arm_results(study, runs)) if np.isfinite(one.cost("macs")[1])]
+    arm_searches = [one for one in results.searches if np.isfinite(one.cost("macs")[1])]
     students = [one.result.arm.student for one in arm_searches]
     names = list(dict.fromkeys(students))
     if not arm_searches:

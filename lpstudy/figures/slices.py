@@ -1,7 +1,6 @@
 """The figure of slices: each searched hyperparameter's values against accuracy."""
 
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator
@@ -10,22 +9,18 @@ from lpstudy.figures.hover import add_words, value_text
 from lpstudy.figures.hyperparameter_axis import FEWEST_POINTS, Group, HyperparameterAxis, groups_of
 from lpstudy.figures.search_figures import axis_range
 from lpstudy.figures.style import INK, NORMAL, SMALL, look, new_panels, title_panel
-from lpstudy.tables.arms import arm_results
-from lpstudy.tables.facts import StudyFacts
-from lpstudy.tables.search_quality import searches
+from lpstudy.tables.study_results import StudyResults
 
 _MAX_COLUMNS = 5
 
 
-def slices(study: StudyFacts, runs: pd.DataFrame) -> Figure | None:
+def slices(results: StudyResults) -> Figure | None:
     """Validation accuracy less the arm's best over the values of each hyperparameter, one panel each.
 
     A method's students share its panels. Only trials of all epochs are shown; none where a method has fewer
     than FEWEST_POINTS of them. Values far below the others are drawn at the lower edge.
     """
-    groups = [
-        one for one in groups_of(searches(arm_results(study, runs))) if len(one.trials) >= FEWEST_POINTS
-    ]
+    groups = [one for one in groups_of(results.searches) if len(one.trials) >= FEWEST_POINTS]
     pairs = [(group, axis) for group in groups for axis in group.axes]
     if not pairs:
         return None

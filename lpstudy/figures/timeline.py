@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from matplotlib.collections import PolyCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 from lpstudy.figures.hover import add_words
 from lpstudy.figures.style import INK, SMALL, name_axes, new_figure
-from lpstudy.tables.facts import StudyFacts
+from lpstudy.tables.study_results import StudyResults
 
 _COLOURS = {
     "finished trial": "#0a6fd0",
@@ -30,13 +29,13 @@ _LATEST = 2e11
 _UNITS = ((2 * 86400, 86400, "days"), (2 * 3600, 3600, "hours"), (120, 60, "minutes"), (0, 1, "seconds"))
 
 
-def timeline(study: StudyFacts, runs: pd.DataFrame) -> Figure | None:
+def timeline(results: StudyResults) -> Figure | None:
     """Each run from its start to its end, in the first lane that is free; colours are how it ended.
 
     A run that was resumed is one bar. One that has not ended reaches to the last known time. None without a
     run whose start is known.
     """
-    del study
+    runs = results.runs
     known = runs[runs["started"].gt(0) & runs["started"].lt(_LATEST)].sort_values("started", kind="stable")
     if known.empty:
         return None

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from lpstudy.rendering import cell_text
 from lpstudy.rendering.markdown import Markdown, bold, code, escape, table
 from lpstudy.tables.arms import ArmResult, number
-from lpstudy.tables.budgets import BudgetChoice, budget_choices
+from lpstudy.tables.budgets import BudgetChoice
 from lpstudy.tables.facts import StudyFacts
-from lpstudy.tables.front import Front, fronts, macs_of
+from lpstudy.tables.front import Front, macs_of
 from lpstudy.tables.intervals import Interval
+from lpstudy.tables.study_results import StudyResults
 
 _MAX_NAMES = 3
 """Designs within noise that a cell names; it counts the others."""
@@ -27,14 +28,13 @@ class FrontSection:
     """What the fronts say of each student whose size is searched."""
 
 
-def front_section(study: StudyFacts, results: Sequence[ArmResult]) -> FrontSection:
+def front_section(results: StudyResults) -> FrontSection:
     """The tables of fronts, of their designs, and of the best student for each budget."""
-    all_fronts = fronts(study, results)
     return FrontSection(
-        _hypervolumes(all_fronts),
-        _designs(study, all_fronts),
-        _budgets(budget_choices(study, results)),
-        tuple(_sentences(all_fronts)),
+        _hypervolumes(results.fronts),
+        _designs(results.facts, results.fronts),
+        _budgets(results.budget_choices),
+        tuple(_sentences(results.fronts)),
     )
 
 

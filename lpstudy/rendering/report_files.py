@@ -42,15 +42,14 @@ from lpstudy.rendering.sections import (
 )
 from lpstudy.rendering.shift_section import shift_section
 from lpstudy.rendering.svg import svg
-from lpstudy.tables import StudyResults, comparison, spreadsheet_safe, trials_table
-from lpstudy.tables.arms import arm_results
-from lpstudy.tables.budgets import budget_choices, budget_table
+from lpstudy.tables import StudyResults, spreadsheet_safe, trials_table
+from lpstudy.tables.budgets import budget_table
 from lpstudy.tables.classes import class_table
 from lpstudy.tables.complexity import complexity_table
 from lpstudy.tables.costs import cost_table
-from lpstudy.tables.front import front_table, fronts, hypervolume_table
+from lpstudy.tables.front import front_table, hypervolume_table
 from lpstudy.tables.pairs import pairs_table
-from lpstudy.tables.search_quality import search_table, searches
+from lpstudy.tables.search_quality import search_table
 from lpstudy.tables.shift import shift_rows, shift_table
 from lpstudy.tables.variance import variance_table
 from lpstudy.tables.weak_teacher import teacher_warnings
@@ -127,7 +126,7 @@ def write_report(
     (folder / "figures").mkdir(parents=True, exist_ok=True)  # fails before the work starts
     report_figures = {name: figure for name, figure in _draw(results, importances).items() if figure}
     text = report_text(results, report_figures, links=links)
-    table = comparison(results.facts, results.runs)
+    table, arms = results.comparison, results.arms
     markdown = folder / "report.md"
     contents = {_figure_path(folder, name): _png(figure) for name, figure in report_figures.items()}
     drawings = {name: svg(figure) for name, figure in report_figures.items()}
@@ -135,19 +134,17 @@ def write_report(
     contents[folder / "comparison.csv"] = _csv(spreadsheet_safe(table))
     contents[folder / "comparison.tex"] = _utf8(latex_table(text))
     contents[folder / "trials.csv"] = _csv(trials_table(results.runs))
-    arms = arm_results(results.facts, results.runs)
-    all_fronts = fronts(results.facts, arms)
     tables = (
         (PAIRS, pairs_table(arms)),
         (CLASSES, class_table(results.facts, arms)),
-        (FRONT, front_table(results.facts, all_fronts)),
-        (HYPERVOLUME, hypervolume_table(all_fronts)),
-        (BUDGETS, budget_table(budget_choices(results.facts, arms))),
+        (FRONT, front_table(results.facts, results.fronts)),
+        (HYPERVOLUME, hypervolume_table(results.fronts)),
+        (BUDGETS, budget_table(results.budget_choices)),
         (SHIFT, shift_table(shift_rows(arms, results.facts.teacher))),
         (VARIANCE, variance_table(results.facts.finals, arms)),
         (COSTS, cost_table(results.facts, results.runs)),
         (COMPLEXITY, complexity_table(arms)),
-        (SEARCH, search_table(searches(arms))),
+        (SEARCH, search_table(results.searches)),
     )
     for name, frame in tables:
         if len(frame):
@@ -175,7 +172,7 @@ def live_page(results: StudyResults, importances: Mapping[str, Mapping[str, floa
     """
     drawings = {name: svg(figure) for name, figure in _draw(results, importances).items() if figure}
     text = report_text(results, drawings, links=lambda run: "")
-    return page(text, results.facts.name, comparison(results.facts, results.runs), drawings, state)
+    return page(text, results.facts.name, results.comparison, drawings, state)
 
 
 def waiting_page(name: str, why: str) -> str:
@@ -187,7 +184,7 @@ def waiting_page(name: str, why: str) -> str:
 def report_text(results: StudyResults, figure_names: Collection[str], *, links: Callable[[str], str]) -> str:
     """The report's Markdown with the named figures."""
     study, runs = results.facts, results.runs
-    table, arms = comparison(study, runs), arm_results(study, runs)
+    table, arms = results.comparison, results.arms
     command, targets = study.provenance.get("command"), study.provenance.get(TARGETS)
     return render(
         "report.md.j2",
@@ -198,7 +195,7 @@ def report_text(results: StudyResults, figure_names: Collection[str], *, links: 
         comparison=comparison_section(study, arms, table),
         beyond_accuracy=beyond_accuracy_section(table),
         shift=shift_section(shift_rows(arms, study.teacher)),
-        fronts=front_section(study, arms),
+        fronts=front_section(results),
         latency=latency_section(study.latency, table),
         costs=cost_section(study, cost_table(study, runs)),
         complexity=complexity_section(complexity_table(arms)),
@@ -213,8 +210,8 @@ def report_text(results: StudyResults, figure_names: Collection[str], *, links: 
         coverage=coverage_lines(study.finals),
         variance=variance_section(variance_table(study.finals, arms)),
         growth=growth_section(study),
-        search=search_section(searches(arms)),
-        importance_note=importance_note(searches(arms)),
+        search=search_section(results.searches),
+        importance_note=importance_note(results.searches),
         figures=set(figure_names),
         searched_sizes=any(arm.objectives > 1 for arm in study.arms),
         budget=budget_section(study),
@@ -229,21 +226,20 @@ def report_text(results: StudyResults, figure_names: Collection[str], *, links: 
 
 
 def _draw(results: StudyResults, importances: Mapping[str, Mapping[str, float]]) -> dict[str, Figure | None]:
-    study, runs = results.facts, results.runs
     return {
-        "differences": figures.difference_to_back_prop(study, runs),
-        "accuracy_over_macs": figures.accuracy_over_cost(study, runs, "macs"),
-        "accuracy_over_parameters": figures.accuracy_over_cost(study, runs, "parameters"),
-        "accuracy_over_training": figures.accuracy_over_training(study, runs),
-        "pareto_fronts": figures.pareto_fronts(study, runs),
-        "learning_curves": figures.learning_curves(study, runs, results.curves),
-        "search_history": figures.search_history(study, runs),
-        "search_progress": figures.search_progress(study, runs),
-        "importance": figures.importance_figure(study, importances),
-        "slices": figures.slices(study, runs),
-        "contours": figures.contours(study, runs, importances),
-        "parallel_coordinates": figures.parallel_coordinates(study, runs),
-        "timeline": figures.timeline(study, runs),
+        "differences": figures.difference_to_back_prop(results),
+        "accuracy_over_macs": figures.accuracy_over_cost(results, "macs"),
+        "accuracy_over_parameters": figures.accuracy_over_cost(results, "parameters"),
+        "accuracy_over_training": figures.accuracy_over_training(results),
+        "pareto_fronts": figures.pareto_fronts(results),
+        "learning_curves": figures.learning_curves(results),
+        "search_history": figures.search_history(results),
+        "search_progress": figures.search_progress(results),
+        "importance": figures.importance_figure(results.facts, importances),
+        "slices": figures.slices(results),
+        "contours": figures.contours(results, importances),
+        "parallel_coordinates": figures.parallel_coordinates(results),
+        "timeline": figures.timeline(results),
     }
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.special import fdtrc
 from scipy.stats import rankdata, studentized_range
 
-from lpstudy.tables.arms import BASELINE, ArmResult, arm_results
+from lpstudy.tables.arms import BASELINE, ArmResult
 from lpstudy.tables.intervals import CONFIDENCE
 from lpstudy.tables.pairs import DISTILLATION
 from lpstudy.tables.study_results import StudyResults
@@ -92,7 +92,7 @@ def blocks_of(studies: Sequence[StudyResults]) -> list[Block]:
     """The students of each study, in their order."""
     blocks = []
     for study in studies:
-        results = arm_results(study.facts, study.runs)
+        results = study.arms
         for student in dict.fromkeys(one.arm.student for one in results):
             own = tuple(one for one in results if one.arm.student == student)
             blocks.append(Block(study.facts.name, own))

@@ -1,12 +1,13 @@
 """The comparison of the arms: one row per arm's winner, the teacher first."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
 from lpstudy.damage import FIGURES
-from lpstudy.tables.arms import arm_results, mapping, mean, number
+from lpstudy.tables.arms import ArmResult, arm_results, mapping, mean, number
 from lpstudy.tables.classes import balanced, top_five
 from lpstudy.tables.facts import BEYOND_ACCURACY, COST_COLUMNS, PublishedFacts, StudyFacts
 from lpstudy.tables.intervals import Interval, interval
@@ -88,7 +89,12 @@ def comparison(study: StudyFacts, runs: pd.DataFrame) -> pd.DataFrame:
     Raises:
         ValueError: The frame lacks a column.
     """
-    all_verdicts = verdicts(arm_results(study, runs))
+    return comparison_of(study, arm_results(study, runs))
+
+
+def comparison_of(study: StudyFacts, results: Sequence[ArmResult]) -> pd.DataFrame:
+    """The same from the results of the study's arms."""
+    all_verdicts = verdicts(results)
     paired = paired_columns(all_verdicts)
     rows = [_teacher_row(study)]
     rows += [_arm_row(study, one) | more for one, more in zip(all_verdicts, paired, strict=True)]

@@ -23,29 +23,28 @@ KINDS = (
 
 
 def draw(kind: str, frames) -> Figure | None:
-    study, runs = frames.study, frames.runs
     match kind:
         case "macs" | "parameters":
-            return figures.accuracy_over_cost(study, runs, kind)
+            return figures.accuracy_over_cost(frames.results, kind)
         case "differences":
-            return figures.difference_to_back_prop(study, runs)
+            return figures.difference_to_back_prop(frames.results)
         case "pareto":
-            return figures.pareto_fronts(study, runs)
+            return figures.pareto_fronts(frames.results)
         case "curves":
-            return figures.learning_curves(study, runs, frames.curves)
+            return figures.learning_curves(frames.results)
         case "history":
-            return figures.search_history(study, runs)
+            return figures.search_history(frames.results)
         case "progress":
-            return figures.search_progress(study, runs)
+            return figures.search_progress(frames.results)
         case "slices":
-            return figures.slices(study, runs)
+            return figures.slices(frames.results)
         case "contours":
-            return figures.contours(study, runs, frames.importances)
+            return figures.contours(frames.results, frames.importances)
         case "parallel":
-            return figures.parallel_coordinates(study, runs)
+            return figures.parallel_coordinates(frames.results)
         case "timeline":
-            return figures.timeline(study, runs)
-    return figures.importance_figure(study, frames.importances)
+            return figures.timeline(frames.results)
+    return figures.importance_figure(frames.study, frames.importances)
 
 
 def texts(figure: Figure) -> list[Text]:

@@ -226,14 +226,14 @@ def test_designs_of_a_front_are_no_winners_in_turn(front_frames, text_of) -> Non
 
 def test_the_figure_has_every_design_of_a_front(front_frames, searched_frames) -> None:
     study, runs = front_frames.study, front_frames.runs
-    figure = accuracy_over_cost(study, runs, "macs")
+    figure = accuracy_over_cost(front_frames.results, "macs")
     assert figure is not None
     drawn = sorted(float(bar[0].get_xdata()[0]) for bar in figure.axes[0].containers)
     designs = [one for result in arm_results(study, runs) for one in result.designs]
     assert drawn == sorted(macs_of(one) for one in designs)
     words = " ".join(text.get_text() for text in (*figure.texts, *figure.axes[0].texts))
     assert "joins the designs of a method's front" in words
-    plain = accuracy_over_cost(searched_frames.study, searched_frames.runs, "macs")
+    plain = accuracy_over_cost(searched_frames.results, "macs")
     assert plain is not None
     assert "front" not in " ".join(text.get_text() for text in (*plain.texts, *plain.axes[0].texts))
 

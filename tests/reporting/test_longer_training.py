@@ -63,7 +63,7 @@ def test_a_study_without_such_an_arm_has_no_note(make_frames: Make) -> None:
 
 def test_a_line_joins_back_prop_and_its_longer_training(make_frames: Make) -> None:
     frames = with_longer(make_frames, lead=1.0)
-    figure = figures.accuracy_over_training(frames.study, frames.runs)
+    figure = figures.accuracy_over_training(frames.results)
     (axes,) = figure.axes
     results = {one.arm.method: one for one in arm_results(frames.study, frames.runs)}
     expected = [[BP, results["bp"].accuracy.mean], [LONG, results["bp_long"].accuracy.mean]]
@@ -73,4 +73,4 @@ def test_a_line_joins_back_prop_and_its_longer_training(make_frames: Make) -> No
 
 def test_one_arm_has_no_figure_of_training_compute(make_frames: Make) -> None:
     frames = make_frames(methods=("bp",), students=(STUDENT,), seeds=2)
-    assert figures.accuracy_over_training(frames.study, frames.runs) is None
+    assert figures.accuracy_over_training(frames.results) is None

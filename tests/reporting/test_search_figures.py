@@ -1,6 +1,7 @@
 """Figures of the search hold what NumPy says of its trials."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -27,7 +28,7 @@ def dots(axes):
 
 
 def test_a_slice_shows_the_trials_of_all_epochs_at_their_places_in_logs(deep):
-    figure = figures.slices(deep.study, deep.runs)
+    figure = figures.slices(deep.results)
     panels = [axes for axes in figure.axes if axes.get_title("left") == "kd"]
     assert [axes.texts[0].get_text() for axes in panels] == ["weight", "temperature", "learning_rate"]
     trials = finished(deep, "kd")
@@ -43,13 +44,13 @@ def test_contours_have_the_two_largest_shares_of_arms_that_have_two(deep):
         "kd-convnet-d4-w8": {"weight": 0.2, "temperature": 0.7, "learning_rate": 0.1},
         "bp": {"learning_rate": 1.0},
     }
-    figure = figures.contours(deep.study, deep.runs, shares)
+    figure = figures.contours(deep.results, shares)
     panel = figure.axes[0]
     assert (panel.get_xlabel(), panel.get_ylabel()) == ("temperature", "weight")
     assert sum(bool(axes.get_title("left")) for axes in figure.axes) == 1
     symbols = [found for found in panel.collections if len(found.get_offsets()) == len(finished(deep, "kd"))]
     assert symbols
-    assert figures.contours(deep.study, deep.runs, {}) is None
+    assert figures.contours(deep.results, {}) is None
 
 
 @pytest.mark.parametrize("value", [0.5, "mean"])
@@ -58,13 +59,13 @@ def test_contours_of_points_on_a_line_have_no_surface_and_raise_nothing(deep, va
         if isinstance(row, dict) and "temperature" in row:
             row["temperature"] = value
     shares = {"kd-convnet-d4-w8": {"weight": 0.6, "temperature": 0.4}}
-    figure = figures.contours(deep.study, deep.runs, shares)
+    figure = figures.contours(deep.results, shares)
     figure.canvas.draw()
     assert len(figure.axes) == 1  # no bar of colours
 
 
 def test_parallel_coordinates_colour_the_best_quarter(deep):
-    figure = figures.parallel_coordinates(deep.study, deep.runs)
+    figure = figures.parallel_coordinates(deep.results)
     [panel] = [axes for axes in figure.axes if axes.get_title("left")]
     rest, best = (found for found in panel.collections if hasattr(found, "get_segments"))
     n = len(finished(deep, "kd"))
@@ -75,7 +76,7 @@ def test_parallel_coordinates_colour_the_best_quarter(deep):
 
 
 def test_progress_is_the_running_maximum_over_the_summed_compute(deep):
-    figure = figures.search_progress(deep.study, deep.runs)
+    figure = figures.search_progress(deep.results)
     runs = deep.runs[deep.runs["arm"].eq("kd-convnet-d4-w8") & deep.runs["kind"].eq("trial")].sort_values(
         "trial"
     )
@@ -102,7 +103,7 @@ def test_the_timeline_names_each_run_where_one_points(deep):
     runs = deep.runs.copy()
     runs.loc[runs.index[3], ["started", "ended"]] = np.nan
     runs.loc[runs.index[5], "ended"] = np.nan
-    document = svg(figures.timeline(deep.study, runs))
+    document = svg(figures.timeline(replace(deep, runs=runs).results))
     assert document.count("<title>") == len(runs) - 1
     assert "kd-convnet-d4-w8, final" in document
     assert "0.158 minutes" in document  # 9.5 s
@@ -112,7 +113,7 @@ def test_the_timeline_tells_candidates_failures_and_runs_that_go_on_apart(deep):
     runs = deep.runs.copy()
     runs.loc[runs.index[-1], "kind"] = "candidate"
     runs.loc[runs.index[0], "state"] = "running"
-    figure = figures.timeline(deep.study, runs)
+    figure = figures.timeline(replace(deep, runs=runs).results)
     [legend] = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == [
         "finished trial", "pruned trial", "finished candidate", "finished final", "failed", "not ended"
@@ -123,7 +124,7 @@ def test_the_timeline_tells_candidates_failures_and_runs_that_go_on_apart(deep):
 def test_times_that_cannot_be_are_left_out_or_drawn_as_an_instant(deep, times):
     deep.runs["started"], deep.runs["ended"] = times
     deep.runs[["started", "ended"]] = deep.runs[["started", "ended"]].astype("float64")
-    figure = figures.timeline(deep.study, deep.runs)
+    figure = figures.timeline(deep.results)
     assert (figure is None) == (times[0] != 5)
     if figure is not None:
         figure.canvas.draw()
@@ -137,5 +138,5 @@ def test_a_range_without_width_and_hostile_values_are_drawn(deep):
         {"weight": "<script>", "temperature": None, "learning_rate": float("inf")}
     ] * len(deep.runs)
     for name in ("slices", "parallel_coordinates"):
-        figure = getattr(figures, name)(deep.study, deep.runs)
+        figure = getattr(figures, name)(deep.results)
         assert "<script>" not in svg(figure)

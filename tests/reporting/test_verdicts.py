@@ -236,7 +236,7 @@ def test_winners_of_other_sizes_are_not_compared(searched_frames):
         assert f"`{size}`" in text
     for claim in ("is best", "leads", "beats", "Worse", "etter than", "points over"):
         assert claim not in text
-    assert figures.difference_to_back_prop(frames.study, frames.runs) is None
+    assert figures.difference_to_back_prop(frames.results) is None
 
 
 def resize(frames, method: str, like: str) -> None:
