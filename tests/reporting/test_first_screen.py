@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -90,3 +91,10 @@ def test_the_line_names_an_open_comparison_of_each_student(make_frames, text_of)
     line = line_of(text_of(frames))
     assert "more." in line  # not all are named
     assert all(f"on `{student}`" in line for student in students)
+
+
+def test_the_marks_of_the_table_are_explained_below_it(one, text_of):
+    text = text_of(one)
+    assert "± is half a 95 % interval over seeds and the 10,000 test images of mnist." in text
+    twice = replace(one, study=replace(one.study, finals=replace(one.study.finals, searches=2)))
+    assert "± is half a 95 % interval over seeds, searches and the 10,000 test images" in text_of(twice)
